@@ -1,0 +1,57 @@
+# The two commands a newcomer needs are `make report` and `make test`; `make help` lists all.
+
+PYTHON ?= python3
+VENV := .venv
+# Stages call `pipeline` and `dvc` by name, so the environment's commands come first.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := true
+
+.DEFAULT_GOAL := help
+.PHONY: help install report ui test test-slow check bench clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render reports/learning-report.html
+	@pipeline sweep
+	@dvc repro
+	@echo "The report: file://$(CURDIR)/reports/learning-report.html"
+
+ui: $(VENV)/installed  ## Browse the runs in MLflow
+	@pipeline ui
+
+test: $(VENV)/installed-test  ## All tests that take seconds, and the end-to-end one
+	@python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-test  ## The tests that take minutes
+	@python -m pytest -m slow
+
+check: $(VENV)/installed-test  ## Style, types: what the commit hook and CI run
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+bench: $(VENV)/installed  ## Where the time of a cell goes
+	@python benchmarks/budget.py
+
+install: $(VENV)/installed  ## Only create .venv with the locked dependencies
+
+clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
+	rm -rf runs evaluation comparison data/prepared reports/*.html metrics.json dvc.lock mlflow.db mlruns
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.
+.dvc/ready: | $(VENV)/installed
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || dvc config --local core.no_scm true
+	@touch $@

@@ -1,0 +1,1 @@
+"""Which U-Net at which learning rate learns best, and does it learn or memorise?"""

@@ -1,0 +1,139 @@
+"""The command line. Only click is imported here: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.errors import PipelineError
+
+
+class Commands(click.Group):
+    """Turns a user's mistake into one message on stderr and exit code 1; click itself answers wrong usage with 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="unet-learning-report", prog_name="pipeline")
+def main() -> None:
+    """Which U-Net at which learning rate learns your images best, and does it learn or memorise?
+
+    Edit params.yaml, then run `make report`: it trains the cells of the grid that are new, and renders
+    reports/learning-report.html. The commands below are its steps; all of them run in the project's folder.
+    """
+
+
+@main.command()
+@click.option("--schema", is_flag=True, help="Print the JSON schema of params.yaml instead.")
+def params(schema: bool) -> None:
+    """Check params.yaml and list the runs of its grid."""
+    from pipeline import params as library
+
+    if schema:
+        click.echo(json.dumps(library.schema(), indent=2))
+        return
+    for cell in library.read_params().cells():
+        click.echo(cell.name)
+
+
+@main.command()
+def prepare() -> None:
+    """Stage: make images and masks ready in data/prepared/."""
+    from pipeline.params import read_params
+    from pipeline.prepare.stage import prepare as stage
+
+    data = stage(read_params())
+    click.echo(f"data/prepared: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
+
+
+@main.command()
+@click.option("--variant", required=True, help="A name under variants: in params.yaml.")
+@click.option("--learning-rate", required=True, type=click.FloatRange(min=0, min_open=True), help="Such as 1e-3.")
+@click.option("--seed", required=True, type=click.IntRange(min=0), help="Of initialisation, order and augmentation.")
+def train(variant: str, learning_rate: float, seed: int) -> None:
+    """Stage: train one cell of the grid into runs/<run>/.
+
+    A run that diverges is a result like another: it is recorded, and the exit code is 0.
+    """
+    from pipeline.params import read_params
+    from pipeline.progress import TrainingProgress
+    from pipeline.train.stage import train_cell
+
+    found = read_params()
+    cell = found.cell(variant, learning_rate, seed)
+    with TrainingProgress(runs=1) as progress:
+        record = train_cell(found, cell, listen=progress.epoch)
+    click.echo(record.sentence())
+
+
+@main.command()
+@click.argument("run")
+def evaluate(run: str) -> None:
+    """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
+    from pipeline.evaluate.stage import evaluate_run
+    from pipeline.params import read_params
+
+    found = evaluate_run(read_params(), run)
+    if found.validation is None or found.gap is None:
+        click.echo(f"{run}: diverged before its first epoch ended, so there is nothing to score")
+    else:
+        click.echo(f"{run}: validation loss {found.validation.loss:.3f} nats a pixel, gap {found.gap:+.3f}")
+
+
+@main.command()
+def compare() -> None:
+    """Stage: rank the rates of the grid over their seeds, into comparison/."""
+    from pipeline.compare.stage import compare as stage
+    from pipeline.params import read_params
+
+    summary = stage(read_params())
+    for name in summary.outside:
+        click.echo(f"runs/{name} is no cell of the grid and was left out", err=True)
+    best = summary.best
+    click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")
+
+
+@main.command()
+@click.option("--runs", "selection", metavar="best|all|NAMES", help="Which runs; NAMES are parted by commas.")
+def report(selection: str | None) -> None:
+    """Render the learning report.
+
+    Without options this is the stage that writes reports/learning-report.html. With --runs the page goes to
+    reports/<selection>.html: `best` for the run that validation chose, `all`, or names such as unet-0.001-0.
+    """
+    from pipeline.params import read_params
+    from pipeline.report.stage import render_report
+
+    click.echo(render_report(read_params(), selection))
+
+
+@main.command()
+@click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: cores / train.threads]")
+def sweep(jobs: int | None) -> None:
+    """Train and evaluate what is stale, side by side, and hand it to DVC.
+
+    Afterwards `dvc repro` only compares and renders; `make report` does both.
+    """
+    from pipeline.params import read_params
+    from pipeline.sweep.stage import sweep as run_sweep
+
+    sys.exit(run_sweep(read_params(), jobs, Path()))
+
+
+@main.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
+def ui(port: int) -> None:
+    """Open the MLflow UI on what was trained."""
+    from pipeline.params import read_params
+    from pipeline.tracking.ui import serve
+
+    sys.exit(serve(read_params().tracking, port))

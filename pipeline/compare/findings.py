@@ -1,0 +1,166 @@
+"""Sentences computed from the numbers, with the numbers in them; none where the evidence is missing."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.analysis.seeds import PairedDifference, paired_difference
+from pipeline.runs import Finding, RateRow, RunRow, Summary
+
+
+def findings(summary: Summary) -> list[Finding]:
+    """What the grid shows, the most important first."""
+    if summary.best is None:
+        return [Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())]
+    found = [_best(summary), _best_rate(summary), *_tenth(summary), _gap(summary), _test(summary), *_variants(summary)]
+    return [finding for finding in [*found, *_diverged(summary)] if finding]
+
+
+def _best(summary: Summary) -> Finding | None:
+    assert summary.best is not None
+    row = _rate(summary, summary.best.variant, summary.best.learning_rate)
+    share = 1 - _number(row.val_loss_mean) / summary.baseline.loss
+    prior = f"the {summary.baseline.loss:.3f} of knowing only how frequent each class is"
+    return Finding(
+        "best",
+        f"{summary.best.variant} at a learning rate of {row.learning_rate:g} has the lowest validation loss: "
+        f"{_with_spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel over {_seeds(row.seeds)}, "
+        + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned yet."),
+        (summary.best.run,),
+    )
+
+
+def _best_rate(summary: Summary) -> Finding | None:
+    """Whether the seeds support the best rate against the runner-up of the same variant."""
+    assert summary.best is not None
+    rivals = sorted(
+        (row for row in summary.rates if row.variant == summary.best.variant and row.ranked),
+        key=lambda row: _number(row.val_loss_mean),
+    )
+    if len(rivals) < 2:
+        return None
+    first, second = rivals[:2]
+    difference = _difference(summary, first, second)
+    sentence = (
+        f"Among the rates of {first.variant}, {first.learning_rate:g} is ahead of {second.learning_rate:g} by "
+        f"{-difference.mean:.3f} nats a pixel, in {difference.lower} of {_seeds(difference.seeds)}. "
+        f"{_weight(difference)}"
+    )
+    return Finding("best_rate", sentence, _runs(summary, first) + _runs(summary, second))
+
+
+def _tenth(summary: Summary) -> list[Finding]:
+    """What a tenth of the best rate did, for each variant: the exercise's question."""
+    found = []
+    for best in summary.best_of_variant:
+        here = _rate(summary, best.variant, best.learning_rate)
+        tenth = [
+            row
+            for row in summary.rates
+            if row.variant == best.variant
+            and row.ranked
+            and math.isclose(row.learning_rate * 10, best.learning_rate)
+        ]
+        if tenth:
+            change = _number(tenth[0].val_loss_mean) - _number(here.val_loss_mean)
+            sentence = (
+                f"A tenth of {best.variant}'s best rate, {tenth[0].learning_rate:g}, costs {change:.3f} nats a pixel "
+                f"of validation loss; the gap goes from {_signed(here.gap_mean)} to {_signed(tenth[0].gap_mean)}."
+            )
+            found.append(Finding(f"tenth_{best.variant}", sentence, _runs(summary, here) + _runs(summary, tenth[0])))
+    return found
+
+
+def _gap(summary: Summary) -> Finding | None:
+    ranked = [row for row in summary.rates if row.ranked and row.gap_mean is not None]
+    widest = max(ranked, key=lambda row: _number(row.gap_mean))
+    sentence = (
+        f"The widest gap between validation and training loss at the best epoch is "
+        f"{_with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate:g}."
+    )
+    return Finding("widest_gap", sentence, _runs(summary, widest))
+
+
+def _test(summary: Summary) -> Finding | None:
+    assert summary.best is not None
+    run = next(row for row in summary.runs if row.run == summary.best.run)
+    if summary.best.test is None or run.val_loss is None:
+        return None
+    sentence = (
+        f"On the test images, looked at only for the selected run {run.run}, the loss is {summary.best.test.loss:.3f} "
+        f"nats a pixel against {run.val_loss:.3f} on validation; the mean IoU is {summary.best.test.mean_iou:.3f}."
+    )
+    return Finding("test", sentence, (run.run,))
+
+
+def _variants(summary: Summary) -> list[Finding]:
+    """Each other variant against the best one, each at its own best rate."""
+    assert summary.best is not None
+    first = _rate(summary, summary.best.variant, summary.best.learning_rate)
+    found = []
+    for other in summary.best_of_variant[1:]:
+        second = _rate(summary, other.variant, other.learning_rate)
+        difference = _difference(summary, first, second)
+        sentence = (
+            f"{other.variant} at its best rate, {other.learning_rate:g}, has a validation loss of "
+            f"{_with_spread(second.val_loss_mean, second.val_loss_sd)}: {-difference.mean:.3f} nats a pixel above "
+            f"{first.variant}, in {difference.lower} of {_seeds(difference.seeds)}. {_weight(difference)}"
+        )
+        found.append(Finding(f"variant_{other.variant}", sentence, _runs(summary, first) + _runs(summary, second)))
+    return found
+
+
+def _diverged(summary: Summary) -> list[Finding]:
+    lost = [row for row in summary.runs if row.status == "diverged"]
+    if not lost:
+        return []
+    names = ", ".join(row.run for row in lost)
+    verb = "run" if len(lost) == 1 else "runs"
+    return [Finding("diverged", f"{len(lost)} {verb} diverged: {names}.", tuple(row.run for row in lost))]
+
+
+def _difference(summary: Summary, first: RateRow, second: RateRow) -> PairedDifference:
+    difference = paired_difference(_losses(summary, first), _losses(summary, second))
+    assert difference is not None, "ranked rates have all seeds of the grid"
+    return difference
+
+
+def _weight(difference: PairedDifference) -> str:
+    if difference.seeds == 1:
+        return "One seed ranks nothing."
+    if difference.one_sided:
+        return "The seeds agree; so few of them make it likely, not certain."
+    return "The seeds disagree, so they cannot tell the two apart."
+
+
+def _losses(summary: Summary, rate: RateRow) -> dict[int, float]:
+    return {row.seed: row.val_loss for row in _rows(summary, rate) if row.val_loss is not None}
+
+
+def _runs(summary: Summary, rate: RateRow) -> tuple[str, ...]:
+    return tuple(row.run for row in _rows(summary, rate))
+
+
+def _rows(summary: Summary, rate: RateRow) -> list[RunRow]:
+    return [row for row in summary.runs if (row.variant, row.learning_rate) == (rate.variant, rate.learning_rate)]
+
+
+def _rate(summary: Summary, variant: str, learning_rate: float) -> RateRow:
+    return next(row for row in summary.rates if (row.variant, row.learning_rate) == (variant, learning_rate))
+
+
+def _number(value: float | None) -> float:
+    assert value is not None, "ranked rates have all their numbers"
+    return value
+
+
+def _with_spread(mean: float | None, sd: float | None) -> str:
+    return f"{_number(mean):.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
+
+
+def _signed(value: float | None) -> str:
+    return f"{_number(value):+.3f}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" + ("" if count == 1 else "s")

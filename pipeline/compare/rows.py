@@ -1,0 +1,88 @@
+"""The tables of the comparison: a row a run, a row a rate, and what validation selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.analysis.seeds import median_place, spread
+from pipeline.errors import PipelineError
+from pipeline.params import Cell
+from pipeline.runs import Evaluation, RateRow, RunRecord, RunRow, Selection
+
+
+def run_row(cell: Cell, root: Path) -> RunRow:
+    """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers."""
+    try:
+        record = RunRecord.read(root / runs.RUNS / cell.name)
+        evaluation = Evaluation.read(root / runs.EVALUATION / cell.name)
+    except PipelineError as error:
+        return _row(cell, "missing", str(error), None, None)
+    if record.status == "diverged":
+        reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
+        return _row(cell, "diverged", reason, record, evaluation)
+    return _row(cell, "finished", "", record, evaluation)
+
+
+def _row(cell: Cell, status: runs.RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
+    train, validation = (found.train, found.validation) if found else (None, None)
+    return RunRow(
+        run=cell.name,
+        variant=cell.variant,
+        learning_rate=cell.learning_rate,
+        seed=cell.seed,
+        status=status,
+        reason=reason,
+        epochs=record.epochs if record else 0,
+        best_epoch=record.best_epoch if record else None,
+        train_loss=train.loss if train else None,
+        val_loss=validation.loss if validation else None,
+        gap=found.gap if found else None,
+        gap_last=found.gap_last if found else None,
+        val_accuracy=validation.accuracy if validation else None,
+        val_mean_iou=validation.mean_iou if validation else None,
+        val_foreground_iou=validation.foreground_iou if validation else None,
+        showcase_iou=found.showcase[0].foreground_iou if found and found.showcase else None,
+        trainable_parameters=record.trainable_parameters if record else None,
+    )
+
+
+def rate_rows(rows: list[RunRow]) -> list[RateRow]:
+    """A row a variant and learning rate, in the order of the grid."""
+    groups: dict[tuple[str, float], list[RunRow]] = {}
+    for row in rows:
+        groups.setdefault((row.variant, row.learning_rate), []).append(row)
+    return [_rate_row(variant, rate, group) for (variant, rate), group in groups.items()]
+
+
+def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
+    finished = [row for row in group if row.status == "finished"]
+    ranked = len(finished) == len(group)
+    losses = [row.val_loss for row in finished if row.val_loss is not None]
+    val_loss, val_loss_sd = spread(losses)
+    gap, gap_sd = spread([row.gap for row in finished if row.gap is not None])
+    iou, iou_sd = spread([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
+    return RateRow(
+        variant=variant,
+        learning_rate=rate,
+        seeds=len(group),
+        ranked=ranked,
+        run=finished[median_place(losses)].run if ranked else None,
+        val_loss_mean=val_loss,
+        val_loss_sd=val_loss_sd,
+        gap_mean=gap,
+        gap_sd=gap_sd,
+        val_mean_iou_mean=iou,
+        val_mean_iou_sd=iou_sd,
+    )
+
+
+def best_of_variants(rates: list[RateRow]) -> list[Selection]:
+    """Each variant at the rate with the lowest mean yardstick over its seeds, best variant first."""
+    best: dict[str, tuple[float, Selection]] = {}
+    for row in rates:
+        if row.val_loss_mean is None or row.run is None:
+            continue
+        if row.variant not in best or row.val_loss_mean < best[row.variant][0]:
+            best[row.variant] = (row.val_loss_mean, Selection(row.variant, row.learning_rate, row.run, test=None))
+    return [selection for _, selection in sorted(best.values(), key=lambda pair: (pair[0], pair[1].run))]

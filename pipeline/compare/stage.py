@@ -1,0 +1,99 @@
+"""Compares the runs of the current grid and writes `comparison/` and `metrics.json`."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import runs
+from pipeline.analysis.scores import baseline
+from pipeline.compare.findings import findings
+from pipeline.compare.rows import best_of_variants, rate_rows, run_row
+from pipeline.files import as_json, replacing, write_text
+from pipeline.params import Params
+from pipeline.runs import DataSet, Evaluation, RunRow, Scores, Summary
+
+
+def compare(params: Params, root: Path = Path()) -> Summary:
+    """Compare the cells of the grid; a cell without a run is a row that says so.
+
+    Args:
+        params: the whole of `params.yaml`; its grid says which run folders count.
+        root: the project's folder.
+
+    Returns:
+        What stands in `summary.json`.
+
+    Raises:
+        PipelineError: The prepared data is missing.
+    """
+    cells = params.cells()
+    rows = [run_row(cell, root) for cell in cells]
+    rates = rate_rows(rows)
+    selected = best_of_variants(rates)
+    # Test is looked up here for the one run that validation chose, and nowhere else.
+    best = (
+        replace(selected[0], test=Evaluation.read(root / runs.EVALUATION / selected[0].run).test) if selected else None
+    )
+    summary = Summary(
+        baseline=_baseline(root),
+        runs=tuple(rows),
+        rates=tuple(rates),
+        best_of_variant=tuple(selected),
+        best=best,
+        outside=_outside({cell.name for cell in cells}, root),
+    )
+    with replacing(root / runs.COMPARISON) as folder:
+        (folder / runs.SUMMARY).write_text(as_json(summary), encoding="utf-8")
+        (folder / runs.FINDINGS).write_text(
+            as_json({"findings": [vars(finding) for finding in findings(summary)]}), encoding="utf-8"
+        )
+        _write_curves(folder / runs.CURVES, rows, root)
+    write_text(root / runs.GRID_METRICS, as_json(_grid_metrics(summary)))
+    return summary
+
+
+def _baseline(root: Path) -> Scores:
+    """The class-prior baseline on validation, from the class shares that `prepare` counted."""
+    data = DataSet.read(root / runs.PREPARED)
+    samples = pd.read_csv(root / runs.PREPARED / runs.SAMPLES)
+    columns = [f"share_{item.name}" for item in data.classes]
+    shares = {split: samples.loc[samples["split"] == split, columns].mean().to_numpy() for split in runs.SPLITS}
+    return baseline(shares["train"], shares["validation"], data.classes)
+
+
+def _outside(cells: set[str], root: Path) -> tuple[str, ...]:
+    """Run folders that are no cell of the grid any more; DVC leaves them on disk."""
+    return tuple(sorted({path.parent.name for path in (root / runs.RUNS).glob(f"*/{runs.RECORD}")} - cells))
+
+
+def _write_curves(path: Path, rows: list[RunRow], root: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(runs.CURVE_COLUMNS)
+        for row in rows:
+            if row.status == "missing":
+                continue
+            history = pd.read_csv(root / runs.RUNS / row.run / runs.HISTORY)
+            for split, column in (("train", "train_loss"), ("validation", "val_loss")):
+                for epoch, loss in zip(history["epoch"], history[column], strict=True):
+                    writer.writerow([row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss])
+
+
+def _grid_metrics(summary: Summary) -> dict[str, object]:
+    """The numbers that `dvc metrics diff` shows: a few a rate, and the selection."""
+    metrics: dict[str, object] = {
+        f"{rate.variant}-{rate.learning_rate}": {
+            "val_loss": rate.val_loss_mean,
+            "gap": rate.gap_mean,
+            "val_mean_iou": rate.val_mean_iou_mean,
+        }
+        for rate in summary.rates
+        if rate.ranked
+    }
+    if summary.best and summary.best.test:
+        metrics["test"] = {"loss": summary.best.test.loss, "mean_iou": summary.best.test.mean_iou}
+    return metrics

@@ -1,0 +1,1 @@
+"""Library: reading the prepared arrays and augmenting a batch of them."""

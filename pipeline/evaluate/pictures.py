@@ -1,0 +1,38 @@
+"""One picture a run, for browsing: image, truth and prediction, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageColor
+
+from pipeline import runs
+from pipeline.data.arrays import Images, Split
+from pipeline.models.inference import Prediction
+from pipeline.runs import IGNORE, SegmentationClass
+
+IGNORED = (128, 128, 128)
+
+
+def overview(
+    splits: dict[str, Split], predictions: dict[str, Prediction], classes: tuple[SegmentationClass, ...]
+) -> Image.Image:
+    """The showcase and validation's first image, a row each: image, truth, prediction."""
+    palette = np.full((256, 3), IGNORED, dtype=np.uint8)
+    for index, item in enumerate(classes):
+        palette[index] = ImageColor.getrgb(item.colour)[:3]
+    rows = []
+    for name in (runs.SHOWCASE, "validation"):
+        if len(splits[name]):
+            split, guess = splits[name], predictions[name].masks[0]
+            truth = split.masks[0]
+            # Where nothing is known of the truth, the prediction is not judged either.
+            shown = np.where(truth == IGNORE, np.uint8(IGNORE), guess)
+            rows.append(np.concatenate([_rgb(split.images[0]), palette[truth], palette[shown]], axis=1))
+    return Image.fromarray(np.concatenate(rows, axis=0))
+
+
+def _rgb(image: Images) -> npt.NDArray[np.uint8]:
+    """The first three channels, or the first one three times, as 8 bit."""
+    channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    return (channels // 257).astype(np.uint8) if channels.dtype == np.uint16 else channels.astype(np.uint8)

@@ -1,0 +1,73 @@
+"""Files written whole or not at all, and JSON as the stages write it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+
+
+def read_json(path: Path, maker: str) -> dict[str, Any]:
+    """Read a JSON file that a stage made; `maker` is the command to name where it is missing."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing. `{maker}` makes it, or `make report` all there is to make.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} is no valid JSON ({error}). Remove it and run `{maker}` again.") from None
+    if not isinstance(content, dict):
+        raise PipelineError(f"{path} must hold an object, but holds {type(content).__name__}. Run `{maker}` again.")
+    return content
+
+
+def as_json(content: Any) -> str:
+    """JSON as the stages write it: stable order of keys, a line each, NaN refused."""
+    if dataclasses.is_dataclass(content) and not isinstance(content, type):
+        content = dataclasses.asdict(content)
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A new folder to write into, put in the place of `target` when the block ends well; else nothing is changed.
+
+    Never written in place: DVC's cache may be linked into the workspace, and a killed stage must leave no half output.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        new.chmod(0o755)
+        yield new
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            target.rename(old / target.name)
+            new.rename(target)
+            shutil.rmtree(old)
+        else:
+            new.rename(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under another name, then rename it: a reader sees the old text or the new, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,69 @@
+"""One way to run a network over a split, for the trainer's bookkeeping and for evaluation alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from pipeline.data.arrays import Split
+from pipeline.data.augment import to_batch
+from pipeline.models.arithmetic import arithmetic
+from pipeline.models.losses import image_cross_entropy
+from pipeline.runs import IGNORE, Precision
+
+BATCH = 32  # images; fixed, so that equal weights give equal last bits whatever the training's batch size
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network made of a split of N images with C classes."""
+
+    losses: npt.NDArray[np.float64]  # N, nats a pixel, mean over an image's counted pixels
+    pixels: npt.NDArray[np.int64]  # N, counted pixels: those that are not ignored
+    confusion: npt.NDArray[np.int64]  # N x C x C, pixels by truth (rows) and prediction (columns)
+    masks: npt.NDArray[np.uint8]  # N x H x W, class indices
+
+    @property
+    def loss(self) -> float:
+        """The yardstick on the whole split: nats a pixel, over all counted pixels."""
+        return float((self.losses * self.pixels).sum() / self.pixels.sum())
+
+    def take(self, index: npt.NDArray[np.int64]) -> Prediction:
+        """The prediction for the images at these places."""
+        return Prediction(self.losses[index], self.pixels[index], self.confusion[index], self.masks[index])
+
+
+def predict(network: nn.Module, split: Split, classes: int, precision: Precision) -> Prediction:
+    """Run the network over a split in evaluation mode, without augmentation; leaves it in the mode it was in."""
+    was_training = network.training
+    network.eval()
+    parts = []
+    with torch.inference_mode(), arithmetic(precision):
+        for start in range(0, len(split), BATCH):
+            images, masks = to_batch(split.images[start : start + BATCH], split.masks[start : start + BATCH])
+            logits = network(images)
+            parts.append((image_cross_entropy(logits, masks), logits.argmax(dim=1).to(torch.uint8)))
+    network.train(was_training)
+    predicted = torch.cat([labels for _, labels in parts]).numpy()
+    truth = np.asarray(split.masks)
+    pixels = (truth != IGNORE).sum(axis=(1, 2))
+    sums = torch.cat([losses for losses, _ in parts]).double().numpy()
+    return Prediction(
+        losses=sums / np.maximum(pixels, 1),
+        pixels=pixels,
+        confusion=_confusion(truth, predicted, classes),
+        masks=predicted,
+    )
+
+
+def _confusion(truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:
+    tables = np.empty((len(truth), classes, classes), dtype=np.int64)
+    for table, true, guess in zip(tables, truth, predicted, strict=True):
+        counted = true != IGNORE
+        pairs = true[counted].astype(np.int64) * classes + guess[counted]
+        table[:] = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    return tables

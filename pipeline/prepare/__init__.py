@@ -1,0 +1,1 @@
+"""The stage that turns a source of images and masks into arrays that every run shares."""

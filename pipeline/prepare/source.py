@@ -1,0 +1,46 @@
+"""What `stage` asks of a source of images and masks; each source is a module beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from pipeline.runs import SegmentationClass
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image with its mask, at the size of the prepared arrays."""
+
+    id: str  # unique over the splits, fit for a file's name
+    groups: dict[str, str]  # factor to name: what the sample shares with others
+    image: NDArray[Any]  # H x W x C, uint8 or uint16
+    mask: NDArray[Any]  # H x W, uint8, class index or runs.IGNORE
+    height: int  # px, of the original, as width
+    width: int
+    sha256: str  # of the source files, one after the other
+
+    @property
+    def groups_text(self) -> str:
+        """The groups as `samples.csv` spells them: factor=name;factor=name."""
+        return ";".join(f"{factor}={name}" for factor, name in self.groups.items())
+
+
+class Source(Protocol):
+    """Images and masks from somewhere, split so that no group stands in two splits, nor in the showcase."""
+
+    @property
+    def classes(self) -> Sequence[SegmentationClass]:
+        """The classes, in the order of their indices."""
+
+    def count(self, split: str) -> int:
+        """How many samples a split, or the showcase, has: the arrays are laid out before the first one is made."""
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """The samples of a split, or of the showcase, one at a time and always in the same order."""
+
+    def rejected(self) -> Sequence[tuple[str, str]]:
+        """Id and reason of every sample that was left out; complete once all samples were asked for."""

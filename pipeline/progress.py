@@ -1,0 +1,73 @@
+"""What a person sees while networks train: a bar a training in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """A finished epoch of a run, small enough to be sent between processes."""
+
+    run: str
+    epoch: int
+    epochs: int
+    train_loss: float  # nats a pixel, as val_loss
+    val_loss: float
+    images_per_second: float
+
+
+class TrainingProgress:
+    """Shows the epochs of one training or of several side by side; a context manager."""
+
+    def __init__(self, runs: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._all = self._bars.add_task("all runs", total=runs, numbers="", visible=runs > 1)
+        self._ended = 0
+        self._runs = runs
+
+    def __enter__(self) -> TrainingProgress:
+        """Start drawing."""
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing; what was drawn stays."""
+        self._bars.stop()
+
+    def epoch(self, report: EpochReport) -> None:
+        """Show a finished epoch."""
+        numbers = f"train {report.train_loss:.3f}  val {report.val_loss:.3f}  {report.images_per_second:4.0f} images/s"
+        if not self.console.is_terminal:
+            self._line(f"{report.run}: epoch {report.epoch}/{report.epochs}  {numbers}")
+            return
+        if report.run not in self._tasks:
+            self._tasks[report.run] = self._bars.add_task(report.run, total=report.epochs, numbers="")
+        self._bars.update(self._tasks[report.run], completed=report.epoch, numbers=numbers)
+
+    def end(self, run: str, outcome: str) -> None:
+        """Show that a run is over; its bar becomes a line, so that a long grid does not fill the screen."""
+        self._ended += 1
+        if (task := self._tasks.pop(run, None)) is not None:
+            self._bars.remove_task(task)
+        self._bars.update(self._all, completed=self._ended)
+        self._line(f"{run}: {outcome}  ({self._ended} of {self._runs})")
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,152 @@
+"""The loss curves: a panel a variant, a colour a learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from pipeline.errors import PipelineError
+from pipeline.report import palette, svg, view, wording
+from pipeline.report.lines import Axis, Line, axis, line
+from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
+
+MOST_COLUMNS = 3  # panels side by side; in more, the ticks could not be read
+
+Key = tuple[str, float, str]  # variant, learning rate, split
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """What all panels share."""
+
+    means: dict[Key, Line]  # over the runs that finished
+    strays: dict[Key, tuple[Line, ...]]  # a line a diverged run: in a mean it would look like a spike of all
+    rates: tuple[float, ...]  # of the whole grid, so that a rate keeps its colour on every page
+    axis: Axis
+    baseline: float
+    epochs: int
+
+
+def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
+    """The panels of the variants that are shown; raises `PipelineError` where there is nothing to draw."""
+    variants = tuple(dict.fromkeys(row.variant for row in chosen.rows))
+    plot = _plot(material, chosen)
+    with svg.styled(root):
+        panels = tuple(_panel(plot, variant, index) for index, variant in enumerate(variants))
+    return view.Curves(
+        rates=tuple(
+            view.RateKey(wording.rate(rate), f"var(--rate-{index})", palette.marker_path(index))
+            for index, rate in enumerate(plot.rates)
+            if any(row.learning_rate == rate for row in chosen.rows)
+        ),
+        panels=panels,
+        columns=min(len(panels), MOST_COLUMNS),
+        baseline=wording.number(plot.baseline),
+        seeds=len({row.seed for row in chosen.rows}) > 1,
+        diverged=bool(plot.strays),
+        axis=_axis_sentence(plot.axis),
+    )
+
+
+def _plot(material: Material, chosen: Chosen) -> _Plot:
+    means: dict[Key, Line] = {}
+    strays: dict[Key, tuple[Line, ...]] = {}
+    diverged = {row.run for row in chosen.rows if row.status == "diverged"}
+    table = material.curves[material.curves["run"].isin(chosen.names)]
+    for (variant, rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
+        key = (str(variant), float(str(rate)), str(split))
+        apart = rows["run"].isin(diverged)
+        if (mean := line(rows[~apart])) is not None:
+            means[key] = mean
+        if found := tuple(stray for _, run in rows[apart].groupby("run") if (stray := line(run)) is not None):
+            strays[key] = found
+    lines = [*means.values(), *(stray for group in strays.values() for stray in group)]
+    if not lines:
+        raise PipelineError("No run has an epoch with a finite loss, so there is no curve to draw.")
+    baseline = material.summary.baseline.loss
+    return _Plot(
+        means=means,
+        strays=strays,
+        rates=tuple(sorted({row.learning_rate for row in material.summary.runs})),
+        axis=axis(lines, baseline),
+        baseline=baseline,
+        epochs=max(int(item.epochs.max()) for item in lines),
+    )
+
+
+def _axis_sentence(shared: Axis) -> str:
+    scale = f"The loss axis is {'logarithmic' if shared.log else 'linear'}"
+    if not shared.clipped:
+        return f"{scale} and the same in all panels."
+    end = wording.number(shared.high, 2)
+    return f"{scale}, the same in all panels, and ends at {end}; what rises above is named below its panel."
+
+
+def _panel(plot: _Plot, variant: str, index: int) -> view.Panel:
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot()
+    _ground(axes, plot)
+    for place, rate in enumerate(plot.rates):
+        colour = svg.series(place)
+        for stray in plot.strays.get((variant, rate, "validation"), ()):
+            _stray(axes, stray, colour, plot.axis.high)
+        if (training := plot.means.get((variant, rate, "train"))) is not None:
+            _mean(axes, training, colour, "--", 1.3)
+        if (validation := plot.means.get((variant, rate, "validation"))) is not None:
+            _mean(axes, validation, colour, "-", 1.9)
+            lowest = (validation.epochs[validation.best], validation.mean[validation.best])
+            axes.plot(*lowest, marker=palette.marker(place), color=colour, markersize=7.5)
+    return view.Panel(variant, svg.inline(figure, f"curves-{index}"), _leaving(plot, variant))
+
+
+def _ground(axes: Axes, plot: _Plot) -> None:
+    if plot.axis.log:
+        axes.set_yscale("log")
+    axes.set_ylim(plot.axis.low, plot.axis.high)
+    axes.set_xlim(min(1, plot.epochs - 0.5), plot.epochs + 0.15)
+    axes.yaxis.set_major_locator(FixedLocator(plot.axis.ticks(plot.baseline)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch", loc="right")
+    axes.axhline(plot.baseline, color=svg.QUIET, linewidth=1)
+    axes.annotate(
+        "class shares alone",
+        (1, plot.baseline),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color=svg.QUIET,
+        fontsize=10,
+    )
+
+
+def _mean(axes: Axes, drawn: Line, colour: str, style: str, width: float) -> None:
+    axes.fill_between(drawn.epochs, drawn.low, drawn.high, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(drawn.epochs, drawn.mean, color=colour, linestyle=style, linewidth=width)
+
+
+def _stray(axes: Axes, drawn: Line, colour: str, ceiling: float) -> None:
+    """A diverged run: a thin line that ends in a cross."""
+    axes.plot(drawn.epochs, drawn.mean, color=colour, linewidth=1)
+    end = (drawn.epochs[-1], min(float(drawn.mean[-1]), ceiling))
+    (cross,) = axes.plot(*end, marker="x", color=colour, markersize=7, markeredgewidth=2, clip_on=False)
+    cross.set_in_layout(False)  # else this panel would be drawn smaller than its neighbours
+
+
+def _leaving(plot: _Plot, variant: str) -> tuple[str, ...]:
+    """A sentence for each learning rate whose loss leaves the axis."""
+    sentences = []
+    for rate in plot.rates:
+        drawn = [item for key, item in plot.means.items() if key[:2] == (variant, rate)]
+        drawn += [item for key, group in plot.strays.items() if key[:2] == (variant, rate) for item in group]
+        peak = max((float(item.high.max()) for item in drawn), default=0.0)
+        if peak > plot.axis.high:
+            sentences.append(f"At {wording.rate(rate)} the loss rises to {peak:.3g}, above the axis.")
+    return tuple(sentences)

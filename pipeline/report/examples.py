@@ -1,0 +1,139 @@
+"""Segmentations side by side, and how the showcase's mask came to be."""
+
+from __future__ import annotations
+
+from pipeline.errors import PipelineError
+from pipeline.report import pictures, view, wording
+from pipeline.report.material import Mask, Material, Photo
+from pipeline.report.selection import Chosen
+
+MOST_RUNS = 50  # with pictures: the page must stay small enough to mail
+STRIP = 8  # masks of the showcase over epochs
+
+
+def examples(material: Material, chosen: Chosen) -> view.Examples:
+    """Pictures of the best of each variant, or of the runs that were named; at most `MOST_RUNS`.
+
+    Raises `PipelineError` where the data are missing or no run has a picture.
+    """
+    names = _with_pictures(material, chosen)
+    shown, problems = names[:MOST_RUNS], list[view.Card]()
+    kept: dict[str, frozenset[str]] = {}
+    for run in shown:
+        try:
+            kept[run] = material.examples(run)
+        except PipelineError as error:
+            problems.append(view.Card(f"{run}: no example pictures", str(error)))
+    samples = _samples(material, kept, problems)
+    strip, strip_run = _strip(material, problems)
+    if not samples and not strip:
+        raise PipelineError(" ".join(card.text for card in problems) or "No run that is shown has a model.")
+    return view.Examples(
+        runs=tuple(kept),
+        samples=samples,
+        classes=tuple(pictures.key(item) for item in material.data.classes),
+        errors=pictures.ERROR_KEYS,
+        left_out=_left_out(len(names) - len(shown)),
+        strip=strip,
+        strip_run=strip_run,
+        problems=tuple(problems),
+    )
+
+
+def _with_pictures(material: Material, chosen: Chosen) -> list[str]:
+    """The runs to show: those that were named, where they have a model, else the best of each variant."""
+    if chosen.kind == "named":
+        return [row.run for row in chosen.rows if row.best_epoch is not None]
+    return [item.run for item in material.summary.best_of_variant if item.run in chosen.names]
+
+
+def _left_out(count: int) -> str:
+    return f"{wording.plural(count, 'further run')} would make the page too large: name fewer." if count > 0 else ""
+
+
+def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list[view.Card]) -> tuple[view.Sample, ...]:
+    # Beside the samples that all runs keep, each keeps its own best and worst: side by side stand the common ones.
+    validation = material.samples.get("validation", ())
+    common = set(validation).intersection(*kept.values()) if kept else set()
+    wanted = common or {sample for samples in kept.values() for sample in samples}
+    ious: dict[str, dict[str, float]] = {}
+    for run in kept:
+        try:
+            ious[run] = material.per_image(run)
+        except PipelineError as error:
+            ious[run] = {}
+            problems.append(view.Card(f"{run}: no IoU under its pictures", str(error)))
+    found = []
+    for row, sample in enumerate(validation):
+        if sample in wanted:
+            image, truth = material.image("validation", row), material.truth("validation", row)
+            shots = tuple(
+                _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None
+                for run in kept
+            )
+            found.append(_sample(material, sample, image, truth, shots))
+    return tuple(found)
+
+
+def _sample(
+    material: Material, sample: str, image: Photo, truth: Mask, shots: tuple[view.Shot | None, ...]
+) -> view.Sample:
+    classes = material.data.classes
+    return view.Sample(
+        id=sample,
+        image=pictures.photograph(image, f"Image {sample}"),
+        truth=pictures.mask(truth, classes, f"True mask of {sample}"),
+        shots=shots,
+    )
+
+
+def _shot(
+    material: Material, run: str, sample: str, truth: Mask, ious: dict[str, float], problems: list[view.Card]
+) -> view.Shot | None:
+    classes = material.data.classes
+    try:
+        prediction = material.example(run, sample)
+        wrong = pictures.Errors.between(prediction, truth, classes)
+    except PipelineError as error:
+        problems.append(view.Card(f"{run}: no picture of {sample}", str(error)))
+        return None
+    return view.Shot(
+        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
+        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
+        iou=wording.number(ious.get(sample), 2),
+    )
+
+
+def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Picture, ...], str]:
+    """The best run's masks of the showcase at epochs spread over the training, the best one among them."""
+    best = material.summary.best
+    if best is None:
+        return (), ""
+    try:
+        masks, kept = material.showcase_masks(best.run), material.record(best.run).best_epoch
+        classes = material.data.classes
+    except PipelineError as error:
+        problems.append(view.Card(f"{best.run}: no masks of the showcase over epochs", str(error)))
+        return (), ""
+    pictured = tuple(
+        pictures.mask(
+            masks[epoch - 1],
+            classes,
+            f"The showcase’s mask after epoch {epoch}",
+            f"Epoch {epoch}, kept" if epoch == kept else f"Epoch {epoch}",
+        )
+        for epoch in _epochs(len(masks), kept)
+    )
+    return pictured, best.run
+
+
+def _epochs(last: int, kept: int | None) -> list[int]:
+    """Epochs to show: dense at the beginning, where most is learned, with the last and the kept one."""
+    ratio = [round(last ** (i / (STRIP - 1))) for i in range(STRIP)]
+    spread = sorted({*ratio, *range(1, min(last, STRIP // 2) + 1), last})
+    if kept is not None and 1 <= kept <= last and kept not in spread:
+        near = min(
+            (epoch for epoch in spread if epoch not in (1, last)), key=lambda epoch: abs(epoch - kept), default=1
+        )
+        spread = sorted({*spread} - {near} | {kept})
+    return spread

@@ -1,0 +1,128 @@
+"""The head of the page: what it is, what came out, and the showcase."""
+
+from __future__ import annotations
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.report import pictures, view, wording
+from pipeline.report.material import Mask, Material
+from pipeline.report.selection import Chosen
+
+CUT_OUT_WELL = 0.80  # foreground IoU of the showcase; below, holes and fringes are plain to see
+
+
+def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
+    """Everything above the first section; whatever is missing becomes a card in it."""
+    problems = []
+    shown: view.Showcase | None = None
+    data = ""
+    try:
+        data = _data(material)
+    except PipelineError as error:
+        problems.append(view.Card("The data set is not described", str(error)))
+    try:
+        shown = _showcase(material)
+    except PipelineError as error:
+        problems.append(view.Card("The showcase is not shown", str(error)))
+    byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
+    return view.Head(
+        title=params.report.title,
+        byline=byline,
+        data=data,
+        result=_result(material),
+        scope=_scope(material, chosen),
+        showcase=shown,
+        problems=tuple(problems),
+    )
+
+
+def _data(material: Material) -> str:
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    counts = [(names[split], len(material.samples.get(split, ()))) for split in runs.SPLITS]
+    images = wording.listing([f"{count} {name}" for name, count in counts if count])
+    height, width = material.truth("train", 0).shape
+    classes = wording.listing([item.name for item in material.data.classes])
+    return f"{material.data.source}: {images} images of {width} × {height} pixels; classes {classes}."
+
+
+def _result(material: Material) -> str:
+    best = material.summary.best
+    if best is None:
+        return "No learning rate finished all its seeds, so this page ranks nothing."
+    row = next(
+        (r for r in material.summary.rates if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)), None
+    )
+    start = f"Of this grid, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} learned best"
+    if row is None:
+        return f"{start}."
+    seeds = f" over {wording.plural(row.seeds, 'seed')}" if row.seeds > 1 else ""
+    return (
+        f"{start}: {wording.spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel on validation{seeds}, where "
+        f"knowing the classes’ shares alone gives {wording.number(material.summary.baseline.loss)}."
+    )
+
+
+def _scope(material: Material, chosen: Chosen) -> str:
+    total = len(material.summary.runs)
+    if len(chosen.rows) == total:
+        return ""
+    count = f"{len(chosen.rows)} of the grid’s {wording.plural(total, 'run')}"
+    return f"This page shows {count}; ranks are those of the whole grid."
+
+
+def _showcase(material: Material) -> view.Showcase:
+    best = material.summary.best
+    if best is None:
+        raise PipelineError("No run is the best, so none is shown. A rate is ranked once all its seeds have finished.")
+    ids = material.samples.get(runs.SHOWCASE, ())
+    if not ids:
+        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no showcase. `pipeline prepare` makes one.")
+    classes = material.data.classes
+    image, truth = material.image(runs.SHOWCASE, 0), material.truth(runs.SHOWCASE, 0)
+    prediction = _prediction(material, best.run, ids[0])
+    found = pictures.Errors.between(prediction, truth, classes)
+    iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
+    verdict, detail, failed = _verdict(iou, best.run)
+    cut = pictures.foreground(prediction, classes)
+    return view.Showcase(
+        pictures=(
+            pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
+            pictures.cut_out(image, cut, "The pixels predicted as foreground, over a checkerboard", "Cut-out"),
+            pictures.cut_out(
+                image, pictures.foreground(truth, classes), "The true foreground, over a checkerboard", "Truth"
+            ),
+            pictures.errors(found, f"Errors: {found.describe()}", "Errors"),
+        ),
+        keys=pictures.ERROR_KEYS,
+        verdict=verdict,
+        detail=detail,
+        failed=failed,
+    )
+
+
+def _prediction(material: Material, run: str, sample: str) -> Mask:
+    """The mask that was scored where evaluation kept it, else the same epoch's from training."""
+    try:
+        return material.example(run, sample)
+    except PipelineError:
+        epoch = material.record(run).best_epoch
+        masks = material.showcase_masks(run)
+        if epoch is None or not 1 <= epoch <= len(masks):
+            raise
+        mask: Mask = masks[epoch - 1]
+        return mask
+
+
+def _verdict(iou: float | None, run: str) -> tuple[str, str, bool]:
+    where = f"{run} never saw this image, nor was it chosen by it."
+    if iou is None:
+        return "Not measured", f"The comparison holds no foreground IoU of the showcase for {run}.", True
+    if iou < CUT_OUT_WELL:
+        return (
+            "The cut-out failed",
+            f"Foreground IoU {wording.number(iou)}, below the {wording.number(CUT_OUT_WELL, 2)} that a clean cut-out "
+            f"needs. {where}",
+            True,
+        )
+    return "Cut out well", f"Foreground IoU {wording.number(iou)}. {where}", False

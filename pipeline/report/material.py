@@ -1,0 +1,136 @@
+"""What the stages wrote, read when a section asks for it.
+
+Whatever is missing or broken raises `PipelineError` with the command that makes it, so that a section can become a card
+and the rest of the page stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.files import read_json
+from pipeline.runs import DataSet, Evaluation, Finding, RunRecord, Summary
+
+Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
+Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
+
+
+class Material:
+    """The files of a project's folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The comparison of the grid."""
+        with self._reading(runs.COMPARISON / runs.SUMMARY, "pipeline compare"):
+            return Summary.read(self.root / runs.COMPARISON)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """The sentences that the comparison found."""
+        with self._reading(runs.COMPARISON / runs.FINDINGS, "pipeline compare") as path:
+            content = read_json(path, "pipeline compare")["findings"]
+            return tuple(Finding(item["id"], str(item["sentence"]), tuple(item["runs"])) for item in content)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The yardstick by run, split and epoch: `CURVE_COLUMNS`, finite losses only."""
+        with self._reading(runs.COMPARISON / runs.CURVES, "pipeline compare") as path:
+            table = pd.read_csv(path, dtype={"run": str, "variant": str, "split": str})
+            if missing := set(runs.CURVE_COLUMNS) - set(table.columns):
+                raise ValueError(f"columns {', '.join(sorted(missing))} are missing")
+            return table[np.isfinite(table["loss"].astype(float))]
+
+    @cached_property
+    def data(self) -> DataSet:
+        """The prepared data set."""
+        with self._reading(runs.PREPARED / runs.CLASSES, "pipeline prepare"):
+            return DataSet.read(self.root / runs.PREPARED)
+
+    @cached_property
+    def samples(self) -> dict[str, tuple[str, ...]]:
+        """The samples' ids by split, in the order of the arrays' rows."""
+        with self._reading(runs.PREPARED / runs.SAMPLES, "pipeline prepare") as path:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            return {str(split): tuple(rows["id"]) for split, rows in table.groupby("split", sort=False)}
+
+    def image(self, split: str, row: int) -> Photo:
+        """A sample's image."""
+        with self._reading(runs.PREPARED / split / runs.IMAGES, "pipeline prepare") as path:
+            photo: Photo = np.array(np.load(path, mmap_mode="r")[row])
+            return photo
+
+    def truth(self, split: str, row: int) -> Mask:
+        """A sample's true mask."""
+        with self._reading(runs.PREPARED / split / runs.MASKS, "pipeline prepare") as path:
+            return np.array(np.load(path, mmap_mode="r")[row], dtype=np.uint8)
+
+    def record(self, run: str) -> RunRecord:
+        """A run's record."""
+        with self._reading(runs.RUNS / run / runs.RECORD, f"dvc repro train@{run}"):
+            return RunRecord.read(self.root / runs.RUNS / run)
+
+    def showcase_masks(self, run: str) -> npt.NDArray[np.uint8]:
+        """The first showcase image's mask after each epoch of a run: epoch x H x W."""
+        with (
+            self._reading(runs.RUNS / run / runs.SHOWCASE_MASKS, f"dvc repro train@{run}") as path,
+            np.load(path) as file,
+        ):
+            return np.asarray(file["masks"][:, 0], dtype=np.uint8)
+
+    def evaluation(self, run: str) -> Evaluation:
+        """A run's scores."""
+        with self._reading(runs.EVALUATION / run / runs.METRICS, f"dvc repro evaluate@{run}"):
+            return Evaluation.read(self.root / runs.EVALUATION / run)
+
+    def per_image(self, run: str) -> dict[str, float]:
+        """The foreground IoU of each image of a run, by sample; images without foreground are left out."""
+        with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
+            table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["foreground_iou"])
+            return dict(zip(table["id"], table["foreground_iou"].astype(float), strict=True))
+
+    def examples(self, run: str) -> frozenset[str]:
+        """The samples that a run keeps its mask of."""
+        with self._reading(runs.EVALUATION / run / runs.EXAMPLES, f"dvc repro evaluate@{run}") as path:
+            found = frozenset(file.stem for file in path.iterdir() if file.suffix == ".png")
+            if not found:
+                raise ValueError("it holds no pictures")
+            return found
+
+    def example(self, run: str, sample: str) -> Mask:
+        """A run's predicted mask of a sample."""
+        with (
+            self._reading(runs.EVALUATION / run / runs.EXAMPLES / f"{sample}.png", f"dvc repro evaluate@{run}") as path,
+            Image.open(path) as picture,
+        ):
+            if picture.mode not in ("L", "P"):  # either holds the indices themselves, P with colours beside them
+                raise ValueError(f"it must hold 8-bit class indices, but is of mode {picture.mode}")
+            return np.asarray(picture, dtype=np.uint8)
+
+    @contextlib.contextmanager
+    def _reading(self, path: Path, maker: str) -> Iterator[Path]:
+        """Give the path below the root; whatever reading it raises becomes a sentence that names the file."""
+        try:
+            yield self.root / path
+        except PipelineError as error:
+            raise PipelineError(str(error).replace(f"{self.root}/", "")) from None
+        except FileNotFoundError:
+            raise PipelineError(
+                f"{path} is missing. `{maker}` makes it, or `make report` all there is to make."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            what = f"{type(error).__name__}: {error}".replace(f"{self.root}/", "")
+            raise PipelineError(f"{path} cannot be read ({what}). Run `{maker}` again, with --force.") from None

@@ -1,0 +1,54 @@
+"""The sections of the page, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.report import view
+from pipeline.report.curves import curves
+from pipeline.report.examples import examples
+from pipeline.report.head import head
+from pipeline.report.material import Material
+from pipeline.report.notes import notes
+from pipeline.report.reproduce import reproduce
+from pipeline.report.scores import test
+from pipeline.report.selection import Chosen
+from pipeline.report.tables import glance, run_table
+
+
+def page(params: Params, material: Material, chosen: Chosen, root: Path) -> view.Page:
+    """Build the page's view; a section whose files are missing or broken becomes a card."""
+    return view.Page(
+        head=head(params, material, chosen),
+        sections=(
+            _section("notes", "Notes", lambda: notes(root)),
+            _section("findings", "Findings", lambda: _findings(material, chosen)),
+            _section("curves", "Loss curves", lambda: curves(material, chosen, root)),
+            _section("grid", "The grid at a glance", lambda: glance(material, chosen)),
+            _section("runs", "All runs", lambda: run_table(chosen, material.summary)),
+            _section("test", "Test", lambda: test(material)),
+            _section("examples", "Examples", lambda: examples(material, chosen)),
+            _section("reproduce", "How to reproduce", lambda: reproduce(material, chosen)),
+        ),
+    )
+
+
+def _section(name: str, title: str, build: Callable[[], view.Body]) -> view.Section:
+    body: view.Body | view.Card
+    try:
+        body = build()
+    except PipelineError as error:
+        body = view.Card(f"{title}: missing", str(error))
+    return view.Section(name, title, f"{name}.html", body)
+
+
+def _findings(material: Material, chosen: Chosen) -> view.Findings:
+    """The findings that rest on a shown run, or on none in particular."""
+    names = set(chosen.names)
+    found = tuple(item.sentence for item in material.findings if not item.runs or names & set(item.runs))
+    if not found:
+        raise PipelineError("The comparison holds no sentence about the runs that are shown.")
+    return view.Findings(found)

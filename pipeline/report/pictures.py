@@ -1,0 +1,158 @@
+"""Photographs and masks as small images inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report import view, wording
+from pipeline.report.material import Mask, Photo
+from pipeline.runs import SegmentationClass
+
+LARGEST = 288  # px; larger images are shrunk to it, since the page shows none larger
+QUALITY = 84  # of WebP; below, the edges that the page is about begin to ring
+TILE = 12  # px, of the checkerboard under a cut-out
+
+# Okabe and Ito's colours, told apart by colour-blind readers; all three stand out on white, on black and on the grey.
+MISSED, FALSE_ALARM, CONFUSED = "#d55e00", "#0072b2", "#cc79a7"
+RIGHT, IGNORED = "#a9a9a5", "#d8d8d2"
+ERROR_KEYS = (
+    view.Key(RIGHT, "foreground found"),
+    view.Key(MISSED, "foreground missed"),
+    view.Key(FALSE_ALARM, "false alarm"),
+    view.Key(CONFUSED, "wrong class outside the foreground"),
+)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Where a prediction is wrong: H x W each, true where it is so."""
+
+    missed: npt.NDArray[np.bool_]
+    false_alarm: npt.NDArray[np.bool_]
+    confused: npt.NDArray[np.bool_]
+    found: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
+
+    @classmethod
+    def between(cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...]) -> Errors:
+        """Sort a prediction's pixels; the first two kinds are those that lower the foreground IoU."""
+        if prediction.shape != truth.shape:
+            raise PipelineError(
+                f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
+                f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
+            )
+        counted = truth != runs.IGNORE
+        predicted, true = foreground(prediction, classes), foreground(truth, classes)
+        missed, false_alarm = counted & true & ~predicted, counted & predicted & ~true
+        confused = counted & (prediction != truth) & ~missed & ~false_alarm
+        return cls(missed, false_alarm, confused, counted & true & predicted, counted)
+
+    def describe(self) -> str:
+        """The errors in words, as shares of the pixels that count."""
+        total = max(int(self.counted.sum()), 1)
+        parts = (
+            ("missed", self.missed),
+            ("false alarm", self.false_alarm),
+            ("wrong class outside the foreground", self.confused),
+        )
+        return ", ".join(f"{wording.percent(float(part.sum()) / total)} {name}" for name, part in parts)
+
+
+def foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
+    """Whether each pixel shows what the picture is of."""
+    return np.isin(mask, [index for index, item in enumerate(classes) if item.foreground])
+
+
+def photograph(image: Photo, alt: str, caption: str = "") -> view.Picture:
+    """A photograph as WebP."""
+    return _webp(_fitted(_rgb(image), Image.Resampling.LANCZOS), alt, caption)
+
+
+def mask(values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "") -> view.Picture:
+    """A mask in its classes' colours as PNG; ignored pixels are transparent."""
+    palette = [_channels(item.colour) for item in classes]
+    indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
+    return _png(indices, [*palette, (0, 0, 0)], len(classes), alt, caption)
+
+
+def errors(found: Errors, alt: str, caption: str = "") -> view.Picture:
+    """A prediction's errors as PNG; what is right and not foreground is transparent."""
+    indices = np.zeros(found.missed.shape, dtype=np.uint8)
+    layers = (found.found, found.missed, found.false_alarm, found.confused, ~found.counted)
+    for index, layer in enumerate(layers, start=1):
+        indices[layer] = index
+    colours = [_channels(colour) for colour in ("#000000", RIGHT, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
+    return _png(indices, colours, 0, alt, caption)
+
+
+def cut_out(image: Photo, chosen: npt.NDArray[np.bool_], alt: str, caption: str = "") -> view.Picture:
+    """The chosen pixels of a photograph over a checkerboard, drawn large so that the board stays sharp."""
+    photo = _rgb(image)
+    scale = max(1, round(2 * LARGEST / max(photo.size)))
+    size = (photo.width * scale, photo.height * scale)
+    alpha = Image.fromarray((chosen * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    rows, columns = np.indices((size[1], size[0])) // (TILE * 2)
+    board = Image.fromarray(np.where((rows + columns) % 2, 236, 214).astype(np.uint8)).convert("RGB")
+    large = photo.resize(size, Image.Resampling.LANCZOS)
+    return _webp(_fitted(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, 2 * LARGEST), alt, caption)
+
+
+def key(item: SegmentationClass) -> view.Key:
+    """A class in a legend."""
+    _channels(item.colour)
+    return view.Key(item.colour, item.name)
+
+
+def _rgb(image: Photo) -> Image.Image:
+    """The first three channels, or the first one as grey; 16 bits are stretched over the image's own range."""
+    values = image if image.ndim == 3 else image[..., None]
+    channels: npt.NDArray[Any] = values[..., :3] if values.shape[-1] >= 3 else np.repeat(values[..., :1], 3, axis=-1)
+    if channels.dtype != np.uint8:
+        low, high = float(channels.min()), float(channels.max())
+        channels = (channels.astype(np.float64) - low) * (255 / max(high - low, 1))
+    return Image.fromarray(np.ascontiguousarray(channels, dtype=np.uint8))
+
+
+def _fitted(picture: Image.Image, resampling: Image.Resampling, largest: int = LARGEST) -> Image.Image:
+    longest = max(picture.size)
+    if longest <= largest:
+        return picture
+    size = (max(1, picture.width * largest // longest), max(1, picture.height * largest // longest))
+    return picture.resize(size, resampling)
+
+
+def _channels(colour: str) -> tuple[int, int, int]:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+        raise PipelineError(
+            f"{runs.PREPARED / runs.CLASSES} gives a class the colour {colour!r}; a colour reads #rrggbb. "
+            "Run `pipeline prepare` again."
+        )
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _webp(picture: Image.Image, alt: str, caption: str) -> view.Picture:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return view.Picture(_address("webp", buffer), alt, caption, picture.width, picture.height, crisp=False)
+
+
+def _png(indices: Mask, colours: list[tuple[int, int, int]], transparent: int, alt: str, caption: str) -> view.Picture:
+    picture = _fitted(Image.fromarray(indices), Image.Resampling.NEAREST)
+    picture.putpalette([channel for colour in colours for channel in colour])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True, transparency=transparent)
+    return view.Picture(_address("png", buffer), alt, caption, picture.width, picture.height, crisp=True)
+
+
+def _address(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

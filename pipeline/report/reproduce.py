@@ -1,0 +1,62 @@
+"""How to make the same numbers again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.report import view
+from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
+
+
+def reproduce(material: Material, chosen: Chosen) -> view.Reproduce:
+    """The commands, and what identifies the data and the best run."""
+    best = material.summary.best
+    run = best.run if best else chosen.rows[0].run
+    problems = []
+    identity: list[tuple[str, str]] = []
+    parameters: list[tuple[str, str]] = []
+    try:
+        identity.append(("data fingerprint", material.data.fingerprint))
+    except PipelineError as error:
+        problems.append(view.Card("The data’s fingerprint is not known", str(error)))
+    try:
+        record = material.record(run)
+        identity.append((f"run key of {run}", record.key))
+        parameters = [
+            ("precision", record.precision),
+            ("trainable_parameters", f"{record.trainable_parameters:,}".replace(",", " ")),
+            *_flat(record.cell),
+        ]
+    except PipelineError as error:
+        problems.append(view.Card(f"The parameters of {run} are not known", str(error)))
+    return view.Reproduce(
+        commands=(
+            view.Command("make report", "everything that is not up to date, then this page"),
+            view.Command("pipeline report --runs best", "this page for the grid’s best run alone"),
+            view.Command(f"dvc repro train@{run}", "this run, from the same data and parameters"),
+            view.Command("make ui", "all runs in MLflow, to browse and compare"),
+        ),
+        identity=tuple(identity),
+        parameters=tuple(parameters),
+        run=run,
+        problems=tuple(problems),
+    )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested parameters as dotted names, spelled as in `params.yaml`."""
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        elif not (key == "precision" and prefix):  # `auto` would stand beside what it was resolved to
+            found.append((f"{prefix}{key}", _spelled(value)))
+    return found
+
+
+def _spelled(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

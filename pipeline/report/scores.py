@@ -1,0 +1,64 @@
+"""The score of the grid's best on the images that chose nothing."""
+
+from __future__ import annotations
+
+from pipeline.errors import PipelineError
+from pipeline.report import view, wording
+from pipeline.report.material import Material
+from pipeline.runs import Scores
+
+ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
+
+
+def test(material: Material) -> view.Test:
+    """The best run's scores on every split; raises `PipelineError` where there is no best or no test score."""
+    best = material.summary.best
+    if best is None:
+        raise PipelineError("No run is the best, so the test images stay unseen.")
+    if best.test is None:
+        raise PipelineError(f"The comparison holds no test score of {best.run}. Run `dvc repro evaluate@{best.run}`.")
+    problems: list[view.Card] = []
+    train = validation = None
+    try:
+        scores = material.evaluation(best.run)
+        train, validation = scores.train, scores.validation
+    except PipelineError as error:
+        problems.append(view.Card(f"{best.run}: no scores beside those of the test", str(error)))
+    names = tuple(best.test.iou)
+    splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
+    return view.Test(
+        sentence=_sentence(best.run, best.test, validation),
+        headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in names)),
+        lines=tuple(
+            view.ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores
+        ),
+        problems=tuple(problems),
+    )
+
+
+def _figures(scores: Scores, names: tuple[str, ...]) -> tuple[str, ...]:
+    of_class = (scores.iou.get(name) for name in names)
+    whole = (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou)
+    return tuple(wording.number(value) for value in (*whole, *of_class))
+
+
+def _sentence(run: str, score: Scores, validation: Scores | None) -> str:
+    start = (
+        f"{run} was chosen on validation alone; on the test images its loss is {wording.number(score.loss)} nats a "
+        f"pixel and its mean IoU {wording.number(score.mean_iou)}."
+    )
+    if validation is None:
+        return start
+    difference = score.loss - validation.loss
+    if abs(difference) < ALIKE:
+        return f"{start} That is what validation promised ({wording.number(validation.loss)})."
+    word = "more" if difference > 0 else "less"
+    meaning = (
+        "the choice was a little lucky, or these images are harder"
+        if difference > 0
+        else "these images are no harder than those that chose it"
+    )
+    return (
+        f"{start} The loss is {wording.number(abs(difference))} {word} than on validation "
+        f"({wording.number(validation.loss)}): {meaning}."
+    )

@@ -1,0 +1,83 @@
+"""Which runs the page shows, and the file it is written to."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.runs import RunRow, Summary
+
+LONGEST_NAME = 100  # characters of a file's stem; beyond it a hash stands for the rest
+LISTED = 12  # names in a complaint; a grid can have hundreds
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The runs of a page, in the grid's order."""
+
+    kind: Literal["all", "best", "named"]
+    rows: tuple[RunRow, ...]
+    out: Path  # relative to the project's folder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The runs' names."""
+        return tuple(row.run for row in self.rows)
+
+
+def choose(summary: Summary, selection: str | None) -> Chosen:
+    """Read a selection: None or `all`, `best`, or names of runs with commas between.
+
+    Raises `PipelineError` where a name is unknown or there is nothing to choose.
+    """
+    if not summary.runs:
+        raise PipelineError("The comparison holds no runs. Train some with `make report`.")
+    if selection is None:
+        return Chosen("all", summary.runs, runs.REPORT)
+    if selection.strip() == "all":
+        return Chosen("all", summary.runs, runs.REPORTS / "all.html")
+    if selection.strip() == "best":
+        return _best(summary)
+    return _named(summary, selection)
+
+
+def _best(summary: Summary) -> Chosen:
+    if summary.best is None:
+        raise PipelineError(
+            "No run is the best: no learning rate finished all its seeds. Name runs instead; "
+            + _available([row.run for row in summary.runs])
+        )
+    best = summary.best.run
+    return Chosen("best", tuple(row for row in summary.runs if row.run == best), runs.REPORTS / "best.html")
+
+
+def _named(summary: Summary, selection: str) -> Chosen:
+    known = [row.run for row in summary.runs]
+    wanted = {name.strip() for name in selection.split(",")} - {""}
+    if not wanted:
+        raise PipelineError("The selection names no run. Give all, best, or names with commas; " + _available(known))
+    if unknown := sorted(wanted - set(known)):
+        nearest = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, unknown[0], name).ratio())
+        noun = "run" if len(unknown) == 1 else "runs"
+        quoted = ", ".join(f"'{name}'" for name in unknown)
+        raise PipelineError(f"The comparison has no {noun} {quoted}. Give all, best, or names; " + _available(nearest))
+    rows = tuple(row for row in summary.runs if row.run in wanted)
+    return Chosen("named", rows, runs.REPORTS / f"{_stem([row.run for row in rows])}.html")
+
+
+def _available(names: list[str]) -> str:
+    rest = len(names) - LISTED
+    return "there is " + ", ".join(names[:LISTED]) + (f" and {rest} more." if rest > 0 else ".")
+
+
+def _stem(names: list[str]) -> str:
+    joined = "+".join(names)
+    if len(joined) <= LONGEST_NAME:
+        return joined
+    digest = hashlib.sha256(joined.encode()).hexdigest()[:12]
+    return f"{joined[: LONGEST_NAME - len(digest) - 1]}-{digest}"

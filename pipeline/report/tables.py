@@ -1,0 +1,99 @@
+"""The grid at a glance, and all its runs, as tables."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline.report import view, wording
+from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
+from pipeline.runs import RateRow, RunRow, Summary
+
+FIGURES = (
+    "Best epoch",
+    "Training loss",
+    "Validation loss",
+    "Gap",
+    "Mean IoU",
+    "Foreground IoU",
+    "Showcase IoU",
+)
+
+
+def glance(material: Material, chosen: Chosen) -> view.Glance:
+    """A line a variant and rate, over seeds, for the rates that a chosen run belongs to."""
+    summary = material.summary
+    shown = {(row.variant, row.learning_rate) for row in chosen.rows}
+    rates = [row for row in summary.rates if (row.variant, row.learning_rate) in shown]
+    variants = dict.fromkeys(row.variant for row in rates)
+    return view.Glance(
+        groups=tuple(
+            view.VariantLines(variant, tuple(_rate_line(summary, row) for row in rates if row.variant == variant))
+            for variant in variants
+        ),
+        baseline_loss=wording.number(summary.baseline.loss),
+        baseline_iou=wording.number(summary.baseline.mean_iou),
+        outside=_outside(summary),
+    )
+
+
+def run_table(chosen: Chosen, summary: Summary) -> view.RunTable:
+    """A line a chosen run; a run without figures says why."""
+    best = {selection.run for selection in summary.best_of_variant}
+    return view.RunTable(
+        headings=("Run", "Rate", "Seed", "Status", *FIGURES),
+        figures=len(FIGURES),
+        lines=tuple(_run_line(row, row.run in best) for row in chosen.rows),
+    )
+
+
+def _rate_line(summary: Summary, row: RateRow) -> view.RateLine:
+    here = (row.variant, row.learning_rate)
+    of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
+    best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
+    return view.RateLine(
+        rate=wording.rate(row.learning_rate),
+        val_loss=wording.spread(row.val_loss_mean, row.val_loss_sd),
+        gap=wording.spread(row.gap_mean, row.gap_sd),
+        mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
+        seeds=str(row.seeds),
+        mark="best of the grid" if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
+        best=best or of_grid,
+        best_of_grid=of_grid,
+    )
+
+
+def _unranked(summary: Summary, row: RateRow) -> str:
+    if row.ranked:
+        return ""
+    cells = [r for r in summary.runs if (r.variant, r.learning_rate) == (row.variant, row.learning_rate)]
+    words = [f"{count} {status}" for status in ("diverged", "missing") if (count := _count(cells, status))]
+    return f"not ranked: {wording.listing(words)}" if words else "not ranked"
+
+
+def _count(rows: list[RunRow], status: str) -> int:
+    return sum(row.status == status for row in rows)
+
+
+def _outside(summary: Summary) -> str:
+    if not summary.outside:
+        return ""
+    verb = "stands" if len(summary.outside) == 1 else "stand"
+    return f"Outside the grid {verb} {wording.listing(summary.outside)}, left out here."
+
+
+def _run_line(row: RunRow, best: bool) -> view.RunLine:
+    losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, row.showcase_iou)
+    empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
+    epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
+    values = (row.run, row.learning_rate, row.seed, row.status, row.best_epoch, *losses)
+    return view.RunLine(
+        run=row.run,
+        rate=wording.rate(row.learning_rate),
+        seed=str(row.seed),
+        status=row.status,
+        reason=row.reason or "It left no figures." if empty else "",
+        figures=() if empty else (epoch, *(wording.number(value) for value in losses)),
+        values=json.dumps(values, allow_nan=False),
+        best=best,
+    )

@@ -1,0 +1,259 @@
+"""What the page says, as plain values: the templates show these and compute nothing.
+
+A new section is a view class here, a builder that fills it from the stages' files, a template, and a line in `page.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Card:
+    """A small note that stands where something is missing: what, and what to do."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page, whole in its address."""
+
+    src: str  # data URI
+    alt: str
+    caption: str
+    width: int  # px of the file, not of the page
+    height: int
+    crisp: bool  # masks keep their pixels, photographs are smoothed
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: a colour and what it stands for."""
+
+    colour: str  # #rrggbb
+    text: str
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """The image outside all splits that the report shows first."""
+
+    pictures: tuple[Picture, ...]
+    keys: tuple[Key, ...]
+    verdict: str
+    detail: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Head:
+    """Title, authorship, data and result."""
+
+    title: str
+    byline: str
+    data: str
+    result: str
+    scope: str  # which part of the grid the page shows; empty where it shows all
+    showcase: Showcase | None
+    problems: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The author's words, as safe HTML."""
+
+    html: Markup
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was learned, a sentence each."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RateKey:
+    """A learning rate in the legend of the curves."""
+
+    text: str
+    colour: str  # CSS value
+    marker: str  # SVG path in a box from -4 to 4
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one variant."""
+
+    variant: str
+    svg: Markup
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A panel a variant, on shared axes."""
+
+    rates: tuple[RateKey, ...]
+    panels: tuple[Panel, ...]
+    columns: int
+    baseline: str
+    seeds: bool  # whether more than one seed was trained, so that there is a band
+    diverged: bool
+    axis: str
+
+
+@dataclass(frozen=True)
+class RateLine:
+    """A variant at a learning rate."""
+
+    rate: str
+    val_loss: str
+    gap: str
+    mean_iou: str
+    seeds: str
+    mark: str  # what it is the best of, or why it is not ranked
+    best: bool
+    best_of_grid: bool
+
+
+@dataclass(frozen=True)
+class VariantLines:
+    """The rates of a variant."""
+
+    variant: str
+    lines: tuple[RateLine, ...]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The grid, over seeds."""
+
+    groups: tuple[VariantLines, ...]
+    baseline_loss: str
+    baseline_iou: str
+    outside: str
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run in the table of all runs."""
+
+    run: str
+    rate: str
+    seed: str
+    status: str
+    reason: str  # instead of the figures, where there are none
+    figures: tuple[str, ...]
+    values: str  # JSON list to sort by, an entry a column
+    best: bool
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """All runs of the selection."""
+
+    headings: tuple[str, ...]
+    figures: int  # how many of the headings are figures
+    lines: tuple[RunLine, ...]
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """A model's scores on a split."""
+
+    split: str
+    figures: tuple[str, ...]
+    test: bool
+
+
+@dataclass(frozen=True)
+class Test:
+    """The grid's best on the images that chose nothing."""
+
+    sentence: str
+    headings: tuple[str, ...]
+    lines: tuple[ScoreLine, ...]
+    problems: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A run's prediction for a sample, beside its errors."""
+
+    prediction: Picture
+    errors: Picture
+    iou: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An example with what every run made of it; None where a run has no picture."""
+
+    id: str
+    image: Picture
+    truth: Picture
+    shots: tuple[Shot | None, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Segmentations side by side, and the showcase's mask while the best run learned."""
+
+    runs: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    classes: tuple[Key, ...]
+    errors: tuple[Key, ...]
+    left_out: str
+    strip: tuple[Picture, ...]
+    strip_run: str
+    problems: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and what it does."""
+
+    line: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """How to make the numbers again."""
+
+    commands: tuple[Command, ...]
+    identity: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...]
+    run: str
+    problems: tuple[Card, ...]
+
+
+Body = Notes | Findings | Curves | Glance | RunTable | Test | Examples | Reproduce
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it: a body, or a card where it could not be made."""
+
+    id: str
+    title: str
+    template: str
+    body: Body | Card
+
+    @property
+    def missing(self) -> bool:
+        """Whether a card stands in the place of the body."""
+        return isinstance(self.body, Card)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    head: Head
+    sections: tuple[Section, ...]

@@ -1,0 +1,47 @@
+"""Numbers as the page prints them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NONE = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed count of decimals and a true minus sign; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
+    """Mean ± standard deviation; the mean alone where one seed gives no deviation."""
+    if mean is None or sd is None or not math.isfinite(sd):
+        return number(mean, digits)
+    return f"{number(mean, digits)}\u00a0±\u00a0{number(sd, digits)}"
+
+
+def rate(value: float) -> str:
+    """A learning rate, spelled as in the run's name, so that it can be found there."""
+    return str(value)
+
+
+def percent(share: float) -> str:
+    """A share of one as per cent."""
+    return f"{100 * share:.1f} %"
+
+
+def plural(count: int, singular: str, more: str | None = None) -> str:
+    """A count with its noun."""
+    return f"{count} {singular if count == 1 else more or singular + 's'}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """Words in a row: a, b and c."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

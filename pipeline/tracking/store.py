@@ -1,0 +1,169 @@
+"""Where MLflow's store is, and opening it so that many processes may do so at once and none hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import sqlite3
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PipelineError
+from pipeline.params import Tracking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlruns"
+
+# MLflow's own defaults would hold a training for minutes where a server is down (7 retries, 120 s each), tell a host
+# on the internet of each run, and print two lines a run. What the user has set stays.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+_MAKING_SECONDS = 120  # the wait for another process that makes the store: 5 s on an idle machine, once
+_PROBE_SECONDS = 5
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def project_root() -> Path:
+    """The project's folder: DVC says it (`DVC_ROOT`) to the stages it runs, else it is the current folder."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
+
+
+def tracking_uri(tracking: Tracking) -> str:
+    """MLflow's address: `MLFLOW_TRACKING_URI`, else `tracking.uri`, else SQLite in the project's `mlflow.db`.
+
+    A relative SQLite path is taken from the project's folder, so that every process means the same file.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
+    path = sqlite_file(uri)
+    if path is None:
+        return uri
+    _, mark, options = uri.partition("?")
+    return f"{SQLITE}{project_root() / path}{mark}{options}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite address, None of any other address."""
+    name = uri.removeprefix(SQLITE).partition("?")[0]
+    return Path(name) if uri.startswith(SQLITE) and name not in ("", ":memory:") else None
+
+
+def is_server(uri: str) -> bool:
+    """Whether an MLflow server stands behind the address, rather than a database."""
+    return uri.startswith(("http://", "https://"))
+
+
+def store_is_missing(uri: str) -> bool:
+    """Whether the address is a SQLite file that nobody made yet."""
+    path = sqlite_file(uri)
+    return path is not None and not _is_there(path)
+
+
+def shown(text: str) -> str:
+    """The text with the passwords of its addresses left out, fit for a terminal and a log."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "", text)
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client of the store; a SQLite file that is missing is made.
+
+    Raises whatever MLflow or the database raises, soon: a store that does not answer is not waited for.
+    """
+    prepare_environment()
+    from mlflow import MlflowClient
+
+    path = sqlite_file(uri)
+    if path is not None:
+        if not _is_there(path):
+            _make(path)
+        _probe_file(path)
+    elif not is_server(uri):
+        _probe_database(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def prepare_environment() -> None:
+    """Set what MLflow reads from the environment; some of it counts only before MLflow is imported."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Its line for each retry: a store that does not answer is told in one line, by whoever asked.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
+    """The id of the experiment; made where it is missing, restored where it is deleted."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        path = sqlite_file(uri)
+        try:
+            return client.create_experiment(name, str(path.parent / ARTIFACTS) if path else None)
+        except MlflowException:
+            # Parallel cells all find it missing, and one of them makes it first.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _make(path: Path) -> None:
+    """Make the store once: under a lock, under another name, then renamed.
+
+    Processes that make the tables of one file at once ruin it for good, and so does a kill between two tables.
+    """
+    from filelock import FileLock
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=_MAKING_SECONDS):
+        if _is_there(path):
+            return
+        making = path.with_name(f"{path.name}.making")
+        for left_by_a_kill in (making, Path(f"{making}-journal")):
+            left_by_a_kill.unlink(missing_ok=True)
+        # The store itself, since a client would put the default experiment's artifacts into the current folder.
+        store = SqlAlchemyStore(f"{SQLITE}{making}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        making.replace(path)
+
+
+def _probe_file(path: Path) -> None:
+    """MLflow tries a broken database ten times, 100 s long; a look beforehand costs a millisecond."""
+    quoted = urllib.parse.quote(str(path))
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=_PROBE_SECONDS)
+        ) as connection:
+            connection.execute("SELECT version_num FROM alembic_version")
+    except sqlite3.Error as error:
+        raise PipelineError(
+            f"{path} cannot be read as an MLflow store ({error}). Mend it, or move it away: a new one is made then."
+        ) from None
+
+
+def _probe_database(uri: str) -> None:
+    """Raise `OSError` where nothing listens at a database's address, for the same reason."""
+    parts = urllib.parse.urlsplit(uri)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if parts.hostname and port:
+        socket.create_connection((parts.hostname, port), timeout=_PROBE_SECONDS).close()

@@ -1,0 +1,85 @@
+"""The tags of a run in MLflow: where its numbers come from, and what was left out or cut."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from pipeline.params import Grid
+from pipeline.tracking.store import project_root
+
+RUN_KEY = "pipeline.run_key"
+STAGE = "pipeline.stage"
+STATUS = "pipeline.status"
+GIT_COMMIT = "pipeline.git_commit"
+DATA_FINGERPRINT = "pipeline.data_fingerprint"
+GRID = "pipeline.grid"
+LEFT_OUT = "pipeline.left_out"  # values that were NaN or infinite
+CUT = "pipeline.cut"  # parameters and tags that are longer than MLflow keeps
+REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
+REPLACED_BY = "pipeline.replaced_by"
+
+UNKNOWN = "unknown"
+_GIT_SECONDS = 5
+
+
+def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
+    """The tags of every run; never raises."""
+    commit = git_commit(project_root())
+    tags = {
+        STAGE: stage,
+        GIT_COMMIT: commit,
+        DATA_FINGERPRINT: data_fingerprint,
+        GRID: grid_digest(grid),
+        "mlflow.user": _user(),
+        "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
+        "mlflow.source.type": "LOCAL",
+    }
+    if commit != UNKNOWN:
+        tags["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
+    return tags
+
+
+def grid_digest(grid: Grid) -> str:
+    """Twelve hex digits that name a grid: of the SHA-256 over its canonical JSON."""
+    canonical = json.dumps(grid.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def git_commit(folder: Path) -> str:
+    """The commit that is checked out, with `-dirty` where a tracked file differs from it; else `unknown`.
+
+    `dvc.lock` is not looked at: DVC writes it after each stage, so that only a first cell would ever be clean.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return UNKNOWN
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock")
+    return commit if changes == "" else f"{commit}-dirty"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, None where it fails, is missing or takes too long."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # cells run side by side
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return UNKNOWN

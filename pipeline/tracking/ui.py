@@ -1,0 +1,181 @@
+"""MLflow's pages in a browser: its server on this machine for as long as the command runs, or a link to a team's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from typing import IO
+
+import click
+
+from pipeline.errors import PipelineError
+from pipeline.params import Tracking
+from pipeline.tracking import view
+from pipeline.tracking.store import (
+    ARTIFACTS,
+    is_server,
+    open_client,
+    prepare_environment,
+    shown,
+    sqlite_file,
+    store_is_missing,
+    tracking_uri,
+)
+
+HOST = "127.0.0.1"
+START_SECONDS = 120  # 8 s on an idle machine
+_END_SECONDS = 5
+_PORTS_TO_TRY = 50
+
+
+def saved_view(tracking: Tracking) -> str:
+    """Write the saved view into the experiment, and return the experiment's id.
+
+    Raises `PipelineError` where nothing was trained yet, or the store does not answer.
+    """
+    uri = tracking_uri(tracking)
+    nothing = PipelineError(
+        f"MLflow at {shown(uri)} has no experiment '{tracking.experiment}': nothing was trained yet. "
+        "Run `make report` first."
+    )
+    if store_is_missing(uri):
+        raise nothing
+    try:
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            raise nothing
+        view.save(client, experiment.experiment_id)
+    except PipelineError:
+        raise
+    except Exception as error:  # MLflow's, a driver's or the system's
+        raise PipelineError(
+            f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
+            "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
+        ) from None
+    return str(experiment.experiment_id)
+
+
+def serve(tracking: Tracking, port: int, open_browser: bool = False) -> int:
+    """Show the runs in MLflow's pages until Ctrl-C or SIGTERM, and return the exit code.
+
+    A server that runs already (`tracking.uri` is http or https) is only linked to. Raises `PipelineError` where
+    nothing was trained yet, the port is taken, or the server does not start.
+    """
+    uri = tracking_uri(tracking)
+    if is_server(uri):
+        _show(view.link(shown(uri), saved_view(tracking)), open_browser)
+        return 0
+    _check_port(port)
+    experiment = saved_view(tracking)
+    server = f"http://{HOST}:{port}"
+    with _stop_signal() as stop, tempfile.TemporaryFile() as log, _running(uri, port, log) as process:
+        click.echo("MLflow's server starts; this takes some seconds.")
+        _wait_until_up(server, process, stop, log)
+        if not stop.is_set():
+            _show(view.link(server, experiment), open_browser)
+            click.echo("Ctrl-C ends the server.")
+        while not stop.wait(0.2):
+            if process.poll() is not None:
+                raise PipelineError(f"MLflow's server ended by itself with {process.returncode}:\n{_tail(log)}")
+    return 0
+
+
+def _show(link: str, open_browser: bool) -> None:
+    click.echo(f"The runs, the best first: {link}")
+    if open_browser:
+        webbrowser.open(link)
+
+
+def _check_port(port: int) -> None:
+    if _is_free(port):
+        return
+    free = next((other for other in range(port + 1, min(port + _PORTS_TO_TRY, 65536)) if _is_free(other)), None)
+    example = f", such as {free}" if free else ""
+    raise PipelineError(
+        f"Port {port} of {HOST} is taken by another program. Choose another{example}: pipeline ui --port {free or 'N'}"
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, instead of an exception in the middle of starting or ending a server."""
+    stop = threading.Event()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    earlier = [signal.signal(kind, lambda *_: stop.set()) for kind in kinds]
+    try:
+        yield stop
+    finally:
+        for kind, handler in zip(kinds, earlier, strict=True):
+            signal.signal(kind, handler)
+
+
+@contextlib.contextmanager
+def _running(uri: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server in a process group of its own, which is ended whole: it starts processes too."""
+    prepare_environment()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST]
+    if path := sqlite_file(uri):
+        command += ["--default-artifact-root", str(path.parent / ARTIFACTS)]
+    # One worker: the default of four starts more slowly and answers each call in 50 ms instead of 8.
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--workers", "1"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        # Its job runner is a process of 235 MB for evaluating language models.
+        env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ},
+    )
+    try:
+        yield process
+    finally:
+        _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        # The group outlives its leader as long as one of it runs; an empty one raises.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, kind)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+
+
+def _wait_until_up(server: str, process: subprocess.Popen[bytes], stop: threading.Event, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not stop.wait(0.2):
+        if process.poll() is not None:
+            raise PipelineError(f"MLflow's server did not start; it ended with {process.returncode}:\n{_tail(log)}")
+        if time.monotonic() > deadline:
+            raise PipelineError(f"MLflow's server does not answer after {START_SECONDS} s:\n{_tail(log)}")
+        # No proxy: a company's, set in the environment, knows nothing of this machine.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with contextlib.suppress(urllib.error.URLError, OSError), direct.open(f"{server}/health", timeout=5):
+            return
+
+
+def _tail(log: IO[bytes], length: int = 2_000) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")[-length:].strip()

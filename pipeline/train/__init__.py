@@ -1,0 +1,1 @@
+"""Stage: trains one cell of the grid and writes its run folder."""

@@ -1,0 +1,32 @@
+"""A run's key: equal keys mean equal parameters, data and training code, hence equal weights on equal processors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pipeline.params import Cell
+from pipeline.runs import FORMAT, Precision
+
+PACKAGE = Path(__file__).parents[1]
+CODE = ("train/*.py", "data/*.py", "models/*.py", "analysis/scores.py")  # decides a run's numbers, as in dvc.yaml
+
+
+def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
+    """SHA-256, hex, over the cell's canonical parameters, the resolved precision, the data and the training code."""
+    content = {
+        "format": FORMAT,
+        "cell": cell.model_dump(mode="json"),
+        "precision": precision,
+        "data": data_fingerprint,
+        "code": {pattern: _code_hash(pattern) for pattern in CODE},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _code_hash(pattern: str) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.glob(pattern)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

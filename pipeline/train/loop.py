@@ -1,0 +1,111 @@
+"""The training loop, top to bottom on a page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.data.arrays import Split
+from pipeline.data.augment import augment, to_batch
+from pipeline.models.arithmetic import arithmetic
+from pipeline.models.inference import Prediction, predict
+from pipeline.models.losses import cross_entropy
+from pipeline.params import Train
+from pipeline.runs import Precision
+
+
+class DivergedError(Exception):
+    """A loss became NaN or infinite; `epoch` is the one it happened in, counted from 1."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the loss was NaN or infinite in epoch {epoch}")
+        self.epoch = epoch
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The sets that are looked at, without augmentation, at the end of each epoch."""
+
+    train: Split  # the fixed subset of the training images, as large as validation
+    validation: Split
+    showcase: Split
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images came to."""
+
+    number: int  # from 1
+    learning_rate: float  # of the last step
+    objective: float  # mean over the steps, as it was optimised: augmented, in training mode
+    train: Prediction
+    validation: Prediction
+    showcase: Prediction
+    training_seconds: float
+    watching_seconds: float  # spent on the three predictions
+
+
+def train(
+    network: nn.Module,
+    training: Split,
+    watched: Watched,
+    settings: Train,
+    learning_rate: float,
+    seed: int,
+    classes: int,
+    precision: Precision,
+) -> Iterator[Epoch]:
+    """Train the network in place and hand out each epoch as it ends; the caller keeps the weights it wants.
+
+    Raises:
+        DivergedError: A loss is NaN or infinite; the epochs before stand.
+    """
+    # Before the optimiser is made: its state takes the layout of the weights. channels_last is what the fast
+    # convolutions of a CPU read.
+    network.to(memory_format=torch.channels_last)
+    random = torch.Generator().manual_seed(seed)
+    # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
+    batch = min(settings.batch_size, len(training))
+    steps = len(training) // batch
+    # fused: one pass over each tensor a step, instead of one an operation.
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=settings.epochs * steps)
+
+    for number in range(1, settings.epochs + 1):
+        started = time.perf_counter()
+        network.train()
+        objective = 0.0
+        order = torch.randperm(len(training), generator=random).numpy()
+        for step in range(steps):
+            chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
+            images, masks = to_batch(training.images[chosen], training.masks[chosen])
+            if settings.augmentation is not None:
+                images, masks = augment(images, masks, settings.augmentation, random)
+            with arithmetic(precision):
+                logits = network(images)
+            loss = cross_entropy(logits, masks)
+            if not torch.isfinite(loss):
+                raise DivergedError(number)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            rate = float(schedule.get_last_lr()[0])
+            schedule.step()
+            objective += float(loss.detach()) / steps
+
+        trained = time.perf_counter()
+        on_train, on_validation, on_showcase = (
+            predict(network, split, classes, precision)
+            for split in (watched.train, watched.validation, watched.showcase)
+        )
+        if not np.isfinite([on_train.loss, on_validation.loss]).all():
+            raise DivergedError(number)
+        watching = time.perf_counter() - trained
+        yield Epoch(number, rate, objective, on_train, on_validation, on_showcase, trained - started, watching)

@@ -1,0 +1,116 @@
+"""Collects what a run leaves behind, epoch by epoch, and writes its folder."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline import runs
+from pipeline.analysis.scores import iou_by_class, mean_iou
+from pipeline.files import as_json
+from pipeline.train.loop import Epoch, Watched
+
+
+@dataclass
+class Outputs:
+    """The growing results of a run: what each epoch came to, and the best weights so far."""
+
+    classes: tuple[runs.SegmentationClass, ...]
+    history: list[dict[str, float | int | str]] = field(default_factory=list)
+    image_losses: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
+    showcase_masks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    times: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_loss: float = math.inf
+    best_weights: dict[str, Tensor] | None = None
+
+    def add(self, epoch: Epoch, network: nn.Module) -> None:
+        """Take in a finished epoch; keeps a copy of the weights where validation's loss is the lowest so far."""
+        self.history.append(self._row(epoch))
+        self.image_losses.append((epoch.train.losses, epoch.validation.losses))
+        self.showcase_masks.append(epoch.showcase.masks)
+        self.times.append(
+            {
+                "ended_ms": round(time.time() * 1000),
+                "training_seconds": epoch.training_seconds,
+                "watching_seconds": epoch.watching_seconds,
+            }
+        )
+        if epoch.validation.loss < self.best_loss:
+            self.best_epoch, self.best_loss = epoch.number, epoch.validation.loss
+            # A copy: state_dict() shares memory with the weights that go on being trained.
+            self.best_weights = copy.deepcopy(network.state_dict())
+
+    def _row(self, epoch: Epoch) -> dict[str, float | int | str]:
+        row: dict[str, float | int | str] = {
+            "epoch": epoch.number,
+            "learning_rate": epoch.learning_rate,
+            "objective": epoch.objective,
+            "train_loss": epoch.train.loss,
+            "val_loss": epoch.validation.loss,
+            "val_mean_iou": float(mean_iou(epoch.validation.confusion.sum(axis=0))),
+        }
+        for side, prediction in (("train", epoch.train), ("val", epoch.validation)):
+            for item, value in zip(self.classes, iou_by_class(prediction.confusion.sum(axis=0)), strict=True):
+                # Empty where neither truth nor prediction has the class: a missing value, in CSV and in MLflow.
+                row[f"{side}_iou_{item.name}"] = "" if math.isnan(value) else float(value)
+        return row
+
+    def write(self, folder: Path, watched: Watched, train_index: npt.NDArray[np.int64]) -> None:
+        """Write history, image losses, showcase masks and, where there is one, the best epoch's weights.
+
+        Args:
+            folder: an empty one.
+            watched: what was looked at each epoch.
+            train_index: the watched training images' places in the training split.
+        """
+        columns = list(runs.HISTORY_COLUMNS)
+        columns += [f"{side}_iou_{item.name}" for side in ("train", "val") for item in self.classes]
+        with (folder / runs.HISTORY).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        index = {"train": train_index, "validation": np.arange(len(watched.validation))}
+        for place, (side, split) in enumerate((("train", watched.train), ("validation", watched.validation))):
+            losses = [pair[place] for pair in self.image_losses]
+            arrays[side] = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
+            arrays[f"{side}_index"] = index[side]
+            arrays[f"{side}_pixels"] = (split.masks != runs.IGNORE).sum(axis=(1, 2))
+        _write_arrays(folder / runs.IMAGE_LOSSES, arrays)
+        _write_arrays(folder / runs.SHOWCASE_MASKS, {"masks": np.array(self.showcase_masks, dtype=np.uint8)})
+        if self.best_weights is not None:
+            # safetensors wants contiguous tensors; loading them into a channels_last network keeps its layout.
+            save_file({name: tensor.contiguous() for name, tensor in self.best_weights.items()}, folder / runs.WEIGHTS)
+            (folder / runs.WEIGHTS).chmod(0o644)  # save_file leaves a file that only its owner may read
+
+    def write_timing(self, folder: Path, seconds: float, images: int) -> None:
+        """Write `timing.json`: seconds in all, an epoch's times, and images a second while training."""
+        training = sum(entry["training_seconds"] for entry in self.times)
+        content = {
+            "seconds": seconds,
+            "training_seconds": training,
+            "watching_seconds": sum(entry["watching_seconds"] for entry in self.times),
+            "images_per_second": images * len(self.times) / training if training else None,
+            "epochs": self.times,
+            "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+            "torch": str(torch.__version__),
+        }
+        (folder / runs.TIMING).write_text(as_json(content), encoding="utf-8")
+
+
+def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    # np.savez stamps no time into the archive: equal arrays give equal bytes.
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -1,0 +1,127 @@
+"""Trains one cell, mirrors it into MLflow while it runs, and writes `runs/<run>/` whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline import runs
+from pipeline.data.arrays import Split, gap_subset, open_split, training_subset
+from pipeline.errors import PipelineError
+from pipeline.files import as_json, replacing
+from pipeline.models.arithmetic import resolve_precision
+from pipeline.models.build import build_network, trainable_parameters
+from pipeline.params import Cell, Params
+from pipeline.progress import EpochReport
+from pipeline.runs import DataSet, RunRecord
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.tags import standard_tags
+from pipeline.train.key import run_key
+from pipeline.train.loop import DivergedError, Watched, train
+from pipeline.train.outputs import Outputs
+
+
+def train_cell(
+    params: Params, cell: Cell, root: Path = Path(), listen: Callable[[EpochReport], None] | None = None
+) -> RunRecord:
+    """Train a cell of the grid and write its run folder.
+
+    Args:
+        params: the whole of `params.yaml`, for where to track.
+        cell: what to train.
+        root: the project's folder.
+        listen: called as each epoch ends.
+
+    Returns:
+        The run's record. A diverged run is a result: its record says so, and nothing is raised.
+
+    Raises:
+        PipelineError: The prepared data is missing, or too small for what the cell asks.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(cell.train.threads)
+    torch.manual_seed(cell.seed)
+    data = DataSet.read(root / runs.PREPARED)
+    training, watched, compared = _splits(cell, root / runs.PREPARED)
+    precision = resolve_precision(cell.train.precision)
+    network = build_network(cell.model, channels=training.images.shape[-1], classes=len(data.classes))
+    key = run_key(cell, data.fingerprint, precision)
+
+    mirror = Mirror.open(
+        params.tracking,
+        name=cell.name,
+        key=key,
+        parameters={**cell.model_dump(mode="json"), "precision": precision},
+        tags=standard_tags("train", data.fingerprint, params.grid),
+    )
+    outputs = Outputs(data.classes)
+    diverged: int | None = None
+    try:
+        epochs = train(
+            network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision
+        )
+        for epoch in epochs:
+            outputs.add(epoch, network)
+            mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
+            if listen:
+                speed = len(training) / epoch.training_seconds
+                listen(
+                    EpochReport(
+                        cell.name, epoch.number, cell.train.epochs, epoch.train.loss, epoch.validation.loss, speed
+                    )
+                )
+    except DivergedError as end:
+        diverged = end.epoch
+    except BaseException as error:
+        mirror.end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
+
+    record = RunRecord(
+        format=runs.FORMAT,
+        run=cell.name,
+        key=key,
+        status="diverged" if diverged else "finished",
+        epochs=len(outputs.history),
+        best_epoch=outputs.best_epoch,
+        diverged_epoch=diverged,
+        precision=precision,
+        trainable_parameters=trainable_parameters(network),
+        data_fingerprint=data.fingerprint,
+        cell=cell.model_dump(mode="json"),
+    )
+    target = root / runs.RUNS / cell.name
+    with replacing(target) as folder:
+        outputs.write(folder, watched, compared)
+        outputs.write_timing(folder, time.perf_counter() - started, len(training))
+        (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+    mirror.set_tags({"pipeline.status": record.status})
+    mirror.log_folder(target, "run")
+    mirror.end("FINISHED")
+    return record
+
+
+def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.int64]]:
+    """The images trained on, the sets watched, and the watched training images' places in the training split."""
+    everything, validation = open_split("train", folder), open_split("validation", folder)
+    if cell.train_images is not None and cell.train_images > len(everything):
+        raise PipelineError(
+            f"train_images: {cell.train_images} asked for, but {folder / 'train'} holds {len(everything)}; lower it."
+        )
+    seen = training_subset(len(everything), cell.train_images)
+    compared = gap_subset(seen, len(validation))
+    training = everything if len(seen) == len(everything) else everything.take(seen)
+    return training, Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder)), compared
+
+
+def _metrics(row: dict[str, float | int | str]) -> dict[str, float]:
+    """A history row as MLflow's metrics: `train_iou_cat` becomes `train_iou/cat`, so that charts stand in sections."""
+    return {
+        key.replace("_iou_", "_iou/"): float(value)
+        for key, value in row.items()
+        if key != "epoch" and not isinstance(value, str)
+    }

@@ -1,0 +1,30 @@
+"use strict";
+// The table is complete without this: it turns headings into buttons that sort.
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  const body = table.tBodies[0];
+  const headings = [...table.tHead.rows[0].cells];
+  const values = new Map([...body.rows].map((row) => [row, JSON.parse(row.dataset.values)]));
+  const inOrder = (one, other) => (typeof one === "number" ? one - other : String(one).localeCompare(String(other), "en"));
+
+  const sortBy = (column) => {
+    const heading = headings[column];
+    const descending = heading.getAttribute("aria-sort") === "ascending";
+    headings.forEach((other) => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const rows = [...body.rows].sort((first, second) => {
+      const [one, other] = [values.get(first)[column], values.get(second)[column]];
+      if (one === null || other === null) return (one === null) - (other === null); // without a figure: last, either way
+      return descending ? inOrder(other, one) : inOrder(one, other);
+    });
+    body.append(...rows);
+  };
+
+  headings.forEach((heading, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = heading.textContent;
+    button.addEventListener("click", () => sortBy(column));
+    heading.replaceChildren(button);
+  });
+}
+for (const hint of document.querySelectorAll("[data-sort-hint]")) hint.hidden = false;

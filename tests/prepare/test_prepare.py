@@ -1,0 +1,163 @@
+import csv
+import dataclasses
+import hashlib
+import re
+
+import numpy as np
+import pytest
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.prepare.sample import CLASSES, SampleSource
+from pipeline.prepare.source import Sample
+from pipeline.prepare.stage import prepare, write
+
+FOLDERS = (*runs.SPLITS, runs.SHOWCASE)
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rows(folder):
+    with (folder / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Made:
+    """A source of given masks; the image shows the mask."""
+
+    classes = CLASSES
+
+    def __init__(self, dtype=np.uint8, **masks):
+        self.dtype, self.masks = dtype, masks
+
+    def count(self, split):
+        return len(self.masks.get(split, []))
+
+    def samples(self, split):
+        for index, mask in enumerate(self.masks.get(split, [])):
+            mask = np.array(mask, np.uint8)
+            image = np.repeat(mask[..., None], 4, -1).astype(self.dtype)
+            yield Sample(f"{split}{index}", {"film": "a"}, image, mask, 2, 3, "0" * 64)
+
+    def rejected(self):
+        return (("x", "too dark"),)
+
+
+WHOLE = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}
+
+
+def test_same_parameters_same_bytes(asking, tmp_path):
+    first = prepare(asking(), tmp_path / "first")
+    second = prepare(asking(), tmp_path / "second")
+    assert first == second == runs.DataSet.read(tmp_path / "first")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    assert prepare(asking(seed=1), tmp_path / "third").fingerprint != first.fingerprint
+
+
+def test_an_older_folder_is_replaced_whole(tiny, asking, tmp_path):
+    out = tmp_path / "prepared"
+    out.mkdir()
+    (out / "old").touch()
+    prepare(asking(path=tiny), out)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FOLDERS, runs.SAMPLES, runs.CLASSES, runs.REJECTED])
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_order_in_the_list_does_not_matter(source_folder, asking, tmp_path):
+    folder = source_folder()
+    prepare(asking(path=folder), tmp_path / "first")
+    head, *lines = (folder / "sources.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "sources.csv").write_text("\n".join([head, *reversed(lines)]), encoding="utf-8")
+    prepare(asking(path=folder), tmp_path / "second")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+
+
+@pytest.mark.parametrize("size", [32, 96, 160])
+def test_arrays_and_table_agree(asking, tmp_path, size):
+    data = prepare(asking((6, 3, 2), image_size=size), tmp_path)
+    names = [segmentation_class.name for segmentation_class in data.classes]
+    table = rows(tmp_path)
+    assert list(table[0]) == [*runs.SAMPLE_COLUMNS, *(f"share_{name}" for name in names)]
+    assert len({row["id"] for row in table}) == len(table) == 12
+    for split, count in zip(FOLDERS, (6, 3, 2, 1), strict=True):
+        images = np.load(tmp_path / split / runs.IMAGES)
+        masks = np.load(tmp_path / split / runs.MASKS)
+        assert (images.shape, images.dtype) == ((count, size, size, 3), np.uint8)
+        assert (masks.shape, masks.dtype) == ((count, size, size), np.uint8)
+        of_split = [row for row in table if row["split"] == split]
+        for row, mask in zip(of_split, masks, strict=True):
+            assert set(np.unique(mask)) <= {0, 1, 2}
+            for index, name in enumerate(names):
+                assert row[f"share_{name}"] == f"{(mask == index).mean():.6f}"
+            assert re.fullmatch(r"animal=\w+;background=\w+", row["groups"])
+            assert re.fullmatch("[0-9a-f]{64}", row["sha256"])
+            assert (int(row["height"]) > 0, int(row["width"]) > 0) == (True, True)
+
+
+def test_classes_are_those_of_oxford_pets_with_colours_that_differ(tiny, asking, tmp_path):
+    data = prepare(asking(path=tiny), tmp_path)
+    assert [(c.name, c.foreground) for c in data.classes] == [
+        ("animal", True),
+        ("background", False),
+        ("border", False),
+    ]
+    assert len({c.colour for c in data.classes}) == 3
+    assert data.source == "sample"
+
+
+def test_nothing_is_rejected_but_the_header_is_there(tiny, asking, tmp_path):
+    prepare(asking(path=tiny), tmp_path)
+    assert (tmp_path / runs.REJECTED).read_text(encoding="utf-8") == "id,reason\n"
+
+
+def test_fingerprint_is_over_the_arrays_in_a_fixed_order(tiny, asking, tmp_path):
+    data = prepare(asking(path=tiny), tmp_path)
+    expected = hashlib.sha256()
+    for split in FOLDERS:
+        for file in (runs.IMAGES, runs.MASKS):
+            array = np.load(tmp_path / split / file)
+            expected.update(f"{split}/{file} {array.dtype.str} {array.shape}\n".encode())
+            expected.update(array.tobytes())
+    assert data.fingerprint == expected.hexdigest()
+
+
+def test_another_source_may_have_more_bits_channels_ignored_pixels_and_rejects(tmp_path):
+    write(Made(np.uint16, **WHOLE), "made", tmp_path)
+    images = np.load(tmp_path / "train" / runs.IMAGES)
+    assert (images.shape, images.dtype) == ((1, 2, 3, 4), np.uint16)
+    first = rows(tmp_path)[0]
+    assert [first[f"share_{c.name}"] for c in CLASSES] == ["0.200000", "0.600000", "0.200000"]
+    assert (tmp_path / runs.REJECTED).read_text(encoding="utf-8") == "id,reason\nx,too dark\n"
+
+
+@pytest.mark.parametrize("split", FOLDERS)
+def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, split):
+    with pytest.raises(PipelineError, match=f"there is no sample for '{split}'"):
+        write(Made(**{**WHOLE, split: []}), "made", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("split", runs.SPLITS)
+def test_a_class_that_never_occurs_is_an_error(tmp_path, split):
+    with pytest.raises(PipelineError, match=rf"data\.samples\.{split}: class 'border' occurs in none of the 1 masks"):
+        write(Made(**{**WHOLE, split: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_showcase_may_lack_a_class(tmp_path):
+    write(Made(**{**WHOLE, runs.SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
+
+
+def test_a_value_that_is_no_class_is_an_error(tmp_path):
+    with pytest.raises(PipelineError, match="train0: its mask holds 7"):
+        write(Made(**{**WHOLE, "train": [[[0, 1, 2], [7, 0, 0]]]}), "made", tmp_path / "out")
+
+
+def test_sample_source_fits_the_interface(tiny, asking):
+    source = SampleSource(asking((2, 1, 1), tiny).data)
+    for split in FOLDERS:
+        assert len(list(source.samples(split))) == source.count(split)
+    assert source.rejected() == ()
+    assert dataclasses.is_dataclass(next(source.samples("train")))

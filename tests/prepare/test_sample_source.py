@@ -1,0 +1,129 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import PipelineError
+from pipeline.prepare.composite import ANIMAL
+from pipeline.prepare.sample import SampleSource
+from pipeline.runs import SHOWCASE, SPLITS
+
+
+def groups(source, factor):
+    return {split: {sample.groups[factor] for sample in source.samples(split)} for split in (*SPLITS, SHOWCASE)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**63))
+def test_no_group_stands_in_two_splits(tiny, asking, seed):
+    source = SampleSource(asking((9, 5, 5), tiny, image_size=16, seed=seed).data)
+    for factor, shown in (("animal", "dog"), ("background", "aitzgorri")):
+        found = groups(source, factor)
+        assert found[SHOWCASE] == {shown}
+        assert sum(map(len, found.values())) == len(set().union(*found.values()))
+
+
+def test_groups_are_split_about_60_20_20_and_all_are_used(asking):
+    source = SampleSource(asking((60, 20, 20), image_size=16).data)
+    for factor in ("animal", "background"):
+        found = groups(source, factor)
+        total = sum(len(found[split]) for split in SPLITS)
+        shares = [len(found[split]) / total for split in SPLITS]
+        assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.04)
+
+
+def test_another_seed_splits_otherwise(asking):
+    first, second = (SampleSource(asking((60, 20, 20), image_size=16, seed=seed).data) for seed in (0, 1))
+    assert groups(first, "animal")["test"] != groups(second, "animal")["test"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_more_samples_keep_the_earlier_ones(asking, split):
+    few = list(SampleSource(asking((5, 3, 3)).data).samples(split))
+    many = list(SampleSource(asking((80, 40, 40)).data).samples(split))
+    for a, b in zip(few, many, strict=False):
+        assert (a.id, a.groups, a.sha256) == (b.id, b.groups, b.sha256)
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.mask, b.mask)
+
+
+def test_samples_differ_from_each_other(asking):
+    source = SampleSource(asking((12, 6, 6)).data)
+    images = [sample.image.tobytes() for split in SPLITS for sample in source.samples(split)]
+    assert len(set(images)) == len(images)
+
+
+@pytest.mark.parametrize("size", [32, 96, 160])
+def test_the_dog_stands_upright_large_and_whole(asking, size):
+    (shown,) = SampleSource(asking(image_size=size).data).samples(SHOWCASE)
+    rows, columns = np.nonzero(shown.mask != 1)  # animal and border
+    # Half of the border lies outside the animal, above and below.
+    assert (np.ptp(rows) + 1) / size == pytest.approx(0.75 + 7 / 128, abs=0.05)
+    assert rows.min() > 0
+    assert rows.max() < size - 1
+    assert columns.min() > 0
+    assert columns.max() < size - 1
+    assert (shown.mask == ANIMAL).mean() > 0.1
+
+
+def test_sha256_is_of_both_files_and_the_size_is_the_photographs(tiny, asking):
+    (shown,) = SampleSource(asking(path=tiny).data).samples(SHOWCASE)
+    content = (tiny / "animals/dog.webp").read_bytes() + (tiny / "backgrounds/aitzgorri.jpg").read_bytes()
+    assert shown.sha256 == hashlib.sha256(content).hexdigest()
+    assert (shown.height, shown.width) == (48, 64)
+
+
+def test_missing_folder_is_named(asking, tmp_path):
+    with pytest.raises(PipelineError, match=r"nowhere/sources\.csv cannot be read"):
+        SampleSource(asking(path=tmp_path / "nowhere").data)
+
+
+def test_missing_and_broken_pictures_are_named(asking, source_folder):
+    picture = source_folder() / "animals/cat.webp"
+    whole = picture.read_bytes()
+    for content in (b"", b"no picture", whole[: len(whole) // 2]):
+        picture.write_bytes(content)
+        with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(not a whole image\)"):
+            SampleSource(asking(path=picture.parents[1]).data)
+    picture.unlink()
+    with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(No such file"):
+        SampleSource(asking(path=picture.parents[1]).data)
+
+
+def test_half_a_photograph_is_named(asking, source_folder):
+    picture = source_folder() / "backgrounds/beach.jpg"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PipelineError, match=r"backgrounds/beach\.jpg cannot be read"):
+        SampleSource(asking(path=picture.parents[1]).data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no animal 'dog'"),
+        ("kind,name\nanimal,cat\n", "no table in UTF-8 with kind, name and group"),
+        ("kind,name,group\nanimal,cat\n", "row 2 lacks"),
+        ("kind,name,group\nplant,ivy,ivy\n", "kind is 'plant', but must be one of animal, background"),
+        ("kind,name,group\nanimal,cat,a;b\n", "group 'a;b'"),
+    ],
+)
+def test_broken_lists_are_named(asking, source_folder, text, message):
+    folder = source_folder()
+    (folder / "sources.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=message):
+        SampleSource(asking(path=folder).data)
+
+
+def test_too_few_groups_are_an_error(asking, source_folder):
+    folder = source_folder(animals=("ant", "bat1", "bat2"))
+    with pytest.raises(PipelineError, match="names 2 groups of kind 'animal' besides the showcase's"):
+        SampleSource(asking(path=folder).data)
+
+
+def test_three_groups_are_enough(asking, source_folder):
+    folder = source_folder(animals=("ant", "bat", "cat"), backgrounds=("attic", "beach", "creek"))
+    source = SampleSource(asking(path=folder).data)
+    assert all(len(found) == 1 for found in groups(source, "animal").values())

@@ -1,0 +1,290 @@
+"""A small project as the stages would leave it, without training anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.files import as_json, write_text
+from pipeline.params import Params, read_params
+from pipeline.runs import (
+    DataSet,
+    Evaluation,
+    RateRow,
+    RunRecord,
+    RunRow,
+    Scores,
+    SegmentationClass,
+    Selection,
+    Summary,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CLASSES = (
+    SegmentationClass("pet", "#d98c21", True),
+    SegmentationClass("background", "#2e5a6b", False),
+    SegmentationClass("border", "#e9dfc7", False),
+)
+BASELINE = 0.93
+COUNTS = {"train": 6, "validation": 4, "test": 4, runs.SHOWCASE: 1}
+
+Painter = Callable[[str, int, int], tuple[np.ndarray, np.ndarray]]  # split, row, size -> image, mask
+
+
+def disc(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc with a border on a dark ground."""
+    rng = np.random.default_rng([row, *split.encode()])
+    y, x = np.indices((size, size))
+    centre = size / 2 + rng.uniform(-size / 8, size / 8, 2)
+    distance = np.hypot(y - centre[0], x - centre[1]) - size * rng.uniform(0.2, 0.32)
+    mask = np.where(distance < 0, 0, np.where(distance < size / 16, 2, 1)).astype(np.uint8)
+    mask[0, 0] = runs.IGNORE
+    image = np.where(distance[..., None] < 0, (205, 160, 90), (60, 90, 70)) + rng.integers(-25, 25, (size, size, 3))
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+def spoiled(mask: np.ndarray, amount: float, seed: int) -> np.ndarray:
+    """A prediction: the mask shifted and with a hole, more so with a greater amount."""
+    size = mask.shape[0]
+    rng = np.random.default_rng(seed)
+    shift = tuple(int(v) for v in np.round(rng.normal(0, amount * size / 5, 2)))
+    out = np.roll(np.where(mask == runs.IGNORE, 1, mask), shift, (0, 1))
+    for value in (0, 1):
+        y, x = np.indices(mask.shape)
+        centre, radius = rng.uniform(0.1, 0.9, 2) * size, amount * size / 3
+        out[np.hypot(y - centre[0], x - centre[1]) < radius] = value
+    return out.astype(np.uint8)
+
+
+def iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
+    one, other = prediction == index, truth == index
+    union = int(((one | other) & (truth != runs.IGNORE)).sum())
+    return int((one & other).sum()) / union if other.any() else None
+
+
+class Project:
+    """Writes every file that the report reads below `root`."""
+
+    def __init__(
+        self,
+        root: Path,
+        variants: tuple[str, ...] = ("unet", "unet_no_skip"),
+        rates: tuple[float, ...] = (0.01, 0.001),
+        seeds: tuple[int, ...] = (0, 1),
+        size: int = 32,
+        epochs: int = 5,
+        paint: Painter = disc,
+        classes: tuple[SegmentationClass, ...] = CLASSES,
+        source: str = "drawn discs",
+        diverged: str = "unet_no_skip-0.01-1",
+    ) -> None:
+        self.root, self.size, self.epochs, self.diverged = root, size, epochs, diverged
+        self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
+        shutil.copytree(REPOSITORY / runs.TEMPLATES, root / runs.TEMPLATES)
+        shutil.copy(REPOSITORY / runs.NOTES, root / runs.NOTES)
+        self.params: Params = read_params(REPOSITORY / "params.yaml")
+        self.masks: dict[tuple[str, int], np.ndarray] = {}
+        self._prepare(paint, source)
+        self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]
+        self._compare()
+
+    def ids(self, split: str) -> list[str]:
+        return [f"{split}-{row:04d}" for row in range(COUNTS[split])]
+
+    def _prepare(self, paint: Painter, source: str) -> None:
+        table = []
+        for split in COUNTS:
+            drawn = [paint(split, row, self.size) for row in range(COUNTS[split])]
+            folder = self.root / runs.PREPARED / split
+            folder.mkdir(parents=True)
+            np.save(folder / runs.IMAGES, np.stack([image for image, _ in drawn]))
+            np.save(folder / runs.MASKS, np.stack([mask for _, mask in drawn]))
+            for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
+                self.masks[split, row] = mask
+                table.append((sample, split, f"animal={row}", self.size, self.size, "0" * 64))
+        pd.DataFrame(table, columns=list(runs.SAMPLE_COLUMNS)).to_csv(
+            self.root / runs.PREPARED / runs.SAMPLES, index=False
+        )
+        write_text(self.root / runs.PREPARED / runs.CLASSES, as_json(DataSet(source, self.classes, "3f9c" * 16)))
+
+    def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Plausible curves: fast and overfitting at the higher rate, slow at the lower one."""
+        rng = np.random.default_rng([seed, self.variants.index(variant), self.rates.index(rate)])
+        t = np.arange(1, self.epochs + 1) / self.epochs
+        speed = {0: 7.0, 1: 4.0}.get(self.rates.index(rate), 1.2)
+        floor = 0.17 + 0.06 * self.variants.index(variant)
+        train = floor + (0.85 - floor) * np.exp(-speed * t) + rng.normal(0, 0.008, len(t))
+        validation = train + (0.05 + 0.16 * t**2 * speed / 7) + rng.normal(0, 0.012, len(t))
+        return train, validation
+
+    def _run(self, variant: str, rate: float, seed: int) -> RunRow:
+        name = f"{variant}-{rate}-{seed}"
+        train, validation = self._losses(variant, rate, seed)
+        if name == self.diverged:
+            stop = max(2, self.epochs // 2)
+            train, validation = train[:stop].copy(), validation[:stop].copy()
+            train[-1], validation[-1] = 2.4, 3.1
+        best = int(np.argmin(validation))
+        amounts = validation * 0.6
+        masks = np.stack([spoiled(self.masks[runs.SHOWCASE, 0], a * 0.5, 3) for a in amounts])
+        folder = self.root / runs.RUNS / name
+        folder.mkdir(parents=True)
+        np.savez_compressed(folder / runs.SHOWCASE_MASKS, masks=masks[:, None])
+        ended = name == self.diverged
+        cell = self.params.cell(self.params.grid.variant[0], rate, seed).model_dump(mode="json")
+        record = RunRecord(
+            format=runs.FORMAT,
+            run=name,
+            key="8a71" * 16,
+            status="diverged" if ended else "finished",
+            epochs=len(train),
+            best_epoch=best + 1,
+            diverged_epoch=len(train) + 1 if ended else None,
+            precision="bfloat16",
+            trainable_parameters=1_940_000,
+            data_fingerprint="3f9c" * 16,
+            cell={**cell, "variant": variant},
+        )
+        write_text(folder / runs.RECORD, as_json(record))
+        self._curves(name, variant, rate, seed, train, validation)
+        pd.DataFrame(
+            {
+                "epoch": np.arange(1, len(train) + 1),
+                "learning_rate": rate,
+                "objective": train,
+                "train_loss": train,
+                "val_loss": validation,
+            }
+        ).to_csv(folder / runs.HISTORY, index=False)
+        scores = self._evaluate(name, float(train[best]), float(validation[best]), masks[best], float(amounts[best]))
+        return RunRow(
+            run=name,
+            variant=variant,
+            learning_rate=rate,
+            seed=seed,
+            status="diverged" if ended else "finished",
+            reason=f"The loss was not finite in epoch {len(train) + 1}." if ended else "",
+            epochs=len(train),
+            best_epoch=None if ended else best + 1,
+            train_loss=None if ended else float(train[best]),
+            val_loss=None if ended else float(validation[best]),
+            gap=None if ended else float(validation[best] - train[best]),
+            gap_last=None if ended else float(validation[-1] - train[-1]),
+            val_accuracy=None if ended else scores.accuracy,
+            val_mean_iou=None if ended else scores.mean_iou,
+            val_foreground_iou=None if ended else scores.foreground_iou,
+            showcase_iou=None if ended else iou(masks[best], self.masks[runs.SHOWCASE, 0], 0),
+            trainable_parameters=1_940_000,
+        )
+
+    def _curves(
+        self, name: str, variant: str, rate: float, seed: int, train: np.ndarray, validation: np.ndarray
+    ) -> None:
+        path = self.root / runs.COMPARISON / runs.CURVES
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [
+            (name, variant, rate, seed, epoch, split, float(loss))
+            for split, losses in (("train", train), ("validation", validation))
+            for epoch, loss in enumerate(losses, start=1)
+        ]
+        table = pd.DataFrame(rows, columns=list(runs.CURVE_COLUMNS))
+        table.to_csv(path, mode="a", header=not path.exists(), index=False)
+
+    def _evaluate(self, name: str, train: float, validation: float, showcase: np.ndarray, amount: float) -> Scores:
+        folder = self.root / runs.EVALUATION / name
+        (folder / runs.EXAMPLES).mkdir(parents=True)
+        Image.fromarray(showcase).save(folder / runs.EXAMPLES / f"{self.ids(runs.SHOWCASE)[0]}.png")
+        table, overlaps = [], []
+        for row, sample in enumerate(self.ids("validation")):
+            truth = self.masks["validation", row]
+            prediction = spoiled(truth, amount, row)
+            Image.fromarray(prediction).save(folder / runs.EXAMPLES / f"{sample}.png")
+            overlap = [iou(prediction, truth, index) for index in range(len(self.classes))]
+            overlaps.append(overlap)
+            table.append(
+                (sample, "validation", validation, 0.9, float(np.nanmean(np.array(overlap, float))), overlap[0])
+            )
+        pd.DataFrame(table, columns=list(runs.PER_IMAGE_COLUMNS)).to_csv(folder / runs.PER_IMAGE, index=False)
+        means = np.nanmean(np.array(overlaps, dtype=float), axis=0)
+        by_class = {item.name: float(mean) for item, mean in zip(self.classes, means, strict=True)}
+
+        def scores(loss: float) -> Scores:
+            return Scores(loss, 0.9, float(means.mean()), float(means[0]), by_class)
+
+        evaluation = Evaluation(
+            run=name,
+            gap=validation - train,
+            gap_last=validation - train,
+            train=scores(train),
+            validation=scores(validation),
+            test=scores(validation + 0.02),
+            showcase=(scores(validation),),
+        )
+        write_text(folder / runs.METRICS, as_json(evaluation))
+        return scores(validation)
+
+    def _rate(self, variant: str, rate: float) -> RateRow:
+        rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
+        if any(row.status != "finished" for row in rows):
+            return RateRow(variant, rate, len(rows), False, None, None, None, None, None, None, None)
+        ordered = sorted(rows, key=lambda row: row.val_loss or 0)
+        columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
+        numbers = [
+            value
+            for column in columns
+            for value in (float(np.mean(column)), float(np.std(column, ddof=1)) if len(column) > 1 else None)
+        ]
+        return RateRow(variant, rate, len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers)
+
+    def _compare(self) -> None:
+        rates = [self._rate(variant, rate) for variant in self.variants for rate in self.rates]
+        chosen = []
+        for variant in self.variants:
+            ranked = [row for row in rates if row.variant == variant and row.ranked]
+            if ranked:
+                row = min(ranked, key=lambda row: row.val_loss_mean or 0)
+                chosen.append(Selection(variant, row.learning_rate, str(row.run), None))
+        means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in rates}
+        best = min(chosen, key=lambda item: means[item.variant, item.learning_rate])
+        evaluation = Evaluation.read(self.root / runs.EVALUATION / best.run)
+        self.summary = Summary(
+            baseline=Scores(BASELINE, 0.6, 0.2, 0.0, {item.name: 0.2 for item in self.classes}),
+            runs=tuple(self.rows),
+            rates=tuple(rates),
+            best_of_variant=tuple(chosen),
+            best=Selection(best.variant, best.learning_rate, best.run, evaluation.test),
+            outside=("unet-0.5-0",),
+        )
+        self.write_summary(self.summary)
+        self.write_findings(
+            (
+                f"{best.variant} learned best at {best.learning_rate}: its validation loss was the lowest of the grid.",
+                [best.run],
+            ),
+            ("Training and validation loss drew apart in every run at the highest rate: these runs memorise.", []),
+        )
+
+    def write_summary(self, summary: Summary) -> None:
+        self.summary = summary
+        write_text(self.root / runs.COMPARISON / runs.SUMMARY, as_json(summary))
+
+    def write_findings(self, *sentences: tuple[str, list[str]]) -> None:
+        content = [{"id": f"f{i}", "sentence": text, "runs": names} for i, (text, names) in enumerate(sentences)]
+        write_text(self.root / runs.COMPARISON / runs.FINDINGS, as_json({"findings": content}))
+
+    def edit_json(self, path: Path, **changes: object) -> None:
+        content = json.loads((self.root / path).read_text())
+        write_text(self.root / path, as_json({**content, **changes}))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)

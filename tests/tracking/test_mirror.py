@@ -1,0 +1,228 @@
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.params import Tracking
+from pipeline.tracking.mirror import End, Mirror
+from pipeline.tracking.store import open_client, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Open = Callable[..., Mirror]
+
+EPOCHS = {1: {"train_loss": 0.9, "val_iou/pet": 0.3}, 2: {"train_loss": 0.7, "val_iou/pet": 0.5}}
+
+
+@pytest.fixture
+def client(project: Path, tracking: Tracking) -> "MlflowClient":
+    return open_client(tracking_uri(tracking))
+
+
+def _run(client: "MlflowClient", mirror: Mirror) -> "Run":
+    assert mirror.run_id
+    return client.get_run(mirror.run_id)
+
+
+def _points(client: "MlflowClient", mirror: Mirror, name: str) -> list[tuple[int, int, float]]:
+    history = client.get_metric_history(_run(client, mirror).info.run_id, name)
+    return [(point.step, point.timestamp, point.value) for point in history]
+
+
+def _send(mirror: Mirror, timestamp: int) -> None:
+    for epoch, values in EPOCHS.items():
+        mirror.log_epoch(epoch, values, timestamp + epoch)
+    mirror.log_values({"gap": 0.2}, timestamp + 3)
+
+
+def test_a_run_is_mirrored(client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror(tags={"pipeline.stage": "train"})
+    assert _run(client, mirror).info.status == "RUNNING"
+    _send(mirror, 1000)
+    mirror.end("FINISHED")
+    run = _run(client, mirror)
+    assert (run.info.run_name, run.info.status) == ("unet-0.001-0", "FINISHED")
+    assert run.data.params == {"variant": "unet", "model.depth": "4"}
+    assert run.data.tags["pipeline.stage"] == "train"
+    assert run.data.metrics == {"train_loss": 0.7, "val_iou/pet": 0.5, "gap": 0.2}
+    assert _points(client, mirror, "train_loss") == [(1, 1001, 0.9), (2, 1002, 0.7)]
+    assert _points(client, mirror, "gap") == [(0, 1003, 0.2)]
+
+
+def test_the_same_numbers_again_stand_there_once(client: "MlflowClient", open_mirror: Open) -> None:
+    first = open_mirror()
+    _send(first, 1000)
+    _send(first, 1000)
+    _send(first, 2000)
+    first.end("KILLED")
+    again = open_mirror(parameters={"variant": "other words", "added": 1})
+    _send(again, 3000)
+    again.log_epoch(3, {"train_loss": 0.6}, 3003)
+    assert again.run_id == first.run_id
+    assert _points(client, again, "train_loss") == [(1, 1001, 0.9), (2, 1002, 0.7), (3, 3003, 0.6)]
+    assert _points(client, again, "gap") == [(0, 1003, 0.2)]
+    assert _run(client, again).data.params == {"variant": "unet", "model.depth": "4", "added": "1"}
+
+
+def test_a_training_with_other_numbers_takes_the_place_of_the_first(
+    client: "MlflowClient", open_mirror: Open, tracking: Tracking
+) -> None:
+    first = open_mirror(tags={"pipeline.stage": "train"})
+    _send(first, 1000)
+    first.end("FINISHED")
+    second = open_mirror()
+    second.log_epoch(1, EPOCHS[1], 2001)
+    second.log_epoch(2, {"train_loss": 0.71, "val_iou/pet": 0.5}, 2002)
+    second.log_epoch(2, {"train_loss": 0.71, "val_iou/pet": 0.5}, 2003)
+    second.end("FINISHED")
+
+    run = _run(client, second)
+    assert second.run_id != first.run_id
+    assert (run.info.run_name, run.info.status) == ("unet-0.001-0", "FINISHED")
+    assert run.data.params == {"variant": "unet", "model.depth": "4"}
+    assert run.data.tags["pipeline.stage"] == "train"
+    assert run.data.tags["pipeline.replaces"] == first.run_id
+    assert _points(client, second, "train_loss") == [(1, 1001, 0.9), (2, 2002, 0.71)]
+    assert "gap" not in run.data.metrics  # the first training's
+    old = _run(client, first)
+    assert (old.info.lifecycle_stage, old.data.tags["pipeline.replaced_by"]) == ("deleted", second.run_id)
+    assert open_mirror().run_id == second.run_id
+    assert len(client.search_runs([run.info.experiment_id])) == 1
+
+
+def test_a_changed_single_value_counts(client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror()
+    mirror.log_values({"gap": 0.2}, 1000)
+    mirror.log_values({"gap": 0.1}, 1000)
+    assert _run(client, mirror).data.metrics == {"gap": 0.1}
+
+
+def test_a_deleted_run_is_restored(client: "MlflowClient", open_mirror: Open, tracking: Tracking) -> None:
+    first = open_mirror()
+    _send(first, 1000)
+    client.delete_run(_run(client, first).info.run_id)
+    from_the_key = "5e" * 32
+    assert Mirror.find(tracking, from_the_key) is None
+    again = open_mirror()
+    _send(again, 2000)
+    assert again.run_id == first.run_id
+    assert _run(client, again).info.lifecycle_stage == "active"
+    assert len(_points(client, again, "train_loss")) == 2
+
+
+def test_a_run_is_found_and_left_as_it_is(client: "MlflowClient", open_mirror: Open, tracking: Tracking) -> None:
+    key = "5e" * 32
+    assert Mirror.find(tracking, key) is None
+    first = open_mirror()
+    first.end("FINISHED")
+    found = Mirror.find(tracking, key)
+    assert found is not None
+    assert (found.run_id, found.name) == (first.run_id, "unet-0.001-0")
+    found.log_values({"val_mean_iou_best": 0.8}, 1)
+    assert _run(client, found).data.metrics == {"val_mean_iou_best": 0.8}
+    assert _run(client, found).info.status == "FINISHED"
+    assert Mirror.find(tracking, "00" * 32) is None
+
+
+def test_looking_for_a_run_makes_no_store(bare_project: Path, tracking: Tracking) -> None:
+    assert Mirror.find(tracking, "00" * 32) is None
+    assert list(bare_project.iterdir()) == []
+
+
+def test_nan_and_infinity_are_left_out_and_said(client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror()
+    mirror.log_epoch(1, {"objective": math.nan, "train_loss": 0.5}, 1)
+    mirror.log_epoch(2, {"objective": math.inf}, 2)
+    mirror.log_values({"gap": -math.inf}, 3)
+    open_mirror().log_epoch(2, {"objective": math.inf}, 2)
+    run = _run(client, mirror)
+    assert run.data.metrics == {"train_loss": 0.5}
+    assert run.data.tags["pipeline.left_out"] == "objective at epoch 1; objective at epoch 2; gap"
+
+
+def test_what_is_longer_than_mlflow_keeps_is_cut_and_said(client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror(parameters={"model": {"note": "x" * 6_001}, "exact": "y" * 6_000}, tags={"a": "z" * 8_001})
+    mirror.set_tags({"b": "z" * 8_001})
+    run = _run(client, mirror)
+    assert len(run.data.params["model.note"]) == len(run.data.params["exact"]) == 6_000
+    assert run.data.params["model.note"].endswith("… (cut)")
+    assert len(run.data.tags["a"]) == 8_000
+    assert run.data.tags["pipeline.cut"] == "parameter model.note; tag a; tag b"
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_how_a_run_ends(status: End, client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror()
+    mirror.end(status)
+    assert _run(client, mirror).info.status == status
+    assert _run(client, mirror).info.end_time is not None
+    assert _run(client, open_mirror()).info.status == "RUNNING"
+
+
+def test_folders_and_pictures_are_artifacts(client: "MlflowClient", open_mirror: Open, tmp_path: Path) -> None:
+    folder = tmp_path / "unet-0.001-0"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    (folder / "sub" / "x.txt").write_text("x")
+    (tmp_path / "plot.png").write_bytes(b"png")
+    mirror = open_mirror()
+    for _ in range(2):
+        mirror.log_folder(folder, "run")
+        mirror.log_picture(tmp_path / "plot.png", "pictures/curves")
+    assert not mirror.quiet
+    run = _run(client, mirror).info.run_id
+    names = {under: [item.path for item in client.list_artifacts(run, under)] for under in (None, "run", "pictures")}
+    assert names == {
+        None: ["pictures", "run"],
+        "run": ["run/run.json", "run/sub"],
+        "pictures": ["pictures/curves.png"],
+    }
+
+
+def _use_all(mirror: Mirror, folder: Path) -> None:
+    mirror.log_epoch(1, {"train_loss": 0.5}, 1)
+    mirror.log_values({"gap": 0.5}, 1)
+    mirror.set_tags({"a": "b"})
+    mirror.log_folder(folder, "run")
+    mirror.log_picture(folder / "missing.png", "x.png")
+    mirror.end("FAILED")
+
+
+@pytest.mark.timeout(20)
+def test_a_server_that_is_down_costs_one_warning(
+    bare_project: Path,
+    open_mirror: Open,
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
+    mirror = open_mirror()
+    _use_all(mirror, bare_project)
+    assert (mirror.quiet, mirror.run_id) == (True, None)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.name == "pipeline.tracking"
+    text = record.getMessage()
+    assert f"Run unet-0.001-0: MLflow at http://127.0.0.1:{closed_port} fails" in text
+    assert "secret" not in text
+    assert "\n" not in text
+
+
+@pytest.mark.timeout(20)
+def test_a_store_that_breaks_in_between_costs_one_warning(
+    project: Path, open_mirror: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror = open_mirror()
+    mirror.log_epoch(1, {"train_loss": 0.9}, 1)
+    (project / "mlflow.db").write_bytes(b"no database any more" * 1000)
+    _use_all(mirror, project)
+    mirror.log_epoch(2, {"train_loss": 0.8}, 2)
+    _use_all(open_mirror(name="unet-0.01-0"), project)
+    first, second = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "Run unet-0.001-0" in first
+    assert "Run unet-0.01-0" in second

@@ -1,0 +1,60 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Grid
+from pipeline.tracking.tags import git_commit, grid_digest, standard_tags
+
+GRID = Grid(variant=["unet"], learning_rate=[1e-3, 1e-4], seed=[0, 1])
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(bare_project: Path) -> Path:
+    _git(bare_project, "init", "--quiet")
+    for name in ("train.py", "dvc.lock"):
+        (bare_project / name).write_text("1")
+    _git(bare_project, "add", ".")
+    _git(bare_project, "commit", "--quiet", "--message", "first")
+    return bare_project
+
+
+def test_the_commit_says_whether_tracked_files_differ_from_it(repository: Path) -> None:
+    commit = _git(repository, "rev-parse", "HEAD")
+    (repository / "new.txt").write_text("not tracked")
+    (repository / "dvc.lock").write_text("DVC writes this after each stage")
+    assert git_commit(repository) == commit
+    (repository / "train.py").write_text("2")
+    assert git_commit(repository) == f"{commit}-dirty"
+    (repository / "sub").mkdir()
+    assert git_commit(repository / "sub") == f"{commit}-dirty"
+
+
+def test_without_a_commit_or_without_git_it_is_unknown(
+    bare_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_commit(tmp_path / "missing") == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tags = standard_tags("train", "f00", GRID)
+    assert tags["pipeline.git_commit"] == "unknown"
+    assert "mlflow.source.git.commit" not in tags
+
+
+def test_the_standard_tags(repository: Path) -> None:
+    tags = standard_tags("train", "f00", GRID)
+    assert tags["pipeline.stage"] == "train"
+    assert tags["pipeline.data_fingerprint"] == "f00"
+    assert tags["pipeline.git_commit"] == tags["mlflow.source.git.commit"] == _git(repository, "rev-parse", "HEAD")
+    assert tags["mlflow.source.name"] == "pipeline train"
+    assert tags["mlflow.user"]
+
+
+def test_a_grid_has_one_digest_and_another_grid_another() -> None:
+    assert grid_digest(GRID) == grid_digest(Grid(**GRID.model_dump())) == "1f4a63dc2260"
+    assert grid_digest(GRID) != grid_digest(GRID.model_copy(update={"seed": [0]}))

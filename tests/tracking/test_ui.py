@@ -1,0 +1,178 @@
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.params import Tracking
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import open_client
+from pipeline.tracking.ui import saved_view, serve
+
+SERVE = """
+import sys
+from pipeline.params import Tracking
+from pipeline.tracking.ui import serve
+sys.exit(serve(Tracking(uri=None, experiment="learning-report"), int(sys.argv[1])))
+"""
+# learning rate, val_loss_best: in the table's order; the diverged one has none
+RUNS = ((0.001, 0.386), (0.0001, 0.45), (0.01, 0.52), (1.0, None))
+
+
+@dataclass(frozen=True)
+class Server:
+    process: "subprocess.Popen[str]"
+    address: str
+    link: str
+    project: Path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
+    """MLflow's server as a user starts it, over four runs."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copyfile(empty_store, project / "mlflow.db")
+    tracking = Tracking(uri=f"sqlite:///{project}/mlflow.db", experiment="learning-report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for rate, loss in (RUNS[number] for number in (2, 3, 0, 1)):  # trained in another order
+            _train(tracking, rate, loss)
+
+    port = _free_port()
+    without = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(port)],
+        cwd=project,
+        env={**without, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        link = re.search(r"http\S+", "".join(lines))
+        assert link, lines
+        yield Server(process, f"http://127.0.0.1:{port}", link.group(), project)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def _train(tracking: Tracking, rate: float, loss: float | None) -> None:
+    mirror = Mirror.open(
+        tracking,
+        name=f"unet-{rate}-0",
+        key=hashlib.sha256(str(rate).encode()).hexdigest(),
+        parameters={"variant": "unet", "learning_rate": rate, "seed": 0},
+        tags={"pipeline.status": "finished" if loss else "diverged"},
+    )
+    for epoch in range(1, 13):
+        mirror.log_epoch(epoch, {"val_loss": (loss or 2) + 0.1 / epoch, "train_loss": 1 / epoch}, 1000 * epoch)
+    if loss:
+        mirror.log_values({"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8}, 12_000)
+    mirror.end("FINISHED")
+    assert not mirror.quiet
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_link_opens_a_table_with_the_best_run_on_top(server: Server) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # Wide: the table draws only the columns that are in sight, and MLflow's assistant takes the right quarter.
+        page = browser.new_page(viewport={"width": 2400, "height": 900})
+        page.goto(server.link)
+        names = [page.get_by_role("link", name=f"unet-{rate}-0", exact=True) for rate, _ in RUNS]
+        names[-1].wait_for(timeout=60_000)
+        heights = [name.bounding_box()["y"] for name in names]
+        headers = set(page.get_by_role("columnheader").all_inner_texts())
+        note = page.get_by_text("The best run stands first").count()
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.set_viewport_size({"width": 1400, "height": 900})
+            page.screenshot(path=f"{folder}/mlflow-best.png")
+        browser.close()
+    assert heights == sorted(heights)
+    columns = {"variant", "learning_rate", "seed", "best_epoch", "val_loss_best", "gap", "val_mean_iou_best"}
+    assert columns | {"pipeline.status"} <= headers
+    assert note == 1
+
+
+def test_a_mirror_writes_through_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    tracking = Tracking(uri=None, experiment="another")
+    arguments = {"tracking": tracking, "name": "unet-0.001-0", "key": "ab" * 32, "parameters": {}, "tags": {}}
+    for timestamp in (1, 2):
+        mirror = Mirror.open(**arguments)  # type: ignore[arg-type]
+        mirror.log_epoch(1, {"train_loss": 0.5, "objective": float("nan")}, timestamp)
+        mirror.log_folder(Path(__file__).parent, "tests")
+        mirror.end("FINISHED")
+    client = open_client(server.address)
+    assert mirror.run_id
+    run = client.get_run(mirror.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"train_loss": 0.5})
+    assert [point.timestamp for point in client.get_metric_history(mirror.run_id, "train_loss")] == [1]
+    assert "tests/test_ui.py" in [item.path for item in client.list_artifacts(mirror.run_id, "tests")]
+
+
+def test_a_server_that_runs_is_only_linked_to(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address + "/")
+    assert serve(Tracking(uri=None, experiment="learning-report"), 1) == 0
+    assert server.link in capsys.readouterr().out
+    with pytest.raises(PipelineError, match=r"no experiment 'other'.*make report"):
+        serve(Tracking(uri=None, experiment="other"), 1)
+
+
+def test_the_whole_group_ends_with_the_command(server: Server) -> None:
+    # The last test of the module: the server is gone after it.
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=30) == 0
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")] if Path("/proc").exists() else []
+    assert not [command for command in commands if server.address.rpartition(":")[2].encode() in command.split(b"\0")]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(server.address.rpartition(":")[2]))) != 0
+
+
+def test_a_taken_port_is_named(project: Path, tracking: Tracking, open_mirror: Callable[[], Mirror]) -> None:
+    open_mirror().end("FINISHED")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PipelineError, match=rf"Port {port} of 127.0.0.1 is taken.*--port \d+"):
+            serve(tracking, port)
+
+
+def test_before_the_first_training_there_is_nothing_to_see(bare_project: Path, tracking: Tracking) -> None:
+    with pytest.raises(PipelineError, match=r"nothing was trained yet. Run `make report` first"):
+        serve(tracking, _free_port())
+    assert list(bare_project.iterdir()) == []
+
+
+def test_a_server_that_is_down_is_named(tracking: Tracking, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
+    with pytest.raises(PipelineError, match=rf"MLflow at http://127.0.0.1:{closed_port} does not answer") as raised:
+        saved_view(tracking)
+    assert "secret" not in str(raised.value)
