@@ -17,8 +17,9 @@ report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare,
 	@dvc repro
 	@echo "The report: file://$(CURDIR)/reports/learning-report.html"
 
-ui: $(VENV)/installed  ## Browse the runs in MLflow
-	@pipeline ui
+PORT ?= 5000
+ui: $(VENV)/installed  ## Browse the runs in MLflow; PORT=5001 for another port
+	@pipeline ui --port $(PORT)
 
 test: $(VENV)/installed-test  ## All tests that take seconds, and the end-to-end one
 	@python -m pytest -m "not slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.progress import TrainingProgress
     from pipeline.train.stage import train_cell
 
+    # As an exit, so that MLflow learns of it: the run is KILLED there, not RUNNING for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
     with TrainingProgress(runs=1) as progress:

@@ -57,9 +57,7 @@ def _tenth(summary: Summary) -> list[Finding]:
         tenth = [
             row
             for row in summary.rates
-            if row.variant == best.variant
-            and row.ranked
-            and math.isclose(row.learning_rate * 10, best.learning_rate)
+            if row.variant == best.variant and row.ranked and math.isclose(row.learning_rate * 10, best.learning_rate)
         ]
         if tenth:
             change = _number(tenth[0].val_loss_mean) - _number(here.val_loss_mean)

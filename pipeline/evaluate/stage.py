@@ -56,9 +56,9 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         write_evaluation(new, evaluation, splits, predictions, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.key)
     if mirror is not None:
-        mirror.log_values(_metrics(evaluation, record), _ended(folder))
+        if predictions:
+            mirror.log_values(_metrics(evaluation, record), _ended(folder))
         mirror.log_folder(target, "evaluation")
-        mirror.end("FINISHED")
     return evaluation
 
 

@@ -42,7 +42,7 @@ def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
         rates=tuple(
             view.RateKey(wording.rate(rate), f"var(--rate-{index})", palette.marker_path(index))
             for index, rate in enumerate(plot.rates)
-            if any(row.learning_rate == rate for row in chosen.rows)
+            if any(key[1] == rate for key in (*plot.means, *plot.strays))
         ),
         panels=panels,
         columns=min(len(panels), MOST_COLUMNS),
@@ -84,7 +84,7 @@ def _axis_sentence(shared: Axis) -> str:
     if not shared.clipped:
         return f"{scale} and the same in all panels."
     end = wording.number(shared.high, 2)
-    return f"{scale}, the same in all panels, and ends at {end}; what rises above is named below its panel."
+    return f"{scale}, the same in all panels, and ends at {end}; what lies above is named below its panel."
 
 
 def _panel(plot: _Plot, variant: str, index: int) -> view.Panel:
@@ -141,12 +141,14 @@ def _stray(axes: Axes, drawn: Line, colour: str, ceiling: float) -> None:
 
 
 def _leaving(plot: _Plot, variant: str) -> tuple[str, ...]:
-    """A sentence for each learning rate whose loss leaves the axis."""
+    """What the panel cannot show: a sentence for each learning rate whose loss leaves the axis."""
+    if not any(key[0] == variant for key in (*plot.means, *plot.strays)):
+        return ("No run of this variant has a curve.",)
     sentences = []
     for rate in plot.rates:
         drawn = [item for key, item in plot.means.items() if key[:2] == (variant, rate)]
         drawn += [item for key, group in plot.strays.items() if key[:2] == (variant, rate) for item in group]
         peak = max((float(item.high.max()) for item in drawn), default=0.0)
         if peak > plot.axis.high:
-            sentences.append(f"At {wording.rate(rate)} the loss rises to {peak:.3g}, above the axis.")
+            sentences.append(f"At {wording.rate(rate)} the loss reaches {peak:.3g}, above the axis.")
     return tuple(sentences)

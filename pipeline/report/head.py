@@ -43,7 +43,7 @@ def _data(material: Material) -> str:
     images = wording.listing([f"{count} {name}" for name, count in counts if count])
     height, width = material.truth("train", 0).shape
     classes = wording.listing([item.name for item in material.data.classes])
-    return f"{material.data.source}: {images} images of {width} × {height} pixels; classes {classes}."
+    return f"Data set {material.data.source}: {images} images of {width} × {height} pixels; classes {classes}."
 
 
 def _result(material: Material) -> str:

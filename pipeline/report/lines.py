@@ -44,7 +44,7 @@ class Axis:
 
     def _round_values(self) -> list[float]:
         if not self.log:
-            step = _round_step(self.high / 4)
+            step = _round_step(self.high / 5)
             return [step * i for i in range(int(self.high / step) + 1)]
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         found: list[float] = []

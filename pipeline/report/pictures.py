@@ -22,11 +22,11 @@ LARGEST = 288  # px; larger images are shrunk to it, since the page shows none l
 QUALITY = 84  # of WebP; below, the edges that the page is about begin to ring
 TILE = 12  # px, of the checkerboard under a cut-out
 
-# Okabe and Ito's colours, told apart by colour-blind readers; all three stand out on white, on black and on the grey.
-MISSED, FALSE_ALARM, CONFUSED = "#d55e00", "#0072b2", "#cc79a7"
-RIGHT, IGNORED = "#a9a9a5", "#d8d8d2"
+# Told apart by lightness and from blue to yellow, so by colour-blind readers too, on a light ground of their own.
+MISSED, FALSE_ALARM, CONFUSED = "#4b2a8c", "#d9480f", "#56b4e9"
+GROUND, FOUND, IGNORED = "#f3efe6", "#bdb9ae", "#ffffff"
 ERROR_KEYS = (
-    view.Key(RIGHT, "foreground found"),
+    view.Key(FOUND, "foreground found"),
     view.Key(MISSED, "foreground missed"),
     view.Key(FALSE_ALARM, "false alarm"),
     view.Key(CONFUSED, "wrong class outside the foreground"),
@@ -61,7 +61,7 @@ class Errors:
         """The errors in words, as shares of the pixels that count."""
         total = max(int(self.counted.sum()), 1)
         parts = (
-            ("missed", self.missed),
+            ("foreground missed", self.missed),
             ("false alarm", self.false_alarm),
             ("wrong class outside the foreground", self.confused),
         )
@@ -86,13 +86,13 @@ def mask(values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption
 
 
 def errors(found: Errors, alt: str, caption: str = "") -> view.Picture:
-    """A prediction's errors as PNG; what is right and not foreground is transparent."""
+    """A prediction's errors as PNG; what is right and not foreground is the ground."""
     indices = np.zeros(found.missed.shape, dtype=np.uint8)
     layers = (found.found, found.missed, found.false_alarm, found.confused, ~found.counted)
     for index, layer in enumerate(layers, start=1):
         indices[layer] = index
-    colours = [_channels(colour) for colour in ("#000000", RIGHT, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
-    return _png(indices, colours, 0, alt, caption)
+    colours = [_channels(colour) for colour in (GROUND, FOUND, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
+    return _png(indices, colours, None, alt, caption)
 
 
 def cut_out(image: Photo, chosen: npt.NDArray[np.bool_], alt: str, caption: str = "") -> view.Picture:
@@ -146,11 +146,14 @@ def _webp(picture: Image.Image, alt: str, caption: str) -> view.Picture:
     return view.Picture(_address("webp", buffer), alt, caption, picture.width, picture.height, crisp=False)
 
 
-def _png(indices: Mask, colours: list[tuple[int, int, int]], transparent: int, alt: str, caption: str) -> view.Picture:
+def _png(
+    indices: Mask, colours: list[tuple[int, int, int]], transparent: int | None, alt: str, caption: str
+) -> view.Picture:
     picture = _fitted(Image.fromarray(indices), Image.Resampling.NEAREST)
     picture.putpalette([channel for colour in colours for channel in colour])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True, transparency=transparent)
+    options = {} if transparent is None else {"transparency": transparent}
+    picture.save(buffer, "PNG", optimize=True, **options)
     return view.Picture(_address("png", buffer), alt, caption, picture.width, picture.height, crisp=True)
 
 

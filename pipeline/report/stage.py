@@ -13,7 +13,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.params import Params
-from pipeline.report import palette, view
+from pipeline.report import palette, view, wording
 from pipeline.report.material import Material
 from pipeline.report.page import page
 from pipeline.report.selection import choose
@@ -57,6 +57,7 @@ def _html(content: view.Page, rates: int, root: Path) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["coded"] = wording.coded
     try:
         style, script = (_source(environment, name) for name in (STYLE, SCRIPT))
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

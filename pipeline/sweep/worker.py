@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -39,6 +41,8 @@ def start(reports: Reports) -> None:
     """Called once in each new worker: remembers where epochs are reported, and imports what every cell needs."""
     global _reports  # a pool hands a queue to its tasks in no other way
     _reports = reports
+    # As an exit, so that MLflow learns of it: the run is KILLED there, not RUNNING for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     import pipeline.evaluate.stage
     import pipeline.train.stage  # noqa: F401
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,10 +93,6 @@ class Mirror:
         """Send a folder's files, subfolders included, to `under` among the artifacts."""
         self._send(lambda run: run.send_folder(folder, under))
 
-    def log_picture(self, png: Path, name: str) -> None:
-        """Send a PNG file as the artifact `name`, which may hold folders."""
-        self._send(lambda run: run.send_picture(png, name))
-
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; one that MLflow would cut silently is cut and named in a tag."""
         self._send(lambda run: run.describe({}, tags))
@@ -103,6 +100,19 @@ class Mirror:
     def end(self, status: End) -> None:
         """Say how the run ended."""
         self._send(lambda run: run.end(status))
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """A block at whose end the run is FINISHED, KILLED where somebody stopped it, or FAILED where it raised."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self.end("KILLED")
+            raise
+        except BaseException:
+            self.end("FAILED")
+            raise
+        self.end("FINISHED")
 
     def _send(self, action: Callable[[StoredRun], None]) -> None:
         run = self._run

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,15 +69,6 @@ class StoredRun:
     def send_folder(self, folder: Path, under: str) -> None:
         """Send a folder's files, subfolders included."""
         self._client.log_artifacts(self.run_id, str(folder), under or None)
-
-    def send_picture(self, png: Path, name: str) -> None:
-        """Send a file under another name, folders included."""
-        target = Path(name).with_suffix(".png")
-        under = target.parent.as_posix()
-        with tempfile.TemporaryDirectory() as folder:  # MLflow keeps a file's name
-            renamed = Path(folder) / target.name
-            shutil.copyfile(png, renamed)
-            self._client.log_artifact(self.run_id, str(renamed), None if under == "." else under)
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Log the parameters that are not there yet, and set the tags."""

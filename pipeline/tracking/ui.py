@@ -13,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import webbrowser
 from collections.abc import Iterator
 from typing import IO
 
@@ -67,7 +66,7 @@ def saved_view(tracking: Tracking) -> str:
     return str(experiment.experiment_id)
 
 
-def serve(tracking: Tracking, port: int, open_browser: bool = False) -> int:
+def serve(tracking: Tracking, port: int) -> int:
     """Show the runs in MLflow's pages until Ctrl-C or SIGTERM, and return the exit code.
 
     A server that runs already (`tracking.uri` is http or https) is only linked to. Raises `PipelineError` where
@@ -75,7 +74,7 @@ def serve(tracking: Tracking, port: int, open_browser: bool = False) -> int:
     """
     uri = tracking_uri(tracking)
     if is_server(uri):
-        _show(view.link(shown(uri), saved_view(tracking)), open_browser)
+        _show(view.link(shown(uri), saved_view(tracking)))
         return 0
     _check_port(port)
     experiment = saved_view(tracking)
@@ -84,7 +83,7 @@ def serve(tracking: Tracking, port: int, open_browser: bool = False) -> int:
         click.echo("MLflow's server starts; this takes some seconds.")
         _wait_until_up(server, process, stop, log)
         if not stop.is_set():
-            _show(view.link(server, experiment), open_browser)
+            _show(view.link(server, experiment))
             click.echo("Ctrl-C ends the server.")
         while not stop.wait(0.2):
             if process.poll() is not None:
@@ -92,10 +91,8 @@ def serve(tracking: Tracking, port: int, open_browser: bool = False) -> int:
     return 0
 
 
-def _show(link: str, open_browser: bool) -> None:
+def _show(link: str) -> None:
     click.echo(f"The runs, the best first: {link}")
-    if open_browser:
-        webbrowser.open(link)
 
 
 def _check_port(port: int) -> None:

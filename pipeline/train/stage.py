@@ -20,9 +20,9 @@ from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.tags import standard_tags
+from pipeline.tracking.tags import STATUS, standard_tags
 from pipeline.train.key import run_key
-from pipeline.train.loop import DivergedError, Watched, train
+from pipeline.train.loop import DivergedError, Epoch, Watched, train
 from pipeline.train.outputs import Outputs
 
 
@@ -60,49 +60,51 @@ def train_cell(
         tags=standard_tags("train", data.fingerprint, params.grid),
     )
     outputs = Outputs(data.classes)
-    diverged: int | None = None
-    try:
+    with mirror.ending():
         epochs = train(
             network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision
         )
-        for epoch in epochs:
-            outputs.add(epoch, network)
-            mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
-            if listen:
-                speed = len(training) / epoch.training_seconds
-                listen(
-                    EpochReport(
-                        cell.name, epoch.number, cell.train.epochs, epoch.train.loss, epoch.validation.loss, speed
-                    )
-                )
-    except DivergedError as end:
-        diverged = end.epoch
-    except BaseException as error:
-        mirror.end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-        raise
+        diverged: int | None = None
+        try:
+            for epoch in epochs:
+                outputs.add(epoch, network)
+                mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
+                if listen:
+                    listen(_epoch_report(cell, epoch, len(training)))
+        except DivergedError as end:
+            diverged = end.epoch
 
-    record = RunRecord(
-        format=runs.FORMAT,
-        run=cell.name,
-        key=key,
-        status="diverged" if diverged else "finished",
-        epochs=len(outputs.history),
-        best_epoch=outputs.best_epoch,
-        diverged_epoch=diverged,
-        precision=precision,
-        trainable_parameters=trainable_parameters(network),
-        data_fingerprint=data.fingerprint,
-        cell=cell.model_dump(mode="json"),
-    )
-    target = root / runs.RUNS / cell.name
-    with replacing(target) as folder:
-        outputs.write(folder, watched, compared)
-        outputs.write_timing(folder, time.perf_counter() - started, len(training))
-        (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
-    mirror.set_tags({"pipeline.status": record.status})
-    mirror.log_folder(target, "run")
-    mirror.end("FINISHED")
+        record = RunRecord(
+            format=runs.FORMAT,
+            run=cell.name,
+            key=key,
+            status="diverged" if diverged else "finished",
+            epochs=len(outputs.history),
+            best_epoch=outputs.best_epoch,
+            diverged_epoch=diverged,
+            precision=precision,
+            trainable_parameters=trainable_parameters(network),
+            data_fingerprint=data.fingerprint,
+            cell=cell.model_dump(mode="json"),
+        )
+        with replacing(root / runs.RUNS / cell.name) as folder:
+            outputs.write(folder, watched, compared)
+            outputs.write_timing(folder, time.perf_counter() - started, len(training))
+            (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+        mirror.set_tags({STATUS: record.status})
+        mirror.log_folder(root / runs.RUNS / cell.name, "run")
     return record
+
+
+def _epoch_report(cell: Cell, epoch: Epoch, images: int) -> EpochReport:
+    return EpochReport(
+        run=cell.name,
+        epoch=epoch.number,
+        epochs=cell.train.epochs,
+        train_loss=epoch.train.loss,
+        val_loss=epoch.validation.loss,
+        images_per_second=images / epoch.training_seconds,
+    )
 
 
 def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.int64]]:

@@ -4,7 +4,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
   const values = new Map([...body.rows].map((row) => [row, JSON.parse(row.dataset.values)]));
-  const inOrder = (one, other) => (typeof one === "number" ? one - other : String(one).localeCompare(String(other), "en"));
+  const inOrder = (one, other) => (one > other) - (one < other);
 
   const sortBy = (column) => {
     const heading = headings[column];

@@ -285,6 +285,12 @@ class Project:
         write_text(self.root / path, as_json({**content, **changes}))
 
 
+@pytest.fixture(scope="session")
+def make_project() -> type[Project]:
+    """The class itself, for tests that want another project than the usual one."""
+    return Project
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)

@@ -69,11 +69,3 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # MLflow 3.17 maps a relation in a way that SQLAlchemy 2.1 deprecates; neither is ours to mend.
-    mark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(mark)

@@ -164,24 +164,18 @@ def test_how_a_run_ends(status: End, client: "MlflowClient", open_mirror: Open) 
     assert _run(client, open_mirror()).info.status == "RUNNING"
 
 
-def test_folders_and_pictures_are_artifacts(client: "MlflowClient", open_mirror: Open, tmp_path: Path) -> None:
+def test_folders_are_artifacts(client: "MlflowClient", open_mirror: Open, tmp_path: Path) -> None:
     folder = tmp_path / "unet-0.001-0"
     (folder / "sub").mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     (folder / "sub" / "x.txt").write_text("x")
-    (tmp_path / "plot.png").write_bytes(b"png")
     mirror = open_mirror()
     for _ in range(2):
         mirror.log_folder(folder, "run")
-        mirror.log_picture(tmp_path / "plot.png", "pictures/curves")
     assert not mirror.quiet
     run = _run(client, mirror).info.run_id
-    names = {under: [item.path for item in client.list_artifacts(run, under)] for under in (None, "run", "pictures")}
-    assert names == {
-        None: ["pictures", "run"],
-        "run": ["run/run.json", "run/sub"],
-        "pictures": ["pictures/curves.png"],
-    }
+    names = {under: [item.path for item in client.list_artifacts(run, under)] for under in (None, "run")}
+    assert names == {None: ["run"], "run": ["run/run.json", "run/sub"]}
 
 
 def _use_all(mirror: Mirror, folder: Path) -> None:
@@ -189,7 +183,6 @@ def _use_all(mirror: Mirror, folder: Path) -> None:
     mirror.log_values({"gap": 0.5}, 1)
     mirror.set_tags({"a": "b"})
     mirror.log_folder(folder, "run")
-    mirror.log_picture(folder / "missing.png", "x.png")
     mirror.end("FAILED")
 
 

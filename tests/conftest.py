@@ -1,0 +1,80 @@
+"""A project of a size that trains in a second, for every test that needs one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.params import Params, read_params
+
+ROOT = Path(__file__).parents[1]
+
+TINY: dict[str, Any] = {
+    "data": {"image_size": 32, "samples": {"train": 12, "validation": 6, "test": 6}},
+    "model": {"base_channels": 4, "depth": 2},
+    "train": {"epochs": 2, "batch_size": 4},
+    "grid": {"variant": ["unet", "unet_no_skip"], "learning_rate": [0.01, 0.001], "seed": [0, 1]},
+    "evaluation": {"examples": 2},
+}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes laid over the base, section by section."""
+    result = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def write_params(folder: Path, changes: dict[str, Any]) -> Path:
+    """The shipped params.yaml with `TINY` and then these changes laid over it."""
+    yaml = YAML(typ="safe")
+    shipped = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    path = folder / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(merged(merged(shipped, TINY), changes), file)
+    return path
+
+
+@pytest.fixture
+def params_with(tmp_path: Path) -> Callable[[dict[str, Any]], Params]:
+    """Reads the tiny parameters with changes laid over them."""
+    return lambda changes: read_params(write_params(tmp_path, changes))
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store in SQLite, made once: its tables take seconds to make."""
+    from pipeline.tracking.store import open_client
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_client(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder in which `prepare` has run on the bundled data."""
+    from pipeline.prepare.stage import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    changes = {"data": {"path": str(ROOT / "data/sample")}}
+    prepare(read_params(write_params(folder, changes)), folder / "data/prepared")
+    return folder
+
+
+@pytest.fixture
+def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the prepared project to train in, the current folder, tracked into a store of its own."""
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
+    shutil.copy(store, root / "mlflow.db")
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    return root

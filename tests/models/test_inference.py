@@ -1,0 +1,86 @@
+"""Yardstick and confusion tables against counting by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.arrays import Split
+from pipeline.models.inference import BATCH, predict
+from pipeline.models.losses import cross_entropy
+from pipeline.runs import IGNORE
+
+
+class Guess(nn.Module):
+    """Gives every pixel these probabilities, whatever the image."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.log(torch.tensor(probabilities))[None, :, None, None]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), -1, *images.shape[-2:])
+
+
+def split(masks: np.ndarray) -> Split:
+    images = np.zeros((*masks.shape, 3), dtype=np.uint8)
+    return Split(images, masks.astype(np.uint8), tuple(f"{index}" for index in range(len(masks))))
+
+
+def test_the_yardstick_is_the_mean_over_counted_pixels() -> None:
+    masks = np.full((2, 4, 4), IGNORE)
+    masks[0, 0, :3] = [0, 0, 1]  # three pixels count
+    masks[1, 0, 0] = 1  # one does
+    prediction = predict(Guess([0.7, 0.3]), split(masks), classes=2, precision="float32")
+    first, second = -np.log([0.7, 0.7, 0.3]).mean(), -np.log(0.3)
+    assert prediction.pixels.tolist() == [3, 1]
+    np.testing.assert_allclose(prediction.losses, [first, second], rtol=1e-6)
+    assert prediction.loss == pytest.approx((3 * first + second) / 4)
+    assert prediction.confusion[0].tolist() == [[2, 0], [1, 0]]
+    assert prediction.confusion[1].tolist() == [[0, 0], [1, 0]]
+
+
+def test_the_yardstick_is_the_objective_without_augmentation() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (3, 4, 4))
+    prediction = predict(Guess([0.6, 0.4]), split(masks), classes=2, precision="float32")
+    logits = Guess([0.6, 0.4])(torch.zeros(3, 3, 4, 4))
+    assert prediction.loss == pytest.approx(float(cross_entropy(logits, torch.from_numpy(masks))), rel=1e-6)
+
+
+def test_an_image_without_counted_pixels_weighs_nothing() -> None:
+    masks = np.full((2, 2, 2), IGNORE)
+    masks[0] = 0
+    prediction = predict(Guess([0.5, 0.5]), split(masks), classes=2, precision="float32")
+    assert prediction.loss == pytest.approx(np.log(2))
+    assert prediction.losses[1] == 0
+
+
+def test_more_images_than_a_batch_keep_their_order() -> None:
+    count = BATCH + 3
+    masks = (np.arange(count) % 2)[:, None, None] * np.ones((1, 2, 2), dtype=int)
+    prediction = predict(Guess([0.9, 0.1]), split(masks), classes=2, precision="float32")
+    assert len(prediction.losses) == count
+    assert (prediction.losses[::2] < 0.2).all()
+    assert (prediction.losses[1::2] > 2).all()
+
+
+def test_the_network_stays_in_the_mode_it_was_in() -> None:
+    network = Guess([0.5, 0.5]).train()
+    predict(network, split(np.zeros((1, 2, 2), dtype=int)), classes=2, precision="float32")
+    assert network.training
+
+
+def test_sixteen_bit_images_span_the_same_range() -> None:
+    class Mean(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            mean = images.mean(dim=1, keepdim=True)
+            return torch.cat([mean, 1 - mean], dim=1)
+
+    masks = np.zeros((1, 2, 2), dtype=np.uint8)
+    eight = Split(np.full((1, 2, 2, 1), 51, dtype=np.uint8), masks, ("a",))
+    sixteen = Split(np.full((1, 2, 2, 1), 51 * 257, dtype=np.uint16), masks, ("a",))
+    losses = [predict(Mean(), each, classes=2, precision="float32").loss for each in (eight, sixteen)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

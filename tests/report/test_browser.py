@@ -1,0 +1,156 @@
+"""The page in a real Chromium: sorting, accessibility, narrow screens, and strings that mean harm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pipeline import runs
+from pipeline.report.stage import render_report
+from pipeline.runs import SegmentationClass
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LIMIT = 10_000  # ms, for every wait of a page
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; install it to test the page in one"),
+    pytest.mark.timeout(60),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Chromium's sandbox needs rights that a container does not give; the pages here are the project's own.
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=30_000)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def report(make_project: type[Project], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make_project(tmp_path_factory.mktemp("project"))
+    return render_report(project.params, root=project.root)
+
+
+def opened(browser: Browser, report: Path, **options: object) -> tuple[Page, list[str]]:
+    """A page, and the list that its console's complaints and its errors go to."""
+    page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
+    page.set_default_timeout(LIMIT)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    page.goto(report.as_uri())
+    return page, complaints
+
+
+def column(page: Page, number: int) -> list[str]:
+    return page.locator(f"table[data-sortable] tbody tr > :nth-child({number})").all_inner_texts()
+
+
+def test_headings_sort_the_table_both_ways_by_mouse_and_keyboard(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report)
+    button = page.get_by_role("button", name="Validation loss")
+    button.click()
+    losses = [float(text) for text in column(page, 7)]  # the diverged run's reason leaves it without this cell
+    assert losses == sorted(losses)
+    assert column(page, 4)[-1] == "diverged"
+    button.press("Enter")
+    losses = [float(text) for text in column(page, 7)]
+    assert losses == sorted(losses, reverse=True)
+    assert column(page, 4)[-1] == "diverged"
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="Run", exact=True).click()
+    assert column(page, 1) == sorted(column(page, 1))
+    assert page.locator("th[aria-sort]").count() == 1
+    assert complaints == []
+
+
+def test_without_javascript_everything_is_there(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report, java_script_enabled=False)
+    assert page.locator("table[data-sortable] tbody tr").count() == 8
+    assert page.locator(".plot svg").count() == 2
+    assert page.get_by_role("button").count() == 0
+    assert not page.locator("[data-sort-hint]").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_axe_finds_nothing_and_the_console_is_silent(browser: Browser, report: Path, scheme: str, width: int) -> None:
+    page, complaints = opened(browser, report, color_scheme=scheme, viewport={"width": width, "height": 900})
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [320, 400, 900, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Browser, report: Path, width: int) -> None:
+    page, _ = opened(browser, report, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_images_decode_and_nothing_is_fetched(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report)
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert (
+        page.evaluate("performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length") == 0
+    )
+    assert complaints == []
+
+
+def test_it_prints_on_a4(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 673, "height": 960})  # A4 less its margins, at 96 px an inch
+    assert page.evaluate("document.documentElement.scrollWidth") == 673
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+
+
+HARM = "<script>alert('title')</script><img src=x onerror=alert(1)>\"'></title><b>&{{ 7 * 7 }}`x`"
+
+
+def test_hostile_strings_stay_text(browser: Browser, make_project: type[Project], tmp_path: Path) -> None:
+    project = make_project(tmp_path, classes=(SegmentationClass(HARM, "#d98c21", True), *PLAIN), source=HARM)
+    report = project.params.report.model_copy(update={"title": HARM, "author": HARM, "course": HARM})
+    project.write_findings((HARM, []))
+    (project.root / runs.NOTES).write_text(
+        f"# {HARM}\n\n{HARM}\n\n[x](javascript:alert(2)) ![{HARM}](http://localhost/x)"
+    )
+    rows = tuple(replace(row, reason=HARM if row.status == "diverged" else "") for row in project.summary.runs)
+    project.write_summary(replace(project.summary, runs=rows, outside=(HARM,)))
+    for row in rows:
+        project.edit_json(runs.RUNS / row.run / runs.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
+    page, complaints = opened(
+        browser, render_report(project.params.model_copy(update={"report": report}), root=project.root)
+    )
+    assert page.locator("h1").inner_text() == HARM
+    assert page.locator("script").count() == 1
+    assert page.locator("b").count() == 0
+    assert page.locator("img:not([src^='data:image/'])").count() == 0
+    page.wait_for_timeout(200)
+    assert complaints == []
+
+
+def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, project: Project) -> None:
+    curves = project.root / runs.COMPARISON / runs.CURVES
+    harm = "<script>alert(3)</script>"
+    curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))
+    rows = tuple(replace(row, variant=row.variant.replace("unet_no_skip", harm)) for row in project.summary.runs)
+    project.write_summary(replace(project.summary, runs=rows))
+    page, complaints = opened(browser, render_report(project.params, root=project.root))
+    assert page.locator("#curves h3").all_inner_texts() == ["unet", harm]
+    assert complaints == []
+
+
+PLAIN = (SegmentationClass("background", "#2e5a6b", False), SegmentationClass("border", "#e9dfc7", False))

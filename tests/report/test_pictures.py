@@ -1,0 +1,82 @@
+"""Masks and photographs as data inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report import pictures, view
+from pipeline.runs import SegmentationClass
+
+CLASSES = (
+    SegmentationClass("pet", "#d98c21", True),
+    SegmentationClass("background", "#2e5a6b", False),
+    SegmentationClass("border", "#e9dfc7", False),
+)
+
+
+def opened(picture: view.Picture) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(picture.src.split(",", 1)[1])))
+
+
+def test_errors_are_sorted_into_missed_false_alarm_and_the_rest() -> None:
+    truth = np.array([[0, 0, 1, 1, 2, runs.IGNORE]], dtype=np.uint8)
+    prediction = np.array([[0, 2, 0, 1, 1, 0]], dtype=np.uint8)
+    found = pictures.Errors.between(prediction, truth, CLASSES)
+    assert found.found.tolist() == [[True, False, False, False, False, False]]
+    assert found.missed.tolist() == [[False, True, False, False, False, False]]
+    assert found.false_alarm.tolist() == [[False, False, True, False, False, False]]
+    assert found.confused.tolist() == [[False, False, False, False, True, False]]
+    assert found.describe().startswith("20.0 % foreground missed, 20.0 % false alarm")
+
+
+def test_a_prediction_of_another_size_is_refused() -> None:
+    with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
+        pictures.Errors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), CLASSES)
+
+
+def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> None:
+    picture = opened(pictures.mask(np.array([[0, 1], [2, runs.IGNORE]], dtype=np.uint8), CLASSES, "a mask"))
+    assert picture.convert("RGBA").getpixel((0, 0)) == (0xD9, 0x8C, 0x21, 255)
+    assert picture.convert("RGBA").getpixel((1, 1))[3] == 0
+
+
+@pytest.mark.parametrize("colour", ["red", "#12345", "#0000000", 'url("x")'])
+def test_a_colour_that_is_none_is_refused(colour: str) -> None:
+    with pytest.raises(PipelineError, match="reads #rrggbb"):
+        pictures.mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", colour, True),), "a mask")
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3), (8, 6, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_photographs_of_any_channels_and_depth_are_shown(shape: tuple[int, ...], dtype: type) -> None:
+    image = np.linspace(0, 4095 if dtype is np.uint16 else 255, int(np.prod(shape))).reshape(shape).astype(dtype)
+    picture = opened(pictures.photograph(image, "a photograph"))
+    low, high = picture.convert("L").getextrema()
+    assert picture.size == (6, 8)
+    assert low < 70 and high > 180  # 12 bits in 16 are no black square
+
+
+def test_large_images_are_shrunk_and_masks_keep_their_classes() -> None:
+    large = np.zeros((900, 600), dtype=np.uint8)
+    large[:450] = 1
+    picture = pictures.mask(large, CLASSES, "a mask")
+    assert (picture.height, picture.width) == (pictures.LARGEST, pictures.LARGEST * 600 // 900)
+    assert len(opened(picture).convert("RGB").getcolors() or ()) == 2
+
+
+def test_a_cut_out_shows_the_chosen_pixels_over_the_board() -> None:
+    image = np.full((32, 32, 3), (200, 30, 30), dtype=np.uint8)
+    chosen = np.zeros((32, 32), dtype=bool)
+    chosen[:, :16] = True
+    picture = opened(pictures.cut_out(image, chosen, "a cut-out")).convert("RGB")
+    inside, outside = (picture.getpixel((x, picture.height // 2)) for x in (picture.width // 4, picture.width * 3 // 4))
+    assert isinstance(inside, tuple) and isinstance(outside, tuple)
+    assert inside[0] - inside[1] > 100
+    assert abs(outside[0] - outside[1]) < 12

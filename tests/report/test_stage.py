@@ -1,0 +1,210 @@
+"""The page as a file: whole, the same twice, and standing where pieces are missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report.stage import render_report
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+
+def rendered(project: Project, selection: str | None = None) -> str:
+    return render_report(project.params, selection, root=project.root).read_text(encoding="utf-8")
+
+
+def table_of_runs(html: str) -> list[str]:
+    body = html.split("data-sortable", 1)[1].split("</table>", 1)[0]
+    return re.findall(r'<tr data-values.*?<th scope="row">(.*?)</th>', body)
+
+
+def cards(html: str) -> list[str]:
+    return re.findall(r'<aside class="card">\s*<p><strong>(.*?)</strong>', html)
+
+
+def test_the_stage_writes_the_whole_page(project: Project) -> None:
+    path = render_report(project.params, root=project.root)
+    html = path.read_text(encoding="utf-8")
+    assert path == project.root / runs.REPORT
+    assert cards(html) == []
+    assert table_of_runs(html) == [row.run for row in project.summary.runs]
+    assert "The loss was not finite in epoch 3." in html
+    assert html.count("<svg ") > html.count('class="swatch')
+    assert len(html) < 500_000
+
+
+def test_ids_stand_once_and_links_lead_somewhere(project: Project) -> None:
+    html = rendered(project)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:href="#|url\(#|aria-labelledby=")([^")]+)', html)
+    assert references
+    assert set(references) <= set(ids)
+
+
+def test_the_page_reaches_for_nothing_outside(project: Project) -> None:
+    html = rendered(project)
+    addresses = re.findall(r'\b(?:src|xlink:href|href)="([^"]*)"', html)
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert "default-src &#39;none&#39;" in html
+    assert str(project.root) not in html
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    project: Project, make_project: type[Project], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first = render_report(project.params, root=project.root).read_bytes()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    copy = make_project(elsewhere)
+    assert render_report(copy.params, root=elsewhere).read_bytes() == first
+    assert render_report(project.params, root=project.root).read_bytes() == first
+
+
+def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Project) -> None:
+    assert project.summary.best is not None
+    html = rendered(project, "best")
+    assert table_of_runs(html) == [project.summary.best.run]
+    assert "This page shows 1 of the grid’s 8 runs" in html
+    names = ["unet-0.001-1", "unet_no_skip-0.01-0"]
+    html = rendered(project, ",".join(names))
+    assert table_of_runs(html) == names
+    assert all(f"Mask of validation-0000 predicted by {name}" in html for name in names)
+
+
+def test_out_is_written_where_it_is_asked_for(project: Project, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "page.html"
+    assert render_report(project.params, "all", out, project.root) == out
+    assert out.is_file()
+    assert not (project.root / runs.REPORT).exists()
+
+
+def best(project: Project) -> str:
+    assert project.summary.best is not None
+    return project.summary.best.run
+
+
+BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
+    "notes": (lambda p: p.root / runs.NOTES, ("Notes: missing.",)),
+    "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
+    "curves": (lambda p: p.root / runs.COMPARISON / runs.CURVES, ("Loss curves: missing.",)),
+    "evaluation": (
+        lambda p: p.root / runs.EVALUATION / best(p),
+        ("{best}: no scores beside those of the test.", "{best}: no example pictures."),
+    ),
+    "examples": (lambda p: p.root / runs.EVALUATION / best(p) / runs.EXAMPLES, ("{best}: no example pictures.",)),
+    "per image": (
+        lambda p: p.root / runs.EVALUATION / best(p) / runs.PER_IMAGE,
+        ("{best}: no IoU under its pictures.",),
+    ),
+    "run": (
+        lambda p: p.root / runs.RUNS / best(p),
+        ("{best}: no masks of the showcase over epochs.", "The parameters of {best} are not known."),
+    ),
+    "showcase": (lambda p: p.root / runs.PREPARED / runs.SHOWCASE, ("The showcase is not shown.",)),
+    "classes": (
+        lambda p: p.root / runs.PREPARED / runs.CLASSES,
+        (
+            "The data set is not described.",
+            "The showcase is not shown.",
+            "Examples: missing.",
+            "The data’s fingerprint is not known.",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("piece", BREAKAGES)
+@pytest.mark.parametrize("broken", [False, True], ids=["gone", "broken"])
+def test_a_missing_or_broken_piece_becomes_a_card(project: Project, piece: str, broken: bool) -> None:
+    where, expected = BREAKAGES[piece]
+    path = where(project)
+    for file in [path] if path.is_file() else list(path.rglob("*")):
+        if file.is_file() and broken:
+            file.write_bytes(b"\xff{[")
+    if not broken:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    html = rendered(project)
+    titles = cards(html)
+    wanted = {title.format(best=best(project)) for title in expected}
+    if broken and piece in ("evaluation", "examples"):  # the folder is there, its pictures are not readable
+        wanted -= {f"{best(project)}: no example pictures."}
+        wanted |= {f"{best(project)}: no picture of validation-{row:04d}." for row in range(4)}
+    assert wanted <= set(titles)
+    assert table_of_runs(html) == [row.run for row in project.summary.runs]
+    assert str(project.root) not in html
+
+
+def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:
+    (project.root / runs.EVALUATION / best(project) / runs.METRICS).write_text("{}")
+    (project.root / runs.PREPARED / runs.CLASSES).write_text('{"source": "x"}')
+    assert len(cards(rendered(project))) >= 2
+    (project.root / runs.COMPARISON / runs.SUMMARY).write_text("{}")
+    with pytest.raises(PipelineError, match=r"summary\.json cannot be read .*pipeline compare"):
+        rendered(project)
+
+
+def test_without_a_comparison_there_is_no_page(project: Project) -> None:
+    shutil.rmtree(project.root / runs.COMPARISON)
+    with pytest.raises(PipelineError, match="pipeline compare"):
+        rendered(project)
+
+
+def test_a_missing_or_wrong_template_is_named(project: Project) -> None:
+    (project.root / runs.TEMPLATES / "grid.html").write_text("{{ view.nothing }}")
+    with pytest.raises(PipelineError, match="nothing"):
+        rendered(project)
+    (project.root / runs.TEMPLATES / "grid.html").unlink()
+    with pytest.raises(PipelineError, match=r"grid\.html is missing"):
+        rendered(project)
+
+
+def test_a_grid_without_a_best_run_has_a_page(project: Project) -> None:
+    project.write_summary(replace(project.summary, best=None, best_of_variant=()))
+    html = rendered(project)
+    assert "ranks nothing" in html
+    assert "Test: missing." in cards(html)
+
+
+@pytest.mark.parametrize(
+    ("iou", "words"), [(0.79, "The cut-out failed."), (0.80, "Cut out well."), (None, "Not measured.")]
+)
+def test_the_page_says_plainly_how_the_cut_out_went(project: Project, iou: float | None, words: str) -> None:
+    rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
+    project.write_summary(replace(project.summary, runs=rows))
+    assert f"<strong>{words}</strong>" in rendered(project)
+
+
+def test_a_single_run_has_a_page(make_project: type[Project], tmp_path: Path) -> None:
+    project = make_project(tmp_path, variants=("unet",), rates=(0.001,), seeds=(0,), epochs=1, diverged="")
+    html = rendered(project)
+    assert cards(html) == []
+    assert "lowest to highest seed" not in html
+
+
+def test_only_so_many_runs_have_pictures_and_the_page_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.report.examples.MOST_RUNS", 2)
+    html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
+    assert html.count("Mask of validation-0000 predicted by") == 2
+    assert "2 further runs would make the page too large" in html
+    assert len(table_of_runs(html)) == 4
+
+
+def test_examples_are_those_that_all_shown_runs_keep(project: Project) -> None:
+    best_of_variant = [item.run for item in project.summary.best_of_variant]
+    (project.root / runs.EVALUATION / best_of_variant[0] / runs.EXAMPLES / "validation-0002.png").unlink()
+    html = rendered(project)
+    assert "True mask of validation-0001" in html
+    assert "True mask of validation-0002" not in html
+    assert cards(html) == []

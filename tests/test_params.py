@@ -1,0 +1,126 @@
+"""What params.yaml may say, and what each mistake is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params, SmpModel, UNetModel, read_params, schema
+
+ParamsWith = Callable[[dict[str, Any]], Params]
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+MISTAKES = {
+    "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "0"),
+    "rate in words": ({"grid": {"learning_rate": ["fast"]}}, "grid.learning_rate[0]: must be a number", "'fast'"),
+    "rate without a point": ({"grid": {"learning_rate": [1]}}, "grid.learning_rate[0]: must be written", "1.0"),
+    "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
+    "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "0"),
+    "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
+    "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
+    "unknown key": ({"train": {"epocs": 3}}, "train.epocs: there is no such key", "epochs"),
+    "unknown section": ({"gird": {}}, "gird: there is no such key", "grid"),
+    "key of a variant": ({"variants": {"unet_no_skip": {"model": {"skp": "none"}}}}, "unet_no_skip.model.skp", "skip"),
+    "empty split": ({"data": {"samples": {"validation": 0}}}, "data.samples.validation: must be at least 1", "0"),
+    "unknown variant": ({"grid": {"variant": ["unot"]}}, "grid.variant: 'unot' is not among variants", "unet"),
+    "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
+    "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 stands there more than once", "remove"),
+    "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 stands", "remove"),
+    "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
+    "override of the data": (
+        {"variants": {"unet": {"data": {"image_size": 64}}}},
+        "variants.unet.data",
+        "train_images",
+    ),
+    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid", "may override"),
+    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "train_images is 99", "12"),
+    "unknown family": ({"model": {"family": "vnet"}}, "model: must have a family", "'unet'"),
+    "half a family": (
+        {"variants": {"bare": {"model": {"family": "smp"}}}},
+        "variants.bare.model",
+        "encoder: is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_named(params_with: ParamsWith, changes: dict[str, Any], said: str, hint: str) -> None:
+    with pytest.raises(PipelineError) as error:
+        params_with(changes)
+    assert said in str(error.value)
+    assert hint in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once(params_with: ParamsWith) -> None:
+    with pytest.raises(PipelineError) as error:
+        params_with({"train": {"epochs": 0}, "grid": {"seed": ["a"]}})
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_shipped_params_are_valid_and_hold_the_promised_grid() -> None:
+    params = read_params(SHIPPED)
+    assert {cell.name for cell in params.cells()} >= {"unet-0.001-0", "unet_no_skip-0.0001-2", "lite0-0.001-1"}
+    assert len(params.grid.seed) >= 3
+    assert params.train.epochs >= 12
+
+
+@pytest.mark.parametrize("text", ["data: [", "", "- a", "\ta: 1", "a: 1\na: 2"])
+def test_what_is_no_yaml_of_sections(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"params\.yaml"):
+        read_params(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"params\.yaml is missing"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    text = SHIPPED.read_text(encoding="utf-8").replace("[1e-2, 1e-3, 1e-4]", "[1e-2, 3e-4, 1e-05, .25]")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    names = [cell.name for cell in read_params(path).cells()[::3][:4]]
+    assert names == ["unet-0.01-0", "unet-0.0003-0", "unet-1e-05-0", "unet-0.25-0"]
+
+
+def test_an_override_keeps_what_it_does_not_name(params_with: ParamsWith) -> None:
+    cell = params_with({}).cell("unet_no_skip", 0.01, 0)
+    assert isinstance(cell.model, UNetModel)
+    assert (cell.model.skip, cell.model.base_channels) == ("none", 4)
+
+
+def test_another_family_replaces_the_model(params_with: ParamsWith) -> None:
+    assert isinstance(params_with({}).cell("lite0", 0.01, 0).model, SmpModel)
+
+
+def test_augmentation_can_be_switched_off(params_with: ParamsWith) -> None:
+    params = params_with({"variants": {"plain": {"train": {"augmentation": None}}}})
+    assert params.cell("plain", 0.01, 0).train.augmentation is None
+
+
+def test_parameters_are_immutable(params_with: ParamsWith) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        params_with({}).train.epochs = 3  # type: ignore[misc]
+
+
+def test_schema_names_every_section_and_its_ranges() -> None:
+    described = schema()
+    sections = {"data", "model", "train", "variants", "grid", "evaluation", "tracking", "report"}
+    assert set(described["properties"]) == sections
+    assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
+
+
+@given(st.floats(min_value=1e-12, max_value=10, exclude_min=True), st.integers(min_value=0, max_value=2**32 - 1))
+def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
+    cell = read_params(SHIPPED).cell("unet", rate, seed)
+    _, _, rest = cell.name.partition("-")
+    shown_rate, _, shown_seed = rest.rpartition("-")
+    assert (float(shown_rate), int(shown_seed)) == (rate, seed)
