@@ -16,6 +16,7 @@ from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
 MOST_COLUMNS = 3  # panels side by side; in more, the ticks could not be read
+SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns: text of one size, whatever a panel's width
 
 Key = tuple[str, float, str]  # variant, learning rate, split
 
@@ -37,7 +38,8 @@ def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
     variants = tuple(dict.fromkeys(row.variant for row in chosen.rows))
     plot = _plot(material, chosen)
     with svg.styled(root):
-        panels = tuple(_panel(plot, variant, index) for index, variant in enumerate(variants))
+        columns = min(len(variants), MOST_COLUMNS)
+        panels = tuple(_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return view.Curves(
         rates=tuple(
             view.RateKey(wording.rate(rate), f"var(--rate-{index})", palette.marker_path(index))
@@ -45,7 +47,7 @@ def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
             if any(key[1] == rate for key in (*plot.means, *plot.strays))
         ),
         panels=panels,
-        columns=min(len(panels), MOST_COLUMNS),
+        columns=columns,
         baseline=wording.number(plot.baseline),
         seeds=len({row.seed for row in chosen.rows}) > 1,
         diverged=bool(plot.strays),
@@ -87,8 +89,8 @@ def _axis_sentence(shared: Axis) -> str:
     return f"{scale}, the same in all panels, and ends at {end}; what lies above is named below its panel."
 
 
-def _panel(plot: _Plot, variant: str, index: int) -> view.Panel:
-    figure = Figure(layout="constrained")
+def _panel(plot: _Plot, variant: str, index: int, size: tuple[float, float]) -> view.Panel:
+    figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     _ground(axes, plot)
     for place, rate in enumerate(plot.rates):

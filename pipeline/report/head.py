@@ -85,6 +85,7 @@ def _showcase(material: Material) -> view.Showcase:
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
     verdict, detail, failed = _verdict(iou, best.run)
     cut = pictures.foreground(prediction, classes)
+    rest = wording.listing([item.name for item in classes if not item.foreground])
     return view.Showcase(
         pictures=(
             pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
@@ -96,7 +97,7 @@ def _showcase(material: Material) -> view.Showcase:
         ),
         keys=pictures.ERROR_KEYS,
         verdict=verdict,
-        detail=detail,
+        detail=f"{detail} Both cut-outs leave {rest} out.",
         failed=failed,
     )
 

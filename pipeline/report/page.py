@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -18,10 +19,37 @@ from pipeline.report.scores import test
 from pipeline.report.selection import Chosen
 from pipeline.report.tables import glance, run_table
 
+Body = (
+    view.Notes | view.Findings | view.Curves | view.Glance | view.RunTable | view.Test | view.Examples | view.Reproduce
+)
 
-def page(params: Params, material: Material, chosen: Chosen, root: Path) -> view.Page:
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it: a body, or a card where it could not be made."""
+
+    id: str
+    title: str
+    template: str
+    body: Body | view.Card
+
+    @property
+    def missing(self) -> bool:
+        """Whether a card stands in the place of the body."""
+        return isinstance(self.body, view.Card)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    head: view.Head
+    sections: tuple[Section, ...]
+
+
+def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page:
     """Build the page's view; a section whose files are missing or broken becomes a card."""
-    return view.Page(
+    return Page(
         head=head(params, material, chosen),
         sections=(
             _section("notes", "Notes", lambda: notes(root)),
@@ -36,13 +64,13 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path) -> view
     )
 
 
-def _section(name: str, title: str, build: Callable[[], view.Body]) -> view.Section:
-    body: view.Body | view.Card
+def _section(name: str, title: str, build: Callable[[], Body]) -> Section:
+    body: Body | view.Card
     try:
         body = build()
     except PipelineError as error:
         body = view.Card(f"{title}: missing", str(error))
-    return view.Section(name, title, f"{name}.html", body)
+    return Section(name, title, f"{name}.html", body)
 
 
 def _findings(material: Material, chosen: Chosen) -> view.Findings:

@@ -13,9 +13,9 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.params import Params
-from pipeline.report import palette, view, wording
+from pipeline.report import palette, wording
 from pipeline.report.material import Material
-from pipeline.report.page import page
+from pipeline.report.page import Page, page
 from pipeline.report.selection import choose
 
 PAGE, STYLE, SCRIPT = "page.html", "page.css", "sort.js"
@@ -48,7 +48,7 @@ def render_report(params: Params, selection: str | None = None, out: Path | None
     return target
 
 
-def _html(content: view.Page, rates: int, root: Path) -> str:
+def _html(content: Page, rates: int, root: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root / runs.TEMPLATES),
         autoescape=True,

@@ -231,29 +231,3 @@ class Reproduce:
     parameters: tuple[tuple[str, str], ...]
     run: str
     problems: tuple[Card, ...]
-
-
-Body = Notes | Findings | Curves | Glance | RunTable | Test | Examples | Reproduce
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with what stands under it: a body, or a card where it could not be made."""
-
-    id: str
-    title: str
-    template: str
-    body: Body | Card
-
-    @property
-    def missing(self) -> bool:
-        """Whether a card stands in the place of the body."""
-        return isinstance(self.body, Card)
-
-
-@dataclass(frozen=True)
-class Page:
-    """The whole report."""
-
-    head: Head
-    sections: tuple[Section, ...]

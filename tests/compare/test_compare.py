@@ -1,0 +1,178 @@
+"""The comparison: ranks, selection, findings, from run folders written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import runs
+from pipeline.compare.findings import findings
+from pipeline.compare.rows import best_of_variants, rate_rows
+from pipeline.compare.stage import compare
+from pipeline.files import as_json
+from pipeline.params import Cell, Params, read_params
+from pipeline.runs import Evaluation, RunRecord, RunRow, Scores, Summary
+from tests.conftest import write_params
+
+# Validation loss by run; training loss is 0.1 below.
+LOSSES = {
+    "unet-0.01-0": 0.50, "unet-0.01-1": 0.60, "unet-0.001-0": 0.40, "unet-0.001-1": 0.45,
+    "unet_no_skip-0.01-0": 0.70, "unet_no_skip-0.01-1": 0.72, "unet_no_skip-0.001-0": 0.80,
+    "unet_no_skip-0.001-1": 0.65,
+}  # fmt: skip
+
+
+def scores(loss: float) -> Scores:
+    return Scores(loss, accuracy=0.9, mean_iou=1 - loss, foreground_iou=0.8, iou={"animal": 0.8})
+
+
+def hidden_loss(loss: float) -> float:
+    """A number that stands nowhere else."""
+    return round(loss + 0.01234, 6)
+
+
+def write_run(root: Path, cell: Cell, loss: float, status: runs.Status = "finished") -> None:
+    folder = root / "runs" / cell.name
+    folder.mkdir(parents=True)
+    record = RunRecord(
+        format=runs.FORMAT, run=cell.name, key="0" * 64, status=status, epochs=2, best_epoch=2,
+        diverged_epoch=3 if status == "diverged" else None, precision="float32", trainable_parameters=7,
+        data_fingerprint="f", cell=cell.model_dump(mode="json"),
+    )  # fmt: skip
+    (folder / "run.json").write_text(as_json(record))
+    rows = f"1,0.01,1.0,{loss + 0.1},{loss + 0.2},0.5\n2,0.001,1.0,{loss - 0.1},{loss},0.6\n"
+    (folder / "history.csv").write_text(",".join(runs.HISTORY_COLUMNS) + "\n" + rows)
+    evaluation = Evaluation(
+        cell.name, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),)
+    )
+    (root / "evaluation" / cell.name).mkdir(parents=True)
+    (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
+
+
+@pytest.fixture
+def params(project: Path) -> Params:
+    return read_params(write_params(project, {}))
+
+
+@pytest.fixture
+def grid(project: Path, params: Params) -> Params:
+    for cell in params.cells():
+        write_run(project, cell, LOSSES[cell.name])
+    return params
+
+
+def test_the_rate_with_the_lowest_mean_over_seeds_wins(grid: Params) -> None:
+    summary = compare(grid)
+    assert summary.best is not None
+    assert (summary.best.variant, summary.best.learning_rate) == ("unet", 0.001)
+    assert [(item.variant, item.learning_rate) for item in summary.best_of_variant] == [
+        ("unet", 0.001), ("unet_no_skip", 0.01),
+    ]  # fmt: skip
+    rate = next(row for row in summary.rates if (row.variant, row.learning_rate) == ("unet", 0.001))
+    assert rate.val_loss_mean == pytest.approx(0.425)
+    assert rate.val_loss_sd == pytest.approx(0.05 / 2**0.5)
+    assert rate.gap_mean == pytest.approx(0.1)
+
+
+def test_only_the_selected_run_shows_its_test_score(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    assert summary.best is not None
+    assert summary.best.run == "unet-0.001-0"
+    assert summary.best.test == scores(hidden_loss(0.45))
+    assert all(item.test is None for item in summary.best_of_variant)
+    others = {cell.name for cell in grid.cells()} - {summary.best.run}
+    written = "".join(path.read_text() for path in (project / "comparison").iterdir())
+    assert str(hidden_loss(0.45)) in written
+    assert not [name for name in others if LOSSES[name] != 0.45 and str(hidden_loss(LOSSES[name])) in written]
+
+
+def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    assert Summary.read(project / "comparison") == summary
+    curves = pd.read_csv(project / "comparison/curves.csv")
+    assert list(curves.columns) == list(runs.CURVE_COLUMNS)
+    assert len(curves) == 8 * 2 * 2
+    metrics = json.loads((project / "metrics.json").read_text())
+    assert metrics["unet-0.001"]["val_loss"] == pytest.approx(0.425)
+    assert metrics["test"]["loss"] == hidden_loss(0.45)
+
+
+def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None:
+    for folder in ("runs", "evaluation"):
+        for path in (project / folder / "unet-0.001-0").iterdir():
+            path.unlink()
+        (project / folder / "unet-0.001-0").rmdir()
+    write_run(project, grid.cell("unet", 0.001, 0), 0.4, status="diverged")
+    summary = compare(grid)
+    assert summary.best is not None
+    assert summary.best.run == "unet-0.01-0"
+    row = next(row for row in summary.runs if row.run == "unet-0.001-0")
+    assert (row.status, "epoch 3" in row.reason) == ("diverged", True)
+    assert any(finding.id == "diverged" and "unet-0.001-0" in finding.sentence for finding in findings(summary))
+
+
+def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> None:
+    (project / "evaluation/unet-0.01-0/metrics.json").unlink()
+    row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
+    assert row.status == "missing"
+    assert "metrics.json is missing" in row.reason
+    assert "unet-0.01-0" not in set(pd.read_csv(project / "comparison/curves.csv")["run"])
+
+
+def test_nothing_finished_is_said(params: Params) -> None:
+    summary = compare(params)
+    assert summary.best is None
+    assert [finding.id for finding in findings(summary)] == ["none_ranked"]
+
+
+def test_a_removed_rate_is_left_out_and_named(grid: Params, project: Path) -> None:
+    smaller = read_params(write_params(project, {"grid": {"learning_rate": [0.01]}}))
+    summary = compare(smaller)
+    assert {row.learning_rate for row in summary.runs} == {0.01}
+    assert set(summary.outside) == {name for name in LOSSES if "-0.001-" in name}
+
+
+def test_findings_carry_their_numbers(grid: Params) -> None:
+    said = {finding.id: finding.sentence for finding in findings(compare(grid))}
+    assert "unet at a learning rate of 0.001" in said["best"]
+    assert "0.425 ± 0.035" in said["best"]
+    assert "0.125 nats a pixel, in 2 of 2 seeds" in said["best_rate"]
+    assert "the gap goes from +0.100 to +0.100" in said["tenth_unet_no_skip"]
+    assert "tenth_unet" not in said  # 0.0001 is not in the grid
+    assert "0.285 nats a pixel above unet, in 2 of 2 seeds" in said["variant_unet_no_skip"]
+
+
+def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
+    return [
+        RunRow(
+            run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed, status="finished", reason="",
+            epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0, val_accuracy=1.0,
+            val_mean_iou=1.0, val_foreground_iou=1.0, showcase_iou=1.0, trainable_parameters=1,
+        )
+        for (variant, rate, seed), loss in losses.items()
+    ]  # fmt: skip
+
+
+cells = st.dictionaries(
+    st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([0.1, 0.01]), st.integers(0, 3)),
+    st.floats(0.01, 5, allow_nan=False),
+    min_size=1,
+)
+
+
+@given(cells, st.randoms(use_true_random=False))
+def test_the_order_of_the_runs_changes_no_selection(
+    losses: dict[tuple[str, float, int], float], random: object
+) -> None:
+    keys = list(losses)
+    random.shuffle(keys)  # type: ignore[attr-defined]
+    ordered = best_of_variants(rate_rows(rows_of(losses)))
+    shuffled = best_of_variants(rate_rows(rows_of({key: losses[key] for key in sorted(keys)})))
+    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in rate_rows(rows_of(losses))}
+    for one, other in zip(ordered, shuffled, strict=True):
+        assert means[one.variant, one.learning_rate] == pytest.approx(means[other.variant, other.learning_rate])

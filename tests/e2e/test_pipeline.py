@@ -1,0 +1,146 @@
+"""The whole way, with the real commands: what is made, what a change runs, and that nothing runs twice."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.e2e.conftest import Project, copy_project
+
+RUNS = {"unet-0.01-0", "unet_no_skip-0.01-0"}
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Debian's chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        yield page
+        browser.close()
+
+
+def test_the_report_shows_the_grid(swept: Project, page: Page) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((swept.root / "reports/learning-report.html").as_uri())
+    text = page.inner_text("body")
+    assert set(text.split()) >= RUNS
+    best = swept.read("comparison/summary.json")["best"]
+    assert f"{best['test']['loss']:.3f}" in text
+    assert errors == []
+
+
+def test_mlflow_holds_every_run_once_with_its_curve(swept: Project) -> None:
+    with sqlite3.connect(swept.root / "mlflow.db") as store:
+        runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
+        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0]
+    store.close()
+    assert runs == dict.fromkeys(RUNS, "FINISHED")
+    assert points == 2 * 2
+    assert len(list((swept.root / "mlruns").rglob("model.safetensors"))) == 2
+
+
+def test_nothing_is_done_twice_although_bytecode_was_written(swept: Project) -> None:
+    assert list(swept.root.glob("pipeline/train/__pycache__/*.pyc"))
+    assert swept.stale() == set()
+    assert "Every run of the grid is trained and evaluated." in swept.run("pipeline", "sweep")
+    assert swept.repro() == []
+
+
+def test_git_sees_nothing_that_was_trained(swept: Project) -> None:
+    made = swept.run("git", "status", "--porcelain", "--untracked-files=all").split("\n")
+    assert {line for line in made if line} == {"?? dvc.lock"}
+
+
+def test_dvc_alone_gives_the_bits_of_the_sweep(swept: Project) -> None:
+    run = "unet_no_skip-0.01-0"
+
+    def content() -> dict[str, bytes]:
+        files = [*(swept.root / "runs" / run).iterdir(), *(swept.root / "evaluation" / run).rglob("*")]
+        return {str(path): path.read_bytes() for path in files if path.is_file() and path.name != "timing.json"}
+
+    swept_content = content()
+    swept.run("dvc", "repro", "--single-item", "--force", f"train@{run}")
+    swept.run("dvc", "repro", "--single-item", "--force", f"evaluate@{run}")
+    assert content() == swept_content
+    swept.repro()  # the other times in timing.json
+
+
+def test_a_rate_added_trains_exactly_its_runs_and_removed_leaves_the_report(swept: Project) -> None:
+    swept.change(grid={"learning_rate": [0.01, 0.003]})
+    added = {f"{stage}@{variant}-0.003-0" for stage in ("train", "evaluate") for variant in ("unet", "unet_no_skip")}
+    # compare lists the grid among its parameters; report as well
+    assert swept.stale() == added | {"compare", "report"}
+    said = swept.run("pipeline", "sweep")
+    assert "2 runs to do" in said
+    assert swept.repro() == ["compare", "report"]
+    assert "unet-0.003-0" in (swept.root / "reports/learning-report.html").read_text(encoding="utf-8")
+
+    swept.change()
+    assert swept.repro() == ["compare", "report"]
+    summary = swept.read("comparison/summary.json")
+    assert {row["run"] for row in summary["runs"]} == RUNS
+    assert summary["outside"] == ["unet-0.003-0", "unet_no_skip-0.003-0"]
+    report = (swept.root / "reports/learning-report.html").read_text(encoding="utf-8")
+    assert "unet-0.003-0" not in report
+
+
+def test_one_variant_changed_trains_exactly_that_variant(swept: Project) -> None:
+    swept.change(variants={"unet_no_skip": {"model": {"skip": "none", "up": "bilinear"}}})
+    assert swept.stale() == {"train@unet_no_skip-0.01-0"}
+    ran = swept.repro()
+    assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "report"]
+    swept.change()
+    said = swept.run("pipeline", "sweep")
+    assert "restored from DVC's cache" in said  # what was trained before is not trained again
+    assert "runs to do" not in said
+    swept.repro()
+
+
+def test_an_edited_template_only_renders(swept: Project) -> None:
+    template = swept.root / "reports/templates/page.html"
+    template.write_text(template.read_text(encoding="utf-8") + "<!-- edited -->\n", encoding="utf-8")
+    assert swept.stale() == {"report"}
+    assert swept.repro() == ["report"]
+
+
+def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
+    network = swept.root / "pipeline/models/unet.py"
+    good = network.read_text(encoding="utf-8")
+    broken = good.replace(
+        "        self.skip = skip\n", '        self.skip = skip\n        assert skip != "none", "broken"\n'
+    )
+    network.write_text(broken, encoding="utf-8")
+    said = swept.run("pipeline", "sweep", code=1)
+    assert "unet_no_skip-0.01-0 failed: AssertionError: broken" in said
+    assert "dvc repro train@unet_no_skip-0.01-0" in said
+    assert not {"train@unet-0.01-0", "evaluate@unet-0.01-0"} & swept.stale()
+    network.write_text(good, encoding="utf-8")
+    swept.run("pipeline", "sweep")
+    swept.repro()
+
+
+def test_reports_by_hand(swept: Project) -> None:
+    assert "reports/best.html" in swept.run("pipeline", "report", "--runs", "best")
+    said = swept.run("pipeline", "report", "--runs", "unet-0.1-0", code=1)
+    assert "unet-0.01-0" in said
+
+
+def test_an_unpacked_archive_without_git(tmp_path: Path) -> None:
+    """As `make report` prepares it: DVC is told, in a file that git would ignore, that there is no repository."""
+    project = copy_project(tmp_path / "archive")
+    project.change(grid={"variant": ["unet"]})
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    project.run("pipeline", "sweep")
+    assert project.repro() == ["compare", "report"]
+    assert project.repro() == []
+    assert (project.root / "reports/learning-report.html").exists()

@@ -1,0 +1,105 @@
+"""An evaluated run: its scores agree with its training, its masks and tables with each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params import Params, read_params
+from pipeline.runs import Evaluation
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+
+
+@pytest.fixture
+def trained(project: Path) -> Params:
+    params = read_params(write_params(project, {}))
+    train_cell(params, params.cell("unet", 0.01, 0))
+    return params
+
+
+def test_scores_are_those_of_the_best_epoch(trained: Params, project: Path) -> None:
+    found = evaluate_run(trained, RUN)
+    history = pd.read_csv(project / "runs" / RUN / "history.csv").set_index("epoch")
+    best = history.loc[history["val_loss"].idxmin()]
+    assert found.validation is not None
+    assert found.train is not None
+    assert found.validation.loss == pytest.approx(best["val_loss"], rel=1e-6)
+    assert found.train.loss == pytest.approx(best["train_loss"], rel=1e-4)
+    assert found.validation.mean_iou == pytest.approx(best["val_mean_iou"])
+    assert found.gap == pytest.approx(found.validation.loss - found.train.loss)
+    assert found.gap_last == pytest.approx(history["val_loss"].iloc[-1] - history["train_loss"].iloc[-1])
+    assert Evaluation.read(project / "evaluation" / RUN) == found
+
+
+def test_every_image_of_every_split_has_a_row(trained: Params, project: Path) -> None:
+    found = evaluate_run(trained, RUN)
+    rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv")
+    assert rows["split"].value_counts().to_dict() == {"train": 12, "validation": 6, "test": 6, "showcase": 1}
+    assert found.test is not None
+    assert rows.loc[rows["split"] == "test", "loss"].mean() == pytest.approx(found.test.loss, rel=1e-6)
+    assert rows["accuracy"].between(0, 1).all()
+
+
+def test_examples_are_class_indices_of_known_samples(trained: Params, project: Path) -> None:
+    evaluate_run(trained, RUN)
+    folder = project / "evaluation" / RUN
+    known = set(pd.read_csv(folder / "per_image.csv").query("split in ['validation', 'showcase']")["id"])
+    masks = {path.stem: np.array(Image.open(path)) for path in (folder / "examples").glob("*.png")}
+    assert set(masks) <= known
+    assert len(masks) >= 2 + 1  # evaluation.examples and the showcase
+    assert all(mask.shape == (32, 32) and mask.max() <= 2 for mask in masks.values())
+    with Image.open(folder / "overview.png") as overview:
+        assert overview.size == (3 * 32, 2 * 32)
+
+
+def test_the_same_run_gives_the_same_bytes(trained: Params, project: Path) -> None:
+    folder = project / "evaluation" / RUN
+
+    def content() -> dict[str, bytes]:
+        evaluate_run(trained, RUN)
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert content() == content()
+
+
+def test_mlflow_gets_the_numbers_that_a_table_is_sorted_by(trained: Params, project: Path) -> None:
+    found = evaluate_run(trained, RUN)
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (run,) = client.search_runs(["1"])
+    assert run.data.metrics["gap"] == pytest.approx(found.gap)
+    assert {"val_loss_best", "best_epoch", "val_mean_iou_best", "showcase_iou"} <= set(run.data.metrics)
+    assert "evaluation/overview.png" in {item.path for item in client.list_artifacts(run.info.run_id, "evaluation")}
+
+
+def test_a_run_that_never_got_through_an_epoch(project: Path) -> None:
+    params = read_params(write_params(project, {"train": {"precision": "float32"}, "grid": {"learning_rate": [1e30]}}))
+    train_cell(params, params.cell("unet", 1e30, 0))
+    found = evaluate_run(params, "unet-1e+30-0")
+    assert found.validation is None
+    assert Evaluation.read(project / "evaluation/unet-1e+30-0") == found
+
+
+def test_another_variants_weights_are_refused(trained: Params, project: Path) -> None:
+    train_cell(trained, trained.cell("unet_no_skip", 0.01, 0))
+    weights = (project / "runs/unet_no_skip-0.01-0/model.safetensors").read_bytes()
+    (project / "runs" / RUN / "model.safetensors").write_bytes(weights)
+    with pytest.raises(PipelineError, match=r"does not hold this variant's weights .*dvc repro --force train@unet"):
+        evaluate_run(trained, RUN)
+
+
+def test_data_that_moved_on_is_refused(trained: Params, project: Path) -> None:
+    classes = project / "data/prepared/classes.json"
+    text = classes.read_text().split('"fingerprint": "')
+    classes.write_text(text[0] + '"fingerprint": "0000' + text[1][4:])
+    with pytest.raises(PipelineError, match="was trained on other data"):
+        evaluate_run(trained, RUN)
