@@ -7,9 +7,10 @@ every stage, the command line and tests can.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
@@ -59,6 +60,8 @@ REPORT = REPORTS / "learning-report.html"
 TEMPLATES = REPORTS / "templates"
 NOTES = REPORTS / "notes.md"
 
+Parsed = TypeVar("Parsed")
+
 Status = Literal["finished", "diverged"]
 Precision = Literal["float32", "bfloat16"]
 RunState = Literal["finished", "diverged", "missing"]  # of a cell of the grid
@@ -77,18 +80,21 @@ class SegmentationClass:
 class DataSet:
     """What `classes.json` says of the prepared data."""
 
-    source: str
+    source: str  # what data.source says
+    title: str  # for a person: "cut-out animals over photographs"
+    credit: str  # a sentence on whose pictures these are and under which licence; may be empty
     classes: tuple[SegmentationClass, ...]
     fingerprint: str  # SHA-256 over all prepared arrays, hex
 
     @classmethod
     def read(cls, folder: Path = PREPARED) -> DataSet:
         """Read `classes.json`; raises `PipelineError` where it is missing or broken."""
-        content = read_json(folder / CLASSES, "pipeline prepare")
-        return cls(
-            source=content["source"],
-            classes=tuple(SegmentationClass(**item) for item in content["classes"]),
-            fingerprint=content["fingerprint"],
+        return _parsed(
+            folder / CLASSES,
+            "pipeline prepare",
+            lambda content: cls(
+                **{**content, "classes": tuple(SegmentationClass(**item) for item in content["classes"])}
+            ),
         )
 
 
@@ -167,7 +173,8 @@ class RateRow:
 
     variant: str
     learning_rate: float
-    seeds: int
+    seeds: int  # in the grid
+    finished: int  # of them; means and deviations are over these
     ranked: bool  # every seed finished; a rate with a diverged or missing seed is out
     run: str | None  # the seed with the median val_loss (of an even number the lower one); None where not ranked
     val_loss_mean: float | None
@@ -202,14 +209,17 @@ class Summary:
     @classmethod
     def read(cls, folder: Path = COMPARISON) -> Summary:
         """Read `summary.json`; raises `PipelineError` where it is missing or broken."""
-        content = read_json(folder / SUMMARY, "pipeline compare")
-        return cls(
-            baseline=Scores(**content["baseline"]),
-            runs=tuple(RunRow(**row) for row in content["runs"]),
-            rates=tuple(RateRow(**row) for row in content["rates"]),
-            best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
-            best=_selection(content["best"]) if content["best"] else None,
-            outside=tuple(content["outside"]),
+        return _parsed(
+            folder / SUMMARY,
+            "pipeline compare",
+            lambda content: cls(
+                baseline=Scores(**content["baseline"]),
+                runs=tuple(RunRow(**row) for row in content["runs"]),
+                rates=tuple(RateRow(**row) for row in content["rates"]),
+                best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
+                best=_selection(content["best"]) if content["best"] else None,
+                outside=tuple(content["outside"]),
+            ),
         )
 
 
@@ -241,6 +251,20 @@ class Evaluation:
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
         """Read `metrics.json` of an evaluation's folder; raises `PipelineError` where it is missing or broken."""
-        content = read_json(folder / METRICS, "pipeline evaluate")
+        return _parsed(folder / METRICS, f"pipeline evaluate {folder.name}", cls._from_json)
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> Evaluation:
         parts = {part: Scores(**content[part]) if content[part] else None for part in ("train", "validation", "test")}
         return cls(**{**content, **parts, "showcase": tuple(Scores(**item) for item in content["showcase"])})
+
+
+def _parsed(path: Path, maker: str, build: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+    """A JSON file's content as `build` makes it; a key too few or too many is a `PipelineError` that names the file."""
+    content = read_json(path, maker)
+    try:
+        return build(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"{path} is not as this version writes it ({type(error).__name__}: {error}). Run `{maker}` again."
+        ) from None

@@ -66,6 +66,7 @@ def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
         variant=variant,
         learning_rate=rate,
         seeds=len(group),
+        finished=len(finished),
         ranked=ranked,
         run=finished[median_place(losses)].run if ranked else None,
         val_loss_mean=val_loss,

@@ -26,6 +26,12 @@ CLASSES = (
     SegmentationClass("border", "#f0e442", foreground=False),
 )
 
+TITLE = "Cut-out animals over photographs"
+CREDIT = (
+    "The pictures are from Tux Paint (GPL 2 or later), the MATE backgrounds (GPL 2 or later) and the Lomiri wallpapers "
+    "(CC BY 4.0, CC BY-SA 4.0, CC0), pasted together; data/sample/LICENSE.md credits each one."
+)
+
 LIST = "sources.csv"  # in the source's folder: a row a picture
 FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # kind to file, by the picture's name
 MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
@@ -66,6 +72,16 @@ class SampleSource:
             names = sorted({picture.group for picture in of_kind} - {shown.group})
             for split, chosen in _divided(names, kind, data).items():
                 self._groups[split][kind] = [[p for p in of_kind if p.group == name] for name in chosen]
+
+    @property
+    def title(self) -> str:
+        """The same for any number of samples."""
+        return TITLE
+
+    @property
+    def credit(self) -> str:
+        """Whose pictures the composites are made of."""
+        return CREDIT
 
     @property
     def classes(self) -> Sequence[SegmentationClass]:

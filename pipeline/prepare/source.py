@@ -33,6 +33,14 @@ class Source(Protocol):
     """Images and masks from somewhere, split so that no group stands in two splits, nor in the showcase."""
 
     @property
+    def title(self) -> str:
+        """What the pictures are, in a few words, for a person."""
+
+    @property
+    def credit(self) -> str:
+        """A sentence on whose they are and under which licence; may be empty."""
+
+    @property
     def classes(self) -> Sequence[SegmentationClass]:
         """The classes, in the order of their indices."""
 

@@ -39,7 +39,13 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
             rows += _write_split(source, split, folder / split)
             for file in (runs.IMAGES, runs.MASKS):
                 _add(fingerprint, folder / split / file)
-        data = runs.DataSet(source=name, classes=tuple(source.classes), fingerprint=fingerprint.hexdigest())
+        data = runs.DataSet(
+            source=name,
+            title=source.title,
+            credit=source.credit,
+            classes=tuple(source.classes),
+            fingerprint=fingerprint.hexdigest(),
+        )
         shares = [f"share_{segmentation_class.name}" for segmentation_class in data.classes]
         _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
         _write_csv(folder / runs.REJECTED, ["id", "reason"], source.rejected())

@@ -16,9 +16,9 @@ def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
     """Everything above the first section; whatever is missing becomes a card in it."""
     problems = []
     shown: view.Showcase | None = None
-    data = ""
+    data = credit = ""
     try:
-        data = _data(material)
+        data, credit = _data(material), material.data.credit
     except PipelineError as error:
         problems.append(view.Card("The data set is not described", str(error)))
     try:
@@ -30,6 +30,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
         title=params.report.title,
         byline=byline,
         data=data,
+        credit=credit,
         result=_result(material),
         scope=_scope(material, chosen),
         showcase=shown,
@@ -43,7 +44,7 @@ def _data(material: Material) -> str:
     images = wording.listing([f"{count} {name}" for name, count in counts if count])
     height, width = material.truth("train", 0).shape
     classes = wording.listing([item.name for item in material.data.classes])
-    return f"Data set {material.data.source}: {images} images of {width} × {height} pixels; classes {classes}."
+    return f"{material.data.title}: {images} images of {width} × {height} pixels; classes {classes}."
 
 
 def _result(material: Material) -> str:

@@ -133,4 +133,4 @@ class Material:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
             what = f"{type(error).__name__}: {error}".replace(f"{self.root}/", "")
-            raise PipelineError(f"{path} cannot be read ({what}). Run `{maker}` again, with --force.") from None
+            raise PipelineError(f"{path} cannot be read ({what}). Run `{maker}` again.") from None

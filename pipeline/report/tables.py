@@ -56,7 +56,7 @@ def _rate_line(summary: Summary, row: RateRow) -> view.RateLine:
         val_loss=wording.spread(row.val_loss_mean, row.val_loss_sd),
         gap=wording.spread(row.gap_mean, row.gap_sd),
         mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
-        seeds=str(row.seeds),
+        seeds=str(row.seeds) if row.ranked else f"{row.finished} of {row.seeds}",
         mark="best of the grid" if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
         best=best or of_grid,
         best_of_grid=of_grid,

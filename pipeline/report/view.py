@@ -56,6 +56,7 @@ class Head:
     title: str
     byline: str
     data: str
+    credit: str
     result: str
     scope: str  # which part of the grid the page shows; empty where it shows all
     showcase: Showcase | None

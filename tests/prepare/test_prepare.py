@@ -27,6 +27,8 @@ def rows(folder):
 class Made:
     """A source of given masks; the image shows the mask."""
 
+    title = "Made for the test"
+    credit = ""
     classes = CLASSES
 
     def __init__(self, dtype=np.uint8, **masks):

@@ -113,7 +113,10 @@ class Project:
         pd.DataFrame(table, columns=list(runs.SAMPLE_COLUMNS)).to_csv(
             self.root / runs.PREPARED / runs.SAMPLES, index=False
         )
-        write_text(self.root / runs.PREPARED / runs.CLASSES, as_json(DataSet(source, self.classes, "3f9c" * 16)))
+        write_text(
+            self.root / runs.PREPARED / runs.CLASSES,
+            as_json(DataSet("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
+        )
 
     def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Plausible curves: fast and overfitting at the higher rate, slow at the lower one."""
@@ -234,7 +237,20 @@ class Project:
     def _rate(self, variant: str, rate: float) -> RateRow:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
         if any(row.status != "finished" for row in rows):
-            return RateRow(variant, rate, len(rows), False, None, None, None, None, None, None, None)
+            return RateRow(
+                variant,
+                rate,
+                len(rows),
+                sum(row.status == "finished" for row in rows),
+                False,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+            )
         ordered = sorted(rows, key=lambda row: row.val_loss or 0)
         columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
         numbers = [
@@ -242,7 +258,7 @@ class Project:
             for column in columns
             for value in (float(np.mean(column)), float(np.std(column, ddof=1)) if len(column) > 1 else None)
         ]
-        return RateRow(variant, rate, len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers)
+        return RateRow(variant, rate, len(rows), len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers)
 
     def _compare(self) -> None:
         rates = [self._rate(variant, rate) for variant in self.variants for rate in self.rates]
