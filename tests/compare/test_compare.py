@@ -150,9 +150,9 @@ def test_findings_carry_their_numbers(grid: Params) -> None:
 def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
     return [
         RunRow(
-            run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed, status="finished", reason="",
-            epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0, val_accuracy=1.0,
-            val_mean_iou=1.0, val_foreground_iou=1.0, showcase_iou=1.0, trainable_parameters=1,
+            run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed,
+            status="finished", reason="", epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0,
+            val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0, showcase_iou=1.0, trainable_parameters=1,
         )
         for (variant, rate, seed), loss in losses.items()
     ]  # fmt: skip

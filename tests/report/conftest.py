@@ -237,20 +237,8 @@ class Project:
     def _rate(self, variant: str, rate: float) -> RateRow:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
         if any(row.status != "finished" for row in rows):
-            return RateRow(
-                variant,
-                rate,
-                len(rows),
-                sum(row.status == "finished" for row in rows),
-                False,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-            )
+            finished = sum(row.status == "finished" for row in rows)
+            return RateRow(variant, rate, len(rows), finished, False, *[None] * 7)
         ordered = sorted(rows, key=lambda row: row.val_loss or 0)
         columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
         numbers = [
