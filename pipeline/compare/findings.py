@@ -12,7 +12,7 @@ def findings(summary: Summary) -> list[Finding]:
     """What the grid shows, the most important first."""
     if summary.best is None:
         return [Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())]
-    found = [_best(summary), _best_rate(summary), *_tenth(summary), _gap(summary), _test(summary), *_variants(summary)]
+    found = [_best(summary), _best_rate(summary), *_tenth(summary), _gap(summary), *_variants(summary)]
     return [finding for finding in [*found, *_diverged(summary)] if finding]
 
 
@@ -77,18 +77,6 @@ def _gap(summary: Summary) -> Finding | None:
         f"{_with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate:g}."
     )
     return Finding("widest_gap", sentence, _runs(summary, widest))
-
-
-def _test(summary: Summary) -> Finding | None:
-    assert summary.best is not None
-    run = next(row for row in summary.runs if row.run == summary.best.run)
-    if summary.best.test is None or run.val_loss is None:
-        return None
-    sentence = (
-        f"On the test images, looked at only for the selected run {run.run}, the loss is {summary.best.test.loss:.3f} "
-        f"nats a pixel against {run.val_loss:.3f} on validation; the mean IoU is {summary.best.test.mean_iou:.3f}."
-    )
-    return Finding("test", sentence, (run.run,))
 
 
 def _variants(summary: Summary) -> list[Finding]:
