@@ -1,7 +1,7 @@
 """Where the seconds of a cell go: imports, setting up, training, bookkeeping, tracking, writing, evaluation.
 
-Run in the project's folder after `pipeline prepare`, alone on the machine: `make bench`. One cell a variant of the grid,
-at the grid's first rate and seed, tracked into an SQLite store of its own; nothing of the project is changed.
+Run in the project's folder after `pipeline prepare`, alone on the machine: `make bench`. One cell a variant of the
+grid, at the grid's first rate and seed, tracked into an SQLite store of its own; nothing of the project is changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
-from pipeline.params import Params, read_params
+from pipeline.params import Params
+from pipeline.params_file import read_params
 
 COLUMNS = ("imports", "training", "yardstick", "tracking", "the rest", "evaluation", "images/s")
 
@@ -78,6 +79,7 @@ class Stopwatch:
         self.seconds = 0.0
 
     def __call__(self, *arguments: object) -> None:
+        """Call the function and count its seconds."""
         started = time.perf_counter()
         self.function(*arguments)
         self.seconds += time.perf_counter() - started

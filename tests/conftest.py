@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import Params, read_params
+from pipeline.params import Params
+from pipeline.params_file import read_params
 
 ROOT = Path(__file__).parents[1]
 

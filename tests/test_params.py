@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, SmpModel, UNetModel, read_params, schema
+from pipeline.params import Params, SmpModel, UNetModel
+from pipeline.params_file import read_params
 
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
@@ -112,7 +113,7 @@ def test_parameters_are_immutable(params_with: ParamsWith) -> None:
 
 
 def test_schema_names_every_section_and_its_ranges() -> None:
-    described = schema()
+    described = Params.model_json_schema()
     sections = {"data", "model", "train", "variants", "grid", "evaluation", "tracking", "report"}
     assert set(described["properties"]) == sections
     assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.params import Params, Samples, read_params
+from pipeline.params import Params, Samples
+from pipeline.params_file import read_params
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, read_params
+from pipeline.params import Params
+from pipeline.params_file import read_params
 from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
 from pipeline.train.stage import train_cell
