@@ -21,6 +21,13 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             raise click.ClickException(str(error)) from None
+        except OSError as error:  # a full disk, a folder that may not be written: the system's words name the file
+            raise click.ClickException(f"{error}. Nothing half written is left; mend it and run this again.") from None
+
+
+def _exit_on_sigterm() -> None:
+    """End by an exception, so that what is under way is told: MLflow of its run, workers of their end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,8 +66,8 @@ def prepare() -> None:
 
 @main.command()
 @click.option("--variant", required=True, help="A name under variants: in params.yaml.")
-@click.option("--learning-rate", required=True, type=click.FloatRange(min=0, min_open=True), help="Such as 1e-3.")
-@click.option("--seed", required=True, type=click.IntRange(min=0), help="Of initialisation, order and augmentation.")
+@click.option("--learning-rate", required=True, type=float, help="Such as 1e-3.")
+@click.option("--seed", required=True, type=int, help="Of initialisation, order and augmentation.")
 def train(variant: str, learning_rate: float, seed: int) -> None:
     """Stage: train one cell of the grid into runs/<run>/.
 
@@ -70,8 +77,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.progress import TrainingProgress
     from pipeline.train.stage import train_cell
 
-    # As an exit, so that MLflow learns of it: the run is KILLED there, not RUNNING for ever.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _exit_on_sigterm()
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
     with TrainingProgress(runs=1) as progress:
@@ -130,6 +136,7 @@ def sweep(jobs: int | None) -> None:
     from pipeline.params_file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
+    _exit_on_sigterm()
     sys.exit(run_sweep(read_params(), jobs, Path()))
 
 

@@ -35,11 +35,10 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
     """A line for each mistake; `where` is the key that the validated content stands under."""
     lines = []
     for item in error.errors(include_url=False):
-        # A discriminated union puts its tag into the path; the file has no such level.
-        path = [part for part in item["loc"] if part not in _tags(item["loc"], model)]
+        path, sections = _walk(model, item["loc"])
         key = _dotted([where, *path] if where else path)
         if item["type"] == "extra_forbidden":
-            valid = _keys_at(model, item["loc"][:-1])
+            valid = sorted({name for section in sections for name in section.model_fields})
             near = difflib.get_close_matches(str(path[-1]), valid, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(valid)}."
             lines.append(f"{key}: there is no such key; {hint}")
@@ -50,6 +49,26 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
     return lines
 
 
+def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any], list[type[BaseModel]]]:
+    """Follow pydantic's location: the keys as they stand in the file, and the sections that the last one may be in."""
+    path: list[Any] = []
+    here = [model]
+    for part in location:
+        tagged = [section for section in here if _tag(section) == part]
+        if tagged:  # which member of a union was meant; the file has no such level
+            here = tagged
+            continue
+        path.append(part)
+        inner = [
+            found
+            for section in here
+            if part in section.model_fields
+            for found in _sections_in(section.model_fields[part].annotation)
+        ]
+        here = inner or here
+    return path, here
+
+
 def _dotted(path: list[Any]) -> str:
     key = ""
     for part in path:
@@ -57,29 +76,12 @@ def _dotted(path: list[Any]) -> str:
     return key
 
 
-def _tags(path: tuple[Any, ...], model: type[BaseModel]) -> set[str]:
-    """The parts of a path that are tags of a union and not keys of the file."""
-    return {str(path[i + 1]) for i in range(len(path) - 1) if path[i] == "model" and "model" in model.model_fields}
-
-
-def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """The valid keys of the section that a path leads to, tags of unions included."""
-    here: list[type[BaseModel]] = [model]
-    for part in path:
-        found = [m for m in here if part in m.model_fields]
-        if found:
-            here = [inner for m in found for inner in _models_in(m.model_fields[part].annotation)]
-        else:
-            here = [m for m in here if _tag(m) == part] or here
-    return sorted({key for m in here for key in m.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+    return [section for part in typing.get_args(annotation) for section in _sections_in(part)]
 
 
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("family")
+def _tag(section: type[BaseModel]) -> str | None:
+    field = section.model_fields.get("family")
     return typing.get_args(field.annotation)[0] if field else None

@@ -26,6 +26,8 @@ def _with_point(rate: object) -> object:
 
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_with_point)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+TrainImages = Annotated[int, Field(ge=2)]
 
 
 class Section(BaseModel):
@@ -50,7 +52,7 @@ class Data(Section):
     image_size: int = Field(ge=16, le=2048)
     samples: Samples
     seed: int = Field(ge=0)
-    train_images: int | None = Field(ge=2)
+    train_images: TrainImages | None
 
 
 class UNetModel(Section):
@@ -99,7 +101,7 @@ class Train(Section):
     """How a network is trained; the learning rate itself stands in the grid."""
 
     epochs: int = Field(ge=1, le=100_000)
-    batch_size: Positive
+    batch_size: int = Field(ge=2)  # batch normalisation has no spread to divide by in one image
     objective: Literal["cross_entropy"]
     optimiser: Literal["adamw"]
     weight_decay: float = Field(ge=0, allow_inf_nan=False)
@@ -109,12 +111,26 @@ class Train(Section):
     threads: Positive
 
 
+class VariantData(Section):
+    """What a variant may change of the data: how much of it is seen."""
+
+    train_images: TrainImages | None
+
+
+class Variant(Section):
+    """Overrides of `model`, `train` and `data.train_images`; what is not named stays as the base has it."""
+
+    model: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    data: VariantData | None = None
+
+
 class Grid(Section):
     """Variants × learning rates × seeds."""
 
     variant: list[str] = Field(min_length=1)
     learning_rate: list[LearningRate] = Field(min_length=1)
-    seed: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    seed: list[Seed] = Field(min_length=1)
 
 
 class Evaluation(Section):
@@ -142,11 +158,11 @@ class Cell(Section):
     """One cell of the grid, its variant's overrides applied: all that its numbers depend on but data and code."""
 
     variant: str
-    learning_rate: float
-    seed: int
+    learning_rate: LearningRate
+    seed: Seed
     model: Model
     train: Train
-    train_images: int | None
+    train_images: TrainImages | None
 
     @property
     def name(self) -> str:
@@ -160,7 +176,7 @@ class Params(Section):
     data: Data
     model: Model
     train: Train
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, Variant]
     grid: Grid
     evaluation: Evaluation
     tracking: Tracking
@@ -172,20 +188,20 @@ class Params(Section):
             raise PipelineError(
                 f"There is no variant '{variant}'; variants: defines {', '.join(sorted(self.variants))}."
             )
-        base = self.model_dump(include={"model", "train", "data"})
-        merged = _override(base, self.variants[variant])
-        where = f"variants.{variant}"
+        overrides = self.variants[variant]
+        base = self.model.model_dump() if overrides.model.get("family", self.model.family) == self.model.family else {}
         return validate(
             Cell,
             {
                 "variant": variant,
                 "learning_rate": learning_rate,
                 "seed": seed,
-                "model": merged["model"],
-                "train": merged["train"],
-                "train_images": merged["data"]["train_images"],
+                # The keys of one family mean nothing to another, which therefore replaces the section whole.
+                "model": _merged(base, overrides.model),
+                "train": _merged(self.train.model_dump(), overrides.train),
+                "train_images": overrides.data.train_images if overrides.data else self.data.train_images,
             },
-            where,
+            where=f"variants.{variant}",
         )
 
     def cells(self) -> list[Cell]:
@@ -198,7 +214,7 @@ class Params(Section):
         ]
 
 
-def validate(model: type[Checked], content: dict[str, Any], where: str) -> Checked:
+def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Checked:
     """The content as a model; raises `PipelineError` with a line a mistake, keys being under `where`.
 
     Validated as JSON: strict about types, yet a list is welcome where a tuple is meant.
@@ -207,20 +223,14 @@ def validate(model: type[Checked], content: dict[str, Any], where: str) -> Check
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise PipelineError("\n".join(describe(error, model, where))) from None
+    except (TypeError, ValueError) as error:  # a key that is a list or a date, a section that holds itself
+        raise PipelineError(f"{where or 'the file'} holds what no parameter can be: {error}.") from None
 
 
-def _override(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Overrides laid over the base, section by section; another family replaces `model` whole."""
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = base.get(key)
-        another_family = isinstance(value, dict) and isinstance(old, dict) and "family" in value
-        if (
-            isinstance(value, dict)
-            and isinstance(old, dict)
-            and not (another_family and value["family"] != old.get("family"))
-        ):
-            merged[key] = _override(old, value)
-        else:
-            merged[key] = value
-    return merged
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes laid over the base, section by section."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return result

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, validate
+from pipeline.params import Params, UNetModel, validate
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check a parameter file, all variants of its grid included.
+    """Read and check a parameter file, its variants included.
 
     Raises `PipelineError` with every mistake found, a line each.
     """
@@ -26,6 +25,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Run this in the project's folder, where {path} stands.") from None
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -54,8 +55,8 @@ def _cross_checks(params: Params) -> list[str]:
             for value in sorted(set(values))
             if values.count(value) > 1
         ]
-    for name, overrides in params.variants.items():
-        mistakes += _variant_checks(params, name, overrides)
+    for name in params.variants:
+        mistakes += _variant_checks(params, name)
     return mistakes + [
         f"grid.variant: '{name}' is not among variants: {', '.join(params.variants)}. Define it there or remove it."
         for name in params.grid.variant
@@ -63,27 +64,26 @@ def _cross_checks(params: Params) -> list[str]:
     ]
 
 
-def _variant_checks(params: Params, name: str, overrides: dict[str, Any]) -> list[str]:
-    where = f"variants.{name}"
-    if foreign := sorted(set(overrides) - {"model", "train", "data"}):
-        return [f"{where}.{key}: a variant may override model, train and data.train_images only." for key in foreign]
-    if isinstance(overrides.get("data"), dict) and set(overrides["data"]) - {"train_images"}:
-        return [f"{where}.data: a variant may override train_images only; all runs share the prepared data."]
+def _variant_checks(params: Params, name: str) -> list[str]:
+    """What is wrong with a variant; whether it fits the data is asked only of those in the grid."""
     try:
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
     except PipelineError as error:
         return str(error).splitlines()
+    if name not in params.grid.variant:
+        return []
     mistakes = []
     size, divisor = params.data.image_size, cell.model.size_divisor
     if size % divisor:
         below, above = size // divisor * divisor, (size // divisor + 1) * divisor
-        nearest = f"{below} or {above}" if below else str(above)
+        sizes = f"{below} or {above}" if below else str(above)
         mistakes.append(
             f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
-            f"set {nearest}, or a smaller depth."
+            f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
         )
     if cell.train_images is not None and cell.train_images > params.data.samples.train:
         mistakes.append(
-            f"{where}: train_images is {cell.train_images}, more than data.samples.train, {params.data.samples.train}."
+            f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is "
+            f"{params.data.samples.train}."
         )
     return mistakes

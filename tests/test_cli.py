@@ -41,7 +41,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_wrong_usage_ends_with_2() -> None:
-    assert run("train", "--variant", "unet", "--learning-rate", "0", "--seed", "0")[0] == 2
+    assert run("train", "--variant", "unet", "--learning-rate", "fast", "--seed", "0")[0] == 2
     assert run("trian")[0] == 2
     assert run("sweep", "--jobs", "0")[0] == 2
 

@@ -18,29 +18,49 @@ ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
 MISTAKES = {
-    "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "0"),
+    "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "but is 0."),
     "rate in words": ({"grid": {"learning_rate": ["fast"]}}, "grid.learning_rate[0]: must be a number", "'fast'"),
     "rate without a point": ({"grid": {"learning_rate": [1]}}, "grid.learning_rate[0]: must be written", "1.0"),
     "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
-    "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "0"),
+    "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
+    "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
     "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: there is no such key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: there is no such key", "grid"),
     "key of a variant": ({"variants": {"unet_no_skip": {"model": {"skp": "none"}}}}, "unet_no_skip.model.skp", "skip"),
-    "empty split": ({"data": {"samples": {"validation": 0}}}, "data.samples.validation: must be at least 1", "0"),
-    "unknown variant": ({"grid": {"variant": ["unot"]}}, "grid.variant: 'unot' is not among variants", "unet"),
+    "empty split": (
+        {"data": {"samples": {"validation": 0}}},
+        "data.samples.validation: must be at least 1",
+        "but is 0.",
+    ),
+    "unknown variant": (
+        {"grid": {"variant": ["unot"]}},
+        "grid.variant: 'unot' is not among variants",
+        "Define it there",
+    ),
     "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
     "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 stands there more than once", "remove"),
     "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 stands", "remove"),
     "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},
-        "variants.unet.data",
+        "variants.unet.data.image_size: there is no such key",
         "train_images",
     ),
-    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid", "may override"),
-    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "train_images is 99", "12"),
+    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: there is no such key", "train"),
+    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "asks for 99", "samples.train is 12"),
+    "fewer than no images": (
+        {"variants": {"unet": {"data": {"train_images": -5}}}},
+        "variants.unet.data.train_images: must be at least 2",
+        "-5",
+    ),
+    "images in words": (
+        {"variants": {"unet": {"data": {"train_images": "all"}}}},
+        "variants.unet.data.train_images: must be a whole number",
+        "'all'",
+    ),
+    "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),
     "unknown family": ({"model": {"family": "vnet"}}, "model: must have a family", "'unet'"),
     "half a family": (
         {"variants": {"bare": {"model": {"family": "smp"}}}},
@@ -110,6 +130,27 @@ def test_augmentation_can_be_switched_off(params_with: ParamsWith) -> None:
 def test_parameters_are_immutable(params_with: ParamsWith) -> None:
     with pytest.raises(ValueError, match="frozen"):
         params_with({}).train.epochs = 3  # type: ignore[misc]
+
+
+def test_a_variant_outside_the_grid_need_not_fit_the_data(params_with: ParamsWith) -> None:
+    changes = {"data": {"image_size": 48}, "grid": {"variant": ["unet"]}}  # lite0 wants multiples of 32
+    assert params_with(changes).data.image_size == 48
+    with pytest.raises(PipelineError, match=r"variant 'lite0' needs \(multiples of 32\); set 32 or 64\.$"):
+        params_with({**changes, "grid": {"variant": ["lite0"]}})
+
+
+@pytest.mark.parametrize("text", ["? [a, b]\n: 1", "? 2020-01-01\n: 1", "&a\n  b: *a"])
+def test_what_yaml_can_say_and_no_parameter_can_be(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"params\.yaml"):
+        read_params(path)
+
+
+@pytest.mark.parametrize(("rate", "seed"), [(float("nan"), 0), (0.0, 0), (0.1, -1), (0.1, 2**70)])
+def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
+    with pytest.raises(PipelineError, match="must be"):
+        read_params(SHIPPED).cell("unet", rate, seed)
 
 
 def test_schema_names_every_section_and_its_ranges() -> None:

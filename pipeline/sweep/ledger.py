@@ -7,23 +7,30 @@ write, and one write a cell would rewrite the whole lock file each time; so that
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
+from dvc.scm import SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 
 
 class Ledger:
-    """DVC's view of a project's train and evaluate cells."""
+    """DVC's view of a project's train and evaluate cells; what DVC refuses is a `PipelineError`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._repo = Repo(root)
+        self._started: dict[str, dict[str, object]] = {}  # stage to its dependencies' hashes when its cell started
+        with _explained():
+            self._repo = Repo(root)
 
     def reproduce(self, target: str) -> None:
         """Run `dvc repro` for one stage and what it needs; raises `PipelineError` where it fails."""
@@ -36,26 +43,47 @@ class Ledger:
 
         DVC looks one step ahead, at files as they are; so an evaluation whose training is stale is stale too.
         """
-        self._repo = Repo(self._root)  # what it read before may be old by now
-        status = self._repo.status()
-        cells = [stage.addressing for stage in self._repo.index.stages if "@" in stage.addressing]
-        stale = {cell for cell in cells if cell in status}
-        train = [run for run in _runs(cells, "train") if f"train@{run}" in stale]
-        evaluate = [run for run in _runs(cells, "evaluate") if run in train or f"evaluate@{run}" in stale]
+        with _explained():
+            self._repo = Repo(self._root)  # what it read before may be old by now
+            status = self._repo.status()
+            cells = [stage.addressing for stage in self._repo.index.stages if "@" in stage.addressing]
+        train = [run for run in _runs(cells, "train") if f"train@{run}" in status]
+        evaluate = [run for run in _runs(cells, "evaluate") if run in train or f"evaluate@{run}" in status]
         return train, evaluate
 
     def restore(self, stage: str, names: list[str]) -> list[str]:
         """Check out what DVC's run cache holds of these cells; returns their names."""
-        with lock_repo(self._repo):
-            stages = self._stages(stage, names)
-            restored = [name for name, cell in zip(names, stages, strict=True) if self._restored(cell)]
-            self._write(self._stages(stage, restored))
+        with _explained(), lock_repo(self._repo):
+            cells = self._cells()
+            restored = [name for name in names if self._restored(cells[f"{stage}@{name}"])]
+            self._write([cells[f"{stage}@{name}"] for name in restored])
         return restored
 
-    def record(self, trained: list[str], evaluated: list[str]) -> None:
-        """Record cells that just succeeded, all in one write of the lock file; training before evaluation."""
-        with lock_repo(self._repo):
-            self._write(self._stages("train", trained) + self._stages("evaluate", evaluated))
+    def begin(self, trained: list[str], evaluated: list[str]) -> None:
+        """Remember what these cells depend on, as it is now: it is what they are about to be made from."""
+        with _explained(), lock_repo(self._repo):
+            cells = self._cells()
+            for name in _addresses(trained, evaluated):
+                self._started[name] = _dependencies(cells[name])
+
+    def record(self, trained: list[str], evaluated: list[str]) -> list[str]:
+        """Record cells that just succeeded, all in one write of the lock file.
+
+        Returns:
+            The stages that were left out, since parameters, data or code are no longer what they began with: recorded,
+            they would pass for what was never trained.
+        """
+        changed = []
+        with _explained(), lock_repo(self._repo):
+            cells, good = self._cells(), []
+            for name in _addresses(trained, evaluated):
+                cell = cells.get(name)
+                if cell is None or _dependencies(cell) != self._started[name]:
+                    changed.append(name)
+                else:
+                    good.append(cell)
+            self._write(good)
+        return changed
 
     def _restored(self, cell: PipelineStage) -> bool:
         try:
@@ -71,9 +99,36 @@ class Ledger:
         if cells:
             cells[0].dvcfile.dump_stages(cells, update_pipeline=False)
 
-    def _stages(self, stage: str, names: list[str]) -> list[PipelineStage]:
-        known = {cell.addressing: cell for cell in self._repo.index.stages}
-        return [known[f"{stage}@{name}"] for name in names]
+    def _cells(self) -> dict[str, PipelineStage]:
+        return {stage.addressing: stage for stage in self._repo.index.stages}
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except SCMError:
+        raise PipelineError(
+            "DVC wants a git repository and there is none. For a folder without git, tell it so once: "
+            "dvc config --local core.no_scm true"
+        ) from None
+    except DvcException as error:
+        raise PipelineError(f"DVC says: {error}") from None
+
+
+def _dependencies(cell: PipelineStage) -> dict[str, object]:
+    """Hashes by dependency, as of now; without an evaluation's run folder, which its own training is about to write."""
+    hashes = {}
+    for dependency in cell.deps:
+        if not dependency.def_path.startswith(f"{runs.RUNS}/"):
+            dependency.save()
+            hashes[dependency.def_path] = dependency.hash_info
+    return hashes
+
+
+def _addresses(trained: list[str], evaluated: list[str]) -> list[str]:
+    """Training before evaluation: the one's output is the other's dependency."""
+    return [*(f"train@{run}" for run in trained), *(f"evaluate@{run}" for run in evaluated)]
 
 
 def _runs(cells: list[str], stage: str) -> list[str]:

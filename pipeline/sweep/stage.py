@@ -1,26 +1,47 @@
-"""A sweep: the stale cells of the grid side by side in a pool of warm workers, and what finished handed to DVC."""
+"""A sweep: the stale cells of the grid side by side in warm workers, and what finished handed to DVC."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from queue import Empty
 
 import click
 
+from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import TrainingProgress
 from pipeline.sweep.ledger import Ledger
-from pipeline.sweep.worker import Job, Outcome, Reports, start, work
+from pipeline.sweep.pool import run_jobs
+from pipeline.sweep.worker import Job, Outcome
 
 # Cells recorded at once. A write costs DVC the whole lock file; a machine that loses power loses at most these.
 BATCH = 8
+
+
+class Recorder:
+    """Hands finished cells to DVC in batches, and remembers what could not be recorded."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._finished: list[Outcome] = []
+        self.changed: list[str] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in an outcome; records when a batch is full. Where DVC is busy, the next one tries again."""
+        self._finished.append(outcome)
+        if len(self._finished) >= BATCH:
+            try:
+                self.flush()
+            except PipelineError as error:
+                click.echo(f"not recorded yet: {error}", err=True)
+
+    def flush(self) -> None:
+        """Record what is finished; raises `PipelineError` where DVC cannot."""
+        self.changed += self._ledger.record(
+            [outcome.job.cell.name for outcome in self._finished if outcome.trained],
+            [outcome.job.cell.name for outcome in self._finished if outcome.evaluated],
+        )
+        self._finished = []
 
 
 def sweep(params: Params, jobs: int | None, root: Path) -> int:
@@ -32,91 +53,61 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
         root: the project's folder.
 
     Returns:
-        The exit code: 1 where a cell failed, else 0.
+        The exit code: 1 where a cell failed or could not be recorded, else 0.
     """
     ledger = Ledger(root)
     ledger.reproduce("prepare")
-    work_to_do, restored = _jobs(params, ledger)
+    to_do, restored = _jobs(params, ledger)
     if restored:
-        click.echo(f"{restored} cells restored from DVC's cache")
-    if not work_to_do:
+        click.echo(f"{restored} runs restored from DVC's cache")
+    if not to_do:
         click.echo("Every run of the grid is trained and evaluated.")
         return 0
-    at_once = min(jobs or max(1, (os.cpu_count() or 1) // params.train.threads), len(work_to_do))
-    click.echo(f"{len(work_to_do)} runs to do, {at_once} at a time")
-    failed = []
-    finished: list[Outcome] = []
+    ledger.begin([job.cell.name for job in to_do if job.train], [job.cell.name for job in to_do if job.evaluate])
+    at_once = min(jobs or _default_jobs(to_do), len(to_do))
+    click.echo(f"{len(to_do)} runs to do, {at_once} at a time")
+    recorder, failed = Recorder(ledger), list[Outcome]()
     try:
-        with TrainingProgress(runs=len(work_to_do)) as progress:
-            for outcome in _run(params, work_to_do, at_once, root, progress):
-                progress.end(outcome.job.cell.name, outcome.sentence)
-                finished.append(outcome)
+        with TrainingProgress(runs=len(to_do)) as progress:
+            for outcome in run_jobs(params, to_do, at_once, root, progress.epoch):
+                progress.end(
+                    outcome.job.cell.name, f"failed: {outcome.sentence}" if outcome.failed else outcome.sentence
+                )
+                recorder.add(outcome)
                 if outcome.failed:
                     failed.append(outcome)
-                if len(finished) >= BATCH:
-                    _record(ledger, finished)
     finally:  # also on Ctrl-C: what finished is kept
-        _record(ledger, finished)
-    for outcome in failed:
-        click.echo(f"{outcome.job.cell.name} failed: {outcome.sentence}", err=True)
-        click.echo(f"  to see it alone: dvc repro train@{outcome.job.cell.name}", err=True)
-    return 1 if failed else 0
+        recorder.flush()
+    _tell(failed, recorder.changed)
+    return 1 if failed or recorder.changed else 0
 
 
 def _jobs(params: Params, ledger: Ledger) -> tuple[list[Job], int]:
-    """What is left to do after DVC's run cache gave what it has, and how many cells that were."""
-    train, _ = ledger.stale()
+    """What is left to do after DVC's run cache gave what it has, and how many runs it gave something of."""
+    train, evaluate = ledger.stale()
     restored = ledger.restore("train", train)
-    train, evaluate = ledger.stale()
-    restored += ledger.restore("evaluate", [run for run in evaluate if run not in train])
-    train, evaluate = ledger.stale()
+    if restored:
+        train, evaluate = ledger.stale()
+    # An evaluation can be looked up only when its training is there.
+    scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
+    evaluate = [run for run in evaluate if run not in scored]
     jobs = [Job(cell, cell.name in train, cell.name in evaluate) for cell in params.cells()]
-    return [job for job in jobs if job.train or job.evaluate], len(restored)
+    return [job for job in jobs if job.train or job.evaluate], len({*restored, *scored})
 
 
-def _record(ledger: Ledger, finished: list[Outcome]) -> None:
-    ledger.record(
-        [outcome.job.cell.name for outcome in finished if outcome.trained],
-        [outcome.job.cell.name for outcome in finished if outcome.evaluated],
-    )
-    finished.clear()
+def _default_jobs(jobs: list[Job]) -> int:
+    """As many trainings as have a core for each of their threads."""
+    return max(1, len(os.sched_getaffinity(0)) // max(job.cell.train.threads for job in jobs))
 
 
-def _run(params: Params, jobs: list[Job], at_once: int, root: Path, progress: TrainingProgress) -> Iterator[Outcome]:
-    """Run jobs in a pool and hand out each as it ends, the epochs of all being shown meanwhile."""
-    # spawn: a forked torch would share its thread pools' locks with its parent.
-    context = multiprocessing.get_context("spawn")
-    reports: Reports = context.Queue()
-    with (
-        ProcessPoolExecutor(at_once, context, initializer=start, initargs=(reports,)) as pool,
-        _shown(reports, progress),
-    ):
-        futures: dict[Future[Outcome], Job] = {pool.submit(work, params, job, root): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    sentence = "its worker process was killed, for memory perhaps; with --jobs 1 there is more for each"
-                    yield Outcome(futures[future], trained=False, evaluated=False, sentence=sentence, failed=True)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _shown(reports: Reports, progress: TrainingProgress) -> Iterator[None]:
-    """Show reports from all workers as they come, until the block ends."""
-    over = threading.Event()
-
-    def show() -> None:
-        while not over.is_set():
-            with contextlib.suppress(Empty):
-                progress.epoch(reports.get(timeout=0.2))
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _tell(failed: list[Outcome], changed: list[str]) -> None:
+    for outcome in failed:
+        name = outcome.job.cell.name
+        step = "evaluate" if outcome.trained or not outcome.job.train else "train"
+        click.echo(f"{name} failed: {outcome.sentence}\n  to see it alone: dvc repro {step}@{name}", err=True)
+    if changed:
+        click.echo(
+            f"Parameters, data or code changed while these ran, so they are not recorded: {', '.join(changed)}\n"
+            "  run the same command again",
+            err=True,
+        )

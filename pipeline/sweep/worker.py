@@ -1,20 +1,15 @@
-"""What a worker process does: one cell after the other, torch and MLflow imported once."""
+"""What a worker process does: one job after the other, torch and MLflow imported once."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from dataclasses import dataclass
-from multiprocessing.queues import Queue
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeAlias
 
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
-from pipeline.progress import EpochReport
-
-Reports: TypeAlias = "Queue[EpochReport]"
-_reports: Reports | None = None
 
 
 @dataclass(frozen=True)
@@ -37,26 +32,31 @@ class Outcome:
     failed: bool
 
 
-def start(reports: Reports) -> None:
-    """Called once in each new worker: remembers where epochs are reported, and imports what every cell needs."""
-    global _reports  # a pool hands a queue to its tasks in no other way
-    _reports = reports
+def serve(pipe: Connection, params: Params, root: Path) -> None:
+    """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
     # As an exit, so that MLflow learns of it: the run is KILLED there, not RUNNING for ever.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    import pipeline.evaluate.stage
-    import pipeline.train.stage  # noqa: F401
+    # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(work(params, job, root, pipe))
 
 
-def work(params: Params, job: Job, root: Path) -> Outcome:
+def work(params: Params, job: Job, root: Path, pipe: Connection) -> Outcome:
     """Do a job; a failure of it is an outcome, so that the other cells go on."""
-    from pipeline.evaluate.stage import evaluate_run
-    from pipeline.train.stage import train_cell
-
     trained = evaluated = False
     said = []
     try:
+        # Here, not above: a mistake in the network's code is this job's failure, with its own sentence.
+        from pipeline.evaluate.stage import evaluate_run
+        from pipeline.train.stage import train_cell
+
         if job.train:
-            record = train_cell(params, job.cell, root, _reports.put if _reports else None)
+            record = train_cell(params, job.cell, root, pipe.send)
             trained = True
             said.append("diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}")
         if job.evaluate:
@@ -64,6 +64,8 @@ def work(params: Params, job: Job, root: Path) -> Outcome:
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
+    except BrokenPipeError:  # the sweep is gone, so nobody waits for this
+        raise
     except PipelineError as error:
         return Outcome(job, trained, evaluated, str(error), failed=True)
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on

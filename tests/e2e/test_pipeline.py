@@ -139,6 +139,7 @@ def test_an_unpacked_archive_without_git(tmp_path: Path) -> None:
     """As `make report` prepares it: DVC is told, in a file that git would ignore, that there is no repository."""
     project = copy_project(tmp_path / "archive")
     project.change(grid={"variant": ["unet"]})
+    assert "core.no_scm true" in project.run("pipeline", "sweep", code=1)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.run("pipeline", "sweep")
     assert project.repro() == ["compare", "report"]

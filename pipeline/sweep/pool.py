@@ -1,0 +1,93 @@
+"""Worker processes side by side: each does one job at a time, is kept warm, and is missed by nobody but its own job.
+
+The standard pools hand out jobs ahead of time and break as a whole when one process is killed; a grid of hours wants
+neither: a job is given to a process that has nothing else, and a process that dies costs that one job.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from pipeline.params import Params
+from pipeline.progress import EpochReport
+from pipeline.sweep.worker import Job, Outcome, serve
+
+# spawn: a forked torch would share its thread pools' locks with its parent.
+CONTEXT = multiprocessing.get_context("spawn")
+PATIENCE = 20  # seconds that a worker has to tell MLflow that its run was killed
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process and our end of the pipe to it."""
+
+    process: BaseProcess
+    pipe: Connection
+
+    @classmethod
+    def start(cls, params: Params, root: Path) -> Worker:
+        """Start a process that waits for jobs."""
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=serve, args=(theirs, params, root), daemon=True)
+        process.start()
+        theirs.close()  # so that the pipe ends when the process does
+        return cls(process, ours)
+
+    def end(self) -> None:
+        """End the process: told to first, made to if it does not."""
+        self.process.terminate()
+        self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def run_jobs(
+    params: Params, jobs: Sequence[Job], at_once: int, root: Path, listen: Callable[[EpochReport], None]
+) -> Iterator[Outcome]:
+    """Run jobs, `at_once` at a time, and hand out each as it ends; epochs go to `listen`.
+
+    When the caller stops early, the workers are ended before this returns.
+    """
+    waiting, idle = deque(jobs), list[Worker]()
+    busy: dict[Connection, tuple[Worker, Job]] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < at_once:
+                worker = idle.pop() if idle else Worker.start(params, root)
+                job = waiting.popleft()
+                busy[worker.pipe] = worker, job
+                worker.pipe.send(job)
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                worker, job = busy[pipe]
+                try:
+                    message = pipe.recv()
+                except (EOFError, OSError):
+                    del busy[pipe]
+                    worker.end()
+                    yield Outcome(job, trained=False, evaluated=False, sentence=_death(worker), failed=True)
+                    continue
+                if isinstance(message, Outcome):
+                    del busy[pipe]
+                    idle.append(worker)
+                    yield message
+                else:
+                    listen(message)
+    finally:
+        for worker in (*idle, *(worker for worker, _ in busy.values())):
+            worker.process.terminate()  # all of them first, so that they end side by side
+        for worker in (*idle, *(worker for worker, _ in busy.values())):
+            worker.end()
+
+
+def _death(worker: Worker) -> str:
+    code = worker.process.exitcode
+    how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    return f"its process ended {how}; where memory was short, --jobs 1 leaves more for each"
