@@ -13,7 +13,8 @@ help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render reports/learning-report.html
-	@pipeline sweep
+	@pipeline sweep || { pipeline compare && pipeline report && \
+		echo "Not all runs are there; the report says which: file://$(CURDIR)/reports/learning-report.html"; exit 1; }
 	@dvc repro
 	@echo "The report: file://$(CURDIR)/reports/learning-report.html"
 

@@ -49,8 +49,13 @@ def replacing(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
             target.rename(old / target.name)
-            new.rename(target)
-            shutil.rmtree(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                (old / target.name).rename(target)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             new.rename(target)
     finally:

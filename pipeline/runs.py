@@ -24,8 +24,8 @@ SPLITS = ("train", "validation", "test")
 SHOWCASE = "showcase"  # a folder like a split, with images that are in no split
 IMAGES = "images.npy"  # N x H x W x C, uint8 or uint16
 MASKS = "masks.npy"  # N x H x W, uint8, class index or IGNORE
-SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class> (of the pixels that are not ignored)
-SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256")  # groups: factor=name;factor=name
+SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>; pixels: those that are not ignored, shares: of them
+SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;factor=name
 CLASSES = "classes.json"
 REJECTED = "rejected.csv"  # id, reason
 
@@ -241,6 +241,7 @@ class Evaluation:
     """What `metrics.json` says of an evaluated run; of a diverged run without a model every part is None."""
 
     run: str
+    key: str  # of the run that was scored
     gap: float | None  # val_loss - train_loss at the best epoch
     gap_last: float | None
     train: Scores | None  # on the fixed subset of the training images

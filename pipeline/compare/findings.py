@@ -23,7 +23,7 @@ def _best(summary: Summary) -> Finding | None:
     prior = f"the {summary.baseline.loss:.3f} of knowing only how frequent each class is"
     return Finding(
         "best",
-        f"{summary.best.variant} at a learning rate of {row.learning_rate:g} has the lowest validation loss: "
+        f"{summary.best.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
         f"{_with_spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel over {_seeds(row.seeds)}, "
         + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned yet."),
         (summary.best.run,),
@@ -42,7 +42,7 @@ def _best_rate(summary: Summary) -> Finding | None:
     first, second = rivals[:2]
     difference = _difference(summary, first, second)
     sentence = (
-        f"Among the rates of {first.variant}, {first.learning_rate:g} is ahead of {second.learning_rate:g} by "
+        f"Among the rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
         f"{-difference.mean:.3f} nats a pixel, in {difference.lower} of {_seeds(difference.seeds)}. "
         f"{_weight(difference)}"
     )
@@ -62,7 +62,7 @@ def _tenth(summary: Summary) -> list[Finding]:
         if tenth:
             change = _number(tenth[0].val_loss_mean) - _number(here.val_loss_mean)
             sentence = (
-                f"A tenth of {best.variant}'s best rate, {tenth[0].learning_rate:g}, costs {change:.3f} nats a pixel "
+                f"A tenth of {best.variant}'s best rate, {tenth[0].learning_rate}, costs {change:.3f} nats a pixel "
                 f"of validation loss; the gap goes from {_signed(here.gap_mean)} to {_signed(tenth[0].gap_mean)}."
             )
             found.append(Finding(f"tenth_{best.variant}", sentence, _runs(summary, here) + _runs(summary, tenth[0])))
@@ -74,7 +74,7 @@ def _gap(summary: Summary) -> Finding | None:
     widest = max(ranked, key=lambda row: _number(row.gap_mean))
     sentence = (
         f"The widest gap between validation and training loss at the best epoch is "
-        f"{_with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate:g}."
+        f"{_with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate}."
     )
     return Finding("widest_gap", sentence, _runs(summary, widest))
 
@@ -88,7 +88,7 @@ def _variants(summary: Summary) -> list[Finding]:
         second = _rate(summary, other.variant, other.learning_rate)
         difference = _difference(summary, first, second)
         sentence = (
-            f"{other.variant} at its best rate, {other.learning_rate:g}, has a validation loss of "
+            f"{other.variant} at its best rate, {other.learning_rate}, has a validation loss of "
             f"{_with_spread(second.val_loss_mean, second.val_loss_sd)}: {-difference.mean:.3f} nats a pixel above "
             f"{first.variant}, in {difference.lower} of {_seeds(difference.seeds)}. {_weight(difference)}"
         )

@@ -18,6 +18,10 @@ def run_row(cell: Cell, root: Path) -> RunRow:
         evaluation = Evaluation.read(root / runs.EVALUATION / cell.name)
     except PipelineError as error:
         return _row(cell, "missing", str(error), None, None)
+    if record.cell != cell.model_dump(mode="json"):
+        return _row(cell, "missing", "It was trained with other parameters; `make report` trains it anew.", None, None)
+    if evaluation.key != record.key:
+        return _row(cell, "missing", "Its evaluation is of an earlier training; `make report` renews it.", None, None)
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _row(cell, "diverged", reason, record, evaluation)

@@ -12,6 +12,7 @@ from pipeline import runs
 from pipeline.analysis.scores import baseline
 from pipeline.compare.findings import findings
 from pipeline.compare.rows import best_of_variants, rate_rows, run_row
+from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.runs import DataSet, Evaluation, RunRow, Scores, Summary
@@ -59,15 +60,23 @@ def compare(params: Params, root: Path = Path()) -> Summary:
 def _baseline(root: Path) -> Scores:
     """The class-prior baseline on validation, from the class shares that `prepare` counted."""
     data = DataSet.read(root / runs.PREPARED)
-    samples = pd.read_csv(root / runs.PREPARED / runs.SAMPLES)
     columns = [f"share_{item.name}" for item in data.classes]
-    shares = {split: samples.loc[samples["split"] == split, columns].mean().to_numpy() for split in runs.SPLITS}
+    try:
+        samples = pd.read_csv(root / runs.PREPARED / runs.SAMPLES)
+        # Pixels, not images, are what the yardstick averages over.
+        pixels = samples[columns].mul(samples["pixels"], axis=0).groupby(samples["split"]).sum()
+    except (OSError, ValueError, KeyError) as error:
+        raise PipelineError(
+            f"{root / runs.PREPARED / runs.SAMPLES} cannot be read ({error}). Make it anew: dvc repro --force prepare"
+        ) from None
+    shares = {split: (pixels.loc[split] / pixels.loc[split].sum()).to_numpy() for split in runs.SPLITS}
     return baseline(shares["train"], shares["validation"], data.classes)
 
 
 def _outside(cells: set[str], root: Path) -> tuple[str, ...]:
     """Run folders that are no cell of the grid any more; DVC leaves them on disk."""
-    return tuple(sorted({path.parent.name for path in (root / runs.RUNS).glob(f"*/{runs.RECORD}")} - cells))
+    there = {path.parent.name for path in (root / runs.RUNS).glob(f"*/{runs.RECORD}")}
+    return tuple(sorted(name for name in there - cells if not name.startswith(".")))  # those: a killed stage's
 
 
 def _write_curves(path: Path, rows: list[RunRow], root: Path) -> None:
@@ -77,10 +86,19 @@ def _write_curves(path: Path, rows: list[RunRow], root: Path) -> None:
         for row in rows:
             if row.status == "missing":
                 continue
-            history = pd.read_csv(root / runs.RUNS / row.run / runs.HISTORY)
+            history = _history(root / runs.RUNS / row.run)
             for split, column in (("train", "train_loss"), ("validation", "val_loss")):
                 for epoch, loss in zip(history["epoch"], history[column], strict=True):
                     writer.writerow([row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss])
+
+
+def _history(folder: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(folder / runs.HISTORY)
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            f"{folder / runs.HISTORY} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
+        ) from None
 
 
 def _grid_metrics(summary: Summary) -> dict[str, object]:

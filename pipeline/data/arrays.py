@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def open_split(split: str, folder: Path = runs.PREPARED) -> Split:
         masks = np.load(folder / split / runs.MASKS, mmap_mode="r", allow_pickle=False)
         with (folder / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
             ids = tuple(row["id"] for row in csv.DictReader(file) if row["split"] == split)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError) as error:
         raise PipelineError(
             f"{folder / split} cannot be read ({error}). Make it anew: dvc repro --force prepare"
         ) from None
@@ -70,13 +69,3 @@ def gap_subset(seen: npt.NDArray[np.int64], validation: int) -> npt.NDArray[np.i
     """
     order = np.random.default_rng(1).permutation(len(seen))
     return np.sort(seen[order[:validation]])
-
-
-def class_shares(masks: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:
-    """Share of each class among the pixels that are not ignored."""
-    counts = Counter[int]()
-    for mask in masks:  # one at a time: the array may be larger than memory
-        values, sizes = np.unique(mask, return_counts=True)
-        counts.update(dict(zip(values.tolist(), sizes.tolist(), strict=True)))
-    shares = np.array([counts[index] for index in range(classes)], dtype=np.float64)
-    return np.asarray(shares / shares.sum(), dtype=np.float64)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline import runs
@@ -37,6 +38,8 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     Raises:
         PipelineError: The run's folder or the prepared data is missing, broken, or they do not belong together.
     """
+    if Path(run).name != run:
+        raise PipelineError(f"'{run}' is a path; name the run itself, such as {Path(run).name or 'unet-0.001-0'}.")
     folder, target = root / runs.RUNS / run, root / runs.EVALUATION / run
     record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
     # What was trained, as it was trained: params.yaml may have moved on.
@@ -70,7 +73,7 @@ def _predict_all(
     network = build_network(model, channels=splits["train"].images.shape[-1], classes=classes)
     try:
         network.load_state_dict(load_file(folder / runs.WEIGHTS))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
             f"{folder / runs.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
             f"Train it again: dvc repro --force train@{cell.name}"
@@ -81,7 +84,7 @@ def _predict_all(
 
 def _evaluation(record: RunRecord, folder: Path, predictions: dict[str, Prediction], data: DataSet) -> Evaluation:
     if not predictions:
-        return Evaluation(record.run, None, None, None, None, None, ())
+        return Evaluation(record.run, record.key, None, None, None, None, None, ())
     with np.load(folder / runs.IMAGE_LOSSES, allow_pickle=False) as losses:
         compared = predictions["train"].take(losses["train_index"])
     with (folder / runs.HISTORY).open(encoding="utf-8", newline="") as file:
@@ -93,6 +96,7 @@ def _evaluation(record: RunRecord, folder: Path, predictions: dict[str, Predicti
     showcase = predictions[runs.SHOWCASE]
     return Evaluation(
         run=record.run,
+        key=record.key,
         gap=parts["validation"].loss - parts["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         **parts,

@@ -100,7 +100,8 @@ def _pixels(sample: Sample, names: list[str]) -> NDArray[np.int64]:
 
 def _row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:
     shares = pixels / max(pixels.sum(), 1)
-    texts = (sample.id, split, sample.groups_text, str(sample.height), str(sample.width), sample.sha256)
+    counted = str(pixels.sum())
+    texts = (sample.id, split, sample.groups_text, str(sample.height), str(sample.width), sample.sha256, counted)
     return [*texts, *(f"{share:.6f}" for share in shares)]
 
 

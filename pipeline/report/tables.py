@@ -33,7 +33,6 @@ def glance(material: Material, chosen: Chosen) -> view.Glance:
         ),
         baseline_loss=wording.number(summary.baseline.loss),
         baseline_iou=wording.number(summary.baseline.mean_iou),
-        outside=_outside(summary),
     )
 
 
@@ -75,18 +74,12 @@ def _count(rows: list[RunRow], status: str) -> int:
     return sum(row.status == status for row in rows)
 
 
-def _outside(summary: Summary) -> str:
-    if not summary.outside:
-        return ""
-    verb = "stands" if len(summary.outside) == 1 else "stand"
-    return f"Outside the grid {verb} {wording.listing(summary.outside)}, left out here."
-
-
 def _run_line(row: RunRow, best: bool) -> view.RunLine:
     losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, row.showcase_iou)
     empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
     epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
-    values = (row.run, row.learning_rate, row.seed, row.status, row.best_epoch, *losses)
+    sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
+    values = (row.run, row.learning_rate, row.seed, row.status, *sortable)
     return view.RunLine(
         run=row.run,
         rate=wording.rate(row.learning_rate),

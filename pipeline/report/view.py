@@ -137,7 +137,6 @@ class Glance:
     groups: tuple[VariantLines, ...]
     baseline_loss: str
     baseline_iou: str
-    outside: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dvc.exceptions import DvcException
+from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
@@ -90,6 +90,9 @@ class Ledger:
             self._repo.stage_cache.restore(cell)
         except RunCacheNotFoundError:
             return False
+        except ConfirmRemoveError:  # what lies there was made from other parameters and never recorded
+            cell.remove_outs(force=True)
+            self._repo.stage_cache.restore(cell)
         return True
 
     def _write(self, cells: list[PipelineStage]) -> None:

@@ -46,6 +46,7 @@ class Epoch:
     train: Prediction
     validation: Prediction
     showcase: Prediction
+    images: int  # trained on; those of a last batch that was not full are left out
     training_seconds: float
     watching_seconds: float  # spent on the three predictions
 
@@ -108,4 +109,14 @@ def train(
         if not np.isfinite([on_train.loss, on_validation.loss]).all():
             raise DivergedError(number)
         watching = time.perf_counter() - trained
-        yield Epoch(number, rate, objective, on_train, on_validation, on_showcase, trained - started, watching)
+        yield Epoch(
+            number=number,
+            learning_rate=rate,
+            objective=objective,
+            train=on_train,
+            validation=on_validation,
+            showcase=on_showcase,
+            images=steps * batch,
+            training_seconds=trained - started,
+            watching_seconds=watching,
+        )

@@ -43,6 +43,7 @@ class Outputs:
         self.times.append(
             {
                 "ended_ms": round(time.time() * 1000),
+                "images": epoch.images,
                 "training_seconds": epoch.training_seconds,
                 "watching_seconds": epoch.watching_seconds,
             }
@@ -95,14 +96,14 @@ class Outputs:
             save_file({name: tensor.contiguous() for name, tensor in self.best_weights.items()}, folder / runs.WEIGHTS)
             (folder / runs.WEIGHTS).chmod(0o644)  # save_file leaves a file that only its owner may read
 
-    def write_timing(self, folder: Path, seconds: float, images: int) -> None:
+    def write_timing(self, folder: Path, seconds: float) -> None:
         """Write `timing.json`: seconds in all, an epoch's times, and images a second while training."""
         training = sum(entry["training_seconds"] for entry in self.times)
         content = {
             "seconds": seconds,
             "training_seconds": training,
             "watching_seconds": sum(entry["watching_seconds"] for entry in self.times),
-            "images_per_second": images * len(self.times) / training if training else None,
+            "images_per_second": sum(entry["images"] for entry in self.times) / training if training else None,
             "epochs": self.times,
             "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
             "torch": str(torch.__version__),

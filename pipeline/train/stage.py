@@ -70,7 +70,7 @@ def train_cell(
                 outputs.add(epoch, network)
                 mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
                 if listen:
-                    listen(_epoch_report(cell, epoch, len(training)))
+                    listen(_epoch_report(cell, epoch))
         except DivergedError as end:
             diverged = end.epoch
 
@@ -89,21 +89,21 @@ def train_cell(
         )
         with replacing(root / runs.RUNS / cell.name) as folder:
             outputs.write(folder, watched, compared)
-            outputs.write_timing(folder, time.perf_counter() - started, len(training))
+            outputs.write_timing(folder, time.perf_counter() - started)
             (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
         mirror.set_tags({STATUS: record.status})
         mirror.log_folder(root / runs.RUNS / cell.name, "run")
     return record
 
 
-def _epoch_report(cell: Cell, epoch: Epoch, images: int) -> EpochReport:
+def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:
     return EpochReport(
         run=cell.name,
         epoch=epoch.number,
         epochs=cell.train.epochs,
         train_loss=epoch.train.loss,
         val_loss=epoch.validation.loss,
-        images_per_second=images / epoch.training_seconds,
+        images_per_second=epoch.images / epoch.training_seconds,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def write_run(root: Path, cell: Cell, loss: float, status: runs.Status = "finish
     rows = f"1,0.01,1.0,{loss + 0.1},{loss + 0.2},0.5\n2,0.001,1.0,{loss - 0.1},{loss},0.6\n"
     (folder / "history.csv").write_text(",".join(runs.HISTORY_COLUMNS) + "\n" + rows)
     evaluation = Evaluation(
-        cell.name, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),)
+        cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),)
     )
     (root / "evaluation" / cell.name).mkdir(parents=True)
     (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
@@ -123,6 +124,42 @@ def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> 
     assert row.status == "missing"
     assert "metrics.json is missing" in row.reason
     assert "unet-0.01-0" not in set(pd.read_csv(project / "comparison/curves.csv")["run"])
+
+
+def test_a_run_of_other_parameters_is_missing(grid: Params, project: Path) -> None:
+    """As a failed cell leaves it: its old folder stands while its parameters have moved on."""
+    path = project / "runs/unet-0.01-0/run.json"
+    record = json.loads(path.read_text())
+    record["cell"]["train"]["epochs"] = 99
+    path.write_text(json.dumps(record))
+    row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
+    assert (row.status, "other parameters" in row.reason) == ("missing", True)
+
+
+def test_an_evaluation_of_an_earlier_training_is_missing(grid: Params, project: Path) -> None:
+    path = project / "evaluation/unet-0.01-0/metrics.json"
+    path.write_text(path.read_text().replace("0" * 64, "1" * 64))
+    row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
+    assert (row.status, "earlier training" in row.reason) == ("missing", True)
+
+
+def test_the_baseline_weighs_pixels_not_images(grid: Params, project: Path) -> None:
+    """One large image of background, one small of animal; an image without counted pixels weighs nothing."""
+    columns = [*runs.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
+    rows = [
+        [f"{split}-{index}", split, "", 1, 1, "", pixels, *shares]
+        for split in runs.SPLITS
+        for index, (pixels, shares) in enumerate([(90, (0, 1, 0)), (10, (1, 0, 0)), (0, (0, 0, 0))])
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(project / "data/prepared/samples.csv", index=False)
+    expected = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    assert compare(grid).baseline.loss == pytest.approx(expected)
+
+
+def test_a_killed_stages_folder_is_no_run(grid: Params, project: Path) -> None:
+    write_run(project, grid.cell("unet", 0.5, 0), 0.4)
+    (project / "runs/unet-0.5-0").rename(project / "runs/.unet-0.5-0-x1y2z3")
+    assert compare(grid).outside == ()
 
 
 def test_nothing_finished_is_said(params: Params) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.arrays import class_shares, gap_subset, open_split, training_subset
+from pipeline.data.arrays import gap_subset, open_split, training_subset
 from pipeline.errors import PipelineError
 
 
@@ -53,8 +53,3 @@ def test_the_gap_is_taken_on_images_that_were_trained_on(total: int, validation:
     compared = gap_subset(seen, validation)
     assert set(compared) <= set(seen)
     assert len(compared) == len(set(compared)) == min(validation, len(seen))
-
-
-def test_shares_leave_ignored_pixels_out() -> None:
-    masks = np.array([[[0, 0, 1, 255]]], dtype=np.uint8)
-    np.testing.assert_allclose(class_shares(masks, 3), [2 / 3, 1 / 3, 0])

@@ -20,8 +20,8 @@ from tests.conftest import ROOT, write_params
 # What git would ignore, and what no project of a user's needs.
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "runs", "evaluation", "comparison", "prepared", "mlflow.db*", "mlruns", "cache", "tmp", "ready",
-    "config.local", "*.html", "dvc.lock", "metrics.json", "*.egg-info", ".mypy_cache", ".pytest_cache", ".ruff_cache",
-    ".hypothesis", "tests", "docs",
+    "config.local", "learning-report.html", "dvc.lock", "metrics.json", "*.egg-info", ".mypy_cache", ".pytest_cache",
+    ".ruff_cache", ".hypothesis", "tests", "docs",
 )  # fmt: skip
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +131,43 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     network.write_text(good, encoding="utf-8")
     swept.run("pipeline", "sweep")
     swept.repro()
+
+
+def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:
+    swept.change(train={"epochs": 40})
+    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
+    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stderr is not None
+        next(line for line in sweep.stderr if "epoch 1/40" in line)
+        swept.change(train={"epochs": 41})
+        said = sweep.stderr.read()
+    assert sweep.returncode == 1
+    assert "changed while these ran, so they are not recorded: train@unet-0.01-0" in said
+    assert {"train@unet-0.01-0", "train@unet_no_skip-0.01-0"} <= swept.stale()
+    swept.change()
+    swept.run("pipeline", "sweep")
+    swept.repro()
+
+
+def test_ctrl_c_ends_a_sweep_and_keeps_what_finished(swept: Project) -> None:
+    swept.change(train={"epochs": 500}, grid={"seed": [1]})
+    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
+    with subprocess.Popen(
+        command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as sweep:
+        assert sweep.stderr is not None
+        next(line for line in sweep.stderr if "epoch 2/500" in line)
+        os.killpg(sweep.pid, signal.SIGINT)
+        said = sweep.stderr.read()
+    assert sweep.returncode == 1
+    assert "Aborted" in said
+    with sqlite3.connect(swept.root / "mlflow.db") as store:
+        states = [row[0] for row in store.execute("SELECT status FROM runs WHERE name LIKE '%-0.01-1'")]
+    store.close()
+    assert states
+    assert set(states) == {"KILLED"}
+    assert not list(swept.root.glob("runs/*-0.01-1"))
+    swept.change()
 
 
 def test_reports_by_hand(swept: Project) -> None:

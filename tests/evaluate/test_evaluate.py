@@ -98,6 +98,22 @@ def test_another_variants_weights_are_refused(trained: Params, project: Path) ->
         evaluate_run(trained, RUN)
 
 
+@pytest.mark.parametrize("run", ["runs/unet-0.01-0", "../runs/unet-0.01-0"])
+def test_a_path_is_no_run(trained: Params, project: Path, run: str) -> None:
+    """Taken for one, the run's own folder would be replaced by its evaluation."""
+    for path in (run, str(project / "runs" / RUN)):
+        with pytest.raises(PipelineError, match=r"is a path; name the run itself, such as unet-0\.01-0"):
+            evaluate_run(trained, path)
+    assert (project / "runs" / RUN / "model.safetensors").exists()
+
+
+def test_a_cut_model_file_is_named(trained: Params, project: Path) -> None:
+    weights = project / "runs" / RUN / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(PipelineError, match=r"model\.safetensors does not hold"):
+        evaluate_run(trained, RUN)
+
+
 def test_data_that_moved_on_is_refused(trained: Params, project: Path) -> None:
     classes = project / "data/prepared/classes.json"
     text = classes.read_text().split('"fingerprint": "')

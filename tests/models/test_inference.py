@@ -67,6 +67,15 @@ def test_more_images_than_a_batch_keep_their_order() -> None:
     assert (prediction.losses[1::2] > 2).all()
 
 
+def test_a_batch_without_counted_pixels_has_no_loss_and_no_gradient() -> None:
+    logits = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    loss = cross_entropy(logits, torch.full((1, 3, 3), IGNORE))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
 def test_the_network_stays_in_the_mode_it_was_in() -> None:
     network = Guess([0.5, 0.5]).train()
     predict(network, split(np.zeros((1, 2, 2), dtype=int)), classes=2, precision="float32")

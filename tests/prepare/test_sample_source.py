@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.composite import ANIMAL
-from pipeline.prepare.sample import SampleSource
+from pipeline.prepare.sample import SHOWCASE_HEIGHT, SampleSource
 from pipeline.runs import SHOWCASE, SPLITS
 
 
@@ -60,7 +60,7 @@ def test_the_dog_stands_upright_large_and_whole(asking, size):
     (shown,) = SampleSource(asking(image_size=size).data).samples(SHOWCASE)
     rows, columns = np.nonzero(shown.mask != 1)  # animal and border
     # Half of the border lies outside the animal, above and below.
-    assert (np.ptp(rows) + 1) / size == pytest.approx(0.75 + 7 / 128, abs=0.05)
+    assert (np.ptp(rows) + 1) / size == pytest.approx(SHOWCASE_HEIGHT + 7 / 128, abs=0.05)
     assert rows.min() > 0
     assert rows.max() < size - 1
     assert columns.min() > 0

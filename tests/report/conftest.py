@@ -110,7 +110,7 @@ class Project:
             np.save(folder / runs.MASKS, np.stack([mask for _, mask in drawn]))
             for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
                 self.masks[split, row] = mask
-                table.append((sample, split, f"animal={row}", self.size, self.size, "0" * 64))
+                table.append((sample, split, f"animal={row}", self.size, self.size, "0" * 64, self.size**2))
         pd.DataFrame(table, columns=list(runs.SAMPLE_COLUMNS)).to_csv(
             self.root / runs.PREPARED / runs.SAMPLES, index=False
         )
@@ -225,6 +225,7 @@ class Project:
 
         evaluation = Evaluation(
             run=name,
+            key="0" * 64,
             gap=validation - train,
             gap_last=validation - train,
             train=scores(train),

@@ -154,6 +154,13 @@ def test_more_images_than_there_are_is_refused(project: Path) -> None:
         train_cell(params, params.cell("all", 0.01, 0))
 
 
+def test_the_speed_counts_only_images_that_were_trained_on(project: Path) -> None:
+    train(project, {"train": {"batch_size": 5}})  # 12 images: two full batches
+    timing = json.loads((project / "runs" / RUN / "timing.json").read_text())
+    assert [epoch["images"] for epoch in timing["epochs"]] == [10, 10]
+    assert timing["images_per_second"] == pytest.approx(20 / timing["training_seconds"])
+
+
 def test_bfloat16_learns_what_float32_learns(project: Path) -> None:
     losses = {}
     for precision in ("float32", "bfloat16"):
