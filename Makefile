@@ -42,15 +42,17 @@ clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
 	rm -rf runs evaluation comparison data/prepared reports/*.html metrics.json dvc.lock mlflow.db mlruns
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	python -m pip install --quiet --constraint constraints.txt --editable .
+	@echo "Installing the locked versions into $(VENV): some minutes, 6 GB"
+	@python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@echo "Installing what the tests need into $(VENV)"
+	@python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 # DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.
