@@ -15,7 +15,7 @@ help:  ## This list
 report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render reports/learning-report.html
 	@pipeline sweep || { pipeline compare && pipeline report && \
 		echo "Not all runs are there; the report says which: file://$(CURDIR)/reports/learning-report.html"; exit 1; }
-	@dvc repro
+	@dvc repro --quiet
 	@echo "The report: file://$(CURDIR)/reports/learning-report.html"
 
 PORT ?= 5000

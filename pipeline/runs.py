@@ -74,6 +74,7 @@ class SegmentationClass:
     name: str
     colour: str  # #rrggbb
     foreground: bool  # what the picture is of: its IoU is the foreground IoU
+    edge: bool = False  # a trimap's band of doubt around the foreground, where it and the background mix
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass
 CLASSES = (
     SegmentationClass("animal", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
-    SegmentationClass("border", "#f0e442", foreground=False),
+    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
 )
 
 TITLE = "Cut-out animals over photographs"

@@ -85,20 +85,22 @@ def _showcase(material: Material) -> view.Showcase:
     found = pictures.Errors.between(prediction, truth, classes)
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
     verdict, detail, failed = _verdict(iou, best.run)
-    cut = pictures.foreground(prediction, classes)
-    rest = wording.listing([item.name for item in classes if not item.foreground])
+    edges = wording.listing([item.name for item in classes if item.edge])
     return view.Showcase(
         pictures=(
             pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
-            pictures.cut_out(image, cut, "The pixels predicted as foreground, over a checkerboard", "Cut-out"),
-            pictures.cut_out(
-                image, pictures.foreground(truth, classes), "The true foreground, over a checkerboard", "Truth"
+            *(
+                pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption)
+                for mask, alt, caption in (
+                    (prediction, "The pixels predicted as foreground", "Cut-out"),
+                    (truth, "The true foreground", "Truth"),
+                )
             ),
             pictures.errors(found, f"Errors: {found.describe()}", "Errors"),
         ),
         keys=pictures.ERROR_KEYS,
         verdict=verdict,
-        detail=f"{detail} Both cut-outs leave {rest} out.",
+        detail=f"{detail} Half transparent in both cut-outs: {edges}." if edges else detail,
         failed=failed,
     )
 

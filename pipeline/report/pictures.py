@@ -95,12 +95,19 @@ def errors(found: Errors, alt: str, caption: str = "") -> view.Picture:
     return _png(indices, colours, None, alt, caption)
 
 
-def cut_out(image: Photo, chosen: npt.NDArray[np.bool_], alt: str, caption: str = "") -> view.Picture:
-    """The chosen pixels of a photograph over a checkerboard, drawn large so that the board stays sharp."""
+def opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
+    """How much of each pixel (H x W, 0 to 1) a cut-out shows: all of the foreground, half of its edge, nothing else."""
+    shares = np.zeros(256)
+    shares[: len(classes)] = [1.0 if item.foreground else 0.5 if item.edge else 0.0 for item in classes]
+    return np.asarray(shares[mask], dtype=np.float64)
+
+
+def cut_out(image: Photo, shown: npt.NDArray[np.float64], alt: str, caption: str = "") -> view.Picture:
+    """A photograph, each pixel as far as it is shown, over a checkerboard; large, so that the board stays sharp."""
     photo = _rgb(image)
     scale = max(1, round(2 * LARGEST / max(photo.size)))
     size = (photo.width * scale, photo.height * scale)
-    alpha = Image.fromarray((chosen * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    alpha = Image.fromarray((shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     rows, columns = np.indices((size[1], size[0])) // (TILE * 2)
     board = Image.fromarray(np.where((rows + columns) % 2, 236, 214).astype(np.uint8)).convert("RGB")
     large = photo.resize(size, Image.Resampling.LANCZOS)

@@ -34,7 +34,7 @@ class Ledger:
 
     def reproduce(self, target: str) -> None:
         """Run `dvc repro` for one stage and what it needs; raises `PipelineError` where it fails."""
-        done = subprocess.run([sys.executable, "-m", "dvc", "repro", target], cwd=self._root, check=False)
+        done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", target], cwd=self._root, check=False)
         if done.returncode:
             raise PipelineError(f"`dvc repro {target}` failed; what it said stands above.")
 

@@ -71,11 +71,21 @@ def test_large_images_are_shrunk_and_masks_keep_their_classes() -> None:
     assert len(opened(picture).convert("RGB").getcolors() or ()) == 2
 
 
+def test_a_cut_out_shows_foreground_whole_and_a_trimaps_edge_half() -> None:
+    classes = (
+        SegmentationClass("animal", "#e69f00", foreground=True),
+        SegmentationClass("background", "#0072b2", foreground=False),
+        SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+    )
+    mask = np.array([[0, 1, 2, 255]], dtype=np.uint8)
+    assert pictures.opacity(mask, classes).tolist() == [[1.0, 0.0, 0.5, 0.0]]
+
+
 def test_a_cut_out_shows_the_chosen_pixels_over_the_board() -> None:
     image = np.full((32, 32, 3), (200, 30, 30), dtype=np.uint8)
     chosen = np.zeros((32, 32), dtype=bool)
     chosen[:, :16] = True
-    picture = opened(pictures.cut_out(image, chosen, "a cut-out")).convert("RGB")
+    picture = opened(pictures.cut_out(image, chosen.astype(float), "a cut-out")).convert("RGB")
     inside, outside = (picture.getpixel((x, picture.height // 2)) for x in (picture.width // 4, picture.width * 3 // 4))
     assert isinstance(inside, tuple) and isinstance(outside, tuple)
     assert inside[0] - inside[1] > 100

@@ -1,0 +1,63 @@
+"""Imports point one way, and what must start quickly imports nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+PACKAGE = Path(pipeline.__file__).parent
+STAGES = {"prepare", "train", "evaluate", "compare", "report"}
+LIBRARIES = {"data", "models", "analysis", "tracking"}
+CONTRACT = {"runs", "params", "params_file", "files", "complaints", "errors", "progress"}
+ABOVE = {"cli", "sweep"}
+
+
+def imports(module: Path) -> set[str]:
+    """The rooms of the package that a module imports from, those imported inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "pipeline":
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pipeline.")}
+    return names
+
+
+def room(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+MODULES = [module for module in sorted(PACKAGE.rglob("*.py")) if module != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
+def test_imports_point_one_way(module: Path) -> None:
+    here, used = room(module), imports(module) - {room(module)}
+    allowed = {
+        **dict.fromkeys(ABOVE, STAGES | LIBRARIES | CONTRACT | ABOVE),
+        **dict.fromkeys(STAGES, LIBRARIES | CONTRACT),
+        **dict.fromkeys(LIBRARIES, LIBRARIES | CONTRACT),
+        **dict.fromkeys(CONTRACT, CONTRACT),
+    }
+    assert used <= allowed[here]
+
+
+@pytest.mark.parametrize("stage", ["compare", "report"])
+def test_stages_of_tables_and_pages_never_import_torch(stage: str) -> None:
+    code = f"import sys, pipeline.{stage}.stage; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_own_network_needs_no_smp() -> None:
+    code = (
+        "import sys, pipeline.train.stage, pipeline.evaluate.stage\n"
+        "sys.exit(bool({'segmentation_models_pytorch', 'timm', 'torchvision'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
