@@ -153,7 +153,14 @@ def test_ctrl_c_ends_a_sweep_and_keeps_what_finished(swept: Project) -> None:
     swept.change(train={"epochs": 500}, grid={"seed": [1]})
     command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
     with subprocess.Popen(
-        command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=swept.root,
+        env=swept.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job ignores Ctrl-C and hands that on; these tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as sweep:
         assert sweep.stderr is not None
         next(line for line in sweep.stderr if "epoch 2/500" in line)
