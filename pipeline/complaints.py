@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 _EXPECTED = {
-    "missing": "is missing; add it (params.yaml of a fresh checkout shows every key with a comment)",
+    "missing": "is missing; add it (params.yaml of a fresh checkout and the pages in docs/ show every key)",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
@@ -26,8 +26,8 @@ _EXPECTED = {
     "too_short": "must have at least {min_length} entry",
     "dict_type": "must be a section of keys",
     "model_type": "must be a section of keys",
-    "union_tag_not_found": "must be a section with a family: key",
-    "union_tag_invalid": "must have a family that is one of {expected_tags}",
+    "union_tag_not_found": "must be a section with a {discriminator}: key",
+    "union_tag_invalid": "must have a {discriminator} that is one of {expected_tags}",
 }
 
 
@@ -43,8 +43,13 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
             hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(valid)}."
             lines.append(f"{key}: there is no such key; {hint}")
             continue
-        expected = _EXPECTED.get(item["type"], item["msg"].removeprefix("Value error, ")).format(**item.get("ctx", {}))
-        found = "" if item["type"] == "missing" else f", but is {item['input']!r}"
+        expected = _EXPECTED.get(item["type"])
+        if expected is None:  # a text of pydantic's or ours, which may hold braces
+            expected = item["msg"].removeprefix("Value error, ")
+        else:
+            expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
+        found = item["ctx"]["tag"] if item["type"] == "union_tag_invalid" else item["input"]
+        found = "" if item["type"] == "missing" else f", but is {found!r}"
         lines.append(f"{key}: {expected}{found}.")
     return lines
 
@@ -53,19 +58,16 @@ def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any],
     """Follow pydantic's location: the keys as they stand in the file, and the sections that the last one may be in."""
     path: list[Any] = []
     here = [model]
+    discriminator: str | None = None  # the key that says which member of a union is meant: family, source
     for part in location:
-        tagged = [section for section in here if _tag(section) == part]
-        if tagged:  # which member of a union was meant; the file has no such level
-            here = tagged
+        tagged = [section for section in here if discriminator and _tag(section, discriminator) == part]
+        if tagged:  # the file has no such level
+            here, discriminator = tagged, None
             continue
         path.append(part)
-        inner = [
-            found
-            for section in here
-            if part in section.model_fields
-            for found in _sections_in(section.model_fields[part].annotation)
-        ]
-        here = inner or here
+        fields = [section.model_fields[part] for section in here if part in section.model_fields]
+        discriminator = next((field.discriminator for field in fields if isinstance(field.discriminator, str)), None)
+        here = [found for field in fields for found in _sections_in(field.annotation)] or here
     return path, here
 
 
@@ -82,6 +84,10 @@ def _sections_in(annotation: Any) -> list[type[BaseModel]]:
     return [section for part in typing.get_args(annotation) for section in _sections_in(part)]
 
 
-def _tag(section: type[BaseModel]) -> str | None:
-    field = section.model_fields.get("family")
+def _tag(section: type[BaseModel], discriminator: str) -> str | None:
+    field = section.model_fields.get(discriminator)
     return typing.get_args(field.annotation)[0] if field else None
+
+
+def _unquoted(name: str, value: Any) -> Any:
+    return str(value).strip("'") if name == "discriminator" else value

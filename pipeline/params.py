@@ -1,6 +1,7 @@
 """What `params.yaml` may say: frozen, typed models; unknown keys are refused.
 
-`params_file.py` reads the file and checks what no single key shows; `complaints.py` words what is wrong.
+`params_data.py` has the section `data`; `params_file.py` reads the file and checks what no single key shows;
+`complaints.py` words what is wrong.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from pipeline.complaints import describe
 from pipeline.errors import PipelineError
+from pipeline.params_data import Data, TrainImages
+from pipeline.section import Section
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -27,32 +30,16 @@ def _with_point(rate: object) -> object:
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_with_point)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-TrainImages = Annotated[int, Field(ge=2)]
 
 
-class Section(BaseModel):
-    """The manner of every section: immutable, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Samples(Section):
-    """How many samples `prepare` makes for each split."""
-
-    train: int = Field(ge=2)
-    validation: int = Field(ge=1)
-    test: int = Field(ge=1)
+def _module_and_callable(factory: str) -> str:
+    module, _, name = factory.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError("must be module:callable, such as my_package.my_net:build")
+    return factory
 
 
-class Data(Section):
-    """Where images and masks come from, and their size."""
-
-    source: Literal["sample"]
-    path: str = Field(min_length=1)
-    image_size: int = Field(ge=16, le=2048)
-    samples: Samples
-    seed: int = Field(ge=0)
-    train_images: TrainImages | None
+Factory = Annotated[str, AfterValidator(_module_and_callable)]
 
 
 class UNetModel(Section):
@@ -63,6 +50,8 @@ class UNetModel(Section):
     depth: int = Field(ge=1, le=8)
     up: Literal["transpose", "bilinear"]
     skip: Literal["concat", "add", "none"]
+    norm: Literal["batch", "group", "none"]
+    dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
 
     @property
     def size_divisor(self) -> int:
@@ -84,7 +73,26 @@ class SmpModel(Section):
         return 32
 
 
-Model = Annotated[UNetModel | SmpModel, Field(discriminator="family")]
+class KerasPetsModel(Section):
+    """The network of Keras' pets example, which has no options."""
+
+    family: Literal["keras_pets"]
+
+    @property
+    def size_divisor(self) -> int:
+        """A convolution of stride 2 and three poolings halve the image."""
+        return 16
+
+
+class OwnModel(Section):
+    """A network of the user's: `build(channels=..., classes=...)` of a module in the project's folder."""
+
+    family: Literal["own"]
+    factory: Factory
+    size_divisor: int = Field(ge=1, le=2048)  # what the network can halve, which nobody else knows
+
+
+Model = Annotated[UNetModel | SmpModel | KerasPetsModel | OwnModel, Field(discriminator="family")]
 
 
 class Augmentation(Section):
@@ -120,8 +128,8 @@ class VariantData(Section):
 class Variant(Section):
     """Overrides of `model`, `train` and `data.train_images`; what is not named stays as the base has it."""
 
-    model: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
     data: VariantData | None = None
 
 

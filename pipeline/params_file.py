@@ -10,6 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params, UNetModel, validate
+from pipeline.params_data import FolderData, SampleData, folder_mistakes
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")
@@ -55,6 +56,8 @@ def _cross_checks(params: Params) -> list[str]:
             for value in sorted(set(values))
             if values.count(value) > 1
         ]
+    if isinstance(params.data, FolderData):
+        mistakes += folder_mistakes(params.data)
     for name in params.variants:
         mistakes += _variant_checks(params, name)
     return mistakes + [
@@ -81,9 +84,10 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
             f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
         )
-    if cell.train_images is not None and cell.train_images > params.data.samples.train:
+    # How many images a folder has is known only once it is read.
+    most = params.data.samples.train if isinstance(params.data, SampleData) else None
+    if most is not None and cell.train_images is not None and cell.train_images > most:
         mistakes.append(
-            f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is "
-            f"{params.data.samples.train}."
+            f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is {most}."
         )
     return mistakes

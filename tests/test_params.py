@@ -62,6 +62,38 @@ MISTAKES = {
     ),
     "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),
     "unknown family": ({"model": {"family": "vnet"}}, "model: must have a family", "'unet'"),
+    "unknown norm": ({"model": {"norm": "layer"}}, "model.norm: must be one of 'batch', 'group' or 'none'", "'layer'"),
+    "dropout of all": ({"model": {"dropout": 1.0}}, "model.dropout: must be at most 0.9", "but is 1.0."),
+    "negative dropout": ({"model": {"dropout": -0.1}}, "model.dropout: must be at least 0", "but is -0.1."),
+    "dropout in words": ({"model": {"dropout": "some"}}, "model.dropout: must be a number", "'some'"),
+    "an option of another family": (
+        {"variants": {"keras_pets": {"model": {"family": "keras_pets", "depth": 4}}}},
+        "variants.keras_pets.model.depth: there is no such key",
+        "valid keys here: family.",
+    ),
+    "a factory without a name": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net", "size_divisor": 8}}}},
+        "variants.mine.model.factory: must be module:callable, such as my_package.my_net:build",
+        "but is 'my_net'.",
+    ),
+    "a factory that is a path": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "nets/my_net.py:build", "size_divisor": 8}}}},
+        "variants.mine.model.factory: must be module:callable",
+        "but is 'nets/my_net.py:build'.",
+    ),
+    "a network that halves in secret": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net:build"}}}},
+        "variants.mine.model.size_divisor: is missing",
+        "add it",
+    ),
+    "size and an own network": (
+        {
+            "variants": {"mine": {"model": {"family": "own", "factory": "my_net:build", "size_divisor": 12}}},
+            "grid": {"variant": ["mine"]},
+        },
+        "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
+        "set 24 or 36.",
+    ),
     "half a family": (
         {"variants": {"bare": {"model": {"family": "smp"}}}},
         "variants.bare.model",

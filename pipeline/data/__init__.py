@@ -1,1 +1,1 @@
-"""Library: reading the prepared arrays and augmenting a batch of them."""
+"""Library: decoding pictures, reading the prepared arrays and augmenting a batch of them."""

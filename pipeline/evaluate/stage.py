@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -43,7 +44,12 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     folder, target = root / runs.RUNS / run, root / runs.EVALUATION / run
     record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
     # What was trained, as it was trained: params.yaml may have moved on.
-    cell = Cell.model_validate_json(json.dumps(record.cell))
+    try:
+        cell = Cell.model_validate_json(json.dumps(record.cell))
+    except ValidationError:
+        raise PipelineError(
+            f"{folder / runs.RECORD} holds parameters of another version. Train it again: dvc repro --force train@{run}"
+        ) from None
     torch.set_num_threads(cell.train.threads)
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(

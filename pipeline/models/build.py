@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.models.unet import UNet
-from pipeline.params import Model, SmpModel
+from pipeline.params import KerasPetsModel, Model, OwnModel, SmpModel
 
 
 class Normalise(nn.Module):
@@ -29,7 +29,15 @@ def _family(model: Model, channels: int, classes: int) -> nn.Module:
         from pipeline.models.smp import smp_network
 
         return smp_network(channels, classes, model.architecture, model.encoder, model.pretrained)
-    return UNet(channels, classes, model.base_channels, model.depth, model.up, model.skip)
+    if isinstance(model, KerasPetsModel):
+        from pipeline.models.keras_pets import KerasPets
+
+        return KerasPets(channels, classes)
+    if isinstance(model, OwnModel):
+        from pipeline.models.own import own_network
+
+        return own_network(model, channels, classes)
+    return UNet(channels, classes, model.base_channels, model.depth, model.up, model.skip, model.norm, model.dropout)
 
 
 def trainable_parameters(network: nn.Module) -> int:

@@ -1,7 +1,8 @@
 """The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with its choices as options.
 
-Two departures from the paper, both usual today: padded convolutions, so that the output is as large as the input, and
-batch normalisation (Ioffe and Szegedy 2015), without which a network this deep hardly starts to learn in a few epochs.
+Two departures from the paper, both usual today: padded convolutions, so that the output is as large as the input, and a
+normalisation (batch: Ioffe and Szegedy 2015, group: Wu and He 2018), without which a network this deep hardly starts to
+learn in a few epochs. The paper has none, and dropout at the end of the contracting path: both can be had.
 """
 
 from __future__ import annotations
@@ -14,21 +15,40 @@ from torch import Tensor, nn
 
 Up = Literal["transpose", "bilinear"]
 Skip = Literal["concat", "add", "none"]
+Norm = Literal["batch", "group", "none"]
+
+GROUPS = 8  # of channels, in group normalisation
 
 
 class DoubleConvolution(nn.Sequential):
-    """Twice: a 3 x 3 convolution, batch normalisation, ReLU. Height and width stay."""
+    """Twice: a 3 x 3 convolution, a normalisation or none, ReLU. Height and width stay."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(
-            # No bias: the normalisation right behind would subtract it again.
-            nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels_out, channels_out, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(inplace=True),
-        )
+    def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
+        layers: list[nn.Module] = []
+        for before in (channels_in, channels_out):
+            layers += [
+                # No bias where a normalisation follows: that subtracts the mean, and adds a learned offset of its own.
+                nn.Conv2d(before, channels_out, kernel_size=3, padding=1, bias=norm == "none"),
+                *_normalisation(channels_out, norm),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+        if norm == "none":
+            # As the paper draws them (He et al. 2015): torch's own default lets the signal fade from layer to layer,
+            # which only a normalisation mends.
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+
+
+def _normalisation(channels: int, norm: Norm) -> list[nn.Module]:
+    if norm == "none":
+        return []
+    if norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    # Groups are equally large: fewer than 8 where the channels are fewer, or are no multiple of 8.
+    groups = max(count for count in range(1, GROUPS + 1) if channels % count == 0)
+    return [nn.GroupNorm(groups, channels)]
 
 
 class Upsampling(nn.Module):
@@ -62,21 +82,35 @@ class UNet(nn.Module):
         depth: number of poolings.
         up: how the decoder doubles the size.
         skip: how the encoder's map of the same size reaches the decoder: side by side, summed, or not at all.
+        norm: what follows each 3 x 3 convolution.
+        dropout: probability, in training, of each of the bottleneck's feature maps to be blanked; 0 adds no module.
     """
 
-    def __init__(self, channels: int, classes: int, base_channels: int, depth: int, up: Up, skip: Skip) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        base_channels: int,
+        depth: int,
+        up: Up,
+        skip: Skip,
+        norm: Norm,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.skip = skip
         widths = [base_channels * 2**level for level in range(depth + 1)]
         self.encoder = nn.ModuleList(
-            DoubleConvolution(before, after)
+            DoubleConvolution(before, after, norm)
             for before, after in zip([channels, *widths[:-2]], widths[:-1], strict=True)
         )
-        self.bottleneck = DoubleConvolution(widths[-2], widths[-1])
+        self.bottleneck = DoubleConvolution(widths[-2], widths[-1], norm)
+        # Whole maps, not pixels: neighbours in a map are so alike that one tells what the other was.
+        self.dropout = nn.Dropout2d(dropout) if dropout else None
         upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
         self.upsampling = nn.ModuleList(Upsampling(below, here, up) for below, here in upwards)
         joined = 2 if skip == "concat" else 1
-        self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here) for _, here in upwards)
+        self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here, norm) for _, here in upwards)
         self.head = nn.Conv2d(base_channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,6 +124,8 @@ class UNet(nn.Module):
             maps.append(x)
             x = F.max_pool2d(x, kernel_size=2)
         x = self.bottleneck(x)
+        if self.dropout is not None:
+            x = self.dropout(x)
         for upsample, convolve in zip(self.upsampling, self.decoder, strict=True):
             x = convolve(self._join(upsample(x), maps.pop()))
         logits: Tensor = self.head(x)

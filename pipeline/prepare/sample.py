@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.params import Data
+from pipeline.params_data import SampleData
 from pipeline.prepare import composite
 from pipeline.prepare.source import Sample
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass
@@ -59,7 +59,7 @@ class Picture:
 class SampleSource:
     """Composites of the pictures in `data.path`, split by animal and by background."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: SampleData) -> None:
         self._data = data
         pictures = _read(Path(data.path))
         self._showcase = (
@@ -103,6 +103,15 @@ class SampleSource:
     def rejected(self) -> Sequence[tuple[str, str]]:
         """None: what cannot be read is an error here, since the pictures are part of the project."""
         return ()
+
+    def decides(self, split: str) -> str:
+        """The key that says how many samples a split gets."""
+        return f"data.samples.{split}" if split in SPLITS else "data.path"
+
+    @property
+    def remedy(self) -> str:
+        """Composites are made to any number and size."""
+        return "Ask for more samples, or for larger ones by data.image_size."
 
     def _sample(self, split: str, index: int) -> Sample:
         rng = self._rng(split, _COMPOSITE, index)
@@ -155,7 +164,7 @@ def _as_sample(
     )
 
 
-def _divided(names: list[str], kind: str, data: Data) -> dict[str, list[str]]:
+def _divided(names: list[str], kind: str, data: SampleData) -> dict[str, list[str]]:
     """Groups of a kind into splits: ordered by a hash, so that a new group hardly moves the others."""
     if len(names) < len(SPLITS):
         raise PipelineError(

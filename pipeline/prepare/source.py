@@ -52,3 +52,10 @@ class Source(Protocol):
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """Id and reason of every sample that was left out; complete once all samples were asked for."""
+
+    def decides(self, split: str) -> str:
+        """The key or the file that says what a split, or the showcase, holds: what a message about it begins with."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a split is empty or lacks a class, in a sentence."""

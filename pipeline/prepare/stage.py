@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -16,10 +17,12 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
+from pipeline.prepare.folder import FolderSource
 from pipeline.prepare.sample import SampleSource
 from pipeline.prepare.source import Sample, Source
 
-SOURCES = {"sample": SampleSource}
+# What data.source may say; each takes the section of its own kind.
+SOURCES: dict[str, Callable[[Any], Source]] = {"sample": SampleSource, "folder": FolderSource}
 
 
 def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
@@ -59,10 +62,9 @@ def _write_split(source: Source, split: str, folder: Path) -> list[list[str]]:
     samples = source.samples(split)
     first = next(samples, None)
     if first is None:
-        key = f"data.samples.{split}" if split in runs.SPLITS else "data.path"
         raise PipelineError(
-            f"{key}: there is no sample for '{split}', but each of {', '.join((*runs.SPLITS, runs.SHOWCASE))} needs "
-            f"at least one. Ask for more samples, or add images to data.path."
+            f"{source.decides(split)}: there is no sample for '{split}', but each of "
+            f"{', '.join((*runs.SPLITS, runs.SHOWCASE))} needs at least one. {source.remedy}"
         )
     folder.mkdir()
     # Mapped files, so that memory holds one sample at a time, however many there are.
@@ -81,8 +83,8 @@ def _write_split(source: Source, split: str, folder: Path) -> list[list[str]]:
     missing = [name for name, pixels in zip(names, total, strict=True) if not pixels]
     if missing and split in runs.SPLITS:
         raise PipelineError(
-            f"data.samples.{split}: class '{missing[0]}' occurs in none of the {count} masks of the split '{split}'; "
-            f"every split needs every class. Ask for more samples, or for larger ones by data.image_size."
+            f"{source.decides(split)}: class '{missing[0]}' occurs in none of the {count} masks of the split "
+            f"'{split}'; every split needs every class. {source.remedy}"
         )
     return rows
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.params import Cell
+from pipeline.params import Cell, OwnModel
 from pipeline.runs import FORMAT, Precision
 
 PACKAGE = Path(__file__).parents[1]
@@ -20,13 +20,24 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
         "cell": cell.model_dump(mode="json"),
         "precision": precision,
         "data": data_fingerprint,
-        "code": {pattern: _code_hash(pattern) for pattern in CODE},
+        "code": {pattern: _hash(sorted(PACKAGE.glob(pattern))) for pattern in CODE},
+        "own": _hash(_own_files(cell)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _code_hash(pattern: str) -> str:
+def _own_files(cell: Cell) -> list[Path]:
+    """The user's module where the network is the user's own: as much training code as this package's."""
+    if not isinstance(cell.model, OwnModel):
+        return []
+    from pipeline.models.own import factory_file
+
+    found = factory_file(cell.model.factory)
+    return [found] if found else []
+
+
+def _hash(paths: list[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.glob(pattern)):
+    for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -114,6 +114,13 @@ def test_a_cut_model_file_is_named(trained: Params, project: Path) -> None:
         evaluate_run(trained, RUN)
 
 
+def test_a_run_of_another_version_is_named(trained: Params, project: Path) -> None:
+    record = project / "runs" / RUN / "run.json"
+    record.write_text(record.read_text().replace('"weight_decay"', '"decay"'))
+    with pytest.raises(PipelineError, match=r"run\.json holds parameters of another version"):
+        evaluate_run(trained, RUN)
+
+
 def test_data_that_moved_on_is_refused(trained: Params, project: Path) -> None:
     classes = project / "data/prepared/classes.json"
     text = classes.read_text().split('"fingerprint": "')

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.params import Params, Samples
+from pipeline.params import Params
+from pipeline.params_data import Samples
 from pipeline.params_file import read_params
 
 ROOT = Path(__file__).parents[2]

@@ -46,6 +46,11 @@ class Made:
     def rejected(self):
         return (("x", "too dark"),)
 
+    def decides(self, split):
+        return f"data.samples.{split}"
+
+    remedy = "Ask for more."
+
 
 WHOLE = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}
 

@@ -1,0 +1,221 @@
+"""A folder of the user's own: `images/` and `masks/`, joined by their names, each pair decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.pictures import ENDINGS, PictureError, fit_image, fit_mask, read_image, read_mask
+from pipeline.errors import PipelineError
+from pipeline.params_data import FolderData
+from pipeline.prepare import splits, troubles
+from pipeline.prepare.source import Sample
+from pipeline.prepare.troubles import Troubles
+from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
+
+IMAGES, MASKS = "images", "masks"  # the folders in data.path
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image's file and its mask's, relative to the source's folder."""
+
+    id: str
+    image: str
+    mask: str
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A pair at its own size."""
+
+    image: NDArray[Any]  # H x W x C, uint8 or uint16
+    mask: NDArray[np.uint8]  # H x W, class index or IGNORE
+    sha256: str
+
+
+class FolderSource:
+    """The images and masks in `data.path`, split by `splits.csv` or by a hash."""
+
+    def __init__(self, data: FolderData) -> None:
+        self._data = data
+        self._folder = Path(data.path)
+        self._values, self._indices = _table(data)
+        found = Troubles()
+        self._skipped: list[tuple[str, str]] = []
+        self._pairs = _paired(self._folder, found, self._skipped)
+        self._deep: bool | None = None  # whether images are 16-bit grey: the first one says
+        if found:
+            self._inspect(found)
+        self._csv = self._folder / splits.FILE
+        rows = splits.read_splits(self._csv, self._pairs)
+        self._by_hash = rows is None
+        self._division = splits.divide(list(self._pairs), rows, data, self._csv)
+
+    @property
+    def title(self) -> str:
+        """The folder's name: nothing else is known."""
+        return f"The images in {self._folder.resolve().name}"
+
+    @property
+    def credit(self) -> str:
+        """Empty: the user knows whose pictures these are."""
+        return ""
+
+    @property
+    def classes(self) -> Sequence[SegmentationClass]:
+        """As `data.classes` has them."""
+        return [SegmentationClass(c.name, c.colour, c.foreground, c.edge) for c in self._data.classes]
+
+    def count(self, split: str) -> int:
+        """As many as the division gives the split."""
+        return len(self._division.ids[split])
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """The samples of a split in the order of their ids, of the showcase in that of `data.showcase`.
+
+        Raises:
+            PipelineError: A pair cannot be used; all others are looked at too, and those like it named in one error.
+        """
+        for name in self._division.ids[split]:
+            found = Troubles()
+            decoded = self._decoded(self._pairs[name], found)
+            deep = decoded is not None and decoded.image.dtype == np.uint16
+            self._deep = deep if self._deep is None else self._deep
+            if decoded is None or deep != self._deep:
+                self._inspect(Troubles())
+                raise PipelineError(f"data.path: files in {self._folder} changed while they were read. Run this again.")
+            group = self._division.groups.get(name)
+            size, resize = self._data.image_size, self._data.resize
+            yield Sample(
+                id=name,
+                groups={} if group is None else {"group": group},
+                image=fit_image(decoded.image, size, resize),
+                mask=fit_mask(decoded.mask, size, resize, outside=IGNORE),
+                height=decoded.image.shape[0],
+                width=decoded.image.shape[1],
+                sha256=decoded.sha256,
+            )
+
+    def rejected(self) -> Sequence[tuple[str, str]]:
+        """Files of other endings, and images that share a group with the showcase; what is broken is an error."""
+        return [*self._skipped, *self._division.left_out]
+
+    def decides(self, split: str) -> str:
+        """`splits.csv`, or the keys that stand in for it."""
+        if split == SHOWCASE:
+            return "data.showcase"
+        return f"data.splits.{split}" if self._by_hash and split in SPLITS[1:] else str(self._csv)
+
+    @property
+    def remedy(self) -> str:
+        """What brings more, or other, images into a split."""
+        other = f"a larger share or another data.seed, or write {splits.FILE}" if self._by_hash else "other splits"
+        return f"Add images to data.path, or choose {other}."
+
+    def _inspect(self, found: Troubles) -> None:
+        """Look at every pair and raise all that is wrong, where anything is."""
+        for pair in self._pairs.values():
+            decoded = self._decoded(pair, found)
+            if decoded is not None:
+                found.add_depth(pair.image, decoded.image.dtype == np.uint16)
+        if found:
+            raise found.error(f"data.path: {self._folder}")
+
+    def _decoded(self, pair: Pair, found: Troubles) -> Decoded | None:
+        """A pair's content, or None and a note of what is wrong with it."""
+        image = mask = None
+        content = {}
+        for file in (pair.image, pair.mask):
+            try:
+                content[file] = (self._folder / file).read_bytes()
+                if file == pair.image:
+                    image = read_image(content[file])
+                else:
+                    mask = read_mask(content[file], colours=isinstance(self._data.classes[0].value, str))
+            except OSError as error:
+                found.add(troubles.UNREADABLE, file, error.strerror or type(error).__name__)
+            except PictureError as error:
+                found.add(troubles.UNREADABLE, file, str(error))
+        indices = None if mask is None else self._as_indices(mask, pair.mask, found)
+        if image is None or mask is None:
+            return None
+        if image.shape[:2] != mask.shape:
+            (high, wide), (mask_high, mask_wide) = image.shape[:2], mask.shape
+            found.add(troubles.SIZES, pair.mask, f"{mask_wide} × {mask_high}, the image {wide} × {high}")
+            return None
+        if indices is None:
+            return None
+        sha256 = hashlib.sha256(content[pair.image] + content[pair.mask]).hexdigest()
+        return Decoded(image, indices, sha256)
+
+    def _as_indices(self, mask: NDArray[np.int32], file: str, found: Troubles) -> NDArray[np.uint8] | None:
+        place = np.searchsorted(self._values, mask).clip(max=len(self._values) - 1)
+        known = self._values[place] == mask
+        if known.all():
+            return self._indices.take(place)
+        values, pixels = np.unique(mask[~known], return_counts=True)
+        colours = isinstance(self._data.classes[0].value, str)
+        names = [f"#{value:06x}" if colours else str(value) for value in values]
+        found.add_values(file, dict(zip(names, pixels.tolist(), strict=True)))
+        return None
+
+
+def _table(data: FolderData) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The values that masks may hold, ascending, and the class index of each."""
+    declared = [(item.value, index) for index, item in enumerate(data.classes)]
+    if data.ignore is not None:
+        declared.append((data.ignore, IGNORE))
+    ordered = sorted((int(value[1:], 16) if isinstance(value, str) else value, index) for value, index in declared)
+    values, indices = zip(*ordered, strict=True)
+    return np.array(values, np.int32), np.array(indices, np.uint8)
+
+
+def _paired(folder: Path, found: Troubles, skipped: list[tuple[str, str]]) -> dict[str, Pair]:
+    """Images and masks of the same name, by id; what has no partner, and what shares its name, is noted."""
+    images, masks = (_files(folder, kind, found, skipped) for kind in (IMAGES, MASKS))
+    for name in sorted(images.keys() - masks.keys()):
+        found.add(troubles.NO_MASK, images[name])
+    for name in sorted(masks.keys() - images.keys()):
+        found.add(troubles.NO_IMAGE, masks[name])
+    return {name: Pair(name, images[name], masks[name]) for name in sorted(images.keys() & masks.keys())}
+
+
+def _files(folder: Path, kind: str, found: Troubles, skipped: list[tuple[str, str]]) -> dict[str, str]:
+    """The pictures below a folder by id, relative to the source's folder; hidden files are no pictures.
+
+    Names that stand for several files are added to `found`, files of other endings to `skipped`, with the reason.
+    """
+    top = folder / kind
+    if not top.is_dir():
+        raise PipelineError(
+            f"data.path: there is no folder {top}. Set data.path to the folder that holds {IMAGES}/ and {MASKS}/."
+        )
+    files: dict[str, list[str]] = {}
+    for root, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if links := [path for path in (Path(root), *(Path(root, name) for name in folders)) if path.is_symlink()]:
+            # DVC does not look behind a linked folder, so it would never see that an image in it changed.
+            raise PipelineError(f"data.path: {links[0]} is a link; put the folder itself there, or link file by file.")
+        for name in names:
+            path = PurePosixPath(Path(root, name).relative_to(top).as_posix())
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in ENDINGS:
+                files.setdefault(splits.image_id(str(path.with_suffix(""))), []).append(f"{kind}/{path}")
+            else:
+                skipped.append((f"{kind}/{path}", f"files ending in {path.suffix or 'nothing'} are not read"))
+    if not files:
+        raise PipelineError(f"data.path: {top} holds no picture; these endings are read: {', '.join(ENDINGS)}.")
+    for several in files.values():
+        if len(several) > 1:
+            found.add(troubles.DOUBLE, " and ".join(sorted(several)))
+    skipped.sort()  # the order of a listing is the file system's
+    return {name: min(several) for name, several in sorted(files.items())}

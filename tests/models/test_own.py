@@ -1,0 +1,212 @@
+"""A user's own network: found in the project's folder, tried before it is trained, each mistake a sentence."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.models.build import build_network
+from pipeline.params import OwnModel
+from pipeline.params_file import read_params
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+Build = Callable[..., nn.Module]
+NUMBER = itertools.count()
+DOCS = Path(__file__).parents[2] / "docs/your-own-variant.md"
+
+GOOD = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, x):
+        return self.head(self.hidden(x))
+
+def build(channels, classes):
+    return Net(channels, classes)
+"""
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
+    """Writes a module into a project's folder and builds the network that `name` in it makes."""
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+
+    def write_and_build(source: str, name: str = "build", size_divisor: int = 1) -> nn.Module:
+        module = f"net_of_a_test_{next(NUMBER)}"  # a name of its own: Python keeps what it has imported
+        Path(f"{module}.py").write_text(source, encoding="utf-8")
+        return build_network(model(f"{module}:{name}", size_divisor), channels=3, classes=4)
+
+    yield write_and_build
+    for module in set(sys.modules) - before:
+        if module.startswith("net_of_a_test"):
+            del sys.modules[module]
+
+
+def model(factory: str, size_divisor: int = 1) -> OwnModel:
+    return OwnModel(family="own", factory=factory, size_divisor=size_divisor)
+
+
+@pytest.mark.parametrize("name", ["build", "Net"])
+def test_a_function_or_a_class_of_the_projects_folder_builds_it(build: Build, name: str) -> None:
+    path = list(sys.path)
+    assert build(GOOD, name)(torch.rand(2, 3, 24, 40)).shape == (2, 4, 24, 40)
+    assert sys.path == path
+
+
+def test_a_module_may_stand_in_a_package(build: Build, tmp_path: Path) -> None:
+    package = tmp_path / "net_of_a_test_package"
+    package.mkdir()
+    (package / "parts.py").write_text(GOOD, encoding="utf-8")
+    (package / "deep.py").write_text("from net_of_a_test_package.parts import build", encoding="utf-8")
+    network = build_network(model("net_of_a_test_package.deep:build"), channels=1, classes=2)
+    assert network(torch.rand(1, 1, 8, 8)).shape == (1, 2, 8, 8)
+
+
+def test_trying_it_leaves_no_trace(build: Build) -> None:
+    """Weights, running statistics, mode and torch's generator are those of a network that was only built."""
+    torch.manual_seed(0)
+    network = build(GOOD)
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    convolution, _ = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1)
+    assert torch.equal(after, torch.get_rng_state())
+    hidden = network[1].hidden
+    assert torch.equal(hidden[0].weight, convolution.weight)
+    assert not hidden[1].running_mean.any()
+    assert network.training
+    assert hidden[1].training
+
+
+def test_the_probe_is_a_multiple_of_what_the_network_can_halve(build: Build) -> None:
+    source = GOOD.replace("return self.head", "self.seen = tuple(x.shape); return self.head")
+    assert build(source, size_divisor=32)[1].seen == (2, 3, 64, 64)
+    assert build(source, size_divisor=48)[1].seen == (2, 3, 96, 96)
+
+
+def test_a_lazy_layer_gets_weights_that_can_be_trained(build: Build) -> None:
+    network = build(GOOD.replace("nn.Conv2d(channels, ", "nn.LazyConv2d("))
+    network(torch.rand(2, 3, 8, 8)).mean().backward()
+    assert network[1].hidden[0].weight.grad is not None
+
+
+MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said, what helps
+    "another name": (GOOD, "biuld", "there is no 'biuld' in", "did you mean build?"),
+    "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz(channels, classes) there."),
+    "broken grammar": ("def build(:", "build", "cannot be imported, it raised SyntaxError", "line 1"),
+    "broken import": (
+        "import no_such_thing",
+        "build",
+        "raised ModuleNotFoundError (No module named 'no_such_",
+        "line 1",
+    ),
+    "a script that ends": ("import sys\nsys.exit(3)", "build", "it raised SystemExit (3)", "line 2"),
+    "a number": ("build = 3", "build", "must be something to call", "a value of type int"),
+    "no keywords": ("def build(a, b): ...", "build", "build(channels=3, classes=4)", "unexpected keyword argument"),
+    "it raises": ("def build(channels, classes):\n    return 1 / 0", "build", "ZeroDivisionError (division", "line 2"),
+    "nothing": ("def build(channels, classes): ...", "build", "must return a torch.nn.Module", "type NoneType"),
+    "a class": (
+        GOOD.replace("return Net(channels, classes)", "return Net"),
+        "build",
+        "must return",
+        "class Net itself",
+    ),
+    "too small": (
+        GOOD.replace(", padding=1", ""),
+        "build",
+        "must answer images of shape (2, 3, 64, 64) with logits of shape (2, 4, 64, 64)",
+        "answered with shape (2, 4, 62, 62) of torch.float32",
+    ),
+    "a dictionary": (
+        GOOD.replace("return self.head(self.hidden(x))", "return {'out': self.head(self.hidden(x))}"),
+        "build",
+        "must answer",
+        "a value of type dict",
+    ),
+    "class indices": (
+        GOOD.replace("return self.head(self.hidden(x))", "return self.head(self.hidden(x)).long()"),
+        "build",
+        "must answer",
+        "torch.int64",
+    ),
+    "channels that do not fit": (
+        GOOD.replace("nn.Conv2d(8, classes, 1)", "nn.Conv2d(9, classes, 1)"),
+        "build",
+        "raised RuntimeError (Given groups=1",
+        "line 11, when given images of shape (2, 3, 64, 64)",
+    ),
+    "nothing to train": (
+        GOOD.replace("return Net(channels, classes)", "return Net(channels, classes).requires_grad_(False)"),
+        "build",
+        "has no parameter that training may change",
+        "",
+    ),
+    "one tensor, two names": (
+        GOOD.replace("def forward", "    self.again = self.head\n\n    def forward"),
+        "build",
+        "head.weight and again.weight",
+        "are one tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "name", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: str, hint: str) -> None:
+    with pytest.raises(PipelineError) as error:
+        build(source, name)
+    message = str(error.value)
+    assert message.startswith("model.factory: ")
+    assert said in message
+    assert hint in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (
+            "my_nte:build",
+            "there is no module 'my_nte' in the project's folder, nor is one installed; did you mean my_net?",
+        ),
+        ("my_net.sub:build", "there is no module 'my_net.sub'"),
+        ("zzz.sub:build", "there is no module 'zzz' in the project's folder, nor is one installed; write it there"),
+    ],
+)
+def test_a_module_that_is_not_there(build: Build, tmp_path: Path, factory: str, said: str) -> None:
+    (tmp_path / "my_net.py").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"^model\.factory: ") as error:
+        build_network(model(factory), channels=3, classes=4)
+    assert said in str(error.value)
+
+
+def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
+    source = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert build(source, size_divisor=2)(torch.rand(2, 3, 6, 10)).shape == (2, 4, 6, 10)
+
+
+def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
+    (project / "net_of_a_student.py").write_text(GOOD, encoding="utf-8")
+    changes: dict[str, Any] = {
+        "variants": {"mine": {"model": {"family": "own", "factory": "net_of_a_student:build", "size_divisor": 1}}},
+        "grid": {"variant": ["mine"]},
+    }
+    params = read_params(write_params(project, changes))
+    record = train_cell(params, params.cell("mine", 0.01, 0), project)
+    assert record.status == "finished"
+    assert record.trainable_parameters > 0
+    assert evaluate_run(params, record.run, project).validation is not None
