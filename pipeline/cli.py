@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 
 import click
 
 from pipeline.errors import PipelineError
+from pipeline.signals import exit_on_sigterm
 
 
 class Commands(click.Group):
@@ -23,11 +23,6 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from None
         except OSError as error:  # a full disk, a folder that may not be written: the system's words name the file
             raise click.ClickException(f"{error}. Nothing half written is left; mend it and run this again.") from None
-
-
-def _exit_on_sigterm() -> None:
-    """End by an exception, so that what is under way is told: MLflow of its run, workers of their end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,14 +69,19 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     A run that diverges is a result like another: it is recorded, and the exit code is 0.
     """
     from pipeline.params_file import read_params
-    from pipeline.progress import TrainingProgress
+    from pipeline.progress import EpochReport, TrainingProgress
     from pipeline.train.stage import train_cell
 
-    _exit_on_sigterm()
+    check = exit_on_sigterm()
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
     with TrainingProgress(runs=1) as progress:
-        record = train_cell(found, cell, listen=progress.epoch)
+
+        def listen(report: EpochReport) -> None:
+            progress.epoch(report)
+            check()
+
+        record = train_cell(found, cell, listen=listen)
     click.echo(record.sentence())
 
 
@@ -136,7 +136,7 @@ def sweep(jobs: int | None) -> None:
     from pipeline.params_file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
-    _exit_on_sigterm()
+    exit_on_sigterm()
     sys.exit(run_sweep(read_params(), jobs, Path()))
 
 

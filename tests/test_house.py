@@ -14,7 +14,18 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "report"}
 LIBRARIES = {"data", "models", "analysis", "tracking"}
-CONTRACT = {"runs", "params", "params_data", "params_file", "section", "files", "complaints", "errors", "progress"}
+CONTRACT = {
+    "runs",
+    "params",
+    "params_data",
+    "params_file",
+    "section",
+    "files",
+    "complaints",
+    "errors",
+    "progress",
+    "signals",
+}
 ABOVE = {"cli", "sweep"}
 
 

@@ -40,8 +40,7 @@ class Worker:
         return cls(process, ours)
 
     def end(self) -> None:
-        """End the process: told to first, made to if it does not."""
-        self.process.terminate()
+        """Wait for a process that was told to end, or that died; one that does not end is made to."""
         self.process.join(PATIENCE)
         self.process.kill()
         self.process.join()
@@ -82,7 +81,8 @@ def run_jobs(
                     listen(message)
     finally:
         for worker in (*idle, *(worker for worker, _ in busy.values())):
-            worker.process.terminate()  # all of them first, so that they end side by side
+            # All of them first, so that they end side by side; each once, or it is interrupted while it tells MLflow.
+            worker.process.terminate()
         for worker in (*idle, *(worker for worker, _ in busy.values())):
             worker.end()
 

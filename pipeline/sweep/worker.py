@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
+from pipeline.progress import EpochReport
+from pipeline.signals import exit_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,24 @@ class Outcome:
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
     """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
-    # As an exit, so that MLflow learns of it: the run is KILLED there, not RUNNING for ever.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    check = exit_on_sigterm()
     # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def report(epoch: EpochReport) -> None:
+        pipe.send(epoch)
+        check()
+
     while True:
+        check()
         try:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(work(params, job, root, pipe))
+        pipe.send(work(params, job, root, report))
 
 
-def work(params: Params, job: Job, root: Path, pipe: Connection) -> Outcome:
+def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], None]) -> Outcome:
     """Do a job; a failure of it is an outcome, so that the other cells go on."""
     trained = evaluated = False
     said = []
@@ -56,7 +63,7 @@ def work(params: Params, job: Job, root: Path, pipe: Connection) -> Outcome:
         from pipeline.train.stage import train_cell
 
         if job.train:
-            record = train_cell(params, job.cell, root, pipe.send)
+            record = train_cell(params, job.cell, root, report)
             trained = True
             said.append("diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}")
         if job.evaluate:
