@@ -40,7 +40,7 @@ def main() -> None:
 def params(schema: bool) -> None:
     """Check params.yaml and list the runs of its grid."""
     from pipeline.params import Params
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
 
     if schema:
         click.echo(json.dumps(Params.model_json_schema(), indent=2))
@@ -52,7 +52,7 @@ def params(schema: bool) -> None:
 @main.command()
 def prepare() -> None:
     """Stage: make images and masks ready in data/prepared/."""
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
 
     data = stage(read_params())
@@ -68,7 +68,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 
     A run that diverges is a result like another: it is recorded, and the exit code is 0.
     """
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
     from pipeline.progress import EpochReport, TrainingProgress
     from pipeline.train.stage import train_cell
 
@@ -90,7 +90,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 def evaluate(run: str) -> None:
     """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
     from pipeline.evaluate.stage import evaluate_run
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
 
     found = evaluate_run(read_params(), run)
     if found.validation is None or found.gap is None:
@@ -103,7 +103,7 @@ def evaluate(run: str) -> None:
 def compare() -> None:
     """Stage: rank the rates of the grid over their seeds, into comparison/."""
     from pipeline.compare.stage import compare as stage
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
 
     summary = stage(read_params())
     for name in summary.outside:
@@ -120,7 +120,7 @@ def report(selection: str | None) -> None:
     Without options this is the stage that writes reports/learning-report.html. With --runs the page goes to
     reports/<selection>.html: `best` for the run that validation chose, `all`, or names such as unet-0.001-0.
     """
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
 
     click.echo(render_report(read_params(), selection))
@@ -133,7 +133,7 @@ def sweep(jobs: int | None) -> None:
 
     Afterwards `dvc repro` only compares and renders; `make report` does both.
     """
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
     exit_on_sigterm()
@@ -144,7 +144,7 @@ def sweep(jobs: int | None) -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
 def ui(port: int) -> None:
     """Open the MLflow UI on what was trained."""
-    from pipeline.params_file import read_params
+    from pipeline.params.file import read_params
     from pipeline.tracking.ui import serve
 
     sys.exit(serve(read_params().tracking, port))

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,11 +17,7 @@ LIBRARIES = {"data", "models", "analysis", "tracking"}
 CONTRACT = {
     "runs",
     "params",
-    "params_data",
-    "params_file",
-    "section",
     "files",
-    "complaints",
     "errors",
     "progress",
     "signals",

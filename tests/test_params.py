@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, SmpModel, UNetModel
-from pipeline.params_file import read_params
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.params.model import SmpModel, UNetModel
 
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[1] / "params.yaml"

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.arrays import Images
-from pipeline.params import Augmentation
+from pipeline.params.train import Augmentation
 
 
 def to_batch(images: Images, masks: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,8 @@ from pipeline.evaluate.outputs import write_evaluation
 from pipeline.files import read_json, replacing
 from pipeline.models.build import build_network
 from pipeline.models.inference import Prediction, predict
-from pipeline.params import Cell, Params, SmpModel
+from pipeline.params import Cell, Params
+from pipeline.params.model import SmpModel
 from pipeline.runs import DataSet, Evaluation, RunRecord
 from pipeline.tracking.mirror import Mirror
 

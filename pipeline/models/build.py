@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.models.unet import UNet
-from pipeline.params import KerasPetsModel, Model, OwnModel, SmpModel
+from pipeline.params.model import KerasPetsModel, Model, OwnModel, SmpModel
 
 
 class Normalise(nn.Module):

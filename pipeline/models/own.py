@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.params import OwnModel
+from pipeline.params.model import OwnModel
 
 PROBE = 64  # px; small, yet more than a pixel is left after five halvings, which instance normalisation needs
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.pictures import ENDINGS, PictureError, fit_image, fit_mask, read_image, read_mask
 from pipeline.errors import PipelineError
-from pipeline.params_data import FolderData
+from pipeline.params.data import FolderData
 from pipeline.prepare import splits, troubles
 from pipeline.prepare.source import Sample
 from pipeline.prepare.troubles import Troubles

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.params_data import SampleData
+from pipeline.params.data import SampleData
 from pipeline.prepare import composite
 from pipeline.prepare.source import Sample
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass

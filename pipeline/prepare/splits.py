@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.params_data import FolderData, SplitShares
+from pipeline.params.data import FolderData, SplitShares
 from pipeline.runs import SHOWCASE, SPLITS
 
 FILE = "splits.csv"  # beside images/; columns id, split and perhaps group

@@ -6,7 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.params import Cell, OwnModel
+from pipeline.params import Cell
+from pipeline.params.model import OwnModel
 from pipeline.runs import FORMAT, Precision
 
 PACKAGE = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from pipeline.data.augment import augment, to_batch
 from pipeline.models.arithmetic import arithmetic
 from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import cross_entropy
-from pipeline.params import Train
+from pipeline.params.train import Train
 from pipeline.runs import Precision
 
 

@@ -17,7 +17,7 @@ from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
 from pipeline.files import as_json
 from pipeline.params import Cell, Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.runs import Evaluation, RunRecord, RunRow, Scores, Summary
 from tests.conftest import write_params
 

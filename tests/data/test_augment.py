@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.augment import augment
-from pipeline.params import Augmentation
+from pipeline.params.train import Augmentation
 
 NONE = {"flip": 0.0, "scale": 0.0, "rotation": 0.0, "shift": 0.0, "light": 0.0}
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.compare.stage import compare
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.prepare.stage import prepare
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.runs import Evaluation
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.models.keras_pets import KerasPets
-from pipeline.params import KerasPetsModel
+from pipeline.params.model import KerasPetsModel
 
 MODEL = KerasPetsModel(family="keras_pets")
 

@@ -15,8 +15,8 @@ from torch import nn
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.models.build import build_network
-from pipeline.params import OwnModel
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
+from pipeline.params.model import OwnModel
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.models.build import build_network
 from pipeline.models.pretrained import CLASSIFIER
 from pipeline.models.smp import smp_network
-from pipeline.params import SmpModel
+from pipeline.params.model import SmpModel
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.models.unet import Norm, Skip, UNet, Up
-from pipeline.params import SmpModel
+from pipeline.params.model import SmpModel
 
 UPS: tuple[Up, ...] = ("transpose", "bilinear")
 SKIPS: tuple[Skip, ...] = ("concat", "add", "none")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.params import Params
-from pipeline.params_data import Samples
-from pipeline.params_file import read_params
+from pipeline.params.data import Samples
+from pipeline.params.file import read_params
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.params_data import FolderData, SplitShares
-from pipeline.params_file import read_params
+from pipeline.params.data import FolderData, SplitShares
+from pipeline.params.file import read_params
 from pipeline.prepare.splits import Row, divide
 from pipeline.prepare.stage import prepare
 from tests.conftest import ROOT

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.files import as_json, write_text
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.runs import (
     DataSet,
     Evaluation,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.progress import EpochReport
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
 from pipeline.train.stage import train_cell

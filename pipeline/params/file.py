@@ -9,8 +9,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params, UNetModel, validate
-from pipeline.params_data import FolderData, SampleData, folder_mistakes
+from pipeline.params import Params, validate
+from pipeline.params.data import FolderData, SampleData, folder_mistakes
+from pipeline.params.model import UNetModel
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.section import Section
+from pipeline.params.section import Section
 
 TrainImages = Annotated[int, Field(ge=2)]
 ImageSize = Annotated[int, Field(ge=16, le=2048)]
