@@ -18,7 +18,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params.file import read_params
 
 COLUMNS = ("imports", "training", "yardstick", "tracking", "the rest", "evaluation", "images/s")
 

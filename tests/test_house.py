@@ -13,12 +13,13 @@ import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "report"}
-LIBRARIES = {"data", "models", "analysis", "tracking"}
+LIBRARIES = {"data", "models", "analysis", "tracking", "variants"}
 CONTRACT = {
     "runs",
     "params",
     "files",
     "errors",
+    "factories",
     "progress",
     "signals",
 }

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.data.appearance import change_appearance
 from pipeline.data.arrays import Images
 from pipeline.params.train import Augmentation
 
@@ -26,7 +27,7 @@ def to_batch(images: Images, masks: npt.NDArray[np.uint8]) -> tuple[Tensor, Tens
 
 
 def augment(images: Tensor, masks: Tensor, ranges: Augmentation, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip, scale, rotate, shift and relight every sample by its own draw.
+    """Flip, scale, rotate and shift every sample by its own draw, and change its light and colours.
 
     Args:
         images: N x C x H x W in 0..1.
@@ -43,7 +44,7 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation, random: torch.G
     labels = masks.unsqueeze(1).to(images.dtype)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
     # grid_sample answers in contiguous layout; the network wants channels_last.
-    lit = _relight(moved, ranges.light, random).contiguous(memory_format=torch.channels_last)
+    lit = change_appearance(moved, ranges, random).contiguous(memory_format=torch.channels_last)
     return lit, labels.squeeze(1).to(masks.dtype)
 
 
@@ -64,11 +65,3 @@ def _inverse_maps(count: int, height: int, width: int, ranges: Augmentation, ran
         torch.stack([sin * aspect, cos, shift_y], dim=1),
     )
     return torch.stack(rows, dim=1)
-
-
-def _relight(images: Tensor, light: float, random: torch.Generator) -> Tensor:
-    shape = (len(images), 1, 1, 1)
-    contrast = 1 + (torch.rand(shape, generator=random) * 2 - 1) * light
-    brightness = (torch.rand(shape, generator=random) - 0.5) * light
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return ((images - mean) * contrast + mean + brightness).clamp(0, 1)

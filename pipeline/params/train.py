@@ -2,24 +2,106 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline.params.factory import Factory
 from pipeline.params.section import Section
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Objective = Literal["cross_entropy", "dice", "cross_entropy_dice", "focal"]
+
+
+class AdamW(Section):
+    """Adam with the weights' decay apart from the gradient (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"]
+    weight_decay: Decay
+
+
+class Adam(Section):
+    """Adaptive moments (Kingma and Ba 2015); its decay is an L2 penalty, a part of the gradient."""
+
+    name: Literal["adam"]
+    weight_decay: Decay
+
+
+class RMSprop(Section):
+    """Steps divided by a running root mean square of the gradient (Hinton 2012)."""
+
+    name: Literal["rmsprop"]
+    smoothing: BelowOne  # of the mean of squares: the share that stays in a step; torch's alpha, Keras' rho
+    momentum: BelowOne
+    weight_decay: Decay
+
+
+class SGD(Section):
+    """Stochastic gradient descent, with momentum where it is not 0."""
+
+    name: Literal["sgd"]
+    momentum: BelowOne
+    nesterov: bool
+    weight_decay: Decay
+
+
+class OwnOptimiser(Section):
+    """Any other optimiser of torch's interface, called as `factory(parameter_groups, lr=..., **arguments)`."""
+
+    name: Literal["own"]
+    factory: Factory
+    arguments: dict[str, Any]
+
+
+Optimiser = Annotated[AdamW | Adam | RMSprop | SGD | OwnOptimiser, Field(discriminator="name")]
+
+
+class Constant(Section):
+    """The cell's learning rate at every step."""
+
+    name: Literal["constant"]
+
+
+class Cosine(Section):
+    """Up in a line, down along half a cosine, to 0 (Loshchilov and Hutter 2017, without restarts)."""
+
+    name: Literal["cosine"]
+    warm_up: BelowOne  # share of the steps
+
+
+class OneCycle(Section):
+    """Up along half a cosine from a 25th, down along another to nearly 0 (Smith and Topin 2018)."""
+
+    name: Literal["one_cycle"]
+    warm_up: Annotated[float, Field(gt=0, lt=1)]  # share of the steps
+
+
+class ReduceOnPlateau(Section):
+    """Times `factor` whenever the yardstick on validation has not fallen for more than `patience` epochs."""
+
+    name: Literal["reduce_on_plateau"]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    patience: Annotated[int, Field(ge=0)]
+
+
+Schedule = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
 
 
 class Augmentation(Section):
     """Ranges of the random changes; each sample draws its own."""
 
     flip: Fraction
-    scale: Annotated[float, Field(ge=0, lt=1)]
+    scale: BelowOne
     rotation: Annotated[float, Field(ge=0, le=180)]
-    shift: Annotated[float, Field(ge=0, lt=1)]
-    light: Annotated[float, Field(ge=0, lt=1)]
+    shift: BelowOne
+    light: BelowOne
+    colour: BelowOne
+    blur: Fraction
+    erase: Fraction
 
 
 class Train(Section):
@@ -27,10 +109,11 @@ class Train(Section):
 
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=2)  # batch normalisation has no spread to divide by in one image
-    objective: Literal["cross_entropy"]
-    optimiser: Literal["adamw"]
-    weight_decay: float = Field(ge=0, allow_inf_nan=False)
-    schedule: Literal["one_cycle"]
+    objective: Objective
+    optimiser: Optimiser
+    schedule: Schedule
+    encoder_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
+    averaging: BelowOne  # of the weights: the share of the old mean that stays in a step; 0 averages nothing
     augmentation: Augmentation | None
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Positive

@@ -6,8 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+from pipeline.factories import factory_file
 from pipeline.params import Cell
 from pipeline.params.model import OwnModel
+from pipeline.params.train import OwnOptimiser
 from pipeline.runs import FORMAT, Precision
 
 PACKAGE = Path(__file__).parents[1]
@@ -28,13 +30,11 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
 
 
 def _own_files(cell: Cell) -> list[Path]:
-    """The user's module where the network is the user's own: as much training code as this package's."""
-    if not isinstance(cell.model, OwnModel):
-        return []
-    from pipeline.models.own import factory_file
-
-    found = factory_file(cell.model.factory)
-    return [found] if found else []
+    """The user's modules where network or optimiser are the user's own: as much training code as this package's."""
+    factories = [
+        chosen.factory for chosen in (cell.model, cell.train.optimiser) if isinstance(chosen, OwnModel | OwnOptimiser)
+    ]
+    return [file for file in map(factory_file, factories) if file]
 
 
 def _hash(paths: list[Path]) -> str:

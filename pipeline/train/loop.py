@@ -9,14 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.data.arrays import Split
 from pipeline.data.augment import augment, to_batch
 from pipeline.models.arithmetic import arithmetic
 from pipeline.models.inference import Prediction, predict
-from pipeline.models.losses import cross_entropy
+from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import Precision
+from pipeline.train.averaging import averaged
+from pipeline.train.optimisers import build_optimiser
+from pipeline.train.schedules import build_schedule
 
 
 class DivergedError(Exception):
@@ -46,6 +50,7 @@ class Epoch:
     train: Prediction
     validation: Prediction
     showcase: Prediction
+    network: nn.Module  # what the predictions are of: the network, or the mean of its weights
     images: int  # trained on; those of a last batch that was not full are left out
     training_seconds: float
     watching_seconds: float  # spent on the three predictions
@@ -73,16 +78,16 @@ def train(
     # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
     batch = min(settings.batch_size, len(training))
     steps = len(training) // batch
-    # fused: one pass over each tensor a step, instead of one an operation.
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=settings.epochs * steps)
+    minimised = objective(settings.objective)
+    optimiser = build_optimiser(network, settings, learning_rate)
+    schedule = build_schedule(optimiser, settings.schedule, settings.epochs * steps)
+    mean = averaged(network, settings.averaging) if settings.averaging else None
+    model = network if mean is None else mean.module
 
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
-        objective = 0.0
+        total = 0.0
         order = torch.randperm(len(training), generator=random).numpy()
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
@@ -91,31 +96,36 @@ def train(
                 images, masks = augment(images, masks, settings.augmentation, random)
             with arithmetic(precision):
                 logits = network(images)
-            loss = cross_entropy(logits, masks)
+            loss = minimised(logits, masks)
             if not torch.isfinite(loss):
                 raise DivergedError(number)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            rate = float(schedule.get_last_lr()[0])
-            schedule.step()
-            objective += float(loss.detach()) / steps
+            rate = float(optimiser.param_groups[0]["lr"])
+            if not isinstance(schedule, ReduceLROnPlateau):
+                schedule.step()
+            if mean is not None:
+                mean.update_parameters(network)
+            total += float(loss.detach())
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
-            predict(network, split, classes, precision)
-            for split in (watched.train, watched.validation, watched.showcase)
+            predict(model, split, classes, precision) for split in (watched.train, watched.validation, watched.showcase)
         )
         if not np.isfinite([on_train.loss, on_validation.loss]).all():
             raise DivergedError(number)
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(on_validation.loss)
         watching = time.perf_counter() - trained
         yield Epoch(
             number=number,
             learning_rate=rate,
-            objective=objective,
+            objective=total / steps,
             train=on_train,
             validation=on_validation,
             showcase=on_showcase,
+            network=model,
             images=steps * batch,
             training_seconds=trained - started,
             watching_seconds=watching,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import runs
 from pipeline.analysis.scores import iou_by_class, mean_iou
@@ -35,7 +35,7 @@ class Outputs:
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] | None = None
 
-    def add(self, epoch: Epoch, network: nn.Module) -> None:
+    def add(self, epoch: Epoch) -> None:
         """Take in a finished epoch; keeps a copy of the weights where validation's loss is the lowest so far."""
         self.history.append(self._row(epoch))
         self.image_losses.append((epoch.train.losses, epoch.validation.losses))
@@ -51,7 +51,7 @@ class Outputs:
         if epoch.validation.loss < self.best_loss:
             self.best_epoch, self.best_loss = epoch.number, epoch.validation.loss
             # A copy: state_dict() shares memory with the weights that go on being trained.
-            self.best_weights = copy.deepcopy(network.state_dict())
+            self.best_weights = copy.deepcopy(epoch.network.state_dict())
 
     def _row(self, epoch: Epoch) -> dict[str, float | int | str]:
         row: dict[str, float | int | str] = {

@@ -67,7 +67,7 @@ def train_cell(
         diverged: int | None = None
         try:
             for epoch in epochs:
-                outputs.add(epoch, network)
+                outputs.add(epoch)
                 mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
                 if listen:
                     listen(_epoch_report(cell, epoch))

@@ -9,7 +9,16 @@ from torch import Tensor
 from pipeline.data.augment import augment
 from pipeline.params.train import Augmentation
 
-NONE = {"flip": 0.0, "scale": 0.0, "rotation": 0.0, "shift": 0.0, "light": 0.0}
+NONE = {
+    "flip": 0.0,
+    "scale": 0.0,
+    "rotation": 0.0,
+    "shift": 0.0,
+    "light": 0.0,
+    "colour": 0.0,
+    "blur": 0.0,
+    "erase": 0.0,
+}
 
 
 def ranges(**changes: float) -> Augmentation:
@@ -92,3 +101,40 @@ def test_light_stays_in_range_and_spares_the_mask() -> None:
     assert 0 <= moved.min() <= moved.max() <= 1
     assert torch.equal(labels, masks)
     assert moved.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("change", [{"light": 0.5}, {"colour": 0.3}, {"blur": 0.5}, {"erase": 0.5}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_change_of_looks_leaves_masks_and_stays_in_range(change: dict[str, float], channels: int) -> None:
+    images, masks = batch(8)
+    images = images[:, :channels]
+    changed, labels = augment(images, masks, ranges(**change), seeded())
+    assert torch.equal(labels, masks)
+    assert changed.shape == images.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    differs = (changed - images).abs().amax(dim=(1, 2, 3)) > 1e-4
+    assert differs.any()
+    if "blur" in change or "erase" in change:  # a probability: some samples stay
+        assert not differs.all()
+
+
+def test_an_erased_square_is_of_one_colour_and_of_the_stated_size() -> None:
+    images, masks = batch(16, 40, 60)
+    changed, _ = augment(images, masks, ranges(erase=1.0), seeded())
+    for before, after in zip(images, changed, strict=True):
+        hidden = (after - before).abs().amax(dim=0) > 1e-4
+        rows, columns = hidden.any(dim=1).nonzero(), hidden.any(dim=0).nonzero()
+        high, wide = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        assert 0.15 * 40 - 1 <= high <= 0.4 * 40 + 1
+        assert abs(high - wide) <= 1
+        assert hidden.sum() > 0.95 * high * wide
+        torch.testing.assert_close(after[:, hidden], before.mean(dim=(1, 2))[:, None].expand(-1, int(hidden.sum())))
+
+
+def test_a_change_switched_on_leaves_the_draws_of_the_others() -> None:
+    images, masks = batch(8)
+    plain, _ = augment(images, masks, ranges(rotation=20.0, light=0.3), seeded())
+    erased, _ = augment(images, masks, ranges(rotation=20.0, light=0.3, erase=1.0), seeded())
+    same = (plain - erased).abs().amax(dim=1) < 1e-6
+    assert same.float().mean() > 0.7  # all but the hidden squares

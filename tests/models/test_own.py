@@ -107,7 +107,7 @@ def test_a_lazy_layer_gets_weights_that_can_be_trained(build: Build) -> None:
 
 MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said, what helps
     "another name": (GOOD, "biuld", "there is no 'biuld' in", "did you mean build?"),
-    "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz(channels, classes) there."),
+    "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz there."),
     "broken grammar": ("def build(:", "build", "cannot be imported, it raised SyntaxError", "line 1"),
     "broken import": (
         "import no_such_thing",

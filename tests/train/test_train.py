@@ -89,7 +89,7 @@ def test_the_key_names_all_that_decides_the_numbers(project: Path) -> None:
     key = train(project).key
     assert train(project).key == key
     assert train(project, {"train": {"threads": 2}}).key != key
-    assert train(project, {"train": {"weight_decay": 0.02}}).key != key
+    assert train(project, {"train": {"optimiser": {"weight_decay": 0.02}}}).key != key
     assert train(project, {"report": {"title": "Another"}}).key == key
 
 
