@@ -7,20 +7,30 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install report ui test test-slow check bench clean
+.PHONY: help install report studies ui test test-slow check bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render reports/learning-report.html
-	@pipeline sweep || { pipeline compare && pipeline report && \
-		echo "Not all runs are there; the report says which: file://$(CURDIR)/reports/learning-report.html"; exit 1; }
-	@dvc repro --quiet
-	@echo "The report: file://$(CURDIR)/reports/learning-report.html"
+# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is where its pictures lie.
+FOLDER := $(CURDIR)$(if $(SET),/studies/$(SET))
+PAGE = file://$(FOLDER)/reports/learning-report.html
+$(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) needs a SET=; for the project itself, write data.path in params.yaml)))
+
+report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render the report; SET=skip for a study
+	@$(if $(SET),pipeline study "$(SET)" $(if $(DATA),--data "$(DATA)"))
+	@cd "$(FOLDER)" && pipeline sweep || { cd "$(FOLDER)" && pipeline compare && pipeline report && \
+		echo "Not all runs are there; the report says which: $(PAGE)"; exit 1; }
+	@cd "$(FOLDER)" && dvc repro --quiet
+	@echo "The report: $(PAGE)"
+
+studies: $(VENV)/installed  ## List the ready studies
+	@pipeline study
 
 PORT ?= 5000
-ui: $(VENV)/installed  ## Browse the runs in MLflow; PORT=5001 for another port
-	@pipeline ui --port $(PORT)
+ui: $(VENV)/installed  ## Browse the runs in MLflow; SET=skip for a study's, PORT=5001 for another port
+	@test -d "$(FOLDER)" || { echo "There is no folder $(FOLDER) yet. Run make report SET=$(SET) first."; exit 1; }
+	@cd "$(FOLDER)" && pipeline ui --port $(PORT)
 
 test: $(VENV)/installed-test  ## All tests that take seconds, and the end-to-end one
 	@python -m pytest -m "not slow"
@@ -39,7 +49,7 @@ bench: $(VENV)/installed  ## Where the time of a cell goes
 install: $(VENV)/installed  ## Only create .venv with the locked dependencies
 
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
-	rm -rf runs evaluation comparison data/prepared reports/*.html metrics.json dvc.lock mlflow.db mlruns
+	rm -rf runs evaluation comparison data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -31,7 +31,8 @@ def main() -> None:
     """Which U-Net at which learning rate learns your images best, and does it learn or memorise?
 
     Edit params.yaml, then run `make report`: it trains the cells of the grid that are new, and renders
-    reports/learning-report.html. The commands below are its steps; all of them run in the project's folder.
+    reports/learning-report.html. The commands below are its steps; all of them run in the project's folder,
+    or in a study's.
     """
 
 
@@ -41,12 +42,30 @@ def params(schema: bool) -> None:
     """Check params.yaml and list the runs of its grid."""
     from pipeline.params import Params
     from pipeline.params.file import read_params
+    from pipeline.variants.check import check_models
 
     if schema:
         click.echo(json.dumps(Params.model_json_schema(), indent=2))
         return
-    for cell in read_params().cells():
+    found = read_params()
+    check_models(found, found.grid.variant)
+    for cell in found.cells():
         click.echo(cell.name)
+
+
+@main.command()
+def variants() -> None:
+    """List the variants of params.yaml and what their networks cost.
+
+    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size. Memory is
+    what a training step holds at once at train.batch_size: weights, gradients, two numbers a parameter for the
+    optimiser (Adam's; SGD needs fewer), and the feature maps kept for the way back, as measured on a blank batch.
+    What torch itself and its scratch space take comes on top: half a gigabyte and more.
+    """
+    from pipeline.params.file import read_params
+    from pipeline.variants.table import as_text, variant_rows
+
+    click.echo(as_text(list(variant_rows(read_params(), Path()))))
 
 
 @main.command()
@@ -71,10 +90,12 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.params.file import read_params
     from pipeline.progress import EpochReport, TrainingProgress
     from pipeline.train.stage import train_cell
+    from pipeline.variants.check import check_models
 
     check = exit_on_sigterm()
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
+    check_models(found, [variant])
     with TrainingProgress(runs=1) as progress:
 
         def listen(report: EpochReport) -> None:
@@ -138,6 +159,30 @@ def sweep(jobs: int | None) -> None:
 
     exit_on_sigterm()
     sys.exit(run_sweep(read_params(), jobs, Path()))
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option(
+    "--data", metavar="PATH", type=click.Path(path_type=Path), help="Where its pictures lie, other than the set says."
+)
+def study(name: str | None, data: Path | None) -> None:
+    """Make the study NAME ready to run; without NAME, list them.
+
+    NAME stands for params/NAME.yaml, which says what differs from params.yaml. Both together go into studies/NAME/, a
+    DVC pipeline of its own. `make report SET=NAME` does this, runs the study and renders its report.
+    """
+    from pipeline.project import project_folder
+    from pipeline.study.sets import parameter_sets
+    from pipeline.study.stage import make_study
+
+    if name is None:
+        found = parameter_sets(project_folder())
+        for one in found:
+            click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.title()}")
+        return
+    made = make_study(name, project_folder(), data)
+    click.echo(f"{made.folder}: {len(made.params.cells())} runs. {made.params.report.title}")
 
 
 @main.command()

@@ -17,12 +17,13 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.project import project_folder
 
 
 @contextmanager
 def project_on_path() -> Iterator[None]:
-    """The current folder first, as `python -m` has it; a console script has only its own folder there."""
-    here = str(Path.cwd())
+    """The project's folder first, as `python -m` has it; a console script has only its own folder there."""
+    here = str(project_folder())
     sys.path.insert(0, here)
     importlib.invalidate_caches()  # the finders may have listed the folder before the module was written
     try:
@@ -43,7 +44,9 @@ def find_factory(key: str, factory: str) -> Callable[..., Any]:
         names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"define {name} there."
-        raise PipelineError(f"{key}: there is no '{name}' in {module.__file__ or factory}; {hint}")
+        raise PipelineError(
+            f"{key}: there is no '{name}' in {getattr(module, '__file__', None) or module.__name__}; {hint}"
+        )
     found = getattr(module, name)
     if not callable(found):
         raise PipelineError(f"{key}: {factory} must be something to call, but is {kind(found)}.")
@@ -70,7 +73,7 @@ def kind(value: object) -> str:
 
 def in_words(error: BaseException) -> str:
     """What the user's code raised, on one line, and the last place of it that is the project's own."""
-    here = Path.cwd()
+    here = project_folder()
     package = Path(__file__).parent
     places = [
         frame
@@ -92,7 +95,7 @@ def _module(key: str, factory: str) -> ModuleType:
         missing = error.name or ""
         if name != missing and not name.startswith(f"{missing}."):  # the module is there, and misses another one
             raise _import_error(key, name, error) from error
-        files = [path.stem for path in Path().iterdir() if path.suffix == ".py" or path.is_dir()]
+        files = [path.stem for path in project_folder().iterdir() if path.suffix == ".py" or path.is_dir()]
         near = difflib.get_close_matches(missing, files, n=1)
         hint = f"did you mean {near[0]}?" if near else "write it there, or correct the name."
         raise PipelineError(

@@ -58,7 +58,6 @@ GRID_METRICS = Path("metrics.json")  # for `dvc metrics`: beside the folder, sin
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 TEMPLATES = REPORTS / "templates"
-NOTES = REPORTS / "notes.md"
 
 Parsed = TypeVar("Parsed")
 

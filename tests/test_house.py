@@ -21,9 +21,10 @@ CONTRACT = {
     "errors",
     "factories",
     "progress",
+    "project",
     "signals",
 }
-ABOVE = {"cli", "sweep"}
+ABOVE = {"cli", "study", "sweep"}
 
 
 def imports(module: Path) -> set[str]:

@@ -18,6 +18,14 @@ from pipeline.params.model import SmpModel, UNetModel
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
+TESTED: dict[str, Any] = {
+    "path": "pets",
+    "resize": "pad",
+    "classes": [{"name": "animal", "value": 1}, {"name": "background", "value": 2}],
+    "ignore": None,
+    "splits": {"validation": 0, "test": 1},
+}
+
 MISTAKES = {
     "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "but is 0."),
     "rate in words": ({"grid": {"learning_rate": ["fast"]}}, "grid.learning_rate[0]: must be a number", "'fast'"),
@@ -34,6 +42,38 @@ MISTAKES = {
         {"data": {"samples": {"validation": 0}}},
         "data.samples.validation: must be at least 1",
         "but is 0.",
+    ),
+    "scale upside down": (
+        {"data": {"composition": {"scale": [0.9, 0.5]}}},
+        "data.composition.scale: must be [low, high], two numbers above 0 and up to 3, the lower one first",
+        "[0.9, 0.5]",
+    ),
+    "scale without a range": (
+        {"data": {"composition": {"scale": 0.9}}},
+        "data.composition.scale: must be [low",
+        "0.9.",
+    ),
+    "crop of more than all": (
+        {"data": {"composition": {"crop": [0.5, 1.5]}}},
+        "data.composition.crop: must",
+        "up to 1",
+    ),
+    "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: there is no", "blur"),
+    "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
+    "colour in the test": (
+        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
+        "data.test.classes[0].colour: there is no such key",
+        "name, value",
+    ),
+    "value twice in the test": (
+        {"data": {"test": TESTED | {"ignore": 1}}},
+        "data.test.classes: the mask value 1 stands there, or at data.test.ignore, twice",
+        "one class",
+    ),
+    "shares of the test": (
+        {"data": {"test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
+        "data.test.splits: validation and test are 1.1 together",
+        "at most 1",
     ),
     "unknown variant": (
         {"grid": {"variant": ["unot"]}},
@@ -199,3 +239,9 @@ def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
     _, _, rest = cell.name.partition("-")
     shown_rate, _, shown_seed = rest.rpartition("-")
     assert (float(shown_rate), int(shown_seed)) == (rate, seed)
+
+
+def test_an_encoders_rate_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
+    changes = {"variants": {"keras_pets": {"train": {"encoder_rate": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
+    with pytest.raises(PipelineError, match=r"train\.encoder_rate: must be 1\.0 for variant 'keras_pets', but is 0\.3"):
+        params_with(changes)

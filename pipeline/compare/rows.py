@@ -8,6 +8,7 @@ from pipeline import runs
 from pipeline.analysis.seeds import median_place, spread
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
+from pipeline.project import make
 from pipeline.runs import Evaluation, RateRow, RunRecord, RunRow, Selection
 
 
@@ -19,9 +20,11 @@ def run_row(cell: Cell, root: Path) -> RunRow:
     except PipelineError as error:
         return _row(cell, "missing", str(error), None, None)
     if record.cell != cell.model_dump(mode="json"):
-        return _row(cell, "missing", "It was trained with other parameters; `make report` trains it anew.", None, None)
+        reason = f"It was trained with other parameters; `{make('report', root)}` trains it anew."
+        return _row(cell, "missing", reason, None, None)
     if evaluation.key != record.key:
-        return _row(cell, "missing", "Its evaluation is of an earlier training; `make report` renews it.", None, None)
+        reason = f"Its evaluation is of an earlier training; `{make('report', root)}` renews it."
+        return _row(cell, "missing", reason, None, None)
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _row(cell, "diverged", reason, record, evaluation)

@@ -61,7 +61,7 @@ def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         values = np.asarray(picture)
         if colours:
-            raise PictureError("is grey with more than 8 bits, but data.classes gives colours")
+            raise PictureError("is grey with more than 8 bits, but the values of the classes are colours")
         if picture.mode == "F" and not (np.isfinite(values) & (values == np.rint(values))).all():
             raise PictureError("has pixels with fractions; save the mask with 8 bits")
         if values.min() < 0 or values.max() > 65_535:
@@ -78,7 +78,9 @@ def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
     # Many programs can save RGB only: grey in three equal channels is grey.
     if picture.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
         return values[..., 0]
-    raise PictureError('holds colours, but data.classes gives numbers; write each value as a colour, such as "#ff0000"')
+    raise PictureError(
+        'holds colours, but the values of the classes are numbers; write each value as a colour, such as "#ff0000"'
+    )
 
 
 def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from pipeline.models.build import build_network
 from pipeline.models.inference import Prediction, predict
 from pipeline.params import Cell, Params
 from pipeline.params.model import SmpModel
+from pipeline.project import make
 from pipeline.runs import DataSet, Evaluation, RunRecord
 from pipeline.tracking.mirror import Mirror
 
@@ -54,7 +55,8 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     torch.set_num_threads(cell.train.threads)
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(
-            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: make report"
+            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
+            f"{make('report', root)}"
         )
     splits: dict[str, Split] = {}
     predictions: dict[str, Prediction] = {}

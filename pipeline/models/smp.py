@@ -2,21 +2,71 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import segmentation_models_pytorch
+import timm
+from segmentation_models_pytorch.encoders import get_encoder_names
 from torch import nn
 
+from pipeline.errors import PipelineError
 from pipeline.models.pretrained import load_encoder
+
+# DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
+# classifier along, which nothing would ask.
+VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
 
 
 def smp_network(channels: int, classes: int, architecture: str, encoder: str, pretrained: bool) -> nn.Module:
-    """The network, its encoder pretrained on ImageNet if asked for; raises `PipelineError` where weights do not fit."""
-    # The prefix "tu-" is how smp names an encoder of timm.
-    network: Any = segmentation_models_pytorch.create_model(
-        architecture, encoder_name=f"tu-{encoder}", encoder_weights=None, in_channels=channels, classes=classes
-    )
+    """The network, its encoder pretrained on ImageNet if asked for; initialised from torch's generator.
+
+    Args:
+        channels: of the images, N x channels x H x W; three where the encoder is pretrained.
+        classes: of the masks; the network answers with logits N x classes x H x W.
+        architecture: a name that smp exports, such as `FPN`.
+        encoder: as `encoder_name` takes it.
+        pretrained: whether the encoder's weights are read from its pip package.
+
+    Raises:
+        PipelineError: There is no such encoder, the architecture cannot stand on it, or its weights do not fit.
+    """
+    name = encoder_name(encoder, architecture)
+    options = VISION_TRANSFORMER if architecture == "DPT" else {}
+    try:
+        network: Any = segmentation_models_pytorch.create_model(
+            architecture, encoder_name=name, encoder_weights=None, in_channels=channels, classes=classes, **options
+        )
+    except Exception as error:  # of any kind: each of the encoders refuses in its own way
+        hint = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34, for example"
+        raise PipelineError(
+            f"model.encoder: {architecture} cannot stand on {encoder}: {first_line(error)}. Choose another, {hint}."
+        ) from error
     if pretrained:
-        load_encoder(network.encoder, encoder, channels)
+        load_encoder(network.encoder, name.removeprefix("tu-"), channels)
     built: nn.Module = network
     return built
+
+
+def encoder_name(encoder: str, architecture: str) -> str:
+    """The name that smp knows an encoder by: one of smp's own, or one of timm's behind the prefix `tu-`.
+
+    A name that both know, such as resnet34, means smp's own, and `tu-resnet34` timm's; else the prefix may be left out.
+    DPT stands on timm's only. Raises `PipelineError` with the nearest name where neither knows it.
+    """
+    own = () if architecture == "DPT" else tuple(get_encoder_names())
+    if encoder in own:
+        return encoder
+    bare = encoder.removeprefix("tu-")
+    # A name such as hf-hub:... makes timm download; it is none of those that timm lists, and ends below.
+    if timm.is_model(bare):
+        return f"tu-{bare}"
+    near = difflib.get_close_matches(bare, [*own, *timm.list_models()], n=1)
+    hint = f"did you mean {near[0]}?" if near else "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
+    raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """What a library raised, on one line."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}{f' ({said[0]})' if said else ''}"

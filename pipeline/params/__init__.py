@@ -73,6 +73,7 @@ class Report(Section):
     title: str = Field(min_length=1)
     author: str
     course: str
+    notes: str = Field(min_length=1)  # path of the author's words, Markdown
 
 
 class Cell(Section):

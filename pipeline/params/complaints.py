@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from typing import Any
 
@@ -35,7 +36,7 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
     """A line for each mistake; `where` is the key that the validated content stands under."""
     lines = []
     for item in error.errors(include_url=False):
-        path, sections = _walk(model, item["loc"])
+        path, sections, discriminator = _walk(model, item["loc"])
         key = _dotted([where, *path] if where else path)
         if item["type"] == "extra_forbidden":
             valid = sorted({name for section in sections for name in section.model_fields})
@@ -43,19 +44,45 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
             hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(valid)}."
             lines.append(f"{key}: there is no such key; {hint}")
             continue
+        if item["type"] in ("dict_type", "model_type") and discriminator and isinstance(item["input"], str):
+            example = _as_section(item["input"], sections, discriminator)
+            lines.append(f"{key}: must be a section of keys, but is {item['input']!r}; {example}")
+            continue
         expected = _EXPECTED.get(item["type"])
         if expected is None:  # a text of pydantic's or ours, which may hold braces
             expected = item["msg"].removeprefix("Value error, ")
         else:
             expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
         found = item["ctx"]["tag"] if item["type"] == "union_tag_invalid" else item["input"]
-        found = "" if item["type"] == "missing" else f", but is {found!r}"
-        lines.append(f"{key}: {expected}{found}.")
+        said = "" if item["type"] == "missing" else f", but is {found!r}"
+        lines.append(f"{key}: {expected}{said}{_nearest(found, item.get('ctx', {}))}")
     return lines
 
 
-def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any], list[type[BaseModel]]]:
-    """Follow pydantic's location: the keys as they stand in the file, and the sections that the last one may be in."""
+def _nearest(found: Any, context: dict[str, Any]) -> str:
+    """How a sentence ends: with the choice that is meant, where there are choices and one is close."""
+    choices = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
+    near = difflib.get_close_matches(str(found).lower(), choices, n=1)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
+    """How to write the section of this name, which stands where a section of keys is wanted."""
+    named = {_tag(section, discriminator) or "": section for section in sections}
+    near = difflib.get_close_matches(name.lower(), named, n=1)
+    if not near:
+        return f"write {{{discriminator}: ...}} with one of {', '.join(named)}, and its keys."
+    keys = [f"{key}: {near[0] if key == discriminator else '...'}" for key in named[near[0]].model_fields]
+    return f"write {{{', '.join(keys)}}}."
+
+
+def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any], list[type[BaseModel]], str | None]:
+    """Follow pydantic's location.
+
+    Returns:
+        The keys as they stand in the file, the sections that the last one may be or stand in, and the key that says
+        which of them is meant, where they are a choice.
+    """
     path: list[Any] = []
     here = [model]
     discriminator: str | None = None  # the key that says which member of a union is meant: family, source
@@ -68,7 +95,7 @@ def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any],
         fields = [section.model_fields[part] for section in here if part in section.model_fields]
         discriminator = next((field.discriminator for field in fields if isinstance(field.discriminator, str)), None)
         here = [found for field in fields for found in _sections_in(field.annotation)] or here
-    return path, here
+    return path, here, discriminator
 
 
 def _dotted(path: list[Any]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params, validate
-from pipeline.params.data import FolderData, SampleData, folder_mistakes
-from pipeline.params.model import UNetModel
+from pipeline.params.data import SampleData, data_mistakes
+from pipeline.params.model import KerasPetsModel, UNetModel
 
 PARAMS_FILE = Path("params.yaml")
 VARIANT_NAME = re.compile(r"[a-z0-9_]+")
@@ -22,9 +23,16 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
     Raises `PipelineError` with every mistake found, a line each.
     """
+    return check_params(read_sections(path), str(path))
+
+
+def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
+    """The sections of a YAML file, unchecked; raises `PipelineError` where it cannot be read or holds none.
+
+    Without another parser it is read as DVC does: YAML 1.2, where 1e-3 is a number.
+    """
     try:
-        # The parser that DVC uses: YAML 1.2, where 1e-3 is a number.
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = (parser or YAML(typ="safe")).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Run this in the project's folder, where {path} stands.") from None
     except OSError as error:
@@ -33,13 +41,21 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise PipelineError(f"{path} must hold sections such as data: and grid:, but holds {content!r}.")
+    return content
+
+
+def check_params(content: dict[str, Any], where: str) -> Params:
+    """The content of a parameter file, its variants checked too.
+
+    Raises `PipelineError` with every mistake found, a line each, that begins with `where`.
+    """
     try:
         params = validate(Params, content, "")
         mistakes = _cross_checks(params)
     except PipelineError as error:
         mistakes = str(error).splitlines()
     if mistakes:
-        raise PipelineError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+        raise PipelineError("\n".join(f"{where}: {mistake}" for mistake in mistakes))
     return params
 
 
@@ -57,8 +73,7 @@ def _cross_checks(params: Params) -> list[str]:
             for value in sorted(set(values))
             if values.count(value) > 1
         ]
-    if isinstance(params.data, FolderData):
-        mistakes += folder_mistakes(params.data)
+    mistakes += data_mistakes(params.data)
     for name in params.variants:
         mistakes += _variant_checks(params, name)
     return mistakes + [
@@ -84,6 +99,11 @@ def _variant_checks(params: Params, name: str) -> list[str]:
         mistakes.append(
             f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
             f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
+        )
+    if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_rate != 1:
+        mistakes.append(
+            f"train.encoder_rate: must be 1.0 for variant '{name}', but is {cell.train.encoder_rate}: keras_pets has "
+            f"no part named encoder. Set it in variants.{name}.train."
         )
     # How many images a folder has is known only once it is read.
     most = params.data.samples.train if isinstance(params.data, SampleData) else None

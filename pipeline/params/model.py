@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from pipeline.params.factory import Factory
 from pipeline.params.section import Section
 
+# Written down here, for smp takes seconds to import; a test compares them with what smp has.
+ArchitectureName = Literal[
+    "Unet",
+    "UnetPlusPlus",
+    "MAnet",
+    "Linknet",
+    "FPN",
+    "PSPNet",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "PAN",
+    "UPerNet",
+    "Segformer",
+    "DPT",
+]
+ARCHITECTURES: tuple[str, ...] = get_args(ArchitectureName)
+PRETRAINED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
+DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # these halve less often than five times
 
-def _module_and_callable(factory: str) -> str:
-    module, _, name = factory.partition(":")
-    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError("must be module:callable, such as my_package.my_net:build")
-    return factory
+
+def _architecture(name: object) -> object:
+    if name not in ARCHITECTURES:
+        lower = {known.lower(): known for known in ARCHITECTURES}
+        near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+        hint = f"; did you mean {lower[near[0]]}?" if near else ""
+        raise ValueError(f"must be one of {', '.join(ARCHITECTURES)}{hint}")
+    return name
 
 
-Factory = Annotated[str, AfterValidator(_module_and_callable)]
+Architecture = Annotated[ArchitectureName, BeforeValidator(_architecture)]
 
 
 class UNetModel(Section):
@@ -40,14 +63,40 @@ class SmpModel(Section):
     """An architecture of segmentation-models-pytorch on an encoder, pretrained or not."""
 
     family: Literal["smp"]
-    architecture: Literal["Unet"]
-    encoder: Literal["tf_efficientnet_lite0"]
+    architecture: Architecture
+    encoder: str = Field(min_length=1)  # smp knows some and timm a thousand: looked up once they are imported
     pretrained: bool
+
+    @field_validator("pretrained")
+    @classmethod
+    def _weights_come_with_pip(cls, pretrained: bool, info: ValidationInfo) -> bool:
+        encoder = info.data.get("encoder")
+        if pretrained and encoder is not None and not has_weights(encoder):
+            raise ValueError(
+                f"must be false for the encoder {encoder}, since only {', '.join(PRETRAINED[:-1])} and "
+                f"{PRETRAINED[-1]} have their weights in pip packages and nothing is downloaded"
+            )
+        return pretrained
 
     @property
     def size_divisor(self) -> int:
-        """The encoder halves the image five times."""
-        return 32
+        """What height and width must be multiples of.
+
+        32, since encoders halve five times, and DPT's lowest level is as small; less where the architecture dilates
+        instead, or stops halfway. (Unet alone would take any size, and stretch maps that then lie askew over their
+        partners.)
+        """
+        return DILATED.get(self.architecture, 32)
+
+    @property
+    def smallest_size(self) -> int:
+        """Height and width must be at least this: PAN halves a sixteenth of the image three times more."""
+        return 128 if self.architecture == "PAN" else self.size_divisor
+
+
+def has_weights(encoder: str) -> bool:
+    """Whether a pip package holds this encoder's ImageNet weights; `tu-`, smp's mark for timm's names, may be there."""
+    return encoder.removeprefix("tu-") in PRETRAINED
 
 
 class KerasPetsModel(Section):

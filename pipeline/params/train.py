@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.params.factory import Factory
 from pipeline.params.section import Section
@@ -48,13 +48,26 @@ class SGD(Section):
     nesterov: bool
     weight_decay: Decay
 
+    @field_validator("nesterov")
+    @classmethod
+    def _looks_along_a_momentum(cls, nesterov: bool, before: ValidationInfo) -> bool:
+        if nesterov and before.data.get("momentum") == 0:
+            raise ValueError("must be false where momentum is 0, since it looks ahead along the momentum")
+        return nesterov
+
+
+def _without_ours(arguments: dict[str, Any]) -> dict[str, Any]:
+    if "lr" in arguments or "params" in arguments:
+        raise ValueError("must leave lr to grid.learning_rate, and params to the pipeline")
+    return arguments
+
 
 class OwnOptimiser(Section):
     """Any other optimiser of torch's interface, called as `factory(parameter_groups, lr=..., **arguments)`."""
 
     name: Literal["own"]
     factory: Factory
-    arguments: dict[str, Any]
+    arguments: Annotated[dict[str, Any], AfterValidator(_without_ours)]
 
 
 Optimiser = Annotated[AdamW | Adam | RMSprop | SGD | OwnOptimiser, Field(discriminator="name")]
@@ -67,7 +80,7 @@ class Constant(Section):
 
 
 class Cosine(Section):
-    """Up in a line, down along half a cosine, to 0 (Loshchilov and Hutter 2017, without restarts)."""
+    """Up in a line, down along half a cosine towards 0 (Loshchilov and Hutter 2017, without restarts)."""
 
     name: Literal["cosine"]
     warm_up: BelowOne  # share of the steps

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
+
+from pipeline.params.data import Composition
 
 Floats = NDArray[np.float32]
 
 ANIMAL, BACKGROUND, BORDER = range(3)
-BORDER_SHARE = 7 / 128  # width of the border by the image's side: as wide to the eye as in Oxford-IIIT Pet
+USUAL = Composition()
 
 ROTATION = 20.0  # degrees, either way
-SCALE = (0.45, 0.95)  # longest side of an animal by the image's side
-SCALE_OF_TWO = (0.45, 0.70)  # smaller where there are two, so that both have room
-VISIBLE = 0.75  # least share of an animal's area inside the image
-CROP = (0.6, 1.0)  # side of the background's crop by its shorter side
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +31,11 @@ class Layer:
     alpha: Floats  # H x W
 
 
-def random_background(photograph: Image.Image, size: int, rng: np.random.Generator) -> Floats:
+def random_background(
+    photograph: Image.Image, size: int, rng: np.random.Generator, composition: Composition = USUAL
+) -> Floats:
     """A square part of an RGB photograph, mirrored by chance, in slightly other light: size x size x 3."""
-    side = rng.uniform(*CROP) * min(photograph.size)
+    side = rng.uniform(*composition.crop) * min(photograph.size)
     left, top = rng.random() * (photograph.width - side), rng.random() * (photograph.height - side)
     part = photograph.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
     if rng.random() < 0.5:
@@ -43,24 +43,24 @@ def random_background(photograph: Image.Image, size: int, rng: np.random.Generat
     return random_light(_floats(part), np.ones((size, size), np.float32), rng, 0.1)
 
 
-def random_animal(
-    cutout: Image.Image, size: int, rng: np.random.Generator, scale: tuple[float, float] = SCALE
-) -> Layer:
+def random_animal(cutout: Image.Image, size: int, rng: np.random.Generator, composition: Composition = USUAL) -> Layer:
     """A cut-out (mode RGBa, premultiplied), turned, scaled, mirrored, shaded and laid somewhere on the canvas."""
     pose = cutout.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else cutout
     pose = pose.rotate(rng.uniform(-ROTATION, ROTATION), Image.Resampling.BICUBIC, expand=True)
     pose = pose.crop(pose.getchannel("a").getbbox())
-    pose = resized(pose, rng.uniform(*scale) * size / max(pose.size))
+    pose = resized(pose, rng.uniform(*composition.scale) * size / max(pose.size))
     where = rng.random((2, 2)).mean(axis=0)  # rather in the middle, where photographers put an animal
     alpha = np.asarray(pose.getchannel("a"), np.float32)
-    # A spot with some of the animal outside is as good as any, as long as enough is left to see.
-    for overhang in (0.2, 0.15, 0.1, 0.05, 0.0):
+    # A spot with some of the animal outside is as good as any, as long as enough is left to see. An animal larger than
+    # the image may leave less to see even where nothing need lie outside.
+    for quarters in (4, 3, 2, 1, 0):
+        overhang = composition.overhang * quarters / 4
         left, top = (
             round(-overhang * side + share * (size - side + 2 * overhang * side))
             for share, side in zip(where, pose.size, strict=True)
         )
         inside = alpha[max(-top, 0) : size - top, max(-left, 0) : size - left]
-        if inside.sum() >= VISIBLE * alpha.sum():
+        if inside.sum() >= composition.visible * alpha.sum():
             break
     layer = placed(pose, size, left, top)
     return Layer(random_light(layer.colour, layer.alpha, rng, 0.15), layer.alpha)
@@ -90,7 +90,15 @@ def random_light(colour: Floats, alpha: Floats, rng: np.random.Generator, streng
     return np.clip(lit, 0, alpha[..., None]).astype(np.float32)
 
 
-def composed(background: Floats, layers: list[Layer]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def blurred(scene: Floats, deviation: float) -> Floats:
+    """A background out of focus: a Gaussian with this standard deviation, in px."""
+    picture = Image.fromarray(np.rint(255 * scene).astype(np.uint8))
+    return _floats(picture.filter(ImageFilter.GaussianBlur(deviation)))
+
+
+def composed(
+    background: Floats, layers: list[Layer], border: float = USUAL.border
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Layers over a background, the last one in front.
 
     Returns:
@@ -101,19 +109,24 @@ def composed(background: Floats, layers: list[Layer]) -> tuple[NDArray[np.uint8]
         colour = layer.colour + colour * (1 - layer.alpha[..., None])
         uncovered = uncovered * (1 - layer.alpha)
     image = np.rint(255 * np.clip(colour, 0, 1)).astype(np.uint8)
-    return image, mask_of(1 - uncovered > 0.5)
+    return image, mask_of(1 - uncovered > 0.5, border)
 
 
-def mask_of(animal: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def tinted(image: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """An image in other light, as of a lamp: each colour by its factor."""
+    return np.rint(np.clip(image * factors, 0, 255)).astype(np.uint8)
+
+
+def mask_of(animal: NDArray[np.bool_], border: float = USUAL.border) -> NDArray[np.uint8]:
     """Class indices of a square image from the pixels that show animal.
 
-    The border is a band around the contour, `BORDER_SHARE` of the side wide and never empty where there is a contour.
+    The border is a band around the contour, as wide as this share of the side and never empty where there is a contour.
     The image's own edge is no contour.
     """
     # Between a pixel's centre and the contour lies half a pixel less than to the next pixel beyond it.
-    reach = max(BORDER_SHARE * animal.shape[0] / 2 + 0.5, 1.01)
-    border = _closer(animal, reach) & _closer(~animal, reach)
-    return np.where(border, BORDER, np.where(animal, ANIMAL, BACKGROUND)).astype(np.uint8)
+    reach = max(border * animal.shape[0] / 2 + 0.5, 1.01)
+    band = _closer(animal, reach) & _closer(~animal, reach)
+    return np.where(band, BORDER, np.where(animal, ANIMAL, BACKGROUND)).astype(np.uint8)
 
 
 def _closer(wanted: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:

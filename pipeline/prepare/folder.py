@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.pictures import ENDINGS, PictureError, fit_image, fit_mask, read_image, read_mask
+from pipeline.data.pictures import PictureError, fit_image, fit_mask, read_image, read_mask
 from pipeline.errors import PipelineError
 from pipeline.params.data import FolderData
 from pipeline.prepare import splits, troubles
+from pipeline.prepare.pairs import Pair, find_pairs
 from pipeline.prepare.source import Sample
+from pipeline.prepare.split_list import TRAINVAL, USUAL, read_list
 from pipeline.prepare.troubles import Troubles
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
-
-IMAGES, MASKS = "images", "masks"  # the folders in data.path
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image's file and its mask's, relative to the source's folder."""
-
-    id: str
-    image: str
-    mask: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,22 +32,22 @@ class Decoded:
 
 
 class FolderSource:
-    """The images and masks in `data.path`, split by `splits.csv` or by a hash."""
+    """The images and masks in a folder, split by a list or by a hash; `key` is the section's, for messages."""
 
-    def __init__(self, data: FolderData) -> None:
-        self._data = data
+    def __init__(self, data: FolderData, key: str = "data") -> None:
+        self._data, self._key = data, key
         self._folder = Path(data.path)
         self._values, self._indices = _table(data)
-        found = Troubles()
+        found = Troubles(key)
         self._skipped: list[tuple[str, str]] = []
-        self._pairs = _paired(self._folder, found, self._skipped)
+        self._pairs = find_pairs(self._folder, f"{key}.path", found, self._skipped)
         self._deep: bool | None = None  # whether images are 16-bit grey: the first one says
         if found:
             self._inspect(found)
-        self._csv = self._folder / splits.FILE
-        rows = splits.read_splits(self._csv, self._pairs)
-        self._by_hash = rows is None
-        self._division = splits.divide(list(self._pairs), rows, data, self._csv)
+        rows = read_list(self._folder, data.splits.list, self._pairs, f"{key}.splits.list")
+        self._list = self._folder / (data.splits.list or USUAL).file
+        self._written = None if rows is None else {row.split for row in rows.values()}
+        self._division = splits.divide(list(self._pairs), rows, data, self._list)
 
     @property
     def title(self) -> str:
@@ -85,13 +75,15 @@ class FolderSource:
             PipelineError: A pair cannot be used; all others are looked at too, and those like it named in one error.
         """
         for name in self._division.ids[split]:
-            found = Troubles()
+            found = Troubles(self._key)
             decoded = self._decoded(self._pairs[name], found)
             deep = decoded is not None and decoded.image.dtype == np.uint16
             self._deep = deep if self._deep is None else self._deep
             if decoded is None or deep != self._deep:
-                self._inspect(Troubles())
-                raise PipelineError(f"data.path: files in {self._folder} changed while they were read. Run this again.")
+                self._inspect(Troubles(self._key))
+                raise PipelineError(
+                    f"{self._key}.path: files in {self._folder} changed while they were read. Run this again."
+                )
             group = self._division.groups.get(name)
             size, resize = self._data.image_size, self._data.resize
             yield Sample(
@@ -109,16 +101,22 @@ class FolderSource:
         return [*self._skipped, *self._division.left_out]
 
     def decides(self, split: str) -> str:
-        """`splits.csv`, or the keys that stand in for it."""
+        """The list, or the keys that stand in for it."""
         if split == SHOWCASE:
-            return "data.showcase"
-        return f"data.splits.{split}" if self._by_hash and split in SPLITS[1:] else str(self._csv)
+            return f"{self._key}.showcase"
+        by_hash = self._written in (None, {""})
+        return f"{self._key}.splits.{split}" if by_hash and split in SPLITS[1:] else str(self._list)
 
-    @property
-    def remedy(self) -> str:
+    def remedy(self, split: str) -> str:
         """What brings more, or other, images into a split."""
-        other = f"a larger share or another data.seed, or write {splits.FILE}" if self._by_hash else "other splits"
-        return f"Add images to data.path, or choose {other}."
+        share = "smaller shares" if split == SPLITS[0] else "a larger share"
+        if self._written is None:
+            other = f"{share} or another data.seed, or write {USUAL.file}"
+        elif self._written & {"", TRAINVAL}:
+            other = f"other splits, {share} in {self._key}.splits or another data.seed"
+        else:
+            other = "other splits"
+        return f"Add images to {self._key}.path, or choose {other}."
 
     def _inspect(self, found: Troubles) -> None:
         """Look at every pair and raise all that is wrong, where anything is."""
@@ -127,7 +125,7 @@ class FolderSource:
             if decoded is not None:
                 found.add_depth(pair.image, decoded.image.dtype == np.uint16)
         if found:
-            raise found.error(f"data.path: {self._folder}")
+            raise found.error(self._folder)
 
     def _decoded(self, pair: Pair, found: Troubles) -> Decoded | None:
         """A pair's content, or None and a note of what is wrong with it."""
@@ -176,46 +174,3 @@ def _table(data: FolderData) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     ordered = sorted((int(value[1:], 16) if isinstance(value, str) else value, index) for value, index in declared)
     values, indices = zip(*ordered, strict=True)
     return np.array(values, np.int32), np.array(indices, np.uint8)
-
-
-def _paired(folder: Path, found: Troubles, skipped: list[tuple[str, str]]) -> dict[str, Pair]:
-    """Images and masks of the same name, by id; what has no partner, and what shares its name, is noted."""
-    images, masks = (_files(folder, kind, found, skipped) for kind in (IMAGES, MASKS))
-    for name in sorted(images.keys() - masks.keys()):
-        found.add(troubles.NO_MASK, images[name])
-    for name in sorted(masks.keys() - images.keys()):
-        found.add(troubles.NO_IMAGE, masks[name])
-    return {name: Pair(name, images[name], masks[name]) for name in sorted(images.keys() & masks.keys())}
-
-
-def _files(folder: Path, kind: str, found: Troubles, skipped: list[tuple[str, str]]) -> dict[str, str]:
-    """The pictures below a folder by id, relative to the source's folder; hidden files are no pictures.
-
-    Names that stand for several files are added to `found`, files of other endings to `skipped`, with the reason.
-    """
-    top = folder / kind
-    if not top.is_dir():
-        raise PipelineError(
-            f"data.path: there is no folder {top}. Set data.path to the folder that holds {IMAGES}/ and {MASKS}/."
-        )
-    files: dict[str, list[str]] = {}
-    for root, folders, names in os.walk(top):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if links := [path for path in (Path(root), *(Path(root, name) for name in folders)) if path.is_symlink()]:
-            # DVC does not look behind a linked folder, so it would never see that an image in it changed.
-            raise PipelineError(f"data.path: {links[0]} is a link; put the folder itself there, or link file by file.")
-        for name in names:
-            path = PurePosixPath(Path(root, name).relative_to(top).as_posix())
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() in ENDINGS:
-                files.setdefault(splits.image_id(str(path.with_suffix(""))), []).append(f"{kind}/{path}")
-            else:
-                skipped.append((f"{kind}/{path}", f"files ending in {path.suffix or 'nothing'} are not read"))
-    if not files:
-        raise PipelineError(f"data.path: {top} holds no picture; these endings are read: {', '.join(ENDINGS)}.")
-    for several in files.values():
-        if len(several) > 1:
-            found.add(troubles.DOUBLE, " and ".join(sorted(several)))
-    skipped.sort()  # the order of a listing is the file system's
-    return {name: min(several) for name, several in sorted(files.items())}

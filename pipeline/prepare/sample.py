@@ -37,13 +37,12 @@ FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # kin
 MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
 
 SHARES = {"validation": 0.2, "test": 0.2}  # of the groups of a kind; training has the rest
-TWO_ANIMALS = 0.2  # share of the samples
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
 SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the image's side: the dog's height, and how far down it stands
 SHOWCASE_LEFT = 0.5  # where the square crop lies in the photograph, from its left end (0) to its right one (1)
 
-_COMPOSITE, _ORDER = 0, 1  # what a random generator is for; keeps their streams apart
+_COMPOSITE, _ORDER, _LIGHT = 0, 1, 2  # what a random generator is for; keeps their streams apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,21 +107,29 @@ class SampleSource:
         """The key that says how many samples a split gets."""
         return f"data.samples.{split}" if split in SPLITS else "data.path"
 
-    @property
-    def remedy(self) -> str:
+    def remedy(self, split: str) -> str:
         """Composites are made to any number and size."""
-        return "Ask for more samples, or for larger ones by data.image_size."
+        return f"Ask for more samples by {self.decides(split)}, or for larger ones by data.image_size."
 
     def _sample(self, split: str, index: int) -> Sample:
         rng = self._rng(split, _COMPOSITE, index)
         animal, background = (self._pick(split, kind, index, rng) for kind in FILES)
-        size = self._data.image_size
-        scene = composite.random_background(background.image, size, rng)
+        size, composition = self._data.image_size, self._data.composition
+        scene = composite.random_background(background.image, size, rng, composition)
         # Two animals are the same cut-out in two poses: with a second one the sample would belong to two animal groups,
         # and intervals that resample groups need every sample in one.
-        scales = [composite.SCALE_OF_TWO] * 2 if rng.random() < TWO_ANIMALS else [composite.SCALE]
-        layers = [composite.random_animal(animal.image, size, rng, scale) for scale in scales]
-        image, mask = composite.composed(scene, layers)
+        poses = [composition]
+        if rng.random() < composition.twice:
+            low, high = composition.scale
+            poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # so that both have room
+        layers = [composite.random_animal(animal.image, size, rng, pose) for pose in poses]
+        # From a generator of its own: what is drawn for the light moves no animal.
+        light = self._rng(split, _LIGHT, index)
+        if composition.blur:
+            scene = composite.blurred(scene, light.uniform(0, composition.blur) * size)
+        image, mask = composite.composed(scene, layers, composition.border)
+        if composition.tint:
+            image = composite.tinted(image, light.uniform(1 - composition.tint, 1 + composition.tint, 3))
         return _as_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> Picture:
@@ -146,7 +153,9 @@ class SampleSource:
         scene = np.asarray(photograph.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32) / 255
         pose = composite.resized(animal.image, SHOWCASE_HEIGHT * size / animal.image.height)
         place = (size - pose.width) // 2, round(SHOWCASE_GROUND * size) - pose.height
-        image, mask = composite.composed(scene.astype(np.float32), [composite.placed(pose, size, *place)])
+        image, mask = composite.composed(
+            scene.astype(np.float32), [composite.placed(pose, size, *place)], self._data.composition.border
+        )
         return _as_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
 
 

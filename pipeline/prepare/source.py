@@ -56,6 +56,5 @@ class Source(Protocol):
     def decides(self, split: str) -> str:
         """The key or the file that says what a split, or the showcase, holds: what a message about it begins with."""
 
-    @property
-    def remedy(self) -> str:
-        """What to do where a split is empty or lacks a class, in a sentence."""
+    def remedy(self, split: str) -> str:
+        """What to do where a split, or the showcase, is empty or lacks a class, in a sentence."""

@@ -18,11 +18,11 @@ from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.prepare.folder import FolderSource
-from pipeline.prepare.sample import SampleSource
 from pipeline.prepare.source import Sample, Source
+from pipeline.prepare.transfer import sample_source
 
 # What data.source may say; each takes the section of its own kind.
-SOURCES: dict[str, Callable[[Any], Source]] = {"sample": SampleSource, "folder": FolderSource}
+SOURCES: dict[str, Callable[[Any], Source]] = {"sample": sample_source, "folder": FolderSource}
 
 
 def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
@@ -64,7 +64,7 @@ def _write_split(source: Source, split: str, folder: Path) -> list[list[str]]:
     if first is None:
         raise PipelineError(
             f"{source.decides(split)}: there is no sample for '{split}', but each of "
-            f"{', '.join((*runs.SPLITS, runs.SHOWCASE))} needs at least one. {source.remedy}"
+            f"{', '.join((*runs.SPLITS, runs.SHOWCASE))} needs at least one. {source.remedy(split)}"
         )
     folder.mkdir()
     # Mapped files, so that memory holds one sample at a time, however many there are.
@@ -84,7 +84,7 @@ def _write_split(source: Source, split: str, folder: Path) -> list[list[str]]:
     if missing and split in runs.SPLITS:
         raise PipelineError(
             f"{source.decides(split)}: class '{missing[0]}' occurs in none of the {count} masks of the split "
-            f"'{split}'; every split needs every class. {source.remedy}"
+            f"'{split}'; every split needs every class. {source.remedy(split)}"
         )
     return rows
 

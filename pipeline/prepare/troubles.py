@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
-from pipeline.prepare.splits import NAMED, listed
+from pipeline.prepare.split_list import NAMED, listed
 
 UNREADABLE, SIZES, NO_MASK, NO_IMAGE, DOUBLE = "unreadable", "sizes", "no mask", "no image", "double"
 
@@ -35,9 +36,10 @@ _WORDS = {  # what is wrong with the files that follow, and what to do
 
 
 class Troubles:
-    """Counts what is wrong, in words for the user."""
+    """Counts what is wrong, in words for the user; `key` is the section's that the folder is from."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self._key = key
         self._files: dict[str, list[str]] = {kind: [] for kind in _WORDS}
         self._strange_files: list[str] = []
         self._pixels: Counter[str] = Counter()  # of values that no class declares
@@ -60,8 +62,8 @@ class Troubles:
         """Note whether an image is 16-bit grey; all must be, or none."""
         self._depths[deep].append(file)
 
-    def error(self, where: str) -> PipelineError:
-        """All of it, a line a kind, with counts and the first files; `where` stands before each line."""
+    def error(self, folder: Path) -> PipelineError:
+        """All of it, a line a kind, with counts and the first files."""
         lines = [
             f"{len(files)} {what}: {listed(files)}. {remedy}"
             for kind, (what, remedy) in _WORDS.items()
@@ -76,16 +78,21 @@ class Troubles:
                 f"{len(deep)} images are 16-bit grey and {len(others)} are not; those that are {kind}: {listed(fewer)}."
                 f" Save all as 16-bit grey, or all with 8 bits."
             )
-        return PipelineError("\n".join(f"{where}: {line}" for line in lines))
+        return PipelineError("\n".join(f"{self._key}.path: {folder}: {line}" for line in lines))
 
     def _values(self) -> str:
         common = [f"{value} ({pixels:,} pixels)" for value, pixels in self._pixels.most_common(NAMED)]
         more = f" and {len(self._pixels) - NAMED} more values" if len(self._pixels) > NAMED else ""
         lossy = any(file.lower().endswith((".jpg", ".jpeg")) for file in self._strange_files)
         jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
+        key, files = self._key, self._strange_files
+        if len(self._pixels) == 1:
+            (value,) = self._pixels
+            spelt = f'"{value}"' if value.startswith("#") else value
+            remedy = f"Write value: {spelt} for the class that it means, or {key}.ignore: {spelt} if it means none"
+        else:
+            remedy = f"Declare each as a class's value, or one as {key}.ignore"
         return (
-            f"{len(self._strange_files)} masks with values that data.classes does not declare, {', '.join(common)}"
-            f"{more}: {listed(self._strange_files)}. Declare each as a class's value, or one as data.ignore, or mend "
-            f"the masks."
-            f"{jpeg}"
+            f"{len(files)} masks with values that {key}.classes does not declare, {', '.join(common)}{more}: "
+            f"{listed(files)}. {remedy}, or mend the masks.{jpeg}"
         )

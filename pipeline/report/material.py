@@ -20,6 +20,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
+from pipeline.project import make
 from pipeline.runs import DataSet, Evaluation, Finding, RunRecord, Summary
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
@@ -129,7 +130,7 @@ class Material:
             raise PipelineError(str(error).replace(f"{self.root}/", "")) from None
         except FileNotFoundError:
             raise PipelineError(
-                f"{path} is missing. `{maker}` makes it, or `make report` all there is to make."
+                f"{path} is missing. `{maker}` makes it, or `{make('report', self.root)}` all there is to make."
             ) from None
         except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
             what = f"{type(error).__name__}: {error}".replace(f"{self.root}/", "")

@@ -7,7 +7,6 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view
 
@@ -15,16 +14,16 @@ DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
 
 
-def notes(root: Path) -> view.Notes:
-    """Render `reports/notes.md`; raises `PipelineError` where it is missing or empty."""
+def notes(root: Path, path: str) -> view.Notes:
+    """Render the file that `report.notes` names; raises `PipelineError` where it is missing or empty."""
     try:
-        text = (root / runs.NOTES).read_text(encoding="utf-8")
+        text = (root / path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise PipelineError(f"{runs.NOTES} is missing. Write it in Markdown: what did you expect, and learn?") from None
+        raise PipelineError(f"{path} is missing. Write it in Markdown: what did you expect, and learn?") from None
     except UnicodeDecodeError as error:
-        raise PipelineError(f"{runs.NOTES} is not UTF-8 ({error}). Save it with that encoding.") from None
+        raise PipelineError(f"{path} is not UTF-8 ({error}). Save it with that encoding.") from None
     if not text.strip():
-        raise PipelineError(f"{runs.NOTES} is empty. Write into it, in Markdown: what did you expect, and learn?")
+        raise PipelineError(f"{path} is empty. Write into it, in Markdown: what did you expect, and learn?")
     return view.Notes(to_html(text))
 
 

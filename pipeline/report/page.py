@@ -52,14 +52,14 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page
     return Page(
         head=head(params, material, chosen),
         sections=(
-            _section("notes", "Notes", lambda: notes(root)),
+            _section("notes", "Notes", lambda: notes(root, params.report.notes)),
             _section("findings", "Findings", lambda: _findings(material, chosen)),
             _section("curves", "Loss curves", lambda: curves(material, chosen, root)),
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),
             _section("runs", "All runs", lambda: run_table(chosen, material.summary)),
             _section("test", "Test", lambda: test(material)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
-            _section("reproduce", "How to reproduce", lambda: reproduce(material, chosen)),
+            _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen)),
         ),
     )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.data import SampleData
+from pipeline.project import inside, make, study_name
 from pipeline.report import view
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
 
-def reproduce(material: Material, chosen: Chosen) -> view.Reproduce:
+def reproduce(params: Params, material: Material, chosen: Chosen) -> view.Reproduce:
     """The commands, and what identifies the data and the best run."""
-    best = material.summary.best
+    here, best = material.root, material.summary.best
     run = best.run if best else chosen.rows[0].run
     problems = []
     identity: list[tuple[str, str]] = []
@@ -33,16 +37,24 @@ def reproduce(material: Material, chosen: Chosen) -> view.Reproduce:
         problems.append(view.Card(f"The parameters of {run} are not known", str(error)))
     return view.Reproduce(
         commands=(
-            view.Command("make report", "everything that is not up to date, then this page"),
-            view.Command("pipeline report --runs best", "this page for the grid’s best run alone"),
-            view.Command(f"dvc repro train@{run}", "this run, from the same data and parameters"),
-            view.Command("make ui", "all runs in MLflow, to browse and compare"),
+            view.Command(_make_report(params, here), "everything that is not up to date, then this page"),
+            view.Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),
+            view.Command(inside(here, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+            view.Command(make("ui", here), "all runs in MLflow, to browse and compare"),
         ),
         identity=tuple(identity),
         parameters=tuple(parameters),
         run=run,
         problems=tuple(problems),
     )
+
+
+def _make_report(params: Params, here: Path) -> str:
+    # A study's data outside the project was named on the command line; whose folder it is does not belong on a page.
+    test = params.data.test if isinstance(params.data, SampleData) else None
+    paths = [params.data.path, *([test.path] if test else [])]
+    elsewhere = study_name(here) and any(Path(path).is_absolute() for path in paths)
+    return make("report", here) + (" DATA=folder" if elsewhere else "")
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.params import Params
+from pipeline.project import project_folder
 from pipeline.report import palette, wording
 from pipeline.report.material import Material
 from pipeline.report.page import Page, page
@@ -34,7 +35,7 @@ def render_report(params: Params, selection: str | None = None, out: Path | None
         params: title, author and course are taken from it.
         selection: None for the grid's own page, `all`, `best`, or names of runs with commas between.
         out: where to write; None for the selection's own file below `reports/`.
-        root: the project's folder.
+        root: the project's folder, or a study's.
 
     Raises:
         PipelineError: there is no comparison, no such run, or a template is missing or wrong.
@@ -50,7 +51,7 @@ def render_report(params: Params, selection: str | None = None, out: Path | None
 
 def _html(content: Page, rates: int, root: Path) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(root / runs.TEMPLATES),
+        loader=jinja2.FileSystemLoader(project_folder(root) / runs.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pipeline import runs
+from pipeline.project import project_folder
 
 STYLE = runs.TEMPLATES / "figures.mplstyle"
 
@@ -33,7 +34,7 @@ def styled(root: Path) -> Iterator[None]:
     """Matplotlib's own defaults with the report's style, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.style.use(root / STYLE)
+        matplotlib.style.use(project_folder(root) / STYLE)
         yield
 
 

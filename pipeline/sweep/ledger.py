@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dvc.exceptions import ConfirmRemoveError, DvcException
@@ -24,7 +24,11 @@ from pipeline.errors import PipelineError
 
 
 class Ledger:
-    """DVC's view of a project's train and evaluate cells; what DVC refuses is a `PipelineError`."""
+    """DVC's view of the train and evaluate cells of one dvc.yaml; what DVC refuses is a `PipelineError`.
+
+    A project may hold several, a study each: DVC's own status looks at all of them, which takes long and tells nothing
+    here. So stages are read from the one file, and known by the names that they have in it.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -45,10 +49,10 @@ class Ledger:
         """
         with _explained():
             self._repo = Repo(self._root)  # what it read before may be old by now
-            status = self._repo.status()
-            cells = [stage.addressing for stage in self._repo.index.stages if "@" in stage.addressing]
-        train = [run for run in _runs(cells, "train") if f"train@{run}" in status]
-        evaluate = [run for run in _runs(cells, "evaluate") if run in train or f"evaluate@{run}" in status]
+            with lock_repo(self._repo):
+                status = {name: cell.status(check_updates=True) for name, cell in self._cells().items()}
+        train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
+        evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
 
     def restore(self, stage: str, names: list[str]) -> list[str]:
@@ -103,7 +107,8 @@ class Ledger:
             cells[0].dvcfile.dump_stages(cells, update_pipeline=False)
 
     def _cells(self) -> dict[str, PipelineStage]:
-        return {stage.addressing: stage for stage in self._repo.index.stages}
+        stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+        return {stage.name: stage for stage in stages if "@" in stage.name}
 
 
 @contextlib.contextmanager
@@ -134,6 +139,6 @@ def _addresses(trained: list[str], evaluated: list[str]) -> list[str]:
     return [*(f"train@{run}" for run in trained), *(f"evaluate@{run}" for run in evaluated)]
 
 
-def _runs(cells: list[str], stage: str) -> list[str]:
+def _runs(cells: Iterable[str], stage: str) -> list[str]:
     prefix = f"{stage}@"
     return [cell.removeprefix(prefix) for cell in cells if cell.startswith(prefix)]

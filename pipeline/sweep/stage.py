@@ -10,9 +10,11 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import TrainingProgress
+from pipeline.project import inside
 from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.worker import Job, Outcome
+from pipeline.variants.check import check_models
 
 # Cells recorded at once. A write costs DVC the whole lock file; a machine that loses power loses at most these.
 BATCH = 8
@@ -50,10 +52,13 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
     Args:
         params: the whole of `params.yaml`.
         jobs: trainings at once; None for cores / `train.threads`.
-        root: the project's folder.
+        root: the project's folder, or a study's.
 
     Returns:
         The exit code: 1 where a cell failed or could not be recorded, else 0.
+
+    Raises:
+        PipelineError: A network cannot be built; nothing was trained.
     """
     ledger = Ledger(root)
     ledger.reproduce("prepare")
@@ -63,6 +68,7 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
     if not to_do:
         click.echo("Every run of the grid is trained and evaluated.")
         return 0
+    check_models(params, [job.cell.variant for job in to_do if job.train])
     ledger.begin([job.cell.name for job in to_do if job.train], [job.cell.name for job in to_do if job.evaluate])
     at_once = min(jobs or _default_jobs(to_do), len(to_do))
     click.echo(f"{len(to_do)} runs to do, {at_once} at a time")
@@ -78,7 +84,7 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
                     failed.append(outcome)
     finally:  # also on Ctrl-C: what finished is kept
         recorder.flush()
-    _tell(failed, recorder.changed)
+    _tell(failed, recorder.changed, root)
     return 1 if failed or recorder.changed else 0
 
 
@@ -100,11 +106,12 @@ def _default_jobs(jobs: list[Job]) -> int:
     return max(1, len(os.sched_getaffinity(0)) // max(job.cell.train.threads for job in jobs))
 
 
-def _tell(failed: list[Outcome], changed: list[str]) -> None:
+def _tell(failed: list[Outcome], changed: list[str], root: Path) -> None:
     for outcome in failed:
         name = outcome.job.cell.name
         step = "evaluate" if outcome.trained or not outcome.job.train else "train"
-        click.echo(f"{name} failed: {outcome.sentence}\n  to see it alone: dvc repro {step}@{name}", err=True)
+        alone = inside(root, f"dvc repro {step}@{name}")
+        click.echo(f"{name} failed: {outcome.sentence}\n  to see it alone: {alone}", err=True)
     if changed:
         click.echo(
             f"Parameters, data or code changed while these ran, so they are not recorded: {', '.join(changed)}\n"

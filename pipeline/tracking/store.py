@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.project import project_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,8 +39,8 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def project_root() -> Path:
-    """The project's folder: DVC says it (`DVC_ROOT`) to the stages it runs, else it is the current folder."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
+    """The project's folder: DVC says it (`DVC_ROOT`) to the stages it runs, else it is around the current folder."""
+    return Path(os.environ.get("DVC_ROOT") or project_folder()).absolute()
 
 
 def tracking_uri(tracking: Tracking) -> str:

@@ -14,12 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import click
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.project import make
 from pipeline.tracking import view
 from pipeline.tracking.store import (
     ARTIFACTS,
@@ -46,7 +48,7 @@ def saved_view(tracking: Tracking) -> str:
     uri = tracking_uri(tracking)
     nothing = PipelineError(
         f"MLflow at {shown(uri)} has no experiment '{tracking.experiment}': nothing was trained yet. "
-        "Run `make report` first."
+        f"Run `{make('report', Path())}` first."
     )
     if store_is_missing(uri):
         raise nothing

@@ -8,13 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.errors import PipelineError
+from pipeline.factories import in_words
+
 
 def averaged(network: nn.Module, smoothing: float) -> AveragedModel:
     """A copy of the network that `update_parameters(network)` moves towards it after each step.
 
     The mean is exponential (Polyak and Juditsky 1992; Tarvainen and Valpola 2017): `smoothing` is the share of the old
-    mean that stays, less in the first steps, so that the initial weights are soon forgotten. The running statistics of
-    normalisations are averaged too; they belong to the weights.
+    mean that stays. After n steps it is at most (1 + n) / (10 + n), so that the initial weights are soon forgotten
+    (`num_updates` of TensorFlow's `ExponentialMovingAverage`). The running statistics of normalisations are averaged
+    too; they belong to the weights.
+
+    Raises:
+        PipelineError: A network of the user's holds what cannot be copied.
     """
 
     def update(mean: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
@@ -25,4 +32,9 @@ def averaged(network: nn.Module, smoothing: float) -> AveragedModel:
         stays = min(smoothing, (1 + int(count)) / (10 + int(count)))
         torch._foreach_lerp_(list(mean), list(now), 1 - stays)
 
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    try:
+        return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    except Exception as error:
+        raise PipelineError(
+            f"train.averaging: must be 0.0 for this network, but is {smoothing}: copying it raised {in_words(error)}."
+        ) from error

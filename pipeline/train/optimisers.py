@@ -8,6 +8,7 @@ they set the scale of what follows, and pulling them to zero says nothing about 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from pipeline.errors import PipelineError
 from pipeline.factories import find_factory, in_words, kind, project_on_path
 from pipeline.params.train import SGD, Adam, AdamW, Optimiser, OwnOptimiser, RMSprop, Train
 
-# Adam's and RMSprop's guard against dividing by 0; torch's default for both is 1e-8, Keras' for both is 1e-7.
+# RMSprop's guard against dividing by 0: Keras' number; torch's default is 1e-8. Keras adds it below the root, so that
+# there a weight whose gradients are smaller than its root, 3e-4, takes smaller steps than here.
 KERAS_EPSILON = 1e-7
 KEY = "train.optimiser.factory"
 
@@ -27,17 +29,13 @@ def build_optimiser(network: nn.Module, settings: Train, learning_rate: float) -
     """The optimiser of a cell; the network's layout (channels_last) must be settled before.
 
     Raises:
-        PipelineError: `encoder_rate` is not 1 and the network has no part named `encoder`, or a user's own optimiser
-            cannot be made.
+        PipelineError: `encoder_rate` is not 1 and the network has no part named `encoder` to train, or a user's own
+            optimiser cannot be made or cannot step.
     """
-    decay = settings.optimiser.arguments.get("weight_decay") if isinstance(settings.optimiser, OwnOptimiser) else None
-    groups = parameter_groups(
-        network,
-        learning_rate,
-        settings.encoder_rate,
-        decay if isinstance(settings.optimiser, OwnOptimiser) else settings.optimiser.weight_decay,
-    )
-    return _optimiser(settings.optimiser, groups, learning_rate)
+    chosen = settings.optimiser
+    decay = chosen.arguments.get("weight_decay") if isinstance(chosen, OwnOptimiser) else chosen.weight_decay
+    groups = parameter_groups(network, learning_rate, settings.encoder_rate, decay)
+    return _optimiser(chosen, groups, learning_rate)
 
 
 def parameter_groups(
@@ -49,7 +47,7 @@ def parameter_groups(
         network: its parts named `encoder` are the encoder.
         learning_rate: of all else.
         encoder_rate: the encoder's rate as a share of it.
-        weight_decay: of weights with two dimensions and more; None gives no group one.
+        weight_decay: of weights with two dimensions and more; None leaves it to the optimiser. Others have 0.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -57,14 +55,14 @@ def parameter_groups(
             groups.setdefault(("encoder" in name.split("."), parameter.ndim <= 1), []).append(parameter)
     if encoder_rate != 1 and not any(encoder for encoder, _ in groups):
         raise PipelineError(
-            f"train.encoder_rate: must be 1.0, but is {encoder_rate}: this network has no part named encoder, whose "
-            "learning rate could be another."
+            f"train.encoder_rate: must be 1.0 for this network, but is {encoder_rate}: it has no part named encoder "
+            "that is trained. Set it to 1.0 in the variant's train:."
         )
     return [
         {
             "params": groups[encoder, single],
             "lr": learning_rate * (encoder_rate if encoder else 1),
-            **({} if weight_decay is None else {"weight_decay": 0.0 if single else weight_decay}),
+            **({"weight_decay": 0.0} if single else {} if weight_decay is None else {"weight_decay": weight_decay}),
         }
         for encoder, single in sorted(groups)
     ]
@@ -88,18 +86,52 @@ def _optimiser(chosen: Optimiser, groups: list[dict[str, Any]], learning_rate: f
 def _own(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
     with project_on_path():
         factory = find_factory(KEY, chosen.factory)
-        try:
-            optimiser = factory(groups, lr=learning_rate, **chosen.arguments)
-        except Exception as error:
-            raise PipelineError(
-                f"{KEY}: {chosen.factory}(groups, lr={learning_rate}, **{chosen.arguments}) raised {in_words(error)}."
-            ) from error
+        if isinstance(factory, type):  # before its constructor complains of something else
+            _refuse_closure(factory, chosen.factory)
+        with torch.random.fork_rng(devices=[]):  # the trial leaves no trace
+            trial = _made(factory, chosen, _copies(groups), learning_rate)
+            try:
+                trial.step()
+            except (Exception, SystemExit) as error:
+                raise PipelineError(
+                    f"{KEY}: the optimiser of {chosen.factory} raised {in_words(error)}, in a step on copies of the "
+                    "weights with gradients of 0."
+                ) from error
+        return _made(factory, chosen, groups, learning_rate)
+
+
+def _made(
+    factory: Callable[..., Any], chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float
+) -> Optimizer:
+    try:
+        optimiser = factory(groups, lr=learning_rate, **chosen.arguments)
+    except (Exception, SystemExit) as error:
+        arguments = "".join(f", {name}={value!r}" for name, value in chosen.arguments.items())
+        raise PipelineError(
+            f"{KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {in_words(error)}."
+        ) from error
     if not isinstance(optimiser, Optimizer):
         raise PipelineError(f"{KEY}: {chosen.factory} must make a torch optimiser, but made {kind(optimiser)}.")
-    closure = inspect.signature(type(optimiser).step).parameters.get("closure")
+    _refuse_closure(type(optimiser), chosen.factory)
+    return optimiser
+
+
+def _refuse_closure(made: type, factory: str) -> None:
+    step = getattr(made, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise PipelineError(
-            f"{KEY}: {chosen.factory} wants to compute the loss several times a step (a closure), which this loop does "
+            f"{KEY}: {factory} wants to compute the loss several times a step (a closure), which this loop does "
             "not do; choose another."
         )
-    return optimiser
+
+
+def _copies(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups with copies of their weights, gradients of 0 included."""
+
+    def copy(weight: nn.Parameter) -> nn.Parameter:
+        copied = nn.Parameter(weight.detach().clone())
+        copied.grad = torch.zeros_like(copied)
+        return copied
+
+    return [{**group, "params": [copy(weight) for weight in group["params"]]} for group in groups]

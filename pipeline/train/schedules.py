@@ -14,22 +14,26 @@ from pipeline.params.train import Constant, Cosine, OneCycle, Schedule
 def build_schedule(optimiser: Optimizer, chosen: Schedule, steps: int) -> LRScheduler:
     """The schedule of a training of so many steps.
 
-    All step after each of them, but `ReduceLROnPlateau`: it steps after each epoch, and is told the loss.
+    All step after each of them, but `ReduceLROnPlateau`: it steps after each epoch, and is told the loss. A one-cycle
+    of less than three steps, too short to rise and to fall, stays at the rate.
     """
-    if isinstance(chosen, Constant):
+    if isinstance(chosen, Constant) or (isinstance(chosen, OneCycle) and steps < 3):
         return LambdaLR(optimiser, lambda _: 1.0)
     if isinstance(chosen, Cosine):
-        return LambdaLR(optimiser, partial(cosine, steps=steps, warm_up=round(chosen.warm_up * steps)))
+        # The last step at the latest is at the full rate.
+        return LambdaLR(optimiser, partial(cosine, steps=steps, warm_up=min(round(chosen.warm_up * steps), steps - 1)))
     if isinstance(chosen, OneCycle):
         return OneCycleLR(
             optimiser,
             max_lr=[group["lr"] for group in optimiser.param_groups],
             total_steps=steps,
-            pct_start=chosen.warm_up,
-            # Momentum goes the other way, from 0.95 to 0.85 and back, where the optimiser has one.
+            # torch's rise takes `pct_start * steps - 1` steps, which it divides by: one at least.
+            pct_start=max(chosen.warm_up, 2 / steps),
+            # Momentum, or Adam's first beta, goes the other way, from 0.95 to 0.85 and back, whatever it was set to.
             cycle_momentum="betas" in optimiser.defaults or bool(optimiser.defaults.get("momentum")),
         )
-    return ReduceLROnPlateau(optimiser, factor=chosen.factor, patience=chosen.patience)
+    # eps: torch would leave a rate as it is that falls by less than 1e-8, the encoder's before the others'.
+    return ReduceLROnPlateau(optimiser, factor=chosen.factor, patience=chosen.patience, eps=0)
 
 
 def cosine(step: int, steps: int, warm_up: int) -> float:

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, write_params
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "runs", "evaluation", "comparison", "prepared", "mlflow.db*", "mlruns", "cache", "tmp", "ready",
     "config.local", "learning-report.html", "dvc.lock", "metrics.json", "*.egg-info", ".mypy_cache", ".pytest_cache",
-    ".ruff_cache", ".hypothesis", "tests", "docs",
+    ".ruff_cache", ".hypothesis", "tests", "docs", "studies",
 )  # fmt: skip
 
 

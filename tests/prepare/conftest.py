@@ -1,16 +1,21 @@
-"""A source of tiny pictures, quick to read, and the parameters that ask for it."""
+"""Sources of tiny pictures, quick to read, and the parameters that ask for them."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
+from pipeline import runs
+from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.data import Samples
+from pipeline.params.data import FolderData, Samples
 from pipeline.params.file import read_params
+from pipeline.prepare.stage import prepare
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")
@@ -67,3 +72,101 @@ def asking() -> Asking:
 def source_folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes a source of its own for a test that breaks it."""
     return lambda **names: write_source(tmp_path / "source", **names)
+
+
+NAMES = [f"cell{index}" for index in range(12)]
+SPLITS = {name: runs.SPLITS[index % 3] for index, name in enumerate(NAMES[1:])}
+WHOLE = np.kron([[0, 1], [1, 2]], np.ones((8, 12))).astype(np.uint8)  # 16 x 24, every class
+
+SECTION: dict[str, Any] = {
+    "source": "folder",
+    "image_size": 16,
+    "resize": "squash",
+    "classes": [
+        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
+        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
+        {"name": "wall", "colour": "#f0e442", "foreground": False, "edge": True, "value": 2},
+    ],
+    "ignore": None,
+    "splits": {"validation": 0.2, "test": 0.2},
+    "showcase": ["cell0"],
+    "seed": 0,
+    "train_images": None,
+}
+
+
+def section(path: Path | str, **changes: object) -> FolderData:
+    return FolderData.model_validate({**SECTION, "path": str(path), **changes})
+
+
+def coloured(values: Iterable[int | str]) -> list[dict[str, Any]]:
+    """The section's classes with other mask values."""
+    return [{**item, "value": value} for item, value in zip(SECTION["classes"], values, strict=True)]
+
+
+def picture(index: int = 0, shape: tuple[int, int] = (16, 24)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(index).integers(0, 256, (*shape, 3), np.uint8))
+
+
+def write_splits(folder: Path, rows: Iterable[str], header: str = "id,split", file: str = "splits.csv") -> None:
+    (folder / file).write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Twelve pairs with a splits.csv."""
+    folder = tmp_path / "cells"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for index, name in enumerate(NAMES):
+        picture(index).save(folder / "images" / f"{name}.png")
+        Image.fromarray(WHOLE).save(folder / "masks" / f"{name}.png")
+    write_splits(folder, ["cell0,train", *(f"{name},{split}" for name, split in SPLITS.items())])
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Path]:
+    """Runs `prepare` on a folder; returns the prepared folder."""
+    params = read_params(ROOT / "params.yaml")
+
+    def running(path: Path, **changes: object) -> Path:
+        prepare(params.model_copy(update={"data": section(path, **changes)}), tmp_path / "out" / "prepared")
+        return tmp_path / "out" / "prepared"
+
+    return running
+
+
+@pytest.fixture
+def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
+    """What `prepare` says of a folder that it refuses, having written nothing."""
+
+    def refusing(path: Path, **changes: object) -> str:
+        with pytest.raises(PipelineError) as error:
+            run(path, **changes)
+        assert not list(tmp_path.glob("out/*"))
+        return str(error.value)
+
+    return refusing
+
+
+def table(prepared: Path) -> dict[str, dict[str, str]]:
+    with (prepared / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def shown(prepared: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask of the showcase, cell0."""
+    folder = prepared / runs.SHOWCASE
+    return np.load(folder / runs.IMAGES)[0], np.load(folder / runs.MASKS)[0]
+
+
+def written(tmp_path: Path, changes: dict[str, Any]) -> Path:
+    """The shipped params.yaml with a folder's section; what is changed to ... is left out."""
+    yaml = YAML(typ="safe")
+    content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    data = {**SECTION, "path": "cells", "image_size": 32, **changes}
+    content["data"] = {key: value for key, value in data.items() if value is not ...}
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return tmp_path / "params.yaml"

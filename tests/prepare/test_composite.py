@@ -53,7 +53,7 @@ def test_edge_of_the_image_is_no_contour(value, expected):
 @given(arrays.arrays(bool, st.tuples(st.just(24), st.just(24))))
 def test_mask_follows_from_the_distance_to_the_other_class(animal):
     mask = composite.mask_of(animal)
-    reach = max(composite.BORDER_SHARE * 24 / 2 + 0.5, 1.01)
+    reach = max(composite.USUAL.border * 24 / 2 + 0.5, 1.01)
     places = np.argwhere(np.ones_like(animal))
     squares = ((places[:, None] - places[None]) ** 2).sum(-1)
     other = animal.ravel()[:, None] != animal.ravel()[None]
@@ -76,8 +76,8 @@ def test_random_animals_are_large_and_well_inside(seed, size):
     cutout = disc(60)
     layer = composite.random_animal(cutout, size, np.random.default_rng(seed))
     # A turned disc is a little narrower than its box, hence the tolerance on top of the share that is visible.
-    smallest = math.pi / 4 * (composite.SCALE[0] * size) ** 2
-    assert layer.alpha.sum() >= 0.9 * composite.VISIBLE * smallest
+    smallest = math.pi / 4 * (composite.USUAL.scale[0] * size) ** 2
+    assert layer.alpha.sum() >= 0.9 * composite.USUAL.visible * smallest
     assert layer.alpha.shape == (size, size)
     assert (layer.colour <= layer.alpha[..., None] + 1e-6).all()
 
@@ -126,5 +126,5 @@ def test_three_quarters_of_an_animal_are_inside_wherever_its_weight_lies(monkeyp
     monkeypatch.setattr(composite, "placed", placing)
     for seed in range(200):
         composite.random_animal(Image.fromarray(pixels, "RGBA").convert("RGBa"), 96, np.random.default_rng(seed))
-    assert min(visible) >= composite.VISIBLE - 1e-3
+    assert min(visible) >= composite.USUAL.visible - 1e-3
     assert min(visible) < 1

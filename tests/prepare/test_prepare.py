@@ -49,7 +49,8 @@ class Made:
     def decides(self, split):
         return f"data.samples.{split}"
 
-    remedy = "Ask for more."
+    def remedy(self, split):
+        return "Ask for more."
 
 
 WHOLE = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}

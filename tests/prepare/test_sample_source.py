@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.composite import ANIMAL
+from pipeline.params.data import Composition
+from pipeline.prepare.composite import ANIMAL, BORDER
 from pipeline.prepare.sample import SHOWCASE_HEIGHT, SampleSource
 from pipeline.runs import SHOWCASE, SPLITS
 
@@ -127,3 +128,45 @@ def test_three_groups_are_enough(asking, source_folder):
     folder = source_folder(animals=("ant", "bat", "cat"), backgrounds=("attic", "beach", "creek"))
     source = SampleSource(asking(path=folder).data)
     assert all(len(found) == 1 for found in groups(source, "animal").values())
+
+
+def masks(asking, **composition):
+    data = asking((40, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
+    return np.array([sample.mask for sample in SampleSource(data).samples("train")])
+
+
+def images(asking, **composition):
+    data = asking((10, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
+    return np.array([sample.image for sample in SampleSource(data).samples("train")])
+
+
+def test_larger_animals_fill_more_and_touch_the_edge_more_often(asking):
+    usual, large = masks(asking), masks(asking, scale=(0.9, 1.5), visible=0.5)
+    assert (large == ANIMAL).mean() > 1.5 * (usual == ANIMAL).mean()
+    assert (large[:, 0] == ANIMAL).mean() > (usual[:, 0] == ANIMAL).mean()
+
+
+def test_a_narrower_border_leaves_the_contour_where_it_is(asking):
+    usual, narrow = masks(asking), masks(asking, border=0.03)
+    assert (narrow == BORDER).sum() < (usual == BORDER).sum()
+    # What was animal or background further from the contour stays it.
+    np.testing.assert_array_equal(narrow[usual != BORDER], usual[usual != BORDER])
+
+
+def test_one_pose_or_two(asking):
+    once, twice = masks(asking, twice=0.0), masks(asking, twice=1.0)
+    assert (once != twice).any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("knob", [{"blur": 0.1}, {"tint": 0.3}])
+def test_blur_and_tint_change_the_light_and_move_nothing(asking, knob):
+    np.testing.assert_array_equal(masks(asking, **knob), masks(asking))
+    assert (images(asking, **knob) != images(asking)).any(axis=(1, 2, 3)).all()
+
+
+def test_blur_is_of_the_background_only(asking):
+    sharp, blurred = images(asking, twice=0.0), images(asking, twice=0.0, blur=0.1)
+    inside = masks(asking, twice=0.0)[:10] == ANIMAL  # half a border's width from the contour
+    change = abs(blurred.astype(int) - sharp)
+    assert change[inside].mean() < 1  # fur lets a little through
+    assert change[~inside].mean() > 5

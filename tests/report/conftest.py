@@ -90,8 +90,8 @@ class Project:
         self.root, self.size, self.epochs, self.diverged = root, size, epochs, diverged
         self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
         shutil.copytree(REPOSITORY / runs.TEMPLATES, root / runs.TEMPLATES)
-        shutil.copy(REPOSITORY / runs.NOTES, root / runs.NOTES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
+        shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
         self._prepare(paint, source)
         self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report.notes import notes, to_html
+
+NOTES = "reports/notes.md"
 
 
 @pytest.mark.parametrize(
@@ -29,18 +30,18 @@ def test_tags_links_with_scripts_and_images_are_inert() -> None:
 
 def test_missing_empty_and_undecodable_notes_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="is missing"):
-        notes(tmp_path)
-    path = tmp_path / runs.NOTES
+        notes(tmp_path, NOTES)
+    path = tmp_path / NOTES
     path.parent.mkdir()
     path.write_text(" \n")
     with pytest.raises(PipelineError, match="is empty"):
-        notes(tmp_path)
+        notes(tmp_path, NOTES)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="not UTF-8"):
-        notes(tmp_path)
+        notes(tmp_path, NOTES)
 
 
 def test_the_shipped_notes_hold_no_number_that_could_go_stale() -> None:
-    text = (Path(__file__).parents[2] / runs.NOTES).read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / NOTES).read_text(encoding="utf-8")
     assert not any(character.isdigit() for character in text)
     assert 300 < len(text.split()) < 500

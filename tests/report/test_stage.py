@@ -94,7 +94,7 @@ def best(project: Project) -> str:
 
 
 BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
-    "notes": (lambda p: p.root / runs.NOTES, ("Notes: missing.",)),
+    "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
     "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
     "curves": (lambda p: p.root / runs.COMPARISON / runs.CURVES, ("Loss curves: missing.",)),
     "evaluation": (

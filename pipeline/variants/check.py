@@ -1,0 +1,73 @@
+"""What of a variant only its network can tell, asked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.model import Model, SmpModel, has_weights
+
+
+def check_models(params: Params, variants: Collection[str]) -> None:
+    """Build what is not known to work, and try it on a blank image of the data's size.
+
+    Only variants of the family `smp` can be wrong here, and of these the encoders with pretrained weights are known to
+    work, so that usually nothing is imported and nothing built.
+
+    Args:
+        params: the whole of `params.yaml`.
+        variants: which of its variants to look at.
+
+    Raises:
+        PipelineError: A line for each variant whose network cannot be built, or not take such images.
+    """
+    found = [
+        f"variants.{name}: {mistake}"
+        for name in dict.fromkeys(variants)
+        if (mistake := model_mistake(_model(params, name), params.data.image_size))
+    ]
+    if found:
+        raise PipelineError("\n".join(found))
+
+
+def model_mistake(model: Model, size: int) -> str | None:
+    """A sentence on why a network cannot take images of `size` x `size` px; None where it can, or nobody knows."""
+    if size % model.size_divisor:
+        return f"data.image_size: {size} px is no multiple of {model.size_divisor}, which its network needs."
+    if not isinstance(model, SmpModel):
+        return None
+    if size < model.smallest_size:
+        return f"data.image_size: {model.architecture} needs {model.smallest_size} px or more, but it is {size}."
+    if has_weights(model.encoder) and model.architecture != "DPT":
+        return None  # a test tries each architecture on these, at its smallest size
+    return _trial(model, size)
+
+
+def _model(params: Params, variant: str) -> Model:
+    return params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0]).model
+
+
+def _trial(model: SmpModel, size: int) -> str | None:
+    import torch
+
+    from pipeline.models.build import build_network
+    from pipeline.models.smp import first_line
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            network = build_network(model, channels=3, classes=2).eval()
+        except PipelineError as error:
+            return str(error)
+        try:
+            shape = tuple(network(torch.zeros(1, 3, size, size)).shape)
+        except Exception as error:  # each encoder refuses a size in its own way
+            said = first_line(error)
+        else:
+            if shape == (1, 2, size, size):
+                return None
+            said = f"its logits are of shape {shape}"
+    return (
+        f"model.encoder: {model.architecture} on {model.encoder} cannot take images of {size} px: {said}. "
+        "Choose another encoder or another data.image_size."
+    )

@@ -1,0 +1,86 @@
+"""Files that cannot be used: named all at once, before anything is written."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.prepare.conftest import NAMES, WHOLE, picture
+
+
+def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
+    (cells / "masks/cell1.png").unlink()
+    (cells / "images/cell2.png").unlink()
+    (cells / "images/cell3.png").write_bytes((cells / "images/cell3.png").read_bytes()[:200])
+    Image.fromarray(WHOLE[:, :10]).save(cells / "masks/cell4.png")
+    for name in ("cell5", "cell6"):
+        Image.fromarray(np.where(WHOLE == 2, 7, WHOLE).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
+    picture().save(cells / "images/cell8.jpg")
+    Image.fromarray(WHOLE).save(cells / "masks/cell9.gif")
+    (cells / "masks/cell9.png").write_bytes(b"no picture")
+    lines = refused(cells).splitlines()
+    for line, said in zip(
+        lines,
+        [
+            r"1 images without a mask: images/cell1.png\. Add",
+            r"1 masks without an image: masks/cell2.png\. Add",
+            r"1 names that stand for several files: images/cell8.jpg and images/cell8.png\. ",
+            r"2 files that cannot be used: images/cell3.png \(is no whole picture .*\), masks/cell9.png \(is none of",
+            r"1 masks of another size than their image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
+            r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
+        ],
+        strict=True,
+    ):
+        assert re.search(said, line), line
+        assert line.startswith("data.path: ")
+
+
+def test_an_image_that_fails_later_is_named_with_all_like_it(cells, refused):
+    for name in ("cell9", "cell10", "cell11"):
+        (cells / "images" / f"{name}.png").write_bytes(b"")
+    assert "3 files that cannot be used" in refused(cells)
+
+
+def test_no_more_than_ten_files_are_named(cells, refused):
+    for name in NAMES[:11]:
+        (cells / "masks" / f"{name}.png").unlink()
+    said = refused(cells)
+    assert "11 images without a mask" in said
+    assert said.count("images/cell") == 10
+    assert "and 1 more" in said
+
+
+def test_stacks_and_deep_floats_are_no_images(cells, refused):
+    for name in ("cell0", "cell1"):
+        (cells / "images" / f"{name}.png").unlink()
+    picture().save(cells / "images/cell0.tif", save_all=True, append_images=[picture(1)])
+    Image.fromarray(np.zeros((16, 24), np.float32)).save(cells / "images/cell1.tif")
+    said = refused(cells)
+    assert "images/cell0.tif (holds 2 pictures; save one a file)" in said
+    assert "images/cell1.tif (has pixels of 32 bits" in said
+
+
+def test_other_formats_are_not_decoded_whatever_the_ending(cells, refused):
+    picture().save(cells / "images/cell0.png", format="GIF")
+    assert "images/cell0.png (is none of PNG, JPEG, WEBP, BMP, TIFF)" in refused(cells)
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(cells, refused, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "is too large to be decoded (at most 200 pixels)" in refused(cells)
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_folders_that_are_missing_empty_or_linked(cells, refused, tmp_path, kind):
+    (cells / kind).rename(tmp_path / kind)
+    assert f"there is no folder {cells / kind}" in refused(cells)
+    (cells / kind).mkdir()
+    assert f"{cells / kind} holds no picture" in refused(cells)
+    (cells / kind).rmdir()
+    (cells / kind).symlink_to(tmp_path / kind)
+    assert f"{cells / kind} is a link" in refused(cells)
+    (cells / kind).unlink()
+    (tmp_path / kind).rename(cells / kind)
+    (cells / kind / "more").symlink_to(tmp_path)
+    assert f"{cells / kind / 'more'} is a link" in refused(cells)

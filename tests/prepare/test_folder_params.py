@@ -1,0 +1,86 @@
+"""The section of a folder in params.yaml, and what each mistake in it is answered."""
+
+import re
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import PipelineError
+from pipeline.params.data import Composition, FolderData, FolderForTest
+from pipeline.params.file import read_params
+from tests.conftest import ROOT, write_params
+from tests.prepare.conftest import SECTION, coloured, written
+
+MISTAKES = {
+    "key of the other source": ({"samples": {}}, "data.samples: there is no such key"),
+    "unknown source": (
+        {"source": "disk"},
+        "data: must have a source that is one of 'sample', 'folder', but is 'disk'.",
+    ),
+    "no source": ({"source": ...}, "data: must be a section with a source: key"),
+    "key of a class": (
+        {"classes": [{}, {**SECTION["classes"][0], "color": "x"}]},
+        "classes[1].color: there is no such",
+    ),
+    "unquoted colour": ({"classes": [{"colour": None}, {}]}, "data.classes[0].colour: must be a colour in quotes"),
+    "a colour's name": ({"ignore": "black"}, "data.ignore: must be a mask's pixel value, a whole number from 0 to"),
+    "truth for a value": ({"ignore": True}, "data.ignore: must be a mask's pixel value"),
+    "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name of letters"),
+    "one class": ({"classes": SECTION["classes"][:1]}, "data.classes: must have at least 2 entr"),
+    "resize": ({"resize": "crop"}, "data.resize: must be one of 'squash' or 'pad'"),
+    "empty showcase": ({"showcase": []}, "data.showcase: must have at least 1 entry"),
+    "showcase twice": ({"showcase": ["a", "a"]}, "data.showcase: 'a' stands there twice"),
+    "nothing left": ({"splits": {"validation": 0.5, "test": 0.5}}, "data.splits: validation 0.5 and test 0.5 leave"),
+    "value twice": ({"classes": coloured([1, 0, 1])}, "data.classes: the mask value 1 stands there"),
+    "value ignored": ({"ignore": 2}, "data.classes: the mask value 2 stands there, or at data.ignore, twice"),
+    "colour twice": ({"classes": coloured(["#00000A", "#00000a", "#000001"])}, "the mask value '#00000a' stands"),
+    "numbers and colours": ({"classes": coloured([1, 0, "#00ff00"])}, "some mask values are numbers and some are col"),
+    "no foreground": (
+        {"classes": [{**item, "foreground": False} for item in SECTION["classes"]]},
+        "data.classes: no class is foreground",
+    ),
+    "share of more than all": ({"splits": {"validation": 1.5, "test": 0}}, "data.splits.validation: must be at most 1"),
+    "list without a column": (
+        {"splits": {**SECTION["splits"], "list": {"file": "a.csv", "id": "name", "split": None}}},
+        "data.splits.list.group: is missing",
+    ),
+    "list elsewhere": (
+        {"splits": {**SECTION["splits"], "list": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
+        "data.splits.list.file: '../a.csv' must lie in the folder cells",
+    ),
+    "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "value": 9}]}, "are named 'cell'"),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_in_the_section_is_named(tmp_path, changes, said):
+    with pytest.raises(PipelineError) as error:
+        read_params(written(tmp_path, changes))
+    assert said in str(error.value)
+
+
+def test_the_section_is_read_and_more_images_than_known_may_be_asked_for(tmp_path):
+    params = read_params(written(tmp_path, {"train_images": 10_000}))
+    assert isinstance(params.data, FolderData)
+    assert params.cells()[0].train_images == 10_000
+
+
+def sections_of_the_page():
+    page = (ROOT / "docs/your-own-data.md").read_text(encoding="utf-8")
+    return [YAML(typ="safe").load(text) for text in re.findall("```yaml\n(.*?)```", page, re.DOTALL)]
+
+
+def test_the_section_of_the_page_is_valid_and_complete(tmp_path):
+    shown = sections_of_the_page()[0]["data"]
+    assert set(shown) == set(FolderData.model_fields)
+    assert read_params(written(tmp_path, shown)).data.path == "cells"
+
+
+def test_the_other_sections_of_the_page_are_valid_and_say_the_defaults(tmp_path):
+    _, splits, test, composition = sections_of_the_page()
+    listed = read_params(written(tmp_path, splits)).data.splits.list
+    assert (listed.file, listed.id, listed.split, listed.group) == ("index.csv", "name", "split", None)
+    params = read_params(write_params(tmp_path, {"data": {**test, **composition}}))
+    assert set(test["test"]) == set(FolderForTest.model_fields)
+    assert set(composition["composition"]) == set(Composition.model_fields)
+    assert params.data.composition == Composition()

@@ -1,0 +1,136 @@
+"""Which image stands in which split: by a list, by groups, by a hash."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline import runs
+from pipeline.params.data import SplitShares
+from pipeline.prepare.split_list import Row
+from pipeline.prepare.splits import divide
+from tests.conftest import ROOT
+from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
+
+LINES = {
+    "unknown image": (["cell99,train"], r"line 14: there is no image 'cell99'"),
+    "with its ending": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without its ending"),
+    "twice": (["cell1,train"], r"line 14: 'cell1' stands there twice"),
+    "unknown split": (["cell12,val"], r"line 14: the split 'val' must be one of train, validation, test, trainval"),
+    "short line": (["cell99"], "line 14: there is no image 'cell99'"),
+    "many": ([f"x{index},train" for index in range(14)], "and 4 more such lines"),
+}
+
+
+@pytest.mark.parametrize(("added", "said"), LINES.values(), ids=LINES.keys())
+def test_a_mistake_in_splits_csv_is_named_with_its_line(cells, refused, added, said):
+    picture().save(cells / "images/cell12.png")
+    Image.fromarray(WHOLE).save(cells / "masks/cell12.png")
+    with (cells / "splits.csv").open("a", encoding="utf-8") as file:
+        file.write("\n".join(added) + "\n")
+    assert re.search(rf"splits\.csv.*{said}", refused(cells))
+
+
+def test_splits_csv_must_name_every_image_and_its_columns(cells, refused):
+    write_splits(cells, [f"{name},train" for name in NAMES[:5]])
+    assert "splits.csv says nothing of 7 of 12 images: cell10, cell11, cell5" in refused(cells)
+    write_splits(cells, ["cell0;train"], header="id;split")
+    assert "splits.csv, line 1: the columns must be id,split" in refused(cells)
+    (cells / "splits.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
+    assert "splits.csv cannot be read" in refused(cells)
+
+
+def test_groups_are_kept(cells, run):
+    rows = [f"{name},{split},{split}-film" for name, split in SPLITS.items()]
+    write_splits(cells, ["cell0,train,first", *rows], header="\ufeffid,split,group")  # as spreadsheets save it
+    assert table(run(cells))["cell1"]["groups"] == f"group={SPLITS['cell1']}-film"
+
+
+def test_a_group_in_two_splits_is_refused(cells, refused):
+    write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLITS.items())], header="id,split,group")
+    assert re.search(r"splits\.csv: the group 'film' stands in \w+ and, with cell\d+, in \w+", refused(cells))
+    rows = [f"{name},{'' if name == 'cell9' else 'train'},film" for name in SPLITS]
+    write_splits(cells, ["cell0,train,", *rows], header="id,split,group")
+    assert "the group 'film' stands in train and, with cell9, in no split" in refused(cells)
+    write_splits(cells, [f"{name},train,a=b" for name in NAMES], header="id,split,group")
+    assert "the group 'a=b' must hold neither ; nor =" in refused(cells)
+
+
+def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, run):
+    rows = [f"{name},{split},{'dish' if name == 'cell1' else name}" for name, split in SPLITS.items()]
+    write_splits(cells, ["cell0,test,dish", *rows], header="id,split,group")
+    prepared = run(cells)
+    assert "cell1" not in table(prepared)
+    rejected = (prepared / runs.REJECTED).read_text(encoding="utf-8")
+    assert rejected == "id,reason\ncell1,shares its group 'dish' with the showcase image cell0\n"
+
+
+def test_a_showcase_can_be_chosen_and_must_exist(cells, run, refused):
+    assert "data.showcase: there is no image 'dog'" in refused(cells, showcase=["dog"])
+    rows = table(run(cells, showcase=None))
+    (chosen,) = (name for name, row in rows.items() if row["split"] == runs.SHOWCASE)
+    assert {**SPLITS, "cell0": "train"}[chosen] == "train"
+    assert len(rows) == len(NAMES)
+
+
+def test_an_empty_split_and_a_class_that_is_not_there_say_what_to_do(cells, refused):
+    write_splits(cells, [f"{name},{'train' if index % 2 else 'test'}" for index, name in enumerate(NAMES)])
+    assert re.search(r"splits\.csv: there is no sample for 'validation'.*other splits", refused(cells))
+    (cells / "splits.csv").unlink()
+    assert re.search(
+        r"data\.splits\.test: there is no sample for 'test'.*data\.seed",
+        refused(cells, splits={"validation": 0.5, "test": 1e-9}),
+    )
+
+
+def test_a_class_that_no_mask_of_a_split_has(cells, refused):
+    for name in (name for name, split in SPLITS.items() if split == "test"):
+        Image.fromarray(WHOLE % 2).save(cells / "masks" / f"{name}.png")
+    assert re.search(r"splits\.csv: class 'wall' occurs in none of the \d masks of the split 'test'", refused(cells))
+
+
+def test_without_splits_csv_the_hash_divides(cells, run):
+    (cells / "splits.csv").unlink()
+    rows = table(run(cells, splits={"validation": 0.3, "test": 0.3}, seed=3))
+    assert {row["split"] for row in rows.values()} == {*runs.SPLITS, runs.SHOWCASE}
+
+
+NAMES_AND_GROUPS = st.dictionaries(st.text("abcxyz0123_", min_size=1, max_size=6), st.sampled_from(["", "p", "q", "r"]))
+
+
+@given(NAMES_AND_GROUPS, NAMES_AND_GROUPS, st.integers(0, 9), st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed, validation, test):
+    data = section("x", showcase=None, seed=seed, splits={"validation": validation, "test": test})
+
+    def division(named):
+        return divide(sorted(named), {name: Row(group=group) for name, group in named.items()}, data, ROOT)
+
+    def places(named):
+        found = division(named)
+        given = [(name, split) for split, names in found.ids.items() for name in names]
+        given += [(name, "left out") for name, _ in found.left_out]
+        assert sorted(name for name, _ in given) == sorted(named)  # each exactly once
+        return dict(given)
+
+    before, after = places(first), places({**added, **first})
+    for group in "pqr":
+        assert len({place for name, place in before.items() if first[name] == group} - {"left out"}) <= 1
+    # Only what the showcase, another perhaps, takes out of training may be elsewhere now.
+    moved = {name for name, place in before.items() if after[name] != place}
+    allowed = {"train", "left out", runs.SHOWCASE}
+    assert {before[name] for name in moved} | {after[name] for name in moved} <= allowed
+
+
+@given(st.integers(0, 99))
+def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
+    names = [f"image{index}" for index in range(800)]
+
+    def validation(test):
+        shares = SplitShares(validation=0.25, test=test)
+        data = section("x", showcase=["image0"], seed=seed).model_copy(update={"splits": shares})
+        return set(divide(names, None, data, ROOT).ids["validation"])
+
+    assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
+    assert validation(0.1) == validation(0.6)

@@ -1,0 +1,99 @@
+"""Composites to learn from, a folder's test split to be judged by."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params.data import FolderForTest
+from pipeline.prepare.sample import CREDIT, TITLE
+from pipeline.prepare.stage import prepare
+from tests.prepare.conftest import NAMES, SPLITS, Asking, table
+
+CLASSES = [{"name": "border", "value": 2}, {"name": "animal", "value": 1}, {"name": "background", "value": 0}]
+
+
+@pytest.fixture
+def tested(asking: Asking, tiny: Path, cells: Path, tmp_path: Path):
+    """Prepares composites, tested on the cells; returns the prepared folder."""
+
+    def preparing(**changes):
+        section = {
+            "path": str(cells),
+            "resize": "squash",
+            "classes": CLASSES,
+            "ignore": None,
+            "splits": {"validation": 0, "test": 1},
+            **changes,
+        }
+        test = FolderForTest.model_validate(section)
+        prepare(asking((8, 4, 4), tiny, test=test), tmp_path / "out" / "prepared")
+        return tmp_path / "out" / "prepared"
+
+    return preparing
+
+
+def test_the_folders_test_split_takes_the_place_of_the_composites(tested, asking, tiny, tmp_path):
+    prepared = tested()
+    prepare(asking((8, 4, 4), tiny), tmp_path / "plain")
+    for split in ("train", "validation", runs.SHOWCASE):
+        for file in (runs.IMAGES, runs.MASKS):
+            assert (prepared / split / file).read_bytes() == (tmp_path / "plain" / split / file).read_bytes()
+    names = [name for name, row in table(prepared).items() if row["split"] == "test"]
+    assert names == sorted(name for name, split in SPLITS.items() if split == "test")
+    masks = np.load(prepared / "test" / runs.MASKS)
+    assert masks.shape == (len(names), 32, 32)
+    # Animal, background, border: in the order of the composites, whatever the section's is.
+    np.testing.assert_array_equal(masks[0], np.kron([[1, 0], [0, 2]], np.ones((16, 16))))
+
+
+def test_title_and_credit_say_both(tested):
+    data = runs.DataSet.read(tested())
+    assert (data.source, data.title) == ("sample", f"{TITLE}; for the test: The images in cells")
+    assert data.credit == CREDIT
+    assert [item.name for item in data.classes] == ["animal", "background", "border"]
+
+
+def test_without_a_list_every_image_may_be_tested_on(tested, cells):
+    (cells / "splits.csv").unlink()
+    (cells / "images/notes.txt").touch()
+    prepared = tested()
+    assert sorted(name for name, row in table(prepared).items() if row["split"] == "test") == sorted(NAMES)
+    with (prepared / runs.REJECTED).open(encoding="utf-8", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["images/notes.txt"]
+
+
+@pytest.mark.parametrize("names", [("animal", "background"), ("pet", "background", "border")])
+def test_other_classes_than_those_of_the_composites_are_refused(tested, names):
+    classes = [{"name": name, "value": value} for value, name in enumerate(names)]
+    said = rf"data\.test\.classes: the names are {', '.join(names)}, but .* classes animal, background, border\."
+    with pytest.raises(PipelineError, match=said):
+        tested(classes=classes)
+
+
+def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tmp_path):
+    Image.fromarray(np.full((16, 24), 9, np.uint8)).save(cells / "masks/cell3.png")
+    with pytest.raises(PipelineError, match=rf"data\.test\.path: {cells}: 1 masks with .* data\.test\.classes does"):
+        tested()
+    with pytest.raises(PipelineError, match=r"data\.test\.path: there is no folder .*Set data\.test\.path"):
+        tested(path=str(tmp_path / "nowhere"))
+    listing = {"file": "index.csv", "id": "id", "split": None, "group": None}
+    with pytest.raises(PipelineError, match=r"data\.test\.splits\.list\.file: there is no "):
+        tested(splits={"validation": 0, "test": 1, "list": listing})
+    (cells / "splits.csv").unlink()
+    with pytest.raises(
+        PipelineError, match=r"data\.test\.splits\.test: there is no sample .* images to data\.test\.path"
+    ):
+        tested(splits={"validation": 1, "test": 0})
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells):
+    for name in NAMES:
+        Image.fromarray(np.zeros((16, 24), np.uint16)).save(cells / "images" / f"{name}.png")
+    with pytest.raises(PipelineError, match=r"data\.test\.path: the images are 16-bit grey, but .* RGB of 8 bits"):
+        tested()

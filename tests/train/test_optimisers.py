@@ -1,0 +1,303 @@
+"""Optimisers: whose weights go where, what decays, how fast each part learns, and each mistake in a sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+from pipeline.models.build import build_network
+from pipeline.models.losses import cross_entropy
+from pipeline.params import Params, validate
+from pipeline.params.file import read_params
+from pipeline.params.merging import merged
+from pipeline.params.train import Train
+from pipeline.train.key import run_key
+from pipeline.train.optimisers import build_optimiser, parameter_groups
+from pipeline.train.schedules import build_schedule
+from tests.conftest import write_params
+
+ParamsWith = Callable[[dict[str, Any]], Params]
+SHIPPED = read_params(Path(__file__).parents[2] / "params.yaml")
+SMALL = {"base_channels": 4, "depth": 2}
+
+NAMED: dict[str, tuple[dict[str, Any], float]] = {  # keys, and a rate that suits them
+    "adamw": ({"weight_decay": 0.01}, 1e-2),
+    "adam": ({"weight_decay": 0.0}, 1e-2),
+    "rmsprop": ({"smoothing": 0.9, "momentum": 0.0, "weight_decay": 0.0}, 1e-2),
+    "sgd": ({"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}, 1e-1),
+    "own": ({"factory": "torch.optim:NAdam", "arguments": {}}, 1e-2),
+}
+
+
+def settings(**changes: Any) -> Train:
+    return validate(Train, merged(SHIPPED.train.model_dump(), changes), "train")
+
+
+def own(factory: str, **arguments: Any) -> Train:
+    return settings(optimiser={"name": "own", "factory": factory, "arguments": arguments})
+
+
+def network(variant: str = "unet", **changes: Any) -> nn.Module:
+    model = SHIPPED.cell(variant, 1e-3, 0).model
+    small = SMALL if variant == "unet" else {}
+    torch.manual_seed(0)
+    return build_network(model.model_copy(update={**small, **changes}), 3, 3).to(memory_format=torch.channels_last)
+
+
+def images_and_masks() -> tuple[Tensor, Tensor]:
+    """Noise that tells each pixel's class: something to learn in a few steps."""
+    random = torch.Generator().manual_seed(0)
+    masks = torch.randint(3, (4, 4, 4), generator=random).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    images = masks[:, None] / 3 + 0.2 * torch.rand((4, 3, 16, 16), generator=random)
+    return images.contiguous(memory_format=torch.channels_last), masks
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [("unet", {}), ("unet", {"norm": "group"}), ("unet", {"norm": "none"}), ("keras_pets", {}), ("lite0", {})],
+)
+def test_every_trainable_weight_is_in_one_group(variant: str, changes: dict[str, Any]) -> None:
+    net = network(variant, **changes)
+    frozen = next(net.parameters()).requires_grad_(False)
+    groups = parameter_groups(net, 1e-3, 1.0, 0.1)
+    grouped = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(grouped) == sorted(id(weight) for weight in net.parameters() if weight is not frozen)
+    for group in groups:
+        assert {weight.ndim > 1 for weight in group["params"]} == {group["weight_decay"] > 0}
+
+
+@pytest.mark.parametrize("variant", ["unet", "lite0"])
+def test_the_encoder_has_a_rate_of_its_own(variant: str) -> None:
+    net = network(variant)
+    rates = {
+        id(weight): group["lr"]
+        for group in build_optimiser(net, settings(encoder_rate=0.1), 1e-3).param_groups
+        for weight in group["params"]
+    }
+    encoder = {name for name, weight in net.named_parameters() if rates[id(weight)] == pytest.approx(1e-4)}
+    assert encoder == {name for name, _ in net.named_parameters() if name.startswith("1.encoder.")}
+    assert {rates[id(weight)] for name, weight in net.named_parameters() if name not in encoder} == {1e-3}
+
+
+def test_the_rate_that_history_shows_is_the_cells() -> None:
+    assert build_optimiser(network(), settings(encoder_rate=0.1), 1e-3).param_groups[0]["lr"] == 1e-3
+
+
+def test_the_encoder_takes_smaller_steps() -> None:
+    net = network()
+    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+    optimiser = build_optimiser(
+        net,
+        settings(optimiser={"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}, encoder_rate=0.25),
+        1e-2,
+    )
+    for weight in net.parameters():
+        weight.grad = torch.ones_like(weight)
+    optimiser.step()
+    for name, weight in net.named_parameters():
+        step = 2.5e-3 if name.startswith("1.encoder.") else 1e-2
+        torch.testing.assert_close(before[name] - weight.detach(), torch.full_like(weight, step), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        *({"name": name, **keys, "weight_decay": 0.1} for name, (keys, _) in NAMED.items() if name != "own"),
+        {"name": "own", "factory": "torch.optim:NAdam", "arguments": {"weight_decay": 0.1}},
+        {"name": "own", "factory": "torch.optim:AdamW", "arguments": {}},  # which decays if nothing is said
+    ],
+    ids=lambda chosen: chosen.get("factory", chosen["name"]),
+)
+def test_norms_and_biases_never_decay(chosen: dict[str, Any]) -> None:
+    net = network()
+    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+    optimiser = build_optimiser(net, settings(optimiser=chosen), 1e-2)
+    for _ in range(3):
+        for weight in net.parameters():
+            weight.grad = torch.zeros_like(weight)
+        optimiser.step()
+    for name, weight in net.named_parameters():
+        if weight.ndim == 1:
+            assert torch.equal(weight, before[name]), name
+        else:
+            assert weight.norm().item() < before[name].norm().item(), name
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_each_optimiser_learns(name: str) -> None:
+    keys, rate = NAMED[name]
+    net, (images, masks) = network(), images_and_masks()
+    chosen = settings(optimiser={"name": name, **keys})
+    optimiser = build_optimiser(net, chosen, rate)
+    schedule = build_schedule(optimiser, chosen.schedule, 30)
+    losses = []
+    for _ in range(30):
+        loss = cross_entropy(net(images), masks)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_rmsprop_takes_the_first_step_of_keras() -> None:
+    """Of a weight of 10 with a gradient of 10, at a rate of 0.1: the example in Keras' documentation of RMSprop."""
+    net = nn.Linear(1, 1, bias=False)
+    net.weight.data.fill_(10.0)
+    keys, _ = NAMED["rmsprop"]
+    optimiser = build_optimiser(net, settings(optimiser={"name": "rmsprop", **keys}), 0.1)
+    (net.weight**2 / 2).sum().backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    assert net.weight.item() == pytest.approx(9.683772)
+
+
+def test_ones_own_is_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = "import torch\n\ndef draws(groups, lr):\n    torch.rand(3)\n    return torch.optim.NAdam(groups, lr=lr)\n"
+    Path("optimiser_that_draws.py").write_text(source, encoding="utf-8")
+    net = network()
+    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+    torch.manual_seed(0)
+    optimiser = build_optimiser(net, own("optimiser_that_draws:draws"), 1e-3)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    torch.rand(3)
+    assert torch.equal(drawn, torch.rand(1))
+    assert not optimiser.state
+    assert all(torch.equal(weight, before[name]) for name, weight in net.named_parameters())
+    assert all(weight.grad is None for weight in net.parameters())
+
+
+def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
+    module = project / "optimiser_of_a_student.py"
+    module.write_text("from torch.optim import NAdam as Mine\n", encoding="utf-8")
+    mine = {"name": "own", "factory": "optimiser_of_a_student:Mine", "arguments": {}}
+    params = read_params(write_params(project, {"variants": {"mine": {"train": {"optimiser": mine}}}}))
+    mine_cell, other = params.cell("mine", 0.01, 0), params.cell("unet", 0.01, 0)
+
+    def keys() -> list[str]:
+        return [run_key(cell, "data", "float32") for cell in (mine_cell, other)]
+
+    first = keys()
+    assert keys() == first
+    module.write_text("from torch.optim import RAdam as Mine\n", encoding="utf-8")
+    assert keys()[0] != first[0]
+    assert keys()[1] == first[1]
+
+
+OWN_MISTAKES = {
+    "no module": ("optm:build", {}, "there is no module 'optm'", "write it there, or correct the name."),
+    "another name": ("torch.optim:NAdm", {}, "there is no 'NAdm' in", "did you mean NAdam?"),
+    "built into Python": ("sys:zzz", {}, "there is no 'zzz' in sys", "define zzz there."),
+    "unknown argument": ("torch.optim:NAdam", {"speed": 3}, "(groups, lr=0.001, speed=3) raised TypeError", ""),
+    "a wrong value": ("torch.optim:NAdam", {"eps": -1}, "raised ValueError (Invalid epsilon", "-1"),
+    "a closure": ("torch.optim:LBFGS", {}, "wants to compute the loss several times a step", "choose another."),
+    "matrices only": ("torch.optim:Muon", {}, "raised ValueError (Muon only supports 2D", ""),
+    "sparse gradients": ("torch.optim:SparseAdam", {}, "raised RuntimeError", "in a step on copies of the weights"),
+    "no rate": ("own_mistakes:rateless", {}, "raised TypeError (rateless() got an unexpected", "'lr'"),
+    "no optimiser": ("own_mistakes:nothing", {}, "must make a torch optimiser", "a value of type NoneType"),
+    "a class": ("own_mistakes:a_class", {}, "must make a torch optimiser", "the class SGD itself"),
+    "a hidden closure": ("own_mistakes:hidden", {}, "wants to compute the loss several times a step", ""),
+    "an end": ("own_mistakes:ends", {}, "raised SystemExit (3) in own_mistakes.py, line 9", ""),
+}  # fmt: skip
+OWN_MODULE = """import sys
+import torch
+
+def rateless(groups): ...
+def nothing(groups, lr): ...
+def a_class(groups, lr): return torch.optim.SGD
+def hidden(groups, lr): return torch.optim.LBFGS([weight for group in groups for weight in group["params"]], lr=lr)
+def ends(groups, lr):
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("factory", "arguments", "said", "hint"), OWN_MISTAKES.values(), ids=OWN_MISTAKES.keys())
+def test_a_mistake_of_ones_own_is_one_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    factory: str,
+    arguments: dict[str, Any],
+    said: str,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_mistakes.py").write_text(OWN_MODULE, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "own_mistakes", raising=False)
+    with pytest.raises(PipelineError, match=r"^train\.optimiser\.factory: ") as error:
+        build_optimiser(network(), own(factory, **arguments), 1e-3)
+    message = str(error.value)
+    assert said in message
+    assert hint in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_network_without_an_encoder_to_train_is_named(freeze: bool) -> None:
+    net = network("unet" if freeze else "keras_pets")
+    if freeze:
+        for name, weight in net.named_parameters():
+            weight.requires_grad_(not name.startswith("1.encoder."))
+    with pytest.raises(PipelineError, match=r"^train\.encoder_rate: must be 1\.0 .* but is 0\.1: .* Set it to 1\.0"):
+        build_optimiser(net, settings(encoder_rate=0.1), 1e-3)
+
+
+FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "the name alone": (
+        {"optimiser": "adamw"},
+        "train.optimiser: must be a section of keys, but is 'adamw'; write {name: adamw, weight_decay: ...}.",
+    ),
+    "a schedule's name alone": (
+        {"schedule": "One_Cycle"},
+        "train.schedule: must be a section of keys, but is 'One_Cycle'; write {name: one_cycle, warm_up: ...}.",
+    ),
+    "a far name alone": (
+        {"optimiser": "zzz"},
+        "train.optimiser: must be a section of keys, but is 'zzz'; write {name: ...} with one of adamw, adam, "
+        "rmsprop, sgd, own, and its keys.",
+    ),
+    "a near name": ({"optimiser": {"name": "AdmW"}}, "but is 'AdmW'; did you mean adamw?"),
+    "a far name": ({"optimiser": {"name": "zzz"}}, "'sgd', 'own', but is 'zzz'."),
+    "a near schedule": ({"schedule": {"name": "cosinus"}}, "but is 'cosinus'; did you mean cosine?"),
+    "a near objective": ({"objective": "dise"}, "train.objective: must be one of 'cross_entropy', 'dice', "
+        "'cross_entropy_dice' or 'focal', but is 'dise'; did you mean dice?"),
+    "a key of another": (
+        {"optimiser": {"name": "adam", "weight_decay": 0.0, "momentum": 0.9}},
+        "train.optimiser.momentum: there is no such key",
+    ),
+    "a missing key": ({"optimiser": {"name": "sgd"}}, "train.optimiser.nesterov: is missing; add it"),
+    "nesterov without momentum": (
+        {"optimiser": {"name": "sgd", "momentum": 0.0, "nesterov": True, "weight_decay": 0.0}},
+        "train.optimiser.nesterov: must be false where momentum is 0, since it looks ahead along the momentum, "
+        "but is True.",
+    ),
+    "the rate as an argument": (
+        {"optimiser": {"name": "own", "factory": "torch.optim:NAdam", "arguments": {"lr": 1e-3}}},
+        "train.optimiser.arguments: must leave lr to grid.learning_rate, and params to the pipeline, but is "
+        "{'lr': 0.001}.",
+    ),
+    "momentum of 1": (
+        {"optimiser": {"name": "sgd", "momentum": 1.0, "nesterov": False, "weight_decay": 0.0}},
+        "train.optimiser.momentum: must be less than 1.0, but is 1.0.",
+    ),
+    "no warm-up in one cycle": ({"schedule": {"warm_up": 0.0}}, "train.schedule.warm_up: must be greater than 0"),
+    "averaging of 1": ({"averaging": 1.0}, "train.averaging: must be less than 1.0, but is 1.0."),
+    "an encoder that stands": ({"encoder_rate": 0.0}, "train.encoder_rate: must be greater than 0.0, but is 0.0."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said"), FILE_MISTAKES.values(), ids=FILE_MISTAKES.keys())
+def test_a_mistake_in_the_file_is_named_before_anything_runs(
+    params_with: ParamsWith, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(PipelineError) as error:
+        params_with({"variants": {"other": {"train": changes}}})
+    assert said in str(error.value)

@@ -1,0 +1,89 @@
+"""`pipeline variants`: a row for each variant, also where there is no network to measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from tests.conftest import ROOT, write_params
+
+VARIANTS: dict[str, Any] = {
+    "unet_40": {"data": {"train_images": 10}, "train": {"epochs": 4, "augmentation": None}},
+    "pan": {"model": {"family": "smp", "architecture": "PAN", "encoder": "resnet18", "pretrained": False}},
+    "lost": {"model": {"family": "smp", "architecture": "FPN", "encoder": "resnet43", "pretrained": False}},
+    "mine": {"model": {"family": "own", "factory": "not_here:build", "size_divisor": 1}},
+    "deep": {"model": {"depth": 6}},
+}
+
+
+def listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(main, ["variants"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return {line.split()[0]: line for line in result.output.splitlines()}
+
+
+def test_each_variant_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, {"variants": VARIANTS, "grid": {"variant": ["unet", "unet_40"]}})
+    lines = listed(tmp_path, monkeypatch)
+    assert {"variant", "unet", "unet_no_skip", "lite0", "keras_pets", *VARIANTS} == set(lines)
+    assert lines["unet"].split()[1] == "unet"
+    assert lines["unet"].endswith("yes")
+    assert lines["unet_no_skip"].endswith("no    skip: none")
+    assert lines["unet_40"].endswith("yes   augmentation: null, epochs: 4, train_images: 10")
+    assert lines["unet_40"].split()[2:7] == lines["unet"].split()[2:7]  # the same network and batch
+    assert lines["keras_pets"].split()[2] == "2,055,203"
+
+
+def test_a_network_that_cannot_be_had_says_why_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, {"variants": VARIANTS, "grid": {"variant": ["unet"]}})
+    lines = listed(tmp_path, monkeypatch)
+    assert lines["pan"].endswith("-  no    data.image_size: PAN needs 128 px or more, but it is 32.")
+    assert "did you mean resnet34?" in lines["lost"]
+    assert "model.factory: there is no module 'not_here'" in lines["mine"]
+    assert "32 px is no multiple of 64" in lines["deep"]
+
+
+def parameters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    return int(listed(folder, monkeypatch)["unet"].split()[2].replace(",", ""))
+
+
+def test_the_bundled_data_is_listed_alike_before_and_after_it_is_prepared(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path, {})
+    before = listed(tmp_path, monkeypatch)
+    assert listed(project, monkeypatch) == before
+    classes = json.loads((project / "data/prepared/classes.json").read_text(encoding="utf-8"))
+    classes["classes"] = classes["classes"][:2]
+    (project / "data/prepared/classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    # A row of the last 1 x 1 convolution, from the 4 base channels, and its bias.
+    assert int(before["unet"].split()[2].replace(",", "")) - parameters(project, monkeypatch) == 4 + 1
+
+
+def test_the_classes_of_a_folder_are_those_of_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    start, end = text.index("data:"), text.index("model:  ")
+    data = """data:
+  source: folder
+  path: pictures
+  image_size: 32
+  resize: squash
+  classes:
+    - {name: cat, value: 1, colour: "#e69f00", foreground: true}
+    - {name: rest, value: 0, colour: "#000000", foreground: false}
+  ignore: null
+  splits: {validation: 0.2, test: 0.2}
+  showcase: null
+  seed: 0
+  train_images: null
+"""
+    (tmp_path / "params.yaml").write_text(text[:start] + data + text[end:], encoding="utf-8")
+    two = parameters(tmp_path, monkeypatch)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    assert parameters(tmp_path, monkeypatch) - two == 16 + 1
