@@ -28,7 +28,9 @@ def _family(model: Model, channels: int, classes: int) -> nn.Module:
     if isinstance(model, SmpModel):
         from pipeline.models.smp import smp_network
 
-        return smp_network(channels, classes, model.architecture, model.encoder, model.pretrained)
+        return smp_network(
+            channels, classes, model.architecture, model.encoder, model.pretrained, model.dropout, model.drop_path
+        )
     if isinstance(model, KerasPetsModel):
         from pipeline.models.keras_pets import KerasPets
 

@@ -18,7 +18,15 @@ from pipeline.models.pretrained import load_encoder
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
 
 
-def smp_network(channels: int, classes: int, architecture: str, encoder: str, pretrained: bool) -> nn.Module:
+def smp_network(
+    channels: int,
+    classes: int,
+    architecture: str,
+    encoder: str,
+    pretrained: bool,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> nn.Module:
     """The network, its encoder pretrained on ImageNet if asked for; initialised from torch's generator.
 
     Args:
@@ -27,12 +35,22 @@ def smp_network(channels: int, classes: int, architecture: str, encoder: str, pr
         architecture: a name that smp exports, such as `FPN`.
         encoder: as `encoder_name` takes it.
         pretrained: whether the encoder's weights are read from its pip package.
+        dropout: probability, in training, of each feature map before the head to be blanked.
+        drop_path: probability, in training, of the encoder's last residual block to be skipped by a sample; of those
+            before it proportionally less (Huang et al. 2016). For encoders of timm that know it.
 
     Raises:
         PipelineError: There is no such encoder, the architecture cannot stand on it, or its weights do not fit.
     """
     name = encoder_name(encoder, architecture)
-    options = VISION_TRANSFORMER if architecture == "DPT" else {}
+    options = dict(VISION_TRANSFORMER) if architecture == "DPT" else {}
+    if drop_path:
+        if not name.startswith("tu-"):  # smp would take it and do nothing
+            raise PipelineError(
+                f"model.drop_path: must be 0.0 for {encoder}, but is {drop_path}: only timm's encoders drop paths. "
+                f"Choose one, such as tf_efficientnet_lite0, or set drop_path: 0.0."
+            )
+        options["drop_path_rate"] = drop_path
     try:
         network: Any = segmentation_models_pytorch.create_model(
             architecture, encoder_name=name, encoder_weights=None, in_channels=channels, classes=classes, **options
@@ -44,6 +62,8 @@ def smp_network(channels: int, classes: int, architecture: str, encoder: str, pr
         ) from error
     if pretrained:
         load_encoder(network.encoder, name.removeprefix("tu-"), channels)
+    if dropout:
+        network.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), network.segmentation_head)
     built: nn.Module = network
     return built
 

@@ -66,6 +66,8 @@ class SmpModel(Section):
     architecture: Architecture
     encoder: str = Field(min_length=1)  # smp knows some and timm a thousand: looked up once they are imported
     pretrained: bool
+    dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the decoder's last feature maps
+    drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the encoder's residual blocks
 
     @field_validator("pretrained")
     @classmethod

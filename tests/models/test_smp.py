@@ -191,3 +191,35 @@ def test_an_unknown_architecture_is_answered_with_the_nearest(name: object, hint
         SmpModel.model_validate({"family": "smp", "architecture": name, "encoder": "resnet18", "pretrained": False})
     assert f"did you mean {hint}?" in str(error.value) or hint is None
     assert "must be one of Unet, UnetPlusPlus" in str(error.value)
+
+
+@pytest.mark.parametrize("architecture", EXPORTED)
+def test_dropout_and_dropped_paths_work_in_training_alone(architecture: str) -> None:
+    base = small(architecture, "test_efficientnet")
+    regular = built(base.model_copy(update={"dropout": 0.5, "drop_path": 0.5}))
+    images = torch.rand(2, 3, side(base), side(base)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        regular.eval()
+        assert torch.equal(regular(images), regular(images))
+        regular.train()
+        assert not torch.equal(regular(images), regular(images))
+
+
+def test_an_encoder_that_drops_no_paths_is_refused_with_the_key() -> None:
+    model = SmpModel.model_validate(
+        {"family": "smp", "architecture": "Unet", "encoder": "resnet18", "pretrained": False, "drop_path": 0.1}
+    )
+    with pytest.raises(PipelineError, match=r"^model\.drop_path: must be 0\.0 for resnet18, but is 0\.1"):
+        built(model)
+
+
+def test_weights_with_dropout_go_back_where_they_were(tmp_path: Path) -> None:
+    model = small("Unet", "test_efficientnet").model_copy(update={"dropout": 0.3, "drop_path": 0.2})
+    first = built(model)
+    save_file({name: tensor.contiguous() for name, tensor in first.state_dict().items()}, tmp_path / "w.safetensors")
+    torch.manual_seed(7)
+    second = build_network(model, 3, classes=3)
+    second.load_state_dict(load_file(tmp_path / "w.safetensors"))
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(second.eval()(images), first.eval()(images), rtol=1e-4, atol=1e-5)
