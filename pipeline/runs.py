@@ -192,7 +192,8 @@ class Selection:
     variant: str
     learning_rate: float
     run: str
-    test: Scores | None  # only ever of the grid's best
+    test: Scores | None  # of that run; only ever of the grid's best
+    test_by_seed: tuple[Scores, ...] = ()  # of all seeds at that rate, where `test` is: they were chosen together
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,8 @@ class Summary:
 
 
 def _selection(content: dict[str, Any]) -> Selection:
-    return Selection(**{**content, "test": Scores(**content["test"]) if content["test"] else None})
+    test = Scores(**content["test"]) if content["test"] else None
+    return Selection(**{**content, "test": test, "test_by_seed": tuple(Scores(**s) for s in content["test_by_seed"])})
 
 
 @dataclass(frozen=True)

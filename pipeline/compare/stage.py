@@ -10,12 +10,13 @@ import pandas as pd
 
 from pipeline import runs
 from pipeline.analysis.scores import baseline
+from pipeline.analysis.seeds import spread
 from pipeline.compare.findings import findings
 from pipeline.compare.rows import best_of_variants, rate_rows, run_row
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
-from pipeline.runs import DataSet, Evaluation, RunRow, Scores, Summary
+from pipeline.runs import DataSet, Evaluation, RunRow, Scores, Selection, Summary
 
 
 def compare(params: Params, root: Path = Path()) -> Summary:
@@ -35,10 +36,7 @@ def compare(params: Params, root: Path = Path()) -> Summary:
     rows = [run_row(cell, root) for cell in cells]
     rates = rate_rows(rows)
     selected = best_of_variants(rates)
-    # Test is looked up here for the one run that validation chose, and nowhere else.
-    best = (
-        replace(selected[0], test=Evaluation.read(root / runs.EVALUATION / selected[0].run).test) if selected else None
-    )
+    best = _tested(selected[0], rows, root) if selected else None
     summary = Summary(
         baseline=_baseline(root),
         runs=tuple(rows),
@@ -55,6 +53,13 @@ def compare(params: Params, root: Path = Path()) -> Summary:
         _write_curves(folder / runs.CURVES, rows, root)
     write_text(root / runs.GRID_METRICS, as_json(_grid_metrics(summary)))
     return summary
+
+
+def _tested(chosen: Selection, rows: list[RunRow], root: Path) -> Selection:
+    """The selection with its test scores: looked up here, for the one rate that validation chose, and nowhere else."""
+    seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (chosen.variant, chosen.learning_rate)]
+    tests = {run: Evaluation.read(root / runs.EVALUATION / run).test for run in seeds}
+    return replace(chosen, test=tests[chosen.run], test_by_seed=tuple(test for test in tests.values() if test))
 
 
 def _baseline(root: Path) -> Scores:
@@ -112,6 +117,8 @@ def _grid_metrics(summary: Summary) -> dict[str, object]:
         for rate in summary.rates
         if rate.ranked
     }
-    if summary.best and summary.best.test:
-        metrics["test"] = {"loss": summary.best.test.loss, "mean_iou": summary.best.test.mean_iou}
+    if summary.best and summary.best.test_by_seed:
+        for name in ("loss", "accuracy", "mean_iou"):
+            mean, sd = spread([getattr(scores, name) for scores in summary.best.test_by_seed])
+            metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.analysis.seeds import spread
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.material import Material
@@ -29,17 +30,31 @@ def test(material: Material) -> view.Test:
     return view.Test(
         sentence=_sentence(best.run, best.test, validation),
         headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in names)),
-        lines=tuple(
-            view.ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores
+        lines=(
+            *(view.ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores),
+            *_over_seeds(best.test_by_seed, names),
         ),
         problems=tuple(problems),
     )
 
 
 def _figures(scores: Scores, names: tuple[str, ...]) -> tuple[str, ...]:
-    of_class = (scores.iou.get(name) for name in names)
+    return tuple(wording.number(value) for value in _values(scores, names))
+
+
+def _values(scores: Scores, names: tuple[str, ...]) -> tuple[float | None, ...]:
     whole = (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou)
-    return tuple(wording.number(value) for value in (*whole, *of_class))
+    return (*whole, *(scores.iou.get(name) for name in names))
+
+
+def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[view.ScoreLine, ...]:
+    """Mean and standard deviation over the seeds of the chosen rate; nothing where there is one seed."""
+    if len(seeds) < 2:
+        return ()
+    columns = zip(*(_values(scores, names) for scores in seeds), strict=True)
+    spreads = (spread([value for value in column if value is not None]) for column in columns)
+    figures = tuple(wording.spread(mean, sd) for mean, sd in spreads)
+    return (view.ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
 
 
 def _sentence(run: str, score: Scores, validation: Scores | None) -> str:

@@ -261,12 +261,16 @@ class Project:
         means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in rates}
         best = min(chosen, key=lambda item: means[item.variant, item.learning_rate])
         evaluation = Evaluation.read(self.root / runs.EVALUATION / best.run)
+        seeds = [row.run for row in self.rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
+        tests = [Evaluation.read(self.root / runs.EVALUATION / run).test for run in seeds]
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, {item.name: 0.2 for item in self.classes}),
             runs=tuple(self.rows),
             rates=tuple(rates),
             best_of_variant=tuple(chosen),
-            best=Selection(best.variant, best.learning_rate, best.run, evaluation.test),
+            best=Selection(
+                best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
+            ),
             outside=("unet-0.5-0",),
         )
         self.write_summary(self.summary)
