@@ -73,17 +73,24 @@ def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 
 
 def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: FolderData) -> set[str]:
-    """The share of these images that `data.splits.validation` asks for, in the order of their hashes.
+    """The share of these images that `data.splits.validation` asks for, in the order of their names' SHA-256.
 
-    Counted out, and not by where each hash falls: a list that says `trainval` is fixed, so the exact number is worth
-    more than that images added later move none. Groups come whole, until the number is reached or passed.
+    `data.seed` k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
+    cross-validation. Counted out, and not by where each hash falls: a list that says `trainval` is fixed, so the exact
+    number is worth more than that images added later move none. Groups come whole, until the number is reached or
+    passed.
     """
     wanted = round(data.splits.validation * len(ids))
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
         units.setdefault(_unit(name, groups), []).append(name)
+    ordered = sorted(units, key=lambda unit: hashlib.sha256(unit[1].encode()).digest())
+    before = [len(units[unit]) for unit in ordered]
+    first, start = 0, data.seed * wanted % max(1, len(ids))
+    while sum(before[:first]) < start:
+        first += 1
     chosen: set[str] = set()
-    for unit in sorted(units, key=lambda unit: _hash(data.seed, *unit)):
+    for unit in ordered[first:] + ordered[:first]:
         if len(chosen) >= wanted:
             break
         chosen.update(units[unit])

@@ -1,5 +1,6 @@
 """A list of splits with other names, and images of `trainval`."""
 
+import hashlib
 import re
 
 import pytest
@@ -135,3 +136,18 @@ def test_another_seed_chooses_others(seed):
     )
     assert len(first) == len(second) == 30
     assert first != second
+
+
+@given(st.sets(st.text("abcxyz0123", min_size=1, max_size=6), min_size=5, max_size=60))
+def test_seeds_are_the_folds_of_a_cross_validation(names):
+    names = sorted(names)[: len(names) // 5 * 5]
+    rows = {name: Row("trainval") for name in names}
+    splits = {"validation": 0.2, "test": 0.0}
+    folds = [
+        divide(names, rows, section("x", showcase=[], seed=seed, splits=splits), ROOT).ids["validation"]
+        for seed in range(5)
+    ]
+    assert sorted(name for fold in folds for name in fold) == names
+    # Fold 0 is the head of the order that anyone can make from the names alone.
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    assert set(folds[0]) == set(order[: len(names) // 5])
