@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +15,18 @@ from pipeline.runs import IGNORE
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits N x classes x H x W and masks N x H x W to a number
 
 
-def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, masks: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean negative log-likelihood of the true class, nats a pixel; the objective, and on a whole set the yardstick.
 
     Args:
         logits: N x classes x H x W, of any float type; the softmax and its logarithm are taken in float32.
         masks: N x H x W, int64, class index or `IGNORE`; 0 where no pixel counts.
+        smoothing: share of each pixel's truth that is spread evenly over all classes (Szegedy et al. 2016), so that
+            certainty beyond 1 - smoothing is not rewarded; never of the yardstick.
     """
     counted = (masks != IGNORE).sum().clamp(min=1)
-    return F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="sum") / counted
+    losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
+    return losses / counted
 
 
 def image_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
@@ -41,14 +45,15 @@ def focal(logits: Tensor, masks: Tensor) -> Tensor:
     return (lacking.square() * losses).sum() / (masks != IGNORE).sum().clamp(min=1)
 
 
-def objective(name: Objective) -> Loss:
-    """The loss that training minimises; whichever it is, runs are compared by the yardstick.
+def objective(name: Objective, smoothing: float = 0.0) -> Loss:
+    """The loss that training minimises; whichever it is, runs are compared by the yardstick. `smoothing` as above.
 
     Dice is segmentation-models-pytorch's, imported only here since that takes seconds. Its focal loss sets each class
     against all others by a sigmoid, while prediction and yardstick take the softmax of all; hence ours.
     """
+    smoothed = partial(cross_entropy, smoothing=smoothing)
     if name == "cross_entropy":
-        return cross_entropy
+        return smoothed
     if name == "focal":
         return focal
     from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss
@@ -61,4 +66,4 @@ def objective(name: Objective) -> Loss:
         loss: Tensor = by_class(logits.float(), masks)
         return loss
 
-    return dice if name == "dice" else lambda logits, masks: cross_entropy(logits, masks) + dice(logits, masks)
+    return dice if name == "dice" else lambda logits, masks: smoothed(logits, masks) + dice(logits, masks)

@@ -123,6 +123,7 @@ class Train(Section):
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=2)  # batch normalisation has no spread to divide by in one image
     objective: Objective
+    label_smoothing: BelowOne  # share of a pixel's truth that is spread evenly over all classes
     optimiser: Optimiser
     schedule: Schedule
     encoder_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
@@ -130,3 +131,11 @@ class Train(Section):
     augmentation: Augmentation | None
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Positive
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _smooths_a_cross_entropy(cls, smoothing: float, before: ValidationInfo) -> float:
+        chosen = before.data.get("objective")
+        if smoothing and chosen in ("dice", "focal"):
+            raise ValueError(f"must be 0.0 with objective: {chosen}, since it is cross-entropy whose truth is smoothed")
+        return smoothing

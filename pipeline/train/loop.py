@@ -78,7 +78,7 @@ def train(
     # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
     batch = min(settings.batch_size, len(training))
     steps = len(training) // batch
-    minimised = objective(settings.objective)
+    minimised = objective(settings.objective, settings.label_smoothing)
     optimiser = build_optimiser(network, settings, learning_rate)
     schedule = build_schedule(optimiser, settings.schedule, settings.epochs * steps)
     mean = averaged(network, settings.averaging) if settings.averaging else None

@@ -114,3 +114,17 @@ def test_steps_against_the_gradient_lead_down(name: Objective) -> None:
     before = objective(name)(logits, masks)
     (gradient,) = torch.autograd.grad(before, logits)
     assert objective(name)(logits - gradient, masks).item() < before.item()
+
+
+def test_smoothing_mixes_the_truth_with_all_classes() -> None:
+    logits, masks = of_probabilities((0.5, 0.5), (0.2, 0.8), (0.9, 0.1)), torch.tensor([[[0, 1, IGNORE]]])
+    first = -(0.95 * math.log(0.5) + 0.05 * math.log(0.5))
+    second = -(0.95 * math.log(0.8) + 0.05 * math.log(0.2))
+    assert objective("cross_entropy", 0.1)(logits, masks).item() == pytest.approx((first + second) / 2)
+    assert cross_entropy(logits, masks).item() == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2)
+
+
+def test_smoothed_certainty_is_worth_less_than_confidence() -> None:
+    masks = torch.tensor([[[0]]])
+    certain, confident = (objective("cross_entropy", 0.1)(of_probabilities((p, 1 - p)), masks) for p in (0.9999, 0.95))
+    assert confident < certain
