@@ -5,30 +5,48 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.errors import PipelineError
-from pipeline.params import Params
-from pipeline.params.model import Model, SmpModel, has_weights
+from pipeline.factories import find_factory, project_on_path
+from pipeline.params import Cell, Params
+from pipeline.params.model import Model, OwnModel, SmpModel, has_weights
+from pipeline.params.train import OwnOptimiser
 
 
 def check_models(params: Params, variants: Collection[str]) -> None:
-    """Build what is not known to work, and try it on a blank image of the data's size.
+    """Look up what an import path names, build what is not known to work, and try it on an image of the data's size.
 
-    Only variants of the family `smp` can be wrong here, and of these the encoders with pretrained weights are known to
-    work, so that usually nothing is imported and nothing built.
+    Of the family `smp`, encoders with pretrained weights are known to work, so that usually nothing is imported and
+    nothing built. A network of the user's is built when its training begins: only then are its classes known.
 
     Args:
         params: the whole of `params.yaml`.
         variants: which of its variants to look at.
 
     Raises:
-        PipelineError: A line for each variant whose network cannot be built, or not take such images.
+        PipelineError: A line for each variant whose network or optimiser cannot be found or built, or whose network
+            cannot take such images.
     """
     found = [
         f"variants.{name}: {mistake}"
         for name in dict.fromkeys(variants)
-        if (mistake := model_mistake(_model(params, name), params.data.image_size))
+        if (mistake := _mistake(_cell(params, name), params.data.image_size))
     ]
     if found:
         raise PipelineError("\n".join(found))
+
+
+def _mistake(cell: Cell, size: int) -> str | None:
+    factories = [
+        (key, chosen.factory)
+        for key, chosen in (("model.factory", cell.model), ("train.optimiser.factory", cell.train.optimiser))
+        if isinstance(chosen, OwnModel | OwnOptimiser)
+    ]
+    try:
+        with project_on_path():
+            for key, factory in factories:
+                find_factory(key, factory)
+    except PipelineError as error:
+        return str(error)
+    return model_mistake(cell.model, size)
 
 
 def model_mistake(model: Model, size: int) -> str | None:
@@ -44,8 +62,8 @@ def model_mistake(model: Model, size: int) -> str | None:
     return _trial(model, size)
 
 
-def _model(params: Params, variant: str) -> Model:
-    return params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0]).model
+def _cell(params: Params, variant: str) -> Cell:
+    return params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
 
 
 def _trial(model: SmpModel, size: int) -> str | None:

@@ -114,3 +114,27 @@ def test_the_usual_grid_is_checked_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout.split(), done.stderr.strip()) == (["unet-0.01-0", "net-0.01-0"], "[]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"model": {"family": "own", "factory": "net_to_check:biuld", "size_divisor": 2}},
+            r"^variants\.net: model\.factory: there is no 'biuld' in .*net_to_check\.py; did you mean build\?",
+        ),
+        (
+            {"train": {"optimiser": {"name": "own", "factory": "torch.optim:NAdm", "arguments": {}}}},
+            r"^variants\.net: train\.optimiser\.factory: there is no 'NAdm' in .*; did you mean NAdam\?",
+        ),
+    ],
+    ids=["network", "optimiser"],
+)
+def test_an_import_path_is_looked_up_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params_with: ParamsWith, changes: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net_to_check.py").write_text("def build(channels, classes):\n    raise SystemExit\n")
+    params = params_with({"variants": {"net": changes}, "grid": {"variant": ["net"]}})
+    with pytest.raises(PipelineError, match=said):
+        check_models(params, params.grid.variant)
