@@ -11,6 +11,7 @@ from segmentation_models_pytorch.encoders import get_encoder_names
 from torch import nn
 
 from pipeline.errors import PipelineError
+from pipeline.factories import in_words
 from pipeline.models.pretrained import load_encoder
 
 # DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
@@ -58,7 +59,7 @@ def smp_network(
     except Exception as error:  # of any kind: each of the encoders refuses in its own way
         hint = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34, for example"
         raise PipelineError(
-            f"model.encoder: {architecture} cannot stand on {encoder}: {first_line(error)}. Choose another, {hint}."
+            f"model.encoder: {architecture} cannot stand on {encoder}: {in_words(error)}. Choose another, {hint}."
         ) from error
     if pretrained:
         load_encoder(network.encoder, name.removeprefix("tu-"), channels)
@@ -84,9 +85,3 @@ def encoder_name(encoder: str, architecture: str) -> str:
     near = difflib.get_close_matches(bare, [*own, *timm.list_models()], n=1)
     hint = f"did you mean {near[0]}?" if near else "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
     raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")
-
-
-def first_line(error: BaseException) -> str:
-    """What a library raised, on one line."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}{f' ({said[0]})' if said else ''}"

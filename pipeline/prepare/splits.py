@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -85,10 +87,8 @@ def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: FolderDa
     for name in ids:
         units.setdefault(_unit(name, groups), []).append(name)
     ordered = sorted(units, key=lambda unit: hashlib.sha256(unit[1].encode()).digest())
-    before = [len(units[unit]) for unit in ordered]
-    first, start = 0, data.seed * wanted % max(1, len(ids))
-    while sum(before[:first]) < start:
-        first += 1
+    before = [0, *accumulate(len(units[unit]) for unit in ordered)]  # images before each unit
+    first = bisect_left(before, data.seed * wanted % max(1, len(ids)))
     chosen: set[str] = set()
     for unit in ordered[first:] + ordered[:first]:
         if len(chosen) >= wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, project_on_path
+from pipeline.factories import find_factory, in_words, project_on_path
 from pipeline.params import Cell, Params
 from pipeline.params.model import Model, OwnModel, SmpModel, has_weights
 from pipeline.params.train import OwnOptimiser
@@ -70,7 +70,6 @@ def _trial(model: SmpModel, size: int) -> str | None:
     import torch
 
     from pipeline.models.build import build_network
-    from pipeline.models.smp import first_line
 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
@@ -80,7 +79,7 @@ def _trial(model: SmpModel, size: int) -> str | None:
         try:
             shape = tuple(network(torch.zeros(1, 3, size, size)).shape)
         except Exception as error:  # each encoder refuses a size in its own way
-            said = first_line(error)
+            said = in_words(error)
         else:
             if shape == (1, 2, size, size):
                 return None
