@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import PipelineError
-from pipeline.signals import exit_on_sigterm
+from pipeline.signals import exit_when_told
 
 
 class Commands(click.Group):
@@ -92,7 +92,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.train.stage import train_cell
     from pipeline.variants.check import check_models
 
-    check = exit_on_sigterm()
+    check = exit_when_told()
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
     check_models(found, [variant])
@@ -157,7 +157,7 @@ def sweep(jobs: int | None) -> None:
     from pipeline.params.file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
-    exit_on_sigterm()
+    exit_when_told()
     sys.exit(run_sweep(read_params(), jobs, Path()))
 
 

@@ -1,29 +1,66 @@
-"""Being told to end, as an exception that whatever is under way can answer."""
+"""Being told to end, as an exception that whatever is under way can answer, except where it must not be cut off."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 
-def exit_on_sigterm() -> Callable[[], None]:
+@dataclass
+class _Process:
+    """What signals told this process; there is one, as there is one handler for a signal."""
+
+    told: int | None = None
+    uncut: int = 0  # blocks of `uncut` that are open
+    put_off: bool = False
+
+    def leave(self, number: int, _: object) -> None:
+        insists = self.told == number == signal.SIGINT
+        self.told = number
+        if self.uncut and not insists:
+            self.put_off = True
+        else:
+            self.check()
+
+    def check(self) -> None:
+        if self.told == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.told is not None:
+            sys.exit(128 + self.told)
+
+
+_process = _Process()
+
+
+def exit_when_told() -> Callable[[], None]:
     """End by SystemExit on SIGTERM, so that what is under way is told: MLflow of its run, workers of their end.
 
+    Ctrl-C stays Python's KeyboardInterrupt; it too waits for a block of `uncut` now, unless it is pressed twice.
+
     Returns:
-        A check that ends likewise where SIGTERM came before. Python drops an exception that is raised while a finaliser
-        or a callback runs, so what works for long asks again now and then.
+        A check that ends likewise where a signal came before. Python drops an exception that is raised while a
+        finaliser or a callback runs, so what works for long asks again now and then.
     """
-    told = False
+    signal.signal(signal.SIGTERM, _process.leave)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores Ctrl-C
+        signal.signal(signal.SIGINT, _process.leave)
+    return _process.check
 
-    def leave(*_: object) -> None:
-        nonlocal told
-        told = True
-        check()
 
-    def check() -> None:
-        if told:
-            sys.exit(128 + signal.SIGTERM)
+@contextlib.contextmanager
+def uncut() -> Iterator[None]:
+    """A block that a signal ends only behind its last line.
 
-    signal.signal(signal.SIGTERM, leave)
-    return check
+    A database driver that is left in the middle keeps its transaction, and with it everybody's lock, open.
+    """
+    _process.uncut += 1
+    try:
+        yield
+    finally:
+        _process.uncut -= 1
+        if _process.put_off and not _process.uncut:
+            _process.put_off = False
+            _process.check()

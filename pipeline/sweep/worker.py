@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
-from pipeline.signals import exit_on_sigterm
+from pipeline.signals import exit_when_told
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outcome:
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
     """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
-    check = exit_on_sigterm()
+    check = exit_when_told()
     # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.params import Tracking
+from pipeline.signals import uncut
 from pipeline.tracking.store import experiment_id, open_client, shown, store_is_missing, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
@@ -41,17 +42,27 @@ class Mirror:
 
         `parameters` may be nested; those that are there already are left alone.
         """
-        uri = tracking_uri(tracking)
-        mirror = cls(name, uri)
-
-        def begin() -> None:
-            client = open_client(uri)
-            run = StoredRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key)
-            run.describe(parameters, {**tags, RUN_KEY: key})
-            mirror._run = run
-
-        mirror._attempt(begin)
+        mirror = cls(name, tracking_uri(tracking))
+        mirror._begin(tracking.experiment, key, parameters, tags)
         return mirror
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(
+        cls, tracking: Tracking, *, name: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> Iterator[Mirror]:
+        """As `open`, for a block at whose end the run is FINISHED, KILLED where somebody stopped it, or FAILED."""
+        mirror = cls(name, tracking_uri(tracking))
+        try:  # from before the run begins, or one that is stopped right then stays RUNNING
+            mirror._begin(tracking.experiment, key, parameters, tags)
+            yield mirror
+        except (KeyboardInterrupt, SystemExit):
+            mirror.end("KILLED")
+            raise
+        except BaseException:
+            mirror.end("FAILED")
+            raise
+        mirror.end("FINISHED")
 
     @classmethod
     def find(cls, tracking: Tracking, key: str) -> Mirror | None:
@@ -101,18 +112,13 @@ class Mirror:
         """Say how the run ended."""
         self._send(lambda run: run.end(status))
 
-    @contextlib.contextmanager
-    def ending(self) -> Iterator[None]:
-        """A block at whose end the run is FINISHED, KILLED where somebody stopped it, or FAILED where it raised."""
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit):
-            self.end("KILLED")
-            raise
-        except BaseException:
-            self.end("FAILED")
-            raise
-        self.end("FINISHED")
+    def _begin(self, experiment: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        def begin() -> None:
+            client = open_client(self._uri)
+            self._run = StoredRun.begin(client, experiment_id(client, self._uri, experiment), self.name, key)
+            self._run.describe(parameters, {**tags, RUN_KEY: key})
+
+        self._attempt(begin)
 
     def _send(self, action: Callable[[StoredRun], None]) -> None:
         run = self._run
@@ -121,7 +127,8 @@ class Mirror:
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
-            action()
+            with uncut():
+                action()
         # Whatever it is: MLflow's exceptions, a database driver's, the disk's. None is worth a training.
         except Exception as error:
             self._run = None

@@ -52,15 +52,14 @@ def train_cell(
     network = build_network(cell.model, channels=training.images.shape[-1], classes=len(data.classes))
     key = run_key(cell, data.fingerprint, precision)
 
-    mirror = Mirror.open(
+    outputs = Outputs(data.classes)
+    with Mirror.opened(
         params.tracking,
         name=cell.name,
         key=key,
         parameters={**cell.model_dump(mode="json"), "precision": precision},
         tags=standard_tags("train", data.fingerprint, params.grid),
-    )
-    outputs = Outputs(data.classes)
-    with mirror.ending():
+    ) as mirror:
         epochs = train(
             network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision
         )

@@ -1,12 +1,16 @@
 import logging
 import math
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline.params import Tracking
+from pipeline.signals import exit_when_told
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.store import open_client, tracking_uri
 
@@ -219,3 +223,34 @@ def test_a_store_that_breaks_in_between_costs_one_warning(
     first, second = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "Run unet-0.001-0" in first
     assert "Run unet-0.01-0" in second
+
+
+class TellsToEnd(dict[str, Any]):
+    """Values at whose reading, in the middle of what is sent, the process is told to end."""
+
+    def items(self) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().items()
+
+
+def _train_until_told(tracking: Tracking, beginning: bool) -> None:
+    exit_when_told()
+    parameters = TellsToEnd(sent="whole") if beginning else {}
+    with Mirror.opened(tracking, name="unet-0.001-0", key="ab" * 32, parameters=parameters, tags={}) as mirror:
+        mirror.set_tags(TellsToEnd(sent="whole"))
+        raise AssertionError("a process that was told to end went on")
+
+
+@pytest.mark.parametrize("beginning", [True, False])
+def test_a_run_that_is_stopped_is_killed_and_what_was_being_sent_is_whole(
+    client: "MlflowClient", tracking: Tracking, beginning: bool
+) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_train_until_told, args=(tracking, beginning))
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + signal.SIGTERM
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    assert (run.data.params if beginning else run.data.tags)["sent"] == "whole"
