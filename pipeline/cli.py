@@ -11,6 +11,8 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.signals import exit_when_told
 
+BASELINE = "The loss of knowing only how frequent each class is; without it, underfitting is a loss that hardly fell."
+
 
 class Commands(click.Group):
     """Turns a user's mistake into one message on stderr and exit code 1; click itself answers wrong usage with 2."""
@@ -183,6 +185,28 @@ def study(name: str | None, data: Path | None) -> None:
         return
     made = make_study(name, project_folder(), data)
     click.echo(f"{made.folder}: {len(made.params.cells())} runs. {made.params.report.title}")
+
+
+@main.command()
+@click.argument("curves", type=click.Path(exists=True, path_type=Path))
+@click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
+    """Say of any training whether it learned, memorised or overfitted.
+
+    CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
+    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote. docs/gaps.md
+    explains the words.
+    """
+    from pipeline.judge import command
+
+    judged = command.judge_file(curves, baseline)
+    if plot:
+        from pipeline.judge.plot import draw
+
+        draw(judged, baseline, plot)
+    click.echo(command.as_json(judged) if as_json else command.as_text(judged))
 
 
 @main.command()

@@ -145,6 +145,22 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """Whether a run learned or memorised; numbers are None where they could not be had, and `not_checked` says why."""
+
+    verdict: str  # learning, memorising, overfitting, underfitting, diverged or undecided
+    evidence: tuple[str, ...]  # phrases with the numbers that the verdict rests on
+    not_checked: tuple[str, ...]
+    ratio: float | None  # validation by training loss, at the last epoch
+    rise: float | None  # of validation over its best, at the last epoch, as a share
+    iou_gap: float | None  # mean IoU on training minus validation, at the best epoch
+    onset: tuple[int, int] | None  # epochs between which validation begins to worsen, at 90 %
+    gap_low: float | None  # 95 % interval of the gap at the best epoch, as a statement about other images
+    gap_high: float | None
+    optimism: float | None  # by how much choosing the epoch on validation flatters val_loss, nats a pixel
+
+
+@dataclass(frozen=True)
 class RunRow:
     """A run in `summary.json`; numbers are None where the run has none."""
 
@@ -165,6 +181,7 @@ class RunRow:
     val_foreground_iou: float | None
     showcase_iou: float | None  # foreground IoU of the first showcase image
     trainable_parameters: int | None
+    judgement: Judgement | None
 
 
 @dataclass(frozen=True)
@@ -215,13 +232,22 @@ class Summary:
             "pipeline compare",
             lambda content: cls(
                 baseline=Scores(**content["baseline"]),
-                runs=tuple(RunRow(**row) for row in content["runs"]),
+                runs=tuple(_run_row(row) for row in content["runs"]),
                 rates=tuple(RateRow(**row) for row in content["rates"]),
                 best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
                 best=_selection(content["best"]) if content["best"] else None,
                 outside=tuple(content["outside"]),
             ),
         )
+
+
+def _run_row(content: dict[str, Any]) -> RunRow:
+    found = content["judgement"]
+    if found is None:
+        return RunRow(**content)
+    lists = {name: tuple(found[name]) for name in ("evidence", "not_checked")}
+    onset = tuple(found["onset"]) if found["onset"] else None
+    return RunRow(**{**content, "judgement": Judgement(**{**found, **lists, "onset": onset})})
 
 
 def _selection(content: dict[str, Any]) -> Selection:

@@ -24,7 +24,7 @@ CONTRACT = {
     "project",
     "signals",
 }
-ABOVE = {"cli", "study", "sweep"}
+ABOVE = {"cli", "judge", "study", "sweep"}
 
 
 def imports(module: Path) -> set[str]:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from statistics import fmean
 
-from pipeline.analysis.seeds import PairedDifference, paired_difference
+from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
 from pipeline.runs import Finding, RateRow, RunRow, Summary
+
+SIGNIFICANT = 0.05  # Fisher's convention
 
 
 def findings(summary: Summary) -> list[Finding]:
     """What the grid shows, the most important first."""
     if summary.best is None:
         return [Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())]
-    found = [_best(summary), _best_rate(summary), *_tenth(summary), _gap(summary), *_variants(summary)]
+    found = [
+        _best(summary),
+        _best_rate(summary),
+        *_tenth(summary),
+        _gap(summary),
+        _verdicts(summary),
+        *_variants(summary),
+        _flattered(summary),
+    ]
     return [finding for finding in [*found, *_diverged(summary)] if finding]
 
 
@@ -40,11 +52,10 @@ def _best_rate(summary: Summary) -> Finding | None:
     if len(rivals) < 2:
         return None
     first, second = rivals[:2]
-    difference = _difference(summary, first, second)
+    differences = [_difference(summary, first, rival) for rival in rivals[1:]]
     sentence = (
         f"Among the rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
-        f"{-difference.mean:.3f} nats a pixel, in {difference.lower} of {_seeds(difference.seeds)}. "
-        f"{_weight(difference)}"
+        f"{_ahead(differences[0])}. {_weights(differences)[0]}"
     )
     return Finding("best_rate", sentence, _runs(summary, first) + _runs(summary, second))
 
@@ -84,16 +95,51 @@ def _variants(summary: Summary) -> list[Finding]:
     assert summary.best is not None
     first = _rate(summary, summary.best.variant, summary.best.learning_rate)
     found = []
-    for other in summary.best_of_variant[1:]:
-        second = _rate(summary, other.variant, other.learning_rate)
-        difference = _difference(summary, first, second)
+    others = [_rate(summary, other.variant, other.learning_rate) for other in summary.best_of_variant[1:]]
+    differences = [_difference(summary, first, other) for other in others]
+    for second, difference, weight in zip(others, differences, _weights(differences), strict=True):
         sentence = (
-            f"{other.variant} at its best rate, {other.learning_rate}, has a validation loss of "
-            f"{_with_spread(second.val_loss_mean, second.val_loss_sd)}: {-difference.mean:.3f} nats a pixel above "
-            f"{first.variant}, in {difference.lower} of {_seeds(difference.seeds)}. {_weight(difference)}"
+            f"{second.variant} at its best rate, {second.learning_rate}, has a validation loss of "
+            f"{_with_spread(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
+            f"{_ahead(difference)}. {weight}"
         )
-        found.append(Finding(f"variant_{other.variant}", sentence, _runs(summary, first) + _runs(summary, second)))
+        found.append(Finding(f"variant_{second.variant}", sentence, _runs(summary, first) + _runs(summary, second)))
     return found
+
+
+def _verdicts(summary: Summary) -> Finding | None:
+    """What the runs at the best rate came to, and how many of the others came to what."""
+    assert summary.best is not None
+    judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
+    here = {row.run for row in _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))}
+    at_best = Counter(judgement.verdict for run, judgement in judged if run in here)
+    others = Counter(judgement.verdict for run, judgement in judged if run not in here)
+    if not at_best:
+        return None
+    sentence = f"At the best rate the verdict is {_tally(at_best)}"
+    sentence += f"; of the other runs it is {_tally(others)}." if others else "."
+    overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
+    return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
+
+
+def _tally(words: Counter[str]) -> str:
+    return ", ".join(f"{word} ({count})" if words.total() > 1 else word for word, count in words.most_common())
+
+
+def _flattered(summary: Summary) -> Finding | None:
+    """How far the selection does worse on the test images than on those that selected it."""
+    assert summary.best is not None
+    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
+    tests = [scores.loss for scores in summary.best.test_by_seed]
+    losses = [row.val_loss for row in rows if row.val_loss is not None]
+    if not tests or not losses:
+        return None
+    more = fmean(tests) - fmean(losses)
+    optimism = [row.judgement.optimism for row in rows if row.judgement and row.judgement.optimism is not None]
+    chosen = f" Choosing the epoch by the validation images accounts for {fmean(optimism):.3f}." if optimism else ""
+    compared = f"{abs(more):.3f} nats a pixel {'above' if more > 0 else 'below'} its validation loss"
+    sentence = f"On the test images, looked at for this selection only, its loss is {fmean(tests):.3f}, {compared}."
+    return Finding("test", sentence + (chosen if more > 0 else ""), tuple(row.run for row in rows))
 
 
 def _diverged(summary: Summary) -> list[Finding]:
@@ -111,12 +157,27 @@ def _difference(summary: Summary, first: RateRow, second: RateRow) -> PairedDiff
     return difference
 
 
-def _weight(difference: PairedDifference) -> str:
-    if difference.seeds == 1:
-        return "One seed ranks nothing."
-    if difference.one_sided:
-        return "The seeds agree; so few of them make it likely, not certain."
-    return "The seeds disagree, so they cannot tell the two apart."
+def _ahead(difference: PairedDifference) -> str:
+    """How far the first is below the second, how sure that is, and in how many seeds."""
+    size = f"{-difference.mean:.3f} nats a pixel"
+    if difference.interval:
+        low, high = difference.interval
+        size += f" (95 % interval {-high:.3f} to {-low:.3f})"
+    return f"{size}, in {difference.lower} of {_seeds(difference.seeds)}"
+
+
+def _weights(differences: list[PairedDifference]) -> list[str]:
+    """What the seeds say of each difference; several are corrected for being several."""
+    if any(difference.p is None for difference in differences):
+        return ["One seed ranks nothing."] * len(differences)
+    corrected = holm([difference.p for difference in differences if difference.p is not None])
+    several = f", corrected for {len(differences)} comparisons" if len(differences) > 1 else ""
+    return [
+        f"The seeds bear it out (p = {p:.3f}{several})."
+        if p < SIGNIFICANT
+        else f"So few seeds cannot tell the two apart (p = {p:.2f}{several})."
+        for p in corrected
+    ]
 
 
 def _losses(summary: Summary, rate: RateRow) -> dict[int, float]:

@@ -51,6 +51,7 @@ def _row(cell: Cell, status: runs.RunState, reason: str, record: RunRecord | Non
         val_foreground_iou=validation.foreground_iou if validation else None,
         showcase_iou=found.showcase[0].foreground_iou if found and found.showcase else None,
         trainable_parameters=record.trainable_parameters if record else None,
+        judgement=None,
     )
 
 

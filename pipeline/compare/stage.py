@@ -11,7 +11,9 @@ import pandas as pd
 from pipeline import runs
 from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
+from pipeline.analysis.verdict import Thresholds
 from pipeline.compare.findings import findings
+from pipeline.compare.judging import Judge, read_history
 from pipeline.compare.rows import best_of_variants, rate_rows, run_row
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
@@ -33,12 +35,15 @@ def compare(params: Params, root: Path = Path()) -> Summary:
         PipelineError: The prepared data is missing.
     """
     cells = params.cells()
-    rows = [run_row(cell, root) for cell in cells]
+    data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
+    prior = _baseline(data, samples)
+    judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()))
+    rows = [judge.judged(run_row(cell, root), cell, root) for cell in cells]
     rates = rate_rows(rows)
     selected = best_of_variants(rates)
     best = _tested(selected[0], rows, root) if selected else None
     summary = Summary(
-        baseline=_baseline(root),
+        baseline=prior,
         runs=tuple(rows),
         rates=tuple(rates),
         best_of_variant=tuple(selected),
@@ -62,17 +67,23 @@ def _tested(chosen: Selection, rows: list[RunRow], root: Path) -> Selection:
     return replace(chosen, test=tests[chosen.run], test_by_seed=tuple(test for test in tests.values() if test))
 
 
-def _baseline(root: Path) -> Scores:
+def _samples(root: Path) -> pd.DataFrame:
+    path = root / runs.PREPARED / runs.SAMPLES
+    try:
+        return pd.read_csv(path, dtype={"id": str, "groups": str})
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path} cannot be read ({error}). Make it anew: dvc repro --force prepare") from None
+
+
+def _baseline(data: DataSet, samples: pd.DataFrame) -> Scores:
     """The class-prior baseline on validation, from the class shares that `prepare` counted."""
-    data = DataSet.read(root / runs.PREPARED)
     columns = [f"share_{item.name}" for item in data.classes]
     try:
-        samples = pd.read_csv(root / runs.PREPARED / runs.SAMPLES)
         # Pixels, not images, are what the yardstick averages over.
         pixels = samples[columns].mul(samples["pixels"], axis=0).groupby(samples["split"]).sum()
-    except (OSError, ValueError, KeyError) as error:
+    except KeyError as error:
         raise PipelineError(
-            f"{root / runs.PREPARED / runs.SAMPLES} cannot be read ({error}). Make it anew: dvc repro --force prepare"
+            f"{runs.PREPARED / runs.SAMPLES} has no column {error}. Make it anew: dvc repro --force prepare"
         ) from None
     shares = {split: (pixels.loc[split] / pixels.loc[split].sum()).to_numpy() for split in runs.SPLITS}
     return baseline(shares["train"], shares["validation"], data.classes)
@@ -91,19 +102,10 @@ def _write_curves(path: Path, rows: list[RunRow], root: Path) -> None:
         for row in rows:
             if row.status == "missing":
                 continue
-            history = _history(root / runs.RUNS / row.run)
+            history = read_history(root / runs.RUNS / row.run)
             for split, column in (("train", "train_loss"), ("validation", "val_loss")):
                 for epoch, loss in zip(history["epoch"], history[column], strict=True):
                     writer.writerow([row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss])
-
-
-def _history(folder: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(folder / runs.HISTORY)
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            f"{folder / runs.HISTORY} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
-        ) from None
 
 
 def _grid_metrics(summary: Summary) -> dict[str, object]:

@@ -60,6 +60,14 @@ class Evaluation(Section):
     examples: int = Field(ge=1, le=50)
 
 
+class Verdict(Section):
+    """Where one verdict ends and the next begins; `pipeline.analysis.verdict.judge` says how they are tried."""
+
+    underfitting: float = Field(gt=0, le=1)
+    memorising: float = Field(gt=1, allow_inf_nan=False)
+    overfitting: float = Field(gt=0, allow_inf_nan=False)
+
+
 class Tracking(Section):
     """Where MLflow listens."""
 
@@ -101,6 +109,7 @@ class Params(Section):
     variants: dict[str, Variant]
     grid: Grid
     evaluation: Evaluation
+    verdict: Verdict
     tracking: Tracking
     report: Report
 

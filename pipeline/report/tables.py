@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from pipeline.report import view, wording
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
-from pipeline.runs import RateRow, RunRow, Summary
+from pipeline.runs import Judgement, RateRow, RunRow, Summary
 
 FIGURES = (
     "Best epoch",
@@ -40,9 +41,20 @@ def run_table(chosen: Chosen, summary: Summary) -> view.RunTable:
     """A line a chosen run; a run without figures says why."""
     best = {selection.run for selection in summary.best_of_variant}
     return view.RunTable(
-        headings=("Run", "Rate", "Seed", "Status", *FIGURES),
+        headings=("Run", "Rate", "Seed", "Verdict", *FIGURES),
         figures=len(FIGURES),
         lines=tuple(_run_line(row, row.run in best) for row in chosen.rows),
+        not_checked=_not_checked(chosen),
+    )
+
+
+def _not_checked(chosen: Chosen) -> tuple[str, ...]:
+    """What could not be checked, and of how many runs."""
+    reasons = Counter(reason for row in chosen.rows if row.judgement for reason in row.judgement.not_checked)
+    judged = sum(row.judgement is not None for row in chosen.rows)
+    return tuple(
+        reason if count == judged else f"{reason} (of {wording.plural(count, 'run')})"
+        for reason, count in reasons.most_common()
     )
 
 
@@ -79,14 +91,24 @@ def _run_line(row: RunRow, best: bool) -> view.RunLine:
     empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
     epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
     sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
-    values = (row.run, row.learning_rate, row.seed, row.status, *sortable)
+    verdict = row.judgement.verdict if row.judgement else row.status
+    values = (row.run, row.learning_rate, row.seed, verdict, *sortable)
+    figures = [wording.number(value) for value in losses]
+    figures[2] += _interval(row.judgement)
     return view.RunLine(
         run=row.run,
         rate=wording.rate(row.learning_rate),
         seed=str(row.seed),
-        status=row.status,
+        verdict=verdict,
+        evidence="; ".join(row.judgement.evidence) if row.judgement else "",
         reason=row.reason or "It left no figures." if empty else "",
-        figures=() if empty else (epoch, *(wording.number(value) for value in losses)),
+        figures=() if empty else (epoch, *figures),
         values=json.dumps(values, allow_nan=False),
         best=best,
     )
+
+
+def _interval(judgement: Judgement | None) -> str:
+    if judgement is None or judgement.gap_low is None:
+        return ""
+    return f" ({wording.number(judgement.gap_low)} to {wording.number(judgement.gap_high)})"

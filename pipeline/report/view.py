@@ -146,7 +146,8 @@ class RunLine:
     run: str
     rate: str
     seed: str
-    status: str
+    verdict: str  # one word
+    evidence: str  # phrases that it rests on; may be empty
     reason: str  # instead of the figures, where there are none
     figures: tuple[str, ...]
     values: str  # JSON list to sort by, an entry a column
@@ -160,6 +161,7 @@ class RunTable:
     headings: tuple[str, ...]
     figures: int  # how many of the headings are figures
     lines: tuple[RunLine, ...]
+    not_checked: tuple[str, ...]  # sentences: which checks of the verdicts could not be made, and why
 
 
 @dataclass(frozen=True)

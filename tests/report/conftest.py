@@ -19,6 +19,7 @@ from pipeline.params.file import read_params
 from pipeline.runs import (
     DataSet,
     Evaluation,
+    Judgement,
     RateRow,
     RunRecord,
     RunRow,
@@ -187,6 +188,18 @@ class Project:
             val_foreground_iou=None if ended else scores.foreground_iou,
             showcase_iou=None if ended else iou(masks[best], self.masks[runs.SHOWCASE, 0], 0),
             trainable_parameters=1_940_000,
+            judgement=Judgement(
+                verdict="diverged" if ended else "memorising",
+                evidence=() if ended else ("validation ends at 1.70 times the training loss",),
+                not_checked=("Onset: there are 6 epochs; it takes 8.",),
+                ratio=None if ended else 1.7,
+                rise=None if ended else 0.01,
+                iou_gap=None if ended else 0.1,
+                onset=None,
+                gap_low=None if ended else 0.05,
+                gap_high=None if ended else 0.25,
+                optimism=None if ended else 0.01,
+            ),
         )
 
     def _curves(

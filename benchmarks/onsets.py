@@ -1,0 +1,89 @@
+"""How well onsets are found in made-up curves whose onset is known.
+
+    python benchmarks/onsets.py [--repetitions 1000]
+
+Curves fall (exponentially, or as a power of the epoch) and have noise of standard deviation 1 in every epoch. Those
+called `sharp` rise at a constant slope from one epoch on, by 8 to 30 in all; `smooth` ones add a rise of the same size
+that begins slowly (linear or quadratic from the start, a soft knee, or one that flattens again); the others never rise.
+The truth is the lowest epoch of the curve without its noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.analysis.onset import find_onset
+
+Curve = Callable[[np.random.Generator], np.ndarray]
+
+
+def falling(epochs: int, generator: np.random.Generator) -> np.ndarray:
+    """A fall that is over, or nearly, at the last epoch."""
+    place, height = np.arange(epochs), generator.uniform(10, 60)
+    if generator.random() < 0.6:
+        return height * np.exp(-place / generator.uniform(0.05, 0.25) / epochs)
+    return height * (place + 1.0) ** -generator.uniform(0.5, 1.2)
+
+
+def sharp(generator: np.random.Generator) -> np.ndarray:
+    """A knee."""
+    epochs = int(generator.integers(20, 80))
+    place, knee = np.arange(epochs), int(generator.uniform(0.25, 0.75) * epochs)
+    fall = generator.uniform(10, 60) * np.exp(-place / (generator.uniform(0.2, 0.5) * knee))
+    return fall + generator.uniform(8, 30) * np.maximum(0, place - knee) / (epochs - 1 - knee)
+
+
+def smooth(generator: np.random.Generator) -> np.ndarray:
+    """No knee, or a soft one."""
+    epochs = int(generator.integers(20, 80))
+    place, time = np.arange(epochs), np.linspace(0, 1, epochs)
+    soft = np.logaddexp(0, (place - generator.uniform(0.2, 0.6) * epochs) / (generator.uniform(0.05, 0.15) * epochs))
+    shapes = [time, time**2, soft - soft[0], 1 - np.exp(-time / generator.uniform(0.3, 1))]
+    shape = shapes[generator.integers(4)]
+    return falling(epochs, generator) + generator.uniform(8, 30) * shape / shape[-1]
+
+
+def flat(generator: np.random.Generator) -> np.ndarray:
+    """Nothing but noise."""
+    return np.zeros(int(generator.integers(10, 80)))
+
+
+def without(generator: np.random.Generator) -> np.ndarray:
+    """A fall and no rise."""
+    return falling(int(generator.integers(10, 80)), generator)
+
+
+def main() -> None:
+    """Print a line a kind of curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=1000)
+    repetitions = parser.parse_args().repetitions
+    print(f"{'':10}{'found':>8}{'doubtful':>10}{'within 2':>10}{'covered':>9}{'width':>7}   of the found")
+    for curve in (sharp, smooth, without, flat):
+        _line(curve, repetitions)
+
+
+def _line(curve: Curve, repetitions: int) -> None:
+    generator, found, doubtful = np.random.default_rng(1), [], 0
+    for _ in range(repetitions):
+        truth = curve(generator)
+        # A smooth curve may happen to end near its lowest point: then there is nothing to find.
+        while curve in (sharp, smooth) and truth[-1] - truth.min() < 8:
+            truth = curve(generator)
+        search = find_onset(truth + generator.normal(size=len(truth)))
+        doubtful += search.doubtful
+        if search.onset:
+            found.append((search.onset, int(truth.argmin())))
+    rates = f"{curve.__name__:10}{len(found) / repetitions:8.1%}{doubtful / repetitions:10.1%}"
+    if curve in (sharp, smooth):
+        near = np.mean([abs(onset.place - truth) <= 2 for onset, truth in found])
+        covered = np.mean([onset.low <= truth <= onset.high for onset, truth in found])
+        rates += f"{near:10.1%}{covered:9.1%}{np.median([onset.high - onset.low for onset, _ in found]):7.0f}"
+    print(rates, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What the comparison says of each run: verdict, interval, and what could not be checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import runs
+from pipeline.analysis.verdict import Thresholds
+from pipeline.compare.judging import Judge, labels
+from pipeline.errors import PipelineError
+from pipeline.files import as_json
+from pipeline.params import Cell, Params
+from pipeline.params.file import read_params
+from pipeline.runs import Evaluation, Judgement, RunRow, Scores
+from tests.conftest import write_params
+
+EPOCHS, IMAGES = 30, 24
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Params:
+    return read_params(write_params(tmp_path, {}))
+
+
+def scores(loss: float, mean_iou: float) -> Scores:
+    return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8})
+
+
+def row(cell: Cell, status: runs.RunState = "finished", reason: str = "") -> RunRow:
+    numbers = dict.fromkeys(
+        ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
+         "val_foreground_iou", "showcase_iou", "trainable_parameters", "judgement"),
+    )  # fmt: skip
+    return RunRow(cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, **numbers)
+
+
+def write_run(root: Path, cell: Cell, rise: float) -> None:
+    """Curves that fall to 0.2 and 0.3 and stay there, or, on validation, rise by `rise` from epoch 15 on."""
+    epochs, generator = np.arange(EPOCHS), np.random.default_rng(0)
+    fall = 0.5 * np.exp(-epochs / 2)
+    level = generator.lognormal(-0.02, 0.2, IMAGES)
+    tables = {
+        "train": np.outer(0.2 + fall - 0.002 * epochs, level),
+        "validation": np.outer(0.3 + fall + rise * np.maximum(0, epochs - 15), level)
+        + 0.01 * generator.normal(size=(EPOCHS, IMAGES)),
+    }
+    history = pd.DataFrame(dict.fromkeys(runs.HISTORY_COLUMNS, 0.0), index=epochs)
+    history["epoch"] = epochs + 1
+    history["train_loss"], history["val_loss"] = (table.mean(axis=1) for table in tables.values())
+    folder = root / "runs" / cell.name
+    folder.mkdir(parents=True)
+    history.to_csv(folder / "history.csv", index=False)
+    index = {f"{side}_index": np.arange(IMAGES) for side in tables}
+    np.savez(
+        folder / "image_losses.npz", **tables, **index, **{f"{side}_pixels": np.full(IMAGES, 9) for side in tables}
+    )
+    (root / "evaluation" / cell.name).mkdir(parents=True)
+    evaluation = Evaluation(cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), ())
+    (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
+
+
+def judge(groups: int) -> Judge:
+    names = [f"animal=a{place % groups}" for place in range(IMAGES)]
+    samples = pd.DataFrame({"split": ["train"] * IMAGES + ["validation"] * IMAGES, "groups": names * 2})
+    return Judge(samples, 0.9, Thresholds())
+
+
+def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgement:
+    cell = params.cells()[0]
+    write_run(root, cell, rise)
+    found = judge(groups).judged(row(cell), cell, root).judgement
+    assert found is not None
+    return found
+
+
+def test_a_run_that_learns(params: Params, tmp_path: Path) -> None:
+    found = judged(params, tmp_path, 0.0)
+    assert found.verdict == "memorising"  # 0.3 by 0.14
+    assert found.not_checked == ()
+    assert found.onset is None
+    assert found.iou_gap == pytest.approx(0.2)
+    assert found.gap_low is not None
+    assert found.gap_high is not None
+    assert found.gap_low < 0.15 < found.gap_high
+    assert found.optimism is not None
+    assert 0 < found.optimism < 0.02
+
+
+def test_a_run_that_overfits(params: Params, tmp_path: Path) -> None:
+    found = judged(params, tmp_path, 0.01)
+    assert found.verdict == "overfitting"
+    assert found.onset is not None
+    assert found.onset[0] <= 16 <= found.onset[1]
+    assert found.rise == pytest.approx(0.14 / 0.3, abs=0.05)
+
+
+def test_with_few_groups_the_interval_is_withheld(params: Params, tmp_path: Path) -> None:
+    found = judged(params, tmp_path, 0.0, groups=7)
+    assert (found.gap_low, found.gap_high) == (None, None)
+    assert any("7 groups" in reason for reason in found.not_checked)
+
+
+def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
+    cell = params.cells()[0]
+    ended = judge(12).judged(row(cell, "diverged", "NaN in epoch 3."), cell, tmp_path).judgement
+    assert ended is not None
+    assert (ended.verdict, ended.evidence) == ("diverged", ("NaN in epoch 3.",))
+    assert judge(12).judged(row(cell, "missing", "gone"), cell, tmp_path).judgement is None
+
+
+def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
+    cell = params.cells()[0]
+    write_run(tmp_path, cell, 0.0)
+    (tmp_path / "runs" / cell.name / "image_losses.npz").write_bytes(b"no archive")
+    with pytest.raises(PipelineError, match=r"image_losses\.npz cannot be read"):
+        judge(12).judged(row(cell), cell, tmp_path)
+
+
+def test_labels() -> None:
+    both = labels(pd.Series(["animal=cat;background=sea", "animal=dog;background=sea", "animal=cat;background=land"]))
+    assert sorted(len(set(kind.tolist())) for kind in both) == [2, 2]
+    alone = labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
+    assert len(alone) == 1
+    assert len(set(alone[0].tolist())) == 3
+    nothing = labels(pd.Series([None, None], dtype=object))
+    assert [kind.tolist() for kind in nothing] == [[0, 1]]
