@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from statistics import fmean
 
 from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
 from pipeline.runs import Finding, RateRow, RunRow, Summary
@@ -23,7 +22,6 @@ def findings(summary: Summary) -> list[Finding]:
         _gap(summary),
         _verdicts(summary),
         *_variants(summary),
-        _flattered(summary),
     ]
     return [finding for finding in [*found, *_diverged(summary)] if finding]
 
@@ -124,22 +122,6 @@ def _verdicts(summary: Summary) -> Finding | None:
 
 def _tally(words: Counter[str]) -> str:
     return ", ".join(f"{word} ({count})" if words.total() > 1 else word for word, count in words.most_common())
-
-
-def _flattered(summary: Summary) -> Finding | None:
-    """How far the selection does worse on the test images than on those that selected it."""
-    assert summary.best is not None
-    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
-    tests = [scores.loss for scores in summary.best.test_by_seed]
-    losses = [row.val_loss for row in rows if row.val_loss is not None]
-    if not tests or not losses:
-        return None
-    more = fmean(tests) - fmean(losses)
-    optimism = [row.judgement.optimism for row in rows if row.judgement and row.judgement.optimism is not None]
-    chosen = f" Choosing the epoch by the validation images accounts for {fmean(optimism):.3f}." if optimism else ""
-    compared = f"{abs(more):.3f} nats a pixel {'above' if more > 0 else 'below'} its validation loss"
-    sentence = f"On the test images, looked at for this selection only, its loss is {fmean(tests):.3f}, {compared}."
-    return Finding("test", sentence + (chosen if more > 0 else ""), tuple(row.run for row in rows))
 
 
 def _diverged(summary: Summary) -> list[Finding]:

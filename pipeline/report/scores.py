@@ -28,7 +28,7 @@ def test(material: Material) -> view.Test:
     names = tuple(best.test.iou)
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     return view.Test(
-        sentence=_sentence(best.run, best.test, validation),
+        sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
         headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in names)),
         lines=(
             *(view.ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores),
@@ -57,7 +57,12 @@ def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[view
     return (view.ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
 
 
-def _sentence(run: str, score: Scores, validation: Scores | None) -> str:
+def _optimism(material: Material, run: str) -> float | None:
+    row = next(row for row in material.summary.runs if row.run == run)
+    return row.judgement.optimism if row.judgement else None
+
+
+def _sentence(run: str, score: Scores, validation: Scores | None, optimism: float | None) -> str:
     start = (
         f"{run} was chosen on validation alone; on the test images its loss is {wording.number(score.loss)} nats a "
         f"pixel and its mean IoU {wording.number(score.mean_iou)}."
@@ -69,7 +74,7 @@ def _sentence(run: str, score: Scores, validation: Scores | None) -> str:
         return f"{start} That is what validation promised ({wording.number(validation.loss)})."
     word = "more" if difference > 0 else "less"
     meaning = (
-        "the choice was a little lucky, or these images are harder"
+        f"{_flattery(optimism)}the choice was a little lucky, or these images are harder"
         if difference > 0
         else "these images are no harder than those that chose it"
     )
@@ -77,3 +82,10 @@ def _sentence(run: str, score: Scores, validation: Scores | None) -> str:
         f"{start} The loss is {wording.number(abs(difference))} {word} than on validation "
         f"({wording.number(validation.loss)}): {meaning}."
     )
+
+
+def _flattery(optimism: float | None) -> str:
+    """How much of the difference choosing the epoch explains, where that is known and shows."""
+    if optimism is None or optimism < ALIKE / 10:
+        return ""
+    return f"choosing the epoch by the validation images flatters them by {wording.number(optimism)}; beyond that, "

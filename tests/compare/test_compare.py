@@ -200,7 +200,6 @@ def test_findings_carry_their_numbers(grid: Params) -> None:
     assert "tenth_unet" not in said  # 0.0001 is not in the grid
     assert "unet is below it by 0.285 nats a pixel" in said["variant_unet_no_skip"]
     assert "At the best rate the verdict is learning (2); of the other runs it is" in said["verdicts"]
-    assert "0.012 nats a pixel above its validation loss" in said["test"]
 
 
 def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
