@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,17 @@ from pipeline.errors import PipelineError
 from pipeline.signals import exit_when_told
 
 BASELINE = "The loss of knowing only how frequent each class is; without it, underfitting is a loss that hardly fell."
+
+
+class Picture(click.Path):
+    """A picture to be written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; wrong usage where its ending names no format, before anything runs."""
+        path = Path(value)
+        if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+            self.fail(f"there is no picture format '{path.suffix}'; write .png, .svg or .pdf.", param, ctx)
+        return path
 
 
 class Commands(click.Group):
@@ -191,7 +203,7 @@ def study(name: str | None, data: Path | None) -> None:
 @click.argument("curves", type=click.Path(exists=True, path_type=Path))
 @click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+@click.option("--plot", type=Picture(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
 def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
     """Say of any training whether it learned, memorised or overfitted.
 
@@ -207,6 +219,23 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
 
         draw(judged, baseline, plot)
     click.echo(command.as_json(judged) if as_json else command.as_text(judged))
+
+
+@main.command()
+@click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")
+@click.option("--plot", type=Picture(), metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
+def lr_find(variant: str | None, plot: Path | None) -> None:
+    """Suggest learning rates for the grid, by one short training at a growing rate.
+
+    120 batches, from a rate of 1e-6 up to 1, on the prepared data; no run comes of it and nothing else changes. The
+    suggestion is where to look: which rate is best, the grid says.
+    """
+    from pipeline.lr_find import command
+    from pipeline.params.file import read_params
+
+    exit_when_told()
+    found = read_params()
+    click.echo(command.lr_find(found, variant or found.grid.variant[0], plot, Path()))
 
 
 @main.command()

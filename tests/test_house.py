@@ -24,7 +24,7 @@ CONTRACT = {
     "project",
     "signals",
 }
-ABOVE = {"cli", "judge", "study", "sweep"}
+ABOVE = {"cli", "judge", "lr_find", "study", "sweep"}
 
 
 def imports(module: Path) -> set[str]:

@@ -144,7 +144,9 @@ def test_the_picture(plain: Path, tmp_path: Path) -> None:
     judged(plain, "--plot", str(tmp_path / "curves.png"))
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size == (780, 510)
-    assert "no picture format '.doc'" in refused(plain, "--plot", str(tmp_path / "curves.doc"))
+    wrong = CliRunner().invoke(main, ["judge", str(plain), "--plot", str(tmp_path / "curves.doc")])
+    assert wrong.exit_code == 2
+    assert "no picture format '.doc'" in wrong.stderr
 
 
 def test_neither_torch_nor_mlflow_nor_pandas_is_imported(plain: Path) -> None:

@@ -1,0 +1,28 @@
+"""The curve of a range test, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pipeline.lr_find.suggestion import RangeTest, Suggestion
+
+
+def draw(test: RangeTest, found: Suggestion | None, variant: str, path: Path) -> None:
+    """Write the losses over the rates, with the suggested grid."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.plot(test.rates, test.losses, color="#b0b0b0", linewidth=1, label="a batch")
+    if found:
+        axes.plot(test.rates[: len(found.smoothed)], found.smoothed, color="#0072b2", label="running mean")
+        for place, rate in enumerate(found.grid):
+            axes.axvline(rate, color="#d55e00", linestyle=":", label=None if place else "suggested grid")
+        axes.set_ylim(0.9 * float(found.smoothed.min()), 1.3 * float(found.smoothed.max()))
+    axes.set_title(f"{variant}: a training at a growing rate", loc="left", fontsize=11)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss, as optimised")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,73 @@
+"""The learning-rate range test: the suggestion from curves made by hand, and the command on a tiny project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.cli import main
+from pipeline.lr_find.suggestion import RangeTest, smooth, suggest
+from tests.conftest import write_params
+
+RATES = np.geomspace(1e-6, 1, 120)
+
+
+def curve(steep: float, edge: float) -> np.ndarray:
+    """A loss that falls from 1 to 0.4 around the rate `steep` and blows up at `edge`."""
+    fall = 0.6 / (1 + np.exp(-4 * np.log10(RATES / steep)))
+    return 1 - fall + np.maximum(0, RATES / edge - 1) ** 2
+
+
+@pytest.mark.parametrize(("steep", "edge", "highest"), [(1e-3, 5e-2, 1e-2), (1e-4, 5e-3, 1e-3), (1e-2, 1, 1e-1)])
+def test_the_grid_lies_below_the_lowest_loss(steep: float, edge: float, highest: float) -> None:
+    noise = 0.02 * np.random.default_rng(0).normal(size=len(RATES))
+    found = suggest(RangeTest(RATES, curve(steep, edge) + noise))
+    assert found is not None
+    assert found.grid == pytest.approx((highest, highest / 10, highest / 100))
+    assert found.grid[0] <= found.lowest * (1 + 1e-6)
+
+
+def test_a_loss_that_never_falls_suggests_nothing() -> None:
+    assert suggest(RangeTest(RATES, np.full(120, 0.7))) is None
+    assert suggest(RangeTest(RATES[:1], np.array([np.nan]))) is None
+
+
+def test_what_comes_after_the_blow_up_counts_for_nothing() -> None:
+    losses = curve(1e-4, 5e-3)
+    losses[100:] = 0.01  # a network that is dead may look perfect
+    with_nan = losses.copy()
+    with_nan[95:] = np.nan
+    found, cut = suggest(RangeTest(RATES, losses)), suggest(RangeTest(RATES, with_nan))
+    assert found is not None
+    assert cut is not None
+    assert found.grid == cut.grid == pytest.approx((1e-3, 1e-4, 1e-5))
+
+
+@given(st.floats(0, 10), st.integers(1, 50))
+def test_the_running_mean_of_a_constant_is_the_constant(level: float, steps: int) -> None:
+    assert smooth(np.full(steps, level)) == pytest.approx(np.full(steps, level))
+
+
+def test_the_command_suggests_and_changes_nothing_else(project: Path) -> None:
+    write_params(project, {})
+    before = sorted(path for path in project.rglob("*"))
+    result = CliRunner().invoke(main, ["lr-find", "--variant", "unet", "--plot", "curve.png"])
+    assert result.exit_code == 0, result.output
+    assert "unet: the loss" in result.stdout
+    assert result.stderr.count("unet: rate") <= 6
+    assert set(project.rglob("*")) - set(before) == {project / "curve.png"}
+    with Image.open(project / "curve.png") as picture:
+        assert picture.size == (960, 600)
+
+
+def test_an_unknown_variant_is_named(project: Path) -> None:
+    write_params(project, {})
+    result = CliRunner().invoke(main, ["lr-find", "--variant", "unnet"])
+    assert result.exit_code == 1
+    assert "There is no variant 'unnet'" in result.stderr
