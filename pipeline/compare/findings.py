@@ -155,7 +155,7 @@ def _weights(differences: list[PairedDifference]) -> list[str]:
     corrected = holm([difference.p for difference in differences if difference.p is not None])
     several = f", corrected for {len(differences)} comparisons" if len(differences) > 1 else ""
     return [
-        f"The seeds bear it out (p = {p:.3f}{several})."
+        f"The seeds bear it out (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{several})."
         if p < SIGNIFICANT
         else f"So few seeds cannot tell the two apart (p = {p:.2f}{several})."
         for p in corrected

@@ -19,7 +19,8 @@ def draw(test: RangeTest, found: Suggestion | None, variant: str, path: Path) ->
         axes.plot(test.rates[: len(found.smoothed)], found.smoothed, color="#0072b2", label="running mean")
         for place, rate in enumerate(found.grid):
             axes.axvline(rate, color="#d55e00", linestyle=":", label=None if place else "suggested grid")
-        axes.set_ylim(0.9 * float(found.smoothed.min()), 1.3 * float(found.smoothed.max()))
+        shown = test.losses[: len(found.smoothed)]
+        axes.set_ylim(0.9 * float(shown.min()), 1.3 * float(found.smoothed.max()))
     axes.set_title(f"{variant}: a training at a growing rate", loc="left", fontsize=11)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss, as optimised")
