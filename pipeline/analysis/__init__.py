@@ -1,1 +1,1 @@
-"""Library, numpy and pandas only: scores of a confusion table, the baseline, comparisons over seeds."""
+"""Library, numpy, scipy and pandas only: scores, baseline, gaps, onsets, verdicts, intervals, and seeds compared."""

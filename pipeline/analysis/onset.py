@@ -17,6 +17,7 @@ the Trade, 1998.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.90
-FEWEST_EPOCHS = 8  # four numbers and the noise are fitted
+FEWEST_EPOCHS = 8  # five numbers and the noise are fitted
 # A rise is believed when it explains this many times the noise's variance: without any rise that happens in less than
 # one curve of a hundred (benchmarks/onsets.py). Above DOUBT it is neither believed nor ruled out.
 CERTAIN, DOUBT = 12.0, 6.0
 
 _DRAWS = 2000
+_MOST = 120  # values that are fitted; of longer curves, means of as many epochs in a row as it takes
 _TIMES = 32  # decay times that are tried, from less than an epoch to twice as many as there are
 _SETTLED = 0.25  # of the way down from the first loss that is still above when the fit begins
 
@@ -97,9 +99,11 @@ def find_onset(val: Floats, seed: int = 0) -> Search:
         seed: of the draws from which the interval comes.
     """
     start = _settled(val)
-    tail = val[start:]
-    if len(tail) < FEWEST_EPOCHS:
+    if len(val) - start < FEWEST_EPOCHS:
         return Search(None, None)
+    width = math.ceil((len(val) - start) / _MOST)
+    start += (len(val) - start) % width
+    tail = val[start:].reshape(-1, width).mean(axis=1)
     place = np.arange(float(len(tail)))
     none, level = np.zeros_like(place), np.ones_like(place)
     decays = [np.exp(-place / time) for time in np.geomspace(0.7, 2.0 * len(tail), _TIMES)]
@@ -119,8 +123,8 @@ def find_onset(val: Floats, seed: int = 0) -> Search:
         return Search(None, evidence, rise)
     lowest = _lowest(rising, variance, np.random.default_rng(seed))
     low, high = np.quantile(lowest, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-    onset = Onset(int(np.median(lowest)) + start, int(low) + start, int(high) + start, rise)
-    return Search(onset, evidence, rise)
+    most_likely = start + int(np.median(lowest)) * width + width // 2
+    return Search(Onset(most_likely, start + int(low) * width, start + int(high + 1) * width - 1, rise), evidence, rise)
 
 
 def _settled(val: Floats) -> int:

@@ -55,6 +55,15 @@ def test_curves_without_noise() -> None:
     assert find_onset(FALL).onset is None
 
 
+def test_a_long_curve_is_no_harder() -> None:
+    place = np.arange(1003.0)
+    curve = 0.5 + 0.6 * np.exp(-place / 100) + 0.0005 * np.maximum(0, place - 500) + noise(0, 1003)
+    found = find_onset(curve).onset
+    assert found is not None
+    assert abs(found.place - 500) <= 20
+    assert found.low <= found.place <= found.high
+
+
 def test_too_few_epochs_are_said() -> None:
     assert find_onset(np.array([3.0, 2.0, 1.0, 2.0, 3.0, 4.0, 5.0])).evidence is None
 
