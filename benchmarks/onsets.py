@@ -6,6 +6,9 @@ Curves fall (exponentially, or as a power of the epoch) and have noise of standa
 called `sharp` rise at a constant slope from one epoch on, by 8 to 30 in all; `smooth` ones add a rise of the same size
 that begins slowly (linear or quadratic from the start, a soft knee, or one that flattens again); the others never rise.
 The truth is the lowest epoch of the curve without its noise.
+
+Beside it: how often three criteria of early stopping, with the thresholds that are usual for them, would have stopped
+the same trainings. They are relative to the loss, so the curves stand on a level of 20: the noise is 5 % of the loss.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.analysis.onset import find_onset
+from pipeline.analysis.onset import find_onset, generalisation_loss, progress_quotient, rises_in_a_row
 
 Curve = Callable[[np.random.Generator], np.ndarray]
+LEVEL = 20.0
 
 
 def falling(epochs: int, generator: np.random.Generator) -> np.ndarray:
@@ -61,28 +65,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=1000)
     repetitions = parser.parse_args().repetitions
-    print(f"{'':10}{'found':>8}{'doubtful':>10}{'within 2':>10}{'covered':>9}{'width':>7}   of the found")
+    ours = f"{'':10}{'found':>8}{'doubtful':>10}{'within 2':>10}{'covered':>9}{'width':>7}"
+    print(f"{ours}{'GL 5':>8}{'PQ 0.5':>8}{'UP 3':>8}")
     for curve in (sharp, smooth, without, flat):
         _line(curve, repetitions)
 
 
 def _line(curve: Curve, repetitions: int) -> None:
-    generator, found, doubtful = np.random.default_rng(1), [], 0
+    generator, found, doubtful, stopped = np.random.default_rng(1), [], 0, np.zeros(3)
     for _ in range(repetitions):
         truth = curve(generator)
         # A smooth curve may happen to end near its lowest point: then there is nothing to find.
         while curve in (sharp, smooth) and truth[-1] - truth.min() < 8:
             truth = curve(generator)
-        search = find_onset(truth + generator.normal(size=len(truth)))
+        val = LEVEL + truth + generator.normal(size=len(truth))
+        stopped += stops(val)
+        search = find_onset(val)
         doubtful += search.doubtful
         if search.onset:
             found.append((search.onset, int(truth.argmin())))
     rates = f"{curve.__name__:10}{len(found) / repetitions:8.1%}{doubtful / repetitions:10.1%}"
+    accuracy = " " * 26
     if curve in (sharp, smooth):
         near = np.mean([abs(onset.place - truth) <= 2 for onset, truth in found])
         covered = np.mean([onset.low <= truth <= onset.high for onset, truth in found])
-        rates += f"{near:10.1%}{covered:9.1%}{np.median([onset.high - onset.low for onset, _ in found]):7.0f}"
-    print(rates, flush=True)
+        accuracy = f"{near:10.1%}{covered:9.1%}{np.median([onset.high - onset.low for onset, _ in found]):7.0f}"
+    print(rates + accuracy + "".join(f"{count / repetitions:8.1%}" for count in stopped), flush=True)
+
+
+def stops(val: np.ndarray) -> np.ndarray:
+    """Whether each of the three criteria would have ended the training; its training loss halves."""
+    train = LEVEL * (0.5 + 0.5 * np.exp(-3 * np.linspace(0, 1, len(val))))
+    quotient = progress_quotient(train, val)
+    return np.array([generalisation_loss(val).max() > 5, np.nanmax(quotient) > 0.5, rises_in_a_row(val).max() >= 3])
 
 
 if __name__ == "__main__":
