@@ -178,7 +178,7 @@ def _search(curves: Curves, not_checked: list[str]) -> Search | None:
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        not_checked.append(f"Onset: there are {len(curves.epochs)} epochs; it takes {FEWEST_EPOCHS}.")
+        not_checked.append(f"Onset: {_epochs(curves)} in all; it takes {FEWEST_EPOCHS}.")
     return search
 
 

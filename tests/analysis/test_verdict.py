@@ -76,7 +76,7 @@ def test_a_small_rise_is_said_and_counts_by_the_threshold() -> None:
 def test_missing_epochs_are_named() -> None:
     val = np.array([0.9, 0.8, 0.7])
     assert "between 2 and 4" in " ".join(judge(Curves((1, 2, 4), val - 0.01, val)).not_checked)
-    assert "there are 3 epochs" in " ".join(judge(Curves((1, 2, 3), val - 0.01, val)).not_checked)
+    assert "Onset: 3 epochs in all; it takes 8." in " ".join(judge(Curves((1, 2, 3), val - 0.01, val)).not_checked)
 
 
 @given(losses, st.floats(0, 3))

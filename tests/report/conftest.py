@@ -191,7 +191,7 @@ class Project:
             judgement=Judgement(
                 verdict="diverged" if ended else "memorising",
                 evidence=() if ended else ("validation ends at 1.70 times the training loss",),
-                not_checked=("Onset: there are 6 epochs; it takes 8.",),
+                not_checked=("Onset: 6 epochs in all; it takes 8.",),
                 ratio=None if ended else 1.7,
                 rise=None if ended else 0.01,
                 iou_gap=None if ended else 0.1,

@@ -41,7 +41,7 @@ def test_the_stage_writes_the_whole_page(project: Project) -> None:
     assert "The loss was not finite in epoch 3." in html
     assert '<td title="validation ends at 1.70 times the training loss">memorising</td>' in html
     assert "(0.050 to 0.250)" in html
-    assert "Onset: there are 6 epochs; it takes 8." in html
+    assert "Onset: 6 epochs in all; it takes 8." in html
     assert html.count("<svg ") > html.count('class="swatch')
     assert len(html) < 500_000
 
