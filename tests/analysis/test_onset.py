@@ -68,6 +68,7 @@ def test_too_few_epochs_are_said() -> None:
     assert find_onset(np.array([3.0, 2.0, 1.0, 2.0, 3.0, 4.0, 5.0])).evidence is None
 
 
+@settings(deadline=None)
 @given(st.floats(0, 100), st.integers(1, 60))
 def test_a_constant_curve_has_no_onset(level: float, epochs: int) -> None:
     assert find_onset(np.full(epochs, level)).onset is None
