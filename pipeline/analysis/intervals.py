@@ -207,10 +207,10 @@ class _Side:
         residuals = self._sums[epochs] - losses[:, None] * self._pixels  # resamples x cells
         total = np.zeros(len(epochs))
         for kind, groups in enumerate(self._groups):
-            others = [count for place, count in enumerate(drawn.counts) if place != kind]
             weighted = residuals
-            for place, count in zip([p for p in range(len(self._groups)) if p != kind], others, strict=True):
-                weighted = weighted * count[:, self._cells[place]]
+            for other, count in enumerate(drawn.counts):
+                if other != kind:
+                    weighted = weighted * count[:, self._cells[other]]
             sums = weighted @ self._members[kind]
             total += (drawn.counts[kind] * sums**2).sum(axis=1) * groups / (groups - 1)
         if len(self._groups) > 1:  # counted in both

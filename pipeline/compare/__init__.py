@@ -1,1 +1,1 @@
-"""Stage: reads the cells of the current grid, ranks the rates over seeds, and says what was found."""
+"""Stage: reads the cells of the current grid, judges the runs, ranks the rates over seeds, and says what was found."""

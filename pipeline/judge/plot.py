@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.judge.command import Judged
 
 MOST_PANELS = 24
-TRAIN, VAL, ONSET = "#56b4e9", "#d55e00", "#d55e00"  # Okabe and Ito's, which the colour-blind can tell apart
+TRAIN, VAL = "#56b4e9", "#d55e00"  # Okabe and Ito's, which the colour-blind can tell apart
 
 
 def draw(judged: list[Judged], baseline: float | None, path: Path) -> None:
@@ -39,7 +39,7 @@ def _panel(one: Judged, baseline: float | None, axes: Axes) -> None:
     curves, verdict = one.read.curves, one.verdict
     axes.set_title(f"{one.read.run}: {verdict.word}", loc="left", fontsize=11)
     if verdict.onset:
-        axes.axvspan(verdict.onset[1], verdict.onset[2], color=ONSET, alpha=0.15, linewidth=0, label="onset, 90 %")
+        axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
     if baseline is not None:
         axes.axhline(baseline, color="#767676", linewidth=1, linestyle=":", label="class shares alone")
     axes.plot(curves.epochs, curves.train, color=TRAIN, linestyle="--", label="training")

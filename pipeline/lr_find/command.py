@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pipeline.lr_find.plot import draw
 from pipeline.lr_find.suggestion import suggest
 from pipeline.lr_find.training import STEPS, range_test
 from pipeline.params import Params
@@ -43,6 +42,8 @@ def lr_find(params: Params, variant: str, plot: Path | None, root: Path) -> str:
         test = range_test(cell, root, listen)
     found = suggest(test)
     if plot:
+        from pipeline.lr_find.plot import draw
+
         draw(test, found, variant, plot)
     if found is None:
         return (

@@ -61,8 +61,8 @@ def suggest(test: RangeTest) -> Suggestion | None:
 
 def smooth(losses: Floats) -> Floats:
     """A running mean whose start is corrected for having few values, up to the first loss that is no number."""
-    finite = np.flatnonzero(~np.isfinite(losses))
-    kept = losses[: finite[0]] if len(finite) else losses
+    bad = np.flatnonzero(~np.isfinite(losses))
+    kept = losses[: bad[0]] if len(bad) else losses
     means, mean = np.empty(len(kept)), 0.0
     for step, loss in enumerate(kept):
         mean = MEMORY * mean + (1 - MEMORY) * float(loss)
