@@ -8,11 +8,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError
+
+Parsed = TypeVar("Parsed")
 
 
 def read_json(path: Path, maker: str) -> dict[str, Any]:
@@ -26,6 +28,20 @@ def read_json(path: Path, maker: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise PipelineError(f"{path} must hold an object, but holds {type(content).__name__}. Run `{maker}` again.")
     return content
+
+
+def parsed(path: Path, maker: str, build: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+    """A JSON file's content as `build` makes it; a key too few or too many is a `PipelineError` that names the file.
+
+    `maker` is the command that writes it.
+    """
+    content = read_json(path, maker)
+    try:
+        return build(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"{path} is not as this version writes it ({type(error).__name__}: {error}). Run `{maker}` again."
+        ) from None
 
 
 def as_json(content: Any) -> str:

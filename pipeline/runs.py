@@ -7,13 +7,12 @@ every stage, the command line and tests can.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
+from pipeline.files import parsed, read_json
 
 FORMAT = 1  # of the files below; DVC runs every cell again when it changes
 IGNORE = 255  # mask value of pixels that count nowhere
@@ -42,8 +41,11 @@ TIMING = "timing.json"  # times, machine, throughput: nothing numeric depends on
 # evaluation/<run>/
 EVALUATION = Path("evaluation")
 METRICS = "metrics.json"
-PER_IMAGE = "per_image.csv"  # PER_IMAGE_COLUMNS, then iou_<class> (empty where the class is in neither mask)
+PER_IMAGE = "per_image.csv"  # PER_IMAGE_COLUMNS; iou_<class>, empty where the class is in neither mask; then
+# loss_<class>, nats a pixel over those of that true class, empty where there is none
 PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
+CALIBRATION = "calibration.csv"  # CALIBRATION_COLUMNS; a row a bin of train (as far as compared) and validation
+CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # the last two empty in an empty bin
 OVERVIEW = "overview.png"  # showcase and one validation image: image, truth, prediction
 EXAMPLES = "examples"  # <sample id>.png: the predicted class indices, 8 bit
 
@@ -52,18 +54,18 @@ COMPARISON = Path("comparison")
 SUMMARY = "summary.json"
 CURVES = "curves.csv"  # CURVE_COLUMNS, long form
 CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
+PARTS = "parts.csv"  # PART_COLUMNS; of each run the gap by class, and by group and image of validation where widest
+PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
 FINDINGS = "findings.json"
 GRID_METRICS = Path("metrics.json")  # for `dvc metrics`: beside the folder, since DVC allows no metric inside an output
 
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 TEMPLATES = REPORTS / "templates"
-
-Parsed = TypeVar("Parsed")
+REFERENCES = REPORTS / "references"  # other people's curves and results; params.yaml says which the page shows
 
 Status = Literal["finished", "diverged"]
 Precision = Literal["float32", "bfloat16"]
-RunState = Literal["finished", "diverged", "missing"]  # of a cell of the grid
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class DataSet:
     @classmethod
     def read(cls, folder: Path = PREPARED) -> DataSet:
         """Read `classes.json`; raises `PipelineError` where it is missing or broken."""
-        return _parsed(
+        return parsed(
             folder / CLASSES,
             "pipeline prepare",
             lambda content: cls(
@@ -145,123 +147,11 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Whether a run learned or memorised; numbers are None where they could not be had, and `not_checked` says why."""
+class Calibration:
+    """How sure a run's model is of a set's pixels, to be compared with how many are right (`Scores.accuracy`)."""
 
-    verdict: str  # learning, memorising, overfitting, underfitting, diverged or undecided
-    evidence: tuple[str, ...]  # phrases with the numbers that the verdict rests on
-    not_checked: tuple[str, ...]
-    ratio: float | None  # validation by training loss, at the last epoch
-    rise: float | None  # of validation over its best, at the last epoch, as a share
-    iou_gap: float | None  # mean IoU on training minus validation, at the best epoch
-    onset: tuple[int, int] | None  # epochs between which validation begins to worsen, at 90 %
-    gap_low: float | None  # 95 % interval of the gap at the best epoch, as a statement about other images
-    gap_high: float | None
-    optimism: float | None  # by how much choosing the epoch on validation flatters val_loss, nats a pixel
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A run in `summary.json`; numbers are None where the run has none."""
-
-    run: str
-    variant: str
-    learning_rate: float
-    seed: int
-    status: RunState
-    reason: str  # a sentence where the status is not `finished`, else empty
-    epochs: int
-    best_epoch: int | None
-    train_loss: float | None  # at the best epoch, as all that follow
-    val_loss: float | None
-    gap: float | None
-    gap_last: float | None  # at the last epoch
-    val_accuracy: float | None
-    val_mean_iou: float | None
-    val_foreground_iou: float | None
-    showcase_iou: float | None  # foreground IoU of the first showcase image
-    trainable_parameters: int | None
-    judgement: Judgement | None
-
-
-@dataclass(frozen=True)
-class RateRow:
-    """A variant at a learning rate, over its seeds, in `summary.json`; sd is the sample standard deviation."""
-
-    variant: str
-    learning_rate: float
-    seeds: int  # in the grid
-    finished: int  # of them; means and deviations are over these
-    ranked: bool  # every seed finished; a rate with a diverged or missing seed is out
-    run: str | None  # the seed with the median val_loss (of an even number the lower one); None where not ranked
-    val_loss_mean: float | None
-    val_loss_sd: float | None
-    gap_mean: float | None
-    gap_sd: float | None
-    val_mean_iou_mean: float | None
-    val_mean_iou_sd: float | None
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What validation chose: a variant at its best rate, by its median-seed run."""
-
-    variant: str
-    learning_rate: float
-    run: str
-    test: Scores | None  # of that run; only ever of the grid's best
-    test_by_seed: tuple[Scores, ...] = ()  # of all seeds at that rate, where `test` is: they were chosen together
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What `summary.json` says of the grid."""
-
-    baseline: Scores  # every pixel predicted by the classes' shares in training, on validation
-    runs: tuple[RunRow, ...]
-    rates: tuple[RateRow, ...]
-    best_of_variant: tuple[Selection, ...]
-    best: Selection | None  # None where no rate is ranked
-    outside: tuple[str, ...]  # run folders that are no cell of the grid, left out
-
-    @classmethod
-    def read(cls, folder: Path = COMPARISON) -> Summary:
-        """Read `summary.json`; raises `PipelineError` where it is missing or broken."""
-        return _parsed(
-            folder / SUMMARY,
-            "pipeline compare",
-            lambda content: cls(
-                baseline=Scores(**content["baseline"]),
-                runs=tuple(_run_row(row) for row in content["runs"]),
-                rates=tuple(RateRow(**row) for row in content["rates"]),
-                best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
-                best=_selection(content["best"]) if content["best"] else None,
-                outside=tuple(content["outside"]),
-            ),
-        )
-
-
-def _run_row(content: dict[str, Any]) -> RunRow:
-    found = content["judgement"]
-    if found is None:
-        return RunRow(**content)
-    lists = {name: tuple(found[name]) for name in ("evidence", "not_checked")}
-    onset = tuple(found["onset"]) if found["onset"] else None
-    return RunRow(**{**content, "judgement": Judgement(**{**found, **lists, "onset": onset})})
-
-
-def _selection(content: dict[str, Any]) -> Selection:
-    test = Scores(**content["test"]) if content["test"] else None
-    return Selection(**{**content, "test": test, "test_by_seed": tuple(Scores(**s) for s in content["test_by_seed"])})
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A sentence of the report, with the numbers in it, and the runs that it rests on."""
-
-    id: str
-    sentence: str
-    runs: tuple[str, ...]
+    confidence: float  # mean probability of the predicted class
+    error: float  # the expected calibration error, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -276,24 +166,18 @@ class Evaluation:
     validation: Scores | None
     test: Scores | None
     showcase: tuple[Scores, ...]  # an entry an image
+    train_calibration: Calibration | None
+    val_calibration: Calibration | None
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
         """Read `metrics.json` of an evaluation's folder; raises `PipelineError` where it is missing or broken."""
-        return _parsed(folder / METRICS, f"pipeline evaluate {folder.name}", cls._from_json)
+        return parsed(folder / METRICS, f"pipeline evaluate {folder.name}", cls._from_json)
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> Evaluation:
         parts = {part: Scores(**content[part]) if content[part] else None for part in ("train", "validation", "test")}
-        return cls(**{**content, **parts, "showcase": tuple(Scores(**item) for item in content["showcase"])})
-
-
-def _parsed(path: Path, maker: str, build: Callable[[dict[str, Any]], Parsed]) -> Parsed:
-    """A JSON file's content as `build` makes it; a key too few or too many is a `PipelineError` that names the file."""
-    content = read_json(path, maker)
-    try:
-        return build(content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PipelineError(
-            f"{path} is not as this version writes it ({type(error).__name__}: {error}). Run `{maker}` again."
-        ) from None
+        sides = ("train_calibration", "val_calibration")
+        calibrations = {side: Calibration(**content[side]) if content[side] else None for side in sides}
+        showcase = tuple(Scores(**item) for item in content["showcase"])
+        return cls(**{**content, **parts, **calibrations, "showcase": showcase})

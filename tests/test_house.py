@@ -15,6 +15,7 @@ PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "report"}
 LIBRARIES = {"data", "models", "analysis", "tracking", "variants"}
 CONTRACT = {
+    "comparison",
     "runs",
     "params",
     "files",

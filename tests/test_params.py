@@ -135,6 +135,16 @@ MISTAKES = {
         "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
         "set 24 or 36.",
     ),
+    "a reference without a source": (
+        {"report": {"references": [{"name": "Anna", "file": "anna.csv"}]}},
+        "report.references[0].source: is missing",
+        "add it",
+    ),
+    "a reference in another folder": (
+        {"report": {"references": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
+        "report.references[0].file: must be the name of a file in reports/references/",
+        "'../anna.csv'",
+    ),
     "half a family": (
         {"variants": {"bare": {"model": {"family": "smp"}}}},
         "variants.bare.model",

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from statistics import fmean
 
+from pipeline.analysis.parts import Part
 from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
-from pipeline.runs import Finding, RateRow, RunRow, Summary
+from pipeline.comparison import Finding, RateRow, RunRow, Summary
 
 SIGNIFICANT = 0.05  # Fisher's convention
+WORTH_A_WORD = 0.005  # of the pixels: a smaller difference between confidence and accuracy is nothing to report
 
 
-def findings(summary: Summary) -> list[Finding]:
-    """What the grid shows, the most important first."""
+def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
+    """What the grid shows, the most important first.
+
+    Args:
+        summary: the comparison.
+        parts: of each finished run, what its gap is made of.
+    """
     if summary.best is None:
         return [Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())]
     found = [
@@ -21,6 +29,8 @@ def findings(summary: Summary) -> list[Finding]:
         *_tenth(summary),
         _gap(summary),
         _verdicts(summary),
+        _widest_class(summary, parts),
+        _certainty(summary),
         *_variants(summary),
     ]
     return [finding for finding in [*found, *_diverged(summary)] if finding]
@@ -118,6 +128,47 @@ def _verdicts(summary: Summary) -> Finding | None:
     sentence += f"; of the other runs it is {_tally(others)}." if others else "."
     overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
     return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
+
+
+def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | None:
+    """Which class the best rate's gap is widest in, where all its seeds agree."""
+    assert summary.best is not None
+    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
+    by_run = [[part for part in parts.get(row.run, ()) if part.part == "class"] for row in rows]
+    if not all(len(classes) > 1 for classes in by_run):
+        return None
+    widest = [max(classes, key=lambda part: part.gap) for classes in by_run]
+    if len({part.name for part in widest}) > 1 or min(part.gap for part in widest) <= 0:
+        return None
+    train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
+    sentence = (
+        f"{summary.best.variant} at {summary.best.learning_rate} falls furthest behind on {widest[0].name}: pixels of "
+        f"that class cost {train:.3f} nats on training images and {val:.3f} on validation{_agreement(rows)}."
+    )
+    return Finding("widest_class", sentence, tuple(row.run for row in rows))
+
+
+def _certainty(summary: Summary) -> Finding | None:
+    """Whether the best rate is surer than it is right, or less sure, where all its seeds agree."""
+    assert summary.best is not None
+    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
+    pairs = [(row.val_confidence, row.val_accuracy) for row in rows]
+    sure, right = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
+    excess = [confidence - accuracy for confidence, accuracy in zip(sure, right, strict=True)]
+    if not excess or min(map(abs, excess)) < WORTH_A_WORD or min(excess) < 0 < max(excess):
+        return None
+    errors = [fmean(_number(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
+    word = "surer than it is right" if excess[0] > 0 else "right more often than it is sure"
+    sentence = (
+        f"On validation {summary.best.variant} at {summary.best.learning_rate} is {word}: its mean confidence is "
+        f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are right{_agreement(rows)}; the expected "
+        f"calibration error is {errors[1]:.3f}, on training {errors[0]:.3f}."
+    )
+    return Finding("certainty", sentence, tuple(row.run for row in rows))
+
+
+def _agreement(rows: list[RunRow]) -> str:
+    return f" (all {len(rows)} seeds agree)" if len(rows) > 1 else ""
 
 
 def _tally(words: Counter[str]) -> str:

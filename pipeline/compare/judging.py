@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline import runs
 from pipeline.analysis.curves import Curves
 from pipeline.analysis.intervals import ImageLosses, gap_estimate
 from pipeline.analysis.verdict import Thresholds, judge
+from pipeline.compare.reading import RunFiles
+from pipeline.comparison import Judgement, RunRow
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.runs import Evaluation, Judgement, RunRow
+from pipeline.runs import Evaluation
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,23 @@ class Judge:
     baseline: float  # nats a pixel: the loss of knowing only how frequent each class is
     thresholds: Thresholds
 
-    def judged(self, row: RunRow, cell: Cell, root: Path) -> RunRow:
+    def judged(self, row: RunRow, cell: Cell, files: RunFiles) -> RunRow:
         """The row with its judgement; raises `PipelineError` where the run's files cannot be read."""
         if row.status == "missing":
             return row
         if row.status == "diverged":
-            end = Judgement("diverged", (row.reason,), (), None, None, None, None, None, None, None)
+            end = Judgement("diverged", (row.reason,), (), *[None] * 9)
             return replace(row, judgement=end)
-        return replace(row, judgement=self._judgement(cell, root))
+        return replace(row, judgement=self._judgement(cell, files))
 
-    def _judgement(self, cell: Cell, root: Path) -> Judgement:
-        folder = root / runs.RUNS / cell.name
-        history = read_history(folder)
+    def _judgement(self, cell: Cell, files: RunFiles) -> Judgement:
+        history, scored = files.history, files.evaluation
         columns = (history[name].to_numpy(np.float64) for name in ("train_loss", "val_loss"))
         found = judge(Curves(tuple(history["epoch"]), *columns), self.baseline, self.thresholds)
-        train, validation = self._image_losses(folder)
+        train, validation = (self._image_losses(files, side) for side in ("train", "validation"))
         trained = int((self.samples["split"] == "train").sum())
         gap = gap_estimate(validation, train, None, seen=min(cell.train_images or trained, trained))
         withheld = (f"Interval of the gap: {gap.withheld}.",) if gap.withheld else ()
-        scored = Evaluation.read(root / runs.EVALUATION / cell.name)
         return Judgement(
             verdict=found.word,
             evidence=found.evidence,
@@ -52,29 +50,34 @@ class Judge:
             ratio=found.gaps.ratio if found.gaps else None,
             rise=found.gaps.rise if found.gaps else None,
             iou_gap=scored.train.mean_iou - scored.validation.mean_iou if scored.train and scored.validation else None,
+            iou_gap_last=_last_iou_gap(history, scored),
+            iou_fall=float(history["val_mean_iou"].max() - history["val_mean_iou"].iloc[-1]),
             onset=found.onset[1:] if found.onset else None,
             gap_low=gap.interval.low if gap.interval else None,
             gap_high=gap.interval.high if gap.interval else None,
             optimism=gap.optimism,
         )
 
-    def _image_losses(self, folder: Path) -> tuple[ImageLosses, ImageLosses]:
-        path = folder / runs.IMAGE_LOSSES
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                train, validation = (
-                    ImageLosses(
-                        file[side].astype(np.float64),
-                        file[f"{side}_pixels"].astype(np.int64),
-                        labels(self.samples[self.samples["split"] == side]["groups"].iloc[file[f"{side}_index"]]),
-                    )
-                    for side in ("train", "validation")
-                )
-        except (OSError, ValueError, KeyError, IndexError) as error:
+    def _image_losses(self, files: RunFiles, side: str) -> ImageLosses:
+        losses, pixels, places = files.image_losses(side)
+        groups = self.samples.loc[self.samples["split"] == side, "groups"]
+        if len(places) and places.max() >= len(groups):
             raise PipelineError(
-                f"{path} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
-            ) from None
-        return train, validation
+                f"{files.run} has losses of {places.max() + 1} images in the split '{side}', and the prepared data "
+                f"{len(groups)}. Train it again: dvc repro --force train@{files.run}"
+            )
+        return ImageLosses(losses, pixels, labels(groups.iloc[places]))
+
+
+def _last_iou_gap(history: pd.DataFrame, scored: Evaluation) -> float | None:
+    """Mean IoU on training minus validation after the last epoch, each over the classes that the side's truth has."""
+    means = []
+    for side, scores in (("train", scored.train), ("val", scored.validation)):
+        present = [f"{side}_iou_{name}" for name, iou in scores.iou.items() if iou is not None] if scores else []
+        if not present or not set(present) <= set(history):
+            return None
+        means.append(float(history[present].iloc[-1].mean()))
+    return means[0] - means[1]
 
 
 def labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
@@ -87,13 +90,3 @@ def labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
     names = [[image.get(kind, f"\0{place}") for place, image in enumerate(pairs)] for kind in kinds]
     names = sorted(names, key=lambda kind: len(set(kind)))[:2] or [[str(place) for place in range(len(pairs))]]
     return tuple(np.unique(kind, return_inverse=True)[1].astype(np.int64) for kind in names)
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """A run's `history.csv`; raises `PipelineError` where it cannot be read."""
-    try:
-        return pd.read_csv(folder / runs.HISTORY)
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            f"{folder / runs.HISTORY} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
-        ) from None

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import runs
 from pipeline.analysis.seeds import median_place, spread
+from pipeline.compare.reading import RunFiles
+from pipeline.comparison import RateRow, RunRow, RunState, Selection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.project import make
-from pipeline.runs import Evaluation, RateRow, RunRecord, RunRow, Selection
+from pipeline.runs import Evaluation, RunRecord
 
 
-def run_row(cell: Cell, root: Path) -> RunRow:
+def run_row(cell: Cell, files: RunFiles, root: Path) -> RunRow:
     """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers."""
     try:
-        record = RunRecord.read(root / runs.RUNS / cell.name)
-        evaluation = Evaluation.read(root / runs.EVALUATION / cell.name)
+        record, evaluation = files.record, files.evaluation
     except PipelineError as error:
         return _row(cell, "missing", str(error), None, None)
     if record.cell != cell.model_dump(mode="json"):
@@ -31,7 +31,7 @@ def run_row(cell: Cell, root: Path) -> RunRow:
     return _row(cell, "finished", "", record, evaluation)
 
 
-def _row(cell: Cell, status: runs.RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
+def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
     train, validation = (found.train, found.validation) if found else (None, None)
     return RunRow(
         run=cell.name,
@@ -49,6 +49,9 @@ def _row(cell: Cell, status: runs.RunState, reason: str, record: RunRecord | Non
         val_accuracy=validation.accuracy if validation else None,
         val_mean_iou=validation.mean_iou if validation else None,
         val_foreground_iou=validation.foreground_iou if validation else None,
+        train_calibration_error=found.train_calibration.error if found and found.train_calibration else None,
+        val_calibration_error=found.val_calibration.error if found and found.val_calibration else None,
+        val_confidence=found.val_calibration.confidence if found and found.val_calibration else None,
         showcase_iou=found.showcase[0].foreground_iou if found and found.showcase else None,
         trainable_parameters=record.trainable_parameters if record else None,
         judgement=None,

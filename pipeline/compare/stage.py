@@ -13,12 +13,15 @@ from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
 from pipeline.compare.findings import findings
-from pipeline.compare.judging import Judge, read_history
+from pipeline.compare.judging import Judge
+from pipeline.compare.parts import run_parts, write_parts
+from pipeline.compare.reading import RunFiles
 from pipeline.compare.rows import best_of_variants, rate_rows, run_row
+from pipeline.comparison import RunRow, Selection, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
-from pipeline.runs import DataSet, Evaluation, RunRow, Scores, Selection, Summary
+from pipeline.runs import DataSet, Scores
 
 
 def compare(params: Params, root: Path = Path()) -> Summary:
@@ -38,10 +41,12 @@ def compare(params: Params, root: Path = Path()) -> Summary:
     data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
     prior = _baseline(data, samples)
     judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()))
-    rows = [judge.judged(run_row(cell, root), cell, root) for cell in cells]
+    files = {cell.name: RunFiles(cell.name, root) for cell in cells}
+    rows = [judge.judged(run_row(cell, files[cell.name], root), cell, files[cell.name]) for cell in cells]
     rates = rate_rows(rows)
     selected = best_of_variants(rates)
-    best = _tested(selected[0], rows, root) if selected else None
+    best = _tested(selected[0], rows, files) if selected else None
+    parts = {row.run: run_parts(files[row.run], samples) for row in rows if row.status == "finished"}
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
@@ -53,17 +58,18 @@ def compare(params: Params, root: Path = Path()) -> Summary:
     with replacing(root / runs.COMPARISON) as folder:
         (folder / runs.SUMMARY).write_text(as_json(summary), encoding="utf-8")
         (folder / runs.FINDINGS).write_text(
-            as_json({"findings": [vars(finding) for finding in findings(summary)]}), encoding="utf-8"
+            as_json({"findings": [vars(finding) for finding in findings(summary, parts)]}), encoding="utf-8"
         )
-        _write_curves(folder / runs.CURVES, rows, root)
+        _write_curves(folder / runs.CURVES, rows, files)
+        write_parts(folder / runs.PARTS, parts)
     write_text(root / runs.GRID_METRICS, as_json(_grid_metrics(summary)))
     return summary
 
 
-def _tested(chosen: Selection, rows: list[RunRow], root: Path) -> Selection:
+def _tested(chosen: Selection, rows: list[RunRow], files: dict[str, RunFiles]) -> Selection:
     """The selection with its test scores: looked up here, for the one rate that validation chose, and nowhere else."""
     seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (chosen.variant, chosen.learning_rate)]
-    tests = {run: Evaluation.read(root / runs.EVALUATION / run).test for run in seeds}
+    tests = {run: files[run].evaluation.test for run in seeds}
     return replace(chosen, test=tests[chosen.run], test_by_seed=tuple(test for test in tests.values() if test))
 
 
@@ -95,14 +101,14 @@ def _outside(cells: set[str], root: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in there - cells if not name.startswith(".")))  # those: a killed stage's
 
 
-def _write_curves(path: Path, rows: list[RunRow], root: Path) -> None:
+def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(runs.CURVE_COLUMNS)
         for row in rows:
             if row.status == "missing":
                 continue
-            history = read_history(root / runs.RUNS / row.run)
+            history = files[row.run].history
             for split, column in (("train", "train_loss"), ("validation", "val_loss")):
                 for epoch, loss in zip(history["epoch"], history[column], strict=True):
                     writer.writerow([row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss])

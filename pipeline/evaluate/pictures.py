@@ -7,24 +7,23 @@ import numpy.typing as npt
 from PIL import Image, ImageColor
 
 from pipeline import runs
-from pipeline.data.arrays import Images, Split
-from pipeline.models.inference import Prediction
+from pipeline.data.arrays import Images
+from pipeline.evaluate.seen import Seen
 from pipeline.runs import IGNORE, SegmentationClass
 
 IGNORED = (128, 128, 128)
 
 
-def overview(
-    splits: dict[str, Split], predictions: dict[str, Prediction], classes: tuple[SegmentationClass, ...]
-) -> Image.Image:
+def overview(seen: dict[str, Seen], classes: tuple[SegmentationClass, ...]) -> Image.Image:
     """The showcase and validation's first image, a row each: image, truth, prediction."""
     palette = np.full((256, 3), IGNORED, dtype=np.uint8)
     for index, item in enumerate(classes):
         palette[index] = ImageColor.getrgb(item.colour)[:3]
     rows = []
     for name in (runs.SHOWCASE, "validation"):
-        if len(splits[name]):
-            split, guess = splits[name], predictions[name].masks[0]
+        split = seen[name].split
+        if len(split):
+            guess = seen[name].prediction.masks[0]
             truth = split.masks[0]
             # Where nothing is known of the truth, the prediction is not judged either.
             shown = np.where(truth == IGNORE, np.uint8(IGNORE), guess)

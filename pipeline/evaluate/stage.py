@@ -7,23 +7,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from pipeline import runs
+from pipeline.analysis.calibration import Reliability
 from pipeline.analysis.scores import score
-from pipeline.data.arrays import Split, open_split
 from pipeline.errors import PipelineError
 from pipeline.evaluate.outputs import write_evaluation
+from pipeline.evaluate.seen import Seen, see_all
 from pipeline.files import read_json, replacing
-from pipeline.models.build import build_network
-from pipeline.models.inference import Prediction, predict
 from pipeline.params import Cell, Params
-from pipeline.params.model import SmpModel
 from pipeline.project import make
-from pipeline.runs import DataSet, Evaluation, RunRecord
+from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
 from pipeline.tracking.mirror import Mirror
 
 
@@ -58,51 +55,48 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
             f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
             f"{make('report', root)}"
         )
-    splits: dict[str, Split] = {}
-    predictions: dict[str, Prediction] = {}
+    seen: dict[str, Seen] = {}
+    reliability: dict[str, Reliability] = {}
     if record.best_epoch is not None:
-        splits = {name: open_split(name, root / runs.PREPARED) for name in (*runs.SPLITS, runs.SHOWCASE)}
-        predictions = _predict_all(cell, record, folder, splits, len(data.classes))
-    evaluation = _evaluation(record, folder, predictions, data)
+        seen = see_all(cell, record, folder, root / runs.PREPARED, len(data.classes))
+        compared = _compared(folder)
+        reliability = {
+            "train": seen["train"].confidence.reliability(compared),
+            "validation": seen["validation"].confidence.reliability(),
+        }
+        evaluation = _evaluation(record, folder, seen, compared, reliability, data)
+    else:
+        evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with replacing(target) as new:
-        write_evaluation(new, evaluation, splits, predictions, data.classes, params.evaluation.examples)
+        write_evaluation(new, evaluation, seen, reliability, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.key)
     if mirror is not None:
-        if predictions:
+        if seen:
             mirror.log_values(_metrics(evaluation, record), _ended(folder))
         mirror.log_folder(target, "evaluation")
     return evaluation
 
 
-def _predict_all(
-    cell: Cell, record: RunRecord, folder: Path, splits: dict[str, Split], classes: int
-) -> dict[str, Prediction]:
-    # The weights come from the run: filling the encoder with ImageNet's first would be for nothing.
-    model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
-    network = build_network(model, channels=splits["train"].images.shape[-1], classes=classes)
-    try:
-        network.load_state_dict(load_file(folder / runs.WEIGHTS))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise PipelineError(
-            f"{folder / runs.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
-            f"Train it again: dvc repro --force train@{cell.name}"
-        ) from None
-    network.to(memory_format=torch.channels_last)
-    return {name: predict(network, split, classes, record.precision) for name, split in splits.items()}
-
-
-def _evaluation(record: RunRecord, folder: Path, predictions: dict[str, Prediction], data: DataSet) -> Evaluation:
-    if not predictions:
-        return Evaluation(record.run, record.key, None, None, None, None, None, ())
+def _compared(folder: Path) -> npt.NDArray[np.int64]:
+    """The places of the training images that training compared with validation."""
     with np.load(folder / runs.IMAGE_LOSSES, allow_pickle=False) as losses:
-        compared = predictions["train"].take(losses["train_index"])
+        return np.asarray(losses["train_index"], dtype=np.int64)
+
+
+def _evaluation(
+    record: RunRecord,
+    folder: Path,
+    seen: dict[str, Seen],
+    compared: npt.NDArray[np.int64],
+    reliability: dict[str, Reliability],
+    data: DataSet,
+) -> Evaluation:
     with (folder / runs.HISTORY).open(encoding="utf-8", newline="") as file:
         last = list(csv.DictReader(file))[-1]
-    parts = {
-        name: score(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
-        for name, prediction in (("train", compared), *((name, predictions[name]) for name in ("validation", "test")))
-    }
-    showcase = predictions[runs.SHOWCASE]
+    sides = {name: seen[name].prediction for name in ("validation", "test")}
+    sides["train"] = seen["train"].prediction.take(compared)
+    parts = {name: score(side.loss, side.confusion.sum(axis=0), data.classes) for name, side in sides.items()}
+    showcase = seen[runs.SHOWCASE].prediction
     return Evaluation(
         run=record.run,
         key=record.key,
@@ -113,12 +107,18 @@ def _evaluation(record: RunRecord, folder: Path, predictions: dict[str, Predicti
             score(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)
         ),
+        train_calibration=_calibration(reliability["train"]),
+        val_calibration=_calibration(reliability["validation"]),
     )
+
+
+def _calibration(found: Reliability) -> Calibration:
+    return Calibration(confidence=found.mean_confidence, error=found.error)
 
 
 def _metrics(evaluation: Evaluation, record: RunRecord) -> dict[str, float]:
     """The single numbers that a table of runs is sorted by."""
-    if evaluation.validation is None or evaluation.train is None:
+    if evaluation.validation is None or evaluation.train is None or evaluation.val_calibration is None:
         return {}
     values = {
         "val_loss_best": evaluation.validation.loss,
@@ -128,6 +128,7 @@ def _metrics(evaluation: Evaluation, record: RunRecord) -> dict[str, float]:
         "best_epoch": record.best_epoch,
         "val_mean_iou_best": evaluation.validation.mean_iou,
         "val_foreground_iou_best": evaluation.validation.foreground_iou,
+        "val_calibration_error": evaluation.val_calibration.error,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
     }
     return {name: float(value) for name, value in values.items() if value is not None}

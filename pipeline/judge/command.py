@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.analysis.curve_files import RunCurves, read_curves
 from pipeline.analysis.verdict import Verdict, judge
-from pipeline.judge.reading import RunCurves, read_curves
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def judge_file(path: Path, baseline: float | None) -> list[Judged]:
     """Judge every run of a file.
 
     Args:
-        path: a table of curves, see `pipeline.judge.reading`.
+        path: a table of curves, see `pipeline.analysis.curve_files`.
         baseline: the loss of knowing only how frequent each class is, in the curves' unit; None where it is not known.
 
     Raises:

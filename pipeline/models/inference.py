@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.data.arrays import Split
 from pipeline.data.augment import to_batch
@@ -37,8 +38,22 @@ class Prediction:
         return Prediction(self.losses[index], self.pixels[index], self.confusion[index], self.masks[index])
 
 
-def predict(network: nn.Module, split: Split, classes: int, precision: Precision) -> Prediction:
-    """Run the network over a split in evaluation mode, without augmentation; leaves it in the mode it was in."""
+def predict(
+    network: nn.Module,
+    split: Split,
+    classes: int,
+    precision: Precision,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
+) -> Prediction:
+    """Run the network over a split in evaluation mode, without augmentation; leaves it in the mode it was in.
+
+    Args:
+        network: images N x channels x H x W to logits N x classes x H x W.
+        split: its images and masks.
+        classes: how many there are.
+        precision: of the arithmetic.
+        observe: is shown each batch's logits and masks (N x H x W, int64), in the split's order.
+    """
     was_training = network.training
     network.eval()
     parts = []
@@ -46,6 +61,8 @@ def predict(network: nn.Module, split: Split, classes: int, precision: Precision
         for start in range(0, len(split), BATCH):
             images, masks = to_batch(split.images[start : start + BATCH], split.masks[start : start + BATCH])
             logits = network(images)
+            if observe is not None:
+                observe(logits, masks)
             parts.append((image_cross_entropy(logits, masks), logits.argmax(dim=1).to(torch.uint8)))
     network.train(was_training)
     predicted = torch.cat([labels for _, labels in parts]).numpy()

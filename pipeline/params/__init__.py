@@ -7,9 +7,10 @@ lays a variant's changes over the base, `complaints` words what is wrong.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from pipeline.errors import PipelineError
 from pipeline.params.complaints import describe
@@ -26,6 +27,12 @@ def _with_point(rate: object) -> object:
     if isinstance(rate, int) and not isinstance(rate, bool) and rate > 0:
         raise ValueError(f"must be written with a decimal point, {rate}.0: DVC names the run by what is written")
     return rate
+
+
+def _without_folder(name: str) -> str:
+    if not name or Path(name).name != name:
+        raise ValueError("must be the name of a file in reports/references/, without a folder")
+    return name
 
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_with_point)]
@@ -75,13 +82,22 @@ class Tracking(Section):
     experiment: str = Field(min_length=1)
 
 
+class Reference(Section):
+    """Other people's results, shown beside the runs."""
+
+    name: str = Field(min_length=1)
+    source: str = Field(min_length=1)  # whose they are, and where they stand
+    file: Annotated[str, AfterValidator(_without_folder)]  # in `reports/references/`
+
+
 class Report(Section):
-    """What stands in the head of the page."""
+    """What the page says beside the results."""
 
     title: str = Field(min_length=1)
     author: str
     course: str
     notes: str = Field(min_length=1)  # path of the author's words, Markdown
+    references: list[Reference]
 
 
 class Cell(Section):

@@ -28,15 +28,18 @@ CLASSES = (
 
 TITLE = "Cut-out animals over photographs"
 CREDIT = (
-    "The pictures are from Tux Paint (GPL 2 or later), the MATE backgrounds (GPL 2 or later) and the Lomiri wallpapers "
-    "(CC BY 4.0, CC BY-SA 4.0, CC0), pasted together; data/sample/LICENSE.md credits each one."
+    "The pictures are from Tux Paint (GPL 2 or later), the MATE backgrounds (GPL 2 or later), the Lomiri wallpapers "
+    "(CC BY 4.0, CC BY-SA 4.0, CC0) and Plasma's wallpapers (LGPL 3), pasted together; data/sample/LICENSE.md credits "
+    "each one."
 )
 
 LIST = "sources.csv"  # in the source's folder: a row a picture
 FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # kind to file, by the picture's name
 MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
 
-SHARES = {"validation": 0.2, "test": 0.2}  # of the groups of a kind; training has the rest
+# Of the groups of a kind; training has the rest. Of the backgrounds, which are fewer, validation and test get eleven
+# each: an interval that resamples groups takes ten.
+SHARES = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
 SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the image's side: the dog's height, and how far down it stands
@@ -181,7 +184,7 @@ def _divided(names: list[str], kind: str, data: SampleData) -> dict[str, list[st
             f"{len(SPLITS)} splits that share none need at least {len(SPLITS)}. Add pictures of other groups."
         )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{data.seed}/{kind}/{name}".encode()).digest())
-    counts = {split: max(1, round(share * len(order))) for split, share in SHARES.items()}
+    counts = {split: max(1, round(share * len(order))) for split, share in SHARES[kind].items()}
     divided, rest = {}, order
     for split, count in counts.items():
         divided[split], rest = rest[:count], rest[count:]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from pipeline.analysis.curves import Curves as LossCurves
 from pipeline.errors import PipelineError
 from pipeline.report import palette, svg, view, wording
 from pipeline.report.lines import Axis, Line, axis, line
 from pipeline.report.material import Material
+from pipeline.report.references import References
 from pipeline.report.selection import Chosen
 
 MOST_COLUMNS = 3  # panels side by side; in more, the ticks could not be read
@@ -31,12 +35,13 @@ class _Plot:
     axis: Axis
     baseline: float
     epochs: int
+    references: tuple[tuple[str, LossCurves], ...]  # other people's, by name
 
 
-def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
+def curves(material: Material, chosen: Chosen, references: References, root: Path) -> view.Curves:
     """The panels of the variants that are shown; raises `PipelineError` where there is nothing to draw."""
     variants = tuple(dict.fromkeys(row.variant for row in chosen.rows))
-    plot = _plot(material, chosen)
+    plot = _plot(material, chosen, references)
     with svg.styled(root):
         columns = min(len(variants), MOST_COLUMNS)
         panels = tuple(_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
@@ -51,11 +56,12 @@ def curves(material: Material, chosen: Chosen, root: Path) -> view.Curves:
         baseline=wording.number(plot.baseline),
         seeds=len({row.seed for row in chosen.rows}) > 1,
         diverged=bool(plot.strays),
+        references=bool(plot.references),
         axis=_axis_sentence(plot.axis),
     )
 
 
-def _plot(material: Material, chosen: Chosen) -> _Plot:
+def _plot(material: Material, chosen: Chosen, references: References) -> _Plot:
     means: dict[Key, Line] = {}
     strays: dict[Key, tuple[Line, ...]] = {}
     diverged = {row.run for row in chosen.rows if row.status == "diverged"}
@@ -78,6 +84,7 @@ def _plot(material: Material, chosen: Chosen) -> _Plot:
         axis=axis(lines, baseline),
         baseline=baseline,
         epochs=max(int(item.epochs.max()) for item in lines),
+        references=tuple((result.name, result.curves) for result in references.results if result.curves),
     )
 
 
@@ -93,6 +100,8 @@ def _panel(plot: _Plot, variant: str, index: int, size: tuple[float, float]) -> 
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     _ground(axes, plot)
+    for name, reference in plot.references:
+        _reference(axes, plot, name, reference)
     for place, rate in enumerate(plot.rates):
         colour = svg.series(place)
         for stray in plot.strays.get((variant, rate, "validation"), ()):
@@ -127,6 +136,26 @@ def _ground(axes: Axes, plot: _Plot) -> None:
         color=svg.QUIET,
         fontsize=10,
     )
+
+
+def _reference(axes: Axes, plot: _Plot, name: str, reference: LossCurves) -> None:
+    """Other people's curves, without colour and as far as the runs' epochs go; they stretch no axis."""
+    shown = [place for place, epoch in enumerate(reference.epochs) if epoch <= plot.epochs]
+    epochs = [reference.epochs[place] for place in shown]
+    for losses, style in ((reference.train, "--"), (reference.val, "-")):
+        axes.plot(epochs, losses[shown], color=svg.QUIET, linestyle=style, linewidth=1.2)
+    # Over the part of the curve that the name is about as long as.
+    under = reference.val[shown[-math.ceil(len(shown) / 3) :]] if shown else np.array([np.inf])
+    if under.max() <= plot.axis.high:
+        axes.annotate(
+            name,
+            (epochs[-1], under.max()),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=svg.QUIET,
+            fontsize=10,
+        )
 
 
 def _mean(axes: Axes, drawn: Line, colour: str, style: str, width: float) -> None:

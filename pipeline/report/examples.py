@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.errors import PipelineError
 from pipeline.report import pictures, view, wording
 from pipeline.report.material import Mask, Material, Photo
@@ -56,6 +58,20 @@ def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list
     validation = material.samples.get("validation", ())
     common = set(validation).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
+    return side_by_side(material, kept, [sample for sample in validation if sample in wanted], problems)
+
+
+def side_by_side(
+    material: Material, kept: dict[str, frozenset[str]], wanted: Sequence[str], problems: list[view.Card]
+) -> tuple[view.Sample, ...]:
+    """Validation images with what runs made of them.
+
+    Args:
+        material: the files.
+        kept: the runs, and the samples that each kept its mask of.
+        wanted: the samples, in the order of the page.
+        problems: is given a card for what is missing.
+    """
     ious: dict[str, dict[str, float]] = {}
     for run in kept:
         try:
@@ -63,15 +79,14 @@ def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list
         except PipelineError as error:
             ious[run] = {}
             problems.append(view.Card(f"{run}: no IoU under its pictures", str(error)))
+    rows = {sample: row for row, sample in enumerate(material.samples.get("validation", ()))}
     found = []
-    for row, sample in enumerate(validation):
-        if sample in wanted:
-            image, truth = material.image("validation", row), material.truth("validation", row)
-            shots = tuple(
-                _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None
-                for run in kept
-            )
-            found.append(_sample(material, sample, image, truth, shots))
+    for sample in wanted:
+        image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
+        shots = tuple(
+            _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None for run in kept
+        )
+        found.append(_sample(material, sample, image, truth, shots))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -18,10 +18,11 @@ import pandas as pd
 from PIL import Image
 
 from pipeline import runs
+from pipeline.comparison import Finding, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.project import make
-from pipeline.runs import DataSet, Evaluation, Finding, RunRecord, Summary
+from pipeline.runs import DataSet, Evaluation, RunRecord
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
@@ -50,10 +51,14 @@ class Material:
     def curves(self) -> pd.DataFrame:
         """The yardstick by run, split and epoch: `CURVE_COLUMNS`, finite losses only."""
         with self._reading(runs.COMPARISON / runs.CURVES, "pipeline compare") as path:
-            table = pd.read_csv(path, dtype={"run": str, "variant": str, "split": str})
-            if missing := set(runs.CURVE_COLUMNS) - set(table.columns):
-                raise ValueError(f"columns {', '.join(sorted(missing))} are missing")
+            table = _table(path, runs.CURVE_COLUMNS, {"run": str, "variant": str, "split": str})
             return table[np.isfinite(table["loss"].astype(float))]
+
+    @cached_property
+    def parts(self) -> pd.DataFrame:
+        """What each run's gap is made of: `PART_COLUMNS`."""
+        with self._reading(runs.COMPARISON / runs.PARTS, "pipeline compare") as path:
+            return _table(path, runs.PART_COLUMNS, {"run": str, "part": str, "name": str})
 
     @cached_property
     def data(self) -> DataSet:
@@ -97,6 +102,11 @@ class Material:
         with self._reading(runs.EVALUATION / run / runs.METRICS, f"dvc repro evaluate@{run}"):
             return Evaluation.read(self.root / runs.EVALUATION / run)
 
+    def reliability(self, run: str) -> pd.DataFrame:
+        """How sure a run is and how right, on both sides, by confidence: `CALIBRATION_COLUMNS`."""
+        with self._reading(runs.EVALUATION / run / runs.CALIBRATION, f"dvc repro evaluate@{run}") as path:
+            return _table(path, runs.CALIBRATION_COLUMNS, {"split": str})
+
     def per_image(self, run: str) -> dict[str, float]:
         """The foreground IoU of each image of a run, by sample; images without foreground are left out."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
@@ -135,3 +145,11 @@ class Material:
         except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
             what = f"{type(error).__name__}: {error}".replace(f"{self.root}/", "")
             raise PipelineError(f"{path} cannot be read ({what}). Run `{maker}` again.") from None
+
+
+def _table(path: Path, columns: Sequence[str], dtypes: dict[str, type]) -> pd.DataFrame:
+    """A CSV table that has these columns; raises ValueError where it lacks one."""
+    table = pd.read_csv(path, dtype=dtypes)
+    if missing := set(columns) - set(table.columns):
+        raise ValueError(f"columns {', '.join(sorted(missing))} are missing")
+    return table

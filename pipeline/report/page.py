@@ -14,13 +14,23 @@ from pipeline.report.examples import examples
 from pipeline.report.head import head
 from pipeline.report.material import Material
 from pipeline.report.notes import notes
+from pipeline.report.references import read_references
 from pipeline.report.reproduce import reproduce
 from pipeline.report.scores import test
 from pipeline.report.selection import Chosen
 from pipeline.report.tables import glance, run_table
+from pipeline.report.where import where
 
 Body = (
-    view.Notes | view.Findings | view.Curves | view.Glance | view.RunTable | view.Test | view.Examples | view.Reproduce
+    view.Notes
+    | view.Findings
+    | view.Curves
+    | view.Glance
+    | view.RunTable
+    | view.Where
+    | view.Test
+    | view.Examples
+    | view.Reproduce
 )
 
 
@@ -49,14 +59,16 @@ class Page:
 
 def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page:
     """Build the page's view; a section whose files are missing or broken becomes a card."""
+    references = read_references(params.report, root)
     return Page(
         head=head(params, material, chosen),
         sections=(
             _section("notes", "Notes", lambda: notes(root, params.report.notes)),
             _section("findings", "Findings", lambda: _findings(material, chosen)),
-            _section("curves", "Loss curves", lambda: curves(material, chosen, root)),
+            _section("curves", "Loss curves", lambda: curves(material, chosen, references, root)),
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),
-            _section("runs", "All runs", lambda: run_table(chosen, material.summary)),
+            _section("runs", "All runs", lambda: run_table(chosen, material.summary, references)),
+            _section("where", "Where it memorises", lambda: where(material, chosen, root)),
             _section("test", "Test", lambda: test(material)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
             _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen)),

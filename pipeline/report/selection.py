@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import runs
+from pipeline.comparison import RunRow, Summary
 from pipeline.errors import PipelineError
-from pipeline.runs import RunRow, Summary
 
 LONGEST_NAME = 100  # characters of a file's stem; beyond it a hash stands for the rest
 LISTED = 12  # names in a complaint; a grid can have hundreds

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from pipeline.analysis.curve_files import SCORES, Result
+from pipeline.analysis.verdict import judge
+from pipeline.comparison import Judgement, RateRow, RunRow, Summary
 from pipeline.report import view, wording
 from pipeline.report.material import Material
+from pipeline.report.references import References
 from pipeline.report.selection import Chosen
-from pipeline.runs import Judgement, RateRow, RunRow, Summary
 
 FIGURES = (
     "Best epoch",
@@ -37,14 +40,17 @@ def glance(material: Material, chosen: Chosen) -> view.Glance:
     )
 
 
-def run_table(chosen: Chosen, summary: Summary) -> view.RunTable:
-    """A line a chosen run; a run without figures says why."""
+def run_table(chosen: Chosen, summary: Summary, references: References) -> view.RunTable:
+    """A line a chosen run; a run without figures says why. What others got stands below, apart."""
     best = {selection.run for selection in summary.best_of_variant}
     return view.RunTable(
         headings=("Run", "Rate", "Seed", "Verdict", *FIGURES),
         figures=len(FIGURES),
         lines=tuple(_run_line(row, row.run in best) for row in chosen.rows),
         not_checked=_not_checked(chosen),
+        references=tuple(_reference_line(result) for result in references.results),
+        sources=references.sources,
+        problems=references.problems,
     )
 
 
@@ -105,6 +111,27 @@ def _run_line(row: RunRow, best: bool) -> view.RunLine:
         figures=() if empty else (epoch, *figures),
         values=json.dumps(values, allow_nan=False),
         best=best,
+    )
+
+
+def _reference_line(result: Result) -> view.ReferenceLine:
+    verdict = judge(result.curves) if result.curves else None
+    train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
+    numbers = (
+        train,
+        val,
+        None if train is None or val is None else val - train,
+        *(result.numbers.get(score) for score in SCORES),
+        None,  # the showcase's IoU
+    )
+    epoch = wording.NONE
+    if result.curves and verdict and verdict.gaps:
+        epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
+    return view.ReferenceLine(
+        name=result.name,
+        verdict=verdict.word if verdict else wording.NONE,
+        evidence="; ".join(verdict.evidence) if verdict else "",
+        figures=(epoch, *(wording.number(number) for number in numbers)),
     )
 
 

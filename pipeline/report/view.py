@@ -105,6 +105,7 @@ class Curves:
     baseline: str
     seeds: bool  # whether more than one seed was trained, so that there is a band
     diverged: bool
+    references: bool  # whether other people's curves are drawn
     axis: str
 
 
@@ -155,13 +156,26 @@ class RunLine:
 
 
 @dataclass(frozen=True)
+class ReferenceLine:
+    """Other people's result below the runs."""
+
+    name: str
+    verdict: str
+    evidence: str
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RunTable:
-    """All runs of the selection."""
+    """All runs of the selection, and what others got."""
 
     headings: tuple[str, ...]
     figures: int  # how many of the headings are figures
     lines: tuple[RunLine, ...]
     not_checked: tuple[str, ...]  # sentences: which checks of the verdicts could not be made, and why
+    references: tuple[ReferenceLine, ...]
+    sources: tuple[tuple[str, str], ...]  # of the references: name, and whose it is
+    problems: tuple[Card, ...]
 
 
 @dataclass(frozen=True)
@@ -213,6 +227,41 @@ class Examples:
     left_out: str
     strip: tuple[Picture, ...]
     strip_run: str
+    problems: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """A class on both sides."""
+
+    name: str
+    figures: tuple[str, ...]
+    widest: bool  # of all gaps
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """A group of validation images whose gap is among the widest."""
+
+    kind: str
+    name: str
+    images: str
+    val_loss: str
+    gap: str
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the gap of one run is made of."""
+
+    sentence: str
+    class_headings: tuple[str, ...]
+    classes: tuple[ClassLine, ...]
+    groups: tuple[GroupLine, ...]
+    reliability: Markup  # a figure; empty where it cannot be drawn
+    calibration: str
+    worst: tuple[Sample, ...]
+    run: str
     problems: tuple[Card, ...]
 
 

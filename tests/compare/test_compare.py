@@ -16,10 +16,12 @@ from pipeline import runs
 from pipeline.compare.findings import findings
 from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
+from pipeline.comparison import RunRow, Summary
+from pipeline.errors import PipelineError
 from pipeline.files import as_json
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runs import Evaluation, RunRecord, RunRow, Scores, Summary
+from pipeline.runs import Calibration, Evaluation, RunRecord, Scores
 from tests.conftest import write_params
 
 # Validation loss by run; training loss is 0.1 below.
@@ -31,7 +33,13 @@ LOSSES = {
 
 
 def scores(loss: float) -> Scores:
-    return Scores(loss, accuracy=0.9, mean_iou=1 - loss, foreground_iou=0.8, iou={"animal": 0.8})
+    return Scores(
+        loss,
+        accuracy=0.9,
+        mean_iou=1 - loss,
+        foreground_iou=0.8,
+        iou={"animal": 0.8, "background": 0.9, "border": None},
+    )
 
 
 def hidden_loss(loss: float) -> float:
@@ -47,6 +55,15 @@ def write_image_losses(root: Path, folder: Path, loss: float) -> None:
     np.savez(folder / "image_losses.npz", **arrays, **index, **{f"{side}_pixels": np.full(6, 1024) for side in means})
 
 
+def write_per_image(root: Path, folder: Path, loss: float) -> None:
+    """Every image as good as its split; pixels of the border cost twice as much on validation as in training."""
+    table = pd.read_csv(root / "data/prepared/samples.csv")[["id", "split"]]
+    table["loss"] = np.where(table["split"] == "train", loss - 0.1, loss)
+    table["loss_animal"] = table["loss_background"] = table["loss"]
+    table["loss_border"] = np.where(table["split"] == "train", 0.5, 1.0)
+    table.to_csv(folder / "per_image.csv", index=False)
+
+
 def write_run(root: Path, cell: Cell, loss: float, status: runs.Status = "finished") -> None:
     folder = root / "runs" / cell.name
     folder.mkdir(parents=True)
@@ -60,10 +77,12 @@ def write_run(root: Path, cell: Cell, loss: float, status: runs.Status = "finish
     (folder / "history.csv").write_text(",".join(runs.HISTORY_COLUMNS) + "\n" + rows)
     write_image_losses(root, folder, loss)
     evaluation = Evaluation(
-        cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),)
-    )
+        cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),),
+        Calibration(0.95, 0.02), Calibration(0.95, 0.05),
+    )  # fmt: skip
     (root / "evaluation" / cell.name).mkdir(parents=True)
     (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
+    write_per_image(root, root / "evaluation" / cell.name, loss)
 
 
 @pytest.fixture
@@ -118,6 +137,31 @@ def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
     assert metrics["test_loss"] == {"mean": pytest.approx(fmean(losses)), "sd": pytest.approx(stdev(losses))}
 
 
+def test_parts_of_the_gap(grid: Params, project: Path) -> None:
+    compare(grid)
+    parts = pd.read_csv(project / "comparison/parts.csv").query("run == 'unet-0.001-0'")
+    assert list(parts.columns) == list(runs.PART_COLUMNS)
+    classes = parts[parts["part"] == "class"].set_index("name")
+    assert classes["gap"].to_dict() == pytest.approx({"animal": 0.1, "background": 0.1, "border": 0.5})
+    assert classes.loc["animal", ["train_iou", "val_iou"]].tolist() == [0.8, 0.8]
+    assert classes["train_iou"].isna().to_dict() == {"animal": False, "background": False, "border": True}
+    images = parts[parts["part"] == "image"]
+    assert set(images["name"]) == set(
+        pd.read_csv(project / "data/prepared/samples.csv").query("split == 'validation'")["id"]
+    )
+    assert images["gap"].tolist() == pytest.approx([0.1] * len(images))
+
+
+def test_images_of_other_data_are_named(grid: Params, project: Path) -> None:
+    path = project / "evaluation/unet-0.01-0/per_image.csv"
+    pd.read_csv(path).iloc[:3].to_csv(path, index=False)
+    with pytest.raises(PipelineError, match=r"per_image.csv is of other images .*pipeline evaluate unet-0\.01-0"):
+        compare(grid)
+    pd.read_csv(path).drop(columns="loss_border").to_csv(path, index=False)
+    with pytest.raises(PipelineError, match=r"unet-0.01-0: per_image.csv has no column loss_border"):
+        compare(grid)
+
+
 def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None:
     for folder in ("runs", "evaluation"):
         for path in (project / folder / "unet-0.001-0").iterdir():
@@ -129,7 +173,7 @@ def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None
     assert summary.best.run == "unet-0.01-0"
     row = next(row for row in summary.runs if row.run == "unet-0.001-0")
     assert (row.status, "epoch 3" in row.reason) == ("diverged", True)
-    assert any(finding.id == "diverged" and "unet-0.001-0" in finding.sentence for finding in findings(summary))
+    assert any(finding.id == "diverged" and "unet-0.001-0" in finding.sentence for finding in findings(summary, {}))
 
 
 def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> None:
@@ -157,7 +201,7 @@ def test_an_evaluation_of_an_earlier_training_is_missing(grid: Params, project: 
     assert (row.status, "earlier training" in row.reason) == ("missing", True)
 
 
-def test_the_baseline_weighs_pixels_not_images(grid: Params, project: Path) -> None:
+def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) -> None:
     """One large image of background, one small of animal; an image without counted pixels weighs nothing."""
     columns = [*runs.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
     rows = [
@@ -167,7 +211,7 @@ def test_the_baseline_weighs_pixels_not_images(grid: Params, project: Path) -> N
     ]
     pd.DataFrame(rows, columns=columns).to_csv(project / "data/prepared/samples.csv", index=False)
     expected = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
-    assert compare(grid).baseline.loss == pytest.approx(expected)
+    assert compare(params).baseline.loss == pytest.approx(expected)
 
 
 def test_a_killed_stages_folder_is_no_run(grid: Params, project: Path) -> None:
@@ -179,7 +223,7 @@ def test_a_killed_stages_folder_is_no_run(grid: Params, project: Path) -> None:
 def test_nothing_finished_is_said(params: Params) -> None:
     summary = compare(params)
     assert summary.best is None
-    assert [finding.id for finding in findings(summary)] == ["none_ranked"]
+    assert [finding.id for finding in findings(summary, {})] == ["none_ranked"]
 
 
 def test_a_removed_rate_is_left_out_and_named(grid: Params, project: Path) -> None:
@@ -189,8 +233,10 @@ def test_a_removed_rate_is_left_out_and_named(grid: Params, project: Path) -> No
     assert set(summary.outside) == {name for name in LOSSES if "-0.001-" in name}
 
 
-def test_findings_carry_their_numbers(grid: Params) -> None:
-    said = {finding.id: finding.sentence for finding in findings(compare(grid))}
+def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
+    compare(grid)
+    written = json.loads((project / "comparison/findings.json").read_text())["findings"]
+    said = {finding["id"]: finding["sentence"] for finding in written}
     assert "unet at a learning rate of 0.001" in said["best"]
     assert "0.425 ± 0.035" in said["best"]
     # Differences 0.10 and 0.15: mean 0.125, standard error 0.025, t(0.975; 1) = 12.71.
@@ -199,6 +245,9 @@ def test_findings_carry_their_numbers(grid: Params) -> None:
     assert "the gap goes from +0.100 to +0.100" in said["tenth_unet_no_skip"]
     assert "tenth_unet" not in said  # 0.0001 is not in the grid
     assert "unet is below it by 0.285 nats a pixel" in said["variant_unet_no_skip"]
+    assert "unet at 0.001 falls furthest behind on border: pixels of that class cost 0.500" in said["widest_class"]
+    assert "surer than it is right: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
+    assert "the expected calibration error is 0.050, on training 0.020" in said["certainty"]
     assert "At the best rate the verdict is learning (2); of the other runs it is" in said["verdicts"]
 
 
@@ -207,8 +256,9 @@ def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
         RunRow(
             run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed,
             status="finished", reason="", epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0,
-            val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0, showcase_iou=1.0, trainable_parameters=1,
-            judgement=None,
+            val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0,
+            train_calibration_error=0.0, val_calibration_error=0.0, val_confidence=1.0, showcase_iou=1.0,
+            trainable_parameters=1, judgement=None,
         )
         for (variant, rate, seed), loss in losses.items()
     ]  # fmt: skip

@@ -11,11 +11,13 @@ import pytest
 from pipeline import runs
 from pipeline.analysis.verdict import Thresholds
 from pipeline.compare.judging import Judge, labels
+from pipeline.compare.reading import RunFiles
+from pipeline.comparison import Judgement, RunRow, RunState
 from pipeline.errors import PipelineError
 from pipeline.files import as_json
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runs import Evaluation, Judgement, RunRow, Scores
+from pipeline.runs import Evaluation, Scores
 from tests.conftest import write_params
 
 EPOCHS, IMAGES = 30, 24
@@ -30,10 +32,11 @@ def scores(loss: float, mean_iou: float) -> Scores:
     return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8})
 
 
-def row(cell: Cell, status: runs.RunState = "finished", reason: str = "") -> RunRow:
+def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
-         "val_foreground_iou", "showcase_iou", "trainable_parameters", "judgement"),
+         "val_foreground_iou", "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
+         "trainable_parameters", "judgement"),
     )  # fmt: skip
     return RunRow(cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, **numbers)
 
@@ -50,6 +53,8 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
     }
     history = pd.DataFrame(dict.fromkeys(runs.HISTORY_COLUMNS, 0.0), index=epochs)
     history["epoch"] = epochs + 1
+    history.loc[20, "val_mean_iou"], history.loc[EPOCHS - 1, "val_mean_iou"] = 0.8, 0.75
+    history["train_iou_animal"], history["val_iou_animal"] = 0.95, 0.7
     history["train_loss"], history["val_loss"] = (table.mean(axis=1) for table in tables.values())
     folder = root / "runs" / cell.name
     folder.mkdir(parents=True)
@@ -59,7 +64,9 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
         folder / "image_losses.npz", **tables, **index, **{f"{side}_pixels": np.full(IMAGES, 9) for side in tables}
     )
     (root / "evaluation" / cell.name).mkdir(parents=True)
-    evaluation = Evaluation(cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), ())
+    evaluation = Evaluation(
+        cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), (), None, None
+    )
     (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
 
 
@@ -72,7 +79,7 @@ def judge(groups: int) -> Judge:
 def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgement:
     cell = params.cells()[0]
     write_run(root, cell, rise)
-    found = judge(groups).judged(row(cell), cell, root).judgement
+    found = judge(groups).judged(row(cell), cell, RunFiles(cell.name, root)).judgement
     assert found is not None
     return found
 
@@ -83,6 +90,8 @@ def test_a_run_that_learns(params: Params, tmp_path: Path) -> None:
     assert found.not_checked == ()
     assert found.onset is None
     assert found.iou_gap == pytest.approx(0.2)
+    assert found.iou_gap_last == pytest.approx(0.25)
+    assert found.iou_fall == pytest.approx(0.05)
     assert found.gap_low is not None
     assert found.gap_high is not None
     assert found.gap_low < 0.15 < found.gap_high
@@ -106,10 +115,10 @@ def test_with_few_groups_the_interval_is_withheld(params: Params, tmp_path: Path
 
 def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
-    ended = judge(12).judged(row(cell, "diverged", "NaN in epoch 3."), cell, tmp_path).judgement
+    ended = judge(12).judged(row(cell, "diverged", "NaN in epoch 3."), cell, RunFiles(cell.name, tmp_path)).judgement
     assert ended is not None
     assert (ended.verdict, ended.evidence) == ("diverged", ("NaN in epoch 3.",))
-    assert judge(12).judged(row(cell, "missing", "gone"), cell, tmp_path).judgement is None
+    assert judge(12).judged(row(cell, "missing", "gone"), cell, RunFiles(cell.name, tmp_path)).judgement is None
 
 
 def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
@@ -117,7 +126,16 @@ def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
     write_run(tmp_path, cell, 0.0)
     (tmp_path / "runs" / cell.name / "image_losses.npz").write_bytes(b"no archive")
     with pytest.raises(PipelineError, match=r"image_losses\.npz cannot be read"):
-        judge(12).judged(row(cell), cell, tmp_path)
+        judge(12).judged(row(cell), cell, RunFiles(cell.name, tmp_path))
+
+
+def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path: Path) -> None:
+    cell = params.cells()[0]
+    write_run(tmp_path, cell, 0.0)
+    fewer = judge(12)
+    fewer = Judge(fewer.samples.iloc[2:], 0.9, Thresholds())
+    with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', and the prepared data 22"):
+        fewer.judged(row(cell), cell, RunFiles(cell.name, tmp_path))
 
 
 def test_labels() -> None:

@@ -51,6 +51,34 @@ def test_every_image_of_every_split_has_a_row(trained: Params, project: Path) ->
     assert rows["accuracy"].between(0, 1).all()
 
 
+def test_classes_and_confidences_are_those_of_the_same_pixels(trained: Params, project: Path) -> None:
+    found = evaluate_run(trained, RUN)
+    assert found.validation is not None
+    assert found.val_calibration is not None
+    samples = pd.read_csv(project / "data/prepared/samples.csv")
+    rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv").merge(samples, on=["id", "split"])
+    names = ["animal", "background", "border"]
+    by_class = sum((rows[f"share_{name}"] * rows[f"loss_{name}"].fillna(0) for name in names), start=0 * rows["loss"])
+    assert by_class.to_numpy() == pytest.approx(rows["loss"].to_numpy(), rel=1e-4)
+
+    bins = pd.read_csv(project / "evaluation" / RUN / "calibration.csv").query("split == 'validation'")
+    assert bins["pixels"].sum() == 6 * 32 * 32
+    filled = bins[bins["pixels"] > 0]
+    assert (filled["confidence"].between(filled["low"], filled["high"])).all()
+    weights = filled["pixels"] / filled["pixels"].sum()
+    assert (filled["accuracy"] * weights).sum() == pytest.approx(found.validation.accuracy)
+    assert (filled["confidence"] * weights).sum() == pytest.approx(found.val_calibration.confidence)
+    distance = (filled["accuracy"] - filled["confidence"]).abs()
+    assert (distance * weights).sum() == pytest.approx(found.val_calibration.error)
+
+
+def test_the_worst_images_are_kept(trained: Params, project: Path) -> None:
+    evaluate_run(trained, RUN)
+    rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv").query("split == 'validation'")
+    kept = {path.stem for path in (project / "evaluation" / RUN / "examples").glob("*.png")}
+    assert set(rows.sort_values("loss")["id"].iloc[-3:]) <= kept
+
+
 def test_examples_are_class_indices_of_known_samples(trained: Params, project: Path) -> None:
     evaluate_run(trained, RUN)
     folder = project / "evaluation" / RUN

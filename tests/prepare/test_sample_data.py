@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 SAMPLE = Path(__file__).parents[2] / "data/sample"
-LICENCES = {"GPL-2.0-or-later", "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0"}
-ABOUT = {"sources.csv", "LICENSE.md", "README.md", "GPL-2.txt", "make.py"}
+LICENCES = {"GPL-2.0-or-later", "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "LGPL-3.0-only"}
+ABOUT = {"sources.csv", "LICENSE.md", "README.md", "GPL-2.txt", "GPL-3.txt", "LGPL-3.txt", "make.py"}
 
 with (SAMPLE / "sources.csv").open(encoding="utf-8", newline="") as file:
     ROWS = list(csv.DictReader(file))
@@ -35,7 +35,7 @@ def test_rows_say_all_there_is_to_say():
 def test_licences_are_explained():
     text = (SAMPLE / "LICENSE.md").read_text(encoding="utf-8")
     for row in ROWS:
-        if row["licence"].startswith("CC"):
+        if row["licence"].startswith(("CC", "LGPL")):
             assert row["name"] in text
         assert f"{row['package']} {row['version']}" in text
 

@@ -13,21 +13,11 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
+from pipeline.comparison import Judgement, RateRow, RunRow, Selection, Summary
 from pipeline.files import as_json, write_text
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import (
-    DataSet,
-    Evaluation,
-    Judgement,
-    RateRow,
-    RunRecord,
-    RunRow,
-    Scores,
-    SegmentationClass,
-    Selection,
-    Summary,
-)
+from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord, Scores, SegmentationClass
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = (
@@ -186,6 +176,9 @@ class Project:
             val_accuracy=None if ended else scores.accuracy,
             val_mean_iou=None if ended else scores.mean_iou,
             val_foreground_iou=None if ended else scores.foreground_iou,
+            train_calibration_error=None if ended else 0.01,
+            val_calibration_error=None if ended else 0.05,
+            val_confidence=None if ended else 0.95,
             showcase_iou=None if ended else iou(masks[best], self.masks[runs.SHOWCASE, 0], 0),
             trainable_parameters=1_940_000,
             judgement=Judgement(
@@ -195,6 +188,8 @@ class Project:
                 ratio=None if ended else 1.7,
                 rise=None if ended else 0.01,
                 iou_gap=None if ended else 0.1,
+                iou_gap_last=None if ended else 0.12,
+                iou_fall=None if ended else 0.02,
                 onset=None,
                 gap_low=None if ended else 0.05,
                 gap_high=None if ended else 0.25,
@@ -245,9 +240,40 @@ class Project:
             validation=scores(validation),
             test=scores(validation + 0.02),
             showcase=(scores(validation),),
+            train_calibration=Calibration(0.93, 0.01),
+            val_calibration=Calibration(0.95, 0.05),
         )
+        self._reliability(folder / runs.CALIBRATION)
+        self._parts(name, train, validation)
         write_text(folder / runs.METRICS, as_json(evaluation))
         return scores(validation)
+
+    def _reliability(self, path: Path) -> None:
+        """Right as often as it is sure in training, too sure on validation; nothing below a third."""
+        rows = []
+        for split, excess in (("train", 0.01), ("validation", 0.06)):
+            for place in range(15):
+                low, high, pixels = place / 15, (place + 1) / 15, 0 if place < 5 else 100 * 2 ** (place - 5)
+                middle = (low + high) / 2
+                rows.append((split, low, high, pixels, *((middle, middle - excess) if pixels else ("", ""))))
+        pd.DataFrame(rows, columns=list(runs.CALIBRATION_COLUMNS)).to_csv(path, index=False)
+
+    def _parts(self, name: str, train: float, validation: float) -> None:
+        path = self.root / runs.COMPARISON / runs.PARTS
+        rows = [
+            (name, "class", item.name, 4, train + place / 10, validation + place / 5, 0.9, 0.8)
+            for place, item in enumerate(self.classes)
+        ]
+        rows += [
+            (name, "group", f"animal={row}", 1, train, validation + 0.1 - row / 50, None, None) for row in range(4)
+        ]
+        rows += [
+            (name, "image", sample, 1, train, validation + 0.1 - row / 50, None, None)
+            for row, sample in enumerate(self.ids("validation"))
+        ]
+        table = pd.DataFrame(rows, columns=[column for column in runs.PART_COLUMNS if column != "gap"])
+        table.insert(6, "gap", table["val_loss"] - table["train_loss"])
+        table.to_csv(path, mode="a", header=not path.exists(), index=False)
 
     def _rate(self, variant: str, rate: float) -> RateRow:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.params import Reference
 from pipeline.report.stage import render_report
 
 if TYPE_CHECKING:
@@ -42,8 +43,60 @@ def test_the_stage_writes_the_whole_page(project: Project) -> None:
     assert '<td title="validation ends at 1.70 times the training loss">memorising</td>' in html
     assert "(0.050 to 0.250)" in html
     assert "Onset: 6 epochs in all; it takes 8." in html
+    where = part(html, "where")
+    assert "mean confidence" in where
+    assert re.findall(r'<tr class="best"><th scope="row">(\w+)</th>', where) == ["border"]
+    assert re.findall(r"<td>(\d)</td>", where) == ["0", "1", "2", "3"]  # groups, the widest gap first
+    assert re.findall(r'<span class="label">(validation-\d+)', where) == [f"validation-000{row}" for row in range(3)]
     assert html.count("<svg ") > html.count('class="swatch')
     assert len(html) < 500_000
+
+
+def with_references(project: Project, *files: tuple[str, str]) -> None:
+    """Write tables into the project's folder of references and name them in its parameters."""
+    folder = project.root / runs.REFERENCES
+    folder.mkdir(parents=True)
+    named = []
+    for name, text in files:
+        (folder / f"{name}.csv").write_text(text)
+        named.append(Reference(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
+    report = project.params.report.model_copy(update={"references": named})
+    project.params = project.params.model_copy(update={"report": report})
+
+
+def test_other_peoples_results_stand_apart(project: Project) -> None:
+    plain = rendered(project)
+    rows = "".join(f"{epoch},{0.6 / epoch},{0.7 - epoch / 50}\n" for epoch in range(1, 10))
+    with_references(
+        project,
+        ("published", f"epoch,train_loss,val_loss\n{rows}"),
+        ("class", "name,val_loss,mean_iou\nAnna,0.41,0.72\nBen,0.39,\n"),
+    )
+    html = rendered(project)
+    assert cards(html) == []
+    below = part(html, "runs").split('<tbody class="baseline">', 1)[1].split("</tbody>", 1)[0]
+    assert re.findall(r'<th scope="row">(.*?)</th>', below) == ["Published", "Class: Anna", "Class: Ben"]
+    assert ">memorising</td>" in below
+    assert '<td class="n">9 / 9</td><td class="n">0.067</td><td class="n">0.520</td><td class="n">0.453</td>' in below
+    assert '<td class="n">0.410</td><td class="n">–</td><td class="n">0.720</td>' in below
+    assert "<li>Published: published, 2020.</li>" in html
+    assert table_of_runs(html) == table_of_runs(plain)
+    for section in ("grid", "findings", "test"):  # nothing is ranked or concluded from them
+        assert part(html, section) == part(plain, section)
+    assert ">Published</text>" in part(html, "curves")
+
+
+def part(html: str, section: str) -> str:
+    return html.split(f'<section id="{section}">', 1)[1].split("</section>", 1)[0]
+
+
+def test_a_reference_that_cannot_be_read_becomes_a_card(project: Project) -> None:
+    with_references(project, ("odd", "colour,taste\nred,sweet\n"), ("gone", ""))
+    (project.root / runs.REFERENCES / "gone.csv").unlink()
+    html = rendered(project)
+    assert cards(html) == ["Odd is not shown.", "Gone is not shown."]
+    assert "reports/references/odd.csv has the columns colour, taste" in html
+    assert str(project.root) not in html
 
 
 def test_ids_stand_once_and_links_lead_somewhere(project: Project) -> None:
@@ -99,6 +152,11 @@ def best(project: Project) -> str:
 BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
     "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
     "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
+    "parts": (lambda p: p.root / runs.COMPARISON / runs.PARTS, ("Where it memorises: missing.",)),
+    "calibration": (
+        lambda p: p.root / runs.EVALUATION / best(p) / runs.CALIBRATION,
+        ("{best}: no reliability curve.",),
+    ),
     "curves": (lambda p: p.root / runs.COMPARISON / runs.CURVES, ("Loss curves: missing.",)),
     "evaluation": (
         lambda p: p.root / runs.EVALUATION / best(p),
@@ -199,7 +257,7 @@ def test_only_so_many_runs_have_pictures_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr("pipeline.report.examples.MOST_RUNS", 2)
     html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
-    assert html.count("Mask of validation-0000 predicted by") == 2
+    assert part(html, "examples").count("Mask of validation-0000 predicted by") == 2
     assert "2 further runs would make the page too large" in html
     assert len(table_of_runs(html)) == 4
 

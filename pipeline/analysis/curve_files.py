@@ -1,4 +1,4 @@
-"""Loss curves out of files that other tools write.
+"""Loss curves out of files that other tools write, and tables of other people's results.
 
 Read are tables with a row an epoch (`epoch, train_loss, val_loss`, optionally `run`; Keras' `CSVLogger`; Lightning's
 `metrics.csv`, whose rows hold one side each), tables with a row a value (`key, value, step`, optionally `run_id`, as
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.analysis.curves import Curves
+from pipeline.analysis.curves import Curves, gaps
 from pipeline.errors import PipelineError
 
 # In this order, so that Lightning's mean of an epoch goes before a value of a step.
@@ -24,6 +24,10 @@ VAL = ("val_loss_epoch", "val_loss", "val/loss", "loss/val", "validation_loss", 
 EPOCH = ("epoch", "step")
 RUN = ("run", "run_name", "run_id")
 KEY, VALUE = ("key", "metric"), ("value",)
+
+SCORES = ("mean_iou", "foreground_iou")  # that a table of results may have beside the losses
+NAME = ("name", *RUN)
+NUMBERS = {"train_loss": TRAIN, "val_loss": VAL} | {score: (score,) for score in SCORES}
 
 EXPECTED = "expected are the columns epoch, train_loss and val_loss, or those of Keras, Lightning, MLflow or DVCLive"
 
@@ -49,6 +53,51 @@ class RunCurves:
     run: str
     curves: Curves
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Somebody's result, with as much as the file says.
+
+    Attributes:
+        name: of a run or a row; empty where the file is of a single one without a name.
+        curves: None where there are but single numbers.
+        numbers: `train_loss`, `val_loss` (of the best epoch where there are curves), `mean_iou`, `foreground_iou`.
+    """
+
+    name: str
+    curves: Curves | None
+    numbers: dict[str, float]
+
+
+def read_results(path: Path) -> list[Result]:
+    """The curves of a file, or the rows of a table without epochs: a `name` and any of the numbers of `Result`.
+
+    Raises:
+        PipelineError: It cannot be read, or is neither.
+    """
+    rows = [] if path.is_dir() else list(_rows(path))
+    if not rows or _column(rows[0][1], EPOCH):
+        return [_end_of(one, path) for one in read_curves(path)]
+    results = []
+    for line, row in rows:
+        name, where = _column(row, NAME), f"{path}, line {line}"
+        found = {number: _column(row, usual) for number, usual in NUMBERS.items()}
+        if name is None or not any(found.values()):
+            wanted = f"name and any of {', '.join(NUMBERS)}"
+            raise PipelineError(f"{path} has the columns {', '.join(row)}; {EXPECTED}, or {wanted}.")
+        numbers = {key: _number(row[column], where, column) for key, column in found.items() if column and row[column]}
+        results.append(Result(row[name], None, numbers))
+    return results
+
+
+def _end_of(one: RunCurves, path: Path) -> Result:
+    """What a run's curves come to at their best epoch."""
+    found, numbers = gaps(one.curves), {}
+    if found is not None:
+        best = one.curves.epochs.index(found.best_epoch)
+        numbers = {"train_loss": float(one.curves.train[best]), "val_loss": float(one.curves.val[best])}
+    return Result("" if one.run in (path.stem, path.name) else one.run, one.curves, numbers)
 
 
 def read_curves(path: Path) -> list[RunCurves]:

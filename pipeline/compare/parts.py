@@ -1,0 +1,77 @@
+"""Where each run's gap comes from: the comparison's table of classes, groups and images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import runs
+from pipeline.analysis.parts import Part, by_class, by_group, by_image
+from pipeline.compare.reading import RunFiles
+from pipeline.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Tables of a run's images, on the side that was compared and on validation; columns as in `analysis.parts`."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+
+
+def run_parts(files: RunFiles, samples: pd.DataFrame) -> list[Part]:
+    """The parts of a finished run, classes first, then groups, then images.
+
+    Args:
+        files: the run's.
+        samples: the prepared data's `samples.csv`.
+
+    Raises:
+        PipelineError: A file of the run is missing, broken, or of other data.
+    """
+    evaluation = files.evaluation
+    if evaluation.train is None or evaluation.validation is None:
+        return []
+    sides = _sides(files, samples, list(evaluation.validation.iou))
+    return [
+        *by_class(sides.train, sides.validation, evaluation.train.iou, evaluation.validation.iou),
+        *by_group(sides.train, sides.validation),
+        *by_image(sides.train, sides.validation),
+    ]
+
+
+def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> Sides:
+    images = files.per_image()
+    if missing := [name for name in classes if f"loss_{name}" not in images]:
+        raise PipelineError(
+            f"{files.run}: {runs.PER_IMAGE} has no column loss_{missing[0]}. Run `pipeline evaluate {files.run}` again."
+        )
+    table = images.merge(samples[samples["pixels"] > 0], on=["id", "split"])
+    if len(images) < len(samples) or set(table["split"]) != set(samples["split"]):
+        raise PipelineError(
+            f"{files.run}: {runs.PER_IMAGE} is of other images than the prepared data. Run `pipeline evaluate "
+            f"{files.run}` again."
+        )
+    for name in classes:
+        # Shares are written with all their digits, so that the number of pixels comes back whole.
+        table[f"pixels_{name}"] = (table[f"share_{name}"] * table["pixels"]).round().astype(int)
+    _, _, compared = files.image_losses("train")
+    ids = samples.loc[samples["split"] == "train", "id"].iloc[compared]
+    return Sides(table[(table["split"] == "train") & table["id"].isin(ids)], table[table["split"] == "validation"])
+
+
+def write_parts(path: Path, parts: dict[str, list[Part]]) -> None:
+    """Write the table, a row a part, by run."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(runs.PART_COLUMNS)
+        for run, found in parts.items():
+            for part in found:
+                writer.writerow(
+                    [run, part.part, part.name, part.images, part.train_loss, part.val_loss, part.gap]
+                    + ["" if iou is None else iou for iou in (part.train_iou, part.val_iou)]
+                )

@@ -1,0 +1,136 @@
+"""Where a run memorises: its gap by class, group and image, and whether it is as sure as it is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from pipeline.comparison import RunRow
+from pipeline.errors import PipelineError
+from pipeline.report import view, wording
+from pipeline.report.examples import side_by_side
+from pipeline.report.material import Material
+from pipeline.report.reliability import reliability_curve
+from pipeline.report.selection import Chosen
+from pipeline.runs import Calibration
+
+GROUPS = 4  # of each kind
+IMAGES = 3
+
+CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
+
+
+def where(material: Material, chosen: Chosen, root: Path) -> view.Where:
+    """What the gap of the best shown run is made of; raises `PipelineError` where no shown run has finished."""
+    run = _run(material, chosen)
+    parts = material.parts[material.parts["run"] == run]
+    problems: list[view.Card] = []
+    curve, calibration = _calibration(material, run, root, problems)
+    row = next(row for row in material.summary.runs if row.run == run)
+    return view.Where(
+        sentence=_sentence(row),
+        class_headings=CLASS_HEADINGS,
+        classes=(*_classes(parts[parts["part"] == "class"]), _whole(row)),
+        groups=_groups(parts[parts["part"] == "group"]),
+        reliability=curve,
+        calibration=calibration,
+        worst=_worst(material, run, parts[parts["part"] == "image"], problems),
+        run=run,
+        problems=tuple(problems),
+    )
+
+
+def _run(material: Material, chosen: Chosen) -> str:
+    """The grid's best where it is shown, else the shown run with the lowest validation loss."""
+    best = material.summary.best
+    if best is not None and best.run in chosen.names:
+        return best.run
+    finished = [(row.val_loss, row.run) for row in chosen.rows if row.val_loss is not None]
+    if not finished:
+        raise PipelineError("No run that is shown has finished, so there is no gap to take apart.")
+    return min(finished)[1]
+
+
+def _sentence(row: RunRow) -> str:
+    """The verdict with what it rests on, and what the masks say beside the losses."""
+    found = row.judgement
+    if found is None:
+        return f"{row.run} was not judged."
+    sentence = f"{row.run}: {found.verdict}. {'; '.join(found.evidence).capitalize()}."
+    if found.onset:
+        sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
+    if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:
+        sentence += (
+            f" Mean IoU is higher on training than on validation images by {wording.number(found.iou_gap)} at the best "
+            f"epoch, by {wording.number(found.iou_gap_last)} at the last; validation’s ends "
+            f"{wording.number(found.iou_fall)} below its highest."
+        )
+    return sentence
+
+
+def _whole(row: RunRow) -> view.ClassLine:
+    """The whole sets, below their classes."""
+    gap = row.judgement.iou_gap if row.judgement else None
+    train_iou = None if gap is None or row.val_mean_iou is None else row.val_mean_iou + gap
+    numbers = (row.train_loss, row.val_loss, row.gap, train_iou, row.val_mean_iou)
+    return view.ClassLine("all (mean IoU)", tuple(wording.number(number) for number in numbers), widest=False)
+
+
+def _classes(parts: pd.DataFrame) -> tuple[view.ClassLine, ...]:
+    columns = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")
+    widest = parts["gap"].idxmax() if len(parts) > 1 else None
+    return tuple(
+        view.ClassLine(str(row["name"]), tuple(wording.number(row[column]) for column in columns), index == widest)
+        for index, row in parts.iterrows()
+    )
+
+
+def _groups(parts: pd.DataFrame) -> tuple[view.GroupLine, ...]:
+    lines = []
+    kinds = parts["name"].str.split("=", n=1, expand=True)
+    for kind in dict.fromkeys(kinds[0]) if len(parts) else ():
+        for index, row in parts[kinds[0] == kind].head(GROUPS).iterrows():
+            lines.append(
+                view.GroupLine(
+                    kind=str(kind),
+                    name=str(kinds.loc[index, 1]),
+                    images=str(row["images"]),
+                    val_loss=wording.number(row["val_loss"]),
+                    gap=wording.number(row["gap"]),
+                )
+            )
+    return tuple(lines)
+
+
+def _calibration(material: Material, run: str, root: Path, problems: list[view.Card]) -> tuple[Markup, str]:
+    """The reliability curve with a sentence on it; a card where there is none."""
+    try:
+        scores, table = material.evaluation(run), material.reliability(run)
+        train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
+        if train is None or validation is None or scored is None:
+            raise PipelineError(f"The evaluation of {run} holds no calibration. Run `dvc repro evaluate@{run}`.")
+        return reliability_curve(table, root), _certainty(train, validation, scored.accuracy)
+    except PipelineError as error:
+        problems.append(view.Card(f"{run}: no reliability curve", str(error)))
+        return Markup(""), ""
+
+
+def _certainty(train: Calibration, validation: Calibration, accuracy: float) -> str:
+    return (
+        f"On validation its mean confidence, the probability that it gives the class it predicts, is "
+        f"{wording.percent(validation.confidence)}, and {wording.percent(accuracy)} of the pixels are right. The "
+        f"expected calibration error is {wording.number(validation.error)} on validation and "
+        f"{wording.number(train.error)} on training images. Below the grey line a network is surer than it is right."
+    )
+
+
+def _worst(material: Material, run: str, parts: pd.DataFrame, problems: list[view.Card]) -> tuple[view.Sample, ...]:
+    try:
+        kept = material.examples(run)
+        wanted = [str(name) for name in parts["name"].head(IMAGES) if name in kept]
+        return side_by_side(material, {run: kept}, wanted, problems)
+    except PipelineError as error:
+        problems.append(view.Card(f"{run}: no pictures of its worst images", str(error)))
+        return ()
