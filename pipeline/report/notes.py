@@ -7,15 +7,20 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.report import view
+from pipeline.report.values import filled
 
 DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
 
 
-def notes(root: Path, path: str) -> view.Notes:
-    """Render the file that `report.notes` names; raises `PipelineError` where it is missing or empty."""
+def notes(root: Path, path: str, summary: Summary) -> view.Notes:
+    """Render the file that `report.notes` names, its live values filled in.
+
+    Raises `PipelineError` where it is missing or empty, or names a value that there is not.
+    """
     try:
         text = (root / path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -24,7 +29,7 @@ def notes(root: Path, path: str) -> view.Notes:
         raise PipelineError(f"{path} is not UTF-8 ({error}). Save it with that encoding.") from None
     if not text.strip():
         raise PipelineError(f"{path} is empty. Write into it, in Markdown: what did you expect, and learn?")
-    return view.Notes(to_html(text))
+    return view.Notes(to_html(filled(text, summary, path)))
 
 
 def to_html(text: str) -> Markup:

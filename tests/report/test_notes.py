@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.report.notes import notes, to_html
+from pipeline.report.values import filled
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
 
 NOTES = "reports/notes.md"
 
@@ -28,17 +34,79 @@ def test_tags_links_with_scripts_and_images_are_inert() -> None:
     assert "[a dog]" in html and 'href="https://example.org"' in html
 
 
-def test_missing_empty_and_undecodable_notes_say_what_to_do(tmp_path: Path) -> None:
+def test_live_values(project: Project) -> None:
+    best = project.summary.best
+    assert best is not None
+    assert best.test is not None
+    row = next(row for row in project.summary.runs if row.run == best.run)
+    text = (
+        "{{ best.run }} {{ best.val_loss }} {{ best.val_loss | round(1) }} {{ best.best_epoch }} {{ best.verdict }} "
+        "{{ best.test_loss }} {{ baseline.loss }} {{ run('unet-0.001-1').gap }} {{ best.onset }} "
+        "{{ rate('unet', 0.01).val_loss_mean }} {{ best.learning_rate }} {{ best.val_accuracy | percent }}"
+    )
+    learning_rate = str(best.learning_rate)
+    rate = next(rate for rate in project.summary.rates if (rate.variant, rate.learning_rate) == ("unet", 0.01))
+    other = next(row for row in project.summary.runs if row.run == "unet-0.001-1")
+    assert filled(text.replace(" {{ best.onset }}", ""), project.summary, NOTES).split(" ") == [
+        best.run, f"{row.val_loss:.3f}", f"{row.val_loss:.1f}", str(row.best_epoch), "memorising",
+        f"{best.test.loss:.3f}", "0.930", f"{other.gap:.3f}", f"{rate.val_loss_mean:.3f}", learning_rate, "90.0", "%",
+    ]  # fmt: skip
+
+
+def test_without_a_best_run_its_values_are_dashes(project: Project) -> None:
+    text = "{{ best.run }} {{ best.val_loss }} {{ best.test_loss }} {{ best.verdict }} {{ best.gap | percent }}"
+    assert filled(text, replace(project.summary, best=None), NOTES) == "– – – – –"
+
+
+def test_other_braces_stay(project: Project) -> None:
+    text = "{% for %} {# #} {a} { { b } } ${x}$ {{ '{{' }}\n"
+    assert filled(text, project.summary, NOTES) == "{% for %} {# #} {a} { { b } } ${x}$ {{\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("best.vall_loss", "line 3: there is no 'vall_loss' here; did you mean val_loss?"),
+        ("bets.val_loss", "line 3: there is no value 'bets'; did you mean best?"),
+        ("run('unet-0.01-7').gap", "line 3: there is no run 'unet-0.01-7'; did you mean unet-0.01-"),
+        ("rate('unet', 0.1).gap_mean", "line 3: the grid has no rate('unet', 0.1); did you mean rate('unet', 0.01)?"),
+        ("rate('unet')", "line 3: "),
+        ("best.run.length", "line 3: there is no 'length' here"),
+        ("best.", "line 3: between the braces stands no value"),
+        ("best", "line 3: this is a group of values: add a point and one of best_epoch, "),
+        ("run", "line 3: this takes names in brackets"),
+        ("run.__globals__", "line 3: access to attribute '__globals__'"),
+        ("best.__class__.__mro__", "line 3: access to attribute '__class__'"),
+        ("cycler.__init__.__globals__.os", "line 3: access to attribute '__init__'"),
+        ("best.val_loss | attr('__class__')", "line 3: "),
+    ],
+)
+def test_a_value_that_is_none_is_named_with_its_line(project: Project, value: str, said: str) -> None:
+    with pytest.raises(PipelineError, match=r"reports/notes\.md") as caught:
+        filled(f"One\n\ntwo {{{{ {value} }}}}\n", project.summary, NOTES)
+    assert said in str(caught.value)
+
+
+def test_values_reach_the_page_and_stay_text(project: Project) -> None:
+    path = project.root / NOTES
+    path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
+    html = notes(project.root, NOTES, project.summary).html
+    assert "<strong>unet-" in html
+    assert "<script" not in html
+    assert "<b>" not in html
+
+
+def test_missing_empty_and_undecodable_notes_say_what_to_do(project: Project) -> None:
+    path = project.root / NOTES
+    path.unlink()
     with pytest.raises(PipelineError, match="is missing"):
-        notes(tmp_path, NOTES)
-    path = tmp_path / NOTES
-    path.parent.mkdir()
+        notes(project.root, NOTES, project.summary)
     path.write_text(" \n")
     with pytest.raises(PipelineError, match="is empty"):
-        notes(tmp_path, NOTES)
+        notes(project.root, NOTES, project.summary)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="not UTF-8"):
-        notes(tmp_path, NOTES)
+        notes(project.root, NOTES, project.summary)
 
 
 def test_the_shipped_notes_hold_no_number_that_could_go_stale() -> None:

@@ -58,3 +58,53 @@ def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: Project
         choose(replace(project.summary, best=None), "best")
     with pytest.raises(PipelineError, match="holds no runs"):
         choose(replace(project.summary, runs=()), None)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("unet-*", ["unet-0.01-0", "unet-0.01-1", "unet-0.001-0", "unet-0.001-1"]),
+        ("*-0.001-?", ["unet-0.001-0", "unet-0.001-1", "unet_no_skip-0.001-0", "unet_no_skip-0.001-1"]),
+        ("unet-0.01-1, *skip-0.01-0", ["unet-0.01-1", "unet_no_skip-0.01-0"]),
+        ("variant=unet,learning_rate<=1e-3", ["unet-0.001-0", "unet-0.001-1"]),
+        ("seed!=0, variant=unet", ["unet-0.01-1", "unet-0.001-1"]),
+        ("status=diverged", ["unet_no_skip-0.01-1"]),
+        ("verdict=memorising,variant!=unet,seed=0", ["unet_no_skip-0.01-0", "unet_no_skip-0.001-0"]),
+    ],
+)
+def test_patterns_and_comparisons(project: Project, selection: str, expected: list[str]) -> None:
+    assert list(choose(project.summary, selection).names) == expected
+
+
+def test_a_number_that_a_run_has_not_meets_nothing(project: Project) -> None:
+    every = {row.run for row in project.summary.runs}
+    both = {*choose(project.summary, "val_loss<0.3").names, *choose(project.summary, "val_loss>=0.3").names}
+    assert every - both == {"unet_no_skip-0.01-1"}  # it diverged
+
+
+def test_the_best_rates_are_shown_by_their_median_runs(project: Project) -> None:
+    ranked = sorted((rate for rate in project.summary.rates if rate.ranked), key=lambda rate: rate.val_loss_mean or 0)
+    chosen = choose(project.summary, "best:2")
+    assert set(chosen.names) == {rate.run for rate in ranked[:2]}
+    assert chosen.out == Path("reports/best-2.html")
+    assert len(choose(project.summary, "best:99").names) == 3  # the fourth rate has a diverged seed
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("best:0", "whole number from 1 on"),
+        ("best:many", "whole number from 1 on"),
+        ("variant=vnet", "No run has variant=vnet; there is unet-0.01-0"),
+        ("learning_rat=0.1", "runs have no learning_rat; did you mean learning_rate?"),
+        ("seed=one", "seed is a number, but is compared with 'one'"),
+        ("variant<unet", "words are compared with = or != only"),
+        ("variant=", "'variant=' is no comparison"),
+        ("seed=0,unet-0.01-0", "'unet-0.01-0' is no comparison"),
+        ("vnet-*", "no run 'vnet-*'"),
+    ],
+)
+def test_what_means_no_run_is_told(project: Project, selection: str, said: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        choose(project.summary, selection)
+    assert said in str(caught.value)
