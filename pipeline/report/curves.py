@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class _Plot:
     axis: Axis
     baseline: float
     epochs: int
+    onsets: dict[tuple[str, float], tuple[tuple[int, int], ...]]  # by variant and rate, an interval a run that has one
     references: tuple[tuple[str, LossCurves], ...]  # other people's, by name
 
 
@@ -47,7 +49,7 @@ def curves(material: Material, chosen: Chosen, references: References, root: Pat
         panels = tuple(_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return view.Curves(
         rates=tuple(
-            view.RateKey(wording.rate(rate), f"var(--rate-{index})", palette.marker_path(index))
+            view.RateKey(wording.rate(rate), index, f"var(--rate-{index})", palette.marker_path(index))
             for index, rate in enumerate(plot.rates)
             if any(key[1] == rate for key in (*plot.means, *plot.strays))
         ),
@@ -56,6 +58,7 @@ def curves(material: Material, chosen: Chosen, references: References, root: Pat
         baseline=wording.number(plot.baseline),
         seeds=len({row.seed for row in chosen.rows}) > 1,
         diverged=bool(plot.strays),
+        onsets=bool(plot.onsets),
         references=bool(plot.references),
         axis=_axis_sentence(plot.axis),
     )
@@ -84,8 +87,18 @@ def _plot(material: Material, chosen: Chosen, references: References) -> _Plot:
         axis=axis(lines, baseline),
         baseline=baseline,
         epochs=max(int(item.epochs.max()) for item in lines),
+        onsets=_onsets(chosen),
         references=tuple((result.name, result.curves) for result in references.results if result.curves),
     )
+
+
+def _onsets(chosen: Chosen) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
+    found: dict[tuple[str, float], tuple[tuple[int, int], ...]] = {}
+    for row in chosen.rows:
+        if row.judgement and row.judgement.onset:
+            key = (row.variant, row.learning_rate)
+            found[key] = (*found.get(key, ()), row.judgement.onset)
+    return found
 
 
 def _axis_sentence(shared: Axis) -> str:
@@ -103,16 +116,51 @@ def _panel(plot: _Plot, variant: str, index: int, size: tuple[float, float]) -> 
     for name, reference in plot.references:
         _reference(axes, plot, name, reference)
     for place, rate in enumerate(plot.rates):
-        colour = svg.series(place)
-        for stray in plot.strays.get((variant, rate, "validation"), ()):
-            _stray(axes, stray, colour, plot.axis.high)
-        if (training := plot.means.get((variant, rate, "train"))) is not None:
-            _mean(axes, training, colour, "--", 1.3)
-        if (validation := plot.means.get((variant, rate, "validation"))) is not None:
-            _mean(axes, validation, colour, "-", 1.9)
-            lowest = (validation.epochs[validation.best], validation.mean[validation.best])
-            axes.plot(*lowest, marker=palette.marker(place), color=colour, markersize=7.5)
-    return view.Panel(variant, svg.inline(figure, f"curves-{index}"), _leaving(plot, variant))
+        _rate(axes, plot, variant, place, rate)
+    drawing = svg.inline(figure, f"curves-{index}")
+    return view.Panel(variant, drawing, _values(plot, variant, axes), _leaving(plot, variant))
+
+
+def _rate(axes: Axes, plot: _Plot, variant: str, place: int, rate: float) -> None:
+    """All that is drawn of a learning rate; the page's script finds it by its id."""
+    colour, before = svg.series(place), set(axes.get_children())
+    for stray in plot.strays.get((variant, rate, "validation"), ()):
+        _stray(axes, stray, colour, plot.axis.high)
+    if (training := plot.means.get((variant, rate, "train"))) is not None:
+        _mean(axes, training, colour, "--", 1.3)
+    if (validation := plot.means.get((variant, rate, "validation"))) is not None:
+        _mean(axes, validation, colour, "-", 1.9)
+        lowest = (validation.epochs[validation.best], validation.mean[validation.best])
+        axes.plot(*lowest, marker=palette.marker(place), color=colour, markersize=7.5)
+    for low, high in plot.onsets.get((variant, rate), ()):
+        # On the lower edge, each rate a little higher, so that none hides another.
+        height = 0.015 + 0.03 * place
+        ends = (low - 0.1, high + 0.1)  # an interval of one epoch is still to be seen
+        axes.plot(ends, (height, height), color=colour, linewidth=4, alpha=0.75, transform=axes.get_xaxis_transform())
+    for number, artist in enumerate(item for item in axes.get_children() if item not in before):
+        artist.set_gid(f"rate-{place}-{number}")
+
+
+def _values(plot: _Plot, variant: str, axes: Axes) -> str:
+    """What a pointer reads: the means over seeds, as the page prints them."""
+    left, right = svg.extent(axes)
+    first, last = axes.get_xlim()
+    series = []
+    for rate in plot.rates:
+        both = [plot.means.get((variant, rate, split)) for split in ("validation", "train")]
+        if both[0] is None or both[1] is None:
+            continue
+        validation, training = ([wording.number(float(loss)) for loss in one.mean] for one in both if one)
+        series.append(
+            {
+                "name": f"rate {wording.rate(rate)}",
+                "epochs": both[0].epochs.tolist(),
+                "validation": validation,
+                "training": training,
+            }
+        )
+    place = {"left": round(left, 4), "right": round(right, 4), "first": round(first, 3), "last": round(last, 3)}
+    return json.dumps({**place, "series": series}, allow_nan=False)
 
 
 def _ground(axes: Axes, plot: _Plot) -> None:

@@ -19,7 +19,7 @@ from pipeline.report.material import Material
 from pipeline.report.page import Page, page
 from pipeline.report.selection import choose
 
-PAGE, STYLE, SCRIPT = "page.html", "page.css", "sort.js"
+PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "curves.js")
 
 # Styles cannot go by hash: matplotlib's SVG carries style attributes, which a hashed policy drops.
 POLICY = (
@@ -60,7 +60,7 @@ def _html(content: Page, rates: int, root: Path) -> str:
     )
     environment.filters["coded"] = wording.coded
     try:
-        style, script = (_source(environment, name) for name in (STYLE, SCRIPT))
+        style, script = _source(environment, STYLE), "\n".join(_source(environment, name) for name in SCRIPTS)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
         light, dark = palette.variables(rates)
         return environment.get_template(PAGE).render(

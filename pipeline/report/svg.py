@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.style
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -36,6 +37,12 @@ def styled(root: Path) -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.style.use(project_folder(root) / STYLE)
         yield
+
+
+def extent(axes: Axes) -> tuple[float, float]:
+    """Where a drawn figure's axes begin and end, as shares of its width."""
+    box = axes.get_position()
+    return float(box.x0), float(box.x1)
 
 
 def inline(figure: Figure, name: str) -> Markup:

@@ -9,6 +9,7 @@ from pipeline.analysis.curve_files import SCORES, Result
 from pipeline.analysis.verdict import judge
 from pipeline.comparison import Judgement, RateRow, RunRow, Summary
 from pipeline.report import view, wording
+from pipeline.report.heat import heat_maps
 from pipeline.report.material import Material
 from pipeline.report.references import References
 from pipeline.report.selection import Chosen
@@ -31,6 +32,7 @@ def glance(material: Material, chosen: Chosen) -> view.Glance:
     rates = [row for row in summary.rates if (row.variant, row.learning_rate) in shown]
     variants = dict.fromkeys(row.variant for row in rates)
     return view.Glance(
+        maps=heat_maps(rates, summary.best),
         groups=tuple(
             view.VariantLines(variant, tuple(_rate_line(summary, row) for row in rates if row.variant == variant))
             for variant in variants

@@ -82,6 +82,7 @@ class RateKey:
     """A learning rate in the legend of the curves."""
 
     text: str
+    place: int  # among the grid's rates
     colour: str  # CSS value
     marker: str  # SVG path in a box from -4 to 4
 
@@ -92,6 +93,7 @@ class Panel:
 
     variant: str
     svg: Markup
+    values: str  # JSON that a pointer reads from: where the axis lies in the figure, and the curves' numbers
     notes: tuple[str, ...]
 
 
@@ -105,6 +107,7 @@ class Curves:
     baseline: str
     seeds: bool  # whether more than one seed was trained, so that there is a band
     diverged: bool
+    onsets: bool  # whether a run has an onset that is marked
     references: bool  # whether other people's curves are drawn
     axis: str
 
@@ -132,9 +135,29 @@ class VariantLines:
 
 
 @dataclass(frozen=True)
+class HeatCell:
+    """A variant at a rate in a heat map."""
+
+    mean: str
+    spread: str  # ± standard deviation; empty where one seed gives none
+    share: str  # 0 to 1, from the lowest to the highest of the map
+    best: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Variants by learning rates."""
+
+    title: str
+    rates: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[HeatCell | None, ...]], ...]  # a variant and its cells; None: not ranked
+
+
+@dataclass(frozen=True)
 class Glance:
     """The grid, over seeds."""
 
+    maps: tuple[HeatMap, ...]  # none where there are fewer than two rates or variants
     groups: tuple[VariantLines, ...]
     baseline_loss: str
     baseline_iou: str

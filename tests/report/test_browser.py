@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -77,12 +79,62 @@ def test_headings_sort_the_table_both_ways_by_mouse_and_keyboard(browser: Browse
     assert complaints == []
 
 
+def test_a_pointer_reads_the_curves(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report, viewport={"width": 1280, "height": 900})
+    plot = page.locator(".plot[data-curves]").first
+    values = json.loads(plot.get_attribute("data-curves") or "")
+    plot.scroll_into_view_if_needed()
+    box = plot.locator("svg").bounding_box()
+    assert box is not None
+    share = values["left"] + (3 - values["first"]) / (values["last"] - values["first"]) * (
+        values["right"] - values["left"]
+    )
+    page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+    said = plot.locator(".reading").inner_text().splitlines()
+    low, high = values["series"]
+    assert said == [
+        "Epoch 3",
+        f"rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
+        f"rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
+    ]
+    means = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
+    shown = means.query("variant == 'unet' and epoch == 3 and learning_rate == 0.01 and split == 'validation'")
+    assert high["validation"][2] == f"{shown['loss'].mean():.3f}"
+    page.mouse.move(0, 0)
+    assert not plot.locator(".reading").is_visible()
+    plot.focus()
+    plot.press("ArrowRight")
+    plot.press("ArrowRight")
+    assert plot.locator(".reading").inner_text().startswith("Epoch 2\n")
+    assert complaints == []
+
+
+def test_a_press_shows_a_rate_alone(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report)
+
+    def faded(place: int) -> set[str]:
+        return set(page.locator(f".plot g[id*='-rate-{place}-']").evaluate_all("all => all.map(g => g.style.opacity)"))
+
+    assert page.locator(".plot g[id*='-rate-']").count() > 8
+    button = page.get_by_role("button", name="rate 0.01", exact=True)
+    button.click()
+    assert (faded(0), faded(1)) == ({"0.1"}, {""})
+    assert button.get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="rate 0.001", exact=True).press("Enter")
+    assert (faded(0), faded(1)) == ({""}, {"0.1"})
+    assert button.get_attribute("aria-pressed") == "false"
+    page.get_by_role("button", name="rate 0.001", exact=True).click()
+    assert faded(0) | faded(1) == {""}
+    assert complaints == []
+
+
 def test_without_javascript_everything_is_there(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report, java_script_enabled=False)
     assert page.locator("table[data-sortable] tbody tr").count() == 8
-    assert page.locator(".plot svg").count() == 2
+    assert page.locator("#curves .plot svg").count() == 2
+    assert page.locator("#where .plot svg").count() == 1
     assert page.get_by_role("button").count() == 0
-    assert not page.locator("[data-sort-hint]").is_visible()
+    assert not page.locator("[data-sort-hint], [data-curves-hint]").first.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

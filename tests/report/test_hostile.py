@@ -1,0 +1,152 @@
+"""Strings that mean harm, in every field of text that reaches the page, opened in a real Chromium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Request
+
+from pipeline import runs
+from pipeline.params import Reference
+from pipeline.report.stage import render_report
+from pipeline.runs import SegmentationClass
+from tests.report.test_browser import browser, pytestmark  # noqa: F401
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+RAN = "window.harmed = 1"
+CORPUS = (
+    f"</script><img src=x onerror='{RAN}'>",
+    f"<script>{RAN}</script>",
+    f"<ScRiPt>{RAN}</sCrIpT>",
+    f"<svg onload='{RAN}'>",
+    f"<svg><script>{RAN}</script></svg>",
+    f"<svg><animate onbegin='{RAN}' attributeName=x dur=1s></svg>",
+    f"<svg><a xlink:href='javascript:{RAN}'><text>x</text></a></svg>",
+    f"<math><mi xlink:href='javascript:{RAN}'></math>",
+    f"<iframe srcdoc='<script>parent.{RAN}</script>'></iframe>",
+    f"<iframe src='javascript:{RAN}'></iframe>",
+    f"<body onload='{RAN}'>",
+    f"<details open ontoggle='{RAN}'>",
+    f"<input autofocus onfocus='{RAN}'>",
+    f"<video><source onerror='{RAN}'></video>",
+    f"<object data='javascript:{RAN}'></object>",
+    f"<embed src='data:text/html,<script>{RAN}</script>'>",
+    f"<a href='javascript:{RAN}'>x</a>",
+    f"[x](javascript:{RAN})",
+    f"![x](javascript:{RAN})",
+    "![x](http://harm.example/pixel.png)",
+    "<img src=http://harm.example/pixel.png>",
+    "<link rel=stylesheet href=http://harm.example/x.css>",
+    "<style>@import 'http://harm.example/x.css';</style>",
+    "<style>* { display: none }</style>",
+    "</style><p>out",
+    "<base href='http://harm.example/'>",
+    "<meta http-equiv=refresh content='0;url=http://harm.example/'>",
+    "<form action='http://harm.example/'><button>x</button></form>",
+    f'"><script>{RAN}</script>',
+    f"'><script>{RAN}</script>",
+    f"' onmouseover='{RAN}' x='",
+    f'" onfocus="{RAN}" tabindex="0" x="',
+    f"`-{RAN}-`",
+    f"</title><script>{RAN}</script>",
+    f"</textarea><script>{RAN}</script>",
+    f"<!--><script>{RAN}</script>-->",
+    f"]]><script>{RAN}</script>",
+    f"<![CDATA[<script>{RAN}</script>]]>",
+    "expression(alert(1))",
+    "url(http://harm.example/x)",
+    "background:url(http://harm.example/x)",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "{# comment",
+    "${7*7}",
+    "#{7*7}",
+    "<%= 7 * 7 %>",
+    "&lt;b&gt; &amp;amp; &#x3c;script&#x3e;",
+    "\u202egnitirw fo edis rehto eht morf\u202c",
+    "\u2066hidden\u2069\u200b\ufeff",
+    "\U0001f415\u0301\u0489 Ünïcödé",
+    "$\\frac{1}{2}$ $x",
+    "\\",
+    "a\tb",
+    "x" * 10_000,
+)
+
+
+def seen(text: str) -> str:
+    """What a person would see of a text: white space runs together."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_everything_stands_as_text(
+    browser: Browser,  # noqa: F811
+    make_project: type[Project],
+    tmp_path: Path,
+    order: int,
+) -> None:
+    assert len(CORPUS) >= 40
+    harm = " ¦ ".join(CORPUS[::order])
+    classes = tuple(SegmentationClass(f"{harm}{n}", "#d98c21", n == 0) for n in range(3))
+    project = make_project(tmp_path, classes=classes, source=harm)
+    everywhere(project, harm)
+    page = browser.new_page()
+    requests: list[Request] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(render_report(project.params, root=project.root).as_uri())
+    page.mouse.move(300, 300)
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(300)
+
+    assert page.evaluate("window.harmed") is None
+    assert [request.url for request in requests if not request.url.startswith("data:")] == [page.url]
+    assert complaints == []
+    assert page.locator("script").count() == 1
+    assert page.locator("iframe, object, embed, base, form, link, video, details, input, textarea").count() == 0
+    assert seen(page.locator("h1").inner_text()) == seen(harm)
+    assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
+    assert seen(harm) in seen(page.locator("#findings li").first.inner_text())
+    # What stands in backticks is shown as code there.
+    assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
+    assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
+    assert seen(harm) in seen(page.locator("#where").inner_text())
+    assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
+
+
+def everywhere(project: Project, harm: str) -> None:
+    """Put a string wherever a person's text can stand."""
+    (project.root / runs.REFERENCES).mkdir(parents=True)
+    quoted = harm.replace('"', '""')
+    (project.root / runs.REFERENCES / "x.csv").write_text(f'name,val_loss\n"{quoted}",0.4\n')
+    report = project.params.report.model_copy(
+        update={
+            "title": harm, "author": harm, "course": harm,
+            "references": [Reference(name=harm, source=harm, file="x.csv")],
+        }
+    )  # fmt: skip
+    project.params = project.params.model_copy(update={"report": report})
+    project.write_findings((harm, []))
+    # As code, where Markdown lets everything stand; outside of it the tags are text as well.
+    notes = harm.replace("{{ 7 * 7 }}", "")
+    (project.root / report.notes).write_text(f"# {notes}\n\n{notes}\n\n````\n{notes}\n````\n")
+    rows = []
+    for row in project.summary.runs:
+        assert row.judgement is not None
+        judgement = replace(row.judgement, evidence=(harm,), not_checked=(harm,))
+        rows.append(replace(row, reason=harm if row.status == "diverged" else "", judgement=judgement))
+        cell = {"variant": harm, harm: {harm: harm}}
+        project.edit_json(runs.RUNS / row.run / runs.RECORD, cell=cell, key=harm)
+    project.write_summary(replace(project.summary, runs=tuple(rows)))
+    path = project.root / runs.COMPARISON / runs.PARTS
+    parts = pd.read_csv(path)
+    parts.loc[parts["part"] == "group", "name"] = f"{harm}={harm}"
+    parts.to_csv(path, index=False)
