@@ -46,6 +46,7 @@ PER_IMAGE = "per_image.csv"  # PER_IMAGE_COLUMNS; iou_<class>, empty where the c
 PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
 CALIBRATION = "calibration.csv"  # CALIBRATION_COLUMNS; a row a bin of train (as far as compared) and validation
 CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # the last two empty in an empty bin
+EXPLAIN = "explain.npz"  # skip, below (K x H x W), before, after (h x w): maps on the showcase, uint8; of a U-Net only
 OVERVIEW = "overview.png"  # showcase and one validation image: image, truth, prediction
 EXAMPLES = "examples"  # <sample id>.png: the predicted class indices, 8 bit
 

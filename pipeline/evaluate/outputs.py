@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.pictures import overview
 from pipeline.evaluate.seen import Seen
 from pipeline.files import as_json
@@ -28,6 +29,7 @@ def write_evaluation(
     evaluation: Evaluation,
     seen: dict[str, Seen],
     reliability: dict[str, Reliability],
+    maps: dict[str, Maps],
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
@@ -44,6 +46,10 @@ def write_evaluation(
         writer.writerow(runs.CALIBRATION_COLUMNS)
         for name, bins in reliability.items():
             writer.writerows(_bins(name, bins))
+    if maps:
+        # np.savez stamps no time into the archive: equal arrays give equal bytes.
+        with (folder / runs.EXPLAIN).open("wb") as archive:
+            np.savez_compressed(archive, allow_pickle=False, **maps)
     (folder / runs.EXAMPLES).mkdir()
     if seen:
         overview(seen, classes).save(folder / runs.OVERVIEW, optimize=True)

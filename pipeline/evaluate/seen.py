@@ -13,6 +13,7 @@ from pipeline import runs
 from pipeline.data.arrays import Split, open_split
 from pipeline.errors import PipelineError
 from pipeline.evaluate.confidence import Confidence, Observer
+from pipeline.evaluate.explain import Maps, explain
 from pipeline.models.build import build_network
 from pipeline.models.inference import Prediction, predict
 from pipeline.params import Cell
@@ -29,7 +30,9 @@ class Seen:
     confidence: Confidence
 
 
-def see_all(cell: Cell, record: RunRecord, folder: Path, prepared: Path, classes: int) -> dict[str, Seen]:
+def see_all(
+    cell: Cell, record: RunRecord, folder: Path, prepared: Path, classes: int
+) -> tuple[dict[str, Seen], dict[str, Maps]]:
     """Run a trained network over every split and the showcase.
 
     Args:
@@ -38,6 +41,9 @@ def see_all(cell: Cell, record: RunRecord, folder: Path, prepared: Path, classes
         folder: of the run, with the weights of its best epoch.
         prepared: the folder of the prepared data.
         classes: how many there are.
+
+    Returns:
+        What it made of each split, and maps that explain it, see `explain`.
 
     Raises:
         PipelineError: The data or the weights cannot be read, or the weights are of another network.
@@ -59,4 +65,4 @@ def see_all(cell: Cell, record: RunRecord, folder: Path, prepared: Path, classes
         observer = Observer(classes)
         prediction = predict(network, split, classes, record.precision, observer)
         seen[name] = Seen(split, prediction, observer.confidence())
-    return seen
+    return seen, explain(network, splits[runs.SHOWCASE])

@@ -15,6 +15,7 @@ from pipeline import runs
 from pipeline.analysis.calibration import Reliability
 from pipeline.analysis.scores import score
 from pipeline.errors import PipelineError
+from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.seen import Seen, see_all
 from pipeline.files import read_json, replacing
@@ -56,9 +57,10 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
             f"{make('report', root)}"
         )
     seen: dict[str, Seen] = {}
+    maps: dict[str, Maps] = {}
     reliability: dict[str, Reliability] = {}
     if record.best_epoch is not None:
-        seen = see_all(cell, record, folder, root / runs.PREPARED, len(data.classes))
+        seen, maps = see_all(cell, record, folder, root / runs.PREPARED, len(data.classes))
         compared = _compared(folder)
         reliability = {
             "train": seen["train"].confidence.reliability(compared),
@@ -68,7 +70,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     else:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with replacing(target) as new:
-        write_evaluation(new, evaluation, seen, reliability, data.classes, params.evaluation.examples)
+        write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.key)
     if mirror is not None:
         if seen:

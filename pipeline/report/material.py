@@ -107,6 +107,16 @@ class Material:
         with self._reading(runs.EVALUATION / run / runs.CALIBRATION, f"dvc repro evaluate@{run}") as path:
             return _table(path, runs.CALIBRATION_COLUMNS, {"split": str})
 
+    def maps(self, run: str) -> dict[str, npt.NDArray[np.uint8]]:
+        """Maps of a U-Net on the showcase, by name as `runs.EXPLAIN` says; none where the run is of another network."""
+        if not (self.root / runs.EVALUATION / run / runs.EXPLAIN).exists():
+            return {}
+        with (
+            self._reading(runs.EVALUATION / run / runs.EXPLAIN, f"dvc repro evaluate@{run}") as path,
+            np.load(path, allow_pickle=False) as file,
+        ):
+            return {name: np.asarray(file[name], dtype=np.uint8) for name in ("skip", "below", "before", "after")}
+
     def per_image(self, run: str) -> dict[str, float]:
         """The foreground IoU of each image of a run, by sample; images without foreground are left out."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:

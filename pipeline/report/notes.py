@@ -7,19 +7,20 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.report import view
-from pipeline.report.values import filled
+from pipeline.report.maps import map_figures
+from pipeline.report.material import Material
+from pipeline.report.values import PICTURE_MARK, filled
 
 DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
 
 
-def notes(root: Path, path: str, summary: Summary) -> view.Notes:
-    """Render the file that `report.notes` names, its live values filled in.
+def notes(root: Path, path: str, material: Material) -> view.Notes:
+    """Render the file that `report.notes` names, with its live values and pictures.
 
-    Raises `PipelineError` where it is missing or empty, or names a value that there is not.
+    Raises `PipelineError` where it is missing or empty, or names a value or a picture that there is not.
     """
     try:
         text = (root / path).read_text(encoding="utf-8")
@@ -29,7 +30,14 @@ def notes(root: Path, path: str, summary: Summary) -> view.Notes:
         raise PipelineError(f"{path} is not UTF-8 ({error}). Save it with that encoding.") from None
     if not text.strip():
         raise PipelineError(f"{path} is empty. Write into it, in Markdown: what did you expect, and learn?")
-    return view.Notes(to_html(filled(text, summary, path)))
+    html = to_html(filled(text, material.summary, path))
+    figures = map_figures(material) if PICTURE_MARK.search(html) else {}
+    pieces = PICTURE_MARK.split(html)  # words, a name, words, ..., words
+    parts = [
+        view.NotesPart(Markup(words), figures.get(name))
+        for words, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
+    ]
+    return view.Notes(tuple(parts))
 
 
 def to_html(text: str) -> Markup:

@@ -63,7 +63,7 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page
     return Page(
         head=head(params, material, chosen),
         sections=(
-            _section("notes", "Notes", lambda: notes(root, params.report.notes, material.summary)),
+            _section("notes", "Notes", lambda: notes(root, params.report.notes, material)),
             _section("findings", "Findings", lambda: _findings(material, chosen)),
             _section("curves", "Loss curves", lambda: curves(material, chosen, references, root)),
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),

@@ -114,6 +114,11 @@ def cut_out(image: Photo, shown: npt.NDArray[np.float64], alt: str, caption: str
     return _webp(_fitted(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, 2 * LARGEST), alt, caption)
 
 
+def grey(values: Mask, alt: str, caption: str = "") -> view.Picture:
+    """A map of numbers from 0 to 255 (H x W) as grey PNG, the higher the lighter."""
+    return _png(values, [(level, level, level) for level in range(256)], None, alt, caption)
+
+
 def key(item: SegmentationClass) -> view.Key:
     """A class in a legend."""
     _channels(item.colour)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,21 @@ from jinja2.utils import missing
 from pipeline.comparison import RateRow, RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.report import wording
+from pipeline.report.maps import NAMES
+
+# What a picture is until the text is HTML: a paragraph of its own, of characters that no text means anything by.
+_PICTURE = "\ue000{}\ue001"
+PICTURE_MARK = re.compile(r"<p>\ue000(\w+)\ue001</p>\n?")
 
 _NEVER = "\x00"  # what no text holds: only {{ }} means something, so that {# and {% may stand in Markdown
 
 
 class Values:
-    """The names that the notes may use: `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)`."""
+    """The names that the notes may use.
+
+    `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)` have numbers; `picture(name)`, alone in its
+    paragraph, becomes a figure of the network's maps.
+    """
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
@@ -32,6 +42,7 @@ class Values:
             "baseline": SimpleNamespace(**_plain(asdict(self._summary.baseline))),
             "run": self._run,
             "rate": self._rate,
+            "picture": _picture,
         }
 
     def _best(self) -> SimpleNamespace:
@@ -93,6 +104,12 @@ def filled(text: str, summary: Summary, path: str) -> str:
         raise PipelineError(f"{path}, line {_line(error)}: {error}") from None
 
 
+def _picture(name: str) -> str:
+    if name not in NAMES:
+        raise PipelineError(f"there is no picture '{name}'{_nearest(str(name), NAMES)}")
+    return _PICTURE.format(name)
+
+
 class _Unknown(jinja2.StrictUndefined):
     """A name that is not there, said with the nearest that is."""
 
@@ -106,7 +123,7 @@ class _Unknown(jinja2.StrictUndefined):
             return self._undefined_obj._undefined_message
         name = str(self._undefined_name)
         if self._undefined_obj is missing:
-            return f"there is no value '{name}'{_nearest(name, ('best', 'baseline', 'run', 'rate'))}"
+            return f"there is no value '{name}'{_nearest(name, ('best', 'baseline', 'run', 'rate', 'picture'))}"
         return f"there is no '{name}' here{_nearest(name, getattr(self._undefined_obj, '__dict__', ()))}"
 
 

@@ -64,10 +64,26 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Notes:
-    """The author's words, as safe HTML."""
+class MapFigure:
+    """Maps from inside a network, side by side."""
+
+    pictures: tuple[Picture, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
+class NotesPart:
+    """A stretch of the author's words, as safe HTML, and the figure behind it."""
 
     html: Markup
+    figure: MapFigure | None
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The author's words."""
+
+    parts: tuple[NotesPart, ...]
 
 
 @dataclass(frozen=True)

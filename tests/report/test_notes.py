@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.report.material import Material
 from pipeline.report.notes import notes, to_html
 from pipeline.report.values import filled
 
@@ -90,23 +93,51 @@ def test_a_value_that_is_none_is_named_with_its_line(project: Project, value: st
 def test_values_reach_the_page_and_stay_text(project: Project) -> None:
     path = project.root / NOTES
     path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
-    html = notes(project.root, NOTES, project.summary).html
+    (part,) = notes(project.root, NOTES, Material(project.root)).parts
+    html = part.html
     assert "<strong>unet-" in html
     assert "<script" not in html
     assert "<b>" not in html
+
+
+def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
+    """The project's runs are of the family unet, with a skip; their maps are drawn here."""
+    best = project.summary.best
+    assert best is not None
+    rng = np.random.default_rng(0)
+    shapes = {"skip": (4, 32, 32), "below": (4, 32, 32), "before": (2, 2), "after": (4, 4)}
+    maps = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}
+    path = project.root / NOTES
+    path.write_text('One.\n\n{{ picture("skip") }}\n\nTwo.\n\n{{ picture("upsampling") }}\n')
+    assert [part.figure for part in notes(project.root, NOTES, Material(project.root)).parts] == [None] * 3
+    np.savez(project.root / runs.EVALUATION / best.run / runs.EXPLAIN, **maps)
+    one, two, end = notes(project.root, NOTES, Material(project.root)).parts
+    assert ("One." in one.html, "Two." in two.html, end.html.strip()) == (True, True, "")
+    assert one.figure is not None
+    assert two.figure is not None
+    assert best.run in one.figure.caption
+    assert len(one.figure.pictures) == 1 + 4
+    assert [picture.caption for picture in two.figure.pictures] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
+    assert one.figure.pictures[1].src.startswith("data:image/png")
+
+
+def test_a_picture_that_is_none_is_named(project: Project) -> None:
+    (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
+    with pytest.raises(PipelineError, match=r"line 3: there is no picture 'skips'; did you mean skip\?"):
+        notes(project.root, NOTES, Material(project.root))
 
 
 def test_missing_empty_and_undecodable_notes_say_what_to_do(project: Project) -> None:
     path = project.root / NOTES
     path.unlink()
     with pytest.raises(PipelineError, match="is missing"):
-        notes(project.root, NOTES, project.summary)
+        notes(project.root, NOTES, Material(project.root))
     path.write_text(" \n")
     with pytest.raises(PipelineError, match="is empty"):
-        notes(project.root, NOTES, project.summary)
+        notes(project.root, NOTES, Material(project.root))
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="not UTF-8"):
-        notes(project.root, NOTES, project.summary)
+        notes(project.root, NOTES, Material(project.root))
 
 
 def test_the_shipped_notes_hold_no_number_that_could_go_stale() -> None:

@@ -1,0 +1,65 @@
+"""What a U-Net's maps look like on the showcase: the pictures that the report's explanation shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.arrays import Split
+from pipeline.data.augment import to_batch
+from pipeline.models.unet import UNet
+
+Maps = npt.NDArray[np.uint8]
+
+SHOWN = 4  # maps of many: those that differ most from place to place, since a flat one shows nothing
+
+
+def explain(network: nn.Module, showcase: Split) -> dict[str, Maps]:
+    """Maps of the first showcase image, each stretched from its lowest (0) to its highest value (255).
+
+    Returns:
+        Nothing for another network than this project's U-Net, or without a showcase. Else `skip`, the encoder's maps of
+        the uppermost level, which cross to the decoder; `below`, the decoder's own of that size, K x H x W each;
+        `before` and `after`, one map on either side of the deepest upsampling, h x w and 2h x 2w.
+    """
+    unet = next((module for module in network.modules() if isinstance(module, UNet)), None)
+    if unet is None or not len(showcase):
+        return {}
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> None:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # Cloned, since a ReLU behind it may work in place.
+            seen[f"{name} in"], seen[f"{name} out"] = inputs[0][0].clone(), output[0].clone()
+
+        handles.append(modules[name].register_forward_hook(hook))
+
+    modules = {"skip": unet.encoder[0], "below": unet.upsampling[-1], "deepest": unet.upsampling[0]}
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    for name in modules:
+        keep(name)
+    images, _ = to_batch(showcase.images[:1], showcase.masks[:1])
+    with torch.inference_mode():
+        network.eval()(images)
+    for handle in handles:
+        handle.remove()
+    return {
+        "skip": _stretched(_liveliest(seen["skip out"], SHOWN)),
+        "below": _stretched(_liveliest(seen["below out"], SHOWN)),
+        "before": _stretched(_liveliest(seen["deepest in"], 1))[0],
+        "after": _stretched(_liveliest(seen["deepest out"], 1))[0],
+    }
+
+
+def _liveliest(maps: Tensor, count: int) -> Tensor:
+    """The maps (C x H x W) of the largest variance, largest first."""
+    order = maps.float().var(dim=(1, 2)).argsort(descending=True, stable=True)
+    return maps[order[:count]].float()
+
+
+def _stretched(maps: Tensor) -> Maps:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    stretched = (maps - low) / (high - low).clamp(min=1e-12) * 255
+    return stretched.round().to(torch.uint8).numpy()

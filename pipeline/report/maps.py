@@ -1,0 +1,39 @@
+"""Pictures for the author's words: what goes on inside a U-Net of this very grid."""
+
+from __future__ import annotations
+
+from pipeline import runs
+from pipeline.report import pictures, view
+from pipeline.report.material import Material
+
+NAMES = ("skip", "below", "upsampling")  # what `{{ picture(name) }}` may ask for
+
+
+def map_figures(material: Material) -> dict[str, view.MapFigure]:
+    """A figure a name, of the best run whose network has maps and a skip; none where there is no such run.
+
+    Raises `PipelineError` where its files are broken.
+    """
+    for chosen in material.summary.best_of_variant:
+        model = material.record(chosen.run).cell.get("model", {})
+        if model.get("skip", "none") != "none" and (maps := material.maps(chosen.run)):
+            break
+    else:
+        return {}
+    run, photograph = chosen.run, pictures.photograph(material.image(runs.SHOWCASE, 0), "The showcase", "Image")
+    rows = {
+        name: (photograph, *(pictures.grey(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)))
+        for name, what in (("skip", "Crossing the uppermost skip"), ("below", "Coming from below"))
+    }
+    (h, w), (high, wide) = maps["before"].shape, maps["after"].shape
+    rows["upsampling"] = (
+        photograph,
+        pictures.grey(maps["before"], "A map before the deepest upsampling", f"{h} × {w} pixels"),
+        pictures.grey(maps["after"], "A map after the deepest upsampling", f"{high} × {wide} pixels"),
+    )
+    captions = {
+        "skip": f"What crosses the uppermost skip of {run}: of the encoder’s maps of that level those that vary most.",
+        "below": f"What comes from below to the same place in {run}: of the decoder’s own maps those that vary most.",
+        "upsampling": f"The deepest upsampling of {run}: of the maps before and after it those that vary most.",
+    }
+    return {name: view.MapFigure(rows[name], captions[name]) for name in NAMES}
