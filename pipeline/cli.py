@@ -148,17 +148,32 @@ def compare() -> None:
 
 
 @main.command()
-@click.option("--runs", "selection", metavar="best|all|NAMES", help="Which runs; NAMES are parted by commas.")
-def report(selection: str | None) -> None:
+@click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page.")
+@click.option("--open", "show", is_flag=True, help="Show it in the browser.")
+def report(selection: str | None, out: Path | None, show: bool) -> None:
     """Render the learning report.
 
-    Without options this is the stage that writes reports/learning-report.html. With --runs the page goes to
-    reports/<selection>.html: `best` for the run that validation chose, `all`, or names such as unet-0.001-0.
-    """
+    Without options this is the stage that writes reports/learning-report.html. With --runs the page shows a part of the
+    grid and goes to a file of its own in reports/. SELECTION is one of
+
+    \b
+      best                            the run that validation chose
+      best:3                          the runs that stand for the three best rates
+      all                             every run
+      unet-0.001-0,lite0-*            names with commas between; * and ? stand for any characters, or one
+      variant=unet,learning_rate<=1e-3,verdict!=learning
+                                      comparisons that must all hold (in quotes: the shell means other things by <)
+    """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
+    import webbrowser
+
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
 
-    click.echo(render_report(read_params(), selection))
+    page = render_report(read_params(), selection, out)
+    click.echo(page)
+    if show and not webbrowser.open(page.absolute().as_uri()):
+        raise PipelineError(f"There is no browser here to show {page} in; copy it to where there is one.")
 
 
 @main.command()

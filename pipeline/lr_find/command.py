@@ -36,7 +36,7 @@ def lr_find(params: Params, variant: str, plot: Path | None, root: Path) -> str:
 
         def listen(step: int, rate: float, loss: float) -> None:
             bars.update(task, completed=step, now=f"rate {rate:.0e}  loss {loss:.3f}")
-            if not console.is_terminal and step % 20 == 0:
+            if not console.is_terminal and step % 40 == 0:
                 click.echo(f"{variant}: rate {rate:.0e}  loss {loss:.3f}", err=True)
 
         test = range_test(cell, root, listen)
@@ -51,4 +51,4 @@ def lr_find(params: Params, variant: str, plot: Path | None, root: Path) -> str:
             "Look at the curve (--plot FILE), the data and the network."
         )
     rates = ", ".join(f"1e{round(math.log10(rate))}" for rate in found.grid)
-    return f"{variant}: the loss was lowest at a rate of {found.lowest:.1e}; try learning_rate: [{rates}]"
+    return f"{variant}: half of the loss's fall was done at a rate of {found.halfway:.1e}; try learning_rate: [{rates}]"

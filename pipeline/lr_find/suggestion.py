@@ -33,30 +33,37 @@ class Suggestion:
 
     Attributes:
         grid: three rates, each a power of ten, the highest first.
-        lowest: the rate at which the smoothed loss was lowest. Training at it for long would be on the edge.
+        halfway: the rate at which half of the loss's fall was done: about where it fell most steeply.
         smoothed: the running mean of the losses, up to where the rate is too high.
     """
 
     grid: tuple[float, float, float]
-    lowest: float
+    halfway: float
     smoothed: Floats
 
 
 def suggest(test: RangeTest) -> Suggestion | None:
-    """The three powers of ten below the rate with the lowest smoothed loss; None where the loss never fell."""
+    """The power of ten nearest to the middle of the fall, with its neighbours; None where the loss never fell.
+
+    Not the rate of the lowest loss, as is often done: in so short a test batch normalisation keeps a network's loss low
+    at any higher rate, and the lowest lies anywhere there (from 1e-2 to 1 with another seed, where the middle of the
+    fall moved by less than a factor of three).
+    """
     smoothed = smooth(test.losses)
     best = np.minimum.accumulate(smoothed)
     too_high = np.flatnonzero(smoothed > WORSE * best)
     smoothed = smoothed[: too_high[0] if len(too_high) else len(smoothed)]
     if len(smoothed) < 2:
         return None
-    place = int(smoothed.argmin())
-    # Half a tenth of the loss lost is the least that counts as having learned something.
-    if smoothed[place] > 0.95 * smoothed[0]:
+    # Of the first tenfold growth, in which next to nothing is learned.
+    start = float(np.median(smoothed[test.rates[: len(smoothed)] < 10 * test.rates[0]]))
+    lowest = float(smoothed.min())
+    # A twentieth of the loss is the least that counts as having learned something.
+    if lowest > 0.95 * start:
         return None
-    lowest = float(test.rates[place])
-    highest = math.floor(math.log10(lowest) + 1e-9)
-    return Suggestion((10.0**highest, 10.0 ** (highest - 1), 10.0 ** (highest - 2)), lowest, smoothed)
+    halfway = float(test.rates[np.flatnonzero(smoothed <= (start + lowest) / 2)[0]])
+    middle = round(math.log10(halfway))
+    return Suggestion((10.0 ** (middle + 1), 10.0**middle, 10.0 ** (middle - 1)), halfway, smoothed)
 
 
 def smooth(losses: Floats) -> Floats:

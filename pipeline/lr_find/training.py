@@ -20,7 +20,7 @@ from pipeline.runs import DataSet
 from pipeline.train.optimisers import build_optimiser
 
 LOWEST, HIGHEST = 1e-6, 1.0
-STEPS = 120  # twenty a power of ten
+STEPS = 240  # forty a power of ten
 
 
 def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], None]) -> RangeTest:

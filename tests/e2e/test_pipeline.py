@@ -182,6 +182,8 @@ def test_ctrl_c_ends_a_sweep_and_keeps_what_finished(swept: Project) -> None:
 
 def test_reports_by_hand(swept: Project) -> None:
     assert "reports/best.html" in swept.run("pipeline", "report", "--runs", "best")
+    assert "mine.html" in swept.run("pipeline", "report", "--runs", "variant=unet,seed<1", "--out", "mine.html")
+    assert "unet-0.01-0" in (swept.root / "mine.html").read_text(encoding="utf-8")
     said = swept.run("pipeline", "report", "--runs", "unet-0.1-0", code=1)
     assert "unet-0.01-0" in said
 
