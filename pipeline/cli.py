@@ -171,9 +171,12 @@ def report(selection: str | None, out: Path | None, show: bool) -> None:
     from pipeline.report.stage import render_report
 
     page = render_report(read_params(), selection, out)
-    click.echo(page)
-    if show and not webbrowser.open(page.absolute().as_uri()):
-        raise PipelineError(f"There is no browser here to show {page} in; copy it to where there is one.")
+    click.echo(page.path)
+    if show and not webbrowser.open(page.path.absolute().as_uri()):
+        raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")
+    if page.faults:
+        lacking = "\n".join(f"{card.title}. {card.text}" for card in page.faults)
+        raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
 
 
 @main.command()

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from pipeline.analysis.curves import Curves as LossCurves
-from pipeline.errors import PipelineError
 from pipeline.report import palette, svg, view, wording
 from pipeline.report.lines import Axis, Line, axis, line
 from pipeline.report.material import Material
@@ -78,7 +77,7 @@ def _plot(material: Material, chosen: Chosen, references: References) -> _Plot:
             strays[key] = found
     lines = [*means.values(), *(stray for group in strays.values() for stray in group)]
     if not lines:
-        raise PipelineError("No run has an epoch with a finite loss, so there is no curve to draw.")
+        raise view.NothingToShowError("No run has an epoch with a finite loss, so there is no curve to draw.")
     baseline = material.summary.baseline.loss
     return _Plot(
         means=means,

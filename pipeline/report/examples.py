@@ -25,11 +25,13 @@ def examples(material: Material, chosen: Chosen) -> view.Examples:
         try:
             kept[run] = material.examples(run)
         except PipelineError as error:
-            problems.append(view.Card(f"{run}: no example pictures", str(error)))
+            problems.append(view.Card.of(f"{run}: no example pictures", error))
     samples = _samples(material, kept, problems)
     strip, strip_run = _strip(material, problems)
     if not samples and not strip:
-        raise PipelineError(" ".join(card.text for card in problems) or "No run that is shown has a model.")
+        if problems:
+            raise PipelineError(" ".join(card.text for card in problems))
+        raise view.NothingToShowError("No run that is shown has a model.")
     return view.Examples(
         runs=tuple(kept),
         samples=samples,
@@ -78,7 +80,7 @@ def side_by_side(
             ious[run] = material.per_image(run)
         except PipelineError as error:
             ious[run] = {}
-            problems.append(view.Card(f"{run}: no IoU under its pictures", str(error)))
+            problems.append(view.Card.of(f"{run}: no IoU under its pictures", error))
     rows = {sample: row for row, sample in enumerate(material.samples.get("validation", ()))}
     found = []
     for sample in wanted:
@@ -110,7 +112,7 @@ def _shot(
         prediction = material.example(run, sample)
         wrong = pictures.Errors.between(prediction, truth, classes)
     except PipelineError as error:
-        problems.append(view.Card(f"{run}: no picture of {sample}", str(error)))
+        problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
         return None
     return view.Shot(
         prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
@@ -128,7 +130,7 @@ def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Pi
         masks, kept = material.showcase_masks(best.run), material.record(best.run).best_epoch
         classes = material.data.classes
     except PipelineError as error:
-        problems.append(view.Card(f"{best.run}: no masks of the showcase over epochs", str(error)))
+        problems.append(view.Card.of(f"{best.run}: no masks of the showcase over epochs", error))
         return (), ""
     pictured = tuple(
         pictures.mask(

@@ -20,11 +20,11 @@ def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
     try:
         data, credit = _data(material), material.data.credit
     except PipelineError as error:
-        problems.append(view.Card("The data set is not described", str(error)))
+        problems.append(view.Card.of("The data set is not described", error))
     try:
         shown = _showcase(material)
     except PipelineError as error:
-        problems.append(view.Card("The showcase is not shown", str(error)))
+        problems.append(view.Card.of("The showcase is not shown", error))
     byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
     return view.Head(
         title=params.report.title,
@@ -75,7 +75,9 @@ def _scope(material: Material, chosen: Chosen) -> str:
 def _showcase(material: Material) -> view.Showcase:
     best = material.summary.best
     if best is None:
-        raise PipelineError("No run is the best, so none is shown. A rate is ranked once all its seeds have finished.")
+        raise view.NothingToShowError(
+            "No run is the best, so none is shown. A rate is ranked once all its seeds have finished."
+        )
     ids = material.samples.get(runs.SHOWCASE, ())
     if not ids:
         raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no showcase. `pipeline prepare` makes one.")

@@ -56,6 +56,14 @@ class Page:
     head: view.Head
     sections: tuple[Section, ...]
 
+    @property
+    def faults(self) -> tuple[view.Card, ...]:
+        """The cards that stand where something should have been."""
+        cards = list(self.head.problems)
+        for section in self.sections:
+            cards += [section.body] if isinstance(section.body, view.Card) else getattr(section.body, "problems", ())
+        return tuple(card for card in cards if card.fault)
+
 
 def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page:
     """Build the page's view; a section whose files are missing or broken becomes a card."""
@@ -81,7 +89,7 @@ def _section(name: str, title: str, build: Callable[[], Body]) -> Section:
     try:
         body = build()
     except PipelineError as error:
-        body = view.Card(f"{title}: missing", str(error))
+        body = view.Card.of(f"{title}: missing", error)
     return Section(name, title, f"{name}.html", body)
 
 
@@ -90,5 +98,5 @@ def _findings(material: Material, chosen: Chosen) -> view.Findings:
     names = set(chosen.names)
     found = tuple(item.sentence for item in material.findings if not item.runs or names & set(item.runs))
     if not found:
-        raise PipelineError("The comparison holds no sentence about the runs that are shown.")
+        raise view.NothingToShowError("The comparison holds no sentence about the runs that are shown.")
     return view.Findings(found)

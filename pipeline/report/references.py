@@ -34,5 +34,7 @@ def read_references(report: Report, root: Path) -> References:
                 results.append(Result(name, found.curves, found.numbers))
             sources.append((reference.name, reference.source))
         except PipelineError as error:
-            problems.append(view.Card(f"{reference.name} is not shown", str(error).replace(f"{project}/", "")))
+            problems.append(
+                view.Card(f"{reference.name} is not shown", str(error).replace(f"{project}/", ""), fault=True)
+            )
     return References(tuple(results), tuple(sources), tuple(problems))

@@ -24,7 +24,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen) -> view.Reprod
     try:
         identity.append(("data fingerprint", material.data.fingerprint))
     except PipelineError as error:
-        problems.append(view.Card("The data’s fingerprint is not known", str(error)))
+        problems.append(view.Card.of("The data’s fingerprint is not known", error))
     try:
         record = material.record(run)
         identity.append((f"run key of {run}", record.key))
@@ -34,7 +34,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen) -> view.Reprod
             *_flat(record.cell),
         ]
     except PipelineError as error:
-        problems.append(view.Card(f"The parameters of {run} are not known", str(error)))
+        problems.append(view.Card.of(f"The parameters of {run} are not known", error))
     return view.Reproduce(
         commands=(
             view.Command(_make_report(params, here), "everything that is not up to date, then this page"),

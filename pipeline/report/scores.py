@@ -15,7 +15,7 @@ def test(material: Material) -> view.Test:
     """The best run's scores on every split; raises `PipelineError` where there is no best or no test score."""
     best = material.summary.best
     if best is None:
-        raise PipelineError("No run is the best, so the test images stay unseen.")
+        raise view.NothingToShowError("No run is the best, so the test images stay unseen.")
     if best.test is None:
         raise PipelineError(f"The comparison holds no test score of {best.run}. Run `dvc repro evaluate@{best.run}`.")
     problems: list[view.Card] = []
@@ -24,7 +24,7 @@ def test(material: Material) -> view.Test:
         scores = material.evaluation(best.run)
         train, validation = scores.train, scores.validation
     except PipelineError as error:
-        problems.append(view.Card(f"{best.run}: no scores beside those of the test", str(error)))
+        problems.append(view.Card.of(f"{best.run}: no scores beside those of the test", error))
     names = tuple(best.test.iou)
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     return view.Test(

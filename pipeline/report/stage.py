@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -18,6 +19,7 @@ from pipeline.report import palette, wording
 from pipeline.report.material import Material
 from pipeline.report.page import Page, page
 from pipeline.report.selection import choose
+from pipeline.report.view import Card
 
 PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "curves.js")
 
@@ -28,8 +30,18 @@ POLICY = (
 )
 
 
-def render_report(params: Params, selection: str | None = None, out: Path | None = None, root: Path = Path()) -> Path:
-    """Write the page of a selection of runs and return its path.
+@dataclass(frozen=True)
+class Rendered:
+    """A page that was written, and the cards on it that stand where something should have been."""
+
+    path: Path
+    faults: tuple[Card, ...]
+
+
+def render_report(
+    params: Params, selection: str | None = None, out: Path | None = None, root: Path = Path()
+) -> Rendered:
+    """Write the page of a selection of runs.
 
     Args:
         params: title, author and course are taken from it.
@@ -43,10 +55,10 @@ def render_report(params: Params, selection: str | None = None, out: Path | None
     material = Material(root)
     chosen = choose(material.summary, selection)
     rates = len({row.learning_rate for row in material.summary.runs})
-    text = _html(page(params, material, chosen, root), rates, root)
+    content = page(params, material, chosen, root)
     target = out if out is not None else root / chosen.out
-    write_text(target, text)
-    return target
+    write_text(target, _html(content, rates, root))
+    return Rendered(target, content.faults)
 
 
 def _html(content: Page, rates: int, root: Path) -> str:

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from pipeline.errors import PipelineError
+
+
+class NothingToShowError(PipelineError):
+    """What a section is about does not exist in this grid, though nothing is missing that should be there."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -16,6 +22,12 @@ class Card:
 
     title: str
     text: str
+    fault: bool  # whether it should have been there
+
+    @classmethod
+    def of(cls, title: str, error: PipelineError) -> Card:
+        """The card that stands where an error came from."""
+        return cls(title, str(error), fault=not isinstance(error, NothingToShowError))
 
 
 @dataclass(frozen=True)

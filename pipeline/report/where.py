@@ -49,7 +49,7 @@ def _run(material: Material, chosen: Chosen) -> str:
         return best.run
     finished = [(row.val_loss, row.run) for row in chosen.rows if row.val_loss is not None]
     if not finished:
-        raise PipelineError("No run that is shown has finished, so there is no gap to take apart.")
+        raise view.NothingToShowError("No run that is shown has finished, so there is no gap to take apart.")
     return min(finished)[1]
 
 
@@ -113,7 +113,7 @@ def _calibration(material: Material, run: str, root: Path, problems: list[view.C
             raise PipelineError(f"The evaluation of {run} holds no calibration. Run `dvc repro evaluate@{run}`.")
         return reliability_curve(table, root), _certainty(train, validation, scored.accuracy)
     except PipelineError as error:
-        problems.append(view.Card(f"{run}: no reliability curve", str(error)))
+        problems.append(view.Card.of(f"{run}: no reliability curve", error))
         return Markup(""), ""
 
 
@@ -132,5 +132,5 @@ def _worst(material: Material, run: str, parts: pd.DataFrame, problems: list[vie
         wanted = [str(name) for name in parts["name"].head(IMAGES) if name in kept]
         return side_by_side(material, {run: kept}, wanted, problems)
     except PipelineError as error:
-        problems.append(view.Card(f"{run}: no pictures of its worst images", str(error)))
+        problems.append(view.Card.of(f"{run}: no pictures of its worst images", error))
         return ()

@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(make_project: type[Project], tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
-    return render_report(project.params, root=project.root)
+    return render_report(project.params, root=project.root).path
 
 
 def opened(browser: Browser, report: Path, **options: object) -> tuple[Page, list[str]]:
@@ -184,7 +184,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[Project]
     for row in rows:
         project.edit_json(runs.RUNS / row.run / runs.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
     page, complaints = opened(
-        browser, render_report(project.params.model_copy(update={"report": report}), root=project.root)
+        browser, render_report(project.params.model_copy(update={"report": report}), root=project.root).path
     )
     assert page.locator("h1").inner_text() == HARM
     assert page.locator("script").count() == 1
@@ -200,7 +200,7 @@ def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, pr
     curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))
     rows = tuple(replace(row, variant=row.variant.replace("unet_no_skip", harm)) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
-    page, complaints = opened(browser, render_report(project.params, root=project.root))
+    page, complaints = opened(browser, render_report(project.params, root=project.root).path)
     assert page.locator("#curves h3").all_inner_texts() == ["unet", harm]
     assert complaints == []
 

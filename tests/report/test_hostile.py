@@ -102,7 +102,7 @@ def test_everything_stands_as_text(
     page.on("request", lambda request: requests.append(request))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(render_report(project.params, root=project.root).as_uri())
+    page.goto(render_report(project.params, root=project.root).path.as_uri())
     page.mouse.move(300, 300)
     page.keyboard.press("Tab")
     page.wait_for_timeout(300)

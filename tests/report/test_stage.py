@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline import runs
+from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import Reference
 from pipeline.report.stage import render_report
@@ -19,9 +21,11 @@ from pipeline.report.stage import render_report
 if TYPE_CHECKING:
     from tests.report.conftest import Project
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def rendered(project: Project, selection: str | None = None) -> str:
-    return render_report(project.params, selection, root=project.root).read_text(encoding="utf-8")
+    return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
 
 
 def table_of_runs(html: str) -> list[str]:
@@ -34,7 +38,7 @@ def cards(html: str) -> list[str]:
 
 
 def test_the_stage_writes_the_whole_page(project: Project) -> None:
-    path = render_report(project.params, root=project.root)
+    path = render_report(project.params, root=project.root).path
     html = path.read_text(encoding="utf-8")
     assert path == project.root / runs.REPORT
     assert cards(html) == []
@@ -119,11 +123,11 @@ def test_the_page_reaches_for_nothing_outside(project: Project) -> None:
 def test_the_same_inputs_give_the_same_bytes(
     project: Project, make_project: type[Project], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    first = render_report(project.params, root=project.root).read_bytes()
+    first = render_report(project.params, root=project.root).path.read_bytes()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     copy = make_project(elsewhere)
-    assert render_report(copy.params, root=elsewhere).read_bytes() == first
-    assert render_report(project.params, root=project.root).read_bytes() == first
+    assert render_report(copy.params, root=elsewhere).path.read_bytes() == first
+    assert render_report(project.params, root=project.root).path.read_bytes() == first
 
 
 def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Project) -> None:
@@ -139,7 +143,7 @@ def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Projec
 
 def test_out_is_written_where_it_is_asked_for(project: Project, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "page.html"
-    assert render_report(project.params, "all", out, project.root) == out
+    assert render_report(project.params, "all", out, project.root).path == out
     assert out.is_file()
     assert not (project.root / runs.REPORT).exists()
 
@@ -194,8 +198,10 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: Project, piece: str, 
             file.write_bytes(b"\xff{[")
     if not broken:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    html = rendered(project)
+    page = render_report(project.params, root=project.root)
+    html = page.path.read_text(encoding="utf-8")
     titles = cards(html)
+    assert [f"{card.title}." for card in page.faults] == titles
     wanted = {title.format(best=best(project)) for title in expected}
     if broken and piece in ("evaluation", "examples"):  # the folder is there, its pictures are not readable
         wanted -= {f"{best(project)}: no example pictures."}
@@ -203,6 +209,29 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: Project, piece: str, 
     assert wanted <= set(titles)
     assert table_of_runs(html) == [row.run for row in project.summary.runs]
     assert str(project.root) not in html
+
+
+def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: Project) -> None:
+    assert render_report(project.params, root=project.root).faults == ()
+    project.write_summary(replace(project.summary, best=None, best_of_variant=()))
+    assert render_report(project.params, root=project.root).faults == ()
+    (project.root / project.params.report.notes).write_text("{{ bets.val_loss }}")
+    (fault,) = render_report(project.params, root=project.root).faults
+    assert fault.title == "Notes: missing"
+    assert "notes.md, line 1: there is no value 'bets'" in fault.text
+
+
+def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
+    whole = CliRunner().invoke(main, ["report"])
+    assert (whole.exit_code, whole.stderr) == (0, "")
+    (project.root / runs.COMPARISON / runs.CURVES).unlink()
+    lacking = CliRunner().invoke(main, ["report"])
+    assert lacking.exit_code == 1
+    assert lacking.stdout.strip() == str(runs.REPORT)
+    assert "Loss curves: missing. comparison/curves.csv is missing. `pipeline compare` makes it" in lacking.stderr
+    assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
 
 
 def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:
