@@ -151,7 +151,8 @@ def compare() -> None:
 @click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page.")
 @click.option("--open", "show", is_flag=True, help="Show it in the browser.")
-def report(selection: str | None, out: Path | None, show: bool) -> None:
+@click.option("--live", is_flag=True, help="With date, durations, git commit, hashes and versions.")
+def report(selection: str | None, out: Path | None, show: bool, live: bool) -> None:
     """Render the learning report.
 
     Without options this is the stage that writes reports/learning-report.html. With --runs the page shows a part of the
@@ -170,7 +171,7 @@ def report(selection: str | None, out: Path | None, show: bool) -> None:
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
 
-    page = render_report(read_params(), selection, out)
+    page = render_report(read_params(), selection, out, live=live)
     click.echo(page.path)
     if show and not webbrowser.open(page.path.absolute().as_uri()):
         raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")

@@ -65,7 +65,7 @@ class Page:
         return tuple(card for card in cards if card.fault)
 
 
-def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page:
+def page(params: Params, material: Material, chosen: Chosen, root: Path, *, live: bool) -> Page:
     """Build the page's view; a section whose files are missing or broken becomes a card."""
     references = read_references(params.report, root)
     return Page(
@@ -79,7 +79,7 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path) -> Page
             _section("where", "Where it memorises", lambda: where(material, chosen, root)),
             _section("test", "Test", lambda: test(material)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
-            _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen)),
+            _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen, live=live)),
         ),
     )
 

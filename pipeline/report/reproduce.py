@@ -10,12 +10,13 @@ from pipeline.params import Params
 from pipeline.params.data import SampleData
 from pipeline.project import inside, make, study_name
 from pipeline.report import view
+from pipeline.report.live import live_facts
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
 
-def reproduce(params: Params, material: Material, chosen: Chosen) -> view.Reproduce:
-    """The commands, and what identifies the data and the best run."""
+def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool) -> view.Reproduce:
+    """The commands, and what identifies the data and the best run; with `live`, what differs from time to time too."""
     here, best = material.root, material.summary.best
     run = best.run if best else chosen.rows[0].run
     problems = []
@@ -44,6 +45,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen) -> view.Reprod
         ),
         identity=tuple(identity),
         parameters=tuple(parameters),
+        live=live_facts(params, chosen, run, here) if live else (),
         run=run,
         problems=tuple(problems),
     )

@@ -39,15 +39,16 @@ class Rendered:
 
 
 def render_report(
-    params: Params, selection: str | None = None, out: Path | None = None, root: Path = Path()
+    params: Params, selection: str | None = None, out: Path | None = None, root: Path = Path(), *, live: bool = False
 ) -> Rendered:
     """Write the page of a selection of runs.
 
     Args:
         params: title, author and course are taken from it.
-        selection: None for the grid's own page, `all`, `best`, or names of runs with commas between.
+        selection: None for the grid's own page, or what `choose` reads.
         out: where to write; None for the selection's own file below `reports/`.
         root: the project's folder, or a study's.
+        live: whether date, durations, versions and hashes stand on it; then equal inputs give other bytes.
 
     Raises:
         PipelineError: there is no comparison, no such run, or a template is missing or wrong.
@@ -55,7 +56,7 @@ def render_report(
     material = Material(root)
     chosen = choose(material.summary, selection)
     rates = len({row.learning_rate for row in material.summary.runs})
-    content = page(params, material, chosen, root)
+    content = page(params, material, chosen, root, live=live)
     target = out if out is not None else root / chosen.out
     write_text(target, _html(content, rates, root))
     return Rendered(target, content.faults)

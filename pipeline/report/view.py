@@ -331,5 +331,6 @@ class Reproduce:
     commands: tuple[Command, ...]
     identity: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, str], ...]
+    live: tuple[tuple[str, str], ...]  # what differs though the numbers are the same; none on the grid's own page
     run: str
     problems: tuple[Card, ...]

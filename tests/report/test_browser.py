@@ -161,12 +161,27 @@ def test_images_decode_and_nothing_is_fetched(browser: Browser, report: Path) ->
     assert complaints == []
 
 
-def test_it_prints_on_a4(browser: Browser, report: Path) -> None:
+# Less their margins, at 96 px an inch.
+@pytest.mark.parametrize(("width", "height"), [(673, 960), (695, 894)], ids=["A4", "Letter"])
+def test_it_prints(browser: Browser, report: Path, width: int, height: int) -> None:
     page, _ = opened(browser, report)
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 673, "height": 960})  # A4 less its margins, at 96 px an inch
-    assert page.evaluate("document.documentElement.scrollWidth") == 673
+    page.set_viewport_size({"width": width, "height": height})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+
+
+def test_it_works_in_a_sandboxed_frame(browser: Browser, report: Path) -> None:
+    """As MLflow shows an artifact: with scripts, without an origin, storage or anything of the page around it."""
+    host = report.with_name("host.html")
+    host.write_text('<iframe sandbox="allow-scripts" src="learning-report.html" width="1200" height="800"></iframe>')
+    page, complaints = opened(browser, host)
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("button", name="Validation loss").click()
+    assert frame.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    frame.get_by_role("button", name="rate 0.01", exact=True).click()
+    assert frame.locator(".plot g[id*='-rate-0-']").first.evaluate("g => g.style.opacity") == "0.1"
+    assert complaints == []
 
 
 HARM = "<script>alert('title')</script><img src=x onerror=alert(1)>\"'></title><b>&{{ 7 * 7 }}`x`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -232,6 +233,32 @@ def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pyt
     assert lacking.stdout.strip() == str(runs.REPORT)
     assert "Loss curves: missing. comparison/curves.csv is missing. `pipeline compare` makes it" in lacking.stderr
     assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
+
+
+def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
+    run = best(project)
+    timing = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
+    (project.root / runs.RUNS / run / runs.TIMING).write_text(json.dumps(timing))
+    lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
+    (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
+    plain = part(rendered(project, run), "reproduce")
+    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
+    assert "This time" not in plain
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
+    assert facts["rendered"].endswith("UTC")
+    assert facts["git commit"] == "none: this is no git repository"
+    assert (facts["DVC, data/prepared"], facts[f"DVC, runs/{run}"]) == ("aa.dir", "not recorded")
+    assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
+    assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
+    assert facts["MLflow"] == "make ui, experiment learning-report"
+
+
+def test_live_shows_a_server_without_its_password(project: Project) -> None:
+    tracking = project.params.tracking.model_copy(update={"uri": "https://anna:secret@mlflow.example:5000/a"})
+    params = project.params.model_copy(update={"tracking": tracking})
+    html = render_report(params, best(project), root=project.root, live=True).path.read_text(encoding="utf-8")
+    assert "https://mlflow.example:5000/a, experiment learning-report" in html
+    assert "secret" not in html
 
 
 def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:
