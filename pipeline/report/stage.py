@@ -21,7 +21,7 @@ from pipeline.report.page import Page, page
 from pipeline.report.selection import choose
 from pipeline.report.view import Card
 
-PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "curves.js")
+PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "curves.js", "compare.js")
 
 # Styles cannot go by hash: matplotlib's SVG carries style attributes, which a hashed policy drops.
 POLICY = (

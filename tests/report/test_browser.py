@@ -128,12 +128,28 @@ def test_a_press_shows_a_rate_alone(browser: Browser, report: Path) -> None:
     assert complaints == []
 
 
+def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report)
+    slider = page.locator("#examples").get_by_label("Lay the truth over the predictions")
+    overlay = page.locator("#examples .compare img:nth-child(2)").first
+    truth = page.locator("#examples .gallery tbody tr").first.locator("td img").first
+    assert overlay.get_attribute("src") == truth.get_attribute("src")
+    assert overlay.evaluate("image => image.style.clipPath") == "inset(0px 100% 0px 0px)"
+    slider.fill("40")
+    assert overlay.evaluate("image => image.style.clipPath") == "inset(0px 60% 0px 0px)"
+    slider.press("End")
+    assert overlay.evaluate("image => image.style.clipPath") in ("inset(0px 0% 0px 0px)", "inset(0px)")
+    assert overlay.bounding_box() == page.locator("#examples .compare img:nth-child(1)").first.bounding_box()
+    assert page.locator("#where input").count() == 1
+    assert complaints == []
+
+
 def test_without_javascript_everything_is_there(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report, java_script_enabled=False)
     assert page.locator("table[data-sortable] tbody tr").count() == 8
     assert page.locator("#curves .plot svg").count() == 2
     assert page.locator("#where .plot svg").count() == 1
-    assert page.get_by_role("button").count() == 0
+    assert page.locator("button, input").count() == 0
     assert not page.locator("[data-sort-hint], [data-curves-hint]").first.is_visible()
 
 
