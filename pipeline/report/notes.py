@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.report import view
 from pipeline.report.maps import map_figures
 from pipeline.report.material import Material
-from pipeline.report.values import PICTURE_MARK, filled
+from pipeline.report.values import PICTURE_INLINE, PICTURE_MARK, filled
 
 DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
@@ -33,6 +33,10 @@ def notes(root: Path, path: str, material: Material) -> view.Notes:
     html = to_html(filled(text, material.summary, path))
     figures = map_figures(material) if PICTURE_MARK.search(html) else {}
     pieces = PICTURE_MARK.split(html)  # words, a name, words, ..., words
+    if stray := next((found for words in pieces[::2] if (found := PICTURE_INLINE.search(words))), None):
+        raise PipelineError(
+            f"{path}: {{{{ picture('{stray[1]}') }}}} must be a paragraph of its own, with a blank line above and below."
+        )
     parts = [
         view.NotesPart(Markup(words), figures.get(name))
         for words, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True)

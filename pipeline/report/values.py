@@ -20,7 +20,8 @@ from pipeline.report.maps import NAMES
 
 # What a picture is until the text is HTML: a paragraph of its own, of characters that no text means anything by.
 _PICTURE = "\ue000{}\ue001"
-PICTURE_MARK = re.compile(r"<p>\ue000(\w+)\ue001</p>\n?")
+PICTURE_INLINE = re.compile(r"\ue000(\w+)\ue001")
+PICTURE_MARK = re.compile(rf"<p>{PICTURE_INLINE.pattern}</p>\n?")
 
 _NEVER = "\x00"  # what no text holds: only {{ }} means something, so that {# and {% may stand in Markdown
 

@@ -127,6 +127,12 @@ def test_a_picture_that_is_none_is_named(project: Project) -> None:
         notes(project.root, NOTES, Material(project.root))
 
 
+def test_a_picture_among_words_is_told(project: Project) -> None:
+    (project.root / NOTES).write_text('See {{ picture("skip") }} here.')
+    with pytest.raises(PipelineError, match=r"picture\('skip'\) }} must be a paragraph of its own"):
+        notes(project.root, NOTES, Material(project.root))
+
+
 def test_missing_empty_and_undecodable_notes_say_what_to_do(project: Project) -> None:
     path = project.root / NOTES
     path.unlink()
