@@ -34,9 +34,8 @@ def notes(root: Path, path: str, material: Material) -> view.Notes:
     figures = map_figures(material) if PICTURE_MARK.search(html) else {}
     pieces = PICTURE_MARK.split(html)  # words, a name, words, ..., words
     if stray := next((found for words in pieces[::2] if (found := PICTURE_INLINE.search(words))), None):
-        raise PipelineError(
-            f"{path}: {{{{ picture('{stray[1]}') }}}} must be a paragraph of its own, with a blank line above and below."
-        )
+        asked = f"{{{{ picture('{stray[1]}') }}}}"
+        raise PipelineError(f"{path}: {asked} must be a paragraph of its own, with a blank line above and below.")
     parts = [
         view.NotesPart(Markup(words), figures.get(name))
         for words, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
