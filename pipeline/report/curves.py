@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -191,15 +190,20 @@ def _reference(axes: Axes, plot: _Plot, name: str, reference: LossCurves) -> Non
     epochs = [reference.epochs[place] for place in shown]
     for losses, style in ((reference.train, "--"), (reference.val, "-")):
         axes.plot(epochs, losses[shown], color=svg.QUIET, linestyle=style, linewidth=1.2)
-    # Over the part of the curve that the name is about as long as.
-    under = reference.val[shown[-math.ceil(len(shown) / 3) :]] if shown else np.array([np.inf])
-    if under.max() <= plot.axis.high:
+    if not shown:
+        return
+    end, last = epochs[-1], float(reference.val[shown[-1]])
+    beside = end < plot.epochs / 2  # where the curve ends early there is room for its name behind it
+    # Else above the part of the curve that the name is about as long as.
+    height = last if beside else float(reference.val[shown[-math.ceil(len(shown) / 3) :]].max())
+    if height <= plot.axis.high:
         axes.annotate(
             name,
-            (epochs[-1], under.max()),
-            xytext=(0, 3),
+            (end, height),
+            xytext=(4, 0) if beside else (0, 3),
             textcoords="offset points",
-            ha="right",
+            ha="left" if beside else "right",
+            va="center" if beside else "bottom",
             color=svg.QUIET,
             fontsize=10,
         )
