@@ -50,8 +50,9 @@ def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> Si
         raise PipelineError(
             f"{files.run}: {runs.PER_IMAGE} has no column loss_{missing[0]}. Run `pipeline evaluate {files.run}` again."
         )
-    table = images.merge(samples[samples["pixels"] > 0], on=["id", "split"])
-    if len(images) < len(samples) or set(table["split"]) != set(samples["split"]):
+    counted = samples[samples["pixels"] > 0]
+    table = images.merge(counted, on=["id", "split"])
+    if len(table) != len(counted):
         raise PipelineError(
             f"{files.run}: {runs.PER_IMAGE} is of other images than the prepared data. Run `pipeline evaluate "
             f"{files.run}` again."
