@@ -96,7 +96,11 @@ def _section(name: str, title: str, build: Callable[[], Body]) -> Section:
 def _findings(material: Material, chosen: Chosen) -> view.Findings:
     """The findings that rest on a shown run, or on none in particular."""
     names = set(chosen.names)
-    found = tuple(item.sentence for item in material.findings if not item.runs or names & set(item.runs))
+    found = tuple(
+        view.FindingLine(item.sentence, tuple(run for run in item.runs if run in names))
+        for item in material.findings
+        if not item.runs or names & set(item.runs)
+    )
     if not found:
         raise view.NothingToShowError("The comparison holds no sentence about the runs that are shown.")
     return view.Findings(found)

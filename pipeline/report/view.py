@@ -99,10 +99,18 @@ class Notes:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What was learned, a sentence each."""
+class FindingLine:
+    """What was learned, and what it rests on."""
 
-    sentences: tuple[str, ...]
+    sentence: str
+    runs: tuple[str, ...]  # of the table of all runs, to be linked
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was learned, the most important first."""
+
+    lines: tuple[FindingLine, ...]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def rendered(project: Project, selection: str | None = None) -> str:
 
 def table_of_runs(html: str) -> list[str]:
     body = html.split("data-sortable", 1)[1].split("</table>", 1)[0]
-    return re.findall(r'<tr data-values.*?<th scope="row">(.*?)</th>', body)
+    return re.findall(r'<tr id="run-.*?<th scope="row">(.*?)</th>', body)
 
 
 def cards(html: str) -> list[str]:
@@ -67,6 +67,13 @@ def with_references(project: Project, *files: tuple[str, str]) -> None:
         named.append(Reference(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
     report = project.params.report.model_copy(update={"references": named})
     project.params = project.params.model_copy(update={"report": report})
+
+
+def test_findings_lead_to_their_runs(project: Project) -> None:
+    findings = part(rendered(project), "findings")
+    assert re.findall(r'<a href="#run-(.*?)">(.*?)</a>', findings) == [(best(project), best(project))]
+    other = next(row.run for row in project.summary.runs if row.run != best(project))
+    assert "<a " not in part(rendered(project, other), "findings")  # what rests on a run that is not shown is left out
 
 
 def test_other_peoples_results_stand_apart(project: Project) -> None:
