@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +12,6 @@ from pipeline import runs
 from pipeline.analysis.parts import Part, by_class, by_group, by_image
 from pipeline.compare.reading import RunFiles
 from pipeline.errors import PipelineError
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Tables of a run's images, on the side that was compared and on validation; columns as in `analysis.parts`."""
-
-    train: pd.DataFrame
-    validation: pd.DataFrame
 
 
 def run_parts(files: RunFiles, samples: pd.DataFrame) -> list[Part]:
@@ -36,15 +27,16 @@ def run_parts(files: RunFiles, samples: pd.DataFrame) -> list[Part]:
     evaluation = files.evaluation
     if evaluation.train is None or evaluation.validation is None:
         return []
-    sides = _sides(files, samples, list(evaluation.validation.iou))
+    train, validation = _sides(files, samples, list(evaluation.validation.iou))
     return [
-        *by_class(sides.train, sides.validation, evaluation.train.iou, evaluation.validation.iou),
-        *by_group(sides.train, sides.validation),
-        *by_image(sides.train, sides.validation),
+        *by_class(train, validation, evaluation.train.iou, evaluation.validation.iou),
+        *by_group(train, validation),
+        *by_image(train, validation),
     ]
 
 
-def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> Sides:
+def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row an image, on the side that was compared and on validation; columns as in `analysis.parts`."""
     images = files.per_image()
     if missing := [name for name in classes if f"loss_{name}" not in images]:
         raise PipelineError(
@@ -62,7 +54,7 @@ def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> Si
         table[f"pixels_{name}"] = (table[f"share_{name}"] * table["pixels"]).round().astype(int)
     _, _, compared = files.image_losses("train")
     ids = samples.loc[samples["split"] == "train", "id"].iloc[compared]
-    return Sides(table[(table["split"] == "train") & table["id"].isin(ids)], table[table["split"] == "validation"])
+    return table[(table["split"] == "train") & table["id"].isin(ids)], table[table["split"] == "validation"]
 
 
 def write_parts(path: Path, parts: dict[str, list[Part]]) -> None:

@@ -27,29 +27,23 @@ def explain(network: nn.Module, showcase: Split) -> dict[str, Maps]:
     unet = next((module for module in network.modules() if isinstance(module, UNet)), None)
     if unet is None or not len(showcase):
         return {}
-    seen: dict[str, Tensor] = {}
+    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-    def keep(name: str) -> None:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            # Cloned, since a ReLU behind it may work in place.
-            seen[f"{name} in"], seen[f"{name} out"] = inputs[0][0].clone(), output[0].clone()
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[module] = inputs[0][0].clone(), output[0].clone()  # cloned, since a ReLU behind it may work in place
 
-        handles.append(modules[name].register_forward_hook(hook))
-
-    modules = {"skip": unet.encoder[0], "below": unet.upsampling[-1], "deepest": unet.upsampling[0]}
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-    for name in modules:
-        keep(name)
+    across, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
+    hooks = [module.register_forward_hook(keep) for module in {across, last, deepest}]
     images, _ = to_batch(showcase.images[:1], showcase.masks[:1])
     with torch.inference_mode():
         network.eval()(images)
-    for handle in handles:
-        handle.remove()
+    for hook in hooks:
+        hook.remove()
     return {
-        "skip": _stretched(_liveliest(seen["skip out"], SHOWN)),
-        "below": _stretched(_liveliest(seen["below out"], SHOWN)),
-        "before": _stretched(_liveliest(seen["deepest in"], 1))[0],
-        "after": _stretched(_liveliest(seen["deepest out"], 1))[0],
+        "skip": _stretched(_liveliest(seen[across][1], SHOWN)),
+        "below": _stretched(_liveliest(seen[last][1], SHOWN)),
+        "before": _stretched(_liveliest(seen[deepest][0], 1))[0],
+        "after": _stretched(_liveliest(seen[deepest][1], 1))[0],
     }
 
 

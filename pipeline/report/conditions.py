@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 from pipeline.comparison import RunRow
 from pipeline.errors import PipelineError
+from pipeline.report import wording
 
 _PART = re.compile(r"\s*(?P<field>\w+)\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>[^\s<>=!]+)\s*")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -73,10 +73,7 @@ def _condition(part: str) -> Condition:
             raise PipelineError(f"'{part.strip()}': {field} is a word, and words are compared with = or != only.")
         return Condition(field, sign, text)
     if field not in NUMBERS:
-        known = [*WORDS, *NUMBERS]
-        near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}."
-        raise PipelineError(f"'{part.strip()}': runs have no {field}; {hint}")
+        raise PipelineError(f"'{part.strip()}': runs have no {field}; {wording.nearest(field, (*WORDS, *NUMBERS))}")
     try:
         return Condition(field, sign, float(text))
     except ValueError:

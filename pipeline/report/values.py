@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from pipeline.comparison import RateRow, RunRow, Summary
+from pipeline.comparison import Judgement, RateRow, RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.report import wording
 from pipeline.report.maps import NAMES
@@ -24,6 +23,10 @@ PICTURE_INLINE = re.compile(r"\ue000(\w+)\ue001")
 PICTURE_MARK = re.compile(rf"<p>{PICTURE_INLINE.pattern}</p>\n?")
 
 _NEVER = "\x00"  # what no text holds: only {{ }} means something, so that {# and {% may stand in Markdown
+
+
+# What is said of a run, where nothing is known of it.
+_RUN = dict.fromkeys(field.name for kind in (RunRow, Judgement) for field in fields(kind) if field.name != "judgement")
 
 
 class Values:
@@ -49,8 +52,7 @@ class Values:
     def _best(self) -> SimpleNamespace:
         """The grid's best run, with what the test says of it; all unknown where nothing is ranked."""
         best = self._summary.best
-        names = [field for field in RunRow.__dataclass_fields__ if field != "judgement"]
-        found = vars(self._run(best.run)) if best else dict.fromkeys([*names, "verdict"])
+        found = vars(self._run(best.run)) if best else _RUN
         test = best.test if best else None
         scores = {"test_loss": "loss", "test_accuracy": "accuracy", "test_mean_iou": "mean_iou"}
         return SimpleNamespace(**found, **{name: getattr(test, score, None) for name, score in scores.items()})
@@ -58,10 +60,9 @@ class Values:
     def _run(self, name: str) -> SimpleNamespace:
         rows = {row.run: row for row in self._summary.runs}
         if name not in rows:
-            raise PipelineError(f"there is no run '{name}'{_nearest(str(name), rows)}")
+            raise PipelineError(f"there is no run '{name}'; {wording.nearest(str(name), rows)}")
         row = asdict(rows[name])
-        judgement = row.pop("judgement") or {}
-        return SimpleNamespace(**_plain({**row, **judgement, "verdict": judgement.get("verdict")}))
+        return SimpleNamespace(**{**_RUN, **_plain({**row, **(row["judgement"] or {})})})
 
     def _rate(self, variant: str, learning_rate: float) -> SimpleNamespace:
         rows: dict[str, RateRow] = {f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.rates}
@@ -69,7 +70,7 @@ class Values:
             if (row.variant, row.learning_rate) == (variant, learning_rate):
                 return SimpleNamespace(**_plain(asdict(row)))
         wanted = f"rate('{variant}', {learning_rate})"
-        raise PipelineError(f"the grid has no {wanted}{_nearest(wanted, rows)}")
+        raise PipelineError(f"the grid has no {wanted}; {wording.nearest(wanted, rows)}")
 
 
 def filled(text: str, summary: Summary, path: str) -> str:
@@ -107,7 +108,7 @@ def filled(text: str, summary: Summary, path: str) -> str:
 
 def _picture(name: str) -> str:
     if name not in NAMES:
-        raise PipelineError(f"there is no picture '{name}'{_nearest(str(name), NAMES)}")
+        raise PipelineError(f"there is no picture '{name}'; {wording.nearest(str(name), NAMES)}")
     return _PICTURE.format(name)
 
 
@@ -124,8 +125,10 @@ class _Unknown(jinja2.StrictUndefined):
             return self._undefined_obj._undefined_message
         name = str(self._undefined_name)
         if self._undefined_obj is missing:
-            return f"there is no value '{name}'{_nearest(name, ('best', 'baseline', 'run', 'rate', 'picture'))}"
-        return f"there is no '{name}' here{_nearest(name, getattr(self._undefined_obj, '__dict__', ()))}"
+            return (
+                f"there is no value '{name}'; {wording.nearest(name, ('best', 'baseline', 'run', 'rate', 'picture'))}"
+            )
+        return f"there is no '{name}' here; {wording.nearest(name, getattr(self._undefined_obj, '__dict__', ()))}"
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +147,6 @@ def _as_text(value: object) -> object:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return wording.NONE
     return wording.number(value) if isinstance(value, float) else value
-
-
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {near[0]}?" if near else f"; there is {wording.listing(sorted(known)[:8])}."
 
 
 def _line(error: BaseException) -> int:

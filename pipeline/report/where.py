@@ -58,7 +58,8 @@ def _sentence(row: RunRow) -> str:
     found = row.judgement
     if found is None:
         return f"{row.run} was not judged."
-    sentence = f"{row.run}: {found.verdict}. {'; '.join(found.evidence).capitalize()}."
+    evidence = "; ".join(found.evidence)
+    sentence = f"{row.run}: {found.verdict}. {evidence[:1].upper()}{evidence[1:]}."
     if found.onset:
         sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
     if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:

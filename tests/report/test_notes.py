@@ -58,7 +58,9 @@ def test_live_values(project: Project) -> None:
 
 def test_without_a_best_run_its_values_are_dashes(project: Project) -> None:
     text = "{{ best.run }} {{ best.val_loss }} {{ best.test_loss }} {{ best.verdict }} {{ best.gap | percent }}"
-    assert filled(text, replace(project.summary, best=None), NOTES) == "– – – – –"
+    unranked = replace(project.summary, best=None)
+    assert filled(text, unranked, NOTES) == "– – – – –"
+    assert filled("{{ best.ratio }}", unranked, NOTES) == "–"
 
 
 def test_other_braces_stay(project: Project) -> None:
