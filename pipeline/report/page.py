@@ -9,29 +9,21 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report import view
-from pipeline.report.curves import curves
-from pipeline.report.examples import examples
-from pipeline.report.head import head
 from pipeline.report.material import Material
-from pipeline.report.notes import notes
 from pipeline.report.references import read_references
-from pipeline.report.reproduce import reproduce
-from pipeline.report.scores import test
+from pipeline.report.sections.curves import Curves, curves
+from pipeline.report.sections.examples import Examples, examples
+from pipeline.report.sections.findings import Findings, findings
+from pipeline.report.sections.grid import Glance, glance
+from pipeline.report.sections.head import Head, head
+from pipeline.report.sections.notes import Notes, notes
+from pipeline.report.sections.reproduce import Reproduce, reproduce
+from pipeline.report.sections.run_table import RunTable, run_table
+from pipeline.report.sections.scores import Test, test
+from pipeline.report.sections.where import Where, where
 from pipeline.report.selection import Chosen
-from pipeline.report.tables import glance, run_table
-from pipeline.report.where import where
 
-Body = (
-    view.Notes
-    | view.Findings
-    | view.Curves
-    | view.Glance
-    | view.RunTable
-    | view.Where
-    | view.Test
-    | view.Examples
-    | view.Reproduce
-)
+Body = Notes | Findings | Curves | Glance | RunTable | Where | Test | Examples | Reproduce
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Section:
 class Page:
     """The whole report."""
 
-    head: view.Head
+    head: Head
     sections: tuple[Section, ...]
 
     @property
@@ -72,7 +64,7 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path, *, live
         head=head(params, material, chosen),
         sections=(
             _section("notes", "Notes", lambda: notes(root, params.report.notes, material)),
-            _section("findings", "Findings", lambda: _findings(material, chosen)),
+            _section("findings", "Findings", lambda: findings(material, chosen)),
             _section("curves", "Loss curves", lambda: curves(material, chosen, references, root)),
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),
             _section("runs", "All runs", lambda: run_table(chosen, material.summary, references)),
@@ -91,16 +83,3 @@ def _section(name: str, title: str, build: Callable[[], Body]) -> Section:
     except PipelineError as error:
         body = view.Card.of(f"{title}: missing", error)
     return Section(name, title, f"{name}.html", body)
-
-
-def _findings(material: Material, chosen: Chosen) -> view.Findings:
-    """The findings that rest on a shown run, or on none in particular."""
-    names = set(chosen.names)
-    found = tuple(
-        view.FindingLine(item.sentence, tuple(run for run in item.runs if run in names))
-        for item in material.findings
-        if not item.runs or names & set(item.runs)
-    )
-    if not found:
-        raise view.NothingToShowError("The comparison holds no sentence about the runs that are shown.")
-    return view.Findings(found)

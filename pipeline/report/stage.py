@@ -15,13 +15,14 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.params import Params
 from pipeline.project import project_folder
-from pipeline.report import palette, wording
+from pipeline.report import wording
+from pipeline.report.figures import palette
 from pipeline.report.material import Material
 from pipeline.report.page import Page, page
 from pipeline.report.selection import choose
 from pipeline.report.view import Card
 
-PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "curves.js", "compare.js")
+PAGE, STYLE, SCRIPTS = "page.html", "page.css", ("sort.js", "panel.js", "curves.js", "compare.js")
 
 # Styles cannot go by hash: matplotlib's SVG carries style attributes, which a hashed policy drops.
 POLICY = (

@@ -15,7 +15,7 @@ from jinja2.utils import missing
 from pipeline.comparison import Judgement, RateRow, RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.report import wording
-from pipeline.report.maps import NAMES
+from pipeline.report.figures.maps import NAMES
 
 # What a picture is until the text is HTML: a paragraph of its own, of characters that no text means anything by.
 _PICTURE = "\ue000{}\ue001"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -84,7 +85,7 @@ def test_a_pointer_reads_the_curves(browser: Browser, report: Path) -> None:
     plot = page.locator(".plot[data-curves]").first
     values = json.loads(plot.get_attribute("data-curves") or "")
     plot.scroll_into_view_if_needed()
-    box = plot.locator("svg").bounding_box()
+    box = plot.locator("svg:not(.single)").bounding_box()
     assert box is not None
     share = values["left"] + (3 - values["first"]) / (values["last"] - values["first"]) * (
         values["right"] - values["left"]
@@ -113,19 +114,70 @@ def test_a_press_shows_a_rate_alone(browser: Browser, report: Path) -> None:
     page, complaints = opened(browser, report)
 
     def faded(place: int) -> set[str]:
-        return set(page.locator(f".plot g[id*='-rate-{place}-']").evaluate_all("all => all.map(g => g.style.opacity)"))
+        shown = page.locator(f".plot g[id*='-rate-{place}-']")
+        return set(shown.evaluate_all("all => all.map(g => g.className.baseVal)"))
 
     assert page.locator(".plot g[id*='-rate-']").count() > 8
     button = page.get_by_role("button", name="rate 0.01", exact=True)
     button.click()
-    assert (faded(0), faded(1)) == ({"0.1"}, {""})
+    assert (faded(0), faded(1)) == ({"faded"}, {""})
     assert button.get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="rate 0.001", exact=True).press("Enter")
-    assert (faded(0), faded(1)) == ({""}, {"0.1"})
+    assert (faded(0), faded(1)) == ({""}, {"faded"})
     assert button.get_attribute("aria-pressed") == "false"
     page.get_by_role("button", name="rate 0.001", exact=True).click()
     assert faded(0) | faded(1) == {""}
     assert complaints == []
+
+
+def test_a_press_shows_the_nearest_run_alone(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report, viewport={"width": 1280, "height": 900})
+    plot, other = page.locator(".plot[data-curves]").first, page.locator(".plot[data-curves]").nth(1)
+    values = json.loads(plot.get_attribute("data-curves") or "")
+    table = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
+    plot.scroll_into_view_if_needed()
+    box = plot.locator("svg:not(.single)").bounding_box()
+    assert box is not None
+
+    def place(run: str, epoch: int) -> tuple[float, float]:
+        """Where a run's validation is drawn, by the axes alone."""
+        loss = table.query("run == @run and epoch == @epoch and split == 'validation'")["loss"].item()
+        across = (epoch - values["first"]) / (values["last"] - values["first"])
+        on = math.log if values["log"] else float
+        up = (on(loss) - on(values["low"])) / (on(values["high"]) - on(values["low"]))
+        x = values["left"] + across * (values["right"] - values["left"])
+        y = 1 - values["bottom"] - up * (values["top"] - values["bottom"])
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    for run in ("unet-0.001-0", "unet-0.001-1", "unet-0.01-1"):
+        page.mouse.click(*place(run, 5))
+        assert plot.locator(".reading").inner_text().splitlines()[1].startswith(f"{run}: ")
+        assert plot.locator(".single polyline").count() == 2
+        shown = page.locator(".plot g[id*='-rate-']").evaluate_all("all => all.map(g => g.className.baseVal)")
+        assert set(shown) == {"faded"}
+    page.mouse.move(0, 0)
+    assert plot.locator(".reading").inner_text() == "unet-0.01-1"  # who is alone stays named
+    other.focus()
+    other.press("ArrowDown")
+    assert other.locator(".reading").inner_text() == "unet_no_skip-0.01-0"
+    assert plot.locator(".single polyline").count() == 0
+    other.press("Escape")
+    assert page.locator(".plot g.faded, .single polyline").count() == 0
+    page.mouse.click(*place("unet-0.01-1", 5))
+    page.mouse.click(*place("unet-0.01-1", 5))  # pressed again: all
+    assert page.locator(".plot g.faded, .single polyline").count() == 0
+    assert complaints == []
+
+
+def test_what_was_shown_alone_is_printed_with_all_others(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    plot = page.locator(".plot[data-curves]").first
+    plot.press("ArrowDown")
+    page.emulate_media(media="print")
+    assert not plot.locator(".single").is_visible()
+    faded = page.locator(".plot g.faded")
+    assert faded.count() > 8
+    page.wait_for_function("getComputedStyle(document.querySelector('.plot g.faded')).opacity === '1'")
 
 
 def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: Path) -> None:
@@ -196,7 +248,7 @@ def test_it_works_in_a_sandboxed_frame(browser: Browser, report: Path) -> None:
     frame.get_by_role("button", name="Validation loss").click()
     assert frame.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     frame.get_by_role("button", name="rate 0.01", exact=True).click()
-    assert frame.locator(".plot g[id*='-rate-0-']").first.evaluate("g => g.style.opacity") == "0.1"
+    assert frame.locator(".plot g[id*='-rate-0-']").first.evaluate("g => g.className.baseVal") == "faded"
     assert complaints == []
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.lines import HEADROOM, Line, axis, line
+from pipeline.report.figures.lines import HEADROOM, Line, axis, line
 
 
 def drawn(*means: float) -> Line:

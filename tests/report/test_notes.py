@@ -12,7 +12,7 @@ import pytest
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report.material import Material
-from pipeline.report.notes import notes, to_html
+from pipeline.report.sections.notes import notes, to_html
 from pipeline.report.values import filled
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import pictures, view
+from pipeline.report import view
+from pipeline.report.figures import pictures
 from pipeline.runs import SegmentationClass
 
 CLASSES = (

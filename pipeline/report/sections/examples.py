@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.errors import PipelineError
-from pipeline.report import pictures, view, wording
-from pipeline.report.material import Mask, Material, Photo
+from pipeline.report import view, wording
+from pipeline.report.figures import pictures
+from pipeline.report.material import Material
+from pipeline.report.sections.gallery import Sample, side_by_side
 from pipeline.report.selection import Chosen
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Segmentations side by side, and the showcase's mask while the best run learned."""
+
+    runs: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    classes: tuple[view.Key, ...]
+    errors: tuple[view.Key, ...]
+    left_out: str
+    strip: tuple[view.Picture, ...]
+    strip_run: str
+    problems: tuple[view.Card, ...]
+
 
 MOST_RUNS = 50  # with pictures: the page must stay small enough to mail
 STRIP = 8  # masks of the showcase over epochs
 
 
-def examples(material: Material, chosen: Chosen) -> view.Examples:
+def examples(material: Material, chosen: Chosen) -> Examples:
     """Pictures of the best of each variant, or of the runs that were named; at most `MOST_RUNS`.
 
     Raises `PipelineError` where the data are missing or no run has a picture.
@@ -32,7 +49,7 @@ def examples(material: Material, chosen: Chosen) -> view.Examples:
         if problems:
             raise PipelineError(" ".join(card.text for card in problems))
         raise view.NothingToShowError("No run that is shown has a model.")
-    return view.Examples(
+    return Examples(
         runs=tuple(kept),
         samples=samples,
         classes=tuple(pictures.key(item) for item in material.data.classes),
@@ -55,70 +72,12 @@ def _left_out(count: int) -> str:
     return f"{wording.plural(count, 'further run')} would make the page too large: name fewer." if count > 0 else ""
 
 
-def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list[view.Card]) -> tuple[view.Sample, ...]:
+def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list[view.Card]) -> tuple[Sample, ...]:
     # Beside the samples that all runs keep, each keeps its own best and worst: side by side stand the common ones.
     validation = material.samples.get("validation", ())
     common = set(validation).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
     return side_by_side(material, kept, [sample for sample in validation if sample in wanted], problems)
-
-
-def side_by_side(
-    material: Material, kept: dict[str, frozenset[str]], wanted: Sequence[str], problems: list[view.Card]
-) -> tuple[view.Sample, ...]:
-    """Validation images with what runs made of them.
-
-    Args:
-        material: the files.
-        kept: the runs, and the samples that each kept its mask of.
-        wanted: the samples, in the order of the page.
-        problems: is given a card for what is missing.
-    """
-    ious: dict[str, dict[str, float]] = {}
-    for run in kept:
-        try:
-            ious[run] = material.per_image(run)
-        except PipelineError as error:
-            ious[run] = {}
-            problems.append(view.Card.of(f"{run}: no IoU under its pictures", error))
-    rows = {sample: row for row, sample in enumerate(material.samples.get("validation", ()))}
-    found = []
-    for sample in wanted:
-        image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
-        shots = tuple(
-            _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None for run in kept
-        )
-        found.append(_sample(material, sample, image, truth, shots))
-    return tuple(found)
-
-
-def _sample(
-    material: Material, sample: str, image: Photo, truth: Mask, shots: tuple[view.Shot | None, ...]
-) -> view.Sample:
-    classes = material.data.classes
-    return view.Sample(
-        id=sample,
-        image=pictures.photograph(image, f"Image {sample}"),
-        truth=pictures.mask(truth, classes, f"True mask of {sample}"),
-        shots=shots,
-    )
-
-
-def _shot(
-    material: Material, run: str, sample: str, truth: Mask, ious: dict[str, float], problems: list[view.Card]
-) -> view.Shot | None:
-    classes = material.data.classes
-    try:
-        prediction = material.example(run, sample)
-        wrong = pictures.Errors.between(prediction, truth, classes)
-    except PipelineError as error:
-        problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
-        return None
-    return view.Shot(
-        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
-        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
-        iou=wording.number(ious.get(sample), 2),
-    )
 
 
 def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Picture, ...], str]:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline.analysis.seeds import spread
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.material import Material
 from pipeline.runs import Scores
 
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """A model's scores on a split."""
+
+    split: str
+    figures: tuple[str, ...]
+    test: bool
+
+
+@dataclass(frozen=True)
+class Test:
+    """The grid's best on the images that chose nothing."""
+
+    sentence: str
+    headings: tuple[str, ...]
+    lines: tuple[ScoreLine, ...]
+    problems: tuple[view.Card, ...]
+
+
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
-def test(material: Material) -> view.Test:
+def test(material: Material) -> Test:
     """The best run's scores on every split; raises `PipelineError` where there is no best or no test score."""
     best = material.summary.best
     if best is None:
@@ -27,11 +49,11 @@ def test(material: Material) -> view.Test:
         problems.append(view.Card.of(f"{best.run}: no scores beside those of the test", error))
     names = tuple(best.test.iou)
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
-    return view.Test(
+    return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
         headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in names)),
         lines=(
-            *(view.ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores),
+            *(ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores),
             *_over_seeds(best.test_by_seed, names),
         ),
         problems=tuple(problems),
@@ -47,14 +69,14 @@ def _values(scores: Scores, names: tuple[str, ...]) -> tuple[float | None, ...]:
     return (*whole, *(scores.iou.get(name) for name in names))
 
 
-def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[view.ScoreLine, ...]:
+def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[ScoreLine, ...]:
     """Mean and standard deviation over the seeds of the chosen rate; nothing where there is one seed."""
     if len(seeds) < 2:
         return ()
     columns = zip(*(_values(scores, names) for scores in seeds), strict=True)
     spreads = (spread([value for value in column if value is not None]) for column in columns)
     figures = tuple(wording.spread(mean, sd) for mean, sd in spreads)
-    return (view.ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
+    return (ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
 
 
 def _optimism(material: Material, run: str) -> float | None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from pipeline import runs
 from pipeline.project import project_folder
@@ -39,10 +40,9 @@ def styled(root: Path) -> Iterator[None]:
         yield
 
 
-def extent(axes: Axes) -> tuple[float, float]:
-    """Where a drawn figure's axes begin and end, as shares of its width."""
-    box = axes.get_position()
-    return float(box.x0), float(box.x1)
+def extent(axes: Axes) -> Bbox:
+    """Where a drawn figure's axes lie: shares of its width and, from below, of its height."""
+    return axes.get_position()
 
 
 def inline(figure: Figure, name: str) -> Markup:

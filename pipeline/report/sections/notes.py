@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from pipeline.errors import PipelineError
-from pipeline.report import view
-from pipeline.report.maps import map_figures
+from pipeline.report.figures.maps import MapFigure, map_figures
 from pipeline.report.material import Material
 from pipeline.report.values import PICTURE_INLINE, PICTURE_MARK, filled
+
+
+@dataclass(frozen=True)
+class NotesPart:
+    """A stretch of the author's words, as safe HTML, and the figure behind it."""
+
+    html: Markup
+    figure: MapFigure | None
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The author's words."""
+
+    parts: tuple[NotesPart, ...]
+
 
 DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
 
 
-def notes(root: Path, path: str, material: Material) -> view.Notes:
+def notes(root: Path, path: str, material: Material) -> Notes:
     """Render the file that `report.notes` names, with its live values and pictures.
 
     Raises `PipelineError` where it is missing or empty, or names a value or a picture that there is not.
@@ -37,10 +53,10 @@ def notes(root: Path, path: str, material: Material) -> view.Notes:
         asked = f"{{{{ picture('{stray[1]}') }}}}"
         raise PipelineError(f"{path}: {asked} must be a paragraph of its own, with a blank line above and below.")
     parts = [
-        view.NotesPart(Markup(words), figures.get(name))
+        NotesPart(Markup(words), figures.get(name))
         for words, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
     ]
-    return view.Notes(tuple(parts))
+    return Notes(tuple(parts))
 
 
 def to_html(text: str) -> Markup:

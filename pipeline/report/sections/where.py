@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,47 @@ from markupsafe import Markup
 from pipeline.comparison import RunRow
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
-from pipeline.report.examples import side_by_side
+from pipeline.report.figures.reliability import reliability_curve
 from pipeline.report.material import Material
-from pipeline.report.reliability import reliability_curve
+from pipeline.report.sections.gallery import Sample, side_by_side
 from pipeline.report.selection import Chosen
 from pipeline.runs import Calibration
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """A class on both sides."""
+
+    name: str
+    figures: tuple[str, ...]
+    widest: bool  # of all gaps
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """A group of validation images whose gap is among the widest."""
+
+    kind: str
+    name: str
+    images: str
+    val_loss: str
+    gap: str
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the gap of one run is made of."""
+
+    sentence: str
+    class_headings: tuple[str, ...]
+    classes: tuple[ClassLine, ...]
+    groups: tuple[GroupLine, ...]
+    reliability: Markup  # a figure; empty where it cannot be drawn
+    calibration: str
+    worst: tuple[Sample, ...]
+    run: str
+    problems: tuple[view.Card, ...]
+
 
 GROUPS = 4  # of each kind
 IMAGES = 3
@@ -22,14 +59,14 @@ IMAGES = 3
 CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
 
 
-def where(material: Material, chosen: Chosen, root: Path) -> view.Where:
+def where(material: Material, chosen: Chosen, root: Path) -> Where:
     """What the gap of the best shown run is made of; raises `PipelineError` where no shown run has finished."""
     run = _run(material, chosen)
     parts = material.parts[material.parts["run"] == run]
     problems: list[view.Card] = []
     curve, calibration = _calibration(material, run, root, problems)
     row = next(row for row in material.summary.runs if row.run == run)
-    return view.Where(
+    return Where(
         sentence=_sentence(row),
         class_headings=CLASS_HEADINGS,
         classes=(*_classes(parts[parts["part"] == "class"]), _whole(row)),
@@ -71,30 +108,30 @@ def _sentence(row: RunRow) -> str:
     return sentence
 
 
-def _whole(row: RunRow) -> view.ClassLine:
+def _whole(row: RunRow) -> ClassLine:
     """The whole sets, below their classes."""
     gap = row.judgement.iou_gap if row.judgement else None
     train_iou = None if gap is None or row.val_mean_iou is None else row.val_mean_iou + gap
     numbers = (row.train_loss, row.val_loss, row.gap, train_iou, row.val_mean_iou)
-    return view.ClassLine("all (mean IoU)", tuple(wording.number(number) for number in numbers), widest=False)
+    return ClassLine("all (mean IoU)", tuple(wording.number(number) for number in numbers), widest=False)
 
 
-def _classes(parts: pd.DataFrame) -> tuple[view.ClassLine, ...]:
+def _classes(parts: pd.DataFrame) -> tuple[ClassLine, ...]:
     columns = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")
     widest = parts["gap"].idxmax() if len(parts) > 1 else None
     return tuple(
-        view.ClassLine(str(row["name"]), tuple(wording.number(row[column]) for column in columns), index == widest)
+        ClassLine(str(row["name"]), tuple(wording.number(row[column]) for column in columns), index == widest)
         for index, row in parts.iterrows()
     )
 
 
-def _groups(parts: pd.DataFrame) -> tuple[view.GroupLine, ...]:
+def _groups(parts: pd.DataFrame) -> tuple[GroupLine, ...]:
     lines = []
     kinds = parts["name"].str.split("=", n=1, expand=True)
     for kind in dict.fromkeys(kinds[0]) if len(parts) else ():
         for index, row in parts[kinds[0] == kind].head(GROUPS).iterrows():
             lines.append(
-                view.GroupLine(
+                GroupLine(
                     kind=str(kind),
                     name=str(kinds.loc[index, 1]),
                     images=str(row["images"]),
@@ -127,7 +164,7 @@ def _certainty(train: Calibration, validation: Calibration, accuracy: float) -> 
     )
 
 
-def _worst(material: Material, run: str, parts: pd.DataFrame, problems: list[view.Card]) -> tuple[view.Sample, ...]:
+def _worst(material: Material, run: str, parts: pd.DataFrame, problems: list[view.Card]) -> tuple[Sample, ...]:
     try:
         kept = material.examples(run)
         wanted = [str(name) for name in parts["name"].head(IMAGES) if name in kept]

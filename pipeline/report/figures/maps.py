@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline import runs
-from pipeline.report import pictures, view
+from pipeline.report import view
+from pipeline.report.figures import pictures
 from pipeline.report.material import Material
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """Maps from inside a network, side by side."""
+
+    pictures: tuple[view.Picture, ...]
+    caption: str
+
 
 NAMES = ("skip", "below", "upsampling")  # what `{{ picture(name) }}` may ask for
 
 
-def map_figures(material: Material) -> dict[str, view.MapFigure]:
+def map_figures(material: Material) -> dict[str, MapFigure]:
     """A figure a name, of the best run whose network has maps and a skip; none where there is no such run.
 
     Raises `PipelineError` where its files are broken.
@@ -36,4 +48,4 @@ def map_figures(material: Material) -> dict[str, view.MapFigure]:
         "below": f"What comes from below to the same place in {run}: of the decoder’s own maps those that vary most.",
         "upsampling": f"The deepest upsampling of {run}: of the maps before and after it those that vary most.",
     }
-    return {name: view.MapFigure(rows[name], captions[name]) for name in NAMES}
+    return {name: MapFigure(rows[name], captions[name]) for name in NAMES}

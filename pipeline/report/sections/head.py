@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.report import pictures, view, wording
+from pipeline.report import view, wording
+from pipeline.report.figures import pictures
 from pipeline.report.material import Mask, Material
 from pipeline.report.selection import Chosen
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """The image outside all splits that the report shows first."""
+
+    pictures: tuple[view.Picture, ...]
+    keys: tuple[view.Key, ...]
+    verdict: str
+    detail: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Head:
+    """Title, authorship, data and result."""
+
+    title: str
+    byline: str
+    data: str
+    credit: str
+    result: str
+    scope: str  # which part of the grid the page shows; empty where it shows all
+    showcase: Showcase | None
+    problems: tuple[view.Card, ...]
+
 
 CUT_OUT_WELL = 0.80  # foreground IoU of the showcase; below, holes and fringes are plain to see
 
 
-def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
+def head(params: Params, material: Material, chosen: Chosen) -> Head:
     """Everything above the first section; whatever is missing becomes a card in it."""
     problems = []
-    shown: view.Showcase | None = None
+    shown: Showcase | None = None
     data = credit = ""
     try:
         data, credit = _data(material), material.data.credit
@@ -26,7 +55,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> view.Head:
     except PipelineError as error:
         problems.append(view.Card.of("The showcase is not shown", error))
     byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
-    return view.Head(
+    return Head(
         title=params.report.title,
         byline=byline,
         data=data,
@@ -72,7 +101,7 @@ def _scope(material: Material, chosen: Chosen) -> str:
     return f"This page shows {count}; ranks are those of the whole grid."
 
 
-def _showcase(material: Material) -> view.Showcase:
+def _showcase(material: Material) -> Showcase:
     best = material.summary.best
     if best is None:
         raise view.NothingToShowError(
@@ -88,7 +117,7 @@ def _showcase(material: Material) -> view.Showcase:
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
     verdict, detail, failed = _verdict(iou, best.run)
     edges = wording.listing([item.name for item in classes if item.edge])
-    return view.Showcase(
+    return Showcase(
         pictures=(
             pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
             *(

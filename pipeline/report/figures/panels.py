@@ -1,34 +1,40 @@
-"""The loss curves: a panel a variant, a colour a learning rate."""
+"""A panel of loss curves: one variant, a colour a learning rate."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from pipeline.analysis.curves import Curves as LossCurves
-from pipeline.report import palette, svg, view, wording
-from pipeline.report.lines import Axis, Line, axis, line
-from pipeline.report.material import Material
-from pipeline.report.references import References
-from pipeline.report.selection import Chosen
-
-MOST_COLUMNS = 3  # panels side by side; in more, the ticks could not be read
-SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns: text of one size, whatever a panel's width
+from pipeline.report import wording
+from pipeline.report.figures import palette, svg
+from pipeline.report.figures.lines import Axis, Line
+from pipeline.report.figures.readings import RunCurve, readings
 
 Key = tuple[str, float, str]  # variant, learning rate, split
 
 
 @dataclass(frozen=True)
-class _Plot:
+class Panel:
+    """The curves of one variant."""
+
+    variant: str
+    svg: Markup
+    values: str  # JSON that a pointer reads from: where the axis lies in the figure, and the curves' numbers
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
     """What all panels share."""
 
     means: dict[Key, Line]  # over the runs that finished
+    single: dict[str, tuple[RunCurve, ...]]  # by variant, a curve a run: to be seen alone
     strays: dict[Key, tuple[Line, ...]]  # a line a diverged run: in a mean it would look like a spike of all
     rates: tuple[float, ...]  # of the whole grid, so that a rate keeps its colour on every page
     axis: Axis
@@ -38,76 +44,8 @@ class _Plot:
     references: tuple[tuple[str, LossCurves], ...]  # other people's, by name
 
 
-def curves(material: Material, chosen: Chosen, references: References, root: Path) -> view.Curves:
-    """The panels of the variants that are shown; raises `PipelineError` where there is nothing to draw."""
-    variants = tuple(dict.fromkeys(row.variant for row in chosen.rows))
-    plot = _plot(material, chosen, references)
-    with svg.styled(root):
-        columns = min(len(variants), MOST_COLUMNS)
-        panels = tuple(_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
-    return view.Curves(
-        rates=tuple(
-            view.RateKey(wording.rate(rate), index, f"var(--rate-{index})", palette.marker_path(index))
-            for index, rate in enumerate(plot.rates)
-            if any(key[1] == rate for key in (*plot.means, *plot.strays))
-        ),
-        panels=panels,
-        columns=columns,
-        baseline=wording.number(plot.baseline),
-        seeds=len({row.seed for row in chosen.rows}) > 1,
-        diverged=bool(plot.strays),
-        onsets=bool(plot.onsets),
-        references=bool(plot.references),
-        axis=_axis_sentence(plot.axis),
-    )
-
-
-def _plot(material: Material, chosen: Chosen, references: References) -> _Plot:
-    means: dict[Key, Line] = {}
-    strays: dict[Key, tuple[Line, ...]] = {}
-    diverged = {row.run for row in chosen.rows if row.status == "diverged"}
-    table = material.curves[material.curves["run"].isin(chosen.names)]
-    for (variant, rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
-        key = (str(variant), float(str(rate)), str(split))
-        apart = rows["run"].isin(diverged)
-        if (mean := line(rows[~apart])) is not None:
-            means[key] = mean
-        if found := tuple(stray for _, run in rows[apart].groupby("run") if (stray := line(run)) is not None):
-            strays[key] = found
-    lines = [*means.values(), *(stray for group in strays.values() for stray in group)]
-    if not lines:
-        raise view.NothingToShowError("No run has an epoch with a finite loss, so there is no curve to draw.")
-    baseline = material.summary.baseline.loss
-    return _Plot(
-        means=means,
-        strays=strays,
-        rates=tuple(sorted({row.learning_rate for row in material.summary.runs})),
-        axis=axis(lines, baseline),
-        baseline=baseline,
-        epochs=max(int(item.epochs.max()) for item in lines),
-        onsets=_onsets(chosen),
-        references=tuple((result.name, result.curves) for result in references.results if result.curves),
-    )
-
-
-def _onsets(chosen: Chosen) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
-    found: dict[tuple[str, float], tuple[tuple[int, int], ...]] = {}
-    for row in chosen.rows:
-        if row.judgement and row.judgement.onset:
-            key = (row.variant, row.learning_rate)
-            found[key] = (*found.get(key, ()), row.judgement.onset)
-    return found
-
-
-def _axis_sentence(shared: Axis) -> str:
-    scale = f"The loss axis is {'logarithmic' if shared.log else 'linear'}"
-    if not shared.clipped:
-        return f"{scale} and the same in all panels."
-    end = wording.number(shared.high, 2)
-    return f"{scale}, the same in all panels, and ends at {end}; what lies above is named below its panel."
-
-
-def _panel(plot: _Plot, variant: str, index: int, size: tuple[float, float]) -> view.Panel:
+def panel(plot: Plot, variant: str, index: int, size: tuple[float, float]) -> Panel:
+    """Draw a variant's panel, `size` in inches; `index` keeps its ids apart from those of the other panels."""
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     _ground(axes, plot)
@@ -116,10 +54,17 @@ def _panel(plot: _Plot, variant: str, index: int, size: tuple[float, float]) -> 
     for place, rate in enumerate(plot.rates):
         _rate(axes, plot, variant, place, rate)
     drawing = svg.inline(figure, f"curves-{index}")
-    return view.Panel(variant, drawing, _values(plot, variant, axes), _leaving(plot, variant))
+    means = {
+        rate: (validation, training)
+        for rate in plot.rates
+        if (validation := plot.means.get((variant, rate, "validation"))) is not None
+        and (training := plot.means.get((variant, rate, "train"))) is not None
+    }
+    values = readings(axes, plot.rates, means, plot.single.get(variant, ()))
+    return Panel(variant, drawing, values, _leaving(plot, variant))
 
 
-def _rate(axes: Axes, plot: _Plot, variant: str, place: int, rate: float) -> None:
+def _rate(axes: Axes, plot: Plot, variant: str, place: int, rate: float) -> None:
     """All that is drawn of a learning rate; the page's script finds it by its id."""
     colour, before = svg.series(place), set(axes.get_children())
     for stray in plot.strays.get((variant, rate, "validation"), ()):
@@ -139,29 +84,7 @@ def _rate(axes: Axes, plot: _Plot, variant: str, place: int, rate: float) -> Non
         artist.set_gid(f"rate-{place}-{number}")
 
 
-def _values(plot: _Plot, variant: str, axes: Axes) -> str:
-    """What a pointer reads: the means over seeds, as the page prints them."""
-    left, right = svg.extent(axes)
-    first, last = axes.get_xlim()
-    series = []
-    for rate in plot.rates:
-        both = [plot.means.get((variant, rate, split)) for split in ("validation", "train")]
-        if both[0] is None or both[1] is None:
-            continue
-        validation, training = ([wording.number(float(loss)) for loss in one.mean] for one in both if one)
-        series.append(
-            {
-                "name": f"rate {wording.rate(rate)}",
-                "epochs": both[0].epochs.tolist(),
-                "validation": validation,
-                "training": training,
-            }
-        )
-    place = {"left": round(left, 4), "right": round(right, 4), "first": round(first, 3), "last": round(last, 3)}
-    return json.dumps({**place, "series": series}, allow_nan=False)
-
-
-def _ground(axes: Axes, plot: _Plot) -> None:
+def _ground(axes: Axes, plot: Plot) -> None:
     if plot.axis.log:
         axes.set_yscale("log")
     axes.set_ylim(plot.axis.low, plot.axis.high)
@@ -184,7 +107,7 @@ def _ground(axes: Axes, plot: _Plot) -> None:
     )
 
 
-def _reference(axes: Axes, plot: _Plot, name: str, reference: LossCurves) -> None:
+def _reference(axes: Axes, plot: Plot, name: str, reference: LossCurves) -> None:
     """Other people's curves, without colour and as far as the runs' epochs go; they stretch no axis."""
     shown = [place for place, epoch in enumerate(reference.epochs) if epoch <= plot.epochs]
     epochs = [reference.epochs[place] for place in shown]
@@ -222,7 +145,7 @@ def _stray(axes: Axes, drawn: Line, colour: str, ceiling: float) -> None:
     cross.set_in_layout(False)  # else this panel would be drawn smaller than its neighbours
 
 
-def _leaving(plot: _Plot, variant: str) -> tuple[str, ...]:
+def _leaving(plot: Plot, variant: str) -> tuple[str, ...]:
     """What the panel cannot show: a sentence for each learning rate whose loss leaves the axis."""
     if not any(key[0] == variant for key in (*plot.means, *plot.strays)):
         return ("No run of this variant has a curve.",)

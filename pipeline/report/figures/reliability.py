@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.report import svg
+from pipeline.report.figures import svg
 
 SIZE = (4.6, 3.8)  # inches
 FEWEST = 0.001  # of a side's pixels: what a bin with fewer of them says is noise

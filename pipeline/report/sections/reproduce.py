@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,27 @@ from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
 
-def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool) -> view.Reproduce:
+@dataclass(frozen=True)
+class Command:
+    """A command and what it does."""
+
+    line: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """How to make the numbers again."""
+
+    commands: tuple[Command, ...]
+    identity: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...]
+    live: tuple[tuple[str, str], ...]  # what differs though the numbers are the same; none on the grid's own page
+    run: str
+    problems: tuple[view.Card, ...]
+
+
+def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool) -> Reproduce:
     """The commands, and what identifies the data and the best run; with `live`, what differs from time to time too."""
     here, best = material.root, material.summary.best
     run = best.run if best else chosen.rows[0].run
@@ -36,12 +57,12 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         ]
     except PipelineError as error:
         problems.append(view.Card.of(f"The parameters of {run} are not known", error))
-    return view.Reproduce(
+    return Reproduce(
         commands=(
-            view.Command(_make_report(params, here), "everything that is not up to date, then this page"),
-            view.Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),
-            view.Command(inside(here, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
-            view.Command(make("ui", here), "all runs in MLflow, to browse and compare"),
+            Command(_make_report(params, here), "everything that is not up to date, then this page"),
+            Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),
+            Command(inside(here, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+            Command(make("ui", here), "all runs in MLflow, to browse and compare"),
         ),
         identity=tuple(identity),
         parameters=tuple(parameters),

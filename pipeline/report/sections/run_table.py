@@ -1,18 +1,56 @@
-"""The grid at a glance, and all its runs, as tables."""
+"""All runs of the selection, a line each, and what others got."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 
 from pipeline.analysis.curve_files import SCORES, Result
 from pipeline.analysis.verdict import judge
-from pipeline.comparison import Judgement, RateRow, RunRow, Summary
+from pipeline.comparison import Judgement, RunRow, Summary
 from pipeline.report import view, wording
-from pipeline.report.heat import heat_maps
-from pipeline.report.material import Material
 from pipeline.report.references import References
 from pipeline.report.selection import Chosen
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run in the table of all runs."""
+
+    run: str
+    rate: str
+    seed: str
+    verdict: str  # one word
+    evidence: str  # phrases that it rests on; may be empty
+    reason: str  # instead of the figures, where there are none
+    figures: tuple[str, ...]
+    values: str  # JSON list to sort by, an entry a column
+    best: bool
+
+
+@dataclass(frozen=True)
+class ReferenceLine:
+    """Other people's result below the runs."""
+
+    name: str
+    verdict: str
+    evidence: str
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """All runs of the selection, and what others got."""
+
+    headings: tuple[str, ...]
+    figures: int  # how many of the headings are figures
+    lines: tuple[RunLine, ...]
+    not_checked: tuple[str, ...]  # sentences: which checks of the verdicts could not be made, and why
+    references: tuple[ReferenceLine, ...]
+    sources: tuple[tuple[str, str], ...]  # of the references: name, and whose it is
+    problems: tuple[view.Card, ...]
+
 
 FIGURES = (
     "Best epoch",
@@ -25,27 +63,10 @@ FIGURES = (
 )
 
 
-def glance(material: Material, chosen: Chosen) -> view.Glance:
-    """A line a variant and rate, over seeds, for the rates that a chosen run belongs to."""
-    summary = material.summary
-    shown = {(row.variant, row.learning_rate) for row in chosen.rows}
-    rates = [row for row in summary.rates if (row.variant, row.learning_rate) in shown]
-    variants = dict.fromkeys(row.variant for row in rates)
-    return view.Glance(
-        maps=heat_maps(rates, summary.best),
-        groups=tuple(
-            view.VariantLines(variant, tuple(_rate_line(summary, row) for row in rates if row.variant == variant))
-            for variant in variants
-        ),
-        baseline_loss=wording.number(summary.baseline.loss),
-        baseline_iou=wording.number(summary.baseline.mean_iou),
-    )
-
-
-def run_table(chosen: Chosen, summary: Summary, references: References) -> view.RunTable:
+def run_table(chosen: Chosen, summary: Summary, references: References) -> RunTable:
     """A line a chosen run; a run without figures says why. What others got stands below, apart."""
     best = {selection.run for selection in summary.best_of_variant}
-    return view.RunTable(
+    return RunTable(
         headings=("Run", "Rate", "Seed", "Verdict", *FIGURES),
         figures=len(FIGURES),
         lines=tuple(_run_line(row, row.run in best) for row in chosen.rows),
@@ -66,35 +87,7 @@ def _not_checked(chosen: Chosen) -> tuple[str, ...]:
     )
 
 
-def _rate_line(summary: Summary, row: RateRow) -> view.RateLine:
-    here = (row.variant, row.learning_rate)
-    of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
-    best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
-    return view.RateLine(
-        rate=wording.rate(row.learning_rate),
-        val_loss=wording.spread(row.val_loss_mean, row.val_loss_sd),
-        gap=wording.spread(row.gap_mean, row.gap_sd),
-        mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
-        seeds=str(row.seeds) if row.ranked else f"{row.finished} of {row.seeds}",
-        mark="best of the grid" if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
-        best=best or of_grid,
-        best_of_grid=of_grid,
-    )
-
-
-def _unranked(summary: Summary, row: RateRow) -> str:
-    if row.ranked:
-        return ""
-    cells = [r for r in summary.runs if (r.variant, r.learning_rate) == (row.variant, row.learning_rate)]
-    words = [f"{count} {status}" for status in ("diverged", "missing") if (count := _count(cells, status))]
-    return f"not ranked: {wording.listing(words)}" if words else "not ranked"
-
-
-def _count(rows: list[RunRow], status: str) -> int:
-    return sum(row.status == status for row in rows)
-
-
-def _run_line(row: RunRow, best: bool) -> view.RunLine:
+def _run_line(row: RunRow, best: bool) -> RunLine:
     losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, row.showcase_iou)
     empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
     epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
@@ -103,7 +96,7 @@ def _run_line(row: RunRow, best: bool) -> view.RunLine:
     values = (row.run, row.learning_rate, row.seed, verdict, *sortable)
     figures = [wording.number(value) for value in losses]
     figures[2] += _interval(row.judgement)
-    return view.RunLine(
+    return RunLine(
         run=row.run,
         rate=wording.rate(row.learning_rate),
         seed=str(row.seed),
@@ -116,7 +109,7 @@ def _run_line(row: RunRow, best: bool) -> view.RunLine:
     )
 
 
-def _reference_line(result: Result) -> view.ReferenceLine:
+def _reference_line(result: Result) -> ReferenceLine:
     verdict = judge(result.curves) if result.curves else None
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     numbers = (
@@ -129,7 +122,7 @@ def _reference_line(result: Result) -> view.ReferenceLine:
     epoch = wording.NONE
     if result.curves and verdict and verdict.gaps:
         epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
-    return view.ReferenceLine(
+    return ReferenceLine(
         name=result.name,
         verdict=verdict.word if verdict else wording.NONE,
         evidence="; ".join(verdict.evidence) if verdict else "",

@@ -1,0 +1,1 @@
+"""What the sections draw: matplotlib figures as inline SVG, photographs and masks as small images."""

@@ -1,0 +1,86 @@
+"""Images side by side with what runs made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import PipelineError
+from pipeline.report import view, wording
+from pipeline.report.figures import pictures
+from pipeline.report.material import Mask, Material, Photo
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A run's prediction for a sample, beside its errors."""
+
+    prediction: view.Picture
+    errors: view.Picture
+    iou: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An example with what every run made of it; None where a run has no picture."""
+
+    id: str
+    image: view.Picture
+    truth: view.Picture
+    shots: tuple[Shot | None, ...]
+
+
+def side_by_side(
+    material: Material, kept: dict[str, frozenset[str]], wanted: Sequence[str], problems: list[view.Card]
+) -> tuple[Sample, ...]:
+    """Validation images with what runs made of them.
+
+    Args:
+        material: the files.
+        kept: the runs, and the samples that each kept its mask of.
+        wanted: the samples, in the order of the page.
+        problems: is given a card for what is missing.
+    """
+    ious: dict[str, dict[str, float]] = {}
+    for run in kept:
+        try:
+            ious[run] = material.per_image(run)
+        except PipelineError as error:
+            ious[run] = {}
+            problems.append(view.Card.of(f"{run}: no IoU under its pictures", error))
+    rows = {sample: row for row, sample in enumerate(material.samples.get("validation", ()))}
+    found = []
+    for sample in wanted:
+        image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
+        shots = tuple(
+            _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None for run in kept
+        )
+        found.append(_sample(material, sample, image, truth, shots))
+    return tuple(found)
+
+
+def _sample(material: Material, sample: str, image: Photo, truth: Mask, shots: tuple[Shot | None, ...]) -> Sample:
+    classes = material.data.classes
+    return Sample(
+        id=sample,
+        image=pictures.photograph(image, f"Image {sample}"),
+        truth=pictures.mask(truth, classes, f"True mask of {sample}"),
+        shots=shots,
+    )
+
+
+def _shot(
+    material: Material, run: str, sample: str, truth: Mask, ious: dict[str, float], problems: list[view.Card]
+) -> Shot | None:
+    classes = material.data.classes
+    try:
+        prediction = material.example(run, sample)
+        wrong = pictures.Errors.between(prediction, truth, classes)
+    except PipelineError as error:
+        problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
+        return None
+    return Shot(
+        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
+        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
+        iou=wording.number(ious.get(sample), 2),
+    )
