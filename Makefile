@@ -19,9 +19,9 @@ $(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) needs a SET=; for the project its
 
 report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render the report; SET=skip for a study
 	@$(if $(SET),pipeline study "$(SET)" $(if $(DATA),--data "$(DATA)"))
-	@cd "$(FOLDER)" && pipeline sweep || { cd "$(FOLDER)" && pipeline compare && pipeline report && \
-		echo "Not all runs are there; the report says which: $(PAGE)"; exit 1; }
-	@cd "$(FOLDER)" && dvc repro --quiet
+	@rm -f "$(FOLDER)/reports/failure.html"
+	@cd "$(FOLDER)" && pipeline sweep && dvc repro --quiet || { cd "$(FOLDER)" && pipeline failure >/dev/null && \
+		echo "What failed, and why: file://$(FOLDER)/reports/failure.html"; exit 1; }
 	@echo "The report: $(PAGE)"
 
 studies: $(VENV)/installed  ## List the ready studies

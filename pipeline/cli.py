@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -85,10 +86,12 @@ def variants() -> None:
 @main.command()
 def prepare() -> None:
     """Stage: make images and masks ready in data/prepared/."""
+    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
 
-    data = stage(read_params())
+    with attempt("prepare"):
+        data = stage(read_params())
     click.echo(f"data/prepared: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
 
 
@@ -101,6 +104,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 
     A run that diverges is a result like another: it is recorded, and the exit code is 0.
     """
+    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.progress import EpochReport, TrainingProgress
     from pipeline.train.stage import train_cell
@@ -109,11 +113,12 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     check = exit_when_told()
     found = read_params()
     cell = found.cell(variant, learning_rate, seed)
-    check_models(found, [variant])
-    with TrainingProgress(runs=1) as progress:
+    with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
+        check_models(found, [variant])
 
         def listen(report: EpochReport) -> None:
             progress.epoch(report)
+            say(report.sentence())
             check()
 
         record = train_cell(found, cell, listen=listen)
@@ -124,10 +129,12 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 @click.argument("run")
 def evaluate(run: str) -> None:
     """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
+    from pipeline.attempts import attempt
     from pipeline.evaluate.stage import evaluate_run
     from pipeline.params.file import read_params
 
-    found = evaluate_run(read_params(), run)
+    with attempt("evaluate", run):
+        found = evaluate_run(read_params(), run)
     if found.validation is None or found.gap is None:
         click.echo(f"{run}: diverged before its first epoch ended, so there is nothing to score")
     else:
@@ -137,10 +144,12 @@ def evaluate(run: str) -> None:
 @main.command()
 def compare() -> None:
     """Stage: rank the rates of the grid over their seeds, into comparison/."""
+    from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
 
-    summary = stage(read_params())
+    with attempt("compare"):
+        summary = stage(read_params())
     for name in summary.outside:
         click.echo(f"runs/{name} is no cell of the grid and was left out", err=True)
     best = summary.best
@@ -168,16 +177,41 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
     import webbrowser
 
+    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
 
-    page = render_report(read_params(), selection, out, live=live)
-    click.echo(page.path)
-    if show and not webbrowser.open(page.path.absolute().as_uri()):
-        raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")
-    if page.faults:
-        lacking = "\n".join(f"{card.title}. {card.text}" for card in page.faults)
-        raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
+    is_stage = not (selection or out or show or live)
+    with attempt("report") if is_stage else contextlib.nullcontext():
+        page = render_report(read_params(), selection, out, live=live)
+        click.echo(page.path)
+        if show and not webbrowser.open(page.path.absolute().as_uri()):
+            raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")
+        if page.faults:
+            lacking = "\n".join(f"{card.title}. {card.text}" for card in page.faults)
+            raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
+
+
+@main.command()
+def failure() -> None:
+    """Show what the last `make report` could not do.
+
+    Renders reports/failure.html: what failed, its last lines, its parameters and the command for just that. Where all
+    that failed are runs, the learning report of the others is rendered too.
+    """
+    from pipeline.compare.stage import compare as compare_stage
+    from pipeline.params.file import read_params
+    from pipeline.report.failure import failed, render_failure
+    from pipeline.report.stage import render_report
+
+    found = page = None
+    with contextlib.suppress(PipelineError):  # whatever cannot be read or made is what the page tells
+        found = read_params()
+        lost = failed(found, Path())
+        if lost and all(one.run for one in lost):
+            compare_stage(found)
+            page = render_report(found).path
+    click.echo(render_failure(found, page))
 
 
 @main.command()
@@ -187,11 +221,14 @@ def sweep(jobs: int | None) -> None:
 
     Afterwards `dvc repro` only compares and renders; `make report` does both.
     """
+    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
     exit_when_told()
-    sys.exit(run_sweep(read_params(), jobs, Path()))
+    with attempt("sweep"):
+        code = run_sweep(read_params(), jobs, Path())
+    sys.exit(code)
 
 
 @main.command()

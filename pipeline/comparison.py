@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pipeline.files import parsed
 from pipeline.runs import COMPARISON, SUMMARY, Scores
 
-RunState = Literal["finished", "diverged", "missing"]  # of a cell of the grid
+# Of a cell of the grid: failed and killed have no figures, as missing, but somebody knows why.
+RunState = Literal["finished", "diverged", "failed", "killed", "missing"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class RunRow:
     showcase_iou: float | None  # foreground IoU of the first showcase image
     trainable_parameters: int | None
     judgement: Judgement | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether its training came to its end, good or bad, so that it has curves."""
+        return self.status in ("finished", "diverged")
 
 
 @dataclass(frozen=True)

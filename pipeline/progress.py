@@ -20,6 +20,10 @@ class EpochReport:
     val_loss: float
     images_per_second: float
 
+    def sentence(self) -> str:
+        """How far the run is, for a record of it."""
+        return f"epoch {self.epoch} of {self.epochs}: training {self.train_loss:.3f}, validation {self.val_loss:.3f}"
+
 
 class TrainingProgress:
     """Shows the epochs of one training or of several side by side; a context manager."""

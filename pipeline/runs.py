@@ -60,8 +60,11 @@ PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap"
 FINDINGS = "findings.json"
 GRID_METRICS = Path("metrics.json")  # for `dvc metrics`: beside the folder, since DVC allows no metric inside an output
 
+SCRATCH = Path(".scratch")  # what no stage hands on: it may be removed at any time
+
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
+FAILURE = REPORTS / "failure.html"  # instead of the report, or beside it
 TEMPLATES = REPORTS / "templates"
 REFERENCES = REPORTS / "references"  # other people's curves and results; params.yaml says which the page shows
 

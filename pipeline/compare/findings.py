@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from statistics import fmean
 
 from pipeline.analysis.parts import Part
 from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
+from pipeline.compare.outcomes import lost, onsets, verdicts
+from pipeline.compare.phrases import losses_of, number, rate_of, rows_of, runs_of, seeds, signed, with_spread
 from pipeline.comparison import Finding, RateRow, RunRow, Summary
 
 SIGNIFICANT = 0.05  # Fisher's convention
@@ -22,29 +23,31 @@ def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
         parts: of each finished run, what its gap is made of.
     """
     if summary.best is None:
-        return [Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())]
+        none = Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())
+        return [none, *lost(summary)]
     found = [
         _best(summary),
         _best_rate(summary),
         *_tenth(summary),
         _gap(summary),
-        _verdicts(summary),
+        verdicts(summary),
+        onsets(summary),
         _widest_class(summary, parts),
         _certainty(summary),
         *_variants(summary),
     ]
-    return [finding for finding in [*found, *_diverged(summary)] if finding]
+    return [finding for finding in [*found, *lost(summary)] if finding]
 
 
 def _best(summary: Summary) -> Finding | None:
     assert summary.best is not None
-    row = _rate(summary, summary.best.variant, summary.best.learning_rate)
-    share = 1 - _number(row.val_loss_mean) / summary.baseline.loss
+    row = rate_of(summary, summary.best.variant, summary.best.learning_rate)
+    share = 1 - number(row.val_loss_mean) / summary.baseline.loss
     prior = f"the {summary.baseline.loss:.3f} of knowing only how frequent each class is"
     return Finding(
         "best",
         f"{summary.best.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
-        f"{_with_spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel over {_seeds(row.seeds)}, "
+        f"{with_spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel over {seeds(row.seeds)}, "
         + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned yet."),
         (summary.best.run,),
     )
@@ -55,7 +58,7 @@ def _best_rate(summary: Summary) -> Finding | None:
     assert summary.best is not None
     rivals = sorted(
         (row for row in summary.rates if row.variant == summary.best.variant and row.ranked),
-        key=lambda row: _number(row.val_loss_mean),
+        key=lambda row: number(row.val_loss_mean),
     )
     if len(rivals) < 2:
         return None
@@ -65,75 +68,62 @@ def _best_rate(summary: Summary) -> Finding | None:
         f"Among the rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
         f"{_ahead(differences[0])}. {_weights(differences)[0]}"
     )
-    return Finding("best_rate", sentence, _runs(summary, first) + _runs(summary, second))
+    return Finding("best_rate", sentence, runs_of(summary, first) + runs_of(summary, second))
 
 
 def _tenth(summary: Summary) -> list[Finding]:
     """What a tenth of the best rate did, for each variant: the exercise's question."""
     found = []
     for best in summary.best_of_variant:
-        here = _rate(summary, best.variant, best.learning_rate)
+        here = rate_of(summary, best.variant, best.learning_rate)
         tenth = [
             row
             for row in summary.rates
             if row.variant == best.variant and row.ranked and math.isclose(row.learning_rate * 10, best.learning_rate)
         ]
         if tenth:
-            change = _number(tenth[0].val_loss_mean) - _number(here.val_loss_mean)
+            change = number(tenth[0].val_loss_mean) - number(here.val_loss_mean)
             sentence = (
                 f"A tenth of {best.variant}'s best rate, {tenth[0].learning_rate}, costs {change:.3f} nats a pixel "
-                f"of validation loss; the gap goes from {_signed(here.gap_mean)} to {_signed(tenth[0].gap_mean)}."
+                f"of validation loss; the gap goes from {signed(here.gap_mean)} to {signed(tenth[0].gap_mean)}."
             )
-            found.append(Finding(f"tenth_{best.variant}", sentence, _runs(summary, here) + _runs(summary, tenth[0])))
+            found.append(
+                Finding(f"tenth_{best.variant}", sentence, runs_of(summary, here) + runs_of(summary, tenth[0]))
+            )
     return found
 
 
 def _gap(summary: Summary) -> Finding | None:
     ranked = [row for row in summary.rates if row.ranked and row.gap_mean is not None]
-    widest = max(ranked, key=lambda row: _number(row.gap_mean))
+    widest = max(ranked, key=lambda row: number(row.gap_mean))
     sentence = (
         f"The widest gap between validation and training loss at the best epoch is "
-        f"{_with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate}."
+        f"{with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate}."
     )
-    return Finding("widest_gap", sentence, _runs(summary, widest))
+    return Finding("widest_gap", sentence, runs_of(summary, widest))
 
 
 def _variants(summary: Summary) -> list[Finding]:
     """Each other variant against the best one, each at its own best rate."""
     assert summary.best is not None
-    first = _rate(summary, summary.best.variant, summary.best.learning_rate)
+    first = rate_of(summary, summary.best.variant, summary.best.learning_rate)
     found = []
-    others = [_rate(summary, other.variant, other.learning_rate) for other in summary.best_of_variant[1:]]
+    others = [rate_of(summary, other.variant, other.learning_rate) for other in summary.best_of_variant[1:]]
     differences = [_difference(summary, first, other) for other in others]
     for second, difference, weight in zip(others, differences, _weights(differences), strict=True):
         sentence = (
             f"{second.variant} at its best rate, {second.learning_rate}, has a validation loss of "
-            f"{_with_spread(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
+            f"{with_spread(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
             f"{_ahead(difference)}. {weight}"
         )
-        found.append(Finding(f"variant_{second.variant}", sentence, _runs(summary, first) + _runs(summary, second)))
+        found.append(Finding(f"variant_{second.variant}", sentence, runs_of(summary, first) + runs_of(summary, second)))
     return found
-
-
-def _verdicts(summary: Summary) -> Finding | None:
-    """What the runs at the best rate came to, and how many of the others came to what."""
-    assert summary.best is not None
-    judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
-    here = {row.run for row in _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))}
-    at_best = Counter(judgement.verdict for run, judgement in judged if run in here)
-    others = Counter(judgement.verdict for run, judgement in judged if run not in here)
-    if not at_best:
-        return None
-    sentence = f"At the best rate the verdict is {_tally(at_best)}"
-    sentence += f"; of the other runs it is {_tally(others)}." if others else "."
-    overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
-    return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
 
 
 def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | None:
     """Which class the best rate's gap is widest in, where all its seeds agree."""
     assert summary.best is not None
-    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
+    rows = rows_of(summary, rate_of(summary, summary.best.variant, summary.best.learning_rate))
     by_run = [[part for part in parts.get(row.run, ()) if part.part == "class"] for row in rows]
     if not all(len(classes) > 1 for classes in by_run):
         return None
@@ -151,13 +141,13 @@ def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | N
 def _certainty(summary: Summary) -> Finding | None:
     """Whether the best rate is surer than it is right, or less sure, where all its seeds agree."""
     assert summary.best is not None
-    rows = _rows(summary, _rate(summary, summary.best.variant, summary.best.learning_rate))
+    rows = rows_of(summary, rate_of(summary, summary.best.variant, summary.best.learning_rate))
     pairs = [(row.val_confidence, row.val_accuracy) for row in rows]
     sure, right = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
     excess = [confidence - accuracy for confidence, accuracy in zip(sure, right, strict=True)]
     if not excess or min(map(abs, excess)) < WORTH_A_WORD or min(excess) < 0 < max(excess):
         return None
-    errors = [fmean(_number(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
+    errors = [fmean(number(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
     word = "surer than it is right" if excess[0] > 0 else "right more often than it is sure"
     sentence = (
         f"On validation {summary.best.variant} at {summary.best.learning_rate} is {word}: its mean confidence is "
@@ -171,21 +161,8 @@ def _agreement(rows: list[RunRow]) -> str:
     return f" (all {len(rows)} seeds agree)" if len(rows) > 1 else ""
 
 
-def _tally(words: Counter[str]) -> str:
-    return ", ".join(f"{word} ({count})" if words.total() > 1 else word for word, count in words.most_common())
-
-
-def _diverged(summary: Summary) -> list[Finding]:
-    lost = [row for row in summary.runs if row.status == "diverged"]
-    if not lost:
-        return []
-    names = ", ".join(row.run for row in lost)
-    verb = "run" if len(lost) == 1 else "runs"
-    return [Finding("diverged", f"{len(lost)} {verb} diverged: {names}.", tuple(row.run for row in lost))]
-
-
 def _difference(summary: Summary, first: RateRow, second: RateRow) -> PairedDifference:
-    difference = paired_difference(_losses(summary, first), _losses(summary, second))
+    difference = paired_difference(losses_of(summary, first), losses_of(summary, second))
     assert difference is not None, "ranked rates have all seeds of the grid"
     return difference
 
@@ -196,7 +173,7 @@ def _ahead(difference: PairedDifference) -> str:
     if difference.interval:
         low, high = difference.interval
         size += f" (95 % interval {-high:.3f} to {-low:.3f})"
-    return f"{size}, in {difference.lower} of {_seeds(difference.seeds)}"
+    return f"{size}, in {difference.lower} of {seeds(difference.seeds)}"
 
 
 def _weights(differences: list[PairedDifference]) -> list[str]:
@@ -211,36 +188,3 @@ def _weights(differences: list[PairedDifference]) -> list[str]:
         else f"So few seeds cannot tell the two apart (p = {p:.2f}{several})."
         for p in corrected
     ]
-
-
-def _losses(summary: Summary, rate: RateRow) -> dict[int, float]:
-    return {row.seed: row.val_loss for row in _rows(summary, rate) if row.val_loss is not None}
-
-
-def _runs(summary: Summary, rate: RateRow) -> tuple[str, ...]:
-    return tuple(row.run for row in _rows(summary, rate))
-
-
-def _rows(summary: Summary, rate: RateRow) -> list[RunRow]:
-    return [row for row in summary.runs if (row.variant, row.learning_rate) == (rate.variant, rate.learning_rate)]
-
-
-def _rate(summary: Summary, variant: str, learning_rate: float) -> RateRow:
-    return next(row for row in summary.rates if (row.variant, row.learning_rate) == (variant, learning_rate))
-
-
-def _number(value: float | None) -> float:
-    assert value is not None, "ranked rates have all their numbers"
-    return value
-
-
-def _with_spread(mean: float | None, sd: float | None) -> str:
-    return f"{_number(mean):.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
-
-
-def _signed(value: float | None) -> str:
-    return f"{_number(value):+.3f}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" + ("" if count == 1 else "s")

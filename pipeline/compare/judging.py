@@ -28,7 +28,7 @@ class Judge:
 
     def judged(self, row: RunRow, cell: Cell, files: RunFiles) -> RunRow:
         """The row with its judgement; raises `PipelineError` where the run's files cannot be read."""
-        if row.status == "missing":
+        if not row.trained:
             return row
         if row.status == "diverged":
             end = Judgement("diverged", (row.reason,), (), *[None] * 9)

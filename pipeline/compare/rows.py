@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.analysis.seeds import median_place, spread
+from pipeline.attempts import Attempt, read_attempt
 from pipeline.compare.reading import RunFiles
 from pipeline.comparison import RateRow, RunRow, RunState, Selection
 from pipeline.errors import PipelineError
@@ -15,6 +16,10 @@ from pipeline.runs import Evaluation, RunRecord
 
 def run_row(cell: Cell, files: RunFiles, root: Path) -> RunRow:
     """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers."""
+    for stage in ("train", "evaluate"):
+        found = read_attempt(stage, cell.name, root)
+        if found is not None:  # what still lies there is of other parameters, or of other code
+            return _under_way_or_lost(cell, found)
     try:
         record, evaluation = files.record, files.evaluation
     except PipelineError as error:
@@ -29,6 +34,12 @@ def run_row(cell: Cell, files: RunFiles, root: Path) -> RunRow:
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _row(cell, "diverged", reason, record, evaluation)
     return _row(cell, "finished", "", record, evaluation)
+
+
+def _under_way_or_lost(cell: Cell, found: Attempt) -> RunRow:
+    if found.state == "running":
+        return _row(cell, "missing", f"It is under way: {found.reason or 'just begun'}.", None, None)
+    return _row(cell, found.state, found.reason, None, None)
 
 
 def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:

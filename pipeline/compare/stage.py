@@ -106,7 +106,7 @@ def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) ->
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(runs.CURVE_COLUMNS)
         for row in rows:
-            if row.status == "missing":
+            if not row.trained:
                 continue
             history = files[row.run].history
             for split, column in (("train", "train_loss"), ("validation", "val_loss")):

@@ -1,11 +1,12 @@
-"""Numbers as the page prints them."""
+"""Numbers, names and parameters as the page prints them."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -61,3 +62,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def coded(text: str) -> Markup:
     """Text from anywhere, made safe, with what stands in `backticks` as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def parameters(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested parameters as dotted names with their values, spelled as in `params.yaml`."""
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            found += parameters({str(place): item for place, item in enumerate(value)}, f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            found += parameters(value, f"{prefix}{key}.")
+        elif not (key == "precision" and prefix):  # `auto` would stand beside what it was resolved to
+            found.append((f"{prefix}{key}", _spelled(value)))
+    return found
+
+
+def _spelled(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.attempts import forget_attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import TrainingProgress
@@ -62,7 +63,7 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
     """
     ledger = Ledger(root)
     ledger.reproduce("prepare")
-    to_do, restored = _jobs(params, ledger)
+    to_do, restored = _jobs(params, ledger, root)
     if restored:
         click.echo(f"{restored} runs restored from DVC's cache")
     if not to_do:
@@ -88,7 +89,7 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
     return 1 if failed or recorder.changed else 0
 
 
-def _jobs(params: Params, ledger: Ledger) -> tuple[list[Job], int]:
+def _jobs(params: Params, ledger: Ledger, root: Path) -> tuple[list[Job], int]:
     """What is left to do after DVC's run cache gave what it has, and how many runs it gave something of."""
     train, evaluate = ledger.stale()
     restored = ledger.restore("train", train)
@@ -98,6 +99,10 @@ def _jobs(params: Params, ledger: Ledger) -> tuple[list[Job], int]:
     scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in scored]
     jobs = [Job(cell, cell.name in train, cell.name in evaluate) for cell in params.cells()]
+    for job in jobs:  # parameters or code may be again what they were before something failed
+        for stage, stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
+            if not stale:
+                forget_attempt(stage, job.cell.name, root)
     return [job for job in jobs if job.train or job.evaluate], len({*restored, *scored})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipeline.attempts import attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
@@ -63,11 +64,18 @@ def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], N
         from pipeline.train.stage import train_cell
 
         if job.train:
-            record = train_cell(params, job.cell, root, report)
+            with attempt("train", job.cell.name, root) as say:
+
+                def listen(epoch: EpochReport) -> None:
+                    say(epoch.sentence())
+                    report(epoch)
+
+                record = train_cell(params, job.cell, root, listen)
             trained = True
             said.append("diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}")
         if job.evaluate:
-            found = evaluate_run(params, job.cell.name, root)
+            with attempt("evaluate", job.cell.name, root):
+                found = evaluate_run(params, job.cell.name, root)
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")

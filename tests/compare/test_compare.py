@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
+from pipeline.attempts import attempt
 from pipeline.compare.findings import findings
 from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
-from pipeline.comparison import RunRow, Summary
+from pipeline.comparison import Finding, RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import as_json
 from pipeline.params import Cell, Params
@@ -184,6 +186,60 @@ def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> 
     assert "unet-0.01-0" not in set(pd.read_csv(project / "comparison/curves.csv")["run"])
 
 
+def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
+    """Its old folder, of other parameters, says nothing of what happened now."""
+    path = project / "runs/unet-0.01-0/run.json"
+    path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 99'))
+    with pytest.raises(OSError), attempt("train", "unet-0.01-0", project):
+        raise OSError(28, "No space left on device", "runs/unet-0.01-0/model.safetensors")
+    with pytest.raises(KeyboardInterrupt), attempt("evaluate", "unet-0.01-1", project):
+        raise KeyboardInterrupt
+    (project / "evaluation/unet-0.01-1/metrics.json").unlink()
+    summary = compare(grid)
+    states = {row.run: (row.status, row.reason) for row in summary.runs if row.status != "finished"}
+    assert states == {
+        "unet-0.01-0": ("failed", "[Errno 28] No space left on device: 'runs/unet-0.01-0/model.safetensors'"),
+        "unet-0.01-1": ("killed", "It was stopped before it had said anything."),
+    }
+    said = {finding.id: finding.sentence for finding in findings(summary, {})}
+    assert said["failed"] == (
+        "1 run failed: unet-0.01-0 ([Errno 28] No space left on device: 'runs/unet-0.01-0/model.safetensors')."
+    )
+    assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before it had said anything)."
+
+
+def test_a_run_that_is_under_way_is_missing_for_now(grid: Params, project: Path) -> None:
+    (project / "runs/unet-0.01-0/run.json").unlink()
+    with attempt("train", "unet-0.01-0", project) as say:
+        say("epoch 1 of 2: training 0.900, validation 0.950")
+        row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
+    assert (row.status, row.reason) == (
+        "missing",
+        "It is under way: epoch 1 of 2: training 0.900, validation 0.950.",
+    )
+
+
+def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    judged = {row.run: row.judgement for row in summary.runs}
+    assert all(judgement and judgement.not_checked for judgement in judged.values())  # two epochs show no onset
+    assert "onsets" not in {finding.id for finding in findings(summary, {})}
+
+    def told(onsets: dict[str, tuple[int, int]]) -> Finding:
+        rows = tuple(
+            replace(row, judgement=replace(row.judgement, not_checked=(), onset=onsets.get(row.run)))
+            for row in summary.runs
+            if row.judgement
+        )
+        return next(one for one in findings(replace(summary, runs=rows), {}) if one.id == "onsets")
+
+    assert told({}).sentence == "At no rate does validation begin to worsen in most of the seeds."
+    assert told({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
+    both = told({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
+    assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds). At the other rates" in both.sentence
+    assert both.runs == ("unet-0.01-0", "unet-0.01-1")
+
+
 def test_a_run_of_other_parameters_is_missing(grid: Params, project: Path) -> None:
     """As a failed cell leaves it: its old folder stands while its parameters have moved on."""
     path = project / "runs/unet-0.01-0/run.json"
@@ -223,7 +279,7 @@ def test_a_killed_stages_folder_is_no_run(grid: Params, project: Path) -> None:
 def test_nothing_finished_is_said(params: Params) -> None:
     summary = compare(params)
     assert summary.best is None
-    assert [finding.id for finding in findings(summary, {})] == ["none_ranked"]
+    assert [finding.id for finding in findings(summary, {})] == ["none_ranked", "missing"]
 
 
 def test_a_removed_rate_is_left_out_and_named(grid: Params, project: Path) -> None:

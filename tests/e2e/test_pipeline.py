@@ -128,10 +128,18 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     said = swept.run("pipeline", "sweep", code=1)
     assert "unet_no_skip-0.01-0 failed: AssertionError: broken" in said
     assert "dvc repro train@unet_no_skip-0.01-0" in said
+    swept.run("pipeline", "failure")
+    page = (swept.root / "reports/failure.html").read_text(encoding="utf-8")
+    assert "AssertionError: broken" in page
+    assert "pipeline/models/unet.py" in page  # its last lines
+    report = (swept.root / "reports/learning-report.html").read_text(encoding="utf-8")
+    assert "1 run failed: unet_no_skip-0.01-0 (AssertionError: broken)" in report
     assert not {"train@unet-0.01-0", "evaluate@unet-0.01-0"} & swept.stale()
     network.write_text(good, encoding="utf-8")
-    swept.run("pipeline", "sweep")
+    assert "Every run of the grid is trained" in swept.run("pipeline", "sweep")  # as it was before
     swept.repro()
+    assert not list(swept.root.glob(".scratch/attempts/*.json"))
+    assert "failed" not in {row["status"] for row in swept.read("comparison/summary.json")["runs"]}
 
 
 def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline import runs
 from pipeline.report.stage import render_report
@@ -177,7 +177,7 @@ def test_what_was_shown_alone_is_printed_with_all_others(browser: Browser, repor
     assert not plot.locator(".single").is_visible()
     faded = page.locator(".plot g.faded")
     assert faded.count() > 8
-    page.wait_for_function("getComputedStyle(document.querySelector('.plot g.faded')).opacity === '1'")
+    expect(faded.first).to_have_css("opacity", "1")
 
 
 def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: Path) -> None:

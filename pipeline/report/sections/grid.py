@@ -63,6 +63,7 @@ class Glance:
 
 
 Place = tuple[str, float]  # variant, learning rate
+UNFINISHED = ("diverged", "failed", "killed", "missing")
 MAPS = (("Validation loss", "val_loss_mean", "val_loss_sd"), ("Gap", "gap_mean", "gap_sd"))
 
 
@@ -133,7 +134,7 @@ def _unranked(summary: Summary, row: RateRow) -> str:
     if row.ranked:
         return ""
     cells = [r for r in summary.runs if (r.variant, r.learning_rate) == (row.variant, row.learning_rate)]
-    words = [f"{count} {status}" for status in ("diverged", "missing") if (count := _count(cells, status))]
+    words = [f"{count} {status}" for status in UNFINISHED if (count := _count(cells, status))]
     return f"not ranked: {wording.listing(words)}" if words else "not ranked"
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data import SampleData
 from pipeline.project import inside, make, study_name
-from pipeline.report import view
+from pipeline.report import view, wording
 from pipeline.report.live import live_facts
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
@@ -53,7 +52,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         parameters = [
             ("precision", record.precision),
             ("trainable_parameters", f"{record.trainable_parameters:,}".replace(",", " ")),
-            *_flat(record.cell),
+            *wording.parameters(record.cell),
         ]
     except PipelineError as error:
         problems.append(view.Card.of(f"The parameters of {run} are not known", error))
@@ -78,20 +77,3 @@ def _make_report(params: Params, here: Path) -> str:
     paths = [params.data.path, *([test.path] if test else [])]
     elsewhere = study_name(here) and any(Path(path).is_absolute() for path in paths)
     return make("report", here) + (" DATA=folder" if elsewhere else "")
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested parameters as dotted names, spelled as in `params.yaml`."""
-    found: list[tuple[str, str]] = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
-        elif not (key == "precision" and prefix):  # `auto` would stand beside what it was resolved to
-            found.append((f"{prefix}{key}", _spelled(value)))
-    return found
-
-
-def _spelled(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

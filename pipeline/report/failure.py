@@ -1,0 +1,93 @@
+"""The page that stands where `make report` could not end: what failed, its last lines and its parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import runs
+from pipeline.attempts import Attempt, read_attempts
+from pipeline.files import write_text
+from pipeline.params import Params
+from pipeline.project import inside, make
+from pipeline.report import wording
+from pipeline.report.html import render
+
+TEMPLATE = "failure.html"
+
+# The sections of params.yaml that a stage of the whole grid reads.
+SECTIONS = {"prepare": ("data",), "compare": ("grid", "verdict"), "report": ("report",), "sweep": ("grid",)}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that failed or was killed."""
+
+    name: str
+    reason: str
+    lines: str  # empty where it said nothing but the reason
+    command: str
+    parameters: tuple[tuple[str, str], ...]  # none where params.yaml cannot be read
+
+
+@dataclass(frozen=True)
+class FailurePage:
+    """All that failed."""
+
+    title: str
+    sentence: str
+    report: str  # address of the learning report of the runs that are there; empty where there is none
+    failures: tuple[Failure, ...]
+
+
+def render_failure(params: Params | None, report: Path | None = None, root: Path = Path()) -> Path:
+    """Write `reports/failure.html`.
+
+    Args:
+        params: None where the file cannot be read.
+        report: the learning report, where it could be made of what is there.
+        root: the project's folder, or a study's.
+
+    Raises:
+        PipelineError: A record of what failed is broken, or a template.
+    """
+    failures = tuple(_failure(one, params, root) for one in failed(params, root))
+    names = wording.listing([one.name for one in failures[:3]] + (["others"] if len(failures) > 3 else []))
+    page = FailurePage(
+        title="The report could not be finished",
+        sentence=f"What failed: {names}."
+        if failures
+        else "No stage says why; what DVC said stands in the terminal. To see it again: dvc repro",
+        report=os.path.relpath(report, root / runs.REPORTS) if report else "",
+        failures=failures,
+    )
+    write_text(root / runs.FAILURE, render(TEMPLATE, page, root))
+    return root / runs.FAILURE
+
+
+def failed(params: Params | None, root: Path) -> list[Attempt]:
+    """The stages that ended badly; of runs those of the grid, where it is known."""
+    cells = {cell.name for cell in params.cells()} if params else None
+    ended = [one for one in read_attempts(root) if one.state != "running"]
+    return [one for one in ended if not one.run or cells is None or one.run in cells]
+
+
+def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:
+    lines = "\n".join(one.lines)
+    again = make("report", root) if one.stage == "sweep" else inside(root, f"dvc repro {one.name}")
+    return Failure(
+        name=one.name,
+        reason=one.reason,
+        lines="" if lines == one.reason else lines,
+        command=again,
+        parameters=tuple(wording.parameters(_parameters(one, params))) if params else (),
+    )
+
+
+def _parameters(one: Attempt, params: Params) -> Mapping[str, Any]:
+    if one.run:
+        return next(cell.model_dump(mode="json") for cell in params.cells() if cell.name == one.run)
+    return params.model_dump(mode="json", include=set(SECTIONS.get(one.stage, ())))

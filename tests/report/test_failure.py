@@ -1,0 +1,67 @@
+"""The page that stands where the report could not be finished, in a real Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from pipeline.attempts import attempt
+from pipeline.errors import PipelineError
+from pipeline.report.failure import render_failure
+from tests.report.test_browser import browser, opened, pytestmark  # noqa: F401 - a fixture, and the marks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.report.conftest import Project
+
+RUN = "unet-0.001-0"
+
+
+def fail(root: Path, stage: str, run: str, error: Exception) -> None:
+    with pytest.raises(type(error)), attempt(stage, run, root) as say:
+        say("epoch 3 of 12: training 0.500, validation 0.600")
+        raise error
+
+
+def test_it_shows_what_failed_with_its_last_lines_and_parameters(browser: Browser, project: Project) -> None:  # noqa: F811
+    fail(project.root, "train", RUN, ZeroDivisionError("<b>nothing</b> to divide by"))
+    fail(project.root, "train", "gone-0.5-0", PipelineError("a run of another grid"))
+    page, complaints = opened(browser, render_failure(project.params, None, project.root))
+    assert page.locator("h2").all_inner_texts() == [f"train@{RUN}"]
+    assert page.locator("section p").first.inner_text() == "ZeroDivisionError: <b>nothing</b> to divide by"
+    lines = page.locator("pre").inner_text()
+    assert "epoch 3 of 12: training 0.500, validation 0.600" in lines
+    assert lines.endswith("ZeroDivisionError: <b>nothing</b> to divide by")
+    parameters = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
+    cell = project.params.cell("unet", 0.001, 0)
+    assert parameters["train.batch_size"] == str(cell.train.batch_size)
+    assert parameters["learning_rate"] == "0.001"
+    assert page.get_by_text(f"dvc repro train@{RUN}").is_visible()
+    assert page.locator("a").count() == 0  # no learning report was made
+    assert complaints == []
+    assert Axe().run(page).response["violations"] == []
+
+
+def test_it_leads_to_the_report_of_the_others(browser: Browser, project: Project) -> None:  # noqa: F811
+    fail(project.root, "evaluate", RUN, PipelineError("the weights are of another network"))
+    report = project.root / "reports/learning-report.html"
+    report.write_text("<title>the others</title>")
+    page, _ = opened(browser, render_failure(project.params, report, project.root))
+    page.get_by_role("link").click()
+    assert page.title() == "the others"
+
+
+def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, project: Project) -> None:  # noqa: F811
+    fail(project.root, "sweep", "", PipelineError("params.yaml: train.epochs must be at least 1, but is 0"))
+    page, _ = opened(browser, render_failure(None, None, project.root))
+    assert "train.epochs must be at least 1, but is 0" in page.inner_text("section")
+    assert page.locator("dl").count() == 0
+
+
+def test_where_no_stage_says_why_the_terminal_does(browser: Browser, project: Project) -> None:  # noqa: F811
+    page, _ = opened(browser, render_failure(project.params, None, project.root))
+    assert "the terminal" in page.inner_text("header")
