@@ -64,12 +64,12 @@ def lost(summary: Summary) -> list[Finding]:
     for status, (one, several) in ENDS.items():
         rows = [row for row in summary.runs if row.status == status]
         if rows:
-            reasons = "; ".join(f"{row.run} ({_first_line(row.reason)})" for row in rows[:NAMED])
+            reasons = "; ".join(f"{row.run} ({_first_sentence(row.reason)})" for row in rows[:NAMED])
             more = f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
             sentence = f"{len(rows)} {one if len(rows) == 1 else several}: {reasons}{more}."
             found.append(Finding(status, sentence, tuple(row.run for row in rows)))
     return found
 
 
-def _first_line(reason: str) -> str:
-    return (reason.splitlines() or ["nobody knows why"])[0].rstrip(".")
+def _first_sentence(reason: str) -> str:
+    return (reason.splitlines() or ["nobody knows why"])[0].partition(". ")[0].rstrip(".")

@@ -60,7 +60,7 @@ def render_failure(params: Params | None, report: Path | None = None, root: Path
         title="The report could not be finished",
         sentence=f"What failed: {names}."
         if failures
-        else "No stage says why; what DVC said stands in the terminal. To see it again: dvc repro",
+        else f"No stage says why, so it was DVC itself. To see what it says: {inside(root, 'dvc repro')}",
         report=os.path.relpath(report, root / runs.REPORTS) if report else "",
         failures=failures,
     )
@@ -72,7 +72,9 @@ def failed(params: Params | None, root: Path) -> list[Attempt]:
     """The stages that ended badly; of runs those of the grid, where it is known."""
     cells = {cell.name for cell in params.cells()} if params else None
     ended = [one for one in read_attempts(root) if one.state != "running"]
-    return [one for one in ended if not one.run or cells is None or one.run in cells]
+    shown = [one for one in ended if not one.run or cells is None or one.run in cells]
+    # A sweep that fails on account of a stage only says so again.
+    return [one for one in shown if one.stage != "sweep"] or shown
 
 
 def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:

@@ -20,6 +20,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from pipeline import runs
+from pipeline.attempts import LAST
 from pipeline.errors import PipelineError
 
 
@@ -38,9 +39,13 @@ class Ledger:
 
     def reproduce(self, target: str) -> None:
         """Run `dvc repro` for one stage and what it needs; raises `PipelineError` where it fails."""
-        done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", target], cwd=self._root, check=False)
+        command = [sys.executable, "-m", "dvc", "repro", target]
+        done = subprocess.run(
+            command, cwd=self._root, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if done.returncode:
-            raise PipelineError(f"`dvc repro {target}` failed; what it said stands above.")
+            said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
+            raise PipelineError(f"`dvc repro {target}` failed:\n{said}")
 
     def stale(self) -> tuple[list[str], list[str]]:
         """Names of the runs to train and of those to evaluate, in the order of the grid.

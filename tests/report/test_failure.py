@@ -62,6 +62,16 @@ def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, proj
     assert page.locator("dl").count() == 0
 
 
-def test_where_no_stage_says_why_the_terminal_does(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: Project) -> None:  # noqa: F811
+    fail(project.root, "sweep", "", PipelineError("`dvc repro prepare` failed"))
+    fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
     page, _ = opened(browser, render_failure(project.params, None, project.root))
-    assert "the terminal" in page.inner_text("header")
+    assert page.locator("h2").all_inner_texts() == ["prepare"]
+    parameters = page.locator("dt").all_inner_texts()
+    assert "data.image_size" in parameters
+    assert not [name for name in parameters if not name.startswith("data.")]
+
+
+def test_where_no_stage_says_why_dvc_is_asked(browser: Browser, project: Project) -> None:  # noqa: F811
+    page, _ = opened(browser, render_failure(project.params, None, project.root))
+    assert "dvc repro" in page.inner_text("header")
