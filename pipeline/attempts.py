@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 class Attempt:
     """A stage that is under way, or that ended badly."""
 
-    stage: str  # prepare, train, evaluate, compare, report, or sweep for what comes before any of them
+    stage: str  # prepare, train, evaluate, compare, showcase, report, or sweep for what comes before any of them
     run: str  # empty where the stage is of the whole grid
     state: State
     reason: str  # a sentence: what went wrong, or how far it is

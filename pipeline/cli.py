@@ -157,6 +157,20 @@ def compare() -> None:
 
 
 @main.command()
+def showcase() -> None:
+    """Stage: cut the photographs of report.showcase out with the best run, into showcase/."""
+    from pipeline.attempts import attempt
+    from pipeline.params.file import read_params
+    from pipeline.showcase.stage import cut_out
+
+    with attempt("showcase"):
+        found = cut_out(read_params())
+    for photograph in found.photographs:
+        score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
+        click.echo(f"{photograph.file}: cut out by {found.run}{score}")
+
+
+@main.command()
 @click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page.")
 @click.option("--open", "show", is_flag=True, help="Show it in the browser.")

@@ -60,12 +60,18 @@ PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap"
 FINDINGS = "findings.json"
 GRID_METRICS = Path("metrics.json")  # for `dvc metrics`: beside the folder, since DVC allows no metric inside an output
 
+# showcase/
+CUTOUTS = Path("showcase")
+CUTOUT_LIST = "showcase.json"
+CUTOUT = "{}.npz"  # by its place in the list: image; prediction and, where it is known, truth, H x W, class indices
+
 SCRATCH = Path(".scratch")  # what no stage hands on: it may be removed at any time
 
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"  # instead of the report, or beside it
 TEMPLATES = REPORTS / "templates"
+PHOTOGRAPHS = REPORTS / "showcase"  # the user's own, beside the image that the data sets apart
 REFERENCES = REPORTS / "references"  # other people's curves and results; params.yaml says which the page shows
 
 Status = Literal["finished", "diverged"]
@@ -185,3 +191,29 @@ class Evaluation:
         calibrations = {side: Calibration(**content[side]) if content[side] else None for side in sides}
         showcase = tuple(Scores(**item) for item in content["showcase"])
         return cls(**{**content, **parts, **calibrations, "showcase": showcase})
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A photograph of `report.showcase`, cut out."""
+
+    file: str
+    title: str
+    iou: float | None  # of the foreground; None where no mask is known
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """What `showcase.json` says: the photographs in the order of `report.showcase`, and the run that cut them out."""
+
+    run: str | None  # None where there is no photograph, or no run is the best
+    photographs: tuple[Cutout, ...]
+
+    @classmethod
+    def read(cls, folder: Path = CUTOUTS) -> Cutouts:
+        """Read `showcase.json`; raises `PipelineError` where it is missing or broken."""
+        return parsed(
+            folder / CUTOUT_LIST,
+            "pipeline showcase",
+            lambda content: cls(content["run"], tuple(Cutout(**item) for item in content["photographs"])),
+        )

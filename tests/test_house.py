@@ -12,9 +12,10 @@ import pytest
 import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
-STAGES = {"prepare", "train", "evaluate", "compare", "report"}
+STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "models", "analysis", "tracking", "variants"}
 CONTRACT = {
+    "attempts",
     "comparison",
     "runs",
     "params",

@@ -106,6 +106,13 @@ def fit_mask(mask: NDArray[np.uint8], size: int, resize: Resize, outside: int) -
     return np.pad(inner, _around(height, width, size), constant_values=outside)
 
 
+def inner_part(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[slice, slice]:
+    """Rows and columns of the square in which the picture itself lies."""
+    height, width = _inner(shape, size, resize)
+    (top, _), (left, _) = _around(height, width, size)
+    return slice(top, top + height), slice(left, left + width)
+
+
 def _inner(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[int, int]:
     """Height and width of the picture inside the square."""
     if resize == "squash":

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from pydantic import ValidationError
 
 from pipeline import runs
 from pipeline.analysis.calibration import Reliability
@@ -19,7 +16,7 @@ from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.seen import Seen, see_all
 from pipeline.files import read_json, replacing
-from pipeline.params import Cell, Params
+from pipeline.params import Params
 from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
 from pipeline.tracking.mirror import Mirror
@@ -43,14 +40,6 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         raise PipelineError(f"'{run}' is a path; name the run itself, such as {Path(run).name or 'unet-0.001-0'}.")
     folder, target = root / runs.RUNS / run, root / runs.EVALUATION / run
     record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
-    # What was trained, as it was trained: params.yaml may have moved on.
-    try:
-        cell = Cell.model_validate_json(json.dumps(record.cell))
-    except ValidationError:
-        raise PipelineError(
-            f"{folder / runs.RECORD} holds parameters of another version. Train it again: dvc repro --force train@{run}"
-        ) from None
-    torch.set_num_threads(cell.train.threads)
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(
             f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
@@ -60,7 +49,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     maps: dict[str, Maps] = {}
     reliability: dict[str, Reliability] = {}
     if record.best_epoch is not None:
-        seen, maps = see_all(cell, record, folder, root / runs.PREPARED, len(data.classes))
+        seen, maps = see_all(record, folder, root / runs.PREPARED, len(data.classes))
         compared = _compared(folder)
         reliability = {
             "train": seen["train"].confidence.reliability(compared),

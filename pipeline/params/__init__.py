@@ -29,10 +29,13 @@ def _with_point(rate: object) -> object:
     return rate
 
 
-def _without_folder(name: str) -> str:
-    if not name or Path(name).name != name:
-        raise ValueError("must be the name of a file in reports/references/, without a folder")
-    return name
+def _file_in(folder: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if not name or Path(name).name != name:
+            raise ValueError(f"must be the name of a file in {folder}, without a folder")
+        return name
+
+    return AfterValidator(check)
 
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_with_point)]
@@ -87,7 +90,18 @@ class Reference(Section):
 
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)  # whose they are, and where they stand
-    file: Annotated[str, AfterValidator(_without_folder)]  # in `reports/references/`
+    file: Annotated[str, _file_in("reports/references/")]
+
+
+PhotographFile = Annotated[str, _file_in("reports/showcase/")]
+
+
+class Photograph(Section):
+    """A photograph of the user's own, to be cut out by the best run."""
+
+    file: PhotographFile
+    title: str = ""  # empty: the file's name
+    mask: PhotographFile | None = None  # of what is truly there, as the data's masks are
 
 
 class Report(Section):
@@ -97,6 +111,7 @@ class Report(Section):
     author: str
     course: str
     notes: str = Field(min_length=1)  # path of the author's words, Markdown
+    showcase: list[Photograph] = Field(max_length=6)  # the page must stay small enough to mail
     references: list[Reference]
 
 

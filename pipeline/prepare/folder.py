@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pictures import PictureError, fit_image, fit_mask, read_image, read_mask
+from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.params.data import FolderData
 from pipeline.prepare import splits, troubles
@@ -37,7 +38,7 @@ class FolderSource:
     def __init__(self, data: FolderData, key: str = "data") -> None:
         self._data, self._key = data, key
         self._folder = Path(data.path)
-        self._values, self._indices = _table(data)
+        self._values = MaskValues.of(data.classes, data.ignore)
         found = Troubles(key)
         self._skipped: list[tuple[str, str]] = []
         self._pairs = find_pairs(self._folder, f"{key}.path", found, self._skipped)
@@ -137,7 +138,7 @@ class FolderSource:
                 if file == pair.image:
                     image = read_image(content[file])
                 else:
-                    mask = read_mask(content[file], colours=isinstance(self._data.classes[0].value, str))
+                    mask = read_mask(content[file], colours=self._values.are_colours)
             except OSError as error:
                 found.add(troubles.UNREADABLE, file, error.strerror or type(error).__name__)
             except PictureError as error:
@@ -155,22 +156,7 @@ class FolderSource:
         return Decoded(image, indices, sha256)
 
     def _as_indices(self, mask: NDArray[np.int32], file: str, found: Troubles) -> NDArray[np.uint8] | None:
-        place = np.searchsorted(self._values, mask).clip(max=len(self._values) - 1)
-        known = self._values[place] == mask
-        if known.all():
-            return self._indices.take(place)
-        values, pixels = np.unique(mask[~known], return_counts=True)
-        colours = isinstance(self._data.classes[0].value, str)
-        names = [f"#{value:06x}" if colours else str(value) for value in values]
-        found.add_values(file, dict(zip(names, pixels.tolist(), strict=True)))
-        return None
-
-
-def _table(data: FolderData) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The values that masks may hold, ascending, and the class index of each."""
-    declared = [(item.value, index) for index, item in enumerate(data.classes)]
-    if data.ignore is not None:
-        declared.append((data.ignore, IGNORE))
-    ordered = sorted((int(value[1:], 16) if isinstance(value, str) else value, index) for value, index in declared)
-    values, indices = zip(*ordered, strict=True)
-    return np.array(values, np.int32), np.array(indices, np.uint8)
+        indices = self._values.indices(mask)
+        if indices is None:
+            found.add_values(file, self._values.unknown(mask))
+        return indices

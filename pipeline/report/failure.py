@@ -19,7 +19,13 @@ from pipeline.report.html import render
 TEMPLATE = "failure.html"
 
 # The sections of params.yaml that a stage of the whole grid reads.
-SECTIONS = {"prepare": ("data",), "compare": ("grid", "verdict"), "report": ("report",), "sweep": ("grid",)}
+SECTIONS = {
+    "prepare": ("data",),
+    "compare": ("grid", "verdict"),
+    "showcase": ("data", "report"),
+    "report": ("report",),
+    "sweep": ("grid",),
+}
 
 
 @dataclass(frozen=True)

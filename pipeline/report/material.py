@@ -22,7 +22,7 @@ from pipeline.comparison import Finding, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.project import make
-from pipeline.runs import DataSet, Evaluation, RunRecord
+from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
@@ -140,6 +140,21 @@ class Material:
             if picture.mode not in ("L", "P"):  # either holds the indices themselves, P with colours beside them
                 raise ValueError(f"it must hold 8-bit class indices, but is of mode {picture.mode}")
             return np.asarray(picture, dtype=np.uint8)
+
+    @cached_property
+    def cutouts(self) -> Cutouts:
+        """The photographs of `report.showcase`, and who cut them out."""
+        with self._reading(runs.CUTOUTS / runs.CUTOUT_LIST, "pipeline showcase"):
+            return Cutouts.read(self.root / runs.CUTOUTS)
+
+    def cutout(self, place: int) -> tuple[Photo, Mask, Mask | None]:
+        """A photograph in its own proportions, its predicted mask, and its true one where that is known."""
+        with (
+            self._reading(runs.CUTOUTS / runs.CUTOUT.format(place), "pipeline showcase") as path,
+            np.load(path, allow_pickle=False) as file,
+        ):
+            truth = np.asarray(file["truth"], dtype=np.uint8) if "truth" in file else None
+            return np.asarray(file["image"]), np.asarray(file["prediction"], dtype=np.uint8), truth
 
     @contextlib.contextmanager
     def _reading(self, path: Path, maker: str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.material import Mask, Material
 from pipeline.report.selection import Chosen
+from pipeline.runs import Cutout
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class Showcase:
 
 
 @dataclass(frozen=True)
+class PhotographShown:
+    """A photograph from outside the data, cut out."""
+
+    title: str
+    score: str  # empty where no mask is known
+    pictures: tuple[view.Picture, ...]
+
+
+@dataclass(frozen=True)
 class Head:
     """Title, authorship, data and result."""
 
@@ -35,6 +45,7 @@ class Head:
     result: str
     scope: str  # which part of the grid the page shows; empty where it shows all
     showcase: Showcase | None
+    photographs: tuple[PhotographShown, ...]
     problems: tuple[view.Card, ...]
 
 
@@ -54,6 +65,11 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         shown = _showcase(material)
     except PipelineError as error:
         problems.append(view.Card.of("The showcase is not shown", error))
+    photographs: tuple[PhotographShown, ...] = ()
+    try:
+        photographs = _photographs(params, material)
+    except PipelineError as error:
+        problems.append(view.Card.of("The photographs are not shown", error))
     byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
     return Head(
         title=params.report.title,
@@ -63,6 +79,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         result=_result(material),
         scope=_scope(material, chosen),
         showcase=shown,
+        photographs=photographs,
         problems=tuple(problems),
     )
 
@@ -134,6 +151,36 @@ def _showcase(material: Material) -> Showcase:
         detail=f"{detail} Half transparent in both cut-outs: {edges}." if edges else detail,
         failed=failed,
     )
+
+
+def _photographs(params: Params, material: Material) -> tuple[PhotographShown, ...]:
+    """The photographs of `report.showcase`, cut out by the grid's best run."""
+    best = material.summary.best
+    if not params.report.showcase or best is None:
+        return ()
+    found = material.cutouts
+    if found.run != best.run or len(found.photographs) != len(params.report.showcase):
+        raise PipelineError(f"{runs.CUTOUTS} is not of {best.run}, the best run now. `pipeline showcase` renews it.")
+    return tuple(_photograph(material, place, one) for place, one in enumerate(found.photographs))
+
+
+def _photograph(material: Material, place: int, found: Cutout) -> PhotographShown:
+    image, prediction, truth = material.cutout(place)
+    classes = material.data.classes
+    shown = [
+        pictures.photograph(image, found.title, "Photograph"),
+        pictures.cut_out(
+            image, pictures.opacity(prediction, classes), f"{found.title}, cut out, over a checkerboard", "Cut-out"
+        ),
+    ]
+    if truth is not None:
+        wrong = pictures.Errors.between(prediction, truth, classes)
+        shown += [
+            pictures.cut_out(image, pictures.opacity(truth, classes), f"{found.title}, the true foreground", "Truth"),
+            pictures.errors(wrong, f"Errors: {wrong.describe()}", "Errors"),
+        ]
+    score = f"Foreground IoU {wording.number(found.iou)}." if found.iou is not None else ""
+    return PhotographShown(found.title, score, tuple(shown))
 
 
 def _prediction(material: Material, run: str, sample: str) -> Mask:

@@ -1,0 +1,87 @@
+"""A photograph from any camera as the network sees data, and what the network makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline import runs
+from pipeline.data.pictures import PictureError, Resize, fit_image, fit_mask, inner_part, read_image, read_mask
+from pipeline.data.values import MaskValues
+from pipeline.errors import PipelineError
+from pipeline.params import Photograph
+
+PHOTO = 576  # px, the longest side at which the page shows a photograph
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A photograph as the network gets it, and as the page shows it."""
+
+    image: NDArray[Any]  # size x size x C
+    truth: NDArray[np.uint8] | None  # size x size, class index or IGNORE; None where no mask is known
+    inner: tuple[slice, slice]  # where in the square the photograph lies
+    shown: NDArray[Any]  # the photograph in its own proportions, its longest side at most PHOTO
+
+
+def look(photograph: Photograph, folder: Path, size: int, resize: Resize, values: MaskValues) -> Sight:
+    """Read a photograph and its mask.
+
+    Args:
+        photograph: their files' names.
+        folder: where these lie.
+        size: side of the square that the network was trained on, px.
+        resize: how a picture comes into the square.
+        values: what the mask's values stand for.
+
+    Raises:
+        PipelineError: A file is missing, is no picture, or does not fit the other.
+    """
+    image = _read(folder / photograph.file, read_image)
+    truth = None
+    if photograph.mask is not None:
+        path = folder / photograph.mask
+        mask = _read(path, lambda content: read_mask(content, values.are_colours))
+        if mask.shape != image.shape[:2]:
+            (high, wide), (mask_high, mask_wide) = image.shape[:2], mask.shape
+            raise PipelineError(
+                f"{path} has {mask_wide} × {mask_high} pixels, but its photograph {wide} × {high}; save it as large."
+            )
+        indices = values.indices(mask)
+        if indices is None:
+            unknown = ", ".join(values.unknown(mask))
+            raise PipelineError(f"{path} holds the values {unknown}; expected are {values.listed()}.")
+        truth = fit_mask(indices, size, resize, outside=runs.IGNORE)
+    square = fit_image(image, size, resize)
+    return Sight(square, truth, inner_part(image.shape, size, resize), _shown(image, square.dtype))
+
+
+def in_proportion(mask: NDArray[np.uint8], sight: Sight) -> NDArray[np.uint8]:
+    """A mask (size x size) in the photograph's own proportions, its longest side `size` still."""
+    high, wide = (max(1, round(side * len(mask) / max(sight.shown.shape[:2]))) for side in sight.shown.shape[:2])
+    inner = Image.fromarray(mask[sight.inner])
+    return np.asarray(inner.resize((wide, high), Image.Resampling.NEAREST), dtype=np.uint8)
+
+
+def _shown(image: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    longest = max(image.shape[:2])
+    if longest <= PHOTO:
+        return image
+    # `fit_image` knows each depth of pixels: the part of the square without the surroundings is the photograph.
+    return np.ascontiguousarray(fit_image(image, PHOTO, "pad")[inner_part(image.shape, PHOTO, "pad")]).astype(kind)
+
+
+def _read(path: Path, decode: Any) -> Any:
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise PipelineError(
+            f"report.showcase: {path} cannot be read ({error.strerror}). Put it there, or remove its entry."
+        ) from None
+    except PictureError as error:
+        raise PipelineError(f"report.showcase: {path} {error}.") from None

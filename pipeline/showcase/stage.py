@@ -1,0 +1,75 @@
+"""Cuts the photographs of `report.showcase` out with the grid's best run, into `showcase/`, whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import runs
+from pipeline.comparison import Summary
+from pipeline.errors import PipelineError
+from pipeline.files import as_json, replacing
+from pipeline.params import Params
+from pipeline.params.data import FolderData
+from pipeline.project import project_folder
+from pipeline.runs import Cutout, Cutouts
+
+
+def cut_out(params: Params, root: Path = Path()) -> Cutouts:
+    """Cut the photographs out; without photographs, or without a best run, the folder says just that.
+
+    Args:
+        params: `report.showcase` names the photographs, `data` says what masks mean.
+        root: the project's folder, or a study's.
+
+    Raises:
+        PipelineError: A photograph, its mask, or the best run cannot be read, or they do not fit.
+    """
+    best = Summary.read(root / runs.COMPARISON).best
+    with replacing(root / runs.CUTOUTS) as folder:
+        found = _cut_out(params, best.run, root, folder) if best and params.report.showcase else Cutouts(None, ())
+        (folder / runs.CUTOUT_LIST).write_text(as_json(asdict(found)), encoding="utf-8")
+    return found
+
+
+def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
+    # Here, since without photographs none of these seconds of imports are worth it.
+    from pipeline.analysis.scores import score
+    from pipeline.data.arrays import Split, open_split
+    from pipeline.data.values import MaskValues
+    from pipeline.models.inference import predict
+    from pipeline.models.trained import trained_network
+    from pipeline.runs import DataSet, RunRecord
+    from pipeline.showcase.photograph import in_proportion, look
+
+    data = DataSet.read(root / runs.PREPARED)
+    record = RunRecord.read(root / runs.RUNS / run)
+    like = open_split("train", root / runs.PREPARED).images
+    resize = params.data.resize if isinstance(params.data, FolderData) else "pad"
+    photographs = project_folder(root) / runs.PHOTOGRAPHS
+    values = MaskValues.of_data(params.data, [item.name for item in data.classes])
+    network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
+    cutouts = []
+    for place, photograph in enumerate(params.report.showcase):
+        sight = look(photograph, photographs, like.shape[1], resize, values)
+        if sight.image.shape != like.shape[1:] or sight.image.dtype != like.dtype:
+            raise PipelineError(
+                f"{photographs / photograph.file} has {sight.image.shape[-1]} channels of {sight.image.dtype}, and the "
+                f"data {like.shape[-1]} of {like.dtype}: a network sees only what it learned on."
+            )
+        truth = sight.truth if sight.truth is not None else np.full(sight.image.shape[:2], runs.IGNORE, np.uint8)
+        split = Split(sight.image[None], truth[None], (photograph.file,))
+        prediction = predict(network, split, len(data.classes), record.precision)
+        iou = None
+        if sight.truth is not None:
+            iou = score(prediction.loss, prediction.confusion[0], data.classes).foreground_iou
+        cutouts.append(Cutout(photograph.file, photograph.title or Path(photograph.file).stem, iou))
+        arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}
+        if sight.truth is not None:
+            arrays["truth"] = in_proportion(sight.truth, sight)
+        # np.savez stamps no time into the archive: equal arrays give equal bytes.
+        with (folder / runs.CUTOUT.format(place)).open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+    return Cutouts(run, tuple(cutouts))

@@ -1,0 +1,148 @@
+"""Photographs of a user's own, cut out by a network that was really trained."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.compare.stage import compare
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.report.stage import render_report
+from pipeline.runs import Cutouts
+from pipeline.showcase.stage import cut_out
+from pipeline.train.stage import train_cell
+from tests.conftest import ROOT, write_params
+
+RUN = "unet-0.01-0"
+GRID = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
+
+
+@pytest.fixture
+def compared(project: Path) -> Params:
+    """A project with one run, which is the best therefore, and a folder for photographs."""
+    params = read_params(write_params(project, {"grid": GRID}))
+    train_cell(params, params.cell("unet", 0.01, 0))
+    evaluate_run(params, RUN)
+    compare(params)
+    (project / runs.PHOTOGRAPHS).mkdir(parents=True)
+    return params
+
+
+def listing(project: Path, *photographs: dict[str, str]) -> Params:
+    return read_params(write_params(project, {"grid": GRID, "report": {"showcase": list(photographs)}}))
+
+
+def draw(project: Path, name: str, width: int, height: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(project / runs.PHOTOGRAPHS / name)
+
+
+def test_what_the_data_knows_scores_the_same(compared: Params, project: Path) -> None:
+    """The showcase of the data as a photograph of the user's: the same pixels give the same mask and the same IoU."""
+    prepared = project / runs.PREPARED / runs.SHOWCASE
+    image, truth = np.load(prepared / runs.IMAGES)[0], np.load(prepared / runs.MASKS)[0]
+    Image.fromarray(image).save(project / runs.PHOTOGRAPHS / "dog.png")
+    Image.fromarray(truth).save(project / runs.PHOTOGRAPHS / "dog-mask.png")
+    found = cut_out(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
+    evaluated = runs.Evaluation.read(project / runs.EVALUATION / RUN)
+    assert found.run == RUN
+    (dog,) = found.photographs
+    assert (dog.title, dog.iou) == ("Our dog", pytest.approx(evaluated.showcase[0].foreground_iou))
+    assert Cutouts.read(project / runs.CUTOUTS) == found
+    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+        assert np.array_equal(arrays["image"], image)
+        assert np.array_equal(arrays["truth"], truth)
+        (kept,) = (project / runs.EVALUATION / RUN / runs.EXAMPLES).glob("showcase-*.png")
+        assert np.array_equal(arrays["prediction"], np.asarray(Image.open(kept)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
+def test_any_proportions_stay_what_they_are(compared: Params, project: Path, width: int, height: int) -> None:
+    draw(project, "photo.jpg", width, height)
+    (photo,) = cut_out(listing(project, {"file": "photo.jpg"})).photographs
+    assert (photo.title, photo.iou) == ("photo", None)
+    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+        assert set(arrays) == {"image", "prediction"}
+        for name, longest in (("image", min(max(width, height), 576)), ("prediction", 32)):
+            high, wide = arrays[name].shape[:2]
+            assert max(high, wide) == longest
+            assert high / wide == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
+
+
+def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) -> None:
+    draw(project, "photo.png", 60, 40)
+    params = listing(project, {"file": "photo.png"})
+
+    def content() -> dict[str, bytes]:
+        cut_out(params)
+        return {path.name: path.read_bytes() for path in (project / runs.CUTOUTS).iterdir()}
+
+    assert content() == content()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"file": "gone.png"}, r"showcase/gone\.png cannot be read \(No such file"),
+        ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
+        ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its photograph 60 × 40"),
+        ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png holds the values 7; expected are 0, 1, 2, 255"),
+        ({"file": "deep.png"}, r"deep\.png has 1 channels of uint16, and the data 3 of uint8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_used_is_named(compared: Params, project: Path, entry: dict[str, str], said: str) -> None:
+    folder = project / runs.PHOTOGRAPHS
+    draw(project, "photo.png", 60, 40)
+    (folder / "text.png").write_text("no picture")
+    Image.new("L", (5, 4)).save(folder / "small.png")
+    Image.new("L", (60, 40), 7).save(folder / "odd.png")
+    Image.fromarray(np.full((40, 60), 40_000, np.uint16)).save(folder / "deep.png")
+    cut_out(listing(project, {"file": "photo.png"}))
+    before = (project / runs.CUTOUTS / "0.npz").read_bytes()
+    with pytest.raises(PipelineError, match=said):
+        cut_out(listing(project, entry))
+    assert (project / runs.CUTOUTS / "0.npz").read_bytes() == before  # nothing half written
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "sub/photo.png", ""])
+def test_only_files_of_the_folder_are_named(project: Path, name: str) -> None:
+    with pytest.raises(PipelineError, match=r"report\.showcase\[0\]\.file"):
+        listing(project, {"file": name})
+
+
+def test_without_photographs_nothing_heavy_is_loaded(compared: Params, project: Path) -> None:
+    code = (
+        "import sys; from pipeline.params.file import read_params; from pipeline.showcase.stage import cut_out\n"
+        "print(cut_out(read_params())); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "Cutouts(run=None, photographs=())")
+
+
+def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:
+    draw(project, "photo.png", 60, 40)
+    params = listing(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
+    for name in (runs.TEMPLATES, Path(params.report.notes)):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).symlink_to(ROOT / name)
+    assert "The photographs are not shown" in render_report(params).faults[0].title
+    cut_out(params)
+    page = render_report(params)
+    assert page.faults == ()
+    html = page.path.read_text(encoding="utf-8")
+    assert "A &lt;b&gt;photograph&lt;/b&gt;, a photograph from outside the data." in html
+    path = project / runs.CUTOUTS / runs.CUTOUT_LIST
+    path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
+    (fault,) = render_report(params).faults
+    assert re.search(r"showcase is not of unet-0\.01-0", fault.text)
