@@ -188,6 +188,9 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
       unet-0.001-0,lite0-*            names with commas between; * and ? stand for any characters, or one
       variant=unet,learning_rate<=1e-3,verdict!=learning
                                       comparisons that must all hold (in quotes: the shell means other things by <)
+      mlflow:latest                   from MLflow, wherever tracking.uri is: the run that began last,
+      mlflow:ID,ID                    runs by their ids,
+      "mlflow:metrics.val_loss < 0.4" those that a filter of MLflow's finds, the newest of each name
     """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
     import webbrowser
 
@@ -197,7 +200,12 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
 
     is_stage = not (selection or out or show or live)
     with attempt("report") if is_stage else contextlib.nullcontext():
-        page = render_report(read_params(), selection, out, live=live)
+        if selection and selection.startswith("mlflow:"):
+            from pipeline.tracked_report import render_tracked
+
+            page = render_tracked(read_params(), selection.removeprefix("mlflow:"), out, live=live)
+        else:
+            page = render_report(read_params(), selection, out, live=live)
         click.echo(page.path)
         if show and not webbrowser.open(page.path.absolute().as_uri()):
             raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")

@@ -26,7 +26,7 @@ CONTRACT = {
     "project",
     "signals",
 }
-ABOVE = {"cli", "judge", "lr_find", "study", "sweep"}
+ABOVE = {"cli", "judge", "lr_find", "study", "sweep", "tracked_report"}
 
 
 def imports(module: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +21,17 @@ from pipeline.compare.rows import best_of_variants, rate_rows, run_row
 from pipeline.comparison import RunRow, Selection, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing, write_text
-from pipeline.params import Params
+from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, Scores
 
 
-def compare(params: Params, root: Path = Path()) -> Summary:
+def compare(params: Params, root: Path = Path(), cells: Sequence[Cell] | None = None) -> Summary:
     """Compare the cells of the grid; a cell without a run is a row that says so.
 
     Args:
         params: the whole of `params.yaml`; its grid says which run folders count.
-        root: the project's folder.
+        root: the project's folder, or another with the same folders in it.
+        cells: what to compare instead of the grid.
 
     Returns:
         What stands in `summary.json`.
@@ -37,7 +39,7 @@ def compare(params: Params, root: Path = Path()) -> Summary:
     Raises:
         PipelineError: The prepared data is missing.
     """
-    cells = params.cells()
+    cells = params.cells() if cells is None else cells
     data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
     prior = _baseline(data, samples)
     judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()))

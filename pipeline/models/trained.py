@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -14,23 +12,9 @@ from torch import nn
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.models.build import build_network
-from pipeline.params import Cell
 from pipeline.params.model import SmpModel
+from pipeline.params.recorded import recorded_cell
 from pipeline.runs import RunRecord
-
-
-def trained_cell(record: RunRecord, folder: Path) -> Cell:
-    """The parameters as the run was trained, wherever `params.yaml` has moved on to; `folder` is the run's.
-
-    Raises `PipelineError` where the record is of another version.
-    """
-    try:
-        return Cell.model_validate_json(json.dumps(record.cell))
-    except ValidationError:
-        raise PipelineError(
-            f"{folder / runs.RECORD} holds parameters of another version. Train it again: "
-            f"dvc repro --force train@{record.run}"
-        ) from None
 
 
 def trained_network(record: RunRecord, folder: Path, channels: int, classes: int) -> nn.Module:
@@ -45,7 +29,7 @@ def trained_network(record: RunRecord, folder: Path, channels: int, classes: int
     Raises:
         PipelineError: The weights cannot be read, or are of another network.
     """
-    cell = trained_cell(record, folder)
+    cell = recorded_cell(record, folder)
     torch.set_num_threads(cell.train.threads)
     # The weights come from the run: filling the encoder with ImageNet's first would be for nothing.
     model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model

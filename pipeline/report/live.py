@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pipeline import runs
 from pipeline.errors import PipelineError
@@ -19,13 +19,23 @@ from pipeline.report import wording
 from pipeline.report.selection import Chosen
 
 
-def live_facts(params: Params, chosen: Chosen, run: str, root: Path) -> tuple[tuple[str, str], ...]:
-    """Names and values; what cannot be had says so.
+@dataclass(frozen=True)
+class LiveFact:
+    """What is true of this time only."""
+
+    name: str
+    value: str
+    address: str = ""  # where it leads; empty where it leads nowhere
+
+
+def live_facts(params: Params, chosen: Chosen, run: str, key: str, root: Path) -> tuple[LiveFact, ...]:
+    """Facts in the page's order; what cannot be had says so.
 
     Args:
         params: where MLflow listens.
         chosen: the runs that are shown.
-        run: the one whose hashes are named.
+        run: the one whose hashes are named, and which is linked to on an MLflow server.
+        key: its run key; empty where it is not known.
         root: the project's folder, or a study's.
     """
     timings = [timing for name in chosen.names if (timing := _timing(root / runs.RUNS / name))]
@@ -37,15 +47,21 @@ def live_facts(params: Params, chosen: Chosen, run: str, root: Path) -> tuple[tu
         ("processor", wording.listing(sorted({str(timing["processor"]) for timing in timings})) or wording.NONE),
         ("torch", wording.listing(sorted({str(timing["torch"]) for timing in timings})) or wording.NONE),
         ("Python, which rendered this", platform.python_version()),
-        ("MLflow", f"{_server(params.tracking.uri) or make('ui', root)}, experiment {params.tracking.experiment}"),
     ]
-    return tuple(facts)
+    return (*(LiveFact(name, value) for name, value in facts), _mlflow(params, run, key, root))
 
 
-def _server(uri: str | None) -> str:
-    """The server's address without a user's name and password, which are nobody's who reads the page."""
-    parts = urlsplit(uri or "")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _mlflow(params: Params, run: str, key: str, root: Path) -> LiveFact:
+    """The run's page on the server, or how to open the one on this machine."""
+    from pipeline.tracking.links import run_address
+
+    try:
+        address = run_address(params.tracking, key)
+    except PipelineError as error:
+        return LiveFact("MLflow", str(error))
+    if address:
+        return LiveFact("MLflow", f"{run}, experiment {params.tracking.experiment}", address)
+    return LiveFact("MLflow", f"{make('ui', root)}, experiment {params.tracking.experiment}")
 
 
 def _timing(folder: Path) -> dict[str, Any] | None:

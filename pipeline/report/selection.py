@@ -26,6 +26,7 @@ class Chosen:
     kind: Literal["all", "best", "named"]
     rows: tuple[RunRow, ...]
     out: Path  # relative to the project's folder
+    origin: str = ""  # where the runs come from, where it is not this grid
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def _meeting(summary: Summary, selection: str) -> Chosen:
     rows = tuple(row for row in summary.runs if all(condition.holds(row) for condition in wanted))
     if not rows:
         raise PipelineError(f"No run has {selection.strip()}; " + _available([row.run for row in summary.runs]))
-    return Chosen("named", rows, runs.REPORTS / f"{_stem([row.run for row in rows])}.html")
+    return Chosen("named", rows, runs.REPORTS / f"{stem([row.run for row in rows])}.html")
 
 
 def _named(summary: Summary, selection: str) -> Chosen:
@@ -95,7 +96,7 @@ def _named(summary: Summary, selection: str) -> Chosen:
         quoted = ", ".join(f"'{name}'" for name in unknown)
         raise PipelineError(f"The comparison has no {noun} {quoted}. Give all, best, or names; " + _available(nearest))
     rows = tuple(row for row in summary.runs if row.run in wanted)
-    return Chosen("named", rows, runs.REPORTS / f"{_stem([row.run for row in rows])}.html")
+    return Chosen("named", rows, runs.REPORTS / f"{stem([row.run for row in rows])}.html")
 
 
 def _available(names: list[str]) -> str:
@@ -103,7 +104,8 @@ def _available(names: list[str]) -> str:
     return "there is " + ", ".join(names[:LISTED]) + (f" and {rest} more." if rest > 0 else ".")
 
 
-def _stem(names: list[str]) -> str:
+def stem(names: list[str]) -> str:
+    """A file's name for some runs: theirs, with a hash for the rest where they are many."""
     joined = "+".join(names)
     if len(joined) <= LONGEST_NAME:
         return joined

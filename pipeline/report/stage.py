@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.files import write_text
@@ -24,8 +24,22 @@ class Rendered:
     faults: tuple[Card, ...]
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Runs that are not the grid's: a folder with theirs and their comparison, and where they come from."""
+
+    folder: Path
+    origin: str
+
+
 def render_report(
-    params: Params, selection: str | None = None, out: Path | None = None, root: Path = Path(), *, live: bool = False
+    params: Params,
+    selection: str | None = None,
+    out: Path | None = None,
+    root: Path = Path(),
+    *,
+    live: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Rendered:
     """Write the page of a selection of runs.
 
@@ -35,12 +49,15 @@ def render_report(
         out: where to write; None for the selection's own file below `reports/`.
         root: the project's folder, or a study's.
         live: whether date, durations, versions and hashes stand on it; then equal inputs give other bytes.
+        elsewhere: other runs than the grid's.
 
     Raises:
         PipelineError: there is no comparison, no such run, or a template is missing or wrong.
     """
-    material = Material(root)
+    material = Material(elsewhere.folder if elsewhere else root)
     chosen = choose(material.summary, selection)
+    if elsewhere:
+        chosen = replace(chosen, origin=elsewhere.origin)
     rates = len({row.learning_rate for row in material.summary.runs})
     content = page(params, material, chosen, root, live=live)
     target = out if out is not None else root / chosen.out

@@ -9,6 +9,7 @@ import re
 import socket
 import sqlite3
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _MAKING_SECONDS = 120  # the wait for another process that makes the store: 5 s on an idle machine, once
 _PROBE_SECONDS = 5
@@ -94,6 +96,20 @@ def open_client(uri: str) -> MlflowClient:
     elif not is_server(uri):
         _probe_database(uri)
     return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """A block of calls to the store; whatever it raises becomes a `PipelineError` that says who does not answer."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:  # MLflow's, a driver's or the system's
+        raise PipelineError(
+            f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
+            "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
+        ) from None
 
 
 def prepare_environment() -> None:

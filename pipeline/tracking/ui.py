@@ -25,6 +25,7 @@ from pipeline.project import make
 from pipeline.tracking import view
 from pipeline.tracking.store import (
     ARTIFACTS,
+    answering,
     is_server,
     open_client,
     prepare_environment,
@@ -52,19 +53,12 @@ def saved_view(tracking: Tracking) -> str:
     )
     if store_is_missing(uri):
         raise nothing
-    try:
+    with answering(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None or experiment.lifecycle_stage != "active":
             raise nothing
         view.save(client, experiment.experiment_id)
-    except PipelineError:
-        raise
-    except Exception as error:  # MLflow's, a driver's or the system's
-        raise PipelineError(
-            f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
-            "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
-        ) from None
     return str(experiment.experiment_id)
 
 

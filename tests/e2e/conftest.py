@@ -89,5 +89,5 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.run("git", "add", "--all")
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "start")
     project.run("pipeline", "sweep")
-    assert project.repro() == ["compare", "report"]
+    assert project.repro() == ["compare", "showcase", "report"]
     yield project

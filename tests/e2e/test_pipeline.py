@@ -87,11 +87,11 @@ def test_a_rate_added_trains_exactly_its_runs_and_removed_leaves_the_report(swep
     assert swept.stale() == added | {"compare", "report"}
     said = swept.run("pipeline", "sweep")
     assert "2 runs to do" in said
-    assert swept.repro() == ["compare", "report"]
+    assert swept.repro() == ["compare", "showcase", "report"]
     assert "unet-0.003-0" in (swept.root / "reports/learning-report.html").read_text(encoding="utf-8")
 
     swept.change()
-    assert swept.repro() == ["compare", "report"]
+    assert swept.repro() == ["compare", "showcase", "report"]
     summary = swept.read("comparison/summary.json")
     assert {row["run"] for row in summary["runs"]} == RUNS
     assert summary["outside"] == ["unet-0.003-0", "unet_no_skip-0.003-0"]
@@ -103,7 +103,7 @@ def test_one_variant_changed_trains_exactly_that_variant(swept: Project) -> None
     swept.change(variants={"unet_no_skip": {"model": {"skip": "none", "up": "bilinear"}}})
     assert swept.stale() == {"train@unet_no_skip-0.01-0"}
     ran = swept.repro()
-    assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "report"]
+    assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "showcase", "report"]
     swept.change()
     said = swept.run("pipeline", "sweep")
     assert "restored from DVC's cache" in said  # what was trained before is not trained again
@@ -192,6 +192,10 @@ def test_reports_by_hand(swept: Project) -> None:
     assert "reports/best.html" in swept.run("pipeline", "report", "--runs", "best")
     assert "mine.html" in swept.run("pipeline", "report", "--runs", "variant=unet,seed<1", "--out", "mine.html")
     assert "unet-0.01-0" in (swept.root / "mine.html").read_text(encoding="utf-8")
+    said = swept.run("pipeline", "report", "--runs", "mlflow:metrics.val_loss_best < 100")
+    assert "reports/mlflow-" in said
+    fetched = (swept.root / said.strip().splitlines()[-1]).read_text(encoding="utf-8")
+    assert all(f'<tr id="run-{run}"' in fetched for run in RUNS)
     said = swept.run("pipeline", "report", "--runs", "unet-0.1-0", code=1)
     assert "unet-0.01-0" in said
 
@@ -203,6 +207,6 @@ def test_an_unpacked_archive_without_git(tmp_path: Path) -> None:
     assert "core.no_scm true" in project.run("pipeline", "sweep", code=1)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.run("pipeline", "sweep")
-    assert project.repro() == ["compare", "report"]
+    assert project.repro() == ["compare", "showcase", "report"]
     assert project.repro() == []
     assert (project.root / "reports/learning-report.html").exists()

@@ -120,7 +120,7 @@ def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project
 def test_data_from_elsewhere_is_named_on_the_command_line(project: Project, study: Folder, tmp_path: Path) -> None:
     shutil.copytree(project.root / "data/sample", tmp_path / "sample")
     project.run("pipeline", "study", "tiny", "--data", str(tmp_path / "sample"))
-    assert study.repro() == ["prepare", "report"]  # the same pictures, so the same arrays
+    assert study.repro() == ["prepare", "showcase", "report"]  # the same pictures, so the same arrays
     assert "SET=tiny DATA=folder" in (study.root / "reports/learning-report.html").read_text(encoding="utf-8")
     assert study.stale() == set()
 

@@ -111,6 +111,9 @@ def _result(material: Material) -> str:
 
 
 def _scope(material: Material, chosen: Chosen) -> str:
+    if chosen.origin:
+        count = wording.plural(len(chosen.rows), "run")
+        return f"This page shows {count} from {chosen.origin}; ranks are among these."
     total = len(material.summary.runs)
     if len(chosen.rows) == total:
         return ""

@@ -10,7 +10,7 @@ from pipeline.params import Params
 from pipeline.params.data import SampleData
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
-from pipeline.report.live import live_facts
+from pipeline.report.live import LiveFact, live_facts
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
@@ -30,7 +30,7 @@ class Reproduce:
     commands: tuple[Command, ...]
     identity: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, str], ...]
-    live: tuple[tuple[str, str], ...]  # what differs though the numbers are the same; none on the grid's own page
+    live: tuple[LiveFact, ...]  # what differs though the numbers are the same; none on the grid's own page
     run: str
     problems: tuple[view.Card, ...]
 
@@ -41,6 +41,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
     run = best.run if best else chosen.rows[0].run
     problems = []
     identity: list[tuple[str, str]] = []
+    key = ""
     parameters: list[tuple[str, str]] = []
     try:
         identity.append(("data fingerprint", material.data.fingerprint))
@@ -48,7 +49,8 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         problems.append(view.Card.of("The data’s fingerprint is not known", error))
     try:
         record = material.record(run)
-        identity.append((f"run key of {run}", record.key))
+        key = record.key
+        identity.append((f"run key of {run}", key))
         parameters = [
             ("precision", record.precision),
             ("trainable_parameters", f"{record.trainable_parameters:,}".replace(",", " ")),
@@ -65,7 +67,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         ),
         identity=tuple(identity),
         parameters=tuple(parameters),
-        live=live_facts(params, chosen, run, here) if live else (),
+        live=live_facts(params, chosen, run, key, here) if live else (),
         run=run,
         problems=tuple(problems),
     )

@@ -1,0 +1,175 @@
+"""Runs brought back from MLflow: the folders that training and evaluation sent there, as they were on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.files import replacing
+from pipeline.params import Tracking
+from pipeline.runs import Evaluation, RunRecord
+from pipeline.tracking.store import answering, open_client, shown, store_is_missing, tracking_uri
+from pipeline.tracking.tags import RUN_KEY
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FOLDERS = ("run", "evaluation")  # among a run's artifacts
+LISTED = 12  # runs in a complaint
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A run of MLflow on this disk."""
+
+    record: RunRecord
+    run: Path
+    evaluation: Path
+
+
+def fetch_runs(tracking: Tracking, wanted: str, cache: Path) -> list[Fetched]:
+    """Download the runs that are meant, each once: what is there with the same size is not fetched again.
+
+    Args:
+        tracking: whose server, and which experiment a search looks into.
+        wanted: `latest`, the run that began last; ids of runs with commas between; or a filter of MLflow's, such as
+            `metrics.val_loss < 0.4`. A search takes the newest finished run of each name: earlier ones are of other
+            parameters, data or code.
+        cache: the folder to keep them in, one a run's id. Weights are left where they are: no page shows them.
+
+    Returns:
+        The runs, oldest first.
+
+    Raises:
+        PipelineError: The server does not answer; no run is meant, or by ids several of one name; a run has no
+            folders, or not those of its key.
+    """
+    uri = tracking_uri(tracking)
+    if store_is_missing(uri):
+        raise PipelineError(f"MLflow at {shown(uri)} has no runs yet: nothing was trained. Run `make report` first.")
+    with answering(uri):
+        client = open_client(uri)
+        found = _found(client, tracking, wanted)
+        _check_names(found)
+        return [_fetch(client, run, cache / run.info.run_id) for run in found]
+
+
+def _found(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
+    ids = [part.strip() for part in wanted.split(",")]
+    if all(_ID.fullmatch(part) for part in ids):
+        return [_by_id(client, run_id) for run_id in dict.fromkeys(ids)]
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is None:
+        names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=LISTED)))
+        raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; there is {names}.")
+    if wanted.strip() == "latest":
+        found = _ours(client, experiment.experiment_id, "")[-1:]
+    else:
+        found = _newest(_ours(client, experiment.experiment_id, wanted))
+    return found or _nothing(client, experiment.experiment_id, wanted)
+
+
+def _newest(found: list[Run]) -> list[Run]:
+    """Of runs of one name the last."""
+    by_name = {run.info.run_name: run for run in found}
+    return [run for run in found if run is by_name[run.info.run_name]]
+
+
+def _by_id(client: MlflowClient, run_id: str) -> Run:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        raise PipelineError(f"MLflow has no run {run_id}. Its page shows its id; `make ui` opens the list.") from None
+
+
+def _ours(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
+    """The finished runs of ours that meet a condition, oldest first."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = list(_pages(client, experiment, condition))
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        raise PipelineError(
+            f"MLflow does not understand '{condition}' ({error.message}). Write a filter of its own, such as "
+            "metrics.val_loss < 0.4 or params.variant = 'unet' and tags.`pipeline.status` = 'finished'."
+        ) from None
+    return [run for run in found if RUN_KEY in run.data.tags and run.info.status == "FINISHED"]
+
+
+def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], condition, order_by=["attributes.start_time ASC"], max_results=1000, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _nothing(client: MlflowClient, experiment: str, wanted: str) -> list[Run]:
+    there = sorted({run.info.run_name for run in _ours(client, experiment, "")})
+    rest = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+    known = f"finished are {', '.join(there[:LISTED])}{rest}" if there else "none has finished yet"
+    raise PipelineError(f"MLflow has no finished run for '{wanted.strip()}'; {known}.")
+
+
+def _check_names(found: list[Run]) -> None:
+    ids: dict[str, list[str]] = {}
+    for run in found:
+        ids.setdefault(run.info.run_name, []).append(run.info.run_id)
+    for name, several in ids.items():
+        if len(several) > 1:
+            raise PipelineError(
+                f"{len(several)} runs are named {name}: {', '.join(several)}. They are of other parameters, data or "
+                "code; give one of them."
+            )
+
+
+def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
+    files = {path: size for part in FOLDERS for path, size in _listed(client, run.info.run_id, part)}
+    if {path.partition("/")[0] for path in files} != set(FOLDERS):
+        raise PipelineError(
+            f"MLflow's run {run.info.run_name} ({run.info.run_id}) lacks the folders {' and '.join(FOLDERS)}: it was "
+            "not trained by this project, or did not come to its end."
+        )
+    if not all(_is_here(folder / path, size) for path, size in files.items()):
+        with replacing(folder) as new:
+            for path in files:
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                # Stores differ in how much of the path they make below the folder that they are given.
+                got = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
+                got.replace(new / path)
+    fetched = Fetched(RunRecord.read(folder / "run"), folder / "run", folder / "evaluation")
+    key = run.data.tags.get(RUN_KEY)
+    if not fetched.record.key == key == Evaluation.read(fetched.evaluation).key:
+        raise PipelineError(
+            f"MLflow's run {run.info.run_name} ({run.info.run_id}) holds files of another training than its key says. "
+            f"Remove {folder} and try again, or train it anew."
+        )
+    return fetched
+
+
+def _is_here(path: Path, size: int | None) -> bool:
+    return path.is_file() and size in (None, path.stat().st_size)
+
+
+def _listed(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:
+    """Path and bytes, as far as the store knows them, of the files below a folder of the artifacts; without weights."""
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from _listed(client, run_id, item.path)
+        elif not item.path.endswith(f"/{runs.WEIGHTS}"):
+            yield item.path, item.file_size

@@ -1,0 +1,208 @@
+"""Reports of runs that only an MLflow server has: trained through it, fetched from it, and rendered as from disk."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import runs
+from pipeline.compare.stage import compare
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.report.stage import render_report
+from pipeline.runs import RunRecord
+from pipeline.tracked_report import CACHE, render_tracked
+from pipeline.tracking.store import open_client
+from pipeline.train.stage import train_cell
+from tests.conftest import ROOT, write_params
+
+NAMES = ("unet-0.01-0", "unet-0.01-1", "unet-0.001-0")
+CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0, 1]}}
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """MLflow's server with its artifacts behind it, as a team has it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--workers", "1"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            for _ in range(300):
+                with contextlib.suppress(urllib.error.URLError, OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                    break
+                assert process.poll() is None
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@dataclass(frozen=True)
+class Team:
+    """A project whose runs were sent to a server and are gone from its disk."""
+
+    root: Path
+    params: Params
+    server: str
+    ids: dict[str, str]  # by name
+    keys: dict[str, str]
+    table: list[str]  # the table of all runs, as it was rendered from disk
+
+
+def table(page: Path) -> list[str]:
+    return re.findall(r'<tr id="run-.*?</tr>', page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    root, folder = tmp_path_factory.mktemp("team") / "project", tmp_path_factory.mktemp("server")
+    shutil.copytree(prepared, root)
+    shutil.copy(store, folder / "mlflow.db")
+    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch, serving(folder) as server:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", server)
+        params = read_params(write_params(root, CHANGES))
+        for cell in params.cells()[:3]:
+            train_cell(params, cell)
+            evaluate_run(params, cell.name)
+        compare(params, cells=params.cells()[:3])
+        before = table(render_report(params, None, root / "from-disk.html").path)
+        keys = {name: RunRecord.read(root / runs.RUNS / name).key for name in NAMES}
+        for gone in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
+            shutil.rmtree(root / gone)
+        client = open_client(server)
+        experiment = client.get_experiment_by_name(params.tracking.experiment)
+        assert experiment is not None
+        ids = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment.experiment_id])}
+        yield Team(root, params, server, ids, keys, before)
+
+
+@pytest.fixture(autouse=True)
+def there(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(team.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team.server)
+
+
+def test_fetched_runs_are_rendered_as_those_on_disk(team: Team) -> None:
+    page = render_tracked(team.params, "metrics.val_loss_best < 100")
+    assert page.faults == ()
+    assert page.path == Path("reports/mlflow-unet-0.01-0+unet-0.01-1+unet-0.001-0.html")
+    assert table(page.path) == team.table
+    assert len(team.table) == 3
+    html = page.path.read_text(encoding="utf-8")
+    assert "This page shows 3 runs from MLflow, metrics.val_loss_best &lt; 100; ranks are among these." in html
+    assert html.count("data:image/") > 10  # examples and showcase came too
+    assert not list((team.root / CACHE).rglob("*.safetensors"))
+
+
+def test_each_run_is_fetched_once_and_again_where_it_was_harmed(team: Team) -> None:
+    render_tracked(team.params, ",".join(team.ids.values()))
+    folders = [team.root / CACHE / run_id for run_id in team.ids.values()]
+    cached = {path: path.stat().st_ino for folder in folders for path in folder.rglob("*.*") if path.is_file()}
+    assert len(cached) > 3 * 8
+    render_tracked(team.params, ",".join(team.ids.values()))
+    assert {path: path.stat().st_ino for path in cached} == cached
+    harmed = team.root / CACHE / team.ids[NAMES[0]] / "run" / runs.HISTORY
+    whole = harmed.read_bytes()
+    harmed.write_bytes(whole[:10])
+    assert render_tracked(team.params, ",".join(team.ids.values())).faults == ()
+    assert harmed.read_bytes() == whole
+
+
+def test_latest_is_the_run_that_began_last(team: Team) -> None:
+    page = render_tracked(team.params, "latest", team.root / "latest.html")
+    assert re.findall(r'id="run-([\w.-]+)"', page.path.read_text(encoding="utf-8")) == [NAMES[2]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("metrics.val_loss_best < 0", r"no finished run for 'metrics.val_loss_best < 0'; finished are unet-0.001-0"),
+        ("val_loss_best <", r"does not understand 'val_loss_best <'.*metrics.val_loss < 0.4"),
+        ("0123456789abcdef" * 2, r"no run 0123456789abcdef"),
+    ],
+)
+def test_what_means_no_run_is_answered_with_what_there_is(team: Team, wanted: str, said: str) -> None:
+    with pytest.raises(PipelineError, match=said):
+        render_tracked(team.params, wanted)
+
+
+def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Team) -> None:
+    other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
+    train_cell(other, other.cell("unet", 0.01, 0))
+    evaluate_run(other, NAMES[0])
+    client = open_client(team.server)
+    experiment = client.get_experiment_by_name(team.params.tracking.experiment)
+    assert experiment is not None
+    both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{NAMES[0]}'")
+    assert len(both) == 2
+
+    def epochs(wanted: str) -> str:
+        rows = table(render_tracked(team.params, wanted, team.root / "one.html").path)
+        (found,) = [re.search(r"\d / (\d)", row) for row in rows if f'id="run-{NAMES[0]}"' in row]
+        assert found
+        return found[1]
+
+    assert epochs(team.ids[NAMES[0]]) == "2"
+    assert epochs("metrics.val_loss_best < 100") == "1"  # the newest
+    with pytest.raises(PipelineError, match=rf"2 runs are named {NAMES[0]}: [0-9a-f]{{32}}, [0-9a-f]{{32}}"):
+        render_tracked(team.params, ",".join(run.info.run_id for run in both))
+
+
+def test_a_run_that_came_to_no_end_is_told(team: Team) -> None:
+    client = open_client(team.server)
+    experiment = client.get_experiment_by_name(team.params.tracking.experiment)
+    assert experiment is not None
+    empty = client.create_run(experiment.experiment_id, run_name="somebody-else")
+    with pytest.raises(PipelineError, match=r"somebody-else .* lacks the folders run and evaluation"):
+        render_tracked(team.params, empty.info.run_id)
+
+
+def test_runs_of_other_data_are_refused(team: Team) -> None:
+    path = team.root / runs.PREPARED / runs.CLASSES
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r'"fingerprint": "\w+"', f'"fingerprint": "{"0" * 64}"', text), encoding="utf-8")
+    try:
+        with pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared holds now"):
+            render_tracked(team.params, team.ids[NAMES[1]])
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def test_live_leads_to_the_run_on_the_server(team: Team) -> None:
+    page = render_tracked(team.params, team.ids[NAMES[1]], team.root / "live.html", live=True)
+    (address,) = re.findall(r'<dt>MLflow</dt><dd><a href="(.*?)">unet-0.01-1, ', page.path.read_text(encoding="utf-8"))
+    assert re.fullmatch(rf"{team.server}/#/experiments/\d+/runs/{team.ids[NAMES[1]]}", address)
+
+
+def test_a_server_that_is_down_is_named(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(PipelineError, match=r"MLflow at http://127.0.0.1:9 does not answer"):
+        render_tracked(team.params, "latest")
