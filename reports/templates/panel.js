@@ -69,6 +69,7 @@ class Panel {
       const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
       const points = run.epochs.map((epoch, place) => `${this.across(epoch)},${this.down(side[place])}`);
       line.setAttribute("points", points.join(" "));
+      line.setAttribute("vector-effect", "non-scaling-stroke");
       line.setAttribute("stroke", `var(--rate-${run.rate})`);
       if (dashed) line.setAttribute("stroke-dasharray", "6 4");
       return line;

@@ -39,7 +39,7 @@ class HeatCell:
 
     mean: str
     spread: str  # ± standard deviation; empty where one seed gives none
-    share: str  # 0 to 1, from the lowest to the highest of the map
+    share: str  # per cent of the way from the lowest to the highest of the map
     best: bool
 
 
@@ -107,7 +107,7 @@ def _cells(values: dict[Place, tuple[float, float | None]], lowest: Place | None
         place: HeatCell(
             mean=wording.number(mean),
             spread="" if sd is None else f"± {wording.number(sd)}",
-            share=f"{(mean - low) / span if span else 0:.2f}",
+            share=f"{(mean - low) / span if span else 0:.0%}",
             best=place == lowest,
         )
         for place, (mean, sd) in values.items()
