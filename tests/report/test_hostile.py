@@ -6,14 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Request
+from playwright.sync_api import Browser, Page, Request
 
 from pipeline import runs
-from pipeline.params import Reference
+from pipeline.attempts import attempt
+from pipeline.errors import PipelineError
+from pipeline.files import as_json, write_text
+from pipeline.params import Photograph, Reference
+from pipeline.report.failure import render_failure
 from pipeline.report.stage import render_report
-from pipeline.runs import SegmentationClass
+from pipeline.runs import Cutout, Cutouts, SegmentationClass
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
@@ -96,30 +101,46 @@ def test_everything_stands_as_text(
     classes = tuple(SegmentationClass(f"{harm}{n}", "#d98c21", n == 0) for n in range(3))
     project = make_project(tmp_path, classes=classes, source=harm)
     everywhere(project, harm)
-    page = browser.new_page()
-    requests: list[Request] = []
-    complaints: list[str] = []
-    page.on("request", lambda request: requests.append(request))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(render_report(project.params, root=project.root).path.as_uri())
-    page.mouse.move(300, 300)
-    page.keyboard.press("Tab")
-    page.wait_for_timeout(300)
-
-    assert page.evaluate("window.harmed") is None
-    assert [request.url for request in requests if not request.url.startswith("data:")] == [page.url]
-    assert complaints == []
-    assert page.locator("script").count() == 1
-    assert page.locator("iframe, object, embed, base, form, link, video, details, textarea, [autofocus]").count() == 0
+    page = unharmed(browser, render_report(project.params, root=project.root).path)
     assert seen(page.locator("h1").inner_text()) == seen(harm)
     assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
+    assert seen(harm) in seen(page.locator(".photographs figcaption").inner_text())
     assert seen(harm) in seen(page.locator("#findings li").first.inner_text())
     # What stands in backticks is shown as code there.
     assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
     assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
     assert seen(harm) in seen(page.locator("#where").inner_text())
     assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
+
+
+def test_what_failed_stands_as_text(browser: Browser, project: Project) -> None:  # noqa: F811
+    harm = " ¦ ".join(CORPUS)
+    with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root) as say:
+        say(harm)
+        raise PipelineError(harm)
+    page = unharmed(browser, render_failure(project.params, None, project.root))
+    assert seen(harm.replace("`", "")) in seen(page.locator("section p").first.inner_text())
+    assert seen(f"{harm} {harm}") == seen(page.locator("pre").inner_text())
+
+
+def unharmed(browser: Browser, path: Path) -> Page:  # noqa: F811
+    """The page, opened and touched, after it was seen that nothing ran and nothing was asked for."""
+    page = browser.new_page()
+    requests: list[Request] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(path.as_uri())
+    page.mouse.move(300, 300)
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.harmed") is None
+    assert [request.url for request in requests if not request.url.startswith("data:")] == [page.url]
+    assert complaints == []
+    assert page.locator("script").count() == 1
+    assert page.locator("iframe, object, embed, base, form, link, video, details, textarea, [autofocus]").count() == 0
+    return page
 
 
 def everywhere(project: Project, harm: str) -> None:
@@ -131,8 +152,15 @@ def everywhere(project: Project, harm: str) -> None:
         update={
             "title": harm, "author": harm, "course": harm,
             "references": [Reference(name=harm, source=harm, file="x.csv")],
+            "showcase": [Photograph(file="x.png", title=harm)],
         }
     )  # fmt: skip
+    (project.root / runs.CUTOUTS).mkdir()
+    best = project.summary.best
+    cutouts = Cutouts(best.run if best else None, (Cutout("x.png", harm, 0.5),))
+    write_text(project.root / runs.CUTOUTS / runs.CUTOUT_LIST, as_json(cutouts))
+    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    np.savez(project.root / runs.CUTOUTS / runs.CUTOUT.format(0), image=image, prediction=mask, truth=mask)
     project.params = project.params.model_copy(update={"report": report})
     project.write_findings((harm, []))
     # As code, where Markdown lets everything stand; outside of it the tags are text as well.
