@@ -174,7 +174,7 @@ def showcase() -> None:
 @click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page.")
 @click.option("--open", "show", is_flag=True, help="Show it in the browser.")
-@click.option("--live", is_flag=True, help="With date, durations, git commit, hashes and versions.")
+@click.option("--live", is_flag=True, help="With date, durations, git commit, and a link to MLflow.")
 def report(selection: str | None, out: Path | None, show: bool, live: bool) -> None:
     """Render the learning report.
 

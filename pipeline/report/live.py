@@ -1,4 +1,4 @@
-"""What `--live` adds to the page: date, durations, versions and hashes, which may differ where the numbers do not."""
+"""What `--live` adds to the page: date, durations and the like, which may differ where the numbers do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.params import Params
-from pipeline.params.file import read_sections
 from pipeline.project import make
 from pipeline.report import wording
 from pipeline.report.selection import Chosen
@@ -34,15 +33,14 @@ def live_facts(params: Params, chosen: Chosen, run: str, key: str, root: Path) -
     Args:
         params: where MLflow listens.
         chosen: the runs that are shown.
-        run: the one whose hashes are named, and which is linked to on an MLflow server.
+        run: the one that is linked to on an MLflow server.
         key: its run key; empty where it is not known.
         root: the project's folder, or a study's.
     """
-    timings = [timing for name in chosen.names if (timing := _timing(root / runs.RUNS / name))]
+    timings = [timing for name in chosen.names if (timing := read_timing(root / runs.RUNS / name))]
     facts = [
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("git commit", _git_commit(root)),
-        *_hashes(root, run),
         ("trained for", _durations([float(timing["seconds"]) for timing in timings], len(chosen.names))),
         ("processor", wording.listing(sorted({str(timing["processor"]) for timing in timings})) or wording.NONE),
         ("torch", wording.listing(sorted({str(timing["torch"]) for timing in timings})) or wording.NONE),
@@ -64,7 +62,8 @@ def _mlflow(params: Params, run: str, key: str, root: Path) -> LiveFact:
     return LiveFact("MLflow", f"{make('ui', root)}, experiment {params.tracking.experiment}")
 
 
-def _timing(folder: Path) -> dict[str, Any] | None:
+def read_timing(folder: Path) -> dict[str, Any] | None:
+    """What a run's folder says of its machine and its times; None where that is missing or broken."""
     try:
         return read_json(folder / runs.TIMING, "pipeline train")
     except PipelineError:
@@ -88,17 +87,3 @@ def _git_commit(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "none: this is no git repository"
     return f"{commit}, with {wording.plural(len(changes.splitlines()), 'changed file')}" if changes else commit
-
-
-def _hashes(root: Path, run: str) -> list[tuple[str, str]]:
-    """DVC's MD5 of the prepared data and of the run."""
-    try:
-        stages = read_sections(root / "dvc.lock")["stages"]
-    except (PipelineError, KeyError):
-        return [("DVC", "nothing is recorded yet")]
-    found = []
-    for stage, path in (("prepare", runs.PREPARED), (f"train@{run}", runs.RUNS / run)):
-        outs = stages.get(stage, {}).get("outs", [])
-        md5 = next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
-        found.append((f"DVC, {path}", str(md5) if md5 else "not recorded"))
-    return found

@@ -123,6 +123,13 @@ class Material:
             table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["foreground_iou"])
             return dict(zip(table["id"], table["foreground_iou"].astype(float), strict=True))
 
+    def validation_losses(self, run: str) -> dict[str, float]:
+        """The yardstick of each validation image at a run's best epoch, by sample."""
+        with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
+            table = pd.read_csv(path, dtype={"id": str})
+            rows = table[table["split"] == "validation"]
+            return dict(zip(rows["id"], rows["loss"].astype(float), strict=True))
+
     def examples(self, run: str) -> frozenset[str]:
         """The samples that a run keeps its mask of."""
         with self._reading(runs.EVALUATION / run / runs.EXAMPLES, f"dvc repro evaluate@{run}") as path:

@@ -34,6 +34,14 @@ class Chosen:
         return tuple(row.run for row in self.rows)
 
 
+def leading(summary: Summary, chosen: Chosen) -> str | None:
+    """The run that stands for a page: the grid's best where it is shown, else the shown one with the lowest loss."""
+    if summary.best is not None and summary.best.run in chosen.names:
+        return summary.best.run
+    finished = [(row.val_loss, row.run) for row in chosen.rows if row.val_loss is not None]
+    return min(finished)[1] if finished else None
+
+
 def choose(summary: Summary, selection: str | None) -> Chosen:
     """Read a selection.
 

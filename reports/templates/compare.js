@@ -1,7 +1,7 @@
-// The examples are complete without this: a slider lays the truth over every prediction, as far as it is drawn.
-for (const gallery of document.querySelectorAll("table.gallery")) {
+// The examples are complete without this: a slider lays the truth over every prediction of a section, as far as it is drawn.
+for (const section of document.querySelectorAll("section:has(table.gallery)")) {
   const overlays = [];
-  for (const row of gallery.tBodies[0].rows) {
+  for (const row of section.querySelectorAll("table.gallery tbody tr")) {
     const truth = row.cells[1].querySelector("img");
     for (const prediction of row.querySelectorAll(".pair img:first-child")) {
       const frame = document.createElement("span");
@@ -22,5 +22,5 @@ for (const gallery of document.querySelectorAll("table.gallery")) {
   });
   slider.addEventListener("input", draw);
   draw();
-  gallery.closest(".scroll").before(label);
+  section.querySelector("table.gallery").closest(".scroll").before(label);
 }

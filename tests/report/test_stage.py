@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -242,6 +243,33 @@ def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pyt
     assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
 
 
+def test_the_best_the_median_and_the_worst_image_are_shown(project: Project) -> None:
+    run = best(project)
+    path = project.root / runs.EVALUATION / run / runs.PER_IMAGE
+    table = pd.read_csv(path)
+    table["loss"] = [0.3, 0.1, 0.4, 0.2]
+    table.to_csv(path, index=False)
+    examples = part(rendered(project), "examples")
+    first = examples.split("</table>", 1)[0]
+    assert f"What {run} does best, middling and worst" in first
+    assert re.findall(r"(validation-\d+)<br>(\w+), loss ([\d.]+)", first) == [
+        ("validation-0001", "best", "0.100"),
+        ("validation-0000", "median", "0.300"),
+        ("validation-0002", "worst", "0.400"),
+    ]
+    alone = part(rendered(project, "best"), "examples").split("</table>")
+    assert re.findall(r'<span class="label">(validation-\d+)', alone[1]) == ["validation-0003"]  # each once
+
+
+def test_every_file_that_is_named_is_there(project: Project) -> None:
+    """Where the numbers stand: `<run>` is any run."""
+    named = re.findall(r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Where the numbers")[1])
+    paths = [path for text in named for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", best(project)))]
+    files = [path for path in paths if "/" in path]
+    assert len(files) >= 10
+    assert [path for path in files if not (project.root / path.rstrip("/")).exists()] == []
+
+
 def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
     run = best(project)
     timing = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
@@ -249,12 +277,14 @@ def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
     lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
     (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
     plain = part(rendered(project, run), "reproduce")
+    assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
+    assert "trained with</dt><dd><code>torch 9.9 on A processor<" in plain
+    assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
     live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
     assert "This time" not in plain
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
     assert facts["rendered"].endswith("UTC")
     assert facts["git commit"] == "none: this is no git repository"
-    assert (facts["DVC, data/prepared"], facts[f"DVC, runs/{run}"]) == ("aa.dir", "not recorded")
     assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
     assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
     assert facts["MLflow"] == "make ui, experiment learning-report"

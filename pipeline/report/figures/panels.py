@@ -16,6 +16,9 @@ from pipeline.report.figures import palette, svg
 from pipeline.report.figures.lines import Axis, Line
 from pipeline.report.figures.readings import RunCurve, readings
 
+LABEL = 1.12  # times the baseline: where the middle of its label stands above it
+LEAVES = 1.1  # times the axis' end: what is nearer to it is not worth a sentence
+
 Key = tuple[str, float, str]  # variant, learning rate, split
 
 
@@ -48,7 +51,7 @@ def panel(plot: Plot, variant: str, index: int, size: tuple[float, float]) -> Pa
     """Draw a variant's panel, `size` in inches; `index` keeps its ids apart from those of the other panels."""
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
-    _ground(axes, plot)
+    _ground(axes, plot, variant)
     for name, reference in plot.references:
         _reference(axes, plot, name, reference)
     for place, rate in enumerate(plot.rates):
@@ -84,7 +87,7 @@ def _rate(axes: Axes, plot: Plot, variant: str, place: int, rate: float) -> None
         artist.set_gid(f"rate-{place}-{number}")
 
 
-def _ground(axes: Axes, plot: Plot) -> None:
+def _ground(axes: Axes, plot: Plot, variant: str) -> None:
     if plot.axis.log:
         axes.set_yscale("log")
     axes.set_ylim(plot.axis.low, plot.axis.high)
@@ -99,12 +102,23 @@ def _ground(axes: Axes, plot: Plot) -> None:
         "class shares alone",
         (1, plot.baseline),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(0, -3 if (below := _has_room_below(plot, variant)) else 3),
         textcoords="offset points",
         ha="right",
+        va="top" if below else "bottom",
         color=svg.QUIET,
         fontsize=10,
     )
+
+
+def _has_room_below(plot: Plot, variant: str) -> bool:
+    """Whether the baseline's label keeps further from the curves' ends below its line than above."""
+    ends = [float(drawn.mean[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
+
+    def room(place: float) -> float:
+        return min((abs(math.log(end / place)) for end in ends), default=0.0)
+
+    return room(1 / LABEL) > room(LABEL)
 
 
 def _reference(axes: Axes, plot: Plot, name: str, reference: LossCurves) -> None:
@@ -154,6 +168,6 @@ def _leaving(plot: Plot, variant: str) -> tuple[str, ...]:
         drawn = [item for key, item in plot.means.items() if key[:2] == (variant, rate)]
         drawn += [item for key, group in plot.strays.items() if key[:2] == (variant, rate) for item in group]
         peak = max((float(item.high.max()) for item in drawn), default=0.0)
-        if peak > plot.axis.high:
+        if peak > LEAVES * plot.axis.high:
             sentences.append(f"At {wording.rate(rate)} the loss reaches {peak:.3g}, above the axis.")
     return tuple(sentences)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.material import Material
 from pipeline.report.sections.gallery import Sample, side_by_side
-from pipeline.report.selection import Chosen
+from pipeline.report.selection import Chosen, leading
 
 
 @dataclass(frozen=True)
 class Examples:
     """Segmentations side by side, and the showcase's mask while the best run learned."""
 
+    leading: str  # the run of the extremes; empty where there are none
+    extremes: tuple[Sample, ...]  # its best, its median and its worst image
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
     classes: tuple[view.Key, ...]
@@ -43,13 +45,17 @@ def examples(material: Material, chosen: Chosen) -> Examples:
             kept[run] = material.examples(run)
         except PipelineError as error:
             problems.append(view.Card.of(f"{run}: no example pictures", error))
-    samples = _samples(material, kept, problems)
+    foremost = leading(material.summary, chosen) or ""
+    extremes = _extremes(material, foremost, problems) if foremost in kept else ()
+    samples = _samples(material, kept, {sample.id for sample in extremes}, problems)
     strip, strip_run = _strip(material, problems)
-    if not samples and not strip:
+    if not samples and not extremes and not strip:
         if problems:
             raise PipelineError(" ".join(card.text for card in problems))
         raise view.NothingToShowError("No run that is shown has a model.")
     return Examples(
+        leading=foremost,
+        extremes=extremes,
         runs=tuple(kept),
         samples=samples,
         classes=tuple(pictures.key(item) for item in material.data.classes),
@@ -72,11 +78,33 @@ def _left_out(count: int) -> str:
     return f"{wording.plural(count, 'further run')} would make the page too large: name fewer." if count > 0 else ""
 
 
-def _samples(material: Material, kept: dict[str, frozenset[str]], problems: list[view.Card]) -> tuple[Sample, ...]:
+def _extremes(material: Material, run: str, problems: list[view.Card]) -> tuple[Sample, ...]:
+    """The validation images that a run does best, middling and worst at, as far as it keeps their masks."""
+    try:
+        losses, kept = material.validation_losses(run), material.examples(run)
+    except PipelineError as error:
+        problems.append(view.Card.of(f"{run}: its best and worst image are not known", error))
+        return ()
+    ordered = sorted(losses, key=lambda sample: losses[sample])
+    if not ordered:
+        return ()
+    places = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
+    notes = {
+        sample: f"{word}, loss {wording.number(losses[sample])}" for word, sample in places.items() if sample in kept
+    }
+    shown = side_by_side(material, {run: kept}, list(notes), problems)
+    return tuple(replace(sample, note=notes[sample.id]) for sample in shown)
+
+
+def _samples(
+    material: Material, kept: dict[str, frozenset[str]], extremes: set[str], problems: list[view.Card]
+) -> tuple[Sample, ...]:
     # Beside the samples that all runs keep, each keeps its own best and worst: side by side stand the common ones.
     validation = material.samples.get("validation", ())
     common = set(validation).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
+    if len(kept) == 1:
+        wanted = wanted - extremes  # they stand above, of the same run
     return side_by_side(material, kept, [sample for sample in validation if sample in wanted], problems)
 
 

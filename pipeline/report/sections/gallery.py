@@ -28,6 +28,7 @@ class Sample:
     image: view.Picture
     truth: view.Picture
     shots: tuple[Shot | None, ...]
+    note: str = ""  # why it is shown
 
 
 def side_by_side(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data import SampleData
+from pipeline.params.file import read_sections
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
-from pipeline.report.live import LiveFact, live_facts
+from pipeline.report.live import LiveFact, live_facts, read_timing
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
 
@@ -30,9 +32,20 @@ class Reproduce:
     commands: tuple[Command, ...]
     identity: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, str], ...]
+    sources: tuple[tuple[str, str], ...]  # sections, and the files that their numbers stand in
     live: tuple[LiveFact, ...]  # what differs though the numbers are the same; none on the grid's own page
     run: str
     problems: tuple[view.Card, ...]
+
+
+_RUN, _SCORED = runs.RUNS / "<run>", runs.EVALUATION / "<run>"
+SOURCES = (
+    ("Findings", f"{runs.COMPARISON / runs.FINDINGS}"),
+    ("Loss curves", f"{runs.COMPARISON / runs.CURVES}, out of {_RUN / runs.HISTORY}"),
+    ("The grid, all runs, test", f"{runs.COMPARISON / runs.SUMMARY}, out of {_SCORED / runs.METRICS}"),
+    ("Where it memorises", f"{runs.COMPARISON / runs.PARTS}, {_SCORED / runs.CALIBRATION}"),
+    ("Examples", f"{_SCORED / runs.PER_IMAGE}, {_SCORED / runs.EXAMPLES}, {_RUN / runs.SHOWCASE_MASKS}"),
+)
 
 
 def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool) -> Reproduce:
@@ -58,6 +71,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         ]
     except PipelineError as error:
         problems.append(view.Card.of(f"The parameters of {run} are not known", error))
+    identity += [*_hashes(here, run), *_machine(here, run)]
     return Reproduce(
         commands=(
             Command(_make_report(params, here), "everything that is not up to date, then this page"),
@@ -67,6 +81,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         ),
         identity=tuple(identity),
         parameters=tuple(parameters),
+        sources=SOURCES,
         live=live_facts(params, chosen, run, key, here) if live else (),
         run=run,
         problems=tuple(problems),
@@ -79,3 +94,24 @@ def _make_report(params: Params, here: Path) -> str:
     paths = [params.data.path, *([test.path] if test else [])]
     elsewhere = study_name(here) and any(Path(path).is_absolute() for path in paths)
     return make("report", here) + (" DATA=folder" if elsewhere else "")
+
+
+def _hashes(root: Path, run: str) -> list[tuple[str, str]]:
+    """DVC's MD5 of the prepared data and of the run, as far as it has recorded them."""
+    try:
+        stages = read_sections(root / "dvc.lock")["stages"]
+    except (PipelineError, KeyError):
+        return []
+    found = []
+    for stage, path in (("prepare", runs.PREPARED), (f"train@{run}", runs.RUNS / run)):
+        outs = stages.get(stage, {}).get("outs", [])
+        md5 = next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
+        found += [(f"DVC’s hash of {path}", str(md5))] if md5 else []
+    return found
+
+
+def _machine(root: Path, run: str) -> list[tuple[str, str]]:
+    timing = read_timing(root / runs.RUNS / run)
+    if timing is None or not {"torch", "processor"} <= set(timing):
+        return []
+    return [(f"{run} was trained with", f"torch {timing['torch']} on {timing['processor']}")]

@@ -14,7 +14,7 @@ from pipeline.report import view, wording
 from pipeline.report.figures.reliability import reliability_curve
 from pipeline.report.material import Material
 from pipeline.report.sections.gallery import Sample, side_by_side
-from pipeline.report.selection import Chosen
+from pipeline.report.selection import Chosen, leading
 from pipeline.runs import Calibration
 
 
@@ -61,7 +61,9 @@ CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Va
 
 def where(material: Material, chosen: Chosen, root: Path) -> Where:
     """What the gap of the best shown run is made of; raises `PipelineError` where no shown run has finished."""
-    run = _run(material, chosen)
+    run = leading(material.summary, chosen)
+    if run is None:
+        raise view.NothingToShowError("No run that is shown has finished, so there is no gap to take apart.")
     parts = material.parts[material.parts["run"] == run]
     problems: list[view.Card] = []
     curve, calibration = _calibration(material, run, root, problems)
@@ -77,17 +79,6 @@ def where(material: Material, chosen: Chosen, root: Path) -> Where:
         run=run,
         problems=tuple(problems),
     )
-
-
-def _run(material: Material, chosen: Chosen) -> str:
-    """The grid's best where it is shown, else the shown run with the lowest validation loss."""
-    best = material.summary.best
-    if best is not None and best.run in chosen.names:
-        return best.run
-    finished = [(row.val_loss, row.run) for row in chosen.rows if row.val_loss is not None]
-    if not finished:
-        raise view.NothingToShowError("No run that is shown has finished, so there is no gap to take apart.")
-    return min(finished)[1]
 
 
 def _sentence(row: RunRow) -> str:
