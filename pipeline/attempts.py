@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import as_json, parsed, write_text
 
 LAST = 12  # lines that are kept
+FOLDER = runs.SCRATCH / "attempts"
 
 State = Literal["running", "failed", "killed"]
 Say = Callable[[str], None]
@@ -81,7 +82,6 @@ def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
         path.unlink(missing_ok=True)
     finally:
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def read_attempt(stage: str, run: str = "", root: Path = Path()) -> Attempt | None:
@@ -107,16 +107,13 @@ def forget_attempt(stage: str, run: str = "", root: Path = Path()) -> None:
 
 def read_attempts(root: Path = Path()) -> list[Attempt]:
     """All that is known, stages of the whole grid first; raises `PipelineError` where a record is broken."""
-    places = [path.stem.partition("@") for path in sorted((root / _FOLDER).glob("*.json"))]
+    places = [path.stem.partition("@") for path in sorted((root / FOLDER).glob("*.json"))]
     found = [read_attempt(stage, run, root) for stage, _, run in sorted(places, key=lambda place: place[2])]
     return [one for one in found if one is not None]
 
 
-_FOLDER = runs.SCRATCH / "attempts"
-
-
 def _path(root: Path, stage: str, run: str) -> Path:
-    return root / _FOLDER / f"{stage}@{run}.json" if run else root / _FOLDER / f"{stage}.json"
+    return root / FOLDER / (f"{stage}@{run}.json" if run else f"{stage}.json")
 
 
 def _lock(path: Path) -> FileLock:
@@ -128,7 +125,7 @@ def _is_held(path: Path) -> bool:
     lock = _lock(path)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except (OSError, Timeout):  # where nothing can be written, nothing was written of a death either
         return True
     lock.release()
     return False
