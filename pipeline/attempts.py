@@ -10,7 +10,8 @@ import contextlib
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ class Attempt:
     state: State
     reason: str  # a sentence: what went wrong, or how far it is
     lines: tuple[str, ...]  # what it last said
+    ended: datetime  # when it last said something, in this machine's time
 
     @property
     def name(self) -> str:
@@ -85,18 +87,18 @@ def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
 
 
 def read_attempt(stage: str, run: str = "", root: Path = Path()) -> Attempt | None:
-    """What is known of a stage that is under way or ended badly; None where there is nothing to say of it.
-
-    Raises `PipelineError` where the record is broken.
-    """
+    """What is known of a stage that is under way or ended badly; None where there is nothing to say of it."""
     path = _path(root, stage, run)
     if not path.exists():
         return None
-    found = parsed(path, f"pipeline {stage}", lambda content: _read(stage, run, content))
+    try:
+        found = parsed(path, f"pipeline {stage}", lambda content: _read(stage, run, content, _when(path)))
+    except PipelineError:  # a record that helps nobody must not stop anybody
+        return Attempt(stage, run, "failed", f"How it ended is not known: {path} cannot be read.", (), _when(path))
     if found.state == "running" and not _is_held(path):
         ended = _stopped(found.lines, "Its process was killed")
         reason = f"{ended} Where memory was short, `pipeline sweep --jobs 1` leaves more for each."
-        return Attempt(stage, run, "killed", reason, found.lines)
+        return replace(found, state="killed", reason=reason)
     return found
 
 
@@ -106,7 +108,7 @@ def forget_attempt(stage: str, run: str = "", root: Path = Path()) -> None:
 
 
 def read_attempts(root: Path = Path()) -> list[Attempt]:
-    """All that is known, stages of the whole grid first; raises `PipelineError` where a record is broken."""
+    """All that is known, stages of the whole grid first."""
     places = [path.stem.partition("@") for path in sorted((root / FOLDER).glob("*.json"))]
     found = [read_attempt(stage, run, root) for stage, _, run in sorted(places, key=lambda place: place[2])]
     return [one for one in found if one is not None]
@@ -114,6 +116,10 @@ def read_attempts(root: Path = Path()) -> list[Attempt]:
 
 def _path(root: Path, stage: str, run: str) -> Path:
     return root / FOLDER / (f"{stage}@{run}.json" if run else f"{stage}.json")
+
+
+def _when(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime)
 
 
 def _lock(path: Path) -> FileLock:
@@ -135,6 +141,8 @@ def _stopped(lines: deque[str] | tuple[str, ...], how: str) -> str:
     return f"{how} after {lines[-1]}." if lines else f"{how} before it had said anything."
 
 
-def _read(stage: str, run: str, content: dict[str, Any]) -> Attempt:
+def _read(stage: str, run: str, content: dict[str, Any], ended: datetime) -> Attempt:
     state: State = content["state"]
-    return Attempt(stage, run, state, str(content["reason"]), tuple(str(line) for line in content["lines"]))
+    if state not in ("running", "failed", "killed"):
+        raise KeyError(state)
+    return Attempt(stage, run, state, str(content["reason"]), tuple(str(line) for line in content["lines"]), ended)

@@ -190,7 +190,8 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
                                       comparisons that must all hold (in quotes: the shell means other things by <)
       mlflow:latest                   from MLflow, wherever tracking.uri is: the run that began last,
       mlflow:ID,ID                    runs by their ids,
-      "mlflow:metrics.val_loss < 0.4" those that a filter of MLflow's finds, the newest of each name
+      "mlflow:metrics.val_loss_best < 0.4"
+                                      those that a filter of MLflow's finds, the newest of each name
     """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
     import webbrowser
 
@@ -200,10 +201,11 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
 
     is_stage = not (selection or out or show or live)
     with attempt("report") if is_stage else contextlib.nullcontext():
-        if selection and selection.startswith("mlflow:"):
+        source, _, wanted = (selection or "").partition(":")
+        if source.strip().lower() == "mlflow":
             from pipeline.tracked_report import render_tracked
 
-            page = render_tracked(read_params(), selection.removeprefix("mlflow:"), out, live=live)
+            page = render_tracked(read_params(), wanted, out, live=live)
         else:
             page = render_report(read_params(), selection, out, live=live)
         click.echo(page.path)
@@ -231,7 +233,7 @@ def failure() -> None:
         found = read_params()
         lost = failed(found, Path())
         if lost and all(one.run for one in lost):
-            compare_stage(found)
+            compare_stage(found, lost=lost)
             page = render_report(found).path
     click.echo(render_failure(found, page))
 
@@ -243,11 +245,13 @@ def sweep(jobs: int | None) -> None:
 
     Afterwards `dvc repro` only compares and renders; `make report` does both.
     """
-    from pipeline.attempts import attempt
+    from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
     exit_when_told()
+    for stage in ("prepare", "compare", "showcase", "report"):
+        forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
         code = run_sweep(read_params(), jobs, Path())
     sys.exit(code)

@@ -199,6 +199,7 @@ class Cutout:
 
     file: str
     title: str
+    mask: str | None
     iou: float | None  # of the foreground; None where no mask is known
 
 

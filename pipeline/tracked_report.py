@@ -44,7 +44,7 @@ def render_tracked(
     compare(params, place, [recorded_cell(one.record, one.run) for one in fetched])
     names = stem([one.record.run for one in fetched])
     target = out if out is not None else root / runs.REPORTS / f"mlflow-{names}.html"
-    return render_report(params, None, target, root, live=live, elsewhere=Elsewhere(place, f"MLflow, {wanted.strip()}"))
+    return render_report(params, None, target, root, live=live, elsewhere=Elsewhere(place, f"mlflow:{wanted.strip()}"))
 
 
 def _check_data(fetched: list[Fetched], root: Path) -> None:

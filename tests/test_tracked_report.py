@@ -22,7 +22,7 @@ from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.params import Params
+from pipeline.params import Params, Photograph
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
@@ -117,7 +117,10 @@ def test_fetched_runs_are_rendered_as_those_on_disk(team: Team) -> None:
     assert table(page.path) == team.table
     assert len(team.table) == 3
     html = page.path.read_text(encoding="utf-8")
-    assert "This page shows 3 runs from MLflow, metrics.val_loss_best &lt; 100; ranks are among these." in html
+    assert "This page shows 3 runs from MLflow (mlflow:metrics.val_loss_best &lt; 100); ranks are among these" in html
+    assert "Of these runs, unet" in html
+    assert "their test stays unseen" in html  # whoever picks runs by their scores has seen too much for a test
+    assert "pipeline report --runs &#34;mlflow:metrics.val_loss_best &lt; 100&#34;" in html
     assert html.count("data:image/") > 10  # examples and showcase came too
     assert not list((team.root / CACHE).rglob("*.safetensors"))
 
@@ -131,7 +134,7 @@ def test_each_run_is_fetched_once_and_again_where_it_was_harmed(team: Team) -> N
     assert {path: path.stat().st_ino for path in cached} == cached
     harmed = team.root / CACHE / team.ids[NAMES[0]] / "run" / runs.HISTORY
     whole = harmed.read_bytes()
-    harmed.write_bytes(whole[:10])
+    harmed.write_bytes(whole[::-1])  # as long as it was
     assert render_tracked(team.params, ",".join(team.ids.values())).faults == ()
     assert harmed.read_bytes() == whole
 
@@ -144,8 +147,9 @@ def test_latest_is_the_run_that_began_last(team: Team) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
+        (" ", r"mlflow: names no run. Give latest, ids of 32 hexadecimal digits"),
         ("metrics.val_loss_best < 0", r"no finished run for 'metrics.val_loss_best < 0'; finished are unet-0.001-0"),
-        ("val_loss_best <", r"does not understand 'val_loss_best <'.*metrics.val_loss < 0.4"),
+        ("val_loss_best <", r"does not understand 'val_loss_best <'.*metrics.val_loss_best < 0.4"),
         ("0123456789abcdef" * 2, r"no run 0123456789abcdef"),
     ],
 )
@@ -176,12 +180,26 @@ def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Te
         render_tracked(team.params, ",".join(run.info.run_id for run in both))
 
 
+def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
+    other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
+    train_cell(other, other.cell("unet", 0.001, 1))
+    assert "unet-0.001-1" not in "".join(table(render_tracked(team.params, "latest", team.root / "a.html").path))
+    page = render_tracked(team.params, "metrics.val_loss < 100", team.root / "a.html")
+    assert len(table(page.path)) == 3
+
+
+def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
+    report = team.params.report.model_copy(update={"showcase": [Photograph(file="dog.png")]})
+    params = team.params.model_copy(update={"report": report})
+    assert render_tracked(params, team.ids[NAMES[1]], team.root / "a.html").faults == ()
+
+
 def test_a_run_that_came_to_no_end_is_told(team: Team) -> None:
     client = open_client(team.server)
     experiment = client.get_experiment_by_name(team.params.tracking.experiment)
     assert experiment is not None
     empty = client.create_run(experiment.experiment_id, run_name="somebody-else")
-    with pytest.raises(PipelineError, match=r"somebody-else .* lacks the folders run and evaluation"):
+    with pytest.raises(PipelineError, match=r"somebody-else .* has no folder evaluation and no folder run"):
         render_tracked(team.params, empty.info.run_id)
 
 

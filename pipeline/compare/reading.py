@@ -38,9 +38,12 @@ class RunFiles:
     def history(self) -> pd.DataFrame:
         """A row an epoch."""
         try:
-            return pd.read_csv(self._trained / runs.HISTORY)
+            table = pd.read_csv(self._trained / runs.HISTORY)
         except (OSError, ValueError) as error:
             raise self._train_again(runs.HISTORY, error) from None
+        if lacking := set(runs.HISTORY_COLUMNS) - set(table.columns):
+            raise self._train_again(runs.HISTORY, ValueError(f"it has no column {min(lacking)}"))
+        return table
 
     def image_losses(self, side: str) -> tuple[Floats, Integers, Integers]:
         """Of `train` or `validation`: losses (epochs x N), counted pixels and places in the split (N each)."""

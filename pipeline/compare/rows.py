@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.analysis.seeds import median_place, spread
-from pipeline.attempts import Attempt, read_attempt
+from pipeline.attempts import Attempt
 from pipeline.compare.reading import RunFiles
 from pipeline.comparison import RateRow, RunRow, RunState, Selection
 from pipeline.errors import PipelineError
@@ -14,12 +14,13 @@ from pipeline.project import make
 from pipeline.runs import Evaluation, RunRecord
 
 
-def run_row(cell: Cell, files: RunFiles, root: Path) -> RunRow:
-    """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers."""
-    for stage in ("train", "evaluate"):
-        found = read_attempt(stage, cell.name, root)
-        if found is not None:  # what still lies there is of other parameters, or of other code
-            return _under_way_or_lost(cell, found)
+def run_row(cell: Cell, files: RunFiles, root: Path, lost: Attempt | None = None) -> RunRow:
+    """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers.
+
+    `lost` is how the training or the evaluation of the cell ended badly: what still lies there is older.
+    """
+    if lost is not None and lost.state != "running":
+        return _row(cell, lost.state, lost.reason, None, None)
     try:
         record, evaluation = files.record, files.evaluation
     except PipelineError as error:
@@ -34,12 +35,6 @@ def run_row(cell: Cell, files: RunFiles, root: Path) -> RunRow:
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _row(cell, "diverged", reason, record, evaluation)
     return _row(cell, "finished", "", record, evaluation)
-
-
-def _under_way_or_lost(cell: Cell, found: Attempt) -> RunRow:
-    if found.state == "running":
-        return _row(cell, "missing", f"It is under way: {found.reason or 'just begun'}.", None, None)
-    return _row(cell, found.state, found.reason, None, None)
 
 
 def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:

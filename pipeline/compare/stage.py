@@ -13,6 +13,7 @@ from pipeline import runs
 from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
+from pipeline.attempts import Attempt
 from pipeline.compare.findings import findings
 from pipeline.compare.judging import Judge
 from pipeline.compare.parts import run_parts, write_parts
@@ -25,13 +26,20 @@ from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, Scores
 
 
-def compare(params: Params, root: Path = Path(), cells: Sequence[Cell] | None = None) -> Summary:
+def compare(
+    params: Params,
+    root: Path = Path(),
+    cells: Sequence[Cell] | None = None,
+    lost: Sequence[Attempt] = (),
+) -> Summary:
     """Compare the cells of the grid; a cell without a run is a row that says so.
 
     Args:
         params: the whole of `params.yaml`; its grid says which run folders count.
         root: the project's folder, or another with the same folders in it.
-        cells: what to compare instead of the grid.
+        cells: what to compare instead of the grid; then nothing is tested, since nobody knows what chose them.
+        lost: runs whose training or evaluation has just ended badly, whatever of them still lies there. DVC knows
+            nothing of these, so its stage is told of none: what it makes depends on files alone.
 
     Returns:
         What stands in `summary.json`.
@@ -39,15 +47,22 @@ def compare(params: Params, root: Path = Path(), cells: Sequence[Cell] | None = 
     Raises:
         PipelineError: The prepared data is missing.
     """
+    is_grid = cells is None
     cells = params.cells() if cells is None else cells
     data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
     prior = _baseline(data, samples)
     judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()))
     files = {cell.name: RunFiles(cell.name, root) for cell in cells}
-    rows = [judge.judged(run_row(cell, files[cell.name], root), cell, files[cell.name]) for cell in cells]
+    ends = {one.run: one for one in lost}
+    rows = [
+        judge.judged(run_row(cell, files[cell.name], root, ends.get(cell.name)), cell, files[cell.name])
+        for cell in cells
+    ]
     rates = rate_rows(rows)
     selected = best_of_variants(rates)
-    best = _tested(selected[0], rows, files) if selected else None
+    best = selected[0] if selected else None
+    if best is not None and is_grid:
+        best = _tested(best, rows, files)
     parts = {row.run: run_parts(files[row.run], samples) for row in rows if row.status == "finished"}
     summary = Summary(
         baseline=prior,

@@ -34,6 +34,7 @@ class Failure:
 
     name: str
     reason: str
+    ended: str  # when, in this machine's time
     lines: str  # empty where it said nothing but the reason
     command: str
     parameters: tuple[tuple[str, str], ...]  # none where params.yaml cannot be read
@@ -45,6 +46,7 @@ class FailurePage:
 
     title: str
     sentence: str
+    under_way: str  # stages that work right now; empty where there is none
     report: str  # address of the learning report of the runs that are there; empty where there is none
     failures: tuple[Failure, ...]
 
@@ -58,15 +60,14 @@ def render_failure(params: Params | None, report: Path | None = None, root: Path
         root: the project's folder, or a study's.
 
     Raises:
-        PipelineError: A record of what failed is broken, or a template.
+        PipelineError: A template is missing or wrong.
     """
     failures = tuple(_failure(one, params, root) for one in failed(params, root))
-    names = wording.listing([one.name for one in failures[:3]] + (["others"] if len(failures) > 3 else []))
+    under_way = [one.name for one in read_attempts(root) if one.state == "running"]
     page = FailurePage(
-        title="The report could not be finished",
-        sentence=f"What failed: {names}."
-        if failures
-        else f"No stage says why, so it was DVC itself. To see what it says: {inside(root, 'dvc repro')}",
+        title="The report could not be finished" if failures else "Nothing is known to have failed",
+        sentence=_sentence([failure.name for failure in failures], root),
+        under_way=f"Under way: {wording.listing(under_way)}." if under_way else "",
         report=os.path.relpath(report, root / runs.REPORTS) if report else "",
         failures=failures,
     )
@@ -75,12 +76,23 @@ def render_failure(params: Params | None, report: Path | None = None, root: Path
 
 
 def failed(params: Params | None, root: Path) -> list[Attempt]:
-    """The stages that ended badly; of runs those of the grid, where it is known."""
+    """The stages that ended badly last; of runs those of the grid, where it is known."""
     cells = {cell.name for cell in params.cells()} if params else None
     ended = [one for one in read_attempts(root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
-    # A sweep that fails on account of a stage only says so again.
-    return [one for one in shown if one.stage != "sweep"] or shown
+    sweep = next((one for one in shown if one.stage == "sweep"), None)
+    others = [one for one in shown if one is not sweep]
+    if sweep is None:
+        return others
+    if sweep.state == "failed":  # before any run was begun: what is known of runs is older
+        return [one for one in others if one.stage == "prepare"] or [sweep]
+    return others or [sweep]  # stopped, and its runs with it
+
+
+def _sentence(names: list[str], root: Path) -> str:
+    if not names:
+        return f"No stage tells of a failure. If make report failed, DVC itself says why: {inside(root, 'dvc repro')}"
+    return f"What failed: {wording.listing([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 
 def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:
@@ -89,6 +101,7 @@ def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:
     return Failure(
         name=one.name,
         reason=one.reason,
+        ended=one.ended.strftime("%Y-%m-%d %H:%M"),
         lines="" if lines == one.reason else lines,
         command=again,
         parameters=tuple(wording.parameters(_parameters(one, params))) if params else (),

@@ -69,7 +69,7 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path, *, live
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),
             _section("runs", "All runs", lambda: run_table(chosen, material.summary, references)),
             _section("where", "Where it memorises", lambda: where(material, chosen, root)),
-            _section("test", "Test", lambda: test(material)),
+            _section("test", "Test", lambda: test(material, chosen)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
             _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen, live=live)),
         ),

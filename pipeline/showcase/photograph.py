@@ -16,6 +16,7 @@ from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.params import Photograph
 
+LISTED = 8  # values in a complaint
 PHOTO = 576  # px, the longest side at which the page shows a photograph
 
 
@@ -50,12 +51,19 @@ def look(photograph: Photograph, folder: Path, size: int, resize: Resize, values
         if mask.shape != image.shape[:2]:
             (high, wide), (mask_high, mask_wide) = image.shape[:2], mask.shape
             raise PipelineError(
-                f"{path} has {mask_wide} × {mask_high} pixels, but its photograph {wide} × {high}; save it as large."
+                f"report.showcase: {path} has {mask_wide} × {mask_high} pixels, but its photograph {wide} × {high}; "
+                "save it as large."
             )
         indices = values.indices(mask)
         if indices is None:
-            unknown = ", ".join(values.unknown(mask))
-            raise PipelineError(f"{path} holds the values {unknown}; expected are {values.listed()}.")
+            unknown = list(values.unknown(mask))
+            more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+            raise PipelineError(
+                f"report.showcase: {path} holds the values {', '.join(unknown[:LISTED])}{more}; expected are "
+                f"{values.listed()}."
+            )
+        if (indices == runs.IGNORE).all():
+            raise PipelineError(f"report.showcase: {path} judges no pixel; remove mask: from its entry.")
         truth = fit_mask(indices, size, resize, outside=runs.IGNORE)
     square = fit_image(image, size, resize)
     return Sight(square, truth, inner_part(image.shape, size, resize), _shown(image, square.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def cut_out(params: Params, root: Path = Path()) -> Cutouts:
 
 def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Here, since without photographs none of these seconds of imports are worth it.
-    from pipeline.analysis.scores import score
+    from pipeline.analysis.scores import foreground_iou
     from pipeline.data.arrays import Split, open_split
     from pipeline.data.values import MaskValues
     from pipeline.models.inference import predict
@@ -64,8 +65,10 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
         prediction = predict(network, split, len(data.classes), record.precision)
         iou = None
         if sight.truth is not None:
-            iou = score(prediction.loss, prediction.confusion[0], data.classes).foreground_iou
-        cutouts.append(Cutout(photograph.file, photograph.title or Path(photograph.file).stem, iou))
+            found = float(foreground_iou(prediction.confusion[0], np.array([item.foreground for item in data.classes])))
+            iou = None if math.isnan(found) else found  # no foreground, and none predicted: there is nothing to overlap
+        title = photograph.title or Path(photograph.file).stem
+        cutouts.append(Cutout(photograph.file, title, photograph.mask, iou))
         arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}
         if sight.truth is not None:
             arrays["truth"] = in_proportion(sight.truth, sight)

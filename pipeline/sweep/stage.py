@@ -61,8 +61,6 @@ def sweep(params: Params, jobs: int | None, root: Path) -> int:
     Raises:
         PipelineError: A network cannot be built; nothing was trained.
     """
-    for stage in ("prepare", "compare", "showcase", "report"):
-        forget_attempt(stage, root=root)  # each tells anew where it fails again
     ledger = Ledger(root)
     ledger.reproduce("prepare")
     to_do, restored = _jobs(params, ledger, root)

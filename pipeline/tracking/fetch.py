@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.files import replacing
+from pipeline.files import as_json, read_json, replacing
 from pipeline.params import Tracking
 from pipeline.runs import Evaluation, RunRecord
 from pipeline.tracking.store import answering, open_client, shown, store_is_missing, tracking_uri
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FOLDERS = ("run", "evaluation")  # among a run's artifacts
+CHECKSUMS = "checksums.json"  # of the files as they were downloaded, beside them
 LISTED = 12  # runs in a complaint
 _ID = re.compile(r"[0-9a-f]{32}")
+_FORMS = (
+    "Give latest, ids of 32 hexadecimal digits with commas between, or a filter of MLflow's such as "
+    "metrics.val_loss_best < 0.4 or params.variant = 'unet' and tags.`pipeline.status` = 'finished'."
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,13 @@ class Fetched:
 
 
 def fetch_runs(tracking: Tracking, wanted: str, cache: Path) -> list[Fetched]:
-    """Download the runs that are meant, each once: what is there with the same size is not fetched again.
+    """Download the runs that are meant, each once: what is there as it was downloaded is not fetched again.
 
     Args:
         tracking: whose server, and which experiment a search looks into.
         wanted: `latest`, the run that began last; ids of runs with commas between; or a filter of MLflow's, such as
-            `metrics.val_loss < 0.4`. A search takes the newest finished run of each name: earlier ones are of other
-            parameters, data or code.
+            `metrics.val_loss_best < 0.4`. A search takes the newest evaluated run of each name: earlier ones are of
+            other parameters, data or code.
         cache: the folder to keep them in, one a run's id. Weights are left where they are: no page shows them.
 
     Returns:
@@ -54,32 +61,41 @@ def fetch_runs(tracking: Tracking, wanted: str, cache: Path) -> list[Fetched]:
     uri = tracking_uri(tracking)
     if store_is_missing(uri):
         raise PipelineError(f"MLflow at {shown(uri)} has no runs yet: nothing was trained. Run `make report` first.")
+    ids = [part.strip().lower() for part in wanted.split(",") if part.strip()]
+    if not ids:
+        raise PipelineError(f"mlflow: names no run. {_FORMS}")
     with answering(uri):
         client = open_client(uri)
-        found = _found(client, tracking, wanted)
-        _check_names(found)
+        if all(_ID.fullmatch(part) for part in ids):
+            found = [_by_id(client, run_id) for run_id in dict.fromkeys(ids)]
+            _check_names(found)
+        else:
+            found = _searched(client, tracking, wanted.strip())
         return [_fetch(client, run, cache / run.info.run_id) for run in found]
 
 
-def _found(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
-    ids = [part.strip() for part in wanted.split(",")]
-    if all(_ID.fullmatch(part) for part in ids):
-        return [_by_id(client, run_id) for run_id in dict.fromkeys(ids)]
+def _searched(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
         names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=LISTED)))
         raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; there is {names}.")
-    if wanted.strip() == "latest":
-        found = _ours(client, experiment.experiment_id, "")[-1:]
-    else:
-        found = _newest(_ours(client, experiment.experiment_id, wanted))
-    return found or _nothing(client, experiment.experiment_id, wanted)
+    condition = "" if wanted.lower() == "latest" else wanted
+    # Training sends one folder and evaluation the other: a run may have come no further than the first.
+    meant = _ours(client, experiment.experiment_id, condition)
+    found = [run for run in meant if _is_complete(client, run)]
+    if meant and not found:
+        raise PipelineError(f"MLflow has no files of {meant[-1].info.run_name}: {_reason(meant[-1])}.")
+    return (found[-1:] if not condition else _newest(found)) or _nothing(client, experiment.experiment_id, wanted)
 
 
 def _newest(found: list[Run]) -> list[Run]:
     """Of runs of one name the last."""
     by_name = {run.info.run_name: run for run in found}
     return [run for run in found if run is by_name[run.info.run_name]]
+
+
+def _is_complete(client: MlflowClient, run: Run) -> bool:
+    return {item.path for item in client.list_artifacts(run.info.run_id)} >= set(FOLDERS)
 
 
 def _by_id(client: MlflowClient, run_id: str) -> Run:
@@ -100,10 +116,7 @@ def _ours(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
-        raise PipelineError(
-            f"MLflow does not understand '{condition}' ({error.message}). Write a filter of its own, such as "
-            "metrics.val_loss < 0.4 or params.variant = 'unet' and tags.`pipeline.status` = 'finished'."
-        ) from None
+        raise PipelineError(f"MLflow does not understand '{condition}' ({error.message}). {_FORMS}") from None
     return [run for run in found if RUN_KEY in run.data.tags and run.info.status == "FINISHED"]
 
 
@@ -139,31 +152,50 @@ def _check_names(found: list[Run]) -> None:
 
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
+    name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
     files = {path: size for part in FOLDERS for path, size in _listed(client, run.info.run_id, part)}
-    if {path.partition("/")[0] for path in files} != set(FOLDERS):
-        raise PipelineError(
-            f"MLflow's run {run.info.run_name} ({run.info.run_id}) lacks the folders {' and '.join(FOLDERS)}: it was "
-            "not trained by this project, or did not come to its end."
-        )
-    if not all(_is_here(folder / path, size) for path, size in files.items()):
+    if lacking := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
+        raise PipelineError(f"{name} has no folder {' and no folder '.join(lacking)}: {_reason(run)}.")
+    if not _is_whole(folder, files):
         with replacing(folder) as new:
             for path in files:
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 # Stores differ in how much of the path they make below the folder that they are given.
                 got = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
                 got.replace(new / path)
+            (new / CHECKSUMS).write_text(as_json({path: _checksum(new / path) for path in files}), encoding="utf-8")
     fetched = Fetched(RunRecord.read(folder / "run"), folder / "run", folder / "evaluation")
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == Evaluation.read(fetched.evaluation).key:
-        raise PipelineError(
-            f"MLflow's run {run.info.run_name} ({run.info.run_id}) holds files of another training than its key says. "
-            f"Remove {folder} and try again, or train it anew."
-        )
+        raise PipelineError(f"{name} holds files of another training than its key says; its training was overwritten.")
     return fetched
 
 
-def _is_here(path: Path, size: int | None) -> bool:
-    return path.is_file() and size in (None, path.stat().st_size)
+def _reason(run: Run) -> str:
+    """Why a run may lack its files."""
+    place = urlsplit(run.info.artifact_uri)
+    if place.scheme in ("", "file") and not Path(unquote(place.path)).exists():
+        return (
+            f"its files were in {unquote(place.path)}, which is not there any more. MLflow does not follow a folder "
+            "that was moved; move it back"
+        )
+    return "it was not evaluated, or not trained by this project"
+
+
+def _is_whole(folder: Path, files: dict[str, int | None]) -> bool:
+    """Whether a run lies there as it was downloaded, and MLflow has nothing newer of it."""
+    try:
+        known = read_json(folder / CHECKSUMS, "pipeline report")
+        return known.keys() == files.keys() and all(
+            size in (None, (folder / path).stat().st_size) and _checksum(folder / path) == known[path]
+            for path, size in files.items()
+        )
+    except (OSError, PipelineError):
+        return False
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _listed(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:

@@ -105,11 +105,19 @@ def answering(uri: str) -> Iterator[None]:
         yield
     except PipelineError:
         raise
-    except Exception as error:  # MLflow's, a driver's or the system's
-        raise PipelineError(
-            f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
-            "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
-        ) from None
+    except OSError as error:
+        if error.filename is not None:  # a file of ours, which is not the store's fault
+            raise
+        raise _no_answer(uri, error) from None
+    except Exception as error:  # MLflow's or a driver's
+        raise _no_answer(uri, error) from None
+
+
+def _no_answer(uri: str, error: Exception) -> PipelineError:
+    return PipelineError(
+        f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
+        "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
+    )
 
 
 def prepare_environment() -> None:

@@ -1,6 +1,7 @@
 // The curves are complete without this: it reads values off them under the pointer, and shows a learning rate or a run
 // alone. Whichever is shown alone, is so in all panels.
-const panels = [...document.querySelectorAll(".plot[data-curves]")].map((plot) => new Panel(plot));
+const panels = [...document.querySelectorAll(".plot[data-curves]")].map((plot) => new Panel(plot))
+  .filter((panel) => panel.listen());
 const rates = [...document.querySelectorAll("[data-rate]")];
 
 function isolate({ rate = null, run = null }) {
@@ -8,7 +9,7 @@ function isolate({ rate = null, run = null }) {
     const faded = run !== null || (rate !== null && part.id.match(/-rate-(\d+)-/)[1] !== rate);
     part.classList.toggle("faded", faded);
   }
-  for (const panel of panels) panel.single(run);
+  for (const panel of panels) panel.single(run, rate);
   for (const key of rates) key.firstChild.setAttribute("aria-pressed", String(key.dataset.rate === rate));
 }
 

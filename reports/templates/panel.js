@@ -1,7 +1,7 @@
 // A panel of loss curves: where an epoch and a loss lie in it, and what stands under a pointer.
 class Panel {
   constructor(plot) {
-    Object.assign(this, JSON.parse(plot.dataset.curves), { plot, epoch: null, run: null });
+    Object.assign(this, JSON.parse(plot.dataset.curves), { plot, epoch: null, run: null, rate: null });
     this.rule = document.createElement("div");
     this.reading = document.createElement("p");
     this.lines = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -12,9 +12,14 @@ class Panel {
     this.lines.setAttribute("aria-hidden", "true");
     this.rule.hidden = this.reading.hidden = true;
     this.reading.setAttribute("role", "status");
+  }
+
+  // Whether there is anything to read or to isolate; without it the panel stays a picture.
+  listen() {
+    const { plot } = this;
+    if (!this.series.length && !this.runs.length) return false;
     plot.append(this.lines, this.rule, this.reading);
     plot.tabIndex = 0;
-
     plot.addEventListener("pointermove", (event) => this.show(this.under(event).epoch));
     plot.addEventListener("pointerleave", () => this.hide());
     plot.addEventListener("blur", () => this.hide());
@@ -24,6 +29,12 @@ class Panel {
       this.show(this.under(event).epoch);
     });
     plot.addEventListener("keydown", (event) => this.key(event));
+    return true;
+  }
+
+  // What is not faded: of the pressed rate, or all.
+  shown(curves) {
+    return this.rate === null ? curves : curves.filter((one) => String(one.rate) === this.rate);
   }
 
   // Shares of the figure's width and height.
@@ -58,11 +69,12 @@ class Panel {
       if (place < 0) return Infinity;
       return Math.min(...[validation, training].map((side) => Math.abs(this.down(side[place]) - height)));
     };
-    const found = this.runs.map((run) => [distance(run), run.name]);
+    const found = this.shown(this.runs).map((run) => [distance(run), run.name]);
     return found.length ? found.reduce((one, other) => (other[0] < one[0] ? other : one))[1] : null;
   }
 
-  single(name) {
+  single(name, rate) {
+    this.rate = rate;
     const run = this.runs.find((one) => one.name === name);
     this.run = run ? name : null;
     const path = (side, dashed) => {
@@ -83,9 +95,10 @@ class Panel {
     const row = ({ name, epochs, validation, training }) => {
       const place = epochs.indexOf(this.epoch);
       const said = (value) => (typeof value === "number" ? value.toFixed(3) : value);
-      return place < 0 ? [] : [`${name}: ${said(validation[place])} (training ${said(training[place])})`];
+      if (place < 0) return [`${name}: ended before`];
+      return [`${name}: ${said(validation[place])} (training ${said(training[place])})`];
     };
-    const shown = this.run === null ? this.series : this.runs.filter((run) => run.name === this.run);
+    const shown = this.run === null ? this.shown(this.series) : this.runs.filter((run) => run.name === this.run);
     this.reading.textContent = [`Epoch ${this.epoch}`, ...shown.flatMap(row)].join("\n");
     this.rule.style.left = `${100 * this.across(this.epoch)}%`;
     this.rule.hidden = this.reading.hidden = false;

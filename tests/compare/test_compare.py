@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
-from pipeline.attempts import attempt
+from pipeline.attempts import attempt, read_attempts
 from pipeline.compare.findings import findings
 from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
@@ -195,7 +195,7 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
     with pytest.raises(KeyboardInterrupt), attempt("evaluate", "unet-0.01-1", project):
         raise KeyboardInterrupt
     (project / "evaluation/unet-0.01-1/metrics.json").unlink()
-    summary = compare(grid)
+    summary = compare(grid, lost=read_attempts(project))
     states = {row.run: (row.status, row.reason) for row in summary.runs if row.status != "finished"}
     assert states == {
         "unet-0.01-0": ("failed", "[Errno 28] No space left on device: 'runs/unet-0.01-0/model.safetensors'"),
@@ -208,15 +208,22 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
     assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before it had said anything)."
 
 
-def test_a_run_that_is_under_way_is_missing_for_now(grid: Params, project: Path) -> None:
-    (project / "runs/unet-0.01-0/run.json").unlink()
-    with attempt("train", "unet-0.01-0", project) as say:
-        say("epoch 1 of 2: training 0.900, validation 0.950")
-        row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
-    assert (row.status, row.reason) == (
-        "missing",
-        "It is under way: epoch 1 of 2: training 0.900, validation 0.950.",
-    )
+def test_the_stage_depends_on_files_alone(grid: Params, project: Path) -> None:
+    """DVC knows nothing of what failed once: its stage must make the same of the same runs."""
+    compare(grid)
+    before = {path.name: path.read_bytes() for path in (project / "comparison").iterdir()}
+    with pytest.raises(KeyboardInterrupt), attempt("train", "unet-0.01-0", project):
+        raise KeyboardInterrupt
+    with attempt("evaluate", "unet-0.01-1", project):
+        compare(grid)
+        compare(grid, lost=[one for one in read_attempts(project) if one.state == "running"])
+    assert {path.name: path.read_bytes() for path in (project / "comparison").iterdir()} == before
+
+
+def test_a_harmed_history_is_named(grid: Params, project: Path) -> None:
+    (project / "runs/unet-0.01-0/history.csv").write_text("nothing\n1\n")
+    with pytest.raises(PipelineError, match=r"unet-0.01-0/history.csv cannot be read \(it has no column epoch\)"):
+        compare(grid)
 
 
 def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) -> None:

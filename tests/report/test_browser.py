@@ -169,6 +169,32 @@ def test_a_press_shows_the_nearest_run_alone(browser: Browser, report: Path) -> 
     assert complaints == []
 
 
+def test_of_a_rate_that_is_alone_only_its_own_is_read(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report, viewport={"width": 1280, "height": 900})
+    plot = page.locator(".plot[data-curves]").first
+    page.get_by_role("button", name="rate 0.001", exact=True).click()
+    plot.press("ArrowRight")
+    said = plot.locator(".reading").inner_text().splitlines()
+    assert [line.partition(":")[0] for line in said] == ["Epoch 1", "rate 0.001"]
+    plot.click(position={"x": 200, "y": 20})  # high up, where the other rate's curves are
+    assert plot.locator(".reading").inner_text().splitlines()[1].startswith("unet-0.001-")
+    assert complaints == []
+
+
+def test_a_panel_without_curves_is_a_picture(browser: Browser, project: Project) -> None:
+    path = project.root / runs.COMPARISON / runs.CURVES
+    curves = pd.read_csv(path)
+    curves[curves["variant"] != "unet_no_skip"].to_csv(path, index=False)
+    page, complaints = opened(browser, render_report(project.params, root=project.root).path)
+    plot = page.locator(".plot[data-curves]").nth(1)
+    plot.hover()
+    plot.click()
+    assert plot.locator(".reading").count() == 0
+    assert plot.get_attribute("tabindex") is None
+    page.locator(".plot[data-curves]").first.press("ArrowDown")
+    assert complaints == []
+
+
 def test_what_was_shown_alone_is_printed_with_all_others(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report)
     plot = page.locator(".plot[data-curves]").first

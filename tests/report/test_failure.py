@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RUN = "unet-0.001-0"
 
 
-def fail(root: Path, stage: str, run: str, error: Exception) -> None:
+def fail(root: Path, stage: str, run: str, error: BaseException) -> None:
     with pytest.raises(type(error)), attempt(stage, run, root) as say:
         say("epoch 3 of 12: training 0.500, validation 0.600")
         raise error
@@ -60,6 +60,28 @@ def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, proj
     page, _ = opened(browser, render_failure(None, None, project.root))
     assert "train.epochs must be at least 1, but is 0" in page.inner_text("section")
     assert page.locator("dl").count() == 0
+
+
+def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, project: Project) -> None:  # noqa: F811
+    fail(project.root, "train", RUN, KeyboardInterrupt())
+    fail(project.root, "sweep", "", PipelineError("train.epochs: must be a whole number"))
+    page, _ = opened(browser, render_failure(project.params, None, project.root))
+    assert page.locator("h2").all_inner_texts() == ["sweep"]
+    assert "must be a whole number" in page.inner_text("section")
+
+
+def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: Project) -> None:  # noqa: F811
+    for stage, run in (("train", RUN), ("sweep", "")):
+        fail(project.root, stage, run, KeyboardInterrupt())
+    page, _ = opened(browser, render_failure(project.params, None, project.root))
+    assert page.locator("h2").all_inner_texts() == [f"train@{RUN}"]
+
+
+def test_what_is_under_way_has_not_failed(browser: Browser, project: Project) -> None:  # noqa: F811
+    with attempt("train", RUN, project.root):
+        page, _ = opened(browser, render_failure(project.params, None, project.root))
+    assert page.title() == "Nothing is known to have failed"
+    assert f"Under way: train@{RUN}." in page.inner_text("header")
 
 
 def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: Project) -> None:  # noqa: F811

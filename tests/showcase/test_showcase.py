@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
+from pipeline.files import as_json
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
@@ -79,6 +81,21 @@ def test_any_proportions_stay_what_they_are(compared: Params, project: Path, wid
             assert high / wide == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
 
 
+def test_where_nothing_is_to_be_found_there_is_no_iou(compared: Params, project: Path) -> None:
+    """A picture without foreground, in which a network finds none, is no failure of it."""
+    draw(project, "photo.png", 32, 32)
+    cut_out(listing(project, {"file": "photo.png"}))
+    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+        predicted = set(np.unique(arrays["prediction"]).tolist())
+    data = runs.DataSet.read(project / runs.PREPARED)
+    (unseen, *_) = {0, 1, 2} - predicted  # as if the pictures were of the class that is not there
+    classes = tuple(replace(one, foreground=place == unseen) for place, one in enumerate(data.classes))
+    (project / runs.PREPARED / runs.CLASSES).write_text(as_json(replace(data, classes=classes)))
+    Image.new("L", (32, 32), min(predicted)).save(project / runs.PHOTOGRAPHS / "mask.png")
+    (photo,) = cut_out(listing(project, {"file": "photo.png", "mask": "mask.png"})).photographs
+    assert photo.iou is None
+
+
 def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) -> None:
     draw(project, "photo.png", 60, 40)
     params = listing(project, {"file": "photo.png"})
@@ -97,6 +114,7 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
         ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
         ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its photograph 60 × 40"),
         ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png holds the values 7; expected are 0, 1, 2, 255"),
+        ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png judges no pixel"),
         ({"file": "deep.png"}, r"deep\.png has 1 channels of uint16, and the data 3 of uint8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -106,6 +124,7 @@ def test_what_cannot_be_used_is_named(compared: Params, project: Path, entry: di
     draw(project, "photo.png", 60, 40)
     (folder / "text.png").write_text("no picture")
     Image.new("L", (5, 4)).save(folder / "small.png")
+    Image.new("L", (60, 40), 255).save(folder / "blank.png")
     Image.new("L", (60, 40), 7).save(folder / "odd.png")
     Image.fromarray(np.full((40, 60), 40_000, np.uint16)).save(folder / "deep.png")
     cut_out(listing(project, {"file": "photo.png"}))
@@ -146,3 +165,6 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
     (fault,) = render_report(params).faults
     assert re.search(r"showcase is not of unet-0\.01-0", fault.text)
+    path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
+    other = listing(project, {"file": "photo.png", "title": "Another title"})
+    assert "renews it" in render_report(other).faults[0].text

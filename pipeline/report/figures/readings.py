@@ -50,16 +50,17 @@ def readings(
         "low": float(f"{low:.4g}"),
         "high": float(f"{high:.4g}"),
         "log": axes.get_yscale() == "log",
-        "series": [_series(rate, *lines) for rate, lines in means.items()],
+        "series": [_series(rate, rates.index(rate), *lines) for rate, lines in means.items()],
         "runs": [_run(curve, rates.index(curve.rate)) for curve in single],
     }
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
-def _series(rate: float, validation: Line, training: Line) -> dict[str, Any]:
+def _series(rate: float, place: int, validation: Line, training: Line) -> dict[str, Any]:
     """The means as the page prints them."""
     return {
         "name": f"rate {wording.rate(rate)}",
+        "rate": place,
         "epochs": validation.epochs.tolist(),
         "validation": [wording.number(float(loss)) for loss in validation.mean],
         "training": [wording.number(float(loss)) for loss in training.mean],

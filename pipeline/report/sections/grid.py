@@ -76,7 +76,7 @@ def glance(material: Material, chosen: Chosen) -> Glance:
     return Glance(
         maps=_heat_maps(rates, summary.best),
         groups=tuple(
-            VariantLines(variant, tuple(_rate_line(summary, row) for row in rates if row.variant == variant))
+            VariantLines(variant, tuple(_rate_line(summary, row, chosen) for row in rates if row.variant == variant))
             for variant in variants
         ),
         baseline_loss=wording.number(summary.baseline.loss),
@@ -114,17 +114,18 @@ def _cells(values: dict[Place, tuple[float, float | None]], lowest: Place | None
     }
 
 
-def _rate_line(summary: Summary, row: RateRow) -> RateLine:
+def _rate_line(summary: Summary, row: RateRow, chosen: Chosen) -> RateLine:
     here = (row.variant, row.learning_rate)
     of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
     best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
+    grid = "best of these" if chosen.origin else "best of the grid"
     return RateLine(
         rate=wording.rate(row.learning_rate),
         val_loss=wording.spread(row.val_loss_mean, row.val_loss_sd),
         gap=wording.spread(row.gap_mean, row.gap_sd),
         mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
         seeds=str(row.seeds) if row.ranked else f"{row.finished} of {row.seeds}",
-        mark="best of the grid" if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
+        mark=grid if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
         best=best or of_grid,
         best_of_grid=of_grid,
     )

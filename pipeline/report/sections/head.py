@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import runs
 from pipeline.errors import PipelineError
@@ -67,7 +68,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         problems.append(view.Card.of("The showcase is not shown", error))
     photographs: tuple[PhotographShown, ...] = ()
     try:
-        photographs = _photographs(params, material)
+        photographs = _photographs(params, material, chosen)
     except PipelineError as error:
         problems.append(view.Card.of("The photographs are not shown", error))
     byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
@@ -76,7 +77,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         byline=byline,
         data=data,
         credit=credit,
-        result=_result(material),
+        result=_result(material, chosen),
         scope=_scope(material, chosen),
         showcase=shown,
         photographs=photographs,
@@ -93,14 +94,15 @@ def _data(material: Material) -> str:
     return f"{material.data.title}: {images} images of {width} × {height} pixels; classes {classes}."
 
 
-def _result(material: Material) -> str:
+def _result(material: Material, chosen: Chosen) -> str:
     best = material.summary.best
     if best is None:
         return "No learning rate finished all its seeds, so this page ranks nothing."
     row = next(
         (r for r in material.summary.rates if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)), None
     )
-    start = f"Of this grid, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} learned best"
+    group = "these runs" if chosen.origin else "this grid"
+    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} learned best"
     if row is None:
         return f"{start}."
     seeds = f" over {wording.plural(row.seeds, 'seed')}" if row.seeds > 1 else ""
@@ -113,7 +115,10 @@ def _result(material: Material) -> str:
 def _scope(material: Material, chosen: Chosen) -> str:
     if chosen.origin:
         count = wording.plural(len(chosen.rows), "run")
-        return f"This page shows {count} from {chosen.origin}; ranks are among these."
+        return (
+            f"This page shows {count} from MLflow ({chosen.origin}); ranks are among these, whatever other seeds there "
+            "are."
+        )
     total = len(material.summary.runs)
     if len(chosen.rows) == total:
         return ""
@@ -156,14 +161,17 @@ def _showcase(material: Material) -> Showcase:
     )
 
 
-def _photographs(params: Params, material: Material) -> tuple[PhotographShown, ...]:
+def _photographs(params: Params, material: Material, chosen: Chosen) -> tuple[PhotographShown, ...]:
     """The photographs of `report.showcase`, cut out by the grid's best run."""
     best = material.summary.best
-    if not params.report.showcase or best is None:
+    if not params.report.showcase or best is None or chosen.origin:  # those are cut out by the grid's best alone
         return ()
     found = material.cutouts
-    if found.run != best.run or len(found.photographs) != len(params.report.showcase):
-        raise PipelineError(f"{runs.CUTOUTS} is not of {best.run}, the best run now. `pipeline showcase` renews it.")
+    asked = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
+    if found.run != best.run or [(one.file, one.title, one.mask) for one in found.photographs] != asked:
+        raise PipelineError(
+            f"{runs.CUTOUTS} is not of {best.run} and what report.showcase names. `pipeline showcase` renews it."
+        )
     return tuple(_photograph(material, place, one) for place, one in enumerate(found.photographs))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,19 +74,30 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         problems.append(view.Card.of(f"The parameters of {run} are not known", error))
     identity += [*_hashes(here, run), *_machine(here, run)]
     return Reproduce(
-        commands=(
-            Command(_make_report(params, here), "everything that is not up to date, then this page"),
-            Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),
-            Command(inside(here, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
-            Command(make("ui", here), "all runs in MLflow, to browse and compare"),
-        ),
+        commands=_commands(params, here, run, chosen),
         identity=tuple(identity),
         parameters=tuple(parameters),
-        sources=SOURCES,
+        sources=tuple((name, _below(here, files)) for name, files in SOURCES) if chosen.origin else SOURCES,
         live=live_facts(params, chosen, run, key, here) if live else (),
         run=run,
         problems=tuple(problems),
     )
+
+
+def _commands(params: Params, here: Path, run: str, chosen: Chosen) -> tuple[Command, ...]:
+    browse = Command(make("ui", here), "all runs in MLflow, to browse and compare")
+    if chosen.origin:
+        return (Command(f'pipeline report --runs "{chosen.origin}"', "this page, of what MLflow has by then"), browse)
+    return (
+        Command(_make_report(params, here), "everything that is not up to date, then this page"),
+        Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),
+        Command(inside(here, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+        browse,
+    )
+
+
+def _below(folder: Path, files: str) -> str:
+    return re.sub(r"(?=(?:comparison|runs|evaluation)/)", f"{folder}/", files)
 
 
 def _make_report(params: Params, here: Path) -> str:

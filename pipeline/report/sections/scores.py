@@ -8,6 +8,7 @@ from pipeline.analysis.seeds import spread
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
 from pipeline.runs import Scores
 
 
@@ -33,11 +34,15 @@ class Test:
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
-def test(material: Material) -> Test:
+def test(material: Material, chosen: Chosen) -> Test:
     """The best run's scores on every split; raises `PipelineError` where there is no best or no test score."""
     best = material.summary.best
     if best is None:
         raise view.NothingToShowError("No run is the best, so the test images stay unseen.")
+    if chosen.origin:
+        raise view.NothingToShowError(
+            "These runs were picked, not chosen on validation alone: their test stays unseen."
+        )
     if best.test is None:
         raise PipelineError(f"The comparison holds no test score of {best.run}. Run `dvc repro evaluate@{best.run}`.")
     problems: list[view.Card] = []
