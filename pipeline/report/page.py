@@ -80,6 +80,8 @@ def _section(name: str, title: str, build: Callable[[], Body]) -> Section:
     body: Body | view.Card
     try:
         body = build()
+    except view.NothingToShowError as error:
+        body = view.Card.of(f"{title}: nothing to show", error)
     except PipelineError as error:
         body = view.Card.of(f"{title}: missing", error)
     return Section(name, title, f"{name}.html", body)

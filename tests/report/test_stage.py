@@ -326,7 +326,7 @@ def test_a_grid_without_a_best_run_has_a_page(project: Project) -> None:
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     html = rendered(project)
     assert "ranks nothing" in html
-    assert "Test: missing." in cards(html)
+    assert "Test: nothing to show." in cards(html)
 
 
 @pytest.mark.parametrize(
