@@ -115,7 +115,7 @@ def read_attempts(root: Path = Path()) -> list[Attempt]:
 
 
 def _path(root: Path, stage: str, run: str) -> Path:
-    return root / FOLDER / (f"{stage}@{run}.json" if run else f"{stage}.json")
+    return root / FOLDER / (f"{stage}@{Path(run).name}.json" if run else f"{stage}.json")
 
 
 def _when(path: Path) -> datetime:

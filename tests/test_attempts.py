@@ -93,6 +93,12 @@ def test_a_second_one_at_the_same_time_leaves_the_record_alone(tmp_path: Path) -
         process.kill()
 
 
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError), attempt("evaluate", "../../../secret", tmp_path):
+        raise PipelineError("that is a path")
+    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / ".scratch/attempts"]
+
+
 def test_work_goes_on_where_the_record_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / ".scratch").write_text("no folder")
     with attempt("prepare", root=tmp_path) as say:
