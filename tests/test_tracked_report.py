@@ -28,6 +28,7 @@ from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
 from pipeline.tracked_report import CACHE, render_tracked
 from pipeline.tracking.store import open_client
+from pipeline.tracking.tags import RUN_KEY
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params
 
@@ -201,6 +202,24 @@ def test_a_run_that_came_to_no_end_is_told(team: Team) -> None:
     empty = client.create_run(experiment.experiment_id, run_name="somebody-else")
     with pytest.raises(PipelineError, match=r"somebody-else .* has no folder evaluation and no folder run"):
         render_tracked(team.params, empty.info.run_id)
+
+
+def test_a_run_whose_name_leads_elsewhere_is_refused(team: Team, tmp_path: Path) -> None:
+    """Whoever may write to the server must not write to the disks of those who read from it."""
+    client = open_client(team.server)
+    good = client.get_run(team.ids[NAMES[1]])
+    folder = team.root / CACHE / team.ids[NAMES[1]]
+    render_tracked(team.params, team.ids[NAMES[1]], tmp_path / "a.html")
+    shutil.copytree(folder, tmp_path / "copy")
+    record = tmp_path / "copy/run" / runs.RECORD
+    record.write_text(record.read_text().replace(f'"run": "{NAMES[1]}"', '"run": "../../../elsewhere"'))
+    wrong = client.create_run(good.info.experiment_id, run_name="wrong", tags={RUN_KEY: good.data.tags[RUN_KEY]})
+    for part in ("run", "evaluation"):
+        client.log_artifacts(wrong.info.run_id, str(tmp_path / "copy" / part), part)
+    with pytest.raises(PipelineError, match=r"calls itself '\.\./\.\./\.\./elsewhere'"):
+        render_tracked(team.params, wrong.info.run_id)
+    assert not list(team.root.rglob("elsewhere"))
+    client.delete_run(wrong.info.run_id)  # the other tests know one run of this key
 
 
 def test_runs_of_other_data_are_refused(team: Team) -> None:

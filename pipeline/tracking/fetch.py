@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,13 +80,16 @@ def _searched(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run
     if experiment is None:
         names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=LISTED)))
         raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; there is {names}.")
-    condition = "" if wanted.lower() == "latest" else wanted
+    is_latest = wanted.lower() == "latest"
+    meant = _ours(client, experiment.experiment_id, "" if is_latest else wanted)
+    if not meant:
+        return _nothing(client, experiment.experiment_id, wanted)
     # Training sends one folder and evaluation the other: a run may have come no further than the first.
-    meant = _ours(client, experiment.experiment_id, condition)
-    found = [run for run in meant if _is_complete(client, run)]
-    if meant and not found:
+    complete = (run for run in reversed(meant) if _is_complete(client, run))
+    found = list(itertools.islice(complete, 1)) if is_latest else _newest(list(complete)[::-1])
+    if not found:
         raise PipelineError(f"MLflow has no files of {meant[-1].info.run_name}: {_reason(meant[-1])}.")
-    return (found[-1:] if not condition else _newest(found)) or _nothing(client, experiment.experiment_id, wanted)
+    return found
 
 
 def _newest(found: list[Run]) -> list[Run]:
@@ -154,6 +158,8 @@ def _check_names(found: list[Run]) -> None:
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
     name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
     files = {path: size for part in FOLDERS for path, size in _listed(client, run.info.run_id, part)}
+    if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
+        raise PipelineError(f"{name} has a file '{odd}', which would lie outside of its folder; it is not fetched.")
     if lacking := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
         raise PipelineError(f"{name} has no folder {' and no folder '.join(lacking)}: {_reason(run)}.")
     if not _is_whole(folder, files):
@@ -165,6 +171,8 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
                 got.replace(new / path)
             (new / CHECKSUMS).write_text(as_json({path: _checksum(new / path) for path in files}), encoding="utf-8")
     fetched = Fetched(RunRecord.read(folder / "run"), folder / "run", folder / "evaluation")
+    if Path(fetched.record.run).name != fetched.record.run:
+        raise PipelineError(f"{name} calls itself '{fetched.record.run}', which is no name of a run.")
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == Evaluation.read(fetched.evaluation).key:
         raise PipelineError(f"{name} holds files of another training than its key says; its training was overwritten.")
