@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,30 +44,17 @@ def look(photograph: Photograph, folder: Path, size: int, resize: Resize, values
     Raises:
         PipelineError: A file is missing, is no picture, or does not fit the other.
     """
-    image = _read(folder / photograph.file, read_image)
+    image: NDArray[Any] = _read(folder / photograph.file, read_image)
     truth = None
     if photograph.mask is not None:
-        path = folder / photograph.mask
-        mask = _read(path, lambda content: read_mask(content, values.are_colours))
-        if mask.shape != image.shape[:2]:
-            (high, wide), (mask_high, mask_wide) = image.shape[:2], mask.shape
-            raise PipelineError(
-                f"report.showcase: {path} has {mask_wide} × {mask_high} pixels, but its photograph {wide} × {high}; "
-                "save it as large."
-            )
-        indices = values.indices(mask)
-        if indices is None:
-            unknown = list(values.unknown(mask))
-            more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
-            raise PipelineError(
-                f"report.showcase: {path} holds the values {', '.join(unknown[:LISTED])}{more}; expected are "
-                f"{values.listed()}."
-            )
-        if (indices == runs.IGNORE).all():
-            raise PipelineError(f"report.showcase: {path} judges no pixel; remove mask: from its entry.")
-        truth = fit_mask(indices, size, resize, outside=runs.IGNORE)
-    square = fit_image(image, size, resize)
-    return Sight(square, truth, inner_part(image.shape, size, resize), _shown(image, square.dtype))
+        mask = _class_indices(folder / photograph.mask, image.shape[:2], values)
+        truth = fit_mask(mask, size, resize, outside=runs.IGNORE)
+    return Sight(
+        image=fit_image(image, size, resize),
+        truth=truth,
+        inner=inner_part(image.shape, size, resize),
+        shown=_shown(image),
+    )
 
 
 def in_proportion(mask: NDArray[np.uint8], sight: Sight) -> NDArray[np.uint8]:
@@ -76,15 +64,34 @@ def in_proportion(mask: NDArray[np.uint8], sight: Sight) -> NDArray[np.uint8]:
     return np.asarray(inner.resize((wide, high), Image.Resampling.NEAREST), dtype=np.uint8)
 
 
-def _shown(image: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
-    longest = max(image.shape[:2])
-    if longest <= PHOTO:
+def _shown(image: NDArray[Any]) -> NDArray[Any]:
+    if max(image.shape[:2]) <= PHOTO:
         return image
-    # `fit_image` knows each depth of pixels: the part of the square without the surroundings is the photograph.
-    return np.ascontiguousarray(fit_image(image, PHOTO, "pad")[inner_part(image.shape, PHOTO, "pad")]).astype(kind)
+    # `fit_image` knows each depth of pixels; the part of the square without the surroundings is the photograph.
+    return np.ascontiguousarray(fit_image(image, PHOTO, "pad")[inner_part(image.shape, PHOTO, "pad")])
 
 
-def _read(path: Path, decode: Any) -> Any:
+def _class_indices(path: Path, shape: tuple[int, ...], values: MaskValues) -> NDArray[np.uint8]:
+    mask: NDArray[np.int32] = _read(path, lambda content: read_mask(content, values.are_colours))
+    if mask.shape != shape:
+        raise PipelineError(
+            f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its photograph {shape[1]} × "
+            f"{shape[0]}; save it as large."
+        )
+    indices = values.indices(mask)
+    if indices is None:
+        unknown = list(values.unknown(mask))
+        more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+        raise PipelineError(
+            f"report.showcase: {path} holds the values {', '.join(unknown[:LISTED])}{more}; expected are "
+            f"{values.listed()}."
+        )
+    if (indices == runs.IGNORE).all():
+        raise PipelineError(f"report.showcase: {path} judges no pixel; remove mask: from its entry.")
+    return indices
+
+
+def _read(path: Path, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
     try:
         return decode(path.read_bytes())
     except OSError as error:

@@ -52,6 +52,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     photographs = project_folder(root) / runs.PHOTOGRAPHS
     values = MaskValues.of_data(params.data, [item.name for item in data.classes])
     network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
+    foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
     for place, photograph in enumerate(params.report.showcase):
         sight = look(photograph, photographs, like.shape[1], resize, values)
@@ -63,12 +64,10 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
         truth = sight.truth if sight.truth is not None else np.full(sight.image.shape[:2], runs.IGNORE, np.uint8)
         split = Split(sight.image[None], truth[None], (photograph.file,))
         prediction = predict(network, split, len(data.classes), record.precision)
-        iou = None
-        if sight.truth is not None:
-            found = float(foreground_iou(prediction.confusion[0], np.array([item.foreground for item in data.classes])))
-            iou = None if math.isnan(found) else found  # no foreground, and none predicted: there is nothing to overlap
+        # NaN: without a mask nothing is judged; with one there may be no foreground, and none predicted.
+        iou = float(foreground_iou(prediction.confusion[0], foreground))
         title = photograph.title or Path(photograph.file).stem
-        cutouts.append(Cutout(photograph.file, title, photograph.mask, iou))
+        cutouts.append(Cutout(photograph.file, title, photograph.mask, None if math.isnan(iou) else iou))
         arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}
         if sight.truth is not None:
             arrays["truth"] = in_proportion(sight.truth, sight)
