@@ -123,7 +123,7 @@ def _variants(summary: Summary) -> list[Finding]:
 def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | None:
     """Which class the best rate's gap is widest in, where all its seeds agree."""
     assert summary.best is not None
-    rows = rows_of(summary, rate_of(summary, summary.best.variant, summary.best.learning_rate))
+    rows = rows_of(summary, summary.best)
     by_run = [[part for part in parts.get(row.run, ()) if part.part == "class"] for row in rows]
     if not all(len(classes) > 1 for classes in by_run):
         return None
@@ -141,7 +141,7 @@ def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | N
 def _certainty(summary: Summary) -> Finding | None:
     """Whether the best rate is surer than it is right, or less sure, where all its seeds agree."""
     assert summary.best is not None
-    rows = rows_of(summary, rate_of(summary, summary.best.variant, summary.best.learning_rate))
+    rows = rows_of(summary, summary.best)
     pairs = [(row.val_confidence, row.val_accuracy) for row in rows]
     sure, right = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
     excess = [confidence - accuracy for confidence, accuracy in zip(sure, right, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.compare.phrases import rate_of, rows_of, seeds
+from pipeline.compare.phrases import rows_of, seeds
 from pipeline.comparison import Finding, Summary
 
 NAMED = 3  # lost runs whose reason is told; the table of all runs has the others
@@ -20,7 +20,7 @@ def verdicts(summary: Summary) -> Finding | None:
     """What the runs at the best rate came to, and how many of the others came to what."""
     assert summary.best is not None
     judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
-    here = {row.run for row in rows_of(summary, rate_of(summary, summary.best.variant, summary.best.learning_rate))}
+    here = {row.run for row in rows_of(summary, summary.best)}
     at_best = Counter(judgement.verdict for run, judgement in judged if run in here)
     others = Counter(judgement.verdict for run, judgement in judged if run not in here)
     if not at_best:

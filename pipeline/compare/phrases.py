@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.comparison import RateRow, RunRow, Summary
+from pipeline.comparison import RateRow, RunRow, Selection, Summary
 
 
 def losses_of(summary: Summary, rate: RateRow) -> dict[int, float]:
@@ -15,7 +15,7 @@ def runs_of(summary: Summary, rate: RateRow) -> tuple[str, ...]:
     return tuple(row.run for row in rows_of(summary, rate))
 
 
-def rows_of(summary: Summary, rate: RateRow) -> list[RunRow]:
+def rows_of(summary: Summary, rate: RateRow | Selection) -> list[RunRow]:
     """The runs at a variant and rate."""
     return [row for row in summary.runs if (row.variant, row.learning_rate) == (rate.variant, rate.learning_rate)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipeline.params import Params
 from pipeline.project import make
 from pipeline.report import wording
 from pipeline.report.selection import Chosen
+from pipeline.tracking.tags import DIRTY, UNKNOWN, git_commit
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,8 @@ def _durations(seconds: list[float], count: int) -> str:
 
 
 def _git_commit(root: Path) -> str:
-    try:
-        commit, changes = (
-            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.CalledProcessError):
+    found = git_commit(root)
+    if found == UNKNOWN:
         return "none: this is no git repository"
-    return f"{commit}, with {wording.plural(len(changes.splitlines()), 'changed file')}" if changes else commit
+    commit = found.removesuffix(DIRTY)
+    return commit if commit == found else f"{commit}, with changed files"

@@ -24,6 +24,7 @@ REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one to
 REPLACED_BY = "pipeline.replaced_by"
 
 UNKNOWN = "unknown"
+DIRTY = "-dirty"
 _GIT_SECONDS = 5
 
 
@@ -40,7 +41,7 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
         "mlflow.source.type": "LOCAL",
     }
     if commit != UNKNOWN:
-        tags["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
+        tags["mlflow.source.git.commit"] = commit.removesuffix(DIRTY)
     return tags
 
 
@@ -59,7 +60,7 @@ def git_commit(folder: Path) -> str:
     if not commit:
         return UNKNOWN
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock")
-    return commit if changes == "" else f"{commit}-dirty"
+    return commit if changes == "" else f"{commit}{DIRTY}"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

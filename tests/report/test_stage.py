@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -259,43 +258,6 @@ def test_the_best_the_median_and_the_worst_image_are_shown(project: Project) -> 
     ]
     alone = part(rendered(project, "best"), "examples").split("</table>")
     assert re.findall(r'<span class="label">(validation-\d+)', alone[1]) == ["validation-0003"]  # each once
-
-
-def test_every_file_that_is_named_is_there(project: Project) -> None:
-    """Where the numbers stand: `<run>` is any run."""
-    named = re.findall(r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Where the numbers")[1])
-    paths = [path for text in named for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", best(project)))]
-    files = [path for path in paths if "/" in path]
-    assert len(files) >= 10
-    assert [path for path in files if not (project.root / path.rstrip("/")).exists()] == []
-
-
-def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
-    run = best(project)
-    timing = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
-    (project.root / runs.RUNS / run / runs.TIMING).write_text(json.dumps(timing))
-    lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
-    (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
-    plain = part(rendered(project, run), "reproduce")
-    assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
-    assert "trained with</dt><dd><code>torch 9.9 on A processor<" in plain
-    assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
-    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
-    assert "This time" not in plain
-    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
-    assert facts["rendered"].endswith("UTC")
-    assert facts["git commit"] == "none: this is no git repository"
-    assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
-    assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
-    assert facts["MLflow"] == "make ui, experiment learning-report"
-
-
-def test_live_shows_a_server_without_its_password(project: Project) -> None:
-    tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
-    params = project.params.model_copy(update={"tracking": tracking})
-    html = render_report(params, best(project), root=project.root, live=True).path.read_text(encoding="utf-8")
-    assert "MLflow at http://127.0.0.1:9/a does not answer" in html
-    assert "secret" not in html
 
 
 def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:

@@ -46,7 +46,7 @@ def examples(material: Material, chosen: Chosen) -> Examples:
         except PipelineError as error:
             problems.append(view.Card.of(f"{run}: no example pictures", error))
     foremost = leading(material.summary, chosen) or ""
-    extremes = _extremes(material, foremost, problems) if foremost in kept else ()
+    extremes = _extremes(material, foremost, kept[foremost], problems) if foremost in kept else ()
     samples = _samples(material, kept, {sample.id for sample in extremes}, problems)
     strip, strip_run = _strip(material, problems)
     if not samples and not extremes and not strip:
@@ -78,10 +78,10 @@ def _left_out(count: int) -> str:
     return f"{wording.plural(count, 'further run')} would make the page too large: name fewer." if count > 0 else ""
 
 
-def _extremes(material: Material, run: str, problems: list[view.Card]) -> tuple[Sample, ...]:
+def _extremes(material: Material, run: str, kept: frozenset[str], problems: list[view.Card]) -> tuple[Sample, ...]:
     """The validation images that a run does best, middling and worst at, as far as it keeps their masks."""
     try:
-        losses, kept = material.validation_losses(run), material.examples(run)
+        losses = material.validation_losses(run)
     except PipelineError as error:
         problems.append(view.Card.of(f"{run}: its best and worst image are not known", error))
         return ()

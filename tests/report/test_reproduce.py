@@ -1,0 +1,51 @@
+"""How to make a page again: the files that its numbers stand in, and what is true of this time only."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from pipeline import runs
+from pipeline.report.stage import render_report
+from tests.report.test_stage import best, part, rendered
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+
+def test_every_file_that_is_named_is_there(project: Project) -> None:
+    """Where the numbers stand: `<run>` is any run."""
+    named = re.findall(r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Where the numbers")[1])
+    paths = [path for text in named for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", best(project)))]
+    files = [path for path in paths if "/" in path]
+    assert len(files) >= 10
+    assert [path for path in files if not (project.root / path.rstrip("/")).exists()] == []
+
+
+def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
+    run = best(project)
+    timing = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
+    (project.root / runs.RUNS / run / runs.TIMING).write_text(json.dumps(timing))
+    lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
+    (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
+    plain = part(rendered(project, run), "reproduce")
+    assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
+    assert "trained with</dt><dd><code>torch 9.9 on A processor<" in plain
+    assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
+    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
+    assert "This time" not in plain
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
+    assert facts["rendered"].endswith("UTC")
+    assert facts["git commit"] == "none: this is no git repository"
+    assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
+    assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
+    assert facts["MLflow"] == "make ui, experiment learning-report"
+
+
+def test_live_shows_a_server_without_its_password(project: Project) -> None:
+    tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
+    params = project.params.model_copy(update={"tracking": tracking})
+    html = render_report(params, best(project), root=project.root, live=True).path.read_text(encoding="utf-8")
+    assert "MLflow at http://127.0.0.1:9/a does not answer" in html
+    assert "secret" not in html
