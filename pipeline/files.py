@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import json
 import os
 import shutil
@@ -56,14 +57,19 @@ def replacing(target: Path) -> Iterator[Path]:
     """A new folder to write into, put in the place of `target` when the block ends well; else nothing is changed.
 
     Never written in place: DVC's cache may be linked into the workspace, and a killed stage must leave no half output.
+    What is put there is on the disk, not only on its way to it; what killed processes left behind is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    for folder in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
+        if not _is_alive(folder.name.split("-")[-2]):
+            shutil.rmtree(folder, ignore_errors=True)
+    new = _beside(target)
     try:
         new.chmod(0o755)
         yield new
+        _sync(new)
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            old = _beside(target)
             target.rename(old / target.name)
             try:
                 new.rename(target)
@@ -80,11 +86,17 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file under another name, then rename it: a reader sees the old text or the new, never half of it."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
+    """As `write_text`, the parts one after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -92,3 +104,28 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _beside(target: Path) -> Path:
+    """A new folder beside the target, on the same disk; its name says which process writes it."""
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _sync(folder: Path) -> None:
+    """Have the system write a folder's files to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline import runs
@@ -16,6 +17,14 @@ def project_folder(start: Path = Path()) -> Path:
     """
     here = start.absolute()
     return next((folder for folder in (here, *here.parents) if (folder / runs.TEMPLATES).is_dir()), here)
+
+
+def project_root(start: Path = Path()) -> Path:
+    """The project's folder, absolute: DVC says it (`DVC_ROOT`) to the stages it runs, else it is around `start`.
+
+    DVC runs an experiment of its queue in a copy that is gone afterwards, and says where the project itself is.
+    """
+    return Path(os.environ.get("DVC_ROOT") or project_folder(start)).absolute()
 
 
 def study_name(folder: Path) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,15 @@ def test_broken_json_names_the_file_and_its_maker(tmp_path: Path, text: str) -> 
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(PipelineError, match=r"run\.json.*`pipeline train`"):
         read_json(path, "pipeline train")
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f".unet-{gone.pid}-abc").mkdir()
+    (tmp_path / f".unet-{os.getpid()}-abc").mkdir()
+    (tmp_path / f".unet_no_skip-{gone.pid}-abc").mkdir()  # another's
+    with replacing(tmp_path / "unet") as folder:
+        (folder / "new").write_text("new")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"unet", f".unet-{os.getpid()}-abc", f".unet_no_skip-{gone.pid}-abc"}

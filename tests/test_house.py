@@ -25,6 +25,7 @@ CONTRACT = {
     "progress",
     "project",
     "signals",
+    "unfinished",
 }
 ABOVE = {"cli", "judge", "lr_find", "study", "sweep", "tracked_report"}
 

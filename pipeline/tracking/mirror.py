@@ -112,6 +112,11 @@ class Mirror:
         """Say how the run ended."""
         self._send(lambda run: run.end(status))
 
+    def end_killed(self) -> None:
+        """Say that the run was killed, where MLflow believes that it is still under way."""
+        if self._run is not None and self._run.status == "RUNNING":
+            self.end("KILLED")
+
     def _begin(self, experiment: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         def begin() -> None:
             client = open_client(self._uri)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.project import project_folder
+from pipeline.project import project_root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,11 +38,6 @@ _ENVIRONMENT = {
 _MAKING_SECONDS = 120  # the wait for another process that makes the store: 5 s on an idle machine, once
 _PROBE_SECONDS = 5
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-
-
-def project_root() -> Path:
-    """The project's folder: DVC says it (`DVC_ROOT`) to the stages it runs, else it is around the current folder."""
-    return Path(os.environ.get("DVC_ROOT") or project_folder()).absolute()
 
 
 def tracking_uri(tracking: Tracking) -> str:

@@ -26,6 +26,7 @@ class StoredRun:
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self.run_id: str = run.info.run_id
         self.name: str = run.info.run_name
+        self.status: str = run.info.status  # when it was found
         self._client = client
         self._points = Points.read(client, run)
         self._noted = {tag: _entries(run.data.tags.get(tag, "")) for tag in (LEFT_OUT, CUT)}

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline.params import Grid
-from pipeline.tracking.store import project_root
+from pipeline.project import project_root
 
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"

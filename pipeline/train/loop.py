@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import Precision
 from pipeline.train.averaging import averaged
+from pipeline.train.moving import Moving
 from pipeline.train.optimisers import build_optimiser
 from pipeline.train.schedules import build_schedule
 
@@ -51,6 +53,7 @@ class Epoch:
     validation: Prediction
     showcase: Prediction
     network: nn.Module  # what the predictions are of: the network, or the mean of its weights
+    moving: Moving  # what the next epoch starts from
     images: int  # trained on; those of a last batch that was not full are left out
     training_seconds: float
     watching_seconds: float  # spent on the three predictions
@@ -65,8 +68,13 @@ def train(
     seed: int,
     classes: int,
     precision: Precision,
+    done: int = 0,
+    state: Mapping[str, Any] | None = None,
 ) -> Iterator[Epoch]:
     """Train the network in place and hand out each epoch as it ends; the caller keeps the weights it wants.
+
+    A training that was stopped after `done` epochs, with the `state` of the last one's `moving`, goes on from there:
+    what follows is the same, bit by bit, as if it had not been stopped.
 
     Raises:
         DivergedError: A loss is NaN or infinite; the epochs before stand.
@@ -83,8 +91,11 @@ def train(
     schedule = build_schedule(optimiser, settings.schedule, settings.epochs * steps)
     mean = averaged(network, settings.averaging) if settings.averaging else None
     model = network if mean is None else mean.module
+    moving = Moving(network, optimiser, schedule, mean, random)
+    if state is not None:
+        moving.restore(state)
 
-    for number in range(1, settings.epochs + 1):
+    for number in range(done + 1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
         total = 0.0
@@ -126,6 +137,7 @@ def train(
             validation=on_validation,
             showcase=on_showcase,
             network=model,
+            moving=moving,
             images=steps * batch,
             training_seconds=trained - started,
             watching_seconds=watching,

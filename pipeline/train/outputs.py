@@ -7,13 +7,15 @@ import csv
 import math
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline import runs
@@ -34,6 +36,25 @@ class Outputs:
     best_epoch: int | None = None
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] | None = None
+    seconds: float = 0.0  # that were spent on these epochs, setting up included
+
+    def state(self) -> dict[str, Any]:
+        """All of it but the classes, for a checkpoint: plain values and torch's tensors."""
+        return {
+            "history": self.history,
+            "image_losses": [tuple(map(torch.from_numpy, pair)) for pair in self.image_losses],
+            "showcase_masks": [torch.from_numpy(masks) for masks in self.showcase_masks],
+            "times": self.times,
+            "best": (self.best_epoch, self.best_loss, self.best_weights),
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        self.history, self.times, self.seconds = state["history"], state["times"], state["seconds"]
+        self.image_losses = [(train.numpy(), validation.numpy()) for train, validation in state["image_losses"]]
+        self.showcase_masks = [masks.numpy() for masks in state["showcase_masks"]]
+        self.best_epoch, self.best_loss, self.best_weights = state["best"]
 
     def add(self, epoch: Epoch) -> None:
         """Take in a finished epoch; keeps a copy of the weights where validation's loss is the lowest so far."""
@@ -93,14 +114,14 @@ class Outputs:
         _write_arrays(folder / runs.SHOWCASE_MASKS, {"masks": np.array(self.showcase_masks, dtype=np.uint8)})
         if self.best_weights is not None:
             # safetensors wants contiguous tensors; loading them into a channels_last network keeps its layout.
-            save_file({name: tensor.contiguous() for name, tensor in self.best_weights.items()}, folder / runs.WEIGHTS)
-            (folder / runs.WEIGHTS).chmod(0o644)  # save_file leaves a file that only its owner may read
+            content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
+            (folder / runs.WEIGHTS).write_bytes(content)  # its own writing to files hides what a full disk says
 
-    def write_timing(self, folder: Path, seconds: float) -> None:
+    def write_timing(self, folder: Path) -> None:
         """Write `timing.json`: seconds in all, an epoch's times, and images a second while training."""
         training = sum(entry["training_seconds"] for entry in self.times)
         content = {
-            "seconds": seconds,
+            "seconds": self.seconds,
             "training_seconds": training,
             "watching_seconds": sum(entry["watching_seconds"] for entry in self.times),
             "images_per_second": sum(entry["images"] for entry in self.times) / training if training else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,31 +22,40 @@ from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.tags import STATUS, standard_tags
+from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.key import run_key
 from pipeline.train.loop import DivergedError, Epoch, Watched, train
+from pipeline.train.moving import seed_all
 from pipeline.train.outputs import Outputs
+from pipeline.unfinished import Unfinished
 
 
 def train_cell(
-    params: Params, cell: Cell, root: Path = Path(), listen: Callable[[EpochReport], None] | None = None
+    params: Params,
+    cell: Cell,
+    root: Path = Path(),
+    listen: Callable[[EpochReport], None] | None = None,
+    complete: Callable[[], None] | None = None,
 ) -> RunRecord:
-    """Train a cell of the grid and write its run folder.
+    """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
 
     Args:
         params: the whole of `params.yaml`, for where to track.
         cell: what to train.
         root: the project's folder.
-        listen: called as each epoch ends.
+        listen: called as each epoch ends, when it is safe on the disk and in MLflow.
+        complete: called when the run's folder is written, before the checkpoints go: for who must not lose it.
 
     Returns:
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
 
     Raises:
-        PipelineError: The prepared data is missing, or too small for what the cell asks.
+        PipelineError: The prepared data is missing, or too small for what the cell asks; or another process trains
+            the same.
     """
     started = time.perf_counter()
     torch.set_num_threads(cell.train.threads)
-    torch.manual_seed(cell.seed)
+    seed_all(cell.seed)
     data = DataSet.read(root / runs.PREPARED)
     training, watched, compared = _splits(cell, root / runs.PREPARED)
     precision = resolve_precision(cell.train.precision)
@@ -53,46 +63,73 @@ def train_cell(
     key = run_key(cell, data.fingerprint, precision)
 
     outputs = Outputs(data.classes)
-    with Mirror.opened(
-        params.tracking,
-        name=cell.name,
-        key=key,
-        parameters={**cell.model_dump(mode="json"), "precision": precision},
-        tags=standard_tags("train", data.fingerprint, params.grid),
-    ) as mirror:
-        epochs = train(
-            network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision
-        )
-        diverged: int | None = None
-        try:
-            for epoch in epochs:
-                outputs.add(epoch)
-                mirror.log_epoch(epoch.number, _metrics(outputs.history[-1]), int(outputs.times[-1]["ended_ms"]))
-                if listen:
-                    listen(_epoch_report(cell, epoch))
-        except DivergedError as end:
-            diverged = end.epoch
-
-        record = RunRecord(
-            format=runs.FORMAT,
-            run=cell.name,
+    unfinished = Unfinished(key, root)
+    with unfinished.at_work():
+        with Mirror.opened(
+            params.tracking,
+            name=cell.name,
             key=key,
-            status="diverged" if diverged else "finished",
-            epochs=len(outputs.history),
-            best_epoch=outputs.best_epoch,
-            diverged_epoch=diverged,
-            precision=precision,
-            trainable_parameters=trainable_parameters(network),
-            data_fingerprint=data.fingerprint,
-            cell=cell.model_dump(mode="json"),
-        )
-        with replacing(root / runs.RUNS / cell.name) as folder:
-            outputs.write(folder, watched, compared)
-            outputs.write_timing(folder, time.perf_counter() - started)
-            (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
-        mirror.set_tags({STATUS: record.status})
-        mirror.log_folder(root / runs.RUNS / cell.name, "run")
+            parameters={**cell.model_dump(mode="json"), "precision": precision},
+            tags=standard_tags("train", data.fingerprint, params.grid),
+        ) as mirror:
+            checkpoints = Checkpoints(unfinished.folder, cell.name)
+            state = _resumed(checkpoints, outputs, mirror)
+            started -= outputs.seconds
+            epochs = train(
+                network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
+                done=len(outputs.history), state=state,
+            )  # fmt: skip
+            diverged: int | None = None
+            try:
+                for epoch in epochs:
+                    outputs.add(epoch)
+                    outputs.seconds = time.perf_counter() - started
+                    checkpoints.save(epoch.number, {"moving": epoch.moving.state(), "outputs": outputs.state()})
+                    _log(mirror, outputs, epoch.number)
+                    if listen:
+                        listen(_epoch_report(cell, epoch))
+            except DivergedError as end:
+                diverged = end.epoch
+
+            record = RunRecord(
+                format=runs.FORMAT,
+                run=cell.name,
+                key=key,
+                status="diverged" if diverged else "finished",
+                epochs=len(outputs.history),
+                best_epoch=outputs.best_epoch,
+                diverged_epoch=diverged,
+                precision=precision,
+                trainable_parameters=trainable_parameters(network),
+                data_fingerprint=data.fingerprint,
+                cell=cell.model_dump(mode="json"),
+            )
+            with replacing(root / runs.RUNS / cell.name) as folder:
+                outputs.write(folder, watched, compared)
+                outputs.write_timing(folder)
+                (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+            mirror.set_tags({STATUS: record.status})
+            mirror.log_folder(root / runs.RUNS / cell.name, "run")
+        if complete:
+            complete()
+        unfinished.forget()
     return record
+
+
+def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: Mirror) -> Mapping[str, Any] | None:
+    """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
+        return None
+    outputs.restore(checkpoint["outputs"])
+    for row in outputs.history:  # a kill may have come between a checkpoint and MLflow
+        _log(mirror, outputs, int(row["epoch"]))
+    moving: Mapping[str, Any] = checkpoint["moving"]
+    return moving
+
+
+def _log(mirror: Mirror, outputs: Outputs, epoch: int) -> None:
+    mirror.log_epoch(epoch, _metrics(outputs.history[epoch - 1]), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
 def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:

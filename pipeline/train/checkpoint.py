@@ -1,0 +1,75 @@
+"""A run's last epochs on disk, each whole or not at all, so that a stopped run goes on where it was.
+
+A file is the SHA-256 of what follows, 64 hex digits, and what `torch.save` made of the state. The sum is our own since
+torch reads a file with a flipped bit without noticing. It is read as weights only: a checkpoint runs no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.files import write_bytes
+
+logger = logging.getLogger("pipeline.train")
+
+NAME = "epoch-{:06d}.checkpoint"
+DIGEST = 64  # characters
+KEPT = 2  # the newest, and the one before it for when that is broken
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of its own. No method raises on account of the disk."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self._folder = folder
+        self._run = run
+        self._failed = False
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Write the state after an epoch, and remove all but the last two.
+
+        A disk that is full or may not be written costs the checkpoint, not the training: it is said once.
+        """
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        payload = buffer.getbuffer()
+        try:
+            write_bytes(self._folder / NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
+            for old in self._files()[:-KEPT]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            if not self._failed:
+                logger.warning("Run %s goes on, but has no checkpoint to resume from (%s).", self._run, error)
+            self._failed = True
+
+    def newest(self) -> dict[str, Any] | None:
+        """The state of the last epoch that is whole on disk; None where there is none."""
+        for path in reversed(self._files()):
+            state = self._read(path)
+            if state is not None:
+                return state
+        return None
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(memoryview(content)[DIGEST:]).hexdigest().encode() != content[:DIGEST]:
+                raise ValueError("its checksum is wrong")
+            found = torch.load(io.BytesIO(memoryview(content)[DIGEST:]), weights_only=True)
+        except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            logger.warning("Run %s: %s is not used (%s).", self._run, path, str(error).partition("\n")[0])
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+        return dict(found)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("epoch-*.checkpoint"))

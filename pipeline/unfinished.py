@@ -1,0 +1,89 @@
+"""Runs that were begun and are not complete: a folder each, by run key, with its lock and its checkpoints.
+
+They lie in the scratch folder of the project, also for its studies and for what DVC runs in a temporary copy: equal
+keys mean equal weights, so whoever trains the same goes on from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.project import project_root
+
+FOLDER = runs.SCRATCH / "unfinished"
+PATIENCE = 60  # seconds: a process that was told to end may be in the middle of telling MLflow
+KEPT = 30 * 24 * 3600  # seconds: parameters that nobody came back to for so long are not waited for
+
+_LOCK = "lock"
+_AT_WORK = "at_work"  # is there from before MLflow hears of a run until after it heard of the end
+
+
+class Unfinished:
+    """The folder of one run key; whatever the process that works in it leaves there, the next one finds."""
+
+    def __init__(self, key: str, root: Path = Path()) -> None:
+        self.key = key
+        self.folder = project_root(root) / FOLDER / key
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """A block that trains the run, alone; a process that is killed in it leaves a mark.
+
+        Raises:
+            PipelineError: Another process trains the same, and goes on doing so.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            raise PipelineError(
+                f"Another process trains exactly this; it holds {self.folder / _LOCK}. Wait for it, or stop it."
+            ) from None
+        try:
+            self.folder.mkdir(exist_ok=True)  # who held the lock before may have removed it
+            (self.folder / _AT_WORK).touch()
+            yield
+        finally:  # whatever ended it was told to MLflow
+            (self.folder / _AT_WORK).unlink(missing_ok=True)
+            lock.release()
+
+    def was_killed(self) -> bool:
+        """Whether a process was at work here and is gone without a word."""
+        if not (self.folder / _AT_WORK).exists():
+            return False
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except (OSError, Timeout):
+            return False
+        lock.release()
+        return True
+
+    def settle(self) -> None:
+        """Take the mark of a killed process away."""
+        (self.folder / _AT_WORK).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove the folder: the run is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def unfinished(root: Path = Path()) -> list[Unfinished]:
+    """All there are; those that nobody came back to for long are removed."""
+    found = []
+    for folder in sorted((project_root(root) / FOLDER).glob("*")):
+        run = Unfinished(folder.name, root)
+        if time.time() - folder.stat().st_mtime > KEPT and not (folder / _AT_WORK).exists():
+            run.forget()
+        else:
+            found.append(run)
+    return found

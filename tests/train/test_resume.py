@@ -1,0 +1,194 @@
+"""A training that is stopped and begun again: the same bits, the same points, whatever the checkpoints went through."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from pipeline.errors import PipelineError
+from pipeline.params.file import read_params
+from pipeline.progress import EpochReport
+from pipeline.runs import RunRecord
+from pipeline.tracking.settle import settle_killed
+from pipeline.train.checkpoint import Checkpoints
+from pipeline.train.stage import train_cell
+from pipeline.unfinished import Unfinished, unfinished
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+EPOCHS = 5
+RECIPES: dict[str, dict[str, Any]] = {
+    "adamw, one cycle, averaged": {},
+    "sgd, plateau": {
+        "optimiser": {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
+        "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 0},
+        "averaging": 0.0,
+    },
+    "rmsprop, cosine, all augmentation": {
+        "optimiser": {"name": "rmsprop", "smoothing": 0.9, "momentum": 0.0, "weight_decay": 0.0},
+        "schedule": {"name": "cosine", "warm_up": 0.2},
+        "augmentation": {"colour": 0.2, "blur": 0.5, "erase": 0.5},
+    },
+    "float32": {"precision": "float32"},
+}
+
+
+class StoppedError(Exception):
+    """A training that is stopped after an epoch."""
+
+
+def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRecord:
+    def listen(report: EpochReport) -> None:
+        if report.epoch == stop:
+            raise StoppedError
+
+    changes = {"model": {"dropout": 0.2}, "train": {"epochs": EPOCHS}, "variants": {"unet": {"train": recipe}}}
+    params = read_params(write_params(root, changes))
+    return train_cell(params, params.cell("unet", 0.01, 0), listen=listen)
+
+
+def stopped(root: Path, recipe: dict[str, Any], stop: int) -> Path:
+    """Train up to an epoch; returns the folder of its checkpoints."""
+    with pytest.raises(StoppedError):
+        train(root, recipe, stop)
+    (left,) = unfinished()
+    return left.folder
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / "runs" / RUN).iterdir() if path.name != "timing.json"}
+
+
+def undisturbed(root: Path, recipe: dict[str, Any]) -> dict[str, bytes]:
+    train(root, recipe)
+    found = content(root)
+    shutil.rmtree(root / "runs")
+    return found
+
+
+def points(root: Path) -> list[tuple[str, int, float]]:
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    return [
+        (name, point.step, point.value)
+        for name in sorted(run.data.metrics)
+        for point in client.get_metric_history(run.info.run_id, name)
+    ]
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_a_stopped_training_ends_with_the_bits_of_one_that_was_not(project: Path, recipe: dict[str, Any]) -> None:
+    expected, sent = undisturbed(project, recipe), points(project)
+    (project / "mlflow.db").unlink()
+    assert len(list(stopped(project, recipe, 2).glob("*.checkpoint"))) == 2
+    with pytest.raises(StoppedError):
+        train(project, recipe, 3)  # goes on after 2
+    train(project, recipe)
+    assert content(project) == expected
+    assert points(project) == sent
+    assert len({(name, step) for name, step, _ in sent}) == len(sent)
+    assert unfinished() == []
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [cut, flip, empty])
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_broken_checkpoint_is_not_used(
+    project: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None], broken: int
+) -> None:
+    expected = undisturbed(project, {})
+    files = sorted(stopped(project, {}, 3).glob("*.checkpoint"))
+    for path in files[-broken:]:
+        harm(path)
+    first: list[int] = []
+    params = read_params(project / "params.yaml")
+    train_cell(params, params.cell("unet", 0.01, 0), listen=lambda report: first.append(report.epoch))
+    assert first[0] == (3 if broken == 1 else 1)
+    assert f"{files[-1].name} is not used" in caplog.text
+    assert content(project) == expected
+
+
+def test_other_parameters_do_not_go_on_from_it(project: Path) -> None:
+    stopped(project, {}, 3)
+    other = {"optimiser": {"weight_decay": 0.02}}
+    expected = undisturbed(project, other)
+    assert len(unfinished()) == 1  # what was stopped can still go on
+    train(project, other)
+    assert content(project) == expected
+
+
+def test_all_epochs_there_but_no_folder(project: Path) -> None:
+    """Killed while its folder was written: nothing is trained again."""
+    expected = undisturbed(project, {})
+    stopped(project, {}, EPOCHS)
+    seen: list[EpochReport] = []
+    params = read_params(project / "params.yaml")
+    train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
+    assert (seen, content(project)) == ([], expected)
+
+
+def test_a_disk_that_takes_no_checkpoint_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    checkpoints = Checkpoints(tmp_path / "file", RUN)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {})
+    assert len([record for record in caplog.records if "has no checkpoint" in record.message]) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
+    checkpoints = Checkpoints(tmp_path, RUN)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {"epoch": epoch, "weights": torch.arange(20.0)})
+    whole = bytearray((tmp_path / "epoch-000002.checkpoint").read_bytes())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "epoch-000002.checkpoint").write_bytes(whole)
+    found = checkpoints.newest()
+    assert found is not None
+    assert found["epoch"] == 1
+
+
+def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.unfinished.PATIENCE", 0.2)
+    key = train(project, {}).key
+    with Unfinished(key).at_work(), pytest.raises(PipelineError, match="Another process trains exactly this"):
+        train(project, {})
+
+
+def test_who_is_at_work_was_not_killed(project: Path) -> None:
+    """And what was: the mark is there, the lock is not."""
+    params = read_params(write_params(project, {}))
+    run = Unfinished("a" * 64)
+    with run.at_work():
+        assert not run.was_killed()
+    assert not run.was_killed()
+    (run.folder / "at_work").touch()
+    assert run.was_killed()
+    settle_killed(params.tracking)
+    assert not run.was_killed()
