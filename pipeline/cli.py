@@ -239,11 +239,16 @@ def failure() -> None:
 
 
 @main.command()
+@click.argument("targets", nargs=-1)
 @click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: cores / train.threads]")
-def sweep(jobs: int | None) -> None:
+def sweep(targets: tuple[str, ...], jobs: int | None) -> None:
     """Train and evaluate what is stale, side by side, and hand it to DVC.
 
-    Afterwards `dvc repro` only compares and renders; `make report` does both.
+    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the
+    grid. Afterwards `dvc repro` only compares and renders; `make report` does both.
+
+    Ctrl-C stops when the epochs under way have ended, twice stops now. Whatever stopped or killed it, the same command
+    goes on: from the last epoch of each run.
     """
     from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
@@ -253,7 +258,7 @@ def sweep(jobs: int | None) -> None:
     for stage in ("prepare", "compare", "showcase", "report"):
         forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
-        code = run_sweep(read_params(), jobs, Path())
+        code = run_sweep(read_params(), jobs, targets, Path())
     sys.exit(code)
 
 

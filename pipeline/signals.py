@@ -16,8 +16,13 @@ class _Process:
     told: int | None = None
     uncut: int = 0  # blocks of `uncut` that are open
     put_off: bool = False
+    asks: bool = False  # whether the first Ctrl-C only asks
+    asked: bool = False
 
     def leave(self, number: int, _: object) -> None:
+        if number == signal.SIGINT and self.asks and not self.asked:
+            self.asked = True
+            return
         insists = self.told == number == signal.SIGINT
         self.told = number
         if self.uncut and not insists:
@@ -64,3 +69,16 @@ def uncut() -> Iterator[None]:
         if _process.put_off and not _process.uncut:
             _process.put_off = False
             _process.check()
+
+
+@contextlib.contextmanager
+def asked_first() -> Iterator[Callable[[], bool]]:
+    """A block in which Ctrl-C once only asks, and twice is what it is elsewhere; gives who says whether it asked.
+
+    Counts where `exit_when_told` was called before.
+    """
+    _process.asks, _process.asked = True, False
+    try:
+        yield lambda: _process.asked
+    finally:
+        _process.asks = False

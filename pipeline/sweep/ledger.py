@@ -8,11 +8,19 @@ write, and one write a cell would rewrite the whole lock file each time; so that
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import json
+import logging
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dvc.dependency import param
+from dvc.dvcfile import LOCK_FILE as LOCK
+from dvc.dvcfile import Lockfile
 from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
@@ -22,30 +30,40 @@ from dvc.stage.cache import RunCacheNotFoundError
 from pipeline import runs
 from pipeline.attempts import LAST
 from pipeline.errors import PipelineError
+from pipeline.files import write_bytes
+
+PAUSE, TRIES = 2, 60  # seconds, and how often: for a `dvc repro` that outlived the sweep that began it
 
 
 class Ledger:
     """DVC's view of the train and evaluate cells of one dvc.yaml; what DVC refuses is a `PipelineError`.
 
     A project may hold several, a study each: DVC's own status looks at all of them, which takes long and tells nothing
-    here. So stages are read from the one file, and known by the names that they have in it.
+    here. So stages are read from the one file, and known by the names that they have in it. Whoever holds DVC's lock is
+    waited for.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._started: dict[str, dict[str, object]] = {}  # stage to its dependencies' hashes when its cell started
+        logging.getLogger("dvc").setLevel(logging.WARNING)  # it has a line for each stage
         with _explained():
-            self._repo = Repo(root)
+            self._open()
+            _mend_rwlock(Path(self._repo.tmp_dir or root))
 
-    def reproduce(self, target: str) -> None:
-        """Run `dvc repro` for one stage and what it needs; raises `PipelineError` where it fails."""
-        command = [sys.executable, "-m", "dvc", "repro", target]
-        done = subprocess.run(
-            command, cwd=self._root, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    def make(self, stage: str) -> None:
+        """Bring a stage, and what it needs, up to date by `dvc repro`; raises `PipelineError` where that fails."""
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", stage]
+        for patience in (*[PAUSE] * TRIES, 0):
+            done = subprocess.run(
+                command, cwd=self._root, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            if done.returncode and "it is being blocked by" in done.stdout and patience:
+                time.sleep(patience)  # what a killed sweep began goes on until it is done
+                continue
+            break
         if done.returncode:
             said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
-            raise PipelineError(f"`dvc repro {target}` failed:\n{said}")
+            raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
 
     def stale(self) -> tuple[list[str], list[str]]:
         """Names of the runs to train and of those to evaluate, in the order of the grid.
@@ -53,46 +71,54 @@ class Ledger:
         DVC looks one step ahead, at files as they are; so an evaluation whose training is stale is stale too.
         """
         with _explained():
-            self._repo = Repo(self._root)  # what it read before may be old by now
-            with lock_repo(self._repo):
-                status = {name: cell.status(check_updates=True) for name, cell in self._cells().items()}
+            self._open()  # what it read before may be old by now
+            with self._locked() as cells:
+                status = {name: cell.status(check_updates=True) for name, cell in cells.items()}
         train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
         evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
 
     def restore(self, stage: str, names: list[str]) -> list[str]:
         """Check out what DVC's run cache holds of these cells; returns their names."""
-        with _explained(), lock_repo(self._repo):
-            cells = self._cells()
+        if not names:
+            return []
+        with _explained(), self._locked() as cells:
             restored = [name for name in names if self._restored(cells[f"{stage}@{name}"])]
             self._write([cells[f"{stage}@{name}"] for name in restored])
         return restored
 
-    def begin(self, trained: list[str], evaluated: list[str]) -> None:
-        """Remember what these cells depend on, as it is now: it is what they are about to be made from."""
-        with _explained(), lock_repo(self._repo):
-            cells = self._cells()
-            for name in _addresses(trained, evaluated):
-                self._started[name] = _dependencies(cells[name])
+    def made_from(self, stages: list[str]) -> dict[str, str]:
+        """What each of these depends on, as it is now, as a digest; without an evaluation's run folder.
 
-    def record(self, trained: list[str], evaluated: list[str]) -> list[str]:
-        """Record cells that just succeeded, all in one write of the lock file.
+        Taken before a cell is begun, it says afterwards whether parameters, data or code changed meanwhile.
+        """
+        with _explained(), self._locked() as cells:
+            return {stage: _dependencies(cells[stage]) for stage in stages if stage in cells}
+
+    def record(self, finished: Mapping[str, str]) -> list[str]:
+        """Record stages that just succeeded, all in one write of the lock file.
+
+        Args:
+            finished: by stage, what `made_from` said of it when it was begun.
 
         Returns:
             The stages that were left out, since parameters, data or code are no longer what they began with: recorded,
             they would pass for what was never trained.
         """
-        changed = []
-        with _explained(), lock_repo(self._repo):
-            cells, good = self._cells(), []
-            for name in _addresses(trained, evaluated):
+        changed, good = [], []
+        with _explained(), self._locked() as cells:
+            # Training before evaluation: the one's output is the other's dependency.
+            for name in sorted(finished, key=lambda name: not name.startswith("train@")):
                 cell = cells.get(name)
-                if cell is None or _dependencies(cell) != self._started[name]:
+                if cell is None or _dependencies(cell) != finished[name]:
                     changed.append(name)
                 else:
                     good.append(cell)
             self._write(good)
         return changed
+
+    def _open(self) -> None:
+        self._repo = Repo(self._root, _wait_for_lock=True)
 
     def _restored(self, cell: PipelineStage) -> bool:
         try:
@@ -105,15 +131,24 @@ class Ledger:
         return True
 
     def _write(self, cells: list[PipelineStage]) -> None:
+        """As `dvc commit` for several cells, but that dvc.lock is renamed into place: a kill would leave half of it."""
         for cell in cells:
             cell.save()
             cell.commit()
         if cells:
-            cells[0].dvcfile.dump_stages(cells, update_pipeline=False)
+            lock = self._root.absolute() / LOCK
+            new = lock.with_name(f".{LOCK}.new")
+            new.write_bytes(lock.read_bytes() if lock.exists() else b"")
+            Lockfile(self._repo, str(new)).dump_stages(cells)
+            write_bytes(lock, new.read_bytes())
+            new.unlink()
 
-    def _cells(self) -> dict[str, PipelineStage]:
-        stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
-        return {stage.name: stage for stage in stages if "@" in stage.name}
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[dict[str, PipelineStage]]:
+        """DVC's lock held; gives the cells by name."""
+        with lock_repo(self._repo), _parsed_once():
+            stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+            yield {stage.name: stage for stage in stages if "@" in stage.name}
 
 
 @contextlib.contextmanager
@@ -129,19 +164,36 @@ def _explained() -> Iterator[None]:
         raise PipelineError(f"DVC says: {error}") from None
 
 
-def _dependencies(cell: PipelineStage) -> dict[str, object]:
-    """Hashes by dependency, as of now; without an evaluation's run folder, which its own training is about to write."""
+@contextlib.contextmanager
+def _parsed_once() -> Iterator[None]:
+    """DVC parses params.yaml several times a cell, which in a grid of hundreds is most of what it does."""
+    parse = param.load_path
+    param.load_path = functools.cache(parse)
+    try:
+        yield
+    finally:
+        param.load_path = parse
+
+
+def _mend_rwlock(folder: Path) -> None:
+    """Remove DVC's list of who reads and writes what, where a kill left half of it: DVC would refuse all work."""
+    path = folder / "rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        path.unlink(missing_ok=True)
+
+
+def _dependencies(cell: PipelineStage) -> str:
+    """A digest of a cell's dependencies as of now, without the run folder: its own training is about to write it."""
     hashes = {}
     for dependency in cell.deps:
         if not dependency.def_path.startswith(f"{runs.RUNS}/"):
             dependency.save()
-            hashes[dependency.def_path] = dependency.hash_info
-    return hashes
-
-
-def _addresses(trained: list[str], evaluated: list[str]) -> list[str]:
-    """Training before evaluation: the one's output is the other's dependency."""
-    return [*(f"train@{run}" for run in trained), *(f"evaluate@{run}" for run in evaluated)]
+            hashes[dependency.def_path] = dependency.hash_info.value
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _runs(cells: Iterable[str], stage: str) -> list[str]:

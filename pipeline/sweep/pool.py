@@ -6,6 +6,7 @@ neither: a job is given to a process that has nothing else, and a process that d
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +17,11 @@ from pathlib import Path
 
 from pipeline.params import Params
 from pipeline.progress import EpochReport
-from pipeline.sweep.worker import Job, Outcome, serve
+from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
 
 # spawn: a forked torch would share its thread pools' locks with its parent.
 CONTEXT = multiprocessing.get_context("spawn")
-PATIENCE = 20  # seconds that a worker has to tell MLflow that its run was killed
+GLANCE = 0.5  # seconds between two looks at whether to stop
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Worker:
         theirs.close()  # so that the pipe ends when the process does
         return cls(process, ours)
 
+    def tell(self, message: Job | str) -> None:
+        """Send a job or `STOP`; that it is dead is seen by whoever waits for its answer."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(message)
+
     def end(self) -> None:
         """Wait for a process that was told to end, or that died; one that does not end is made to."""
         self.process.join(PATIENCE)
@@ -48,22 +54,34 @@ class Worker:
 
 
 def run_jobs(
-    params: Params, jobs: Sequence[Job], at_once: int, root: Path, listen: Callable[[EpochReport], None]
+    params: Params,
+    jobs: Sequence[Job],
+    at_once: int,
+    root: Path,
+    listen: Callable[[EpochReport], None],
+    stopping: Callable[[], bool],
 ) -> Iterator[Outcome]:
     """Run jobs, `at_once` at a time, and hand out each as it ends; epochs go to `listen`.
 
-    When the caller stops early, the workers are ended before this returns.
+    When `stopping` says so, the epochs that are under way are the last ones, and jobs that were not begun have no
+    outcome. When the caller stops early, the workers are ended before this returns.
     """
     waiting, idle = deque(jobs), list[Worker]()
     busy: dict[Connection, tuple[Worker, Job]] = {}
+    told = False
     try:
         while waiting or busy:
+            if stopping() and not told:
+                told = True
+                waiting.clear()
+                for worker, _ in busy.values():
+                    worker.tell(STOP)
             while waiting and len(busy) < at_once:
                 worker = idle.pop() if idle else Worker.start(params, root)
                 job = waiting.popleft()
                 busy[worker.pipe] = worker, job
-                worker.pipe.send(job)
-            for pipe in wait(list(busy)):
+                worker.tell(job)
+            for pipe in wait(list(busy), GLANCE):
                 assert isinstance(pipe, Connection)
                 worker, job = busy[pipe]
                 try:
@@ -71,7 +89,7 @@ def run_jobs(
                 except (EOFError, OSError):
                     del busy[pipe]
                     worker.end()
-                    yield Outcome(job, trained=False, evaluated=False, sentence=_death(worker), failed=True)
+                    yield Outcome(job, trained=False, evaluated=False, sentence=_death(worker), end="failed")
                     continue
                 if isinstance(message, Outcome):
                     del busy[pipe]

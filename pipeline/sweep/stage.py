@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -11,115 +15,142 @@ from pipeline.attempts import forget_attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import TrainingProgress
-from pipeline.project import inside
+from pipeline.signals import asked_first
+from pipeline.sweep.alone import alone
+from pipeline.sweep.journal import Journal
 from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.pool import run_jobs
+from pipeline.sweep.recorder import Recorder
+from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
+from pipeline.tracking.settle import settle_killed
 from pipeline.variants.check import check_models
 
-# Cells recorded at once. A write costs DVC the whole lock file; a machine that loses power loses at most these.
-BATCH = 8
+STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended
 
 
-class Recorder:
-    """Hands finished cells to DVC in batches, and remembers what could not be recorded."""
+@dataclass(frozen=True)
+class Plan:
+    """What is to do."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._finished: list[Outcome] = []
-        self.changed: list[str] = []
-
-    def add(self, outcome: Outcome) -> None:
-        """Take in an outcome; records when a batch is full. Where DVC is busy, the next one tries again."""
-        self._finished.append(outcome)
-        if len(self._finished) >= BATCH:
-            try:
-                self.flush()
-            except PipelineError as error:
-                click.echo(f"not recorded yet: {error}", err=True)
-
-    def flush(self) -> None:
-        """Record what is finished; raises `PipelineError` where DVC cannot."""
-        self.changed += self._ledger.record(
-            [outcome.job.cell.name for outcome in self._finished if outcome.trained],
-            [outcome.job.cell.name for outcome in self._finished if outcome.evaluated],
-        )
-        self._finished = []
+    jobs: list[Job]
+    restored: list[str]  # runs that DVC's cache gave something of
+    current: int  # runs that are up to date
 
 
-def sweep(params: Params, jobs: int | None, root: Path) -> int:
+def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], root: Path) -> int:
     """Train and evaluate what is stale; afterwards `dvc status` names no cell.
 
     Args:
         params: the whole of `params.yaml`.
         jobs: trainings at once; None for cores / `train.threads`.
+        targets: which runs, by name or pattern; empty for all.
         root: the project's folder, or a study's.
 
     Returns:
-        The exit code: 1 where a cell failed or could not be recorded, else 0.
+        The exit code: 1 where a cell failed or could not be recorded, 130 where somebody stopped the sweep, else 0.
 
     Raises:
-        PipelineError: A network cannot be built; nothing was trained.
+        PipelineError: A network cannot be built, a target fits no run, or another sweep is at work; nothing was
+            trained.
     """
-    ledger = Ledger(root)
-    ledger.reproduce("prepare")
-    to_do, restored = _jobs(params, ledger, root)
-    if restored:
-        click.echo(f"{restored} runs restored from DVC's cache")
-    if not to_do:
-        click.echo("Every run of the grid is trained and evaluated.")
-        return 0
-    check_models(params, [job.cell.variant for job in to_do if job.train])
-    ledger.begin([job.cell.name for job in to_do if job.train], [job.cell.name for job in to_do if job.evaluate])
-    at_once = min(jobs or _default_jobs(to_do), len(to_do))
-    click.echo(f"{len(to_do)} runs to do, {at_once} at a time")
-    recorder, failed = Recorder(ledger), list[Outcome]()
-    try:
-        with TrainingProgress(runs=len(to_do)) as progress:
-            for outcome in run_jobs(params, to_do, at_once, root, progress.epoch):
-                progress.end(
-                    outcome.job.cell.name, f"failed: {outcome.sentence}" if outcome.failed else outcome.sentence
-                )
-                recorder.add(outcome)
-                if outcome.failed:
-                    failed.append(outcome)
-    finally:  # also on Ctrl-C: what finished is kept
-        recorder.flush()
-    _tell(failed, recorder.changed, root)
-    return 1 if failed or recorder.changed else 0
+    chosen = _chosen(params, targets)
+    with alone(root):
+        settle_killed(params.tracking, root)
+        ledger, journal = Ledger(root), Journal(root)
+        ledger.make("prepare")
+        plan = _plan(params, chosen, ledger, journal, root)
+        check_models(params, [job.cell.variant for job in plan.jobs if job.train])
+        at_once = min(jobs or _default_jobs(plan.jobs), len(plan.jobs))
+        if plan.jobs:
+            click.echo(f"{len(plan.jobs)} runs to do, {at_once} at a time")
+        recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
+        try:
+            with TrainingProgress(runs=len(plan.jobs)) as progress, _stopping() as stopping:
+                for outcome in run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping):
+                    progress.end(outcome.job.cell.name, _ending(outcome))
+                    outcomes.append(outcome)
+                    recorder.add(outcome)
+        finally:  # also where somebody insists: what finished is kept, and MLflow told of what was killed
+            recorder.close()
+            settle_killed(params.tracking, root)
+    begun = [outcome.job for outcome in outcomes]
+    left = [job.cell.name for job in plan.jobs if job not in begun]
+    click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.changed, root))
+    if left or any(outcome.end == "stopped" for outcome in outcomes):
+        return STOPPED
+    return 1 if recorder.changed or any(outcome.end == "failed" for outcome in outcomes) else 0
 
 
-def _jobs(params: Params, ledger: Ledger, root: Path) -> tuple[list[Job], int]:
-    """What is left to do after DVC's run cache gave what it has, and how many runs it gave something of."""
-    train, evaluate = ledger.stale()
+def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, root: Path) -> Plan:
+    """What is left to do after the journal and DVC's run cache gave what they have."""
+    train, evaluate = _stale(ledger, chosen)
+    # What a killed sweep finished; of changed parameters, data or code the ledger takes nothing.
+    finished = {
+        stage: made_from
+        for stage, made_from in journal.standing().items()
+        if stage in {*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)}
+    }
+    if finished:
+        ledger.record(finished)
+        train, evaluate = _stale(ledger, chosen)
     restored = ledger.restore("train", train)
     if restored:
-        train, evaluate = ledger.stale()
+        train, evaluate = _stale(ledger, chosen)
     # An evaluation can be looked up only when its training is there.
     scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in scored]
-    jobs = [Job(cell, cell.name in train, cell.name in evaluate) for cell in params.cells()]
+    made_from = ledger.made_from([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
+    jobs = [
+        Job(cell, made_from.get(f"train@{cell.name}"), made_from.get(f"evaluate@{cell.name}"))
+        for cell in params.cells()
+        if cell.name in chosen
+    ]
     for job in jobs:  # parameters or code may be again what they were before something failed
         for stage, stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
             if not stale:
                 forget_attempt(stage, job.cell.name, root)
-    return [job for job in jobs if job.train or job.evaluate], len({*restored, *scored})
+    to_do = [job for job in jobs if job.train or job.evaluate]
+    given = dict.fromkeys([*restored, *scored])
+    current = len(jobs) - len({job.cell.name for job in to_do} | given.keys())
+    return Plan(to_do, list(given), current)
+
+
+def _stale(ledger: Ledger, chosen: list[str]) -> tuple[list[str], list[str]]:
+    train, evaluate = ledger.stale()
+    return [run for run in train if run in chosen], [run for run in evaluate if run in chosen]
+
+
+def _chosen(params: Params, targets: tuple[str, ...]) -> list[str]:
+    """The grid's runs that the targets name; `train@` and `evaluate@`, as DVC writes them, mean their run."""
+    names = [cell.name for cell in params.cells()]
+    patterns = [target.removeprefix("train@").removeprefix("evaluate@") for target in targets]
+    for target, pattern in zip(targets, patterns, strict=True):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise PipelineError(f"'{target}' fits no run of the grid, which has {names[0]} to {names[-1]}.")
+    return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether somebody pressed Ctrl-C, once; it is answered in a line."""
+    with asked_first() as asked:
+        told = False
+
+        def stopping() -> bool:
+            nonlocal told
+            if asked() and not told:
+                told = True
+                click.echo("Stopping when the epochs under way have ended; Ctrl-C again stops now.", err=True)
+            return told
+
+        yield stopping
 
 
 def _default_jobs(jobs: list[Job]) -> int:
     """As many trainings as have a core for each of their threads."""
-    return max(1, len(os.sched_getaffinity(0)) // max(job.cell.train.threads for job in jobs))
+    return max(1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1))
 
 
-def _tell(failed: list[Outcome], changed: list[str], root: Path) -> None:
-    for outcome in failed:
-        name = outcome.job.cell.name
-        step = "evaluate" if outcome.trained or not outcome.job.train else "train"
-        alone = inside(root, f"dvc repro {step}@{name}")
-        click.echo(f"{name} failed: {outcome.sentence}\n  to see it alone: {alone}", err=True)
-    if changed:
-        click.echo(
-            f"Parameters, data or code changed while these ran, so they are not recorded: {', '.join(changed)}\n"
-            "  run the same command again",
-            err=True,
-        )
+def _ending(outcome: Outcome) -> str:
+    return f"failed: {outcome.sentence}" if outcome.end == "failed" else outcome.sentence

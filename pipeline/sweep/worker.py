@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Literal
 
 from pipeline.attempts import attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.signals import exit_when_told
+from pipeline.sweep.journal import Journal
+
+PATIENCE = 20  # seconds that a worker has to tell MLflow that its run was killed
+STOP = "stop"  # instead of a job: end the epoch that is under way, and then the process
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to train, to evaluate, or both."""
+    """A cell to train, to evaluate, or both; of each the digest of what it is made from, None where it is not to do."""
 
     cell: Cell
-    train: bool
-    evaluate: bool
+    train: str | None
+    evaluate: str | None
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,21 @@ class Outcome:
     trained: bool
     evaluated: bool
     sentence: str
-    failed: bool
+    end: Literal["done", "failed", "stopped"] = "done"
+    seconds: float = 0.0
+
+    def finished(self) -> dict[str, str]:
+        """By stage of what is finished, what it was made from."""
+        name, found = self.job.cell.name, {}
+        if self.trained and self.job.train:
+            found[f"train@{name}"] = self.job.train
+        if self.evaluated and self.job.evaluate:
+            found[f"evaluate@{name}"] = self.job.evaluate
+        return found
+
+
+class StopAfterEpoch(KeyboardInterrupt):
+    """Somebody asked the sweep to stop; the epoch that just ended is safe."""
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
@@ -40,10 +64,16 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
     check = exit_when_told()
     # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
 
     def report(epoch: EpochReport) -> None:
-        pipe.send(epoch)
+        try:
+            pipe.send(epoch)
+        except OSError:  # the sweep is gone, so nobody waits for this
+            sys.exit(128 + signal.SIGHUP)
         check()
+        if pipe.poll() and epoch.epoch < epoch.epochs:  # nothing but STOP comes while a job is under way
+            raise StopAfterEpoch
 
     while True:
         check()
@@ -51,38 +81,64 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             job = pipe.recv()
         except EOFError:
             return
+        if job == STOP:
+            return
         pipe.send(work(params, job, root, report))
 
 
 def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], None]) -> Outcome:
     """Do a job; a failure of it is an outcome, so that the other cells go on."""
+    started = time.monotonic()
     trained = evaluated = False
-    said = []
+    said: list[str] = []
+    journal = Journal(root)
+
+    def outcome(end: Literal["done", "failed", "stopped"], sentence: str) -> Outcome:
+        return Outcome(job, trained, evaluated, sentence, end, time.monotonic() - started)
+
     try:
         # Here, not above: a mistake in the network's code is this job's failure, with its own sentence.
         from pipeline.evaluate.stage import evaluate_run
         from pipeline.train.stage import train_cell
 
-        if job.train:
-            with attempt("train", job.cell.name, root) as say:
+        name = job.cell.name
+        if job.train is not None:
+            made_from = job.train
+            with attempt("train", name, root) as say:
 
                 def listen(epoch: EpochReport) -> None:
+                    said[:] = [epoch.sentence()]
                     say(epoch.sentence())
                     report(epoch)
 
-                record = train_cell(params, job.cell, root, listen)
+                record = train_cell(params, job.cell, root, listen, lambda: journal.add("train", name, made_from))
             trained = True
-            said.append("diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}")
-        if job.evaluate:
-            with attempt("evaluate", job.cell.name, root):
-                found = evaluate_run(params, job.cell.name, root)
+            said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
+        if job.evaluate is not None:
+            with attempt("evaluate", name, root):
+                found = evaluate_run(params, name, root)
+            journal.add("evaluate", name, job.evaluate)
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
-    except BrokenPipeError:  # the sweep is gone, so nobody waits for this
-        raise
-    except PipelineError as error:
-        return Outcome(job, trained, evaluated, str(error), failed=True)
+    except StopAfterEpoch:
+        return outcome("stopped", f"stopped after {said[0]}")
+    except (PipelineError, OSError) as error:  # a user's mistake, a full disk: the sentence says all
+        return outcome("failed", str(error))
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on
-        return Outcome(job, trained, evaluated, f"{type(error).__name__}: {error}", failed=True)
-    return Outcome(job, trained, evaluated, "; ".join(said), failed=False)
+        return outcome("failed", f"{type(error).__name__}: {error}")
+    return outcome("done", "; ".join(said))
+
+
+def _end_with_parent() -> None:
+    """Be told to end when the sweep's process is gone, whatever became of it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

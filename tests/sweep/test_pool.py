@@ -31,7 +31,11 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if job.cell.seed == 2:
             time.sleep(60)
-        pipe.send(Outcome(job, trained=True, evaluated=True, sentence=str(os.getpid()), failed=False))
+        pipe.send(Outcome(job, trained=True, evaluated=True, sentence=str(os.getpid())))
+
+
+def go_on() -> bool:
+    return False
 
 
 @pytest.fixture
@@ -42,13 +46,13 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
 
 def jobs(params: Params, *seeds: int) -> list[Job]:
     rates = [0.1 / (place + 1) for place in range(len(seeds))]
-    return [Job(params.cell("unet", rate, seed), True, True) for rate, seed in zip(rates, seeds, strict=True)]
+    return [Job(params.cell("unet", rate, seed), "made", "made") for rate, seed in zip(rates, seeds, strict=True)]
 
 
 def test_every_job_has_its_outcome_and_workers_stay_warm(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
     seen: list[EpochReport] = []
-    outcomes = list(run_jobs(params, asked, 2, Path(), seen.append))
+    outcomes = list(run_jobs(params, asked, 2, Path(), seen.append, go_on))
     assert {outcome.job.cell.name for outcome in outcomes} == {job.cell.name for job in asked}
     assert {report.run for report in seen} == {job.cell.name for job in asked}
     assert len({outcome.sentence for outcome in outcomes}) <= 2  # processes
@@ -56,9 +60,9 @@ def test_every_job_has_its_outcome_and_workers_stay_warm(params: Params) -> None
 
 def test_a_killed_process_costs_its_own_job_only(params: Params) -> None:
     asked = jobs(params, 0, 1, 0, 0, 1, 0)
-    outcomes = list(run_jobs(params, asked, 2, Path(), lambda report: None))
+    outcomes = list(run_jobs(params, asked, 2, Path(), lambda report: None, go_on))
     assert len(outcomes) == len(asked)
-    failed = [outcome for outcome in outcomes if outcome.failed]
+    failed = [outcome for outcome in outcomes if outcome.end == "failed"]
     assert [outcome.job.cell.seed for outcome in failed] == [1, 1]
     assert all("ended by signal 9" in outcome.sentence for outcome in failed)
 
@@ -72,7 +76,7 @@ def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.M
         return started[-1]
 
     monkeypatch.setattr(pool.Worker, "start", remembered)
-    outcomes = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None)
+    outcomes = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, go_on)
     next(outcomes)
     outcomes.close()
     assert len(started) == 2

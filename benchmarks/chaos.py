@@ -1,0 +1,240 @@
+"""Kill a small sweep by SIGKILL at random moments, start it again until it is done, compare with an undisturbed one.
+
+Run in the project's folder: `python benchmarks/chaos.py`, some minutes. What is killed is the sweep, a worker of it,
+or all of its processes at once. Compared are every file of runs and evaluations, `timing.json` aside, every point in
+MLflow, and what DVC restores from its cache; nothing may be left behind. It ends with 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+COPIED = (
+    "pipeline",
+    "data/sample",
+    "reports",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    "pyproject.toml",
+)
+MADE = (
+    "runs",
+    "evaluation",
+    "data/prepared",
+    ".scratch",
+    "mlruns",
+    "mlflow.db",
+    "mlflow.db.lock",
+    "dvc.lock",
+    ".dvc/cache",
+)
+KINDS = ("the sweep", "a worker", "all")
+
+
+@dataclass
+class Chaos:
+    """A project with four runs, and what an undisturbed sweep made of it."""
+
+    root: Path
+    files: dict[str, bytes] = field(default_factory=dict)
+    points: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    seconds: float = 0.0  # of the undisturbed sweep
+
+    def set_up(self, epochs: int) -> None:
+        """Copy the project, make it small, and sweep it undisturbed."""
+        for name in COPIED:
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, self.root / name)
+        (self.root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+        yaml = YAML()
+        params = yaml.load(self.root / "params.yaml")
+        params["data"] |= {"image_size": 32, "samples": {"train": 16, "validation": 6, "test": 6}}
+        params["model"] |= {"base_channels": 4, "depth": 2, "dropout": 0.2}
+        params["train"] |= {"epochs": epochs}
+        params["grid"] = {"variant": ["unet", "unet_no_skip"], "learning_rate": [0.01], "seed": [0, 1]}
+        yaml.dump(params, self.root / "params.yaml")
+        started = time.monotonic()
+        with self.started() as sweep:
+            if sweep.wait():
+                raise SystemExit((self.root / "said").read_text(encoding="utf-8"))
+        self.seconds = time.monotonic() - started
+        self.files, self.points = self.read_files(), self.read_points()
+
+    def started(self) -> subprocess.Popen[bytes]:
+        """A sweep in a session of its own, so that all of its processes can be killed at once."""
+        variables = {**os.environ, "PYTHONPATH": str(self.root), "MLFLOW_TRACKING_URI": "", "DVC_NO_ANALYTICS": "true"}
+        variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        with (self.root / "said").open("ab") as said:
+            return subprocess.Popen(
+                ["pipeline", "sweep"],
+                cwd=self.root, env=variables, stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+
+    def wipe(self) -> None:
+        """Begin from nothing again."""
+        for name in MADE:
+            path = self.root / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def read_files(self) -> dict[str, bytes]:
+        """Every file of runs and evaluations whose bytes are promised."""
+        paths = [path for folder in ("runs", "evaluation") for path in (self.root / folder).rglob("*")]
+        return {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in paths
+            if path.is_file() and path.name != "timing.json"
+        }
+
+    def read_points(self) -> dict[str, list[tuple[Any, ...]]]:
+        """By run of MLflow: its status and every point; a second run of the same name would stand beside it."""
+        store = sqlite3.connect(self.root / "mlflow.db")
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for run_id, name, status in store.execute("SELECT run_uuid, name, status FROM runs").fetchall():
+            points = store.execute(
+                "SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp", (run_id,)
+            ).fetchall()
+            found.setdefault(name, []).extend([(status,), *points])
+        store.close()
+        return found
+
+    def faults(self) -> list[str]:
+        """What differs from the undisturbed sweep, and what was left behind."""
+        found, files = [], self.read_files()
+        found += [f"{name} is missing" for name in self.files.keys() - files.keys()]
+        found += [f"{name} is left over" for name in files.keys() - self.files.keys()]
+        found += [f"{name} differs" for name in self.files.keys() & files.keys() if self.files[name] != files[name]]
+        points = self.read_points()
+        for name in self.points.keys() | points.keys():
+            if self.points.get(name) != points.get(name):
+                found.append(f"{name} in MLflow differs: {points.get(name, ['missing'])[0]}")
+        patterns = (
+            "runs/.*",
+            "evaluation/.*",
+            "data/.*",
+            ".scratch/unfinished/*",
+            ".scratch/attempts/*.json",
+            ".dvc.lock*",
+        )
+        patterns = (
+            *patterns,
+            ".scratch/sweep/finished.jsonl",
+            ".scratch/sweep/holder",
+            "mlflow.db.making*",
+            ".*.yaml*",
+        )
+        found += [f"{path} is left over" for pattern in patterns for path in self.root.glob(pattern)]
+        status = json.loads(self.dvc("status", "--json"))
+        found += [f"DVC calls {name} stale" for name in status if "@" in name]
+        return found
+
+    def restored_faults(self) -> list[str]:
+        """What differs in what DVC has in its cache."""
+        shutil.rmtree(self.root / "runs")
+        shutil.rmtree(self.root / "evaluation")
+        self.dvc("checkout", "--quiet")
+        return [f"of the cache: {fault}" for fault in self.faults()]
+
+    def dvc(self, *arguments: str) -> str:
+        """What DVC prints."""
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=self.root, check=False, stdout=subprocess.PIPE, text=True).stdout
+
+    def processes(self) -> list[psutil.Process]:
+        """All that work in the project's folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.cwd() == str(self.root) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def kill(sweep: subprocess.Popen[bytes], kind: str, chance: random.Random) -> str:
+    """Kill by SIGKILL; says what it was, since a sweep that has no worker yet is killed itself."""
+    workers = [child for child in psutil.Process(sweep.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    if kind == "a worker" and workers:
+        chance.choice(workers).kill()
+        return kind
+    if kind == "all":
+        os.killpg(sweep.pid, signal.SIGKILL)
+        return kind
+    sweep.kill()
+    return "the sweep"
+
+
+def chaos(kills: int, seed: int, epochs: int, folder: Path) -> list[str]:
+    """Print a line a kill, and return what is wrong at the end."""
+    chance, case = random.Random(seed), Chaos(folder)
+    case.set_up(epochs)
+    print(f"undisturbed: {case.seconds:.1f} s, {len(case.files)} files, {sum(map(len, case.points.values()))} points")
+    found, done, rounds, counts = [], 0, 0, dict.fromkeys(KINDS, 0)
+    while done < kills:
+        case.wipe()
+        rounds += 1
+        while True:
+            sweep = case.started()
+            try:
+                code = sweep.wait(chance.uniform(0, case.seconds) if done < kills else None)
+            except subprocess.TimeoutExpired:
+                what = kill(sweep, KINDS[done % len(KINDS)], chance)
+                done, counts[what] = done + 1, counts[what] + 1
+                sweep.wait()
+                continue
+            if code == 0:
+                break
+            if sweep.returncode not in (0, 1):
+                found.append(f"the sweep ended with {code}")
+                break
+        faults = case.faults() + (case.restored_faults() if done >= kills else [])
+        print(f"round {rounds}: {done} kills so far; {'; '.join(faults) or 'all equal, nothing left'}", flush=True)
+        found += faults
+    gone = time.monotonic() + 30
+    while case.processes() and time.monotonic() < gone:
+        time.sleep(0.2)
+    found += [f"still there: {process}" for process in case.processes()]
+    killed = ", ".join(f"{count} of {kind}" for kind, count in counts.items())
+    print(f"{done} kills ({killed}), seed {seed}, {rounds} rounds")
+    return found
+
+
+def main() -> None:
+    """End with 1 where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=40)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = chaos(arguments.kills, arguments.seed, arguments.epochs, Path(folder).resolve() / "project")
+        if found:
+            shutil.copy(Path(folder) / "project/said", "chaos.log")
+    print("\n".join(found) or "every file and every point is that of the undisturbed sweep")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
