@@ -100,18 +100,20 @@ def prepare() -> None:
 @click.option("--learning-rate", required=True, type=float, help="Such as 1e-3.")
 @click.option("--seed", required=True, type=int, help="Of initialisation, order and augmentation.")
 def train(variant: str, learning_rate: float, seed: int) -> None:
-    """Stage: train one cell of the grid into runs/<run>/.
+    """Stage: train one cell of the grid into runs/<run>/; one that was stopped goes on from its last epoch.
 
     A run that diverges is a result like another: it is recorded, and the exit code is 0.
     """
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.progress import EpochReport, TrainingProgress
+    from pipeline.tracking.settle import settle_killed
     from pipeline.train.stage import train_cell
     from pipeline.variants.check import check_models
 
     check = exit_when_told()
     found = read_params()
+    settle_killed(found.tracking)
     cell = found.cell(variant, learning_rate, seed)
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
@@ -241,7 +243,8 @@ def failure() -> None:
 @main.command()
 @click.argument("targets", nargs=-1)
 @click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: cores / train.threads]")
-def sweep(targets: tuple[str, ...], jobs: int | None) -> None:
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
+def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """Train and evaluate what is stale, side by side, and hand it to DVC.
 
     TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the
@@ -254,11 +257,13 @@ def sweep(targets: tuple[str, ...], jobs: int | None) -> None:
     from pipeline.params.file import read_params
     from pipeline.sweep.stage import sweep as run_sweep
 
+    if jobs and ray:
+        raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")
     exit_when_told()
     for stage in ("prepare", "compare", "showcase", "report"):
         forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
-        code = run_sweep(read_params(), jobs, targets, Path())
+        code = run_sweep(read_params(), jobs, targets, ray, Path())
     sys.exit(code)
 
 
@@ -330,6 +335,9 @@ def lr_find(variant: str | None, plot: Path | None) -> None:
 def ui(port: int) -> None:
     """Open the MLflow UI on what was trained."""
     from pipeline.params.file import read_params
+    from pipeline.tracking.settle import settle_killed
     from pipeline.tracking.ui import serve
 
-    sys.exit(serve(read_params().tracking, port))
+    tracking = read_params().tracking
+    settle_killed(tracking)
+    sys.exit(serve(tracking, port))

@@ -85,6 +85,13 @@ class Tracking(Section):
     experiment: str = Field(min_length=1)
 
 
+class Cluster(Section):
+    """What a run asks of a Ray cluster, beside a processor for each of `train.threads`."""
+
+    memory: float = Field(default=2.0, gt=0, allow_inf_nan=False)  # GB
+    resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+
+
 class Reference(Section):
     """Other people's results, shown beside the runs."""
 
@@ -142,6 +149,7 @@ class Params(Section):
     evaluation: Evaluation
     verdict: Verdict
     tracking: Tracking
+    cluster: Cluster = Cluster()
     report: Report
 
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:

@@ -17,6 +17,7 @@ from pipeline.params import Params
 from pipeline.progress import TrainingProgress
 from pipeline.signals import asked_first
 from pipeline.sweep.alone import alone
+from pipeline.sweep.cluster import run_on_cluster
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.pool import run_jobs
@@ -38,21 +39,22 @@ class Plan:
     current: int  # runs that are up to date
 
 
-def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], root: Path) -> int:
+def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
     """Train and evaluate what is stale; afterwards `dvc status` names no cell.
 
     Args:
         params: the whole of `params.yaml`.
         jobs: trainings at once; None for cores / `train.threads`.
         targets: which runs, by name or pattern; empty for all.
+        ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
 
     Returns:
         The exit code: 1 where a cell failed or could not be recorded, 130 where somebody stopped the sweep, else 0.
 
     Raises:
-        PipelineError: A network cannot be built, a target fits no run, or another sweep is at work; nothing was
-            trained.
+        PipelineError: A network cannot be built, a target fits no run, another sweep is at work, or the cluster cannot
+            be used; nothing was trained.
     """
     chosen = _chosen(params, targets)
     with alone(root):
@@ -63,19 +65,24 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], root: Path
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         at_once = min(jobs or _default_jobs(plan.jobs), len(plan.jobs))
         if plan.jobs:
-            click.echo(f"{len(plan.jobs)} runs to do, {at_once} at a time")
+            click.echo(f"{len(plan.jobs)} runs to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
         recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
         try:
             with TrainingProgress(runs=len(plan.jobs)) as progress, _stopping() as stopping:
-                for outcome in run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping):
+                if ray and plan.jobs:
+                    ended = run_on_cluster(params, plan.jobs, ray, root, progress.epoch, stopping)
+                else:
+                    ended = run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping)
+                for outcome in ended:
                     progress.end(outcome.job.cell.name, _ending(outcome))
                     outcomes.append(outcome)
                     recorder.add(outcome)
         finally:  # also where somebody insists: what finished is kept, and MLflow told of what was killed
             recorder.close()
             settle_killed(params.tracking, root)
-    begun = [outcome.job for outcome in outcomes]
-    left = [job.cell.name for job in plan.jobs if job not in begun]
+    outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
+    begun = {outcome.job.cell.name for outcome in outcomes}
+    left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]
     click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.changed, root))
     if left or any(outcome.end == "stopped" for outcome in outcomes):
         return STOPPED

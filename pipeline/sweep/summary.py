@@ -14,7 +14,7 @@ def summary(
     """A row a run that something happened to, a line that counts, and what to do next.
 
     Args:
-        outcomes: of the jobs that were begun.
+        outcomes: of the jobs that were begun, in the order to show them in.
         restored: runs that DVC's cache gave something of.
         left: runs that were not begun, since the sweep was asked to stop.
         current: how many runs were up to date.
@@ -25,7 +25,7 @@ def summary(
     rows = [(outcome.job.cell.name, *_row(outcome)) for outcome in outcomes]
     rows += [(name, "restored", "from DVC's cache", "") for name in restored if name not in names]
     rows += [(name, "not begun", "", "") for name in left]
-    lines = _table(sorted(rows)) if rows else []
+    lines = _table(rows) if rows else []
     counts = {"up to date": current}
     for _, what, _, _ in rows:
         counts[what] = counts.get(what, 0) + 1

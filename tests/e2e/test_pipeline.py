@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
@@ -57,7 +58,7 @@ def test_mlflow_holds_every_run_once_with_its_curve(swept: Project) -> None:
 def test_nothing_is_done_twice_although_bytecode_was_written(swept: Project) -> None:
     assert list(swept.root.glob("pipeline/train/__pycache__/*.pyc"))
     assert swept.stale() == set()
-    assert "Every run of the grid is trained and evaluated." in swept.run("pipeline", "sweep")
+    assert swept.run("pipeline", "sweep") == "2 runs: 2 up to date\n"
     assert swept.repro() == []
 
 
@@ -106,7 +107,7 @@ def test_one_variant_changed_trains_exactly_that_variant(swept: Project) -> None
     assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "showcase", "report"]
     swept.change()
     said = swept.run("pipeline", "sweep")
-    assert "restored from DVC's cache" in said  # what was trained before is not trained again
+    assert "2 runs: 1 restored, 1 up to date" in said  # what was trained before is not trained again
     assert "runs to do" not in said
     swept.repro()
 
@@ -126,8 +127,9 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     )
     network.write_text(broken, encoding="utf-8")
     said = swept.run("pipeline", "sweep", code=1)
-    assert "unet_no_skip-0.01-0 failed: AssertionError: broken" in said
-    assert "dvc repro train@unet_no_skip-0.01-0" in said
+    assert re.search(r"unet-0.01-0 +trained .* s  best epoch", said)
+    assert re.search(r"unet_no_skip-0.01-0 +failed .* s  AssertionError: broken", said)
+    assert "To do just that: pipeline sweep unet_no_skip-0.01-0" in said
     swept.run("pipeline", "failure")
     page = (swept.root / "reports/failure.html").read_text(encoding="utf-8")
     assert "AssertionError: broken" in page
@@ -136,7 +138,7 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     assert "1 run failed: unet_no_skip-0.01-0 (AssertionError: broken)" in report
     assert not {"train@unet-0.01-0", "evaluate@unet-0.01-0"} & swept.stale()
     network.write_text(good, encoding="utf-8")
-    assert "Every run of the grid is trained" in swept.run("pipeline", "sweep")  # as it was before
+    assert "2 runs: 1 restored, 1 up to date" in swept.run("pipeline", "sweep")  # as it was before
     swept.repro()
     assert not list(swept.root.glob(".scratch/attempts/*.json"))
     assert "failed" not in {row["status"] for row in swept.read("comparison/summary.json")["runs"]}
@@ -145,11 +147,13 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
 def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:
     swept.change(train={"epochs": 40})
     command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
-    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
-        assert sweep.stderr is not None
-        next(line for line in sweep.stderr if "epoch 1/40" in line)
+    with subprocess.Popen(
+        command, cwd=swept.root, env=swept.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as sweep:
+        assert sweep.stdout is not None
+        next(line for line in sweep.stdout if "epoch 1/40" in line)
         swept.change(train={"epochs": 41})
-        said = sweep.stderr.read()
+        said = sweep.stdout.read()
     assert sweep.returncode == 1
     named = re.search(r"changed while these ran, so they are not recorded: (.*)", said)
     assert named is not None
@@ -160,31 +164,118 @@ def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained
     swept.repro()
 
 
-def test_ctrl_c_ends_a_sweep_and_keeps_what_finished(swept: Project) -> None:
-    swept.change(train={"epochs": 500}, grid={"seed": [1]})
+def sweep_until(swept: Project, epoch: str, number: int, times: int) -> tuple[int, str]:
+    """Sweep until an epoch has ended, then send a signal to all of the terminal; the exit code, and what was said."""
     command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
     with subprocess.Popen(
         command,
         cwd=swept.root,
         env=swept.environment(),
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
         # A shell's background job ignores Ctrl-C and hands that on; these tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as sweep:
-        assert sweep.stderr is not None
-        next(line for line in sweep.stderr if "epoch 2/500" in line)
-        os.killpg(sweep.pid, signal.SIGINT)
-        said = sweep.stderr.read()
-    assert sweep.returncode == 1
-    assert "Aborted" in said
+        assert sweep.stdout is not None
+        said = next(line for line in sweep.stdout if epoch in line)
+        os.killpg(sweep.pid, number)
+        for _ in range(times - 1):
+            said += next(line for line in sweep.stdout if "Ctrl-C again" in line)
+            os.killpg(sweep.pid, number)
+        said += sweep.stdout.read()
+    return sweep.returncode, said
+
+
+def states(swept: Project, runs: str) -> dict[str, str]:
     with sqlite3.connect(swept.root / "mlflow.db") as store:
-        states = [row[0] for row in store.execute("SELECT status FROM runs WHERE name LIKE '%-0.01-1'")]
+        found = store.execute("SELECT name, status FROM runs WHERE name LIKE ?", (runs,)).fetchall()
     store.close()
-    assert states
-    assert set(states) == {"KILLED"}
+    assert len({name for name, _ in found}) == len(found)
+    return dict(found)
+
+
+def checkpoints(swept: Project) -> list[str]:
+    return sorted(path.name for path in swept.root.glob(".scratch/unfinished/*/*.checkpoint"))
+
+
+def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project) -> None:
+    swept.change(train={"epochs": 60}, grid={"seed": [1]})
+    code, said = sweep_until(swept, "epoch 3/60", signal.SIGINT, times=1)
+    assert code == 130
+    assert re.search(r"stopped +\d+ s  stopped after epoch \d+ of 60", said)
+    assert "To do just that: pipeline sweep" in said
+    assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}
     assert not list(swept.root.glob("runs/*-0.01-1"))
+    assert checkpoints(swept)
+    assert "training" in swept.read(".scratch/attempts/train@unet-0.01-1.json")["reason"]
+    said = swept.run("pipeline", "sweep")
+    first = re.search(r"^unet-0.01-1: epoch (\d+)/", said, re.MULTILINE)
+    assert first is not None
+    assert int(first[1]) > 3
+    assert "2 runs: 2 trained" in said
+    assert set(states(swept, "%-0.01-1").values()) == {"FINISHED"}
+    assert not checkpoints(swept)
+    swept.change()
+
+
+def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
+    swept.change(train={"epochs": 400}, grid={"seed": [5]})
+    code, said = sweep_until(swept, "epoch 2/400", signal.SIGINT, times=2)
+    assert code in (1, 130)  # the epochs may have ended before the second one came
+    assert "Traceback" not in said
+    assert set(states(swept, "%-0.01-5").values()) == {"KILLED"}
+    swept.change()
+
+
+def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) -> None:
+    """Nobody is left to tell MLflow, so the next one does; and other parameters do not go on from the checkpoints."""
+    swept.change(train={"epochs": 500}, grid={"seed": [2]})
+    code, _ = sweep_until(swept, "epoch 2/500", signal.SIGKILL, times=1)
+    assert code == -signal.SIGKILL
+    assert "RUNNING" in states(swept, "%-0.01-2").values()
+    swept.change()
+    assert "to do" not in swept.run("pipeline", "sweep")
+    assert set(states(swept, "%-0.01-2").values()) == {"KILLED"}
+
+
+def test_workers_end_with_their_sweep(swept: Project) -> None:
+    swept.change(train={"epochs": 600}, grid={"seed": [3]})
+    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
+    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stderr is not None
+        next(line for line in sweep.stderr if "epoch 2/600" in line)
+        workers = psutil.Process(sweep.pid).children(recursive=True)
+        assert len(workers) >= 2
+        sweep.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+    assert "RUNNING" not in states(swept, "%-0.01-3").values()  # they could tell, and did
+    swept.change()
+
+
+def test_a_second_sweep_says_who_is_at_work(swept: Project) -> None:
+    swept.change(train={"epochs": 700}, grid={"seed": [4]})
+    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
+    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stderr is not None
+        next(line for line in sweep.stderr if "epoch 1/700" in line)
+        said = swept.run("pipeline", "sweep", code=1)
+        assert f"A sweep is at work here already (process {sweep.pid} on " in said
+        sweep.terminate()
+        sweep.stderr.read()
+    swept.change()
+
+
+def test_a_sweep_of_a_part_of_the_grid(swept: Project) -> None:
+    swept.change(grid={"learning_rate": [0.01, 0.02]})
+    said = swept.run("pipeline", "sweep", "unet-*")
+    assert "2 runs: 1 trained, 1 up to date" in said
+    assert swept.stale() >= {"train@unet_no_skip-0.02-0", "evaluate@unet_no_skip-0.02-0"}
+    assert "train@unet-0.02-0" not in swept.stale()
+    said = swept.run("pipeline", "sweep", "lite0-*", code=1)
+    assert "'lite0-*' fits no run of the grid" in said
     swept.change()
 
 

@@ -1,0 +1,224 @@
+"""The cells of a sweep as tasks on a Ray cluster that is there already; what they leave comes back to the driver.
+
+The driver is the process that was started by hand, in the project. Only it speaks to DVC. A node that sees the
+project's folder works in it as this machine does, so that a run whose node is lost goes on from its last epoch on
+another one. Any other node gets code and data through Ray, works in a folder of Ray's own, and sends its files back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import runs
+from pipeline.attempts import attempt
+from pipeline.errors import PipelineError
+from pipeline.files import replacing
+from pipeline.params import Params
+from pipeline.progress import EpochReport
+from pipeline.project import project_folder
+from pipeline.sweep.alone import FOLDER
+from pipeline.sweep.cluster_task import Data, Listener, Result, run_task
+from pipeline.sweep.journal import Journal
+from pipeline.sweep.pool import GLANCE
+from pipeline.sweep.worker import Job, Outcome
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import shown, sqlite_file, tracking_uri
+from pipeline.train.key import run_key
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+PROBE = 5  # seconds
+RETRIES = 3  # of a run whose process or node is lost
+PACKAGE = Path(__file__).parents[1]
+TOKEN = FOLDER / "token"  # a node that reads the same there sees the project's folder
+NO_CODE = {"pipeline", "data", "runs", "evaluation", "comparison", "showcase", "reports", "mlruns", "studies"}
+NO_CODE |= {"docs", "tests", "benchmarks", "build", "dist"}
+
+
+def run_on_cluster(
+    params: Params,
+    jobs: Sequence[Job],
+    address: str,
+    root: Path,
+    listen: Callable[[EpochReport], None],
+    stopping: Callable[[], bool],
+) -> Iterator[Outcome]:
+    """Run jobs, as many at a time as the cluster has room for; else as `pool.run_jobs`.
+
+    Raises:
+        PipelineError: Ray is not installed, no cluster answers at the address, or MLflow's store is a file that other
+            machines cannot write to.
+    """
+    ray = _ray()
+    params = _with_reachable_store(params)
+    token = secrets.token_hex(16)
+    (root / TOKEN).write_text(token, encoding="utf-8")
+    begun: list[Job] = list(jobs)
+    with tempfile.TemporaryDirectory() as code:
+        _copy_code(root, Path(code))
+        _connect(ray, address, code)
+        try:
+            listener = _listener(ray)
+            data = Data(root.absolute(), token, _put(ray, root / runs.PREPARED))
+            pending = {_submit(ray, params, job, data, root, listener): job for job in jobs}
+            told = False
+            while pending:
+                if stopping() and not told:
+                    told = True
+                    ray.get(listener.stop.remote())
+                ended, _ = ray.wait(list(pending), num_returns=1, timeout=GLANCE)
+                for report in ray.get(listener.heard.remote()):
+                    listen(report)
+                for reference in ended:
+                    job = pending.pop(reference)
+                    result = _result(ray, reference, job)
+                    begun.remove(job)
+                    if result.outcome is not None:
+                        _take(result, root)
+                        yield result.outcome
+        finally:
+            ray.shutdown()
+            (root / TOKEN).unlink(missing_ok=True)
+            _settle(params, begun, root)
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell a host on the internet of each start
+    try:
+        import ray
+    except ImportError:
+        raise PipelineError(
+            "--ray needs Ray, which is not installed: pip install 'unet-learning-report[ray]', on every node."
+        ) from None
+    return ray
+
+
+def _with_reachable_store(params: Params) -> Params:
+    """The parameters with MLflow's address written out: tasks do not see this machine's environment."""
+    uri = tracking_uri(params.tracking)
+    if sqlite_file(uri) is not None or "://" not in uri:
+        raise PipelineError(
+            f"tracking.uri: the runs of a cluster cannot be tracked into {shown(uri)}, since other machines cannot "
+            "write to that file. Start a server here, `mlflow server --backend-store-uri sqlite:///mlflow.db --host "
+            "0.0.0.0`, and name it, http://<this machine>:5000, as tracking.uri in params.yaml or as "
+            "MLFLOW_TRACKING_URI."
+        )
+    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"uri": uri})})
+
+
+def _connect(ray: Any, address: str, code: str) -> None:
+    credentials = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_TRACKING_")}
+    try:
+        _probe(address)
+        ray.init(
+            address=address,
+            runtime_env={"working_dir": code, "env_vars": credentials},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PipelineError(
+            f"No Ray cluster answers at {address} ({str(error).strip().splitlines()[0]}). `ray start --head` starts "
+            "one, and says the address that the other nodes and --ray take."
+        ) from None
+
+
+def _probe(address: str) -> None:
+    """Raise `OSError` where nothing listens at host:port: Ray would try for many minutes. `auto` it looks up itself."""
+    host, mark, port = address.rpartition(":")
+    if mark and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=PROBE).close()
+
+
+def _copy_code(root: Path, to: Path) -> None:
+    """This package, and the user's own modules, as they are now."""
+    shutil.copytree(PACKAGE, to / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    project = project_folder(root)
+    for folder, folders, files in os.walk(project):
+        top = Path(folder) == project
+        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name in NO_CODE)]
+        for name in files:
+            if name.endswith(".py"):
+                target = to / Path(folder).relative_to(project) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(folder) / name, target)
+
+
+def _put(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:
+    """A folder's files in the cluster's object store, by path; a node fetches them only when it needs them."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): ray.put(path.read_bytes()) for path in paths}
+
+
+def _listener(ray: Any) -> Any:
+    """On the driver's own node: where that is lost, all is."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Listener).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _submit(ray: Any, params: Params, job: Job, data: Data, root: Path, listener: Any) -> ObjectRef[Result]:
+    trained = _put(ray, root / runs.RUNS / job.cell.name) if job.train is None else {}
+    asked = params.cluster
+    task = ray.remote(run_task).options(
+        name=job.cell.name,
+        num_cpus=job.cell.train.threads,
+        memory=round(asked.memory * 1e9),
+        resources=asked.resources,
+        max_retries=RETRIES,
+    )
+    reference: ObjectRef[Result] = task.remote(params, job, data, trained, listener)
+    return reference
+
+
+def _result(ray: Any, reference: ObjectRef[Result], job: Job) -> Result:
+    try:
+        result: Result = ray.get(reference)
+    except ray.exceptions.RayError as error:  # a lost process or node, more often than it is tried again
+        said = str(error).strip().splitlines()[0]
+        sentence = f"lost on the cluster, {1 + RETRIES} times ({type(error).__name__}: {said})"
+        return Result(Outcome(job, trained=False, evaluated=False, sentence=sentence, end="failed"), {}, elsewhere=True)
+    return result
+
+
+def _take(result: Result, root: Path) -> None:
+    """Put what came from a node that does not see the project's folder where it would have put it itself."""
+    outcome, journal = result.outcome, Journal(root)
+    assert outcome is not None
+    name = outcome.job.cell.name
+    if not result.elsewhere:
+        return
+    for folder, files in result.files.items():
+        with replacing(root / folder) as new:
+            for path, content in files.items():
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                (new / path).write_bytes(content)
+    for stage, made_from in outcome.finished().items():
+        journal.add(stage.partition("@")[0], name, made_from)
+    if outcome.end == "failed":
+        stage = "evaluate" if outcome.trained or outcome.job.train is None else "train"
+        with contextlib.suppress(PipelineError), attempt(stage, name, root):
+            raise PipelineError(outcome.sentence)
+
+
+def _settle(params: Params, jobs: list[Job], root: Path) -> None:
+    """Tell MLflow of runs whose processes went with the cluster's connection."""
+    if not jobs:
+        return
+    fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
+    for job in jobs:
+        for precision in ("float32", "bfloat16"):  # which one, the node's processor said
+            mirror = Mirror.find(params.tracking, run_key(job.cell, fingerprint, precision))
+            if mirror is not None:
+                mirror.end_killed()

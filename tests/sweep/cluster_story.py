@@ -1,0 +1,108 @@
+"""A real Ray cluster on this machine, run by test_cluster.py in a network namespace of its own: only loopback is in it.
+
+A head without processors, two nodes with one each that see the project's folder; one of them is killed while it trains.
+Then a node that does not see the folder takes what is left. What happened is printed as JSON in the last line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+ADDRESS, TRACKING = "127.0.0.1:6380", "http://127.0.0.1:5055"
+VARIABLES = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": str(Path.cwd()),
+    "MLFLOW_TRACKING_URI": TRACKING,
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@contextmanager
+def running(*command: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that is ended, with all that it started, when the block ends."""
+    with (Path.cwd().parent / log).open("wb") as file:
+        process = subprocess.Popen(command, env=VARIABLES, stdout=file, stderr=file, start_new_session=True)
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+            with suppress(psutil.Error):
+                one.kill()
+        process.wait()
+
+
+def node(log: str, hidden: bool = False) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    start = f"ray start --address={ADDRESS} --num-cpus=1 --object-store-memory=100000000 --block"
+    hide = f"mount -t tmpfs none '{Path.cwd()}' && cd / && " if hidden else ""
+    return running("unshare", "-m", "bash", "-c", f"{hide}exec {start}", log=log)
+
+
+def trains(process: subprocess.Popen[bytes]) -> str:
+    """The run that a node is at: Ray gives its workers the name of their task."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            title = " ".join(child.cmdline())
+            if title.startswith("ray::unet"):
+                return title.removeprefix("ray::").split()[0]
+    return ""
+
+
+def wait_for_tracking() -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{TRACKING}/health", timeout=2)
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("no MLflow server")
+
+
+def sweep(*targets: str) -> subprocess.Popen[str]:
+    command = ["pipeline", "sweep", "--ray", ADDRESS, *targets]
+    return subprocess.Popen(command, env=VARIABLES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def main() -> None:
+    here = Path.cwd()
+    server = ("mlflow", "server", "--backend-store-uri", f"sqlite:///{here}/served.db", "--workers", "1")
+    server = (*server, "--artifacts-destination", str(here.parent / "artifacts"), "--port", "5055")
+    head = "ray start --head --num-cpus=0 --port=6380 --include-dashboard=false --object-store-memory=100000000 --block"
+    with running(*server, log="server"), running(*head.split(), log="head"):
+        time.sleep(3)  # a node that finds no head yet waits for it, but not for long
+        with node("kept"), node("lost") as lost:
+            wait_for_tracking()
+            first = sweep("*-0.01-*")
+            said, killed = "", ""
+            assert first.stdout is not None
+            for line in first.stdout:
+                said += line
+                if not killed and ": epoch 4/" in line and line.startswith(trains(lost) or "none"):
+                    killed = trains(lost)
+                    kill(lost)
+            code = first.wait()
+        with node("hidden", hidden=True):
+            second = sweep()
+            assert second.stdout is not None
+            rest = second.stdout.read()
+            codes = (code, second.wait())
+    print(json.dumps({"codes": codes, "killed": killed, "first": said, "second": rest}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`pipeline sweep --ray` on a real cluster: the bits of this machine, also when a node is lost; and its refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.params.file import read_params
+from pipeline.train.stage import train_cell
+from tests.e2e.conftest import Project, copy_project
+
+EPOCHS = 30
+STORY = Path(__file__).with_name("cluster_story.py")
+
+
+def may_unshare() -> bool:
+    tool = shutil.which("unshare")
+    return (
+        bool(tool and shutil.which("ip"))
+        and not subprocess.run([str(tool), "-nm", "true"], capture_output=True).returncode
+    )
+
+
+@pytest.fixture
+def cluster_project(tmp_path: Path) -> Project:
+    project = copy_project(tmp_path / "project")
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    project.change(
+        train={"epochs": EPOCHS},
+        grid={"learning_rate": [0.01, 0.001]},
+        variants={"unet_no_skip": {"data": {"train_images": 8}}},
+    )
+    return project
+
+
+@pytest.mark.skipif(not may_unshare(), reason="needs to be root: a network namespace keeps Ray to itself")
+def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
+    cluster_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = cluster_project.root
+    story = ["unshare", "-n", "bash", "-c", f"ip link set lo up; exec {sys.executable} {STORY}"]
+    done = subprocess.run(
+        story, cwd=root, env=cluster_project.environment(), capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["codes"] == [0, 0], told
+    killed = told["killed"]
+    assert killed
+
+    # It went on from its checkpoint: no epoch was trained and told again.
+    epochs = [int(number) for number in re.findall(rf"^{killed}: epoch (\d+)/", told["first"], re.MULTILINE)]
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] == EPOCHS
+
+    with sqlite3.connect(root / "served.db") as store:
+        runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
+        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0]
+    store.close()
+    assert runs == dict.fromkeys(
+        {f"{variant}-{rate}-0" for variant in ("unet", "unet_no_skip") for rate in (0.01, 0.001)}, "FINISHED"
+    )
+    assert points == 4 * EPOCHS
+
+    assert not {name for name in cluster_project.stale() if "@" in name}
+    assert not list(root.glob(".scratch/unfinished/*"))
+
+    here = root.parent / "here"
+    shutil.copytree(root / "data/prepared", here / "data/prepared")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
+    params = read_params(root / "params.yaml")
+    for cell in params.cells():
+        train_cell(params, cell, here)
+        for path in (here / "runs" / cell.name).iterdir():
+            if path.name != "timing.json":
+                assert (root / "runs" / cell.name / path.name).read_bytes() == path.read_bytes(), path
+
+
+def test_a_file_is_no_store_for_a_cluster(cluster_project: Project) -> None:
+    said = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
+    assert "mlflow server" in said
+    assert "Traceback" not in said
+
+
+def test_no_cluster_there(cluster_project: Project) -> None:
+    cluster_project.change(tracking={"uri": "http://127.0.0.1:9"})
+    said = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
+    assert "No Ray cluster answers at 127.0.0.1:1" in said
+    assert "Traceback" not in said
