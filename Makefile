@@ -49,7 +49,7 @@ bench: $(VENV)/installed  ## Where the time of a cell goes
 install: $(VENV)/installed  ## Only create .venv with the locked dependencies
 
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
-	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns
+	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .scratch
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

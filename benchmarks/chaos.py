@@ -1,6 +1,6 @@
 """Kill a small sweep by SIGKILL at random moments, start it again until it is done, compare with an undisturbed one.
 
-Run in the project's folder: `python benchmarks/chaos.py`, some minutes. What is killed is the sweep, a worker of it,
+Run in the project's folder: `python -m benchmarks.chaos`, some minutes. What is killed is the sweep, a worker of it,
 or all of its processes at once. Compared are every file of runs and evaluations, `timing.json` aside, every point in
 MLflow, and what DVC restores from its cache; nothing may be left behind. It ends with 1 where anything differs.
 """
@@ -23,19 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[1]
-COPIED = (
-    "pipeline",
-    "data/sample",
-    "reports",
-    "params.yaml",
-    "dvc.yaml",
-    ".dvcignore",
-    ".dvc/config",
-    "pyproject.toml",
-)
+from benchmarks.project import copy_project
+
 MADE = (
     "runs",
     "evaluation",
@@ -61,20 +51,13 @@ class Chaos:
 
     def set_up(self, epochs: int) -> None:
         """Copy the project, make it small, and sweep it undisturbed."""
-        for name in COPIED:
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / name, self.root / name)
-        (self.root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-        yaml = YAML()
-        params = yaml.load(self.root / "params.yaml")
-        params["data"] |= {"image_size": 32, "samples": {"train": 16, "validation": 6, "test": 6}}
-        params["model"] |= {"base_channels": 4, "depth": 2, "dropout": 0.2}
-        params["train"] |= {"epochs": epochs}
-        params["grid"] = {"variant": ["unet", "unet_no_skip"], "learning_rate": [0.01], "seed": [0, 1]}
-        yaml.dump(params, self.root / "params.yaml")
+        changes = {
+            "data": {"image_size": 32, "samples": {"train": 16, "validation": 6, "test": 6}},
+            "model": {"base_channels": 4, "depth": 2, "dropout": 0.2},
+            "train": {"epochs": epochs},
+            "grid": {"variant": ["unet", "unet_no_skip"], "learning_rate": [0.01], "seed": [0, 1]},
+        }
+        copy_project(self.root, changes)
         started = time.monotonic()
         with self.started() as sweep:
             if sweep.wait():

@@ -80,6 +80,10 @@ def replacing(target: Path) -> Iterator[Path]:
                 shutil.rmtree(old)
         else:
             new.rename(target)
+    except OSError as error:
+        if error.filename is None:  # a full disk is told without a name
+            error.filename = str(target)
+        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -68,6 +68,13 @@ class Unfinished:
         lock.release()
         return True
 
+    def is_old(self) -> bool:
+        """Whether nobody came back to it for long, and nobody has to be told of its end."""
+        try:
+            return time.time() - self.folder.stat().st_mtime > KEPT and not (self.folder / _AT_WORK).exists()
+        except FileNotFoundError:  # it was just completed
+            return False
+
     def settle(self) -> None:
         """Take the mark of a killed process away."""
         (self.folder / _AT_WORK).unlink(missing_ok=True)
@@ -79,11 +86,8 @@ class Unfinished:
 
 def unfinished(root: Path = Path()) -> list[Unfinished]:
     """All there are; those that nobody came back to for long are removed."""
-    found = []
-    for folder in sorted((project_root(root) / FOLDER).glob("*")):
-        run = Unfinished(folder.name, root)
-        if time.time() - folder.stat().st_mtime > KEPT and not (folder / _AT_WORK).exists():
+    found = [Unfinished(folder.name, root) for folder in sorted((project_root(root) / FOLDER).glob("*"))]
+    for run in found:
+        if run.is_old():
             run.forget()
-        else:
-            found.append(run)
-    return found
+    return [run for run in found if run.folder.exists()]

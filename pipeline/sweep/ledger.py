@@ -15,7 +15,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dvc.dependency import param
@@ -65,15 +65,16 @@ class Ledger:
             said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
             raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
 
-    def stale(self) -> tuple[list[str], list[str]]:
-        """Names of the runs to train and of those to evaluate, in the order of the grid.
+    def stale(self, among: Collection[str]) -> tuple[list[str], list[str]]:
+        """Names of the runs to train and of those to evaluate, in the order of the grid; of others nothing is asked.
 
         DVC looks one step ahead, at files as they are; so an evaluation whose training is stale is stale too.
         """
         with _explained():
             self._open()  # what it read before may be old by now
             with self._locked() as cells:
-                status = {name: cell.status(check_updates=True) for name, cell in cells.items()}
+                asked = {name: cell for name, cell in cells.items() if name.partition("@")[2] in among}
+                status = {name: cell.status(check_updates=True) for name, cell in asked.items()}
         train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
         evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
@@ -191,8 +192,11 @@ def _dependencies(cell: PipelineStage) -> str:
     hashes = {}
     for dependency in cell.deps:
         if not dependency.def_path.startswith(f"{runs.RUNS}/"):
-            dependency.save()
-            hashes[dependency.def_path] = dependency.hash_info.value
+            try:
+                dependency.save()
+                hashes[dependency.def_path] = dependency.hash_info.value
+            except DvcException:  # somebody removed it, which is a change like another
+                hashes[dependency.def_path] = None
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 

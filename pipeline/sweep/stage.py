@@ -91,19 +91,14 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
 
 def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, root: Path) -> Plan:
     """What is left to do after the journal and DVC's run cache gave what they have."""
-    train, evaluate = _stale(ledger, chosen)
-    # What a killed sweep finished; of changed parameters, data or code the ledger takes nothing.
-    finished = {
-        stage: made_from
-        for stage, made_from in journal.standing().items()
-        if stage in {*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)}
-    }
-    if finished:
+    # What a killed sweep finished, also of runs that are not chosen now; where parameters, data or code changed since,
+    # the ledger leaves it out.
+    if finished := journal.standing():
         ledger.record(finished)
-        train, evaluate = _stale(ledger, chosen)
+    train, evaluate = ledger.stale(chosen)
     restored = ledger.restore("train", train)
     if restored:
-        train, evaluate = _stale(ledger, chosen)
+        train, evaluate = ledger.stale(chosen)
     # An evaluation can be looked up only when its training is there.
     scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in scored]
@@ -121,11 +116,6 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     given = dict.fromkeys([*restored, *scored])
     current = len(jobs) - len({job.cell.name for job in to_do} | given.keys())
     return Plan(to_do, list(given), current)
-
-
-def _stale(ledger: Ledger, chosen: list[str]) -> tuple[list[str], list[str]]:
-    train, evaluate = ledger.stale()
-    return [run for run in train if run in chosen], [run for run in evaluate if run in chosen]
 
 
 def _chosen(params: Params, targets: tuple[str, ...]) -> list[str]:

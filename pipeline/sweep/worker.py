@@ -83,7 +83,10 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             return
         if job == STOP:
             return
-        pipe.send(work(params, job, root, report))
+        try:
+            pipe.send(work(params, job, root, report))
+        except OSError:  # as above
+            return
 
 
 def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], None]) -> Outcome:

@@ -36,16 +36,17 @@ class Checkpoints:
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the state after an epoch, and remove all but the last two.
 
-        A disk that is full or may not be written costs the checkpoint, not the training: it is said once.
+        A full disk, or a user's optimiser that cannot be written down, costs the checkpoint, not the training: it is
+        said once.
         """
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        payload = buffer.getbuffer()
         try:
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            payload = buffer.getbuffer()
             write_bytes(self._folder / NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
             for old in self._files()[:-KEPT]:
                 old.unlink(missing_ok=True)
-        except OSError as error:
+        except (OSError, pickle.PicklingError, AttributeError, TypeError) as error:
             if not self._failed:
                 logger.warning("Run %s goes on, but has no checkpoint to resume from (%s).", self._run, error)
             self._failed = True

@@ -14,6 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.errors import PipelineError
+from pipeline.factories import in_words
+from pipeline.unfinished import FOLDER
+
 
 @dataclass(frozen=True)
 class Moving:
@@ -37,7 +41,18 @@ class Moving:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Put a state back into parts that were made as those were that it came from."""
+        """Put a state back into parts that were made as those were that it came from.
+
+        Raises `PipelineError` where a part, such as a user's own optimiser, does not take it.
+        """
+        try:
+            self._restore(state)
+        except Exception as error:
+            raise PipelineError(
+                f"What was trained so far cannot be taken up: {in_words(error)}. Remove {FOLDER} to begin anew."
+            ) from error
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])

@@ -240,6 +240,21 @@ def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) ->
     assert set(states(swept, "%-0.01-2").values()) == {"KILLED"}
 
 
+def test_what_finished_is_not_lost_between_two_writes_of_dvc(swept: Project) -> None:
+    swept.change(train={"epochs": 3}, grid={"seed": [6]})
+    command = [str(Path(sys.executable).parent / "pipeline"), "sweep", "--jobs", "1"]
+    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stderr is not None
+        next(line for line in sweep.stderr if "(1 of 2)" in line)
+        sweep.kill()
+    assert {"train@unet-0.01-6", "evaluate@unet-0.01-6"} <= swept.stale()  # DVC was told of nothing
+    said = swept.run("pipeline", "sweep")
+    assert "unet-0.01-6: epoch" not in said
+    assert "2 runs: 1 trained, 1 up to date" in said
+    assert not {stage for stage in swept.stale() if "@" in stage}
+    swept.change()
+
+
 def test_workers_end_with_their_sweep(swept: Project) -> None:
     swept.change(train={"epochs": 600}, grid={"seed": [3]})
     command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]

@@ -1,0 +1,19 @@
+"""Sweeps that are killed at random moments and started again: nothing differs from one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos import chaos
+
+
+def test_a_few_kills(tmp_path: Path) -> None:
+    assert chaos(kills=3, seed=7, epochs=30, folder=tmp_path / "project") == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_kills(tmp_path: Path) -> None:
+    assert chaos(kills=50, seed=0, epochs=40, folder=tmp_path / "project") == []
