@@ -31,7 +31,8 @@ needs_mounts = pytest.mark.skipif(not may_mount(), reason="needs to be root: a s
 def swept_with(project: Project, mount: str) -> str:
     """What a sweep says whose runs/ is another file system; runs/ is listed behind it."""
     (project.root / "runs").mkdir(exist_ok=True)
-    script = f"mount -t tmpfs {mount} none runs && cd . && pipeline sweep --jobs 1; code=$?; echo left: $(ls -A runs); exit $code"
+    script = f"mount -t tmpfs {mount} none runs && cd . && pipeline sweep --jobs 1; code=$?"
+    script += "; echo left: $(ls -A runs); exit $code"
     return project.run("unshare", "-m", "bash", "-c", script, code=1)
 
 
