@@ -238,7 +238,7 @@ def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
 
 def test_schema_names_every_section_and_its_ranges() -> None:
     described = Params.model_json_schema()
-    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "report"}
+    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "cluster", "report"}
     assert set(described["properties"]) == sections
     assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
 

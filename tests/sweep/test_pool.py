@@ -15,7 +15,7 @@ from pipeline.params.file import read_params
 from pipeline.progress import EpochReport
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
-from pipeline.sweep.worker import Job, Outcome
+from pipeline.sweep.worker import STOP, Job, Outcome
 from tests.conftest import write_params
 
 
@@ -25,6 +25,8 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         try:
             job = pipe.recv()
         except EOFError:
+            return
+        if job == STOP:
             return
         pipe.send(EpochReport(job.cell.name, 1, 1, 0.5, 0.6, 9.0))
         if job.cell.seed == 1:
@@ -81,3 +83,12 @@ def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.M
     outcomes.close()
     assert len(started) == 2
     assert not [worker for worker in started if worker.process.is_alive()]
+
+
+def test_who_is_asked_to_stop_begins_nothing_more(params: Params) -> None:
+    asked = jobs(params, *[0] * 6)
+    ended: list[Outcome] = []
+    for outcome in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):
+        ended.append(outcome)
+    assert 1 <= len(ended) <= 3
+    assert all(outcome.end == "done" for outcome in ended)

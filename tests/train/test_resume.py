@@ -192,3 +192,15 @@ def test_who_is_at_work_was_not_killed(project: Path) -> None:
     assert run.was_killed()
     settle_killed(params.tracking)
     assert not run.was_killed()
+
+
+def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own optimiser may write a state that it does not read."""
+    stopped(project, {}, 2)
+
+    def refuse(self: torch.optim.Optimizer, state: object) -> None:
+        raise KeyError("momentum")
+
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", refuse)
+    with pytest.raises(PipelineError, match=r"KeyError: 'momentum'.*Remove \.scratch/unfinished to begin anew"):
+        train(project, {})
