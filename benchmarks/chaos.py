@@ -119,6 +119,7 @@ class Chaos:
             ".scratch/unfinished/*",
             ".scratch/attempts/*.json",
             ".dvc.lock*",
+            ".scratch/dvc.lock",
         )
         patterns = (
             *patterns,

@@ -8,10 +8,12 @@ write, and one write a cell would rewrite the whole lock file each time; so that
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -59,8 +61,8 @@ class Ledger:
             )
             if done.returncode and "it is being blocked by" in done.stdout and patience:
                 time.sleep(patience)  # what a killed sweep began goes on until it is done
-                continue
-            break
+            elif not done.returncode or not self._mended():
+                break
         if done.returncode:
             said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
             raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
@@ -121,6 +123,29 @@ class Ledger:
     def _open(self) -> None:
         self._repo = Repo(self._root, _wait_for_lock=True)
 
+    def _mended(self) -> bool:
+        """Whether dvc.lock could not be read and was put aside: a kill may leave half of it where DVC itself writes it.
+
+        Nothing is lost with it, since DVC's run cache has what was recorded.
+        """
+        lock = self._root / LOCK
+        if not lock.exists() or self._can_load():
+            return False
+        aside = lock.rename(lock.with_name(f".{LOCK}.broken"))
+        if self._can_load():
+            aside.unlink()
+            return True
+        aside.rename(lock)  # something else cannot be read
+        return False
+
+    def _can_load(self) -> bool:
+        try:
+            self._open()
+            self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+        except DvcException:
+            return False
+        return True
+
     def _restored(self, cell: PipelineStage) -> bool:
         try:
             self._repo.stage_cache.restore(cell)
@@ -138,11 +163,12 @@ class Ledger:
             cell.commit()
         if cells:
             lock = self._root.absolute() / LOCK
-            new = lock.with_name(f".{LOCK}.new")
-            new.write_bytes(lock.read_bytes() if lock.exists() else b"")
+            new = self._root.absolute() / runs.SCRATCH / LOCK
+            write_bytes(new, lock.read_bytes() if lock.exists() else b"")
             Lockfile(self._repo, str(new)).dump_stages(cells)
-            write_bytes(lock, new.read_bytes())
-            new.unlink()
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            new.replace(lock)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
@@ -169,7 +195,9 @@ def _explained() -> Iterator[None]:
 def _parsed_once() -> Iterator[None]:
     """DVC parses params.yaml several times a cell, which in a grid of hundreds is most of what it does."""
     parse = param.load_path
-    param.load_path = functools.cache(parse)
+    parsed = functools.cache(parse)
+    # Copies: YAML would write what two stages share as a reference from the one to the other.
+    param.load_path = lambda *asked, **how: copy.deepcopy(parsed(*asked, **how))
     try:
         yield
     finally:

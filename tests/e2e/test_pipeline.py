@@ -55,6 +55,13 @@ def test_mlflow_holds_every_run_once_with_its_curve(swept: Project) -> None:
     assert len(list((swept.root / "mlruns").rglob("model.safetensors"))) == 2
 
 
+def test_the_lock_file_is_as_dvc_writes_it(swept: Project) -> None:
+    lock = swept.root / "dvc.lock"
+    recorded = lock.read_text(encoding="utf-8")
+    swept.run("dvc", "commit", "--force", "train")
+    assert lock.read_text(encoding="utf-8") == recorded
+
+
 def test_nothing_is_done_twice_although_bytecode_was_written(swept: Project) -> None:
     assert list(swept.root.glob("pipeline/train/__pycache__/*.pyc"))
     assert swept.stale() == set()
@@ -253,6 +260,17 @@ def test_what_finished_is_not_lost_between_two_writes_of_dvc(swept: Project) -> 
     assert "2 runs: 1 trained, 1 up to date" in said
     assert not {stage for stage in swept.stale() if "@" in stage}
     swept.change()
+
+
+def test_half_a_lock_file_is_no_end(swept: Project) -> None:
+    """DVC writes it in place, where a kill may leave half of it."""
+    swept.run("pipeline", "sweep")
+    lock = swept.root / "dvc.lock"
+    for half in ("", "schema: '2.0'\nstages:\n  prepare:\n    outs:\n    - pa"):
+        lock.write_text(half, encoding="utf-8")
+        assert "to do" not in swept.run("pipeline", "sweep")  # DVC's run cache has all of it
+        assert not {stage for stage in swept.stale() if "@" in stage}
+    assert not list(swept.root.glob(".dvc.lock*"))
 
 
 def test_workers_end_with_their_sweep(swept: Project) -> None:

@@ -202,5 +202,5 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
         raise KeyError("momentum")
 
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", refuse)
-    with pytest.raises(PipelineError, match=r"KeyError: 'momentum'.*Remove \.scratch/unfinished to begin anew"):
+    with pytest.raises(PipelineError, match=r"KeyError \('momentum'\).*Remove \.scratch/unfinished to begin anew"):
         train(project, {})
