@@ -31,11 +31,11 @@ def summary(
         counts[what] = counts.get(what, 0) + 1
     said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count)
     lines.append(f"{sum(counts.values())} runs: {said}")
-    again = [outcome.job.cell.name for outcome in outcomes if outcome.end != "done"]
-    if again or left:
-        # All that is left is what the same command does; a part of it wants its names.
-        just = [] if left else again
-        lines.append("To do just that: " + inside(root, " ".join(["pipeline sweep", *just])))
+    failed = [outcome.job.cell.name for outcome in outcomes if outcome.end == "failed"]
+    if left or any(outcome.end == "stopped" for outcome in outcomes):
+        lines.append("The same command goes on.")
+    elif failed:
+        lines.append("To do just that: " + inside(root, " ".join(["pipeline sweep", *failed])))
     if changed:
         lines.append(
             f"Parameters, data or code changed while these ran, so they are not recorded: {', '.join(changed)}\n"

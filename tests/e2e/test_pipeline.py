@@ -212,7 +212,7 @@ def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project)
     code, said = sweep_until(swept, "epoch 3/60", signal.SIGINT, times=1)
     assert code == 130
     assert re.search(r"stopped +\d+ s  stopped after epoch \d+ of 60", said)
-    assert "To do just that: pipeline sweep" in said
+    assert "The same command goes on." in said
     assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}
     assert not list(swept.root.glob("runs/*-0.01-1"))
     assert checkpoints(swept)
