@@ -113,7 +113,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 
     check = exit_when_told()
     found = read_params()
-    settle_killed(found.tracking)
+    settle_killed()
     cell = found.cell(variant, learning_rate, seed)
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
@@ -338,6 +338,5 @@ def ui(port: int) -> None:
     from pipeline.tracking.settle import settle_killed
     from pipeline.tracking.ui import serve
 
-    tracking = read_params().tracking
-    settle_killed(tracking)
-    sys.exit(serve(tracking, port))
+    settle_killed()
+    sys.exit(serve(read_params().tracking, port))

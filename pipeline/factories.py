@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.project import project_folder
+
+NOT_OWN = {"pipeline", "data", "runs", "evaluation", "comparison", "showcase", "reports", "mlruns", "studies", "docs"}
+NOT_OWN |= {"tests", "benchmarks", "build", "dist"}  # folders of the project that hold none of the user's modules
 
 
 @contextmanager
@@ -107,3 +111,18 @@ def _module(key: str, factory: str) -> ModuleType:
 
 def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
     return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {in_words(error)}.")
+
+
+def own_modules(project: Path) -> list[Path]:
+    """Every module of the user's in the project's folder: what a network or an optimiser of the user's may import."""
+    found = []
+    for folder, folders, files in os.walk(project):
+        here = Path(folder)
+        skipped = NOT_OWN if here == project else set()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith((".", "__")) and name not in skipped and not (here / name / "pyvenv.cfg").exists()
+        )
+        found += [here / name for name in sorted(files) if name.endswith(".py")]
+    return found

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.files import write_text
 from pipeline.project import project_root
 
 FOLDER = runs.SCRATCH / "unfinished"
@@ -34,39 +35,35 @@ class Unfinished:
         self.folder = project_root(root) / FOLDER / key
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """A block that trains the run, alone; a process that is killed in it leaves a mark.
+    def at_work(self, note: str) -> Iterator[None]:
+        """A block that trains the run, alone; a process that is killed in it leaves the note behind.
 
         Raises:
             PipelineError: Another process trains the same, and goes on doing so.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=PATIENCE)
-        except Timeout:
-            raise PipelineError(
-                f"Another process trains exactly this; it holds {self.folder / _LOCK}. Wait for it, or stop it."
-            ) from None
-        try:
-            self.folder.mkdir(exist_ok=True)  # who held the lock before may have removed it
-            (self.folder / _AT_WORK).touch()
-            yield
-        finally:  # whatever ended it was told to MLflow
-            (self.folder / _AT_WORK).unlink(missing_ok=True)
-            lock.release()
+        with self._locked(PATIENCE) as held:
+            if not held:
+                raise PipelineError(
+                    f"Another process trains exactly this; it holds {self.folder / _LOCK}. Wait for it, or stop it."
+                )
+            write_text(self.folder / _AT_WORK, note)
+            try:
+                yield
+            finally:  # whatever ended it was told to MLflow
+                self.settle()
 
-    def was_killed(self) -> bool:
-        """Whether a process was at work here and is gone without a word."""
+    @contextlib.contextmanager
+    def killed(self) -> Iterator[str | None]:
+        """The note of a process that was at work here and is gone without a word, None where there is none.
+
+        Nobody begins to work here while the block lasts.
+        """
         if not (self.folder / _AT_WORK).exists():
-            return False
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except (OSError, Timeout):
-            return False
-        lock.release()
-        return True
+            yield None
+            return
+        with self._locked(0) as held:
+            there = held and (self.folder / _AT_WORK).exists()
+            yield (self.folder / _AT_WORK).read_text(encoding="utf-8") if there else None
 
     def is_old(self) -> bool:
         """Whether nobody came back to it for long, and nobody has to be told of its end."""
@@ -76,12 +73,33 @@ class Unfinished:
             return False
 
     def settle(self) -> None:
-        """Take the mark of a killed process away."""
+        """Take the note away: nobody is at work, and MLflow knows."""
         (self.folder / _AT_WORK).unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove the folder: the run is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _locked(self, patience: float) -> Iterator[bool]:
+        """Whether the folder's lock could be had; who held it before may have removed the folder with it."""
+        deadline = time.monotonic() + patience
+        lock = FileLock(self.folder / _LOCK)
+        while not lock.is_locked:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=max(0, deadline - time.monotonic()))
+            except FileNotFoundError:
+                continue
+            except Timeout:
+                yield False
+                return
+            if not (self.folder / _LOCK).exists():
+                lock.release()
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def unfinished(root: Path = Path()) -> list[Unfinished]:

@@ -14,13 +14,14 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import runs
 from pipeline.attempts import attempt
 from pipeline.errors import PipelineError
+from pipeline.factories import own_modules
 from pipeline.files import replacing
 from pipeline.params import Params
 from pipeline.progress import EpochReport
@@ -41,8 +42,6 @@ PROBE = 5  # seconds
 RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
 TOKEN = FOLDER / "token"  # a node that reads the same there sees the project's folder
-NO_CODE = {"pipeline", "data", "runs", "evaluation", "comparison", "showcase", "reports", "mlruns", "studies"}
-NO_CODE |= {"docs", "tests", "benchmarks", "build", "dist"}
 
 
 def run_on_cluster(
@@ -52,7 +51,7 @@ def run_on_cluster(
     root: Path,
     listen: Callable[[EpochReport], None],
     stopping: Callable[[], bool],
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run jobs, as many at a time as the cluster has room for; else as `pool.run_jobs`.
 
     Raises:
@@ -144,14 +143,10 @@ def _copy_code(root: Path, to: Path) -> None:
     """This package, and the user's own modules, as they are now."""
     shutil.copytree(PACKAGE, to / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     project = project_folder(root)
-    for folder, folders, files in os.walk(project):
-        top = Path(folder) == project
-        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name in NO_CODE)]
-        for name in files:
-            if name.endswith(".py"):
-                target = to / Path(folder).relative_to(project) / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(Path(folder) / name, target)
+    for module in own_modules(project):
+        target = to / module.relative_to(project)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(module, target)
 
 
 def _put(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:
@@ -204,8 +199,12 @@ def _take(result: Result, root: Path) -> None:
             for path, content in files.items():
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 (new / path).write_bytes(content)
-    for stage, made_from in outcome.finished().items():
-        journal.add(stage.partition("@")[0], name, made_from)
+    for stage, is_done, made_from in (
+        ("train", outcome.trained, outcome.job.train),
+        ("evaluate", outcome.evaluated, outcome.job.evaluate),
+    ):
+        if is_done and made_from is not None:
+            journal.add(stage, name, made_from)
     if outcome.end == "failed":
         stage = "evaluate" if outcome.trained or outcome.job.train is None else "train"
         with contextlib.suppress(PipelineError), attempt(stage, name, root):
@@ -219,6 +218,5 @@ def _settle(params: Params, jobs: list[Job], root: Path) -> None:
     fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
     for job in jobs:
         for precision in ("float32", "bfloat16"):  # which one, the node's processor said
-            mirror = Mirror.find(params.tracking, run_key(job.cell, fingerprint, precision))
-            if mirror is not None:
-                mirror.end_killed()
+            key = run_key(job.cell, fingerprint, precision)
+            Mirror.end_killed(job.cell.name, tracking_uri(params.tracking), params.tracking.experiment, key)

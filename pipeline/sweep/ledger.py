@@ -87,7 +87,7 @@ class Ledger:
             return []
         with _explained(), self._locked() as cells:
             restored = [name for name in names if self._restored(cells[f"{stage}@{name}"])]
-            self._write([cells[f"{stage}@{name}"] for name in restored])
+            self._dump([cell for name in restored if _committed(cell := cells[f"{stage}@{name}"])])
         return restored
 
     def made_from(self, stages: list[str]) -> dict[str, str]:
@@ -113,11 +113,11 @@ class Ledger:
             # Training before evaluation: the one's output is the other's dependency.
             for name in sorted(finished, key=lambda name: not name.startswith("train@")):
                 cell = cells.get(name)
-                if cell is None or _dependencies(cell) != finished[name]:
+                if cell is None or _dependencies(cell) != finished[name] or not _committed(cell):
                     changed.append(name)
                 else:
                     good.append(cell)
-            self._write(good)
+            self._dump(good)
         return changed
 
     def _open(self) -> None:
@@ -156,11 +156,8 @@ class Ledger:
             self._repo.stage_cache.restore(cell)
         return True
 
-    def _write(self, cells: list[PipelineStage]) -> None:
-        """As `dvc commit` for several cells, but that dvc.lock is renamed into place: a kill would leave half of it."""
-        for cell in cells:
-            cell.save()
-            cell.commit()
+    def _dump(self, cells: list[PipelineStage]) -> None:
+        """Write committed cells into dvc.lock, which is renamed into place: a kill would leave half of it."""
         if cells:
             lock = self._root.absolute() / LOCK
             new = self._root.absolute() / runs.SCRATCH / LOCK
@@ -213,6 +210,16 @@ def _mend_rwlock(folder: Path) -> None:
         return
     except ValueError:
         path.unlink(missing_ok=True)
+
+
+def _committed(cell: PipelineStage) -> bool:
+    """Whether DVC's cache could take what a cell made, as `dvc commit` has it do; not where a file is gone."""
+    try:
+        cell.save()
+        cell.commit()
+    except DvcException:
+        return False
+    return True
 
 
 def _dependencies(cell: PipelineStage) -> str:

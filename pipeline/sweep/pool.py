@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -60,7 +60,7 @@ def run_jobs(
     root: Path,
     listen: Callable[[EpochReport], None],
     stopping: Callable[[], bool],
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run jobs, `at_once` at a time, and hand out each as it ends; epochs go to `listen`.
 
     When `stopping` says so, the epochs that are under way are the last ones, and jobs that were not begun have no
@@ -77,6 +77,8 @@ def run_jobs(
                 for worker, _ in busy.values():
                     worker.tell(STOP)
             while waiting and len(busy) < at_once:
+                while idle and not idle[-1].process.is_alive():  # killed while it had nothing to do
+                    idle.pop().end()
                 worker = idle.pop() if idle else Worker.start(params, root)
                 job = waiting.popleft()
                 busy[worker.pipe] = worker, job

@@ -16,18 +16,18 @@ SHARE = 0.05  # of the time that may go into writing while cells wait
 
 
 class Recorder:
-    """Collects what is finished, and remembers what could not be recorded."""
+    """Records what the journal says is finished, and remembers what could not be recorded."""
 
     def __init__(self, ledger: Ledger, journal: Journal) -> None:
         self._ledger, self._journal = ledger, journal
-        self._finished: dict[str, str] = {}
+        self._waiting, self._recorded = list[str](), set[str]()
         self._written, self._cost = time.monotonic(), 0.0
         self.changed: list[str] = []
 
     def add(self, outcome: Outcome) -> None:
         """Take in an outcome; records when it is worth a write. Where DVC cannot, a later one tries again."""
-        self._finished |= outcome.finished()
-        if len(self._finished) >= BATCH and self._cost <= SHARE * (time.monotonic() - self._written):
+        self._waiting += outcome.finished()
+        if len(self._waiting) >= BATCH and self._cost <= SHARE * (time.monotonic() - self._written):
             try:
                 self._write()
             except PipelineError as error:
@@ -39,9 +39,12 @@ class Recorder:
         self._journal.clear()
 
     def _write(self) -> None:
-        if self._finished:
-            started = time.monotonic()
-            self.changed += self._ledger.record(self._finished)
-            self._finished = {}
-            self._written = time.monotonic()
-            self._cost = self._written - started
+        started = time.monotonic()
+        # Also what a worker finished before it was killed; not what was changed by hand since.
+        finished = self._journal.standing(self._recorded)
+        self.changed += [stage for stage in self._waiting if stage not in finished]
+        self.changed += self._ledger.record(finished)
+        self._recorded |= finished.keys()
+        self._waiting = []
+        self._written = time.monotonic()
+        self._cost = self._written - started

@@ -14,6 +14,7 @@ import click
 from pipeline.attempts import forget_attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.params.file import read_params
 from pipeline.progress import TrainingProgress
 from pipeline.signals import asked_first
 from pipeline.sweep.alone import alone
@@ -58,7 +59,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     """
     chosen = _chosen(params, targets)
     with alone(root):
-        settle_killed(params.tracking, root)
+        settle_killed(root)
         ledger, journal = Ledger(root), Journal(root)
         ledger.make("prepare")
         plan = _plan(params, chosen, ledger, journal, root)
@@ -67,23 +68,30 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         if plan.jobs:
             click.echo(f"{len(plan.jobs)} runs to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
         recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
+        unrecorded: PipelineError | None = None
         try:
             with TrainingProgress(runs=len(plan.jobs)) as progress, _stopping() as stopping:
                 if ray and plan.jobs:
                     ended = run_on_cluster(params, plan.jobs, ray, root, progress.epoch, stopping)
                 else:
                     ended = run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping)
-                for outcome in ended:
-                    progress.end(outcome.job.cell.name, _ending(outcome))
-                    outcomes.append(outcome)
-                    recorder.add(outcome)
+                with contextlib.closing(ended):  # before what follows, also on the way out
+                    for outcome in ended:
+                        progress.end(outcome.job.cell.name, _ending(outcome))
+                        outcomes.append(outcome)
+                        recorder.add(outcome)
         finally:  # also where somebody insists: what finished is kept, and MLflow told of what was killed
-            recorder.close()
-            settle_killed(params.tracking, root)
+            try:
+                recorder.close()
+            except PipelineError as error:
+                unrecorded = error
+            settle_killed(root)
     outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
     begun = {outcome.job.cell.name for outcome in outcomes}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]
     click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.changed, root))
+    if unrecorded:
+        raise unrecorded
     if left or any(outcome.end == "stopped" for outcome in outcomes):
         return STOPPED
     return 1 if recorder.changed or any(outcome.end == "failed" for outcome in outcomes) else 0
@@ -103,6 +111,8 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in scored]
     made_from = ledger.made_from([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
+    if read_params(root / "params.yaml") != params:  # what DVC has just looked at would pass for what is trained
+        raise PipelineError("params.yaml was changed just now. Run the same command again.")
     jobs = [
         Job(cell, made_from.get(f"train@{cell.name}"), made_from.get(f"evaluate@{cell.name}"))
         for cell in params.cells()

@@ -23,14 +23,15 @@ def summary(
     """
     names = [outcome.job.cell.name for outcome in outcomes]
     rows = [(outcome.job.cell.name, *_row(outcome)) for outcome in outcomes]
-    rows += [(name, "restored", "from DVC's cache", "") for name in restored if name not in names]
+    rows += [(name, "restored", "from DVC's cache", "") for name in restored if name not in {*names, *left}]
     rows += [(name, "not begun", "", "") for name in left]
     lines = _table(rows) if rows else []
     counts = {"up to date": current}
     for _, what, _, _ in rows:
         counts[what] = counts.get(what, 0) + 1
     said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count)
-    lines.append(f"{sum(counts.values())} runs: {said}")
+    total = sum(counts.values())
+    lines.append(f"{total} {'run' if total == 1 else 'runs'}: {said}")
     failed = [outcome.job.cell.name for outcome in outcomes if outcome.end == "failed"]
     if left or any(outcome.end == "stopped" for outcome in outcomes):
         lines.append("The same command goes on.")

@@ -45,14 +45,10 @@ class Outcome:
     end: Literal["done", "failed", "stopped"] = "done"
     seconds: float = 0.0
 
-    def finished(self) -> dict[str, str]:
-        """By stage of what is finished, what it was made from."""
-        name, found = self.job.cell.name, {}
-        if self.trained and self.job.train:
-            found[f"train@{name}"] = self.job.train
-        if self.evaluated and self.job.evaluate:
-            found[f"evaluate@{name}"] = self.job.evaluate
-        return found
+    def finished(self) -> list[str]:
+        """DVC's names of what is finished."""
+        done = (("train", self.trained), ("evaluate", self.evaluated))
+        return [f"{stage}@{self.job.cell.name}" for stage, is_done in done if is_done]
 
 
 class StopAfterEpoch(KeyboardInterrupt):
@@ -80,8 +76,9 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         try:
             job = pipe.recv()
         except EOFError:
-            return
+            job = STOP
         if job == STOP:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would hit an interpreter that is being taken down
             return
         try:
             pipe.send(work(params, job, root, report))

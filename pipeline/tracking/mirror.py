@@ -112,10 +112,19 @@ class Mirror:
         """Say how the run ended."""
         self._send(lambda run: run.end(status))
 
-    def end_killed(self) -> None:
-        """Say that the run was killed, where MLflow believes that it is still under way."""
-        if self._run is not None and self._run.status == "RUNNING":
-            self.end("KILLED")
+    @classmethod
+    def end_killed(cls, name: str, uri: str, experiment: str, key: str) -> bool:
+        """Say that a run was killed where MLflow believes that it is under way; False where MLflow does not answer."""
+        mirror = cls(name, uri)
+
+        def tell() -> None:
+            client = open_client(uri)
+            found = client.get_experiment_by_name(experiment)
+            run = found and StoredRun.find(client, found.experiment_id, key)
+            if run and run.status == "RUNNING":
+                run.end("KILLED")
+
+        return store_is_missing(uri) or mirror._attempt(tell)
 
     def _begin(self, experiment: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         def begin() -> None:
@@ -130,10 +139,11 @@ class Mirror:
         if run is not None:
             self._attempt(lambda: action(run))
 
-    def _attempt(self, action: Callable[[], None]) -> None:
+    def _attempt(self, action: Callable[[], None]) -> bool:
         try:
             with uncut():
                 action()
+                return True
         # Whatever it is: MLflow's exceptions, a database driver's, the disk's. None is worth a training.
         except Exception as error:
             self._run = None
@@ -146,3 +156,4 @@ class Mirror:
                 reason,
             )
             logger.debug("What MLflow raised:", exc_info=True)
+            return False

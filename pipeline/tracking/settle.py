@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pipeline.params import Tracking
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import tracking_uri
 from pipeline.unfinished import unfinished
 
 
-def settle_killed(tracking: Tracking, root: Path = Path()) -> None:
-    """Tell MLflow of each run of this project that was killed; never raises on account of the store."""
+def note_of(tracking: Tracking, name: str) -> str:
+    """What a process that is at work notes for who comes after it: the run's name and where MLflow is told of it."""
+    return json.dumps({"name": name, "uri": tracking_uri(tracking), "experiment": tracking.experiment})
+
+
+def settle_killed(root: Path = Path()) -> None:
+    """Tell MLflow of each run of this project that was killed; never raises on account of the store.
+
+    One that does not answer is told another time.
+    """
     for run in unfinished(root):
-        if run.was_killed():
-            mirror = Mirror.find(tracking, run.key)
-            if mirror is not None:
-                mirror.end_killed()
-            run.settle()
+        with run.killed() as note:
+            if note is not None and Mirror.end_killed(**json.loads(note), key=run.key):
+                run.settle()

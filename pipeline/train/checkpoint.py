@@ -31,7 +31,7 @@ class Checkpoints:
     def __init__(self, folder: Path, run: str) -> None:
         self._folder = folder
         self._run = run
-        self._failed = False
+        self._failed = self._reads_back = False
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write the state after an epoch, and remove all but the last two.
@@ -43,12 +43,16 @@ class Checkpoints:
             buffer = io.BytesIO()
             torch.save(state, buffer)
             payload = buffer.getbuffer()
+            if not self._reads_back:  # once a process: what can be written down need not be readable as weights only
+                torch.load(io.BytesIO(payload), weights_only=True)
+                self._reads_back = True
             write_bytes(self._folder / NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
             for old in self._files()[:-KEPT]:
                 old.unlink(missing_ok=True)
-        except (OSError, pickle.PicklingError, AttributeError, TypeError) as error:
+        except (OSError, pickle.PickleError, AttributeError, TypeError) as error:
             if not self._failed:
-                logger.warning("Run %s goes on, but has no checkpoint to resume from (%s).", self._run, error)
+                reason = error if isinstance(error, OSError) else "its optimiser's state is not of tensors and numbers"
+                logger.warning("Run %s goes on, but has no checkpoint to resume from (%s).", self._run, reason)
             self._failed = True
 
     def newest(self) -> dict[str, Any] | None:
@@ -66,7 +70,8 @@ class Checkpoints:
                 raise ValueError("its checksum is wrong")
             found = torch.load(io.BytesIO(memoryview(content)[DIGEST:]), weights_only=True)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-            logger.warning("Run %s: %s is not used (%s).", self._run, path, str(error).partition("\n")[0])
+            why = error if isinstance(error, (OSError, ValueError)) else "it cannot be read"
+            logger.warning("Run %s: %s is not used (%s).", self._run, path, why)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
 
-from pipeline.factories import factory_file
+from pipeline.factories import factory_file, own_modules
 from pipeline.params import Cell
 from pipeline.params.model import OwnModel
 from pipeline.params.train import OwnOptimiser
+from pipeline.project import project_folder
 from pipeline.runs import FORMAT, Precision
 
 PACKAGE = Path(__file__).parents[1]
@@ -30,15 +32,25 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
 
 
 def _own_files(cell: Cell) -> list[Path]:
-    """The user's modules where network or optimiser are the user's own: as much training code as this package's."""
+    """The user's modules where network or optimiser are the user's own: as much training code as this package's.
+
+    All of them, since the one that is named may import any other.
+    """
     factories = [
         chosen.factory for chosen in (cell.model, cell.train.optimiser) if isinstance(chosen, OwnModel | OwnOptimiser)
     ]
-    return [file for file in map(factory_file, factories) if file]
+    named = [file for file in map(factory_file, factories) if file]
+    return sorted({*named, *own_modules(project_folder())}) if factories else []
 
 
 def _hash(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + _content(path) + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def _content(path: Path) -> bytes:
+    """As it was first read: a warm worker goes on with the code that it has imported, whatever becomes of the file."""
+    return path.read_bytes()

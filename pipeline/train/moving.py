@@ -29,9 +29,10 @@ class Moving:
     mean: AveragedModel | None  # of the weights
     random: torch.Generator  # of order and augmentation
 
-    def state(self) -> dict[str, Any]:
-        """What `restore` puts back; it shares memory with the parts, so write it before the next step."""
+    def state(self, key: str) -> dict[str, Any]:
+        """What `restore` puts back, of the run with the key; it shares memory: write it before the next step."""
         return {
+            "key": key,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -49,7 +50,8 @@ class Moving:
             self._restore(state)
         except Exception as error:
             raise PipelineError(
-                f"What was trained so far cannot be taken up: {in_words(error)}. Remove {FOLDER} to begin anew."
+                f"What was trained so far cannot be taken up: {in_words(error)}. To begin anew, remove its "
+                f"checkpoints, {FOLDER}/{state['key']}."
             ) from error
 
     def _restore(self, state: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.settle import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.key import run_key
@@ -64,7 +65,7 @@ def train_cell(
 
     outputs = Outputs(data.classes)
     unfinished = Unfinished(key, root)
-    with unfinished.at_work():
+    with unfinished.at_work(note_of(params.tracking, cell.name)):
         with Mirror.opened(
             params.tracking,
             name=cell.name,
@@ -84,7 +85,7 @@ def train_cell(
                 for epoch in epochs:
                     outputs.add(epoch)
                     outputs.seconds = time.perf_counter() - started
-                    checkpoints.save(epoch.number, {"moving": epoch.moving.state(), "outputs": outputs.state()})
+                    checkpoints.save(epoch.number, {"moving": epoch.moving.state(key), "outputs": outputs.state()})
                     _log(mirror, outputs, epoch.number)
                     if listen:
                         listen(_epoch_report(cell, epoch))

@@ -18,6 +18,7 @@ from pipeline.params import Params, validate
 from pipeline.params.file import read_params
 from pipeline.params.merging import merged
 from pipeline.params.train import Train
+from pipeline.train import key
 from pipeline.train.key import run_key
 from pipeline.train.optimisers import build_optimiser, parameter_groups
 from pipeline.train.schedules import build_schedule
@@ -189,7 +190,12 @@ def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
     first = keys()
     assert keys() == first
     module.write_text("from torch.optim import RAdam as Mine\n", encoding="utf-8")
-    assert keys()[0] != first[0]
+    assert keys() == first  # what this process has imported is as it was
+    key._content.cache_clear()  # another process
+    second = keys()
+    assert second[0] != first[0]
+    (project / "what_it_may_import.py").write_text("rate = 2\n", encoding="utf-8")
+    assert keys()[0] not in (first[0], second[0])
     assert keys()[1] == first[1]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +21,8 @@ from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
-from pipeline.tracking.settle import settle_killed
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.stage import train_cell
 from pipeline.unfinished import Unfinished, unfinished
@@ -177,21 +182,68 @@ def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> Non
 def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.unfinished.PATIENCE", 0.2)
     key = train(project, {}).key
-    with Unfinished(key).at_work(), pytest.raises(PipelineError, match="Another process trains exactly this"):
+    with Unfinished(key).at_work("{}"), pytest.raises(PipelineError, match="Another process trains exactly this"):
         train(project, {})
 
 
-def test_who_is_at_work_was_not_killed(project: Path) -> None:
-    """And what was: the mark is there, the lock is not."""
-    params = read_params(write_params(project, {}))
-    run = Unfinished("a" * 64)
-    with run.at_work():
-        assert not run.was_killed()
-    assert not run.was_killed()
-    (run.folder / "at_work").touch()
-    assert run.was_killed()
-    settle_killed(params.tracking)
-    assert not run.was_killed()
+def was_killed(run: Unfinished) -> bool:
+    with run.killed() as note:
+        return note is not None
+
+
+def test_what_was_killed_is_told_where_it_was_tracked_and_later_where_that_fails(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it was at work, then the store is down, then another one is set: it is told to the right one."""
+    tracking = read_params(write_params(project, {})).tracking
+    run, uri = Unfinished("a" * 64), os.environ["MLFLOW_TRACKING_URI"]
+    with run.at_work(note_of(tracking, RUN)):
+        assert not was_killed(run)
+        Mirror.open(tracking, name=RUN, key=run.key, parameters={}, tags={})
+        note = (run.folder / "at_work").read_text()
+    assert not was_killed(run)
+    (run.folder / "at_work").write_text(note)
+    assert was_killed(run)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (project / "mlflow.db").rename(project / "away.db")
+    (project / "mlflow.db").write_text("no database")
+    settle_killed()
+    assert was_killed(run)
+    (project / "away.db").rename(project / "mlflow.db")
+    settle_killed()
+    assert not was_killed(run)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    (stored,) = client.search_runs([experiment.experiment_id])
+    assert stored.info.status == "KILLED"
+
+
+def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Path) -> None:
+    """The folder goes with the run; a lock of a folder that is gone locks nothing."""
+    run, begun = Unfinished("a" * 64, tmp_path), threading.Event()
+
+    def wait() -> None:
+        with Unfinished("a" * 64, tmp_path).at_work("{}"):
+            assert (run.folder / "at_work").exists()
+            begun.set()
+
+    waiting = threading.Thread(target=wait)
+    with run.at_work("{}"):
+        waiting.start()
+        time.sleep(0.3)
+        assert not begun.is_set()
+        run.forget()
+    waiting.join(20)
+    assert begun.is_set()
+
+
+def test_a_state_that_cannot_be_read_back_is_told_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints = Checkpoints(tmp_path, RUN)
+    checkpoints.save(1, {"rate": np.float64(0.1)})
+    assert "has no checkpoint to resume from (its optimiser's state is not of tensors and numbers)" in caplog.text
+    assert checkpoints.newest() is None
 
 
 def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,5 +254,7 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
         raise KeyError("momentum")
 
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", refuse)
-    with pytest.raises(PipelineError, match=r"KeyError \('momentum'\).*Remove \.scratch/unfinished to begin anew"):
+    with pytest.raises(
+        PipelineError, match=r"KeyError \('momentum'\).*remove its checkpoints, \.scratch/unfinished/[0-9a-f]{64}\."
+    ):
         train(project, {})
