@@ -44,6 +44,12 @@ class Project:
         assert done.returncode == code, f"{command} ended with {done.returncode}:\n{said}"
         return said
 
+    def start(self, *command: str, **how: Any) -> subprocess.Popen[str]:
+        """A command that goes on; all it prints comes out of its `stdout`."""
+        whole = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(whole, cwd=self.root, env=self.environment(), **pipes, **how)
+
     def repro(self) -> list[str]:
         """Run `dvc repro` and name the stages whose commands ran."""
         return re.findall(r"Running stage '(.+)':", self.run("dvc", "repro"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,15 +64,7 @@ def test_a_folder_that_may_not_be_written(project: Project) -> None:
 
 def test_data_that_is_removed_while_a_sweep_trains(project: Project) -> None:
     project.change(train={"epochs": 40})
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep", "--jobs", "1"]
-    with subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as sweep:
+    with project.start("pipeline", "sweep", "--jobs", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 1/40" in line)
         shutil.rmtree(project.root / "data/prepared")

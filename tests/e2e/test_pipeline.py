@@ -7,8 +7,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,10 +151,7 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
 
 def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:
     swept.change(train={"epochs": 40})
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
-    with subprocess.Popen(
-        command, cwd=swept.root, env=swept.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as sweep:
+    with swept.start("pipeline", "sweep") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 1/40" in line)
         swept.change(train={"epochs": 41})
@@ -173,14 +168,9 @@ def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained
 
 def sweep_until(swept: Project, epoch: str, number: int, times: int) -> tuple[int, str]:
     """Sweep until an epoch has ended, then send a signal to all of the terminal; the exit code, and what was said."""
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
-    with subprocess.Popen(
-        command,
-        cwd=swept.root,
-        env=swept.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    with swept.start(
+        "pipeline",
+        "sweep",
         start_new_session=True,
         # A shell's background job ignores Ctrl-C and hands that on; these tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -208,10 +198,10 @@ def checkpoints(swept: Project) -> list[str]:
 
 
 def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project) -> None:
-    swept.change(train={"epochs": 60}, grid={"seed": [1]})
-    code, said = sweep_until(swept, "epoch 3/60", signal.SIGINT, times=1)
+    swept.change(train={"epochs": 150}, grid={"seed": [1]})
+    code, said = sweep_until(swept, "epoch 3/150", signal.SIGINT, times=1)
     assert code == 130
-    assert re.search(r"stopped +\d+ s  stopped after epoch \d+ of 60", said)
+    assert re.search(r"stopped +\d+ s  stopped after epoch \d+ of 150", said)
     assert "The same command goes on." in said
     assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}
     assert not list(swept.root.glob("runs/*-0.01-1"))
@@ -249,10 +239,9 @@ def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) ->
 
 def test_what_finished_is_not_lost_between_two_writes_of_dvc(swept: Project) -> None:
     swept.change(train={"epochs": 3}, grid={"seed": [6]})
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep", "--jobs", "1"]
-    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
-        assert sweep.stderr is not None
-        next(line for line in sweep.stderr if "(1 of 2)" in line)
+    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
+        assert sweep.stdout is not None
+        next(line for line in sweep.stdout if "(1 of 2)" in line)
         sweep.kill()
     assert {"train@unet-0.01-6", "evaluate@unet-0.01-6"} <= swept.stale()  # DVC was told of nothing
     said = swept.run("pipeline", "sweep")
@@ -275,10 +264,9 @@ def test_half_a_lock_file_is_no_end(swept: Project) -> None:
 
 def test_workers_end_with_their_sweep(swept: Project) -> None:
     swept.change(train={"epochs": 600}, grid={"seed": [3]})
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
-    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
-        assert sweep.stderr is not None
-        next(line for line in sweep.stderr if "epoch 2/600" in line)
+    with swept.start("pipeline", "sweep") as sweep:
+        assert sweep.stdout is not None
+        next(line for line in sweep.stdout if "epoch 2/600" in line)
         workers = psutil.Process(sweep.pid).children(recursive=True)
         assert len(workers) >= 2
         sweep.kill()
@@ -290,14 +278,13 @@ def test_workers_end_with_their_sweep(swept: Project) -> None:
 
 def test_a_second_sweep_says_who_is_at_work(swept: Project) -> None:
     swept.change(train={"epochs": 700}, grid={"seed": [4]})
-    command = [str(Path(sys.executable).parent / "pipeline"), "sweep"]
-    with subprocess.Popen(command, cwd=swept.root, env=swept.environment(), stderr=subprocess.PIPE, text=True) as sweep:
-        assert sweep.stderr is not None
-        next(line for line in sweep.stderr if "epoch 1/700" in line)
+    with swept.start("pipeline", "sweep") as sweep:
+        assert sweep.stdout is not None
+        next(line for line in sweep.stdout if "epoch 1/700" in line)
         said = swept.run("pipeline", "sweep", code=1)
         assert f"A sweep is at work here already (process {sweep.pid} on " in said
         sweep.terminate()
-        sweep.stderr.read()
+        sweep.stdout.read()
     swept.change()
 
 
