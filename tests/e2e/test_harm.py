@@ -51,6 +51,7 @@ def test_a_full_disk(project: Project) -> None:
 
 
 @needs_mounts
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_written(project: Project) -> None:
     said = swept_with(project, "-o ro")
     assert "2 runs: 2 failed" in said
@@ -62,6 +63,7 @@ def test_a_folder_that_may_not_be_written(project: Project) -> None:
     assert "2 runs: 2 trained" in said
 
 
+@pytest.mark.slow
 def test_data_that_is_removed_while_a_sweep_trains(project: Project) -> None:
     project.change(train={"epochs": 40})
     with project.start("pipeline", "sweep", "--jobs", "1") as sweep:

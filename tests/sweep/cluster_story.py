@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def node(log: str, hidden: bool = False) -> AbstractContextManager[subprocess.Popen[bytes]]:
     start = f"ray start --address={ADDRESS} --num-cpus=1 --object-store-memory=100000000 --block"
     hide = f"mount -t tmpfs none '{Path.cwd()}' && cd / && " if hidden else ""
-    return running("unshare", "-m", "bash", "-c", f"{hide}exec {start}", log=log)
+    return running("unshare", "-m", "bash", "-c", f"{hide}{start} || {start} || {start}", log=log)
 
 
 def trains(process: subprocess.Popen[bytes]) -> str:
@@ -63,14 +64,14 @@ def trains(process: subprocess.Popen[bytes]) -> str:
     return ""
 
 
-def wait_for_tracking() -> None:
-    for _ in range(300):
+def wait_for(answer: Callable[[], object]) -> None:
+    for _ in range(600):
         try:
-            urllib.request.urlopen(f"{TRACKING}/health", timeout=2)
+            answer()
             return
         except OSError:
             time.sleep(0.2)
-    raise SystemExit("no MLflow server")
+    raise SystemExit("a server did not come up")
 
 
 def sweep(*targets: str) -> subprocess.Popen[str]:
@@ -84,9 +85,9 @@ def main() -> None:
     server = (*server, "--artifacts-destination", str(here.parent / "artifacts"), "--port", "5055")
     head = "ray start --head --num-cpus=0 --port=6380 --include-dashboard=false --object-store-memory=100000000 --block"
     with running(*server, log="server"), running(*head.split(), log="head"):
-        time.sleep(3)  # a node that finds no head yet waits for it, but not for long
+        wait_for(lambda: socket.create_connection(("127.0.0.1", 6380), timeout=2).close())
         with node("kept"), node("lost") as lost:
-            wait_for_tracking()
+            wait_for(lambda: urllib.request.urlopen(f"{TRACKING}/health", timeout=2).close())
             first = sweep("*-0.01-*")
             said, killed = "", ""
             assert first.stdout is not None

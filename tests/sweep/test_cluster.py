@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.params.file import read_params
@@ -46,11 +47,16 @@ def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
 ) -> None:
     root = cluster_project.root
     story = ["unshare", "-n", "bash", "-c", f"ip link set lo up; exec {sys.executable} {STORY}"]
-    done = subprocess.run(
-        story, cwd=root, env=cluster_project.environment(), capture_output=True, text=True, timeout=400
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(
+        story, cwd=root, env=cluster_project.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as cluster:
+        try:
+            said, _ = cluster.communicate(timeout=300)
+        finally:  # a cluster that did not come up leaves nothing behind
+            for one in psutil.Process().children(recursive=True):
+                one.kill()
+    assert cluster.returncode == 0, said
+    told = json.loads(said.splitlines()[-1])
     assert told["codes"] == [0, 0], told
     killed = told["killed"]
     assert killed
