@@ -52,9 +52,10 @@ def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
     ) as cluster:
         try:
             said, _ = cluster.communicate(timeout=300)
-        finally:  # a cluster that did not come up leaves nothing behind
-            for one in psutil.Process().children(recursive=True):
+        except subprocess.TimeoutExpired:  # a cluster that did not come up leaves nothing behind
+            for one in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
                 one.kill()
+            raise
     assert cluster.returncode == 0, said
     told = json.loads(said.splitlines()[-1])
     assert told["codes"] == [0, 0], told
