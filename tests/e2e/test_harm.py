@@ -36,6 +36,7 @@ def swept_with(project: Project, mount: str) -> str:
 
 
 @needs_mounts
+@pytest.mark.slow
 def test_a_full_disk(project: Project) -> None:
     project.run("pipeline", "sweep", "unet-0.01-0")
     sizes = [-(-path.stat().st_size // 4096) * 4 for path in (project.root / "runs/unet-0.01-0").iterdir()]

@@ -41,6 +41,7 @@ def cluster_project(tmp_path: Path) -> Project:
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not may_unshare(), reason="needs to be root: a network namespace keeps Ray to itself")
 def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
     cluster_project: Project, monkeypatch: pytest.MonkeyPatch
