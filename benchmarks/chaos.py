@@ -8,6 +8,7 @@ MLflow, and what DVC restores from its cache; nothing may be left behind. It end
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -159,7 +160,11 @@ class Chaos:
 
 def kill(sweep: subprocess.Popen[bytes], kind: str, chance: random.Random) -> str:
     """Kill by SIGKILL; says what it was, since a sweep that has no worker yet is killed itself."""
-    workers = [child for child in psutil.Process(sweep.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    workers = []
+    for child in psutil.Process(sweep.pid).children():
+        with contextlib.suppress(psutil.Error):  # it may be ending just now
+            if "spawn_main" in " ".join(child.cmdline()):
+                workers.append(child)
     if kind == "a worker" and workers:
         chance.choice(workers).kill()
         return kind
