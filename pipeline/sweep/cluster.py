@@ -22,12 +22,10 @@ from pipeline import runs
 from pipeline.attempts import attempt
 from pipeline.errors import PipelineError
 from pipeline.factories import own_modules
-from pipeline.files import replacing
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
-from pipeline.sweep.alone import FOLDER
-from pipeline.sweep.cluster_task import Data, Listener, Result, run_task
+from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.pool import GLANCE
 from pipeline.sweep.worker import Job, Outcome
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 PROBE = 5  # seconds
 RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
-TOKEN = FOLDER / "token"  # a node that reads the same there sees the project's folder
 
 
 def run_on_cluster(
@@ -62,7 +59,7 @@ def run_on_cluster(
     params = _with_reachable_store(params)
     token = secrets.token_hex(16)
     (root / TOKEN).write_text(token, encoding="utf-8")
-    begun: list[Job] = list(jobs)
+    unended = list(jobs)
     with tempfile.TemporaryDirectory() as code:
         _copy_code(root, Path(code))
         _connect(ray, address, code)
@@ -81,14 +78,14 @@ def run_on_cluster(
                 for reference in ended:
                     job = pending.pop(reference)
                     result = _result(ray, reference, job)
-                    begun.remove(job)
+                    unended.remove(job)
                     if result.outcome is not None:
                         _take(result, root)
                         yield result.outcome
         finally:
             ray.shutdown()
             (root / TOKEN).unlink(missing_ok=True)
-            _settle(params, begun, root)
+            _settle(params, unended, root)
 
 
 def _ray() -> Any:
@@ -195,10 +192,7 @@ def _take(result: Result, root: Path) -> None:
     if not result.elsewhere:
         return
     for folder, files in result.files.items():
-        with replacing(root / folder) as new:
-            for path, content in files.items():
-                (new / path).parent.mkdir(parents=True, exist_ok=True)
-                (new / path).write_bytes(content)
+        write_files(root / folder, files.items())
     for stage, is_done, made_from in (
         ("train", outcome.trained, outcome.job.train),
         ("evaluate", outcome.evaluated, outcome.job.evaluate),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 Files = dict[str, bytes]
+
+TOKEN = FOLDER / "token"  # a node that reads the driver's there sees the project's folder
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def run_task(params: Params, job: Job, data: Data, trained: dict[str, ObjectRef[
 
 def _sees(data: Data) -> bool:
     try:
-        return (data.root / FOLDER / "token").read_text(encoding="utf-8") == data.token
+        return (data.root / TOKEN).read_text(encoding="utf-8") == data.token
     except OSError:
         return False
 
@@ -108,10 +111,15 @@ def _unpack(files: dict[str, ObjectRef[bytes]], folder: Path) -> None:
     with FileLock(f"{folder}.lock"):
         if folder.exists():
             return
-        with replacing(folder) as new:
-            for name, reference in files.items():
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).write_bytes(ray.get(reference))
+        write_files(folder, ((name, ray.get(reference)) for name, reference in files.items()))
+
+
+def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write a folder whole or not at all, from its files by path."""
+    with replacing(folder) as new:
+        for name, content in files:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
 
 
 def _read(folder: Path) -> Files:

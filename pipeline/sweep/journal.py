@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
+from pipeline.sweep.alone import FOLDER
 
-FILE = runs.SCRATCH / "sweep" / "finished.jsonl"
+FILE = FOLDER / "finished.jsonl"
 
 
 class Journal:

@@ -42,9 +42,10 @@ class Recorder:
         started = time.monotonic()
         # Also what a worker finished before it was killed; not what was changed by hand since.
         finished = self._journal.standing(self._recorded)
-        self.changed += [stage for stage in self._waiting if stage not in finished]
         self.changed += self._ledger.record(finished)
+        # A training may have been recorded while its evaluation went on, before its outcome came.
         self._recorded |= finished.keys()
+        self.changed += [stage for stage in self._waiting if stage not in self._recorded]
         self._waiting = []
         self._written = time.monotonic()
         self._cost = self._written - started
