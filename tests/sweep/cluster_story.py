@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import ray
 
 ADDRESS, TRACKING = "127.0.0.1:6380", "http://127.0.0.1:5055"
 VARIABLES = {
@@ -74,6 +76,15 @@ def wait_for(answer: Callable[[], object]) -> None:
     raise SystemExit("a server did not come up")
 
 
+def nodes_are_up(count: int) -> None:
+    """Raises `OSError` while fewer nodes that have a processor are alive."""
+    ray.init(address=ADDRESS, log_to_driver=False, logging_level="ERROR")
+    alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    ray.shutdown()
+    if len(alive) < count:
+        raise OSError
+
+
 def sweep(*targets: str) -> subprocess.Popen[str]:
     command = ["pipeline", "sweep", "--ray", ADDRESS, *targets]
     return subprocess.Popen(command, env=VARIABLES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -88,13 +99,15 @@ def main() -> None:
         wait_for(lambda: socket.create_connection(("127.0.0.1", 6380), timeout=2).close())
         with node("kept"), node("lost") as lost:
             wait_for(lambda: urllib.request.urlopen(f"{TRACKING}/health", timeout=2).close())
+            wait_for(lambda: nodes_are_up(2))
             first = sweep("*-0.01-*")
             said, killed = "", ""
             assert first.stdout is not None
             for line in first.stdout:
                 said += line
-                if not killed and ": epoch 4/" in line and line.startswith(trains(lost) or "none"):
-                    killed = trains(lost)
+                epoch = re.match(r"(\S+): epoch (\d+)/", line)
+                if not killed and epoch and int(epoch[2]) >= 4 and epoch[1] == trains(lost):
+                    killed = epoch[1]
                     kill(lost)
             code = first.wait()
         with node("hidden", hidden=True):
