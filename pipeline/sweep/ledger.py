@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dvc.dependency import param
 from dvc.dvcfile import LOCK_FILE as LOCK
@@ -28,6 +29,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline import runs
 from pipeline.attempts import LAST
@@ -76,7 +78,7 @@ class Ledger:
             self._open()  # what it read before may be old by now
             with self._locked() as cells:
                 asked = {name: cell for name, cell in cells.items() if name.partition("@")[2] in among}
-                status = {name: cell.status(check_updates=True) for name, cell in asked.items()}
+                status = {name: _status(cell) for name, cell in asked.items()}
         train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
         evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
@@ -95,6 +97,8 @@ class Ledger:
 
         Taken before a cell is begun, it says afterwards whether parameters, data or code changed meanwhile.
         """
+        if not stages:
+            return {}
         with _explained(), self._locked() as cells:
             return {stage: _dependencies(cells[stage]) for stage in stages if stage in cells}
 
@@ -108,6 +112,8 @@ class Ledger:
             The stages that were left out, since parameters, data or code are no longer what they began with: recorded,
             they would pass for what was never trained.
         """
+        if not finished:
+            return []
         changed, good = [], []
         with _explained(), self._locked() as cells:
             # Training before evaluation: the one's output is the other's dependency.
@@ -219,7 +225,25 @@ def _committed(cell: PipelineStage) -> bool:
         cell.commit()
     except DvcException:
         return False
+    finally:
+        _forget_trees()
     return True
+
+
+def _status(cell: PipelineStage) -> dict[str, Any]:
+    try:
+        return dict(cell.status(check_updates=True))
+    finally:
+        _forget_trees()
+
+
+def _forget_trees() -> None:
+    """Empty the memory in which DVC leaves the listing of each folder that it hashed.
+
+    Nobody reads a listing once its cell is looked at or committed, but each further one is compared with all there are:
+    in a thousand cells that is most of what DVC does.
+    """
+    MemoryFileSystem.store.clear()
 
 
 def _dependencies(cell: PipelineStage) -> str:
@@ -232,6 +256,7 @@ def _dependencies(cell: PipelineStage) -> str:
                 hashes[dependency.def_path] = dependency.hash_info.value
             except DvcException:  # somebody removed it, which is a change like another
                 hashes[dependency.def_path] = None
+    _forget_trees()
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
