@@ -43,8 +43,20 @@ check: $(VENV)/installed-test  ## Style, types: what the commit hook and CI run
 	@ruff format --check .
 	@mypy
 
-bench: $(VENV)/installed  ## Where the time of a cell goes
-	@python benchmarks/budget.py
+bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against others, and where its time goes; an hour
+	@python -m benchmarks.throughput
+	@python -m benchmarks.step_shares
+	@python -m benchmarks.step_shares --batch 4 --size 96 unet16 lite0
+	@python -m benchmarks.convolutions
+	@python -m benchmarks.data_wait
+	@python -m benchmarks.budget
+	@python -m benchmarks.budget --latency 0.05
+	@python -m benchmarks.start_up
+	@python -m benchmarks.precision
+	@python -m benchmarks.memory
+
+data/prepared: | $(VENV)/installed .dvc/ready
+	@dvc repro --quiet prepare
 
 install: $(VENV)/installed  ## Only create .venv with the locked dependencies
 
@@ -63,6 +75,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV)"
 	@python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	@echo "Installing other trainers into $(VENV), to compare with"
+	@python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 # DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.

@@ -1,88 +1,139 @@
-"""Where the seconds of a cell go: imports, setting up, training, bookkeeping, tracking, writing, evaluation.
+"""Where the seconds of a cell go: an epoch's training and its bookkeeping, and what stands around the epochs.
 
-Run in the project's folder after `pipeline prepare`, alone on the machine: `make bench`. One cell a variant of the
-grid, at the grid's first rate and seed, tracked into an SQLite store of its own; nothing of the project is changed.
+    python -m benchmarks.budget [--latency 0.05]
+
+Run in the project's folder after `pipeline prepare`, alone on the machine; `make bench` does. One cell a variant of the
+grid, at the grid's first rate and seed, each in a process of its own, tracked into an SQLite store of its own, or into
+a server whose answers come so many seconds late; nothing of the project is changed.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.distant import distant_server
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
-from pipeline.params import Params
 from pipeline.params.file import read_params
 
-COLUMNS = ("imports", "training", "yardstick", "tracking", "the rest", "evaluation", "images/s")
+if TYPE_CHECKING:  # what a cell imports is measured
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+EPOCH = ("training", "yardstick", "checkpoint", "history", "tracking", "bookkeeping")
+AROUND = ("imports", "first step", "around", "telling", "evaluation", "images/s", "GB")
+
+
+class Stopwatch:
+    """Adds up the seconds that calls of some methods take."""
+
+    def __init__(self, owner: type, *names: str) -> None:
+        self.seconds = 0.0
+        for name in names:
+            setattr(owner, name, self._timed(getattr(owner, name)))
+
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return method(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
+
+
+def budget(variant: str) -> None:
+    """Train and evaluate one cell in the current folder, and print its row."""
+    born = time.perf_counter()
+    import resource
+
+    from pipeline.data.batches import Batches
+    from pipeline.evaluate.stage import evaluate_run
+    from pipeline.tracking.live import LiveMirror
+    from pipeline.train.checkpoint import Checkpoints
+    from pipeline.train.outputs import Outputs
+    from pipeline.train.stage import train_cell
+
+    imports = time.perf_counter() - born
+    params = read_params()
+    cell = params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
+    watches = {
+        "checkpoint": Stopwatch(Checkpoints, "save"),
+        "history": Stopwatch(Outputs, "add"),
+        "tracking": Stopwatch(LiveMirror, "open", "log_epoch", "log_folder", "set_tags"),
+        "telling": Stopwatch(LiveMirror, "end"),
+    }
+    take, begun = Batches.take, list[float]()
+
+    def noted(self: Batches, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        begun[:] = begun or [time.perf_counter()]
+        return take(self, places)
+
+    Batches.take = noted  # type: ignore[method-assign]
+    started = time.perf_counter()
+    train_cell(params, cell)
+    whole = time.perf_counter() - started
+    timing = read_json(runs.RUNS / cell.name / runs.TIMING, "pipeline train")
+    spent = {"training": timing["training_seconds"], "yardstick": timing["watching_seconds"]}
+    spent |= {name: watch.seconds for name, watch in watches.items()}
+    epoch = {name: spent[name] / cell.train.epochs for name in EPOCH if name in spent}
+    bookkeeping = 1 - epoch["training"] / sum(epoch.values())
+    started = time.perf_counter()
+    evaluate_run(params, cell.name)
+    evaluation = time.perf_counter() - started
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    row = "".join(f"{seconds:>12.3f}" for seconds in epoch.values()) + f"{bookkeeping:>12.0%}"
+    around = (imports, begun[0] - born, whole - sum(spent.values()), spent["telling"], evaluation)
+    row += "".join(f"{seconds:>12.2f}" for seconds in (*around, timing["images_per_second"], memory))
+    print(f"{variant:<14}{row}", flush=True)
+
+
+@contextlib.contextmanager
+def store(folder: Path, latency: float) -> Iterator[str]:
+    """The address of a store to track into."""
+    if not latency:
+        yield f"sqlite:///{folder}/mlflow.db"
+        return
+    with distant_server(folder, latency) as address:
+        yield address
 
 
 def main() -> None:
     """Print a row a variant."""
-    root = Path.cwd()
-    params = read_params(root / "params.yaml")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds until a server answers")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        budget(arguments.one)
+        return
+    root, params = Path.cwd(), read_params()
     if not (root / runs.PREPARED).exists():
         raise SystemExit("data/prepared is missing; `pipeline prepare` makes it")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        (copy / runs.PREPARED).parent.mkdir(parents=True)
-        (copy / runs.PREPARED).symlink_to(root / runs.PREPARED)
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{copy / 'mlflow.db'}"
-        print(f"{'seconds a cell':<16}" + "".join(f"{column:>12}" for column in COLUMNS))
-        for variant in params.grid.variant:
-            numbers = cell_budget(params, variant, copy)
-            print(f"{variant:<16}" + "".join(f"{number:12.1f}" for number in numbers), flush=True)
-
-
-def cell_budget(params: Params, variant: str, root: Path) -> tuple[float, ...]:
-    """Seconds by `COLUMNS` for one cell, and images a second while training."""
-    from pipeline.evaluate.stage import evaluate_run
-    from pipeline.tracking.mirror import Mirror
-    from pipeline.train.stage import train_cell
-
-    imports = import_seconds()
-    tracked = Stopwatch(Mirror._attempt)
-    Mirror._attempt = lambda self, action: tracked(self, action)  # type: ignore[method-assign]
-    cell = params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
-    started = time.perf_counter()
-    train_cell(params, cell, root)
-    whole = time.perf_counter() - started
-    timing = read_json(root / runs.RUNS / cell.name / runs.TIMING, "pipeline train")
-    tracking = tracked.seconds
-    started = time.perf_counter()
-    evaluate_run(params, cell.name, root)
-    evaluation = time.perf_counter() - started
-    Mirror._attempt = tracked.function  # type: ignore[method-assign]
-    training, watching = timing["training_seconds"], timing["watching_seconds"]
-    rest = whole - training - watching - tracking
-    return imports, training, watching, tracking, rest, evaluation, timing["images_per_second"]
-
-
-def import_seconds() -> float:
-    """What a process of its own spends before it can train: under `dvc repro` in each cell, under a sweep once."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import pipeline.train.stage, mlflow"], check=True)
-    return time.perf_counter() - started
-
-
-class Stopwatch:
-    """A function that adds up the seconds spent in it."""
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-        self.seconds = 0.0
-
-    def __call__(self, *arguments: object) -> None:
-        """Call the function and count its seconds."""
-        started = time.perf_counter()
-        self.function(*arguments)
-        self.seconds += time.perf_counter() - started
+    print("seconds of an epoch, and of a cell around its epochs")
+    print(" " * 14 + "".join(f"{column:>12}" for column in (*EPOCH, *AROUND)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / runs.PREPARED).parent.mkdir(parents=True)
+        (folder / runs.PREPARED).symlink_to(root / runs.PREPARED)
+        (folder / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+        with store(folder, arguments.latency) as address:
+            variables = {**os.environ, "MLFLOW_TRACKING_URI": address, "PYTHONPATH": str(Path(__file__).parents[1])}
+            for variant in params.grid.variant:
+                command = [sys.executable, "-m", "benchmarks.budget", "--one", variant]
+                subprocess.run(command, cwd=folder, env=variables, check=True)
 
 
 if __name__ == "__main__":

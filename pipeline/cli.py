@@ -242,7 +242,11 @@ def failure() -> None:
 
 @main.command()
 @click.argument("targets", nargs=-1)
-@click.option("--jobs", type=click.IntRange(min=1), help="Trainings at once.  [default: cores / train.threads]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trainings at once.  [default: one a GPU; without any, cores / train.threads]",
+)
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
 def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """Train and evaluate what is stale, side by side, and hand it to DVC.

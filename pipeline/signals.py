@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -59,8 +60,12 @@ def exit_when_told() -> Callable[[], None]:
 def uncut() -> Iterator[None]:
     """A block that a signal ends only behind its last line.
 
-    A database driver that is left in the middle keeps its transaction, and with it everybody's lock, open.
+    A database driver that is left in the middle keeps its transaction, and with it everybody's lock, open. Python lets
+    signals end the main thread only, so that any other is uncut already.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _process.uncut += 1
     try:
         yield

@@ -34,7 +34,7 @@ def _relight(images: Tensor, light: float, random: torch.Generator) -> Tensor:
 
 
 def _recolour(images: Tensor, colour: float, random: torch.Generator) -> Tensor:
-    tint = 1 + (torch.rand((*images.shape[:2], 1, 1), generator=random) * 2 - 1) * colour
+    tint = 1 + (_draws(images, random, images.shape[1]) * 2 - 1) * colour
     tinted = images * tint
     grey = tinted.mean(dim=1, keepdim=True)
     saturation = 1 + _around_zero(images, random) * min(1.0, 2 * colour)
@@ -51,20 +51,25 @@ def _erase(images: Tensor, probability: float, random: torch.Generator) -> Tenso
     height, width = images.shape[-2:]
     chosen = _chosen(images, probability, random)
     low, high = ERASED
-    side = (low + torch.rand((len(images), 1, 1, 1), generator=random) * (high - low)) * min(height, width)
-    top = torch.rand(side.shape, generator=random) * (height - side)
-    left = torch.rand(side.shape, generator=random) * (width - side)
-    y = torch.arange(height).view(1, 1, -1, 1)
-    x = torch.arange(width).view(1, 1, 1, -1)
+    side = (low + _draws(images, random) * (high - low)) * min(height, width)
+    top = _draws(images, random) * (height - side)
+    left = _draws(images, random) * (width - side)
+    y = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+    x = torch.arange(width, device=images.device).view(1, 1, 1, -1)
     inside = (y >= top) & (y < top + side) & (x >= left) & (x < left + side)
     return torch.where(inside & chosen, images.mean(dim=(2, 3), keepdim=True), images)
 
 
 def _around_zero(images: Tensor, random: torch.Generator) -> Tensor:
     """A draw from -1 to 1 for each sample, N x 1 x 1 x 1."""
-    return torch.rand((len(images), 1, 1, 1), generator=random) * 2 - 1
+    return _draws(images, random) * 2 - 1
 
 
 def _chosen(images: Tensor, probability: float, random: torch.Generator) -> Tensor:
     """Whether each sample is changed, N x 1 x 1 x 1."""
-    return torch.rand((len(images), 1, 1, 1), generator=random) < probability
+    return _draws(images, random) < probability
+
+
+def _draws(images: Tensor, random: torch.Generator, channels: int = 1) -> Tensor:
+    """Draws from 0 to 1 for each sample, N x channels x 1 x 1, where the images are."""
+    return torch.rand((len(images), channels, 1, 1), generator=random).to(images.device)

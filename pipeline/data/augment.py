@@ -7,23 +7,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.appearance import change_appearance
-from pipeline.data.arrays import Images
 from pipeline.params.train import Augmentation
-
-
-def to_batch(images: Images, masks: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Arrays (N x H x W x C and N x H x W) as float images N x C x H x W in 0..1, channels last, and int64 masks."""
-    scale = float(np.iinfo(images.dtype).max)
-    # A transposed view of N x H x W x C is what torch calls channels_last: no copy is needed.
-    batch = torch.from_numpy(images.astype(np.float32) / np.float32(scale)).permute(0, 3, 1, 2)
-    return batch, torch.from_numpy(masks.astype(np.int64))
 
 
 def augment(images: Tensor, masks: Tensor, ranges: Augmentation, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -33,13 +22,12 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation, random: torch.G
         images: N x C x H x W in 0..1.
         masks: N x H x W, int64; the values stay what they are (nearest neighbour).
         ranges: how far each change may go.
-        random: the only source of randomness.
+        random: the only source of randomness; of the processor, so that a GPU sees the same changes.
 
     Returns:
         Both changed, of the same shapes; what a shift uncovers is filled by reflection, in the mask as in the image.
     """
-    height, width = images.shape[-2:]
-    grid = F.affine_grid(_inverse_maps(len(images), height, width, ranges, random), list(images.shape), False)
+    grid = F.affine_grid(_inverse_maps(images, ranges, random), list(images.shape), False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = masks.unsqueeze(1).to(images.dtype)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
@@ -48,8 +36,9 @@ def augment(images: Tensor, masks: Tensor, ranges: Augmentation, random: torch.G
     return lit, labels.squeeze(1).to(masks.dtype)
 
 
-def _inverse_maps(count: int, height: int, width: int, ranges: Augmentation, random: torch.Generator) -> Tensor:
+def _inverse_maps(images: Tensor, ranges: Augmentation, random: torch.Generator) -> Tensor:
     """Affine maps (N x 2 x 3) from output to input places, in grid_sample's coordinates of -1..1."""
+    count, _, height, width = images.shape
 
     def draw(span: float) -> Tensor:
         return (torch.rand(count, generator=random) * 2 - 1) * span
@@ -64,4 +53,4 @@ def _inverse_maps(count: int, height: int, width: int, ranges: Augmentation, ran
         torch.stack([flip * cos, -flip * sin / aspect, shift_x], dim=1),
         torch.stack([sin * aspect, cos, shift_y], dim=1),
     )
-    return torch.stack(rows, dim=1)
+    return torch.stack(rows, dim=1).to(images.device)

@@ -60,12 +60,12 @@ class Observer:
 
     def confidence(self) -> Confidence:
         """What was seen so far, in its order."""
-        bins, classes = (torch.cat(parts).numpy() for parts in zip(*self._parts, strict=True))
+        bins, classes = (torch.cat(parts).cpu().numpy() for parts in zip(*self._parts, strict=True))
         return Confidence(bins, classes[:, 0], classes[:, 1])
 
 
 def _sums(labels: Tensor, values: Tensor, counted: Tensor, size: int) -> Tensor:
     """Sums of the values by image and label (N x H x W each, to N x size), over the counted pixels."""
-    images = torch.arange(len(labels)).view(-1, 1, 1).expand_as(labels)
+    images = torch.arange(len(labels), device=labels.device).view(-1, 1, 1).expand_as(labels)
     places = (images * size + labels)[counted]
     return torch.bincount(places, weights=values[counted], minlength=len(labels) * size).view(-1, size)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import Split
-from pipeline.data.augment import to_batch
+from pipeline.data.batches import Batches
+from pipeline.models.arithmetic import device_of
 from pipeline.models.unet import UNet
 
 Maps = npt.NDArray[np.uint8]
@@ -34,7 +35,7 @@ def explain(network: nn.Module, showcase: Split) -> dict[str, Maps]:
 
     across, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
     hooks = [module.register_forward_hook(keep) for module in {across, last, deepest}]
-    images, _ = to_batch(showcase.images[:1], showcase.masks[:1])
+    images, _ = Batches(showcase, device_of(network)).take(np.arange(1))
     with torch.inference_mode():
         network.eval()(images)
     for hook in hooks:
@@ -56,4 +57,4 @@ def _liveliest(maps: Tensor, count: int) -> Tensor:
 def _stretched(maps: Tensor) -> Maps:
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     stretched = (maps - low) / (high - low).clamp(min=1e-12) * 255
-    return stretched.round().to(torch.uint8).numpy()
+    return stretched.round().to(torch.uint8).cpu().numpy()

@@ -10,9 +10,10 @@ import torch
 
 from pipeline import runs
 from pipeline.data.arrays import open_split, training_subset
-from pipeline.data.augment import augment, to_batch
+from pipeline.data.augment import augment
+from pipeline.data.batches import Batches
 from pipeline.lr_find.suggestion import RangeTest
-from pipeline.models.arithmetic import arithmetic, resolve_precision
+from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
 from pipeline.models.build import build_network
 from pipeline.models.losses import objective
 from pipeline.params import Cell
@@ -41,7 +42,9 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     training = everything.take(training_subset(len(everything), cell.train_images))
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels=training.images.shape[-1], classes=len(classes))
-    network.to(memory_format=torch.channels_last).train()
+    device = compute_device()
+    network.to(device).to(memory_format=torch.channels_last).train()
+    batches = Batches(training, device)
     minimised = objective(cell.train.objective, cell.train.label_smoothing)
     optimiser = build_optimiser(network, cell.train, LOWEST)
     shares = [group["lr"] / LOWEST for group in optimiser.param_groups]
@@ -49,12 +52,12 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     losses = []
     for step, rate in enumerate(rates, start=1):
         chosen = torch.randint(len(training), (cell.train.batch_size,), generator=random).sort().values.numpy()
-        images, masks = to_batch(training.images[chosen], training.masks[chosen])
+        images, masks = batches.take(chosen)
         if cell.train.augmentation is not None:
             images, masks = augment(images, masks, cell.train.augmentation, random)
         for group, share in zip(optimiser.param_groups, shares, strict=True):
             group["lr"] = float(rate) * share
-        with arithmetic(precision):
+        with arithmetic(precision, device):
             logits = network(images)
         loss = minimised(logits, masks)
         losses.append(float(loss.detach()))

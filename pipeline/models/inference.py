@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.arrays import Split
-from pipeline.data.augment import to_batch
-from pipeline.models.arithmetic import arithmetic
+from pipeline.data.batches import Batches
+from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.models.losses import image_cross_entropy
 from pipeline.runs import IGNORE, Precision
 
@@ -57,13 +57,15 @@ def predict(
     was_training = network.training
     network.eval()
     parts = []
-    with torch.inference_mode(), arithmetic(precision):
+    device = device_of(network)
+    batches = Batches(split, device)
+    with torch.inference_mode(), arithmetic(precision, device):
         for start in range(0, len(split), BATCH):
-            images, masks = to_batch(split.images[start : start + BATCH], split.masks[start : start + BATCH])
+            images, masks = batches.take(np.arange(start, min(start + BATCH, len(split))))
             logits = network(images)
             if observe is not None:
                 observe(logits, masks)
-            parts.append((image_cross_entropy(logits, masks), logits.argmax(dim=1).to(torch.uint8)))
+            parts.append((image_cross_entropy(logits, masks).cpu(), logits.argmax(dim=1).to(torch.uint8).cpu()))
     network.train(was_training)
     predicted = torch.cat([labels for _, labels in parts]).numpy()
     truth = np.asarray(split.masks)

@@ -14,6 +14,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.models.convolutions import TransposedConvolution
+
 ENTRY = 32  # channels behind the first convolution
 DOWN = (64, 128, 256)
 UP = (256, 128, 64, 32)
@@ -114,7 +116,7 @@ def _normalisation(channels: int) -> nn.BatchNorm2d:
 
 def _transposed(channels_in: int, channels_out: int) -> nn.Module:
     # At stride 1 "same" is even-handed: a pixel cut off on each side.
-    return nn.ConvTranspose2d(channels_in, channels_out, kernel_size=3, padding=1)
+    return TransposedConvolution(channels_in, channels_out, kernel_size=3, padding=1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import segmentation_models_pytorch
 import timm
 from segmentation_models_pytorch.encoders import get_encoder_names
-from torch import nn
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import pad_same
+from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.factories import in_words
+from pipeline.models.convolutions import DepthwiseConvolution, exchanged, is_slow_depthwise, with_fast_depthwise
 from pipeline.models.pretrained import load_encoder
 
 # DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
@@ -66,7 +69,19 @@ def smp_network(
     if dropout:
         network.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), network.segmentation_head)
     built: nn.Module = network
-    return built
+    for parent in list(built.modules()):
+        for place, layer in parent.named_children():
+            if type(layer) is Conv2dSame and is_slow_depthwise(layer):
+                setattr(parent, place, exchanged(layer, SameDepthwise))
+    return with_fast_depthwise(built)
+
+
+class SameDepthwise(DepthwiseConvolution):
+    """With the padding of TensorFlow, which depends on the size of the image and may be lopsided."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """N x C x H x W to N x C x ceil(H / stride) x ceil(W / stride)."""
+        return super().forward(pad_same(images, list(self.kernel_size), list(self.stride)))
 
 
 def encoder_name(encoder: str, architecture: str) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.models.arithmetic import compute_device
 from pipeline.models.build import build_network
 from pipeline.params.model import SmpModel
 from pipeline.params.recorded import recorded_cell
@@ -41,4 +42,4 @@ def trained_network(record: RunRecord, folder: Path, channels: int, classes: int
             f"{folder / runs.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
             f"Train it again: dvc repro --force train@{record.run}"
         ) from None
-    return network.to(memory_format=torch.channels_last).eval()
+    return network.to(compute_device()).to(memory_format=torch.channels_last).eval()

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.models.convolutions import TransposedConvolution
+
 Up = Literal["transpose", "bilinear"]
 Skip = Literal["concat", "add", "none"]
 Norm = Literal["batch", "group", "none"]
@@ -59,7 +61,7 @@ class Upsampling(nn.Module):
         self.up = up
         # Transposed: each input pixel paints a learned 2 x 2 patch. Bilinear: a fixed interpolation, then 1 x 1.
         self.convolution: nn.Module = (
-            nn.ConvTranspose2d(channels_in, channels_out, kernel_size=2, stride=2)
+            TransposedConvolution(channels_in, channels_out, kernel_size=2, stride=2)
             if up == "transpose"
             else nn.Conv2d(channels_in, channels_out, kernel_size=1)
         )

@@ -166,6 +166,7 @@ def _submit(ray: Any, params: Params, job: Job, data: Data, root: Path, listener
     task = ray.remote(run_task).options(
         name=job.cell.name,
         num_cpus=job.cell.train.threads,
+        num_gpus=min(1, ray.cluster_resources().get("GPU", 0)),
         memory=round(asked.memory * 1e9),
         resources=asked.resources,
         max_retries=RETRIES,

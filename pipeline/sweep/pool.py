@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.params import Params
 from pipeline.progress import EpochReport
+from pipeline.sweep.gpus import gpus, least_used, run_on
 from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
 
 # spawn: a forked torch would share its thread pools' locks with its parent.
@@ -30,15 +31,16 @@ class Worker:
 
     process: BaseProcess
     pipe: Connection
+    gpu: str | None
 
     @classmethod
-    def start(cls, params: Params, root: Path) -> Worker:
+    def start(cls, params: Params, root: Path, gpu: str | None) -> Worker:
         """Start a process that waits for jobs."""
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=serve, args=(theirs, params, root), daemon=True)
+        process = CONTEXT.Process(target=run_on, args=(gpu, serve, theirs, params, root), daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
-        return cls(process, ours)
+        return cls(process, ours, gpu)
 
     def tell(self, message: Job | str) -> None:
         """Send a job or `STOP`; that it is dead is seen by whoever waits for its answer."""
@@ -61,12 +63,12 @@ def run_jobs(
     listen: Callable[[EpochReport], None],
     stopping: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
-    """Run jobs, `at_once` at a time, and hand out each as it ends; epochs go to `listen`.
+    """Run jobs, `at_once` at a time, each on a GPU of its own where there are as many; epochs go to `listen`.
 
-    When `stopping` says so, the epochs that are under way are the last ones, and jobs that were not begun have no
-    outcome. When the caller stops early, the workers are ended before this returns.
+    Each job is handed out as it ends. When `stopping` says so, the epochs that are under way are the last ones, and
+    jobs that were not begun have no outcome. When the caller stops early, the workers are ended before this returns.
     """
-    waiting, idle = deque(jobs), list[Worker]()
+    waiting, idle, devices = deque(jobs), list[Worker](), gpus()
     busy: dict[Connection, tuple[Worker, Job]] = {}
     told = False
     try:
@@ -79,7 +81,10 @@ def run_jobs(
             while waiting and len(busy) < at_once:
                 while idle and not idle[-1].process.is_alive():  # killed while it had nothing to do
                     idle.pop().end()
-                worker = idle.pop() if idle else Worker.start(params, root)
+                if not idle:
+                    used = [worker.gpu for worker, _ in busy.values()]
+                    idle.append(Worker.start(params, root, least_used(devices, used)))
+                worker = idle.pop()
                 job = waiting.popleft()
                 busy[worker.pipe] = worker, job
                 worker.tell(job)

@@ -19,6 +19,7 @@ from pipeline.progress import TrainingProgress
 from pipeline.signals import asked_first
 from pipeline.sweep.alone import alone
 from pipeline.sweep.cluster import run_on_cluster
+from pipeline.sweep.gpus import gpus
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.pool import run_jobs
@@ -45,7 +46,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
 
     Args:
         params: the whole of `params.yaml`.
-        jobs: trainings at once; None for cores / `train.threads`.
+        jobs: trainings at once; None for cores / `train.threads`, or for the number of GPUs.
         targets: which runs, by name or pattern; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
@@ -155,8 +156,10 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
 
 def _default_jobs(jobs: list[Job]) -> int:
-    """As many trainings as have a core for each of their threads."""
-    return max(1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1))
+    """As many trainings as there are GPUs; without any, as have a core for each of their threads."""
+    return len(gpus()) or max(
+        1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1)
+    )
 
 
 def _ending(outcome: Outcome) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,24 +44,6 @@ class Mirror:
         mirror = cls(name, tracking_uri(tracking))
         mirror._begin(tracking.experiment, key, parameters, tags)
         return mirror
-
-    @classmethod
-    @contextlib.contextmanager
-    def opened(
-        cls, tracking: Tracking, *, name: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
-    ) -> Iterator[Mirror]:
-        """As `open`, for a block at whose end the run is FINISHED, KILLED where somebody stopped it, or FAILED."""
-        mirror = cls(name, tracking_uri(tracking))
-        try:  # from before the run begins, or one that is stopped right then stays RUNNING
-            mirror._begin(tracking.experiment, key, parameters, tags)
-            yield mirror
-        except (KeyboardInterrupt, SystemExit):
-            mirror.end("KILLED")
-            raise
-        except BaseException:
-            mirror.end("FAILED")
-            raise
-        mirror.end("FINISHED")
 
     @classmethod
     def find(cls, tracking: Tracking, key: str) -> Mirror | None:

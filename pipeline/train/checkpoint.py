@@ -68,7 +68,7 @@ class Checkpoints:
             content = path.read_bytes()
             if hashlib.sha256(memoryview(content)[DIGEST:]).hexdigest().encode() != content[:DIGEST]:
                 raise ValueError("its checksum is wrong")
-            found = torch.load(io.BytesIO(memoryview(content)[DIGEST:]), weights_only=True)
+            found = torch.load(io.BytesIO(memoryview(content)[DIGEST:]), map_location="cpu", weights_only=True)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             why = error if isinstance(error, (OSError, ValueError)) else "it cannot be read"
             logger.warning("Run %s: %s is not used (%s).", self._run, path, why)

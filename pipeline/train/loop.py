@@ -13,8 +13,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.data.arrays import Split
-from pipeline.data.augment import augment, to_batch
-from pipeline.models.arithmetic import arithmetic
+from pipeline.data.augment import augment
+from pipeline.data.batches import Batches
+from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import objective
 from pipeline.params.train import Train
@@ -82,6 +83,8 @@ def train(
     # Before the optimiser is made: its state takes the layout of the weights. channels_last is what the fast
     # convolutions of a CPU read.
     network.to(memory_format=torch.channels_last)
+    device = device_of(network)
+    batches = Batches(training, device)
     random = torch.Generator().manual_seed(seed)
     # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
     batch = min(settings.batch_size, len(training))
@@ -102,10 +105,10 @@ def train(
         order = torch.randperm(len(training), generator=random).numpy()
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
-            images, masks = to_batch(training.images[chosen], training.masks[chosen])
+            images, masks = batches.take(chosen)
             if settings.augmentation is not None:
                 images, masks = augment(images, masks, settings.augmentation, random)
-            with arithmetic(precision):
+            with arithmetic(precision, device):
                 logits = network(images)
             loss = minimised(logits, masks)
             if not torch.isfinite(loss):

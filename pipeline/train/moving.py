@@ -87,11 +87,14 @@ def _global_states() -> dict[str, Any]:
     numpy = np.random.get_state(legacy=False)
     assert isinstance(numpy, dict)
     words = {**numpy["state"], "key": numpy["state"]["key"].tolist()}  # checkpoints hold no arrays but torch's
-    return {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": {**numpy, "state": words}}
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"torch": torch.get_rng_state(), "gpu": gpu, "python": random.getstate(), "numpy": {**numpy, "state": words}}
 
 
 def _restore_global_states(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
+    if states["gpu"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["gpu"])
     random.setstate(states["python"])
     words = {**states["numpy"]["state"], "key": np.array(states["numpy"]["state"]["key"], dtype=np.uint32)}
     np.random.set_state({**states["numpy"], "state": words})

@@ -15,12 +15,13 @@ from pipeline import runs
 from pipeline.data.arrays import Split, gap_subset, open_split, training_subset
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing
-from pipeline.models.arithmetic import resolve_precision
+from pipeline.models.allocator import keep_freed_memory
+from pipeline.models.arithmetic import compute_device, resolve_precision
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.live import LiveMirror, live_mirror
 from pipeline.tracking.settle import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
 from pipeline.train.checkpoint import Checkpoints
@@ -44,7 +45,7 @@ def train_cell(
         params: the whole of `params.yaml`, for where to track.
         cell: what to train.
         root: the project's folder.
-        listen: called as each epoch ends, when it is safe on the disk and in MLflow.
+        listen: called as each epoch ends, when it is safe on the disk.
         complete: called when the run's folder is written, before the checkpoints go: for who must not lose it.
 
     Returns:
@@ -55,18 +56,20 @@ def train_cell(
             the same.
     """
     started = time.perf_counter()
+    keep_freed_memory()
     torch.set_num_threads(cell.train.threads)
     seed_all(cell.seed)
     data = DataSet.read(root / runs.PREPARED)
     training, watched, compared = _splits(cell, root / runs.PREPARED)
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels=training.images.shape[-1], classes=len(data.classes))
+    network.to(compute_device())
     key = run_key(cell, data.fingerprint, precision)
 
     outputs = Outputs(data.classes)
     unfinished = Unfinished(key, root)
     with unfinished.at_work(note_of(params.tracking, cell.name)):
-        with Mirror.opened(
+        with live_mirror(
             params.tracking,
             name=cell.name,
             key=key,
@@ -117,7 +120,7 @@ def train_cell(
     return record
 
 
-def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: Mirror) -> Mapping[str, Any] | None:
+def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: LiveMirror) -> Mapping[str, Any] | None:
     """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
     checkpoint = checkpoints.newest()
     if checkpoint is None:
@@ -129,7 +132,7 @@ def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: Mirror) -> Mapp
     return moving
 
 
-def _log(mirror: Mirror, outputs: Outputs, epoch: int) -> None:
+def _log(mirror: LiveMirror, outputs: Outputs, epoch: int) -> None:
     mirror.log_epoch(epoch, _metrics(outputs.history[epoch - 1]), int(outputs.times[epoch - 1]["ended_ms"]))
 
 

@@ -71,7 +71,7 @@ def _kept_for_the_way_back(network: nn.Module, images: Tensor, precision: Precis
         return tensor.detach()  # itself would hold the graph that holds it
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with arithmetic(precision):
+        with arithmetic(precision, images.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         loss = cross_entropy(logits, torch.zeros(len(images), *images.shape[2:], dtype=torch.int64))
     del loss  # until here the graph was whole, and no address was given twice

@@ -51,7 +51,7 @@ def one_step(network: nn.Module, size: int, precision: Literal["float32", "bfloa
     images = torch.rand(2, 3, size, size, generator=random).contiguous(memory_format=torch.channels_last)
     masks = torch.randint(0, 3, (2, size, size), generator=random)
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
-    with arithmetic(precision):
+    with arithmetic(precision, torch.device("cpu")):
         logits = network.train()(images)
     loss = cross_entropy(logits, masks)
     loss.backward()

@@ -3,6 +3,7 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 
 from pipeline.params import Tracking
 from pipeline.signals import exit_when_told
+from pipeline.tracking.live import live_mirror
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.store import open_client, tracking_uri
 
@@ -236,8 +238,9 @@ class TellsToEnd(dict[str, Any]):
 def _train_until_told(tracking: Tracking, beginning: bool) -> None:
     exit_when_told()
     parameters = TellsToEnd(sent="whole") if beginning else {}
-    with Mirror.opened(tracking, name="unet-0.001-0", key="ab" * 32, parameters=parameters, tags={}) as mirror:
+    with live_mirror(tracking, name="unet-0.001-0", key="ab" * 32, parameters=parameters, tags={}) as mirror:
         mirror.set_tags(TellsToEnd(sent="whole"))
+        time.sleep(60)  # it is told in another thread
         raise AssertionError("a process that was told to end went on")
 
 

@@ -1,0 +1,80 @@
+"""A GPU a job: which there are, and who gets which. The driver's command is made up; what is done with it is not."""
+
+from __future__ import annotations
+
+import os
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.sweep import pool
+from pipeline.sweep.gpus import VISIBLE, gpus, least_used
+from pipeline.sweep.pool import run_jobs
+from pipeline.sweep.stage import _default_jobs
+from pipeline.sweep.worker import STOP, Job, Outcome
+from tests.conftest import write_params
+
+TWO = "GPU-aaaa\nGPU-bbbb\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose driver lists two GPUs."""
+    command = tmp_path / "bin" / "nvidia-smi"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\nprintf '{TWO}'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(VISIBLE, raising=False)
+    return command
+
+
+def test_the_driver_says_which_there_are(machine: Path) -> None:
+    assert gpus() == ["GPU-aaaa", "GPU-bbbb"]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(("seen", "found"), [("1", ["1"]), ("0,3", ["0", "3"]), ("", []), ("-1", [])])
+def test_no_more_than_the_user_lets_us_see(seen: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, seen)
+    assert gpus() == found
+
+
+def test_a_driver_that_fails_has_none(machine: Path) -> None:
+    machine.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    assert gpus() == []
+
+
+def test_the_one_that_the_fewest_use() -> None:
+    assert [least_used(["a", "b"], used) for used in ([], ["a"], ["b", "a"], ["a", "b", "a"])] == ["a", "b", "a", "b"]
+    assert least_used([], [None]) is None
+
+
+def serve(pipe: Connection, params: Params, root: Path) -> None:
+    """A worker that says which GPU it sees, once the other one had the time to start."""
+    while (job := pipe.recv()) != STOP:
+        (root / job.cell.name).touch()
+        while len(list(root.glob("unet-*"))) < 2:
+            pass
+        pipe.send(Outcome(job, trained=True, evaluated=True, sentence=os.environ.get(VISIBLE, "")))
+
+
+@pytest.mark.usefixtures("machine")
+def test_jobs_side_by_side_see_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "serve", serve)
+    params = read_params(write_params(tmp_path, {}))
+    jobs = [Job(params.cell("unet", 0.1, seed), "made", "made") for seed in range(5)]
+    assert _default_jobs(jobs) == 2
+    outcomes = list(run_jobs(params, jobs, 2, tmp_path, print, lambda: False))
+    assert len(outcomes) == 5
+    assert {outcome.sentence for outcome in outcomes} == {"GPU-aaaa", "GPU-bbbb"}
+    assert VISIBLE not in os.environ
+
+
+def test_without_a_gpu_a_core_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, "")
+    params = read_params(write_params(tmp_path, {"train": {"threads": 64_000}}))
+    assert _default_jobs([Job(params.cell("unet", 0.1, 0), "made", "made")]) == 1

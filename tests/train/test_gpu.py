@@ -1,0 +1,57 @@
+"""On a GPU: the same training, from the same draws; digits differ, what is learned does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import runs
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.models.arithmetic import compute_device, resolve_precision
+from pipeline.params.file import read_params
+from pipeline.runs import RunRecord
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def losses(project: Path, changes: dict[str, object]) -> list[float]:
+    """Train and evaluate the tiny U-Net; the validation losses by epoch."""
+    params = read_params(write_params(project, {"train": {"epochs": 3, **changes}}))
+    found: list[float] = []
+    cell = params.cell("unet", 0.01, 0)
+    train_cell(params, cell, project, lambda epoch: found.append(epoch.val_loss))
+    assert evaluate_run(params, cell.name, project).validation is not None
+    return found
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_a_gpu_trains_and_evaluates(project: Path, precision: str) -> None:
+    assert compute_device().type == "cuda"
+    assert len(losses(project, {"precision": precision})) == 3
+    record = RunRecord.read(project / runs.RUNS / "unet-0.01-0")
+    assert record.precision == (resolve_precision("auto") if precision == "auto" else precision)
+
+
+def test_it_learns_what_the_processor_learns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = losses(project, {"precision": "float32"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = losses(project, {"precision": "float32"})
+    assert here == pytest.approx(there, rel=0.1)
+
+
+def test_a_training_that_was_stopped_on_a_gpu_goes_on(project: Path) -> None:
+    params = read_params(write_params(project, {"train": {"epochs": 4}, "model": {"dropout": 0.5}}))
+    cell = params.cell("unet", 0.01, 0)
+
+    def stop(epoch: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_cell(params, cell, project, stop)
+    seen: list[int] = []
+    train_cell(params, cell, project, lambda epoch: seen.append(epoch.epoch))
+    assert seen == [2, 3, 4]
