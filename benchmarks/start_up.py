@@ -21,6 +21,8 @@ from pipeline import runs
 from pipeline.params.file import read_params
 
 TORCH = "import torch"
+# At its first step a torch optimiser imports torch's compiler, only to keep it away: nobody trains without.
+STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones(1); torch.optim.AdamW([w]).step()"
 # Ends with the first step, before which everything has to be there; timed from outside, interpreter included.
 FIRST_STEP = """
 import os, sys
@@ -54,7 +56,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     root, params = Path.cwd(), read_params()
     rate, seed = params.grid.learning_rate[0], params.grid.seed[0]
-    codes = {"import torch": TORCH, "import torch, timm, smp": "import segmentation_models_pytorch"}
+    codes = {"import torch": TORCH, "a step of torch's AdamW": STEP, "import smp": "import segmentation_models_pytorch"}
     codes |= {f"first step of {name}": FIRST_STEP.format(name, rate, seed) for name in params.grid.variant}
     codes |= {f"pipeline {name}": f"import pipeline.{name}.stage" for name in ("evaluate", "compare", "report")}
     with tempfile.TemporaryDirectory() as name:

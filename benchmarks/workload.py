@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
 from pipeline.data.arrays import Split
-from pipeline.models import convolutions
-from pipeline.models.build import build_network
 from pipeline.params import Cell
 from pipeline.params.file import read_params
 from pipeline.params.model import KerasPetsModel, Model, SmpModel, UNetModel
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 3
@@ -36,6 +37,9 @@ NETWORKS: dict[str, Model] = {
 
 def usual_network(name: str) -> nn.Module:
     """The network as anybody would build it, with torch's own way back through every convolution."""
+    from pipeline.models import convolutions  # here, for Keras needs no torch
+    from pipeline.models.build import build_network
+
     convolutions._is_trained_here = lambda _: False
     return build_network(NETWORKS[name], channels=3, classes=CLASSES)
 

@@ -166,8 +166,11 @@ def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained
     swept.repro()
 
 
-def sweep_until(swept: Project, epoch: str, number: int, times: int) -> tuple[int, str]:
-    """Sweep until an epoch has ended, then send a signal to all of the terminal; the exit code, and what was said."""
+def sweep_until(swept: Project, epoch: str, number: int, times: int, known: str = "") -> tuple[int, str]:
+    """Sweep until an epoch has ended, then send a signal to all of the terminal; the exit code, and what was said.
+
+    MLflow is told beside the epochs, so that it may hear of a run when some are over; `known` are runs to wait for.
+    """
     with swept.start(
         "pipeline",
         "sweep",
@@ -176,7 +179,7 @@ def sweep_until(swept: Project, epoch: str, number: int, times: int) -> tuple[in
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as sweep:
         assert sweep.stdout is not None
-        said = next(line for line in sweep.stdout if epoch in line)
+        said = next(line for line in sweep.stdout if epoch in line and (not known or states(swept, known)))
         os.killpg(sweep.pid, number)
         for _ in range(times - 1):
             said += next(line for line in sweep.stdout if "Ctrl-C again" in line)
@@ -230,7 +233,7 @@ def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
 def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) -> None:
     """Nobody is left to tell MLflow, so the next one does; and other parameters do not go on from the checkpoints."""
     swept.change(train={"epochs": 500}, grid={"seed": [2]})
-    code, _ = sweep_until(swept, "epoch 2/500", signal.SIGKILL, times=1)
+    code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, times=1, known="%-0.01-2")
     assert code == -signal.SIGKILL
     assert "RUNNING" in states(swept, "%-0.01-2").values()
     swept.change()
