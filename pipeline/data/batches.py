@@ -28,9 +28,6 @@ class Batches:
             if split.images.nbytes + split.masks.nbytes < ROOM * free:
                 self._kept = self._stored(np.arange(len(split)))
 
-    def __len__(self) -> int:
-        return len(self._split)
-
     def take(self, places: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Float images N x C x H x W in 0..1, channels last, and int64 masks N x H x W."""
         if self._kept is not None:
