@@ -7,6 +7,7 @@ there is torch's to the last bit, and so are the weights and their names. `bench
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any, cast
 
@@ -55,13 +56,17 @@ class TransposedConvolution(nn.ConvTranspose2d):
         return painted
 
 
-def with_fast_depthwise(network: nn.Module) -> nn.Module:
-    """The network with its slow depthwise convolutions exchanged, in place; weights and their names stay."""
+def exchange_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type[DepthwiseConvolution]]) -> None:
+    """Exchange a network's slow depthwise convolutions in place; weights and their names stay.
+
+    Args:
+        network: any; only layers whose class is a key of `by` are looked at.
+        by: what each class is exchanged by.
+    """
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
-            if type(layer) is nn.Conv2d and is_slow_depthwise(layer):
-                setattr(parent, name, exchanged(layer, DepthwiseConvolution))
-    return network
+            if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
+                setattr(parent, name, exchanged(layer, by[type(layer)]))
 
 
 def is_slow_depthwise(layer: nn.Conv2d) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.factories import in_words
-from pipeline.models.convolutions import DepthwiseConvolution, exchanged, is_slow_depthwise, with_fast_depthwise
+from pipeline.models.convolutions import DepthwiseConvolution, exchange_slow_depthwise
 from pipeline.models.pretrained import load_encoder
 
 # DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
@@ -69,11 +69,8 @@ def smp_network(
     if dropout:
         network.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), network.segmentation_head)
     built: nn.Module = network
-    for parent in list(built.modules()):
-        for place, layer in parent.named_children():
-            if type(layer) is Conv2dSame and is_slow_depthwise(layer):
-                setattr(parent, place, exchanged(layer, SameDepthwise))
-    return with_fast_depthwise(built)
+    exchange_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
+    return built
 
 
 class SameDepthwise(DepthwiseConvolution):

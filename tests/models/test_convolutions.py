@@ -13,12 +13,14 @@ from pipeline.models.build import build_network
 from pipeline.models.convolutions import (
     DepthwiseConvolution,
     TransposedConvolution,
+    exchange_slow_depthwise,
     exchanged,
     is_slow_depthwise,
-    with_fast_depthwise,
 )
 from pipeline.models.smp import SameDepthwise
 from pipeline.params.model import SmpModel
+
+BY = {nn.Conv2d: DepthwiseConvolution}
 
 
 def gradients(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -109,14 +111,17 @@ def test_what_is_fast_stays_torchs() -> None:
         nn.Conv2d(1, 1, 5),
     ]
     assert not any(map(is_slow_depthwise, fast))
-    assert [type(layer) for layer in with_fast_depthwise(nn.Sequential(*fast))] == [nn.Conv2d] * len(fast)
+    network = nn.Sequential(*fast)
+    exchange_slow_depthwise(network, BY)
+    assert [type(layer) for layer in network] == [nn.Conv2d] * len(fast)
 
 
 def test_an_exchange_keeps_weights_names_and_random_numbers() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(8, 8, 5, padding=2, stride=2, groups=8)
     before = torch.get_rng_state()
-    network = with_fast_depthwise(nn.Sequential(layer))
+    network = nn.Sequential(layer)
+    exchange_slow_depthwise(network, BY)
     assert isinstance(network[0], DepthwiseConvolution)
     assert (network[0].weight is layer.weight, network[0].bias is layer.bias) == (True, True)
     assert list(network.state_dict()) == ["0.weight", "0.bias"]
