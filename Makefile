@@ -49,6 +49,7 @@ bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against o
 	@python -m benchmarks.step_shares --batch 4 --size 96 unet16 lite0
 	@python -m benchmarks.convolutions
 	@python -m benchmarks.data_wait
+	@python -m benchmarks.inference
 	@python -m benchmarks.budget
 	@python -m benchmarks.budget --latency 0.05
 	@python -m benchmarks.start_up

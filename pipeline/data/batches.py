@@ -23,7 +23,7 @@ class Batches:
         self._split, self._device = split, device
         self._scale = float(np.iinfo(split.images.dtype).max)
         self._kept: tuple[Tensor, Tensor] | None = None
-        if device.type == "cuda":
+        if device.type == "cuda" and split.images.dtype == np.uint8:  # torch picks from few types of 16 bits
             free, _ = torch.cuda.mem_get_info(device)
             if split.images.nbytes + split.masks.nbytes < ROOM * free:
                 self._kept = self._stored(np.arange(len(split)))

@@ -1,0 +1,72 @@
+"""Images a second without gradients: the network alone, the yardstick of an epoch, and an evaluation's confidence too.
+
+    python -m benchmarks.inference [--size 96] [NETWORK ...]
+
+One thread. All three go through `pipeline.models.inference.predict`, which is the only way that the trainer, the
+evaluation and the showcase run a network; its batches are of 32. Rounds alternate, medians are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.workload import CLASSES, NETWORKS, made_up
+from pipeline.data.batches import Batches
+from pipeline.evaluate.confidence import Observer
+from pipeline.models.allocator import keep_freed_memory
+from pipeline.models.arithmetic import arithmetic, resolve_precision
+from pipeline.models.build import build_network
+from pipeline.models.inference import BATCH, predict
+
+IMAGES, ROUNDS = 3 * BATCH, 5
+
+
+def rates(network: str, size: int) -> list[float]:
+    """Images a second: the network alone, with the yardstick, with confidence."""
+    torch.manual_seed(0)
+    split, precision = made_up(IMAGES, size), resolve_precision("auto")
+    built = build_network(NETWORKS[network], channels=3, classes=CLASSES).to(memory_format=torch.channels_last).eval()
+    cpu = torch.device("cpu")
+    images, _ = Batches(split, cpu).take(np.arange(BATCH))
+
+    def alone() -> None:
+        with torch.inference_mode(), arithmetic(precision, cpu):
+            for _ in range(IMAGES // BATCH):
+                built(images)
+
+    works: list[Callable[[], object]] = [
+        alone,
+        lambda: predict(built, split, CLASSES, precision),
+        lambda: predict(built, split, CLASSES, precision, Observer(CLASSES)),
+    ]
+    found: list[list[float]] = [[] for _ in works]
+    for number in range(ROUNDS + 1):
+        for work, seconds in zip(works, found, strict=True):
+            started = time.perf_counter()
+            work()
+            if number:  # the first is warm-up
+                seconds.append(time.perf_counter() - started)
+    return [IMAGES / statistics.median(seconds) for seconds in found]
+
+
+def main() -> None:
+    """A row a network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
+    parser.add_argument("--size", type=int, default=96, help="px")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    print(f"{'images a second':<16}{'network alone':>16}{'yardstick':>16}{'confidence too':>16}")
+    for name in arguments.networks or NETWORKS:
+        print(f"{name:<16}" + "".join(f"{rate:>16.0f}" for rate in rates(name, arguments.size)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
