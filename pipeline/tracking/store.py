@@ -170,9 +170,10 @@ def _make(path: Path) -> None:
 def _probe_file(path: Path) -> None:
     """MLflow tries a broken database ten times, 100 s long; a look beforehand costs a millisecond."""
     quoted = urllib.parse.quote(str(path))
+    # rw, which makes nothing either: what a kill left half written is taken back by whoever may write.
     try:
         with contextlib.closing(
-            sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=_PROBE_SECONDS)
+            sqlite3.connect(f"file:{quoted}?mode=rw", uri=True, timeout=_PROBE_SECONDS)
         ) as connection:
             connection.execute("SELECT version_num FROM alembic_version")
     except sqlite3.Error as error:

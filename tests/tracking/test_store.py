@@ -1,6 +1,7 @@
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -141,3 +142,30 @@ def test_a_deleted_experiment_is_restored(project: Path, tracking: Tracking) -> 
     client.delete_experiment(made)
     assert experiment_id(client, uri, "study") == made
     assert client.get_experiment(made).lifecycle_stage == "active"
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sqlite3, sys
+store = sqlite3.connect(sys.argv[1])
+store.execute("PRAGMA cache_size = 1")  # so that half of it stands in the file already
+store.execute("BEGIN")
+store.executemany("INSERT INTO experiment_tags VALUES (?, ?, 0)", [(f"key {n}", "x" * 4000) for n in range(500)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_kill_left_half_written_is_taken_back(project: Path) -> None:
+    path = project / "mlflow.db"
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    journal = path.with_name("mlflow.db-journal")
+    assert journal.stat().st_size > 0
+    client = open_client(f"sqlite:///{path}")
+    assert client.get_experiment_by_name("Default") is not None
+    assert not journal.exists() or journal.stat().st_size == 0
+
+
+def test_a_store_that_may_only_be_read_can_be_read(project: Path) -> None:
+    path = project / "mlflow.db"
+    path.chmod(0o444)
+    assert open_client(f"sqlite:///{path}").get_experiment_by_name("Default") is not None
