@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-SECONDS = 6.0  # of steps that are counted
-STEPS = 3  # that are counted at least
+SECONDS = 4.0  # of steps that are counted
+STEPS = 2  # that are counted at least
 
 
 class Pace:

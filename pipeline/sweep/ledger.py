@@ -8,8 +8,6 @@ write, and one write a cell would rewrite the whole lock file each time; so that
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
 import hashlib
 import json
 import logging
@@ -21,7 +19,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dvc.dependency import param
 from dvc.dvcfile import LOCK_FILE as LOCK
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import ConfirmRemoveError, DvcException
@@ -29,12 +26,12 @@ from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
-from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline import runs
 from pipeline.attempts import LAST
 from pipeline.errors import PipelineError
 from pipeline.files import write_bytes
+from pipeline.sweep.dvc_memory import forget_trees, parsed_once
 
 PAUSE, TRIES = 2, 60  # seconds, and how often: for a `dvc repro` that outlived the sweep that began it
 
@@ -176,7 +173,7 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
         """DVC's lock held; gives the cells by name."""
-        with lock_repo(self._repo), _parsed_once():
+        with lock_repo(self._repo), parsed_once():
             stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
             yield {stage.name: stage for stage in stages if "@" in stage.name}
 
@@ -192,19 +189,6 @@ def _explained() -> Iterator[None]:
         ) from None
     except DvcException as error:
         raise PipelineError(f"DVC says: {error}") from None
-
-
-@contextlib.contextmanager
-def _parsed_once() -> Iterator[None]:
-    """DVC parses params.yaml several times a cell, which in a grid of hundreds is most of what it does."""
-    parse = param.load_path
-    parsed = functools.cache(parse)
-    # Copies: YAML would write what two stages share as a reference from the one to the other.
-    param.load_path = lambda *asked, **how: copy.deepcopy(parsed(*asked, **how))
-    try:
-        yield
-    finally:
-        param.load_path = parse
 
 
 def _mend_rwlock(folder: Path) -> None:
@@ -226,7 +210,7 @@ def _committed(cell: PipelineStage) -> bool:
     except DvcException:
         return False
     finally:
-        _forget_trees()
+        forget_trees()
     return True
 
 
@@ -234,16 +218,7 @@ def _status(cell: PipelineStage) -> dict[str, Any]:
     try:
         return dict(cell.status(check_updates=True))
     finally:
-        _forget_trees()
-
-
-def _forget_trees() -> None:
-    """Empty the memory in which DVC leaves the listing of each folder that it hashed.
-
-    Nobody reads a listing once its cell is looked at or committed, but each further one is compared with all there are:
-    in a thousand cells that is most of what DVC does.
-    """
-    MemoryFileSystem.store.clear()
+        forget_trees()
 
 
 def _dependencies(cell: PipelineStage) -> str:
@@ -256,7 +231,7 @@ def _dependencies(cell: PipelineStage) -> str:
                 hashes[dependency.def_path] = dependency.hash_info.value
             except DvcException:  # somebody removed it, which is a change like another
                 hashes[dependency.def_path] = None
-    _forget_trees()
+    forget_trees()
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
