@@ -68,13 +68,16 @@ def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
         lock.acquire(timeout=0)
     except (OSError, Timeout):  # nowhere to write to, or the same is under way elsewhere, and that one tells
         yield lambda _: None
+        if not _is_held(path):  # that one is gone, and the work is done all the same
+            path.unlink(missing_ok=True)
         return
     try:
         record("running", "")
         try:
             yield say
         except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # the last: who waited for it is gone
-            record("killed", _stopped(lines, "It was stopped"))
+            if path.exists():  # or somebody took it away, who knows that the work was done before
+                record("killed", _stopped(lines, "It was stopped"))
             raise
         except BaseException as error:
             said = isinstance(error, (PipelineError, OSError))

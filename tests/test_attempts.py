@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.attempts import LAST, attempt, read_attempt, read_attempts
+from pipeline.attempts import LAST, attempt, forget_attempt, read_attempt, read_attempts
 from pipeline.errors import PipelineError
 
 WORK = """
@@ -91,6 +91,23 @@ def test_a_second_one_at_the_same_time_leaves_the_record_alone(tmp_path: Path) -
         assert found is not None
         assert found.reason.startswith("epoch 3 of 12")
         process.kill()
+
+
+def test_a_second_one_that_ends_well_outlives_the_death_of_the_first(tmp_path: Path) -> None:
+    """A sweep whose predecessor's worker is still about to end."""
+    with working(tmp_path) as process, attempt("train", "unet-0.01-0", tmp_path):
+        process.terminate()
+        process.wait()
+        assert read_attempt("train", "unet-0.01-0", tmp_path) is not None
+    assert read_attempt("train", "unet-0.01-0", tmp_path) is None
+
+
+def test_who_is_stopped_when_the_work_is_known_to_be_done_leaves_no_record(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), attempt("train", "unet-0.01-0", tmp_path) as say:
+        say("epoch 12 of 12")
+        forget_attempt("train", "unet-0.01-0", tmp_path)
+        raise SystemExit(143)
+    assert read_attempts(tmp_path) == []
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:

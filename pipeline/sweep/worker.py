@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
-from pipeline.attempts import attempt
+from pipeline.attempts import attempt, forget_attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
@@ -111,7 +111,11 @@ def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], N
                     say(epoch.sentence())
                     report(epoch)
 
-                record = train_cell(params, job.cell, root, listen, lambda: journal.add("train", name, made_from))
+                def complete() -> None:
+                    journal.add("train", name, made_from)
+                    forget_attempt("train", name, root)  # to be killed from here on costs nothing
+
+                record = train_cell(params, job.cell, root, listen, complete)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:
