@@ -43,7 +43,7 @@ check: $(VENV)/installed-test  ## Style, types: what the commit hook and CI run
 	@ruff format --check .
 	@mypy
 
-bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against others, and where its time goes; an hour
+bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against others, and where its time goes
 	@python -m benchmarks.throughput
 	@python -m benchmarks.step_shares
 	@python -m benchmarks.step_shares --batch 4 --size 96 unet16 lite0

@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.distant import distant_server
+from benchmarks.project import lend_prepared
+from benchmarks.stopwatch import Stopwatch
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
@@ -33,25 +35,6 @@ if TYPE_CHECKING:  # what a cell imports is measured
 
 EPOCH = ("training", "yardstick", "checkpoint", "history", "tracking", "bookkeeping")
 AROUND = ("imports", "first step", "around", "telling", "evaluation", "images/s", "GB")
-
-
-class Stopwatch:
-    """Adds up the seconds that calls of some methods take."""
-
-    def __init__(self, owner: type, *names: str) -> None:
-        self.seconds = 0.0
-        for name in names:
-            setattr(owner, name, self._timed(getattr(owner, name)))
-
-    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return method(*arguments, **named)
-            finally:
-                self.seconds += time.perf_counter() - started
-
-        return timed
 
 
 def budget(variant: str) -> None:
@@ -119,16 +102,12 @@ def main() -> None:
     if arguments.one:
         budget(arguments.one)
         return
-    root, params = Path.cwd(), read_params()
-    if not (root / runs.PREPARED).exists():
-        raise SystemExit("data/prepared is missing; `pipeline prepare` makes it")
+    params = read_params()
     print("seconds of an epoch, and of a cell around its epochs")
     print(" " * 14 + "".join(f"{column:>12}" for column in (*EPOCH, *AROUND)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / runs.PREPARED).parent.mkdir(parents=True)
-        (folder / runs.PREPARED).symlink_to(root / runs.PREPARED)
-        (folder / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+        lend_prepared(Path.cwd(), folder)
         with store(folder, arguments.latency) as address:
             variables = {**os.environ, "MLFLOW_TRACKING_URI": address, "PYTHONPATH": str(Path(__file__).parents[1])}
             for variant in params.grid.variant:

@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from pipeline import runs
+from benchmarks.project import lend_prepared
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.train.stage import train_cell
@@ -39,13 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT")
     chosen = parser.parse_args().variants
-    here, params = Path.cwd(), read_params()
+    params = read_params()
     print(f"{'best val loss':<16}{PRECISIONS[0]:>26}{PRECISIONS[1]:>26}{'mean difference':>18}{'seeds differ by':>18}")
     for variant in chosen or params.grid.variant:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            (root / runs.PREPARED).parent.mkdir(parents=True)
-            (root / runs.PREPARED).symlink_to(here / runs.PREPARED)
+            lend_prepared(Path.cwd(), root)
             tracked = params.model_copy(
                 update={"tracking": params.tracking.model_copy(update={"uri": f"sqlite:///{root / 'mlflow.db'}"})}
             )

@@ -1,4 +1,4 @@
-"""A copy of this project to do harm to."""
+"""Folders to work in, so that nothing of this project is changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from pipeline import runs
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("pipeline", "data/sample", "reports", "params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", "pyproject.toml")
@@ -26,3 +28,12 @@ def copy_project(to: Path, changes: dict[str, dict[str, Any]]) -> None:
     for section, values in changes.items():
         params[section] |= values
     yaml.dump(params, to / "params.yaml")
+
+
+def lend_prepared(project: Path, to: Path) -> None:
+    """Make a folder one to train in: a project's parameters, and a link to its prepared data."""
+    if not (project / runs.PREPARED).exists():
+        raise SystemExit(f"{runs.PREPARED} is missing; `pipeline prepare` makes it")
+    (to / runs.PREPARED).parent.mkdir(parents=True)
+    (to / runs.PREPARED).symlink_to(project / runs.PREPARED)
+    shutil.copy(project / "params.yaml", to)

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.project import copy_project
+from benchmarks.stopwatch import Stopwatch
 from pipeline import runs
 from pipeline.files import replacing
 from pipeline.params import Params
@@ -48,29 +49,9 @@ def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
         pipe.send(Outcome(job, trained=True, evaluated=True, sentence="slept"))
 
 
-class Stopwatch:
-    """Seconds that were spent in the ledger, which is where DVC is."""
-
-    seconds = 0.0
-
-
-def _timed(name: str) -> None:
-    method = getattr(Ledger, name)
-
-    def timed(*arguments: object, **named: object) -> object:
-        started = time.perf_counter()
-        try:
-            return method(*arguments, **named)
-        finally:
-            Stopwatch.seconds += time.perf_counter() - started
-
-    setattr(Ledger, name, timed)
-
-
 def measure(cells: int) -> None:
     """Sweep a grid in this process, print its row, and that of a sweep that finds nothing to do."""
-    for name in ("make", "stale", "restore", "made_from", "record"):
-        _timed(name)
+    in_dvc = Stopwatch(Ledger, "make", "stale", "restore", "made_from", "record")
     pool.serve = sleep_and_write
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "project"
@@ -84,10 +65,10 @@ def measure(cells: int) -> None:
         found, jobs = read_params(), os.cpu_count() or 1
         rows = []
         for _ in range(2):
-            Stopwatch.seconds, started = 0.0, time.perf_counter()
+            in_dvc.seconds, started = 0.0, time.perf_counter()
             with Path(os.devnull).open("w") as silent, redirect_stdout(silent), redirect_stderr(silent):
                 assert stage.sweep(found, jobs, (), None, Path()) == 0
-            rows.append((time.perf_counter() - started, Stopwatch.seconds))
+            rows.append((time.perf_counter() - started, in_dvc.seconds))
         (wall, dvc), (again, _) = rows
         overhead = (wall - cells * SECONDS / jobs) / cells
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

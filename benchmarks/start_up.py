@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import runs
+from benchmarks.project import lend_prepared
 from pipeline.params.file import read_params
 
 TORCH = "import torch"
@@ -54,16 +54,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    root, params = Path.cwd(), read_params()
+    params = read_params()
     rate, seed = params.grid.learning_rate[0], params.grid.seed[0]
     codes = {"import torch": TORCH, "a step of torch's AdamW": STEP, "import smp": "import segmentation_models_pytorch"}
     codes |= {f"first step of {name}": FIRST_STEP.format(name, rate, seed) for name in params.grid.variant}
     codes |= {f"pipeline {name}": f"import pipeline.{name}.stage" for name in ("evaluate", "compare", "report")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / runs.PREPARED).parent.mkdir(parents=True)
-        (folder / runs.PREPARED).symlink_to(root / runs.PREPARED)
-        (folder / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+        lend_prepared(Path.cwd(), folder)
         found: dict[str, list[float]] = {name: [] for name in codes}
         for number in range(rounds + 1):
             for name, code in codes.items():

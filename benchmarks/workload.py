@@ -44,10 +44,10 @@ def usual_network(name: str) -> nn.Module:
     return build_network(NETWORKS[name], channels=3, classes=CLASSES)
 
 
-def cell(network: str, batch: int = BATCH, threads: int = 1, precision: str = "auto") -> Cell:
+def cell(network: str, batch: int = BATCH, threads: int = 1) -> Cell:
     """A cell that trains the network for ever, and otherwise as `params.yaml` says."""
     found = read_params(ROOT / "params.yaml").cell("unet", 1e-3, 0)
-    changes = {"batch_size": batch, "threads": threads, "precision": precision, "epochs": 100_000}
+    changes = {"batch_size": batch, "threads": threads, "epochs": 100_000}
     return found.model_copy(update={"model": NETWORKS[network], "train": found.train.model_copy(update=changes)})
 
 

@@ -13,12 +13,12 @@ from pipeline.models.build import build_network
 from pipeline.train.loop import Watched, train
 
 
-def images_per_second(network: str, threads: int, precision: str = "auto") -> float:
+def images_per_second(network: str, threads: int) -> float:
     """Of `epoch.training_seconds`: what `timing.json` says of a run."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    chosen = cell(network, threads=threads, precision=precision)
+    chosen = cell(network, threads=threads)
     split = made_up(2 * BATCH)
     few = split.take(np.arange(1))
     built = build_network(chosen.model, channels=3, classes=CLASSES)
