@@ -49,15 +49,12 @@ def peaks(command: list[str], folder: Path) -> tuple[float, float, float]:
 def blank(folder: Path, images: int) -> None:
     """Prepared data of so many blank images; files with holes, which read as zeros."""
     prepared = folder / runs.PREPARED
-    with (prepared / runs.SAMPLES).open() as file:
-        head = file.readline()
-    rows = [head]
+    head, *known = (prepared / runs.SAMPLES).read_text().splitlines(keepends=True)
+    rows = [head, *(row for row in known if f",{runs.SHOWCASE}," in row)]
     for split, count in (("train", images), ("validation", images // 10), ("test", 10)):
         np.lib.format.open_memmap(prepared / split / runs.IMAGES, "w+", np.uint8, (count, SIZE, SIZE, 3)).flush()
         np.lib.format.open_memmap(prepared / split / runs.MASKS, "w+", np.uint8, (count, SIZE, SIZE)).flush()
         rows += [f"{split}{number},{split}" + "," * (head.count(",") - 1) + "\n" for number in range(count)]
-    for name in (runs.IMAGES, runs.MASKS):
-        np.save(prepared / runs.SHOWCASE / name, np.load(prepared / runs.SHOWCASE / name)[:0])
     (prepared / runs.SAMPLES).write_text("".join(rows))
 
 
