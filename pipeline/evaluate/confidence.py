@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.models.inference import Pixels
 from pipeline.runs import IGNORE
 
 Floats = npt.NDArray[np.float64]
@@ -41,20 +42,17 @@ class Observer:
         self._classes = classes
         self._parts: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, logits: Tensor, masks: Tensor) -> None:
-        """Take in a batch: logits N x C x H x W and masks N x H x W."""
-        likelihoods = logits.double().log_softmax(dim=1)
-        sure, guess = likelihoods.exp().max(dim=1)
-        counted = masks != IGNORE
-        truth = masks.where(counted, 0)
-        losses = -likelihoods.gather(1, truth.unsqueeze(1)).squeeze(1)
-        bins = (sure * BINS).long().clamp(max=BINS - 1)
-        ones = torch.ones_like(sure)
-        right = (guess == truth).double()
+    def __call__(self, pixels: Pixels) -> None:
+        """Take in a batch."""
+        counted = pixels.truth != IGNORE
+        level = (pixels.confidence * BINS).long().clamp(max=BINS - 1)
+        right = (pixels.predicted == pixels.truth).float()
+        by_level = _Sums(level, counted, BINS)
+        by_class = _Sums(pixels.truth, counted, self._classes)
         self._parts.append(
             (
-                torch.stack([_sums(bins, values, counted, BINS) for values in (ones, right, sure)], dim=1),
-                torch.stack([_sums(truth, values, counted, self._classes) for values in (ones, losses)], dim=1),
+                torch.stack([by_level(), by_level(right), by_level(pixels.confidence)], dim=1),
+                torch.stack([by_class(), by_class(pixels.losses)], dim=1),
             )
         )
 
@@ -64,8 +62,17 @@ class Observer:
         return Confidence(bins, classes[:, 0], classes[:, 1])
 
 
-def _sums(labels: Tensor, values: Tensor, counted: Tensor, size: int) -> Tensor:
-    """Sums of the values by image and label (N x H x W each, to N x size), over the counted pixels."""
-    images = torch.arange(len(labels), device=labels.device).view(-1, 1, 1).expand_as(labels)
-    places = (images * size + labels)[counted]
-    return torch.bincount(places, weights=values[counted], minlength=len(labels) * size).view(-1, size)
+class _Sums:
+    """Sums by image and label over the counted pixels: N x H x W to N x size."""
+
+    def __init__(self, labels: Tensor, counted: Tensor, size: int) -> None:
+        self._images, self._size = len(labels), size
+        first = torch.arange(0, self._images * size, size, device=labels.device).view(-1, 1, 1)
+        # What does not count goes to a place of its own behind all others: cheaper than to pick out the rest.
+        self._places = (first + labels).where(counted, self._images * size).flatten()
+
+    def __call__(self, values: Tensor | None = None) -> Tensor:
+        """The sums of N x H x W values, or the numbers of pixels; float64."""
+        weights = None if values is None else values.flatten().double()
+        sums = torch.bincount(self._places, weights=weights, minlength=self._images * self._size + 1)
+        return sums[:-1].view(-1, self._size).double()

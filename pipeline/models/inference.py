@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.data.arrays import Split
 from pipeline.data.batches import Batches
 from pipeline.models.arithmetic import arithmetic, device_of
-from pipeline.models.losses import image_cross_entropy
 from pipeline.runs import IGNORE, Precision
 
 BATCH = 32  # images; fixed, so that equal weights give equal last bits whatever the training's batch size
@@ -38,12 +38,38 @@ class Prediction:
         return Prediction(self.losses[index], self.pixels[index], self.confusion[index], self.masks[index])
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """What a network made of a batch's pixels, N x H x W each."""
+
+    truth: Tensor  # int64, class index or `IGNORE`
+    predicted: Tensor  # int64, the likeliest class's index
+    confidence: Tensor  # float32, that class's probability
+    losses: Tensor  # float32, cross-entropy in nats; 0 where ignored
+
+
+def log_probabilities(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
+    """The logarithms of the classes' probabilities, N x classes x H x W, float32, in evaluation mode.
+
+    Args:
+        network: images N x channels x H x W to logits N x classes x H x W; is left in the mode it was in.
+        images: of them, float, where the network is.
+        precision: of the arithmetic; the softmax is float32's.
+    """
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode(), arithmetic(precision, images.device):
+        found: Tensor = network(images).float().log_softmax(dim=1)
+    network.train(was_training)
+    return found
+
+
 def predict(
     network: nn.Module,
     split: Split,
     classes: int,
     precision: Precision,
-    observe: Callable[[Tensor, Tensor], None] | None = None,
+    observe: Callable[[Pixels], None] | None = None,
 ) -> Prediction:
     """Run the network over a split in evaluation mode, without augmentation; leaves it in the mode it was in.
 
@@ -52,31 +78,33 @@ def predict(
         split: its images and masks.
         classes: how many there are.
         precision: of the arithmetic.
-        observe: is shown each batch's logits and masks (N x H x W, int64), in the split's order.
+        observe: is shown each batch's pixels, in the split's order.
     """
-    was_training = network.training
-    network.eval()
     parts = []
-    device = device_of(network)
-    batches = Batches(split, device)
-    with torch.inference_mode(), arithmetic(precision, device):
-        for start in range(0, len(split), BATCH):
-            images, masks = batches.take(np.arange(start, min(start + BATCH, len(split))))
-            logits = network(images)
-            if observe is not None:
-                observe(logits, masks)
-            parts.append((image_cross_entropy(logits, masks).cpu(), logits.argmax(dim=1).to(torch.uint8).cpu()))
-    network.train(was_training)
+    batches = Batches(split, device_of(network))
+    for start in range(0, len(split), BATCH):
+        images, truth = batches.take(np.arange(start, min(start + BATCH, len(split))))
+        pixels = _pixels(log_probabilities(network, images, precision), truth)
+        if observe is not None:
+            observe(pixels)
+        parts.append((pixels.losses.sum(dim=(1, 2)).cpu(), pixels.predicted.to(torch.uint8).cpu()))
     predicted = torch.cat([labels for _, labels in parts]).numpy()
-    truth = np.asarray(split.masks)
-    pixels = (truth != IGNORE).sum(axis=(1, 2))
+    masks = np.asarray(split.masks)
+    counted = (masks != IGNORE).sum(axis=(1, 2))
     sums = torch.cat([losses for losses, _ in parts]).double().numpy()
     return Prediction(
-        losses=sums / np.maximum(pixels, 1),
-        pixels=pixels,
-        confusion=_confusion(truth, predicted, classes),
+        losses=sums / np.maximum(counted, 1),
+        pixels=counted,
+        confusion=_confusion(masks, predicted, classes),
         masks=predicted,
     )
+
+
+def _pixels(likelihoods: Tensor, truth: Tensor) -> Pixels:
+    # `max` and not `argmax`, which takes ten times as long in float32.
+    highest, predicted = likelihoods.max(dim=1)
+    losses = F.nll_loss(likelihoods, truth, ignore_index=IGNORE, reduction="none")
+    return Pixels(truth, predicted, highest.exp(), losses)
 
 
 def _confusion(truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:

@@ -29,12 +29,6 @@ def cross_entropy(logits: Tensor, masks: Tensor, smoothing: float = 0.0) -> Tens
     return losses / counted
 
 
-def image_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """The same for each image: N sums over its pixels, in nats; divide by its number of counted pixels for the mean."""
-    losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="none")
-    return losses.sum(dim=(1, 2))
-
-
 def focal(logits: Tensor, masks: Tensor) -> Tensor:
     """Cross-entropy with each pixel weighed by the square of what its true class lacks to certainty (Lin et al. 2017).
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.losses import cross_entropy, focal, image_cross_entropy, objective
+from pipeline.models.losses import cross_entropy, focal, objective
 from pipeline.params.train import Objective
 from pipeline.runs import IGNORE
 
@@ -35,7 +35,6 @@ def of_probabilities(*pixels: tuple[float, ...]) -> Tensor:
 def test_cross_entropy_by_hand() -> None:
     logits, masks = of_probabilities((0.5, 0.5), (0.2, 0.8), (0.9, 0.1)), torch.tensor([[[0, 1, IGNORE]]])
     assert cross_entropy(logits, masks).item() == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2)
-    assert image_cross_entropy(logits, masks).item() == pytest.approx(-(math.log(0.5) + math.log(0.8)))
 
 
 def test_dice_by_hand() -> None:
