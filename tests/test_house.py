@@ -25,9 +25,10 @@ CONTRACT = {
     "progress",
     "project",
     "signals",
+    "targets",
     "unfinished",
 }
-ABOVE = {"cli", "judge", "lr_find", "study", "sweep", "tracked_report"}
+ABOVE = {"cli", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
 
 
 def imports(module: Path) -> set[str]:

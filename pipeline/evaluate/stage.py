@@ -15,10 +15,11 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.seen import Seen, see_all
-from pipeline.files import read_json, replacing
+from pipeline.files import replacing
 from pipeline.params import Params
 from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
+from pipeline.tracking.content import Times, best_metrics
 from pipeline.tracking.mirror import Mirror
 
 
@@ -62,8 +63,9 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.key)
     if mirror is not None:
-        if seen:
-            mirror.log_values(_metrics(evaluation, record), _ended(folder))
+        times = Times.read(folder)
+        if times.last_ms is not None:
+            mirror.log_values(best_metrics(evaluation, record, times), times.last_ms)
         mirror.log_folder(target, "evaluation")
     return evaluation
 
@@ -105,26 +107,3 @@ def _evaluation(
 
 def _calibration(found: Reliability) -> Calibration:
     return Calibration(confidence=found.mean_confidence, error=found.error)
-
-
-def _metrics(evaluation: Evaluation, record: RunRecord) -> dict[str, float]:
-    """The single numbers that a table of runs is sorted by."""
-    if evaluation.validation is None or evaluation.train is None or evaluation.val_calibration is None:
-        return {}
-    values = {
-        "val_loss_best": evaluation.validation.loss,
-        "train_loss_best": evaluation.train.loss,
-        "gap": evaluation.gap,
-        "gap_last": evaluation.gap_last,
-        "best_epoch": record.best_epoch,
-        "val_mean_iou_best": evaluation.validation.mean_iou,
-        "val_foreground_iou_best": evaluation.validation.foreground_iou,
-        "val_calibration_error": evaluation.val_calibration.error,
-        "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
-    }
-    return {name: float(value) for name, value in values.items() if value is not None}
-
-
-def _ended(folder: Path) -> int:
-    """When training ended, in milliseconds since 1970: the time that a run's single numbers carry in MLflow."""
-    return int(read_json(folder / runs.TIMING, "pipeline train")["epochs"][-1]["ended_ms"])

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -26,6 +25,7 @@ from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
+from pipeline.targets import chosen_runs
 from pipeline.tracking.settle import settle_killed
 from pipeline.variants.check import check_models
 
@@ -58,7 +58,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         PipelineError: A network cannot be built, a target fits no run, another sweep is at work, or the cluster cannot
             be used; nothing was trained.
     """
-    chosen = _chosen(params, targets)
+    chosen = chosen_runs([cell.name for cell in params.cells()], targets)
     with alone(root):
         settle_killed(root)
         ledger, journal = Ledger(root), Journal(root)
@@ -127,16 +127,6 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     given = dict.fromkeys([*restored, *scored])
     current = len(jobs) - len({job.cell.name for job in to_do} | given.keys())
     return Plan(to_do, list(given), current)
-
-
-def _chosen(params: Params, targets: tuple[str, ...]) -> list[str]:
-    """The grid's runs that the targets name; `train@` and `evaluate@`, as DVC writes them, mean their run."""
-    names = [cell.name for cell in params.cells()]
-    patterns = [target.removeprefix("train@").removeprefix("evaluate@") for target in targets]
-    for target, pattern in zip(targets, patterns, strict=True):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise PipelineError(f"'{target}' fits no run of the grid, which has {names[0]} to {names[-1]}.")
-    return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from pipeline.errors import PipelineError
 from pipeline.files import as_json, read_json, replacing
 from pipeline.params import Tracking
 from pipeline.runs import Evaluation, RunRecord
+from pipeline.tracking.artifacts import checksum, listed
 from pipeline.tracking.store import answering, open_client, shown, store_is_missing, tracking_uri
-from pipeline.tracking.tags import RUN_KEY
+from pipeline.tracking.tags import GRID_STAGE, RUN_KEY, STAGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -121,7 +121,8 @@ def _ours(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise PipelineError(f"MLflow does not understand '{condition}' ({error.message}). {_FORMS}") from None
-    return [run for run in found if RUN_KEY in run.data.tags and run.info.status == "FINISHED"]
+    ours = (run for run in found if RUN_KEY in run.data.tags and run.data.tags.get(STAGE) != GRID_STAGE)
+    return [run for run in ours if run.info.status == "FINISHED"]
 
 
 def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[Run]:
@@ -157,7 +158,12 @@ def _check_names(found: list[Run]) -> None:
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
     name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
-    files = {path: size for part in FOLDERS for path, size in _listed(client, run.info.run_id, part)}
+    files = {
+        path: size
+        for part in FOLDERS
+        for path, size in listed(client, run.info.run_id, part)
+        if not path.endswith(f"/{runs.WEIGHTS}")
+    }
     if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
         raise PipelineError(f"{name} has a file '{odd}', which would lie outside of its folder; it is not fetched.")
     if lacking := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
@@ -169,7 +175,7 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
                 # Stores differ in how much of the path they make below the folder that they are given.
                 got = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
                 got.replace(new / path)
-            (new / CHECKSUMS).write_text(as_json({path: _checksum(new / path) for path in files}), encoding="utf-8")
+            (new / CHECKSUMS).write_text(as_json({path: checksum(new / path) for path in files}), encoding="utf-8")
     fetched = Fetched(RunRecord.read(folder / "run"), folder / "run", folder / "evaluation")
     if Path(fetched.record.run).name != fetched.record.run:
         raise PipelineError(f"{name} calls itself '{fetched.record.run}', which is no name of a run.")
@@ -195,21 +201,8 @@ def _is_whole(folder: Path, files: dict[str, int | None]) -> bool:
     try:
         known = read_json(folder / CHECKSUMS, "pipeline report")
         return known.keys() == files.keys() and all(
-            size in (None, (folder / path).stat().st_size) and _checksum(folder / path) == known[path]
+            size in (None, (folder / path).stat().st_size) and checksum(folder / path) == known[path]
             for path, size in files.items()
         )
     except (OSError, PipelineError):
         return False
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _listed(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:
-    """Path and bytes, as far as the store knows them, of the files below a folder of the artifacts; without weights."""
-    for item in client.list_artifacts(run_id, folder):
-        if item.is_dir:
-            yield from _listed(client, run_id, item.path)
-        elif not item.path.endswith(f"/{runs.WEIGHTS}"):
-            yield item.path, item.file_size

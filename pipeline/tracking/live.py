@@ -37,6 +37,10 @@ class LiveMirror:
         """As `Mirror.log_folder`; the folder must stay as it is until the block ends."""
         self._tell(lambda mirror: mirror.log_folder(folder, under))
 
+    def log_dataset(self, title: str, source: str, digest: str) -> None:
+        """As `Mirror.log_dataset`."""
+        self._tell(lambda mirror: mirror.log_dataset(title, source, digest))
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """As `Mirror.set_tags`."""
         self._tell(lambda mirror: mirror.set_tags(tags))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from pipeline.tracking.tags import RUN_KEY
 
 logger = logging.getLogger("pipeline.tracking")
 
+RETRY_SECONDS = 30.0  # between two tries at a store that failed; each may take its own time-outs, some ten seconds
+END_TRIES = 3  # at the end of a run; where nothing listens, a second each
 _REASON_LENGTH = 200  # characters; MLflow's messages hold whole stacks of causes
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
@@ -24,14 +27,18 @@ End = Literal["FINISHED", "FAILED", "KILLED"]
 class Mirror:
     """A run in MLflow, found by its run key. No method raises on account of the store.
 
-    After a failure the mirror is quiet: every call returns at once. The run's files are the truth, so the same may be
-    sent again later, all of it, and nothing will stand there twice.
+    Where the store fails, what it was to be told is kept, and told when something further is to be told and
+    `RETRY_SECONDS` have passed, at the latest at the run's end; one warning is all that is heard of it. The run's files
+    are the truth: the same may be sent again later, all of it, and nothing will stand there twice.
     """
 
-    def __init__(self, name: str, uri: str) -> None:
+    def __init__(self, name: str, uri: str, find: Callable[[], StoredRun | None]) -> None:
         self.name = name
         self._uri = uri
+        self._find = find
         self._run: StoredRun | None = None
+        self._untold: list[Callable[[StoredRun], object]] = []
+        self._failed: float | None = None  # when, on the monotonic clock
 
     @classmethod
     def open(
@@ -41,31 +48,29 @@ class Mirror:
 
         `parameters` may be nested; those that are there already are left alone.
         """
-        mirror = cls(name, tracking_uri(tracking))
-        mirror._begin(tracking.experiment, key, parameters, tags)
+        uri = tracking_uri(tracking)
+
+        def begin() -> StoredRun:
+            client = open_client(uri)
+            return StoredRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key)
+
+        mirror = cls(name, uri, begin)
+        mirror._send(lambda run: run.describe(parameters, {**tags, RUN_KEY: key}))
         return mirror
 
     @classmethod
     def find(cls, tracking: Tracking, key: str) -> Mirror | None:
         """The mirror of a run that MLflow has, its status left as it is; None where there is none to be had."""
         uri = tracking_uri(tracking)
-        mirror = cls(f"with the key {key}", uri)
-
-        def look() -> None:
-            client = open_client(uri)
-            experiment = client.get_experiment_by_name(tracking.experiment)
-            if experiment is not None:
-                mirror._run = StoredRun.find(client, experiment.experiment_id, key)
-            if mirror._run is not None:
-                mirror.name = mirror._run.name
-
-        if not store_is_missing(uri):
-            mirror._attempt(look)
-        return None if mirror.quiet else mirror
+        mirror = cls(f"with the key {key}", uri, lambda: _found(uri, tracking.experiment, key))
+        if store_is_missing(uri) or not mirror._attempt() or mirror._run is None:
+            return None
+        mirror.name = mirror._run.name
+        return mirror
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is sent, since the store failed."""
+        """Whether something is left untold, since the store failed."""
         return self._run is None
 
     @property
@@ -75,66 +80,76 @@ class Mirror:
 
     def log_epoch(self, epoch: int, values: Mapping[str, float], timestamp_ms: int) -> None:
         """Send an epoch's values, at the step `epoch`; NaN and infinity are left out and named in a tag."""
-        self._send(lambda run: run.send_epoch(epoch, values, timestamp_ms))
+        self._send(lambda run: run.send_epochs([(epoch, values, timestamp_ms)]))
 
     def log_values(self, values: Mapping[str, float], timestamp_ms: int) -> None:
         """Send values that a run has one of, such as `val_loss_best`, at step 0."""
         self._send(lambda run: run.send_values(values, timestamp_ms))
 
     def log_folder(self, folder: Path, under: str) -> None:
-        """Send a folder's files, subfolders included, to `under` among the artifacts."""
+        """Send a folder's files, subfolders included, to `under` among the artifacts, where they are not there yet."""
         self._send(lambda run: run.send_folder(folder, under))
+
+    def log_dataset(self, title: str, source: str, digest: str) -> None:
+        """Note the data that the run learns from."""
+        self._send(lambda run: run.send_dataset(title, source, digest))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; one that MLflow would cut silently is cut and named in a tag."""
         self._send(lambda run: run.describe({}, tags))
 
     def end(self, status: End) -> None:
-        """Say how the run ended."""
-        self._send(lambda run: run.end(status))
+        """Say how the run ended, and what was left untold."""
+        self._untold.append(lambda run: run.end(status))
+        # A server whose database was restarted fails once for each connection that it had kept.
+        if not any(self._attempt() for _ in range(END_TRIES)) and len(self._untold) > 1:
+            del self._untold[:-1]  # a store may refuse a file; that the run ended, it can be told all the same
+            self._attempt()
 
     @classmethod
     def end_killed(cls, name: str, uri: str, experiment: str, key: str) -> bool:
         """Say that a run was killed where MLflow believes that it is under way; False where MLflow does not answer."""
-        mirror = cls(name, uri)
+        mirror = cls(name, uri, lambda: _found(uri, experiment, key))
+        mirror._untold.append(lambda run: run.end("KILLED") if run.status == "RUNNING" else None)
+        return store_is_missing(uri) or mirror._attempt()
 
-        def tell() -> None:
-            client = open_client(uri)
-            found = client.get_experiment_by_name(experiment)
-            run = found and StoredRun.find(client, found.experiment_id, key)
-            if run and run.status == "RUNNING":
-                run.end("KILLED")
+    def _send(self, action: Callable[[StoredRun], object]) -> None:
+        self._untold.append(action)
+        if self._failed is None or time.monotonic() - self._failed >= RETRY_SECONDS:
+            self._attempt()
 
-        return store_is_missing(uri) or mirror._attempt(tell)
-
-    def _begin(self, experiment: str, key: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        def begin() -> None:
-            client = open_client(self._uri)
-            self._run = StoredRun.begin(client, experiment_id(client, self._uri, experiment), self.name, key)
-            self._run.describe(parameters, {**tags, RUN_KEY: key})
-
-        self._attempt(begin)
-
-    def _send(self, action: Callable[[StoredRun], None]) -> None:
-        run = self._run
-        if run is not None:
-            self._attempt(lambda: action(run))
-
-    def _attempt(self, action: Callable[[], None]) -> bool:
+    def _attempt(self) -> bool:
         try:
             with uncut():
-                action()
+                self._tell()
                 return True
         # Whatever it is: MLflow's exceptions, a database driver's, the disk's. None is worth a training.
         except Exception as error:
+            # What it holds is asked anew when it answers again: an action may have been done in part.
             self._run = None
-            reason = textwrap.shorten(shown(str(error)), _REASON_LENGTH, placeholder=" …")
-            logger.warning(
-                "Run %s: MLflow at %s fails and gets no more of this run (%s: %s). Its files are complete without it.",
-                self.name,
-                shown(self._uri),
-                type(error).__name__,
-                reason,
-            )
+            if self._failed is None:
+                reason = textwrap.shorten(shown(str(error)), _REASON_LENGTH, placeholder=" …")
+                logger.warning(
+                    "Run %s: MLflow at %s fails (%s: %s). The run goes on, and its files hold all of it; what MLflow "
+                    "lacks is sent when it answers again, or afterwards by `pipeline track`.",
+                    self.name,
+                    shown(self._uri),
+                    type(error).__name__,
+                    reason,
+                )
+            self._failed = time.monotonic()
             logger.debug("What MLflow raised:", exc_info=True)
             return False
+
+    def _tell(self) -> None:
+        """Find the run, and do what was left undone; an action is forgotten when it is done."""
+        self._run = self._run or self._find()
+        while self._run is not None and self._untold:
+            self._untold[0](self._run)
+            del self._untold[0]
+
+
+def _found(uri: str, experiment: str, key: str) -> StoredRun | None:
+    client = open_client(uri)
+    found = client.get_experiment_by_name(experiment)
+    return StoredRun.find(client, found.experiment_id, key) if found is not None else None

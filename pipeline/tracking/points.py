@@ -36,14 +36,19 @@ def split_finite(values: Mapping[str, float]) -> tuple[dict[str, float], list[st
     return finite, [name for name, value in values.items() if not math.isfinite(value)]
 
 
+def renamed(names: Iterable[str]) -> list[str]:
+    """What to say of the names that MLflow gets otherwise than they are."""
+    return [f"{name} as {metric_name(name)}" for name in names if metric_name(name) != name]
+
+
 def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested parameters as `model.depth`, values as JSON writes them, strings bare."""
+    """Nested parameters under names such as `model.depth`, values as JSON writes them, strings bare."""
     flat: dict[str, str] = {}
     for name, value in parameters.items():
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[metric_name(f"{prefix}{name}")] = (
+            flat[f"{prefix}{name}"] = (
                 value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             )
     return flat

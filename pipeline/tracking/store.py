@@ -40,12 +40,12 @@ _PROBE_SECONDS = 5
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-def tracking_uri(tracking: Tracking) -> str:
-    """MLflow's address: `MLFLOW_TRACKING_URI`, else `tracking.uri`, else SQLite in the project's `mlflow.db`.
+def tracking_uri(tracking: Tracking, chosen: str | None = None) -> str:
+    """MLflow's address: the `chosen`, else `MLFLOW_TRACKING_URI`, else `tracking.uri`, else the project's `mlflow.db`.
 
     A relative SQLite path is taken from the project's folder, so that every process means the same file.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
+    uri = chosen or os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
     path = sqlite_file(uri)
     if path is None:
         return uri

@@ -13,13 +13,18 @@ from pipeline.params import Grid
 from pipeline.project import project_root
 
 RUN_KEY = "pipeline.run_key"
-STAGE = "pipeline.stage"
+STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
+GRID_STAGE = "grid"
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"
 GRID = "pipeline.grid"
 LEFT_OUT = "pipeline.left_out"  # values that were NaN or infinite
 CUT = "pipeline.cut"  # parameters and tags that are longer than MLflow keeps
+RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLflow refuses
+VERDICT = "pipeline.verdict"
+USER = "mlflow.user"  # MLflow's own, as the next
+NOTE = "mlflow.note.content"
 REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
 REPLACED_BY = "pipeline.replaced_by"
 
@@ -36,7 +41,7 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
         GIT_COMMIT: commit,
         DATA_FINGERPRINT: data_fingerprint,
         GRID: grid_digest(grid),
-        "mlflow.user": _user(),
+        USER: user(),
         "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
         "mlflow.source.type": "LOCAL",
     }
@@ -79,7 +84,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _user() -> str:
+def user() -> str:
+    """The name of who is logged in here; never raises."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

@@ -6,7 +6,7 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.tags import STATUS
+from pipeline.tracking.tags import STATUS, VERDICT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,6 +21,8 @@ COLUMNS = (
     ORDER,
     "metrics.`gap`",
     "metrics.`val_mean_iou_best`",
+    f"tags.`{VERDICT}`",
+    "metrics.`training_seconds`",
     f"tags.`{STATUS}`",
 )
 NOTE = (

@@ -21,6 +21,7 @@ from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
+from pipeline.tracking import content
 from pipeline.tracking.live import LiveMirror, live_mirror
 from pipeline.tracking.settle import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
@@ -73,9 +74,10 @@ def train_cell(
             params.tracking,
             name=cell.name,
             key=key,
-            parameters={**cell.model_dump(mode="json"), "precision": precision},
+            parameters=content.parameters(cell.model_dump(mode="json"), precision),
             tags=standard_tags("train", data.fingerprint, params.grid),
         ) as mirror:
+            mirror.log_dataset(data.title, data.source, data.fingerprint)
             checkpoints = Checkpoints(unfinished.folder, cell.name)
             state = _resumed(checkpoints, outputs, mirror)
             started -= outputs.seconds
@@ -133,7 +135,8 @@ def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: LiveMirror) -> 
 
 
 def _log(mirror: LiveMirror, outputs: Outputs, epoch: int) -> None:
-    mirror.log_epoch(epoch, _metrics(outputs.history[epoch - 1]), int(outputs.times[epoch - 1]["ended_ms"]))
+    row = outputs.history[epoch - 1]
+    mirror.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
 def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:
@@ -158,12 +161,3 @@ def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.in
     compared = gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
     return training, Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder)), compared
-
-
-def _metrics(row: dict[str, float | int | str]) -> dict[str, float]:
-    """A history row as MLflow's metrics: `train_iou_cat` becomes `train_iou/cat`, so that charts stand in sections."""
-    return {
-        key.replace("_iou_", "_iou/"): float(value)
-        for key, value in row.items()
-        if key != "epoch" and not isinstance(value, str)
-    }

@@ -257,3 +257,49 @@ def test_a_run_that_is_stopped_is_killed_and_what_was_being_sent_is_whole(
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "KILLED"
     assert (run.data.params if beginning else run.data.tags)["sent"] == "whole"
+
+
+def test_a_store_that_comes_back_gets_what_it_missed(
+    project: Path,
+    open_mirror: Open,
+    tracking: Tracking,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.mirror.RETRY_SECONDS", 0.0)
+    store = project / "mlflow.db"
+    content = store.read_bytes()
+    store.write_bytes(b"no database" * 1000)
+    mirror = open_mirror()
+    mirror.log_epoch(1, {"train_loss": 0.9}, 1)
+    assert mirror.quiet
+    store.write_bytes(content)
+    mirror.log_epoch(2, {"train_loss": 0.8}, 2)
+    assert not mirror.quiet
+    content = store.read_bytes()
+    store.write_bytes(b"no database" * 1000)
+    mirror.log_epoch(3, {"train_loss": 0.7}, 3)
+    store.write_bytes(content)
+    mirror.end("FINISHED")
+    client = open_client(tracking_uri(tracking))
+    assert _run(client, mirror).info.status == "FINISHED"
+    assert _run(client, mirror).data.params == {"variant": "unet", "model.depth": "4"}
+    assert _points(client, mirror, "train_loss") == [(1, 1, 0.9), (2, 2, 0.8), (3, 3, 0.7)]
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_a_refused_file_keeps_no_run_from_ending(client: "MlflowClient", open_mirror: Open, tmp_path: Path) -> None:
+    mirror = open_mirror()
+    mirror.log_folder(tmp_path / "nowhere", "run")
+    mirror.end("FINISHED")
+    assert _run(client, open_mirror(parameters={})).info.end_time is not None
+
+
+def test_names_that_mlflow_refuses_are_replaced_and_said(client: "MlflowClient", open_mirror: Open) -> None:
+    mirror = open_mirror(parameters={"a@b": 1})
+    mirror.log_epoch(1, {"val_iou/road (wet)": 0.5}, 1)
+    mirror.log_values({"gap#": 0.1}, 1)
+    run = _run(client, mirror)
+    assert run.data.metrics == {"val_iou/road _wet_": 0.5, "gap_": 0.1}
+    assert run.data.params == {"a_b": "1"}
+    assert run.data.tags["pipeline.renamed"] == "a@b as a_b; val_iou/road (wet) as val_iou/road _wet_; gap# as gap_"

@@ -1,0 +1,1 @@
+"""Masks of pictures from anywhere, by a trained run: `pipeline predict`."""

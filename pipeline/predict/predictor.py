@@ -1,0 +1,78 @@
+"""A trained run, ready to segment pictures from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from pipeline import runs
+from pipeline.comparison import Summary
+from pipeline.data.arrays import open_split
+from pipeline.data.values import MaskValues
+from pipeline.errors import PipelineError
+from pipeline.models.arithmetic import device_of
+from pipeline.models.inference import log_probabilities
+from pipeline.models.trained import trained_network
+from pipeline.params import Params
+from pipeline.params.data import FolderData
+from pipeline.predict.preprocessing import Preprocessing, Shares
+from pipeline.runs import DataSet, RunRecord
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A run's network and what it has to be known for using it."""
+
+    run: str
+    network: nn.Module
+    precision: runs.Precision
+    preprocessing: Preprocessing
+    data: DataSet
+    values: MaskValues
+
+    @classmethod
+    def of_run(cls, params: Params, run: str, root: Path) -> Predictor:
+        """Load a run of the project, `best` for the one that validation chose.
+
+        Raises `PipelineError` where there is no such run, or it is of other data than the prepared ones.
+        """
+        name = _best(root) if run == "best" else run
+        if Path(name).name != name:
+            raise PipelineError(
+                f"'{name}' is a path; name the run itself, such as {Path(name).name or 'unet-0.001-0'}."
+            )
+        folder, data = root / runs.RUNS / name, DataSet.read(root / runs.PREPARED)
+        record = RunRecord.read(folder)
+        if record.data_fingerprint != data.fingerprint:
+            raise PipelineError(f"{folder} was trained on other data than {root / runs.PREPARED} holds now.")
+        like = open_split("train", root / runs.PREPARED).images
+        resize = params.data.resize if isinstance(params.data, FolderData) else "pad"
+        return cls(
+            run=name,
+            network=trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),
+            precision=record.precision,
+            preprocessing=Preprocessing(like.shape[1], resize, like.shape[-1], 8 * like.dtype.itemsize),
+            data=data,
+            values=MaskValues.of_data(params.data, [item.name for item in data.classes]),
+        )
+
+    def shares(self, squares: Sequence[npt.NDArray[Any]]) -> Shares:
+        """The classes' probabilities over some squares: N x classes x size x size."""
+        full = float(np.iinfo(squares[0].dtype).max)
+        images = torch.from_numpy(np.stack(squares)).to(device_of(self.network)).permute(0, 3, 1, 2).float() / full
+        found: Shares = log_probabilities(self.network, images, self.precision).exp().cpu().numpy()
+        return found
+
+
+def _best(root: Path) -> str:
+    best = Summary.read(root / runs.COMPARISON).best
+    if best is None:
+        raise PipelineError("No run is the best: no learning rate finished all its seeds. Name one: --run unet-0.001-0")
+    return best.run

@@ -1,0 +1,105 @@
+"""The model as a folder that MLflow loads: the network, what its numbers mean, and the code that serves it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pipeline.data.arrays import Split
+from pipeline.files import as_json
+from pipeline.predict.predictor import Predictor
+from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
+
+PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
+TRAVELS = ("data/pictures.py", "predict/preprocessing.py", "promote/served.py")
+NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+EXAMPLES = 3
+
+_ENTRY = f'''"""What MLflow runs to load the model."""
+
+from mlflow.models import set_model
+
+from {PACKAGE}.served import SegmentationModel
+
+set_model(SegmentationModel())
+'''
+
+
+def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> None:
+    """Write the model's folder.
+
+    Args:
+        predictor: the run, for what its network has to be known for using it.
+        onnx: the network.
+        examples: images to show a caller what to send; of them the first few.
+        target: the folder, which must not be there yet.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    names = [item.name for item in predictor.data.classes]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec("string", MASK)]
+    outputs += [ColSpec("double", f"share_{name}") for name in names]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_code(folder / PACKAGE)
+        (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
+        described = {
+            "preprocessing": vars(predictor.preprocessing),
+            "classes": [vars(c) for c in predictor.data.classes],
+        }
+        (folder / "description.json").write_text(as_json(described), encoding="utf-8")
+        with _importable(folder):
+            mlflow.pyfunc.save_model(
+                str(target),
+                python_model=str(folder / "model.py"),
+                code_paths=[str(folder / PACKAGE)],
+                artifacts={NETWORK: str(onnx), DESCRIPTION: str(folder / "description.json")},
+                signature=ModelSignature(Schema([ColSpec("string", IMAGE)]), Schema(outputs)),
+                input_example=pd.DataFrame({IMAGE: _encoded(examples)}),
+                pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
+            )
+
+
+def _write_code(folder: Path) -> None:
+    """Copies of the modules that the model needs, which import one another instead of this package."""
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        '"""Reads pictures, and asks the network for their masks."""\n', encoding="utf-8"
+    )
+    for module in TRAVELS:
+        text = (Path(__file__).parents[1] / module).read_text(encoding="utf-8")
+        (folder / Path(module).name).write_text(re.sub(r"from pipeline\.\w+\.", f"from {PACKAGE}.", text), "utf-8")
+
+
+def _encoded(examples: Split) -> list[str]:
+    found = []
+    for image in np.asarray(examples.images[:EXAMPLES]):
+        buffer = io.BytesIO()
+        Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(buffer, "PNG")
+        found.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return found
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """MLflow runs the code once, to see that it makes a model."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for module in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            del sys.modules[module]

@@ -1,0 +1,53 @@
+"""`pipeline track`: which runs, and how it is told what MLflow got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.project import make
+from pipeline.targets import chosen_runs
+from pipeline.tracking.settle import settle_killed
+from pipeline.tracking.store import shown, tracking_uri
+from pipeline.tracking.stored_run import Sent
+from pipeline.tracking.track import track, tracked_names
+
+
+def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Path) -> str:
+    """Send finished runs to MLflow, and return a sentence on what was sent.
+
+    Args:
+        params: the whole of `params.yaml`.
+        targets: which runs, by name or pattern; empty for all.
+        to: MLflow's address, if it is another than the one where the project tracks.
+        root: the project's folder, or a study's.
+
+    Raises:
+        PipelineError: There is no such run, its files are broken, or the store does not answer; what was sent stands.
+    """
+    if to is not None and "://" not in to:
+        raise PipelineError(f"--to: '{to}' is no address. Give one such as http://host:5000 or sqlite:///mlflow.db.")
+    settle_killed(root)
+    there = tracked_names(params, root)
+    wanted = [name for name in chosen_runs([cell.name for cell in params.cells()], targets) if name in there]
+    if not wanted:
+        raise PipelineError(f"None of these runs was trained yet. Run `{make('report', root)}` first.")
+    sent: list[Sent] = []
+    try:
+        for one in track(params, wanted, root, to):
+            sent.append(one)
+    except PipelineError as error:
+        raise PipelineError(
+            f"{error} Until then {_told(sent)} Run the same command again: it sends the rest."
+        ) from None
+    return f"MLflow at {shown(tracking_uri(params.tracking, to))}: {_told(sent)}"
+
+
+def _told(sent: Sequence[Sent]) -> str:
+    new = [one.run for one in sent if one.is_new]
+    points, folders = sum(one.points for one in sent), sum(one.folders for one in sent)
+    if not (new or points or folders):
+        return f"{len(sent)} runs are there, and nothing of them lacked."
+    return f"{len(sent)} runs are there, {len(new)} of them new; sent {points:,} points and {folders} folders of files."

@@ -1,0 +1,211 @@
+"""`pipeline predict`: pictures from anywhere, through a trained run, into masks as large as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.compare.stage import compare
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params.file import read_params
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+ORIENTATION = 0x0112  # EXIF
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("predict") / "project"
+    shutil.copytree(prepared, root)
+    shutil.copy(store, root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
+        train_cell(params, params.cells()[0])
+        evaluate_run(params, RUN)
+        compare(params)
+        yield root
+
+
+@pytest.fixture
+def predict(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(trained)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def call(*arguments: object, code: int = 0) -> Result:
+        done = CliRunner().invoke(main, ["predict", "--out", str(tmp_path / "out"), *map(str, arguments)])
+        assert done.exit_code == code, done.output
+        return done
+
+    return call
+
+
+def scene(width: int = 150, height: int = 90) -> Image.Image:
+    """Light from left to right, so that a turned picture is another one."""
+    columns = np.linspace(0, 255, width).astype(np.uint8)
+    return Image.fromarray(np.broadcast_to(columns[None, :, None], (height, width, 3)).copy())
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def opened(path: Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def labels(path: Path) -> np.ndarray:
+    return np.asarray(opened(path))
+
+
+def save(picture: Image.Image, path: Path, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+    return path
+
+
+def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result], tmp_path: Path) -> None:
+    photo = save(scene(), tmp_path / "photo.jpg")
+    done = predict("--overlay", "--cutout", photo)
+    out = tmp_path / "out"
+    assert opened(out / "masks" / "photo.png").mode == "P"  # in colour for the eye, indices for programs
+    assert labels(out / "masks" / "photo.png").shape == (90, 150)
+    assert opened(out / "overlays" / "photo.jpg").size == (150, 90)
+    cutout = opened(out / "cutouts" / "photo.png")
+    assert (cutout.mode, cutout.size) == ("RGBA", (150, 90))
+    (row,) = table(out / "shares.csv")
+    shares = {name.removeprefix("share_"): float(share) for name, share in row.items() if name.startswith("share_")}
+    counted = np.bincount(labels(out / "masks" / "photo.png").ravel(), minlength=len(shares)) / (90 * 150)
+    assert list(shares.values()) == pytest.approx(counted, abs=1e-6)
+    assert "by unet-0.01-0" in done.output
+
+
+def test_the_mask_is_that_of_the_evaluation(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
+    images = np.load(trained / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)
+    kept = sorted((trained / runs.EVALUATION / RUN / runs.EXAMPLES).glob("*.png"))
+    rows = table(trained / runs.PREPARED / runs.SAMPLES)
+    shown = next(row["id"] for row in rows if row["split"] == runs.SHOWCASE)
+    (evaluated,) = [path for path in kept if path.stem == shown]
+    predict(save(Image.fromarray(images[0]), tmp_path / "showcase.png"))
+    same = labels(tmp_path / "out" / "masks" / "showcase.png") == labels(evaluated)
+    assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
+
+
+KINDS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
+    "16 bits": ("x.png", lambda: Image.fromarray(np.asarray(scene().convert("L")).astype(np.uint16) * 257)),
+    "grey": ("x.png", lambda: scene().convert("L")),
+    "palette": ("x.png", lambda: scene().convert("P")),
+    "one bit": ("x.png", lambda: scene().convert("1")),
+    "alpha": ("x.png", lambda: scene().convert("RGBA")),
+    "grey with alpha": ("x.png", lambda: scene().convert("LA")),
+    "CMYK": ("x.jpg", lambda: scene().convert("CMYK")),
+    "TIFF": ("x.tif", lambda: scene()),
+    "one pixel": ("x.png", lambda: scene(1, 1)),
+    "thin": ("x.png", lambda: scene(900, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_any_kind(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
+    name, make = KINDS[kind]
+    picture = make()
+    predict("--overlay", "--cutout", save(picture, tmp_path / name))
+    assert labels(tmp_path / "out" / "masks" / "x.png").shape == (picture.height, picture.width)
+
+
+def test_a_turned_camera_changes_nothing(predict: Callable[..., Result], tmp_path: Path) -> None:
+    upright = save(scene(), tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be turned by 90 degrees clockwise
+    turned = save(scene().transpose(Image.Transpose.ROTATE_90), tmp_path / "turned.png", exif=exif)
+    predict(upright, turned)
+    masks = tmp_path / "out" / "masks"
+    assert (labels(masks / "upright.png") == labels(masks / "turned.png")).all()
+
+
+def test_broken_files_are_told_and_passed_over(predict: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    save(scene(), folder / "day 1" / "a.png")
+    save(scene(), folder / "b.jpg")
+    (folder / "c.jpg").write_bytes((folder / "b.jpg").read_bytes()[:500])
+    (folder / "d.png").write_text("no picture")
+    (folder / "notes.txt").write_text("not meant")
+    done = predict(folder, code=1)
+    masks = tmp_path / "out" / "masks"
+    assert sorted(path.relative_to(masks).as_posix() for path in masks.rglob("*.png")) == ["b.png", "day 1/a.png"]
+    assert "c.jpg is no whole picture" in done.output.replace("\n", " ")
+    assert "2 of 4 pictures were passed over" in done.output
+
+
+def test_pictures_of_one_name_get_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    save(scene(), folder / "a.png")
+    save(scene(30, 40), folder / "a.jpg")
+    predict(folder)
+    masks = tmp_path / "out" / "masks"
+    assert labels(masks / "a.png.png").shape == (90, 150)
+    assert labels(masks / "a.jpg.png").shape == (40, 30)
+
+
+def test_names_that_are_no_text_or_a_formula(predict: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    content = save(scene(), folder / "=1+1.png").read_bytes()
+    (folder / os.fsdecode(b"caf\xe9 [red].png")).write_bytes(content)
+    predict(folder)
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
+    files = [row["file"] for row in table(tmp_path / "out" / "shares.csv")]
+    assert sorted(Path(file).name for file in files) == ["=1+1.png", "caf\\udce9 [red].png"]
+
+
+def test_no_picture_is_overwritten(predict: Callable[..., Result], tmp_path: Path) -> None:
+    picture = save(scene(), tmp_path / "out" / "masks" / "a.png")
+    before = picture.read_bytes()
+    assert "would overwrite" in predict(picture, code=1).output
+    assert picture.read_bytes() == before
+
+
+def test_results_are_not_taken_for_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+    save(scene(), tmp_path / "a.png")
+    predict(tmp_path)
+    assert "1 masks" in predict(tmp_path).output
+
+
+def test_a_thousand_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    scene(40, 30).save(buffer, "PNG")
+    (tmp_path / "many").mkdir()
+    for number in range(1_000):
+        (tmp_path / "many" / f"{number:04}.png").write_bytes(buffer.getvalue())
+    done = predict(tmp_path / "many")
+    assert "and 980 more" in done.output
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--run", "nobody"], "run.json is missing"), (["--run", "../x"], "is a path")]
+)
+def test_a_run_that_is_not_there(
+    arguments: list[str], said: str, predict: Callable[..., Result], tmp_path: Path
+) -> None:
+    assert said in predict(*arguments, save(scene(), tmp_path / "a.png"), code=1).output
+
+
+def test_a_folder_without_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "There is no picture in" in predict(tmp_path / "empty", code=1).output

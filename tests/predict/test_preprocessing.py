@@ -1,0 +1,62 @@
+"""From a picture to the network's square, and back to the picture's size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.pictures import Resize
+from pipeline.predict.preprocessing import Preprocessing
+
+SIDE = st.integers(1, 700)
+
+
+def stripped(preprocessing: Preprocessing, shares: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.concatenate([strip for _, strip in preprocessing.at_full_size(shares, shape)], axis=1)
+
+
+@given(height=SIDE, width=SIDE, seed=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_probabilities_are_stretched_as_torch_does(height: int, width: int, seed: int) -> None:
+    shares = np.random.default_rng(seed).random((3, 16, 16), np.float32)
+    found = stripped(Preprocessing(16, "squash", 3, 8), shares, (height, width))
+    expected = F.interpolate(torch.from_numpy(shares)[None], (height, width), mode="bilinear")[0].numpy()
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@given(height=SIDE, width=SIDE)
+@settings(max_examples=40, deadline=None)
+def test_probabilities_stay_probabilities_whatever_the_size(height: int, width: int) -> None:
+    shares = np.random.default_rng(0).random((4, 32, 32), np.float32)
+    shares /= shares.sum(axis=0)
+    found = stripped(Preprocessing(32, "pad", 3, 8), shares, (height, width))
+    assert found.shape == (4, height, width)
+    assert np.abs(found.sum(axis=0) - 1).max() < 1e-5
+    assert found.min() >= 0
+
+
+@pytest.mark.parametrize("resize", ["pad", "squash"])
+@pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (333, 333), (20, 30)])
+def test_what_is_left_in_a_picture_is_left_in_its_mask(resize: Resize, height: int, width: int) -> None:
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, : width // 2] = 255
+    preprocessing = Preprocessing(64, resize, 3, 8)
+    white = preprocessing.network_input(picture)[..., 0].astype(np.float32) / 255
+    found = stripped(preprocessing, np.stack([1 - white, white]), (height, width)).argmax(axis=0)
+    edge = -(-width // 64) + 1
+    assert (found[:, : width // 2 - edge] == 1).all()
+    assert (found[:, width // 2 + edge :] == 0).all()
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(3, 8), (1, 16)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_depth_and_colour_becomes_what_was_learned_on(channels: int, bits: int, dtype: type) -> None:
+    white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
+    found = Preprocessing(32, "pad", channels, bits).network_input(white)
+    assert found.shape == (32, 32, channels)
+    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert (found == 2**bits - 1).all()

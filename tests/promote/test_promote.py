@@ -1,0 +1,214 @@
+"""`pipeline promote`: the model in MLflow's registry, loaded and served without this package."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.compare.stage import compare
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params.file import read_params
+from pipeline.tracking.store import open_client
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+NAME = "learning-report"
+pytestmark = pytest.mark.timeout(300)
+
+# Loads the model where this package cannot be imported, nor torch.
+LOAD = """
+import json, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pipeline", "torch"):
+            raise ImportError(f"{name} is not here")
+
+sys.meta_path.insert(0, Refuse())
+import mlflow.pyfunc
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import pandas
+found = model.predict(pandas.DataFrame({"image": json.loads(sys.stdin.read())}))
+print(json.dumps(found.to_dict("records")))
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    root: Path
+    uri: str
+    said: str
+    model: Path  # its files
+
+
+@pytest.fixture(scope="module")
+def registered(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+    root = tmp_path_factory.mktemp("promote") / "project"
+    shutil.copytree(prepared, root)
+    shutil.copy(store, root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
+        train_cell(params, params.cells()[0])
+        evaluate_run(params, RUN)
+        compare(params)
+        done = CliRunner().invoke(main, ["promote"])
+        assert done.exit_code == 0, done.output
+        uri = f"sqlite:///{root}/mlflow.db"
+        client = open_client(uri)
+        version = client.get_model_version_by_alias(NAME, "champion")
+        run = client.get_run(str(version.run_id))
+        yield Registered(root, uri, done.output, Path(str(run.info.artifact_uri)) / "model")
+
+
+def encoded(picture: Image.Image, kind: str = "PNG") -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def pictures(root: Path) -> list[Image.Image]:
+    images = np.load(root / runs.PREPARED / "validation" / runs.IMAGES)
+    return [Image.fromarray(image) for image in images[:3]]
+
+
+def test_the_version_has_its_evidence(registered: Registered) -> None:
+    client = open_client(registered.uri)
+    version = client.get_model_version_by_alias(NAME, "champion")
+    assert version.tags["run"] == RUN
+    assert float(version.tags["agreement"]) > 0.98
+    metrics = json.loads((registered.root / runs.EVALUATION / RUN / runs.METRICS).read_text())
+    assert version.tags["val_loss"] == f"{metrics['validation']['loss']:.4f}"
+    assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"
+    assert f"| val_loss | {version.tags['val_loss']} |" in version.description
+    assert "mlflow models serve" in registered.said
+
+
+def test_it_holds_no_pickle_and_pins_what_it_needs(registered: Registered) -> None:
+    files = {path.relative_to(registered.model).as_posix() for path in registered.model.rglob("*") if path.is_file()}
+    assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/served.py"} <= files
+    assert not {file for file in files if Path(file).suffix in (".pkl", ".pt", ".pth", ".bin", ".pickle")}
+    needs = (registered.model / "requirements.txt").read_text().split()
+    assert all("==" in line for line in needs)
+    assert not {line for line in needs if line.startswith("torch")}
+    example = json.loads((registered.model / "input_example.json").read_text())
+    assert len(example["data"]) == 3
+
+
+def test_it_loads_where_neither_this_package_nor_torch_is(registered: Registered) -> None:
+    sent = [encoded(picture) for picture in pictures(registered.root)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(registered.model)],
+        input=json.dumps(sent),
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout.splitlines()[-1])) == 3
+
+
+def test_a_second_time_only_the_alias_is_set(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(registered.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = open_client(registered.uri)
+    client.delete_registered_model_alias(NAME, "champion")
+    done = CliRunner().invoke(main, ["promote", "--run", RUN])
+    assert "which was there" in done.output
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+    assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
+
+
+@pytest.fixture(scope="module")
+def served(registered: Registered) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "-h", "127.0.0.1", "-p", str(port)],
+        env={**os.environ, "MLFLOW_TRACKING_URI": registered.uri, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5)
+                break
+            assert process.poll() is None
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def ask(address: str, images: list[Any]) -> Any:
+    body = json.dumps({"dataframe_records": [{"image": image} for image in images]}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())["predictions"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_server_answers_images_by_masks(count: int, served: str, registered: Registered) -> None:
+    sent = pictures(registered.root)[:count]
+    answers = ask(served, [encoded(picture.resize((70, 50))) for picture in sent])
+    assert len(answers) == count
+    for answer in answers:
+        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
+        assert mask.shape == (50, 70)
+        shares = [share for name, share in answer.items() if name.startswith("share_")]
+        assert sum(shares) == pytest.approx(1)
+        assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=len(shares)) / mask.size)
+
+
+@pytest.mark.parametrize(("image", "said"), [("!", "is no file in base64"), ("aGVsbG8=", "is none of PNG")])
+def test_nonsense_is_answered_with_400(image: str, said: str, served: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(served, [image])
+    assert refused.value.code == 400
+    assert said in refused.value.read().decode()
+
+
+def test_a_served_mask_is_the_predicted_one(
+    served: str, registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(registered.root)
+    picture = pictures(registered.root)[0].resize((111, 77))
+    picture.save(tmp_path / "a.png")
+    done = CliRunner().invoke(main, ["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    own = np.asarray(Image.open(tmp_path / "out" / "masks" / "a.png"))
+    (answer,) = ask(served, [encoded(picture)])
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
+    assert (own == mask).mean() > 0.98

@@ -1,0 +1,204 @@
+"""A team's MLflow server, killed and restarted while eight runs write: each point stands there once at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Tracking
+from pipeline.tracking import mirror as mirror_module
+from pipeline.tracking.live import live_mirror
+
+WRITERS, EPOCHS, METRICS = 8, 40, 6
+TRACKING = Tracking(uri=None, experiment="learning-report")
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Database:
+    """SQLite, which has no server that could be restarted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+
+    def restart(self) -> None:
+        """Nothing."""
+
+
+class Postgres(Database):
+    """Debian's PostgreSQL in a folder of its own, as the user it insists on where the test is root's."""
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if not found:
+            pytest.skip("no PostgreSQL under /usr/lib/postgresql; Debian has it in postgresql")
+        self._bin, self._data = found[-1], folder / "data"
+        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as:
+            user = pwd.getpwnam("postgres")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        port = free_port()
+        self._call("initdb", "-D", str(self._data), "-A", "trust", "-U", "mlflow")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        self._control = ["-D", str(self._data), "-o", options, "-l", str(folder / "log"), "-w"]
+        self._call("pg_ctl", *self._control, "start")
+        self._call("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
+        self.uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
+
+    def restart(self) -> None:
+        self._call("pg_ctl", *self._control, "restart", "-m", "immediate")
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "-D", str(self._data), "stop", "-m", "immediate")
+
+    def _call(self, name: str, *arguments: str) -> None:
+        subprocess.run([*self._as, str(self._bin / name), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+class Server:
+    """MLflow's server with its artifacts behind it; killed as the system kills, and started again."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._port = free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+        self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database.uri]
+        self._command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
+        self._command += ["--port", str(self._port), "--workers", "1"]
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, env=variables
+            )
+        for _ in range(300):
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(f"{self.address}/health", timeout=5)
+                return
+            assert self._process.poll() is None, (self._folder / "server.log").read_text()
+            time.sleep(0.2)
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    # Not pytest's folder, which only its user may enter, and PostgreSQL's is another.
+    folder = Path(tempfile.mkdtemp())
+    try:
+        if request.param == "sqlite":
+            yield Database(folder)
+        else:
+            pytest.importorskip("psycopg2")
+            postgres = Postgres(folder)
+            try:
+                yield postgres
+            finally:
+                postgres.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(number: int, server: str, folder: str, pause: float) -> None:
+    """A training, as far as MLflow hears of it."""
+    os.environ["MLFLOW_TRACKING_URI"] = server
+    mirror_module.RETRY_SECONDS = 1.0
+    with live_mirror(
+        TRACKING, name=f"unet-0.001-{number}", key=f"{number:064x}", parameters={"seed": number}, tags={}
+    ) as mirror:
+        for epoch in range(1, EPOCHS + 1):
+            values = {f"metric_{place}": number + place + 1 / epoch for place in range(METRICS)}
+            mirror.log_epoch(epoch, values, 1_000 * epoch)
+            time.sleep(pause)
+        mirror.log_folder(Path(folder), "run")
+
+
+def counted(uri: str) -> tuple[int, int]:
+    """Points that the database holds, and those of them that stand there twice."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    with engine.connect() as connection:
+        rows = connection.execute(sqlalchemy.text("SELECT run_uuid, key, step FROM metrics")).all()
+    engine.dispose()
+    return len(rows), len(rows) - len({tuple(row) for row in rows})
+
+
+def test_each_point_stands_there_once_whatever_is_killed(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(database, tmp_path)
+    server.start()
+    files = tmp_path / "run"
+    files.mkdir()
+    (files / "run.json").write_text("{}")
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=write, args=(number, server.address, str(files), 0.4)) for number in range(WRITERS)
+    ]
+    try:
+        for writer in writers:
+            writer.start()
+        time.sleep(8)  # they have imported MLflow, and write
+        server.kill()
+        time.sleep(2)
+        server.start()
+        time.sleep(2)
+        database.restart()
+        for writer in writers:
+            writer.join()
+            assert writer.exitcode == 0  # no training ends on account of MLflow
+        live, _ = counted(database.uri)
+        for number in range(WRITERS):  # what `pipeline track` does
+            again = context.Process(target=write, args=(number, server.address, str(files), 0.0))
+            again.start()
+            again.join()
+        found, doubled = counted(database.uri)
+        sent = WRITERS * EPOCHS * METRICS
+        with capsys.disabled():
+            print(f"\n{database.uri.partition(':')[0]}: sent {sent}, found {live} live and {found} after a second")
+            print(f"sending; doubled {doubled}, missing {sent - found}")
+        assert (found, doubled) == (sent, 0)
+        _check_runs(server.address)
+    finally:
+        server.kill()
+
+
+def _check_runs(address: str) -> None:
+    from pipeline.tracking.store import open_client
+
+    client = open_client(address)
+    experiment = client.get_experiment_by_name(TRACKING.experiment)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in found) == [f"unet-0.001-{number}" for number in range(WRITERS)]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for run in found:
+        assert [item.path for item in client.list_artifacts(run.info.run_id, "run")] == ["run/run.json"]

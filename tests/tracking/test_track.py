@@ -1,0 +1,210 @@
+"""`pipeline track`: MLflow gets from a run's folders what it would have been told while the run trained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.compare.stage import compare
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.report.stage import render_report
+from pipeline.runs import RunRecord
+from pipeline.tracking.content import read_history
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import open_client
+from pipeline.train.stage import train_cell
+from tests.conftest import ROOT, write_params
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+RUNS = ("unet-0.01-0", "unet-0.001-0")
+CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0]}}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A project whose runs were trained, evaluated, compared and rendered, with an MLflow that was told live."""
+
+    root: Path
+    params: Params
+    live: str
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    root = tmp_path_factory.mktemp("track") / "project"
+    shutil.copytree(prepared, root)
+    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(ROOT / name)
+    shutil.copy(store, root / "live.db")
+    live = f"sqlite:///{root}/live.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", live)
+        params = read_params(write_params(root, CHANGES))
+        for cell in params.cells():
+            train_cell(params, cell)
+            evaluate_run(params, cell.name)
+        compare(params)
+        render_report(params)
+        yield Trained(root, params, live)
+
+
+@pytest.fixture
+def uri(trained: Trained, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An MLflow without runs."""
+    monkeypatch.chdir(trained.root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def track(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["track", *arguments])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def stored(uri: str, trained: Trained) -> tuple[MlflowClient, dict[str, Run]]:
+    """The runs by name; a name that stands there twice is no mapping."""
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    by_name = {run.info.run_name: run for run in found}
+    assert len(by_name) == len(found)
+    return client, by_name
+
+
+def points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, int, float]]]:
+    return {
+        name: [(one.step, one.timestamp, one.value) for one in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+
+
+def files(client: MlflowClient, run: Run, under: str) -> list[str]:
+    return sorted(item.path for item in client.list_artifacts(run.info.run_id, under))
+
+
+def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: str) -> None:
+    said = track("--to", uri)
+    assert "3 runs are there, 3 of them new" in said
+    (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
+    assert set(live) == set(RUNS) < set(found)
+    for name in RUNS:
+        assert points(client, found[name]) == points(live_client, live[name])
+        assert found[name].data.params == live[name].data.params
+        assert found[name].info.status == live[name].info.status == "FINISHED"
+        assert found[name].data.tags["pipeline.run_key"] == live[name].data.tags["pipeline.run_key"]
+        assert found[name].inputs == live[name].inputs
+        assert found[name].inputs.dataset_inputs[0].dataset.digest == live_digest(trained)
+        for under in ("run", "evaluation", "evaluation/examples"):
+            assert files(client, found[name], under) == files(live_client, live[name], under) != []
+
+
+def live_digest(trained: Trained) -> str:
+    return runs.DataSet.read(trained.root / runs.PREPARED).fingerprint[:36]
+
+
+def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
+    track("--to", uri)
+    client, first = stored(uri, trained)
+    before = {name: points(client, run) for name, run in first.items()}
+    assert "3 runs are there, and nothing of them lacked" in track("--to", uri)
+    client, again = stored(uri, trained)
+    assert {len(run.inputs.dataset_inputs) for run in again.values()} == {1}
+    assert {name: points(client, run) for name, run in again.items()} == before
+    assert {name: run.info.end_time for name, run in again.items()} == {
+        name: run.info.end_time for name, run in first.items()
+    }
+
+
+def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -> None:
+    said = track(*RUNS)
+    assert "1 of them new" in said  # what the grid came to
+    _, found = stored(trained.live, trained)
+    for name in RUNS:
+        assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
+        assert found[name].data.tags["pipeline.stage"] == "train"  # as it was told live
+
+
+def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord.read(trained.root / runs.RUNS / RUNS[0])
+    history = read_history(trained.root / runs.RUNS / RUNS[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    half = Mirror.open(trained.params.tracking, name=RUNS[0], key=record.key, parameters={"variant": "unet"}, tags={})
+    half.log_epoch(1, history[0], 1_000)  # and then its process was killed
+    track(RUNS[0])
+    client, found = stored(uri, trained)
+    run = found[RUNS[0]]
+    assert (run.info.run_id, run.info.status) == (half.run_id, "FINISHED")
+    for name, values in points(client, run).items():
+        steps = [step for step, _, _ in values]
+        assert len(steps) == len(set(steps)), name
+    assert [step for step, _, _ in points(client, run)["val_loss"]] == list(range(1, len(history) + 1))
+
+
+def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) -> None:
+    track("--to", uri)
+    _, found = stored(uri, trained)
+    lost = Path(found[RUNS[0]].info.artifact_uri) / "run" / runs.HISTORY
+    lost.unlink()
+    assert "sent 0 points and 1 folders" in track("--to", uri)
+    assert lost.read_bytes() == (trained.root / runs.RUNS / RUNS[0] / runs.HISTORY).read_bytes()
+
+
+def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: str) -> None:
+    track("--to", uri)
+    client, found = stored(uri, trained)
+    (grid,) = [run for name, run in found.items() if name not in RUNS]
+    assert grid.data.metrics["grid/trained"] == 2
+    assert "val_loss_best" not in grid.data.metrics  # or it would stand among the runs that are ranked
+    assert "lowest validation loss" in grid.data.tags["mlflow.note.content"]
+    assert files(client, grid, "report") == ["report/learning-report.html"]
+    assert "comparison/summary.json" in files(client, grid, "comparison")
+
+
+def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
+    track("--to", uri)
+    client, found = stored(uri, trained)
+    theirs = found[RUNS[0]]
+    client.set_tag(theirs.info.run_id, "mlflow.user", "somebody else")
+    history = trained.root / runs.RUNS / RUNS[0] / runs.HISTORY
+    kept = history.read_text()
+    head, first, *rest = kept.splitlines()
+    fields = first.split(",")
+    fields[head.split(",").index("val_loss")] = "0.123"  # as another processor would have it
+    history.write_text("\n".join([head, ",".join(fields), *rest]) + "\n")
+    try:
+        track(RUNS[0], "--to", uri)
+    finally:
+        history.write_text(kept)
+    experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
+    assert experiment is not None
+    both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{RUNS[0]}'")
+    assert len({run.data.tags["mlflow.user"] for run in both}) == len(both) == 2
+    (again,) = [run for run in both if run.info.run_id == theirs.info.run_id]
+    assert points(client, again) == points(client, theirs)
+
+
+def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
+    assert "'mlflow.db' is no address" in track("--to", "mlflow.db", code=1)
+    assert "fits no run of the grid" in track("lite0-*", code=1)
+    said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
+    assert "does not answer" in said
+    assert "it sends the rest" in said
