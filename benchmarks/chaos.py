@@ -97,7 +97,9 @@ class Chaos:
         found: dict[str, list[tuple[Any, ...]]] = {}
         for run_id, name, status in store.execute("SELECT run_uuid, name, status FROM runs").fetchall():
             points = store.execute(
-                "SELECT key, step, value FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp", (run_id,)
+                "SELECT key, step, value FROM metrics WHERE run_uuid = ? AND key != 'training_seconds' "
+                "ORDER BY key, step, timestamp",
+                (run_id,),
             ).fetchall()
             found.setdefault(name, []).extend([(status,), *points])
         store.close()

@@ -14,6 +14,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 
 ROOT = Path(__file__).parents[1]
+TRAINED = "unet-0.01-0"
 
 TINY: dict[str, Any] = {
     "data": {"image_size": 32, "samples": {"train": 12, "validation": 6, "test": 6}},
@@ -78,4 +79,25 @@ def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copy(store, root / "mlflow.db")
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder with one run, `TRAINED`, evaluated and compared, in an MLflow of its own (mlflow.db)."""
+    from pipeline.compare.stage import compare
+    from pipeline.evaluate.stage import evaluate_run
+    from pipeline.train.stage import train_cell
+
+    root = tmp_path_factory.mktemp("trained") / "project"
+    shutil.copytree(prepared, root)
+    shutil.copy(store, root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
+        train_cell(params, params.cells()[0])
+        evaluate_run(params, TRAINED)
+        compare(params)
     return root

@@ -40,14 +40,17 @@ def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Pat
             sent.append(one)
     except PipelineError as error:
         raise PipelineError(
-            f"{error} Until then {_told(sent)} Run the same command again: it sends the rest."
+            f"{error} Until then {_told(sent, wanted)} Run the same command again: it sends the rest."
         ) from None
-    return f"MLflow at {shown(tracking_uri(params.tracking, to))}: {_told(sent)}"
+    return f"MLflow at {shown(tracking_uri(params.tracking, to))}: {_told(sent, wanted)}"
 
 
-def _told(sent: Sequence[Sent]) -> str:
-    new = [one.run for one in sent if one.is_new]
+def _told(sent: Sequence[Sent], names: Sequence[str]) -> str:
+    """What was sent; the grid's own run, which is none of the names, counts for its files only."""
+    there = [one for one in sent if one.run in names]
+    new = sum(one.is_new for one in there)
     points, folders = sum(one.points for one in sent), sum(one.folders for one in sent)
     if not (new or points or folders):
-        return f"{len(sent)} runs are there, and nothing of them lacked."
-    return f"{len(sent)} runs are there, {len(new)} of them new; sent {points:,} points and {folders} folders of files."
+        return f"{len(there)} runs are there, and nothing of them lacked."
+    counted = f"{len(there)} runs are there, {new or 'none'} of them new"
+    return f"{counted}; sent {points:,} points and {folders} folders of files."

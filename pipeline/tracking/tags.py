@@ -15,6 +15,7 @@ from pipeline.project import project_root
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
 GRID_STAGE = "grid"
+BEST_RUN = "pipeline.best_run"  # of a grid
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"

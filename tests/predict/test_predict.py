@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +16,16 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.compare.stage import compare
-from pipeline.evaluate.stage import evaluate_run
-from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
-from tests.conftest import write_params
+from tests.conftest import TRAINED
 
-RUN = "unet-0.01-0"
 ORIENTATION = 0x0112  # EXIF
-
-
-@pytest.fixture(scope="module")
-def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("predict") / "project"
-    shutil.copytree(prepared, root)
-    shutil.copy(store, root / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
-        train_cell(params, params.cells()[0])
-        evaluate_run(params, RUN)
-        compare(params)
-        yield root
 
 
 @pytest.fixture
 def predict(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(trained)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def call(*arguments: object, code: int = 0) -> Result:
         done = CliRunner().invoke(main, ["predict", "--out", str(tmp_path / "out"), *map(str, arguments)])
@@ -98,7 +77,7 @@ def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result
 
 def test_the_mask_is_that_of_the_evaluation(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
     images = np.load(trained / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)
-    kept = sorted((trained / runs.EVALUATION / RUN / runs.EXAMPLES).glob("*.png"))
+    kept = sorted((trained / runs.EVALUATION / TRAINED / runs.EXAMPLES).glob("*.png"))
     rows = table(trained / runs.PREPARED / runs.SAMPLES)
     shown = next(row["id"] for row in rows if row["split"] == runs.SHOWCASE)
     (evaluated,) = [path for path in kept if path.stem == shown]

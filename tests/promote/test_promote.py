@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,14 +26,9 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.compare.stage import compare
-from pipeline.evaluate.stage import evaluate_run
-from pipeline.params.file import read_params
 from pipeline.tracking.store import open_client
-from pipeline.train.stage import train_cell
-from tests.conftest import write_params
+from tests.conftest import TRAINED
 
-RUN = "unet-0.01-0"
 NAME = "learning-report"
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,25 +59,18 @@ class Registered:
 
 
 @pytest.fixture(scope="module")
-def registered(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
-    root = tmp_path_factory.mktemp("promote") / "project"
-    shutil.copytree(prepared, root)
-    shutil.copy(store, root / "mlflow.db")
+def registered(trained: Path) -> Iterator[Registered]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
+        patch.chdir(trained)
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
-        train_cell(params, params.cells()[0])
-        evaluate_run(params, RUN)
-        compare(params)
         done = CliRunner().invoke(main, ["promote"])
         assert done.exit_code == 0, done.output
-        uri = f"sqlite:///{root}/mlflow.db"
+        uri = f"sqlite:///{trained}/mlflow.db"
         client = open_client(uri)
         version = client.get_model_version_by_alias(NAME, "champion")
         run = client.get_run(str(version.run_id))
-        yield Registered(root, uri, done.output, Path(str(run.info.artifact_uri)) / "model")
+        yield Registered(trained, uri, done.output, Path(str(run.info.artifact_uri)) / "model")
 
 
 def encoded(picture: Image.Image, kind: str = "PNG") -> str:
@@ -100,9 +87,9 @@ def pictures(root: Path) -> list[Image.Image]:
 def test_the_version_has_its_evidence(registered: Registered) -> None:
     client = open_client(registered.uri)
     version = client.get_model_version_by_alias(NAME, "champion")
-    assert version.tags["run"] == RUN
+    assert version.tags["run"] == TRAINED
     assert float(version.tags["agreement"]) > 0.98
-    metrics = json.loads((registered.root / runs.EVALUATION / RUN / runs.METRICS).read_text())
+    metrics = json.loads((registered.root / runs.EVALUATION / TRAINED / runs.METRICS).read_text())
     assert version.tags["val_loss"] == f"{metrics['validation']['loss']:.4f}"
     assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"
     assert f"| val_loss | {version.tags['val_loss']} |" in version.description
@@ -140,7 +127,7 @@ def test_a_second_time_only_the_alias_is_set(registered: Registered, monkeypatch
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client = open_client(registered.uri)
     client.delete_registered_model_alias(NAME, "champion")
-    done = CliRunner().invoke(main, ["promote", "--run", RUN])
+    done = CliRunner().invoke(main, ["promote", "--run", TRAINED])
     assert "which was there" in done.output
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
