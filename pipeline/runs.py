@@ -78,6 +78,13 @@ Status = Literal["finished", "diverged"]
 Precision = Literal["float32", "bfloat16"]
 
 
+def run_folder(run: str, root: Path) -> Path:
+    """The folder of a run that somebody named; raises `PipelineError` where the name is a path."""
+    if Path(run).name != run:
+        raise PipelineError(f"'{run}' is a path; name the run itself, such as {Path(run).name or 'unet-0.001-0'}.")
+    return root / RUNS / run
+
+
 @dataclass(frozen=True)
 class SegmentationClass:
     """A class of the masks; its index is its place in `DataSet.classes`."""

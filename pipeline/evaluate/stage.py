@@ -37,9 +37,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     Raises:
         PipelineError: The run's folder or the prepared data is missing, broken, or they do not belong together.
     """
-    if Path(run).name != run:
-        raise PipelineError(f"'{run}' is a path; name the run itself, such as {Path(run).name or 'unet-0.001-0'}.")
-    folder, target = root / runs.RUNS / run, root / runs.EVALUATION / run
+    folder, target = runs.run_folder(run, root), root / runs.EVALUATION / run
     record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(

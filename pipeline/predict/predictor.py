@@ -23,6 +23,7 @@ from pipeline.models.trained import trained_network
 from pipeline.params import Params
 from pipeline.params.data import FolderData
 from pipeline.predict.preprocessing import Preprocessing, Shares
+from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
 
 
@@ -44,14 +45,13 @@ class Predictor:
         Raises `PipelineError` where there is no such run, or it is of other data than the prepared ones.
         """
         name = _best(root) if run == "best" else run
-        if Path(name).name != name:
-            raise PipelineError(
-                f"'{name}' is a path; name the run itself, such as {Path(name).name or 'unet-0.001-0'}."
-            )
-        folder, data = root / runs.RUNS / name, DataSet.read(root / runs.PREPARED)
+        folder, data = runs.run_folder(name, root), DataSet.read(root / runs.PREPARED)
         record = RunRecord.read(folder)
         if record.data_fingerprint != data.fingerprint:
-            raise PipelineError(f"{folder} was trained on other data than {root / runs.PREPARED} holds now.")
+            raise PipelineError(
+                f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
+                f"{make('report', root)}"
+            )
         like = open_split("train", root / runs.PREPARED).images
         resize = params.data.resize if isinstance(params.data, FolderData) else "pad"
         return cls(

@@ -18,7 +18,7 @@ from pipeline.params import Params
 from pipeline.runs import DataSet
 from pipeline.tracking.content import Times
 from pipeline.tracking.stored_run import Sent, StoredRun
-from pipeline.tracking.tags import BEST_RUN, GRID_STAGE, NOTE, RUN_KEY, grid_digest, standard_tags, user
+from pipeline.tracking.tags import BEST_RUN, GRID_STAGE, NOTE, grid_digest, standard_tags, user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def send_grid(
     stored = StoredRun.find(client, experiment, key) or StoredRun.begin(
         client, experiment, f"grid-{digest}", key, began_ms
     )
-    tags = {**standard_tags(GRID_STAGE, data.fingerprint, params.grid), RUN_KEY: key, NOTE: _findings(root)}
+    tags = {**standard_tags(GRID_STAGE, data.fingerprint, params.grid), NOTE: _findings(root)}
     if summary.best:
         tags[BEST_RUN] = summary.best.run
     stored.describe({"grid": params.grid.model_dump(mode="json")}, tags)

@@ -21,7 +21,7 @@ from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, open_client, tracking_uri
 from pipeline.tracking.stored_run import Sent, StoredRun
-from pipeline.tracking.tags import NOTE, RUN_KEY, STATUS, VERDICT, standard_tags
+from pipeline.tracking.tags import NOTE, STATUS, VERDICT, standard_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,7 +83,7 @@ def _send(
     stored = StoredRun.find(client, experiment, record.key)
     if stored is None or stored.status != "FINISHED":
         stored = StoredRun.begin(client, experiment, record.run, record.key, times.began_ms)
-    tags = {STATUS: record.status, RUN_KEY: record.key}
+    tags: dict[str, str] = {STATUS: record.status}
     if row is not None and row.judgement is not None:
         tags |= {VERDICT: row.judgement.verdict, NOTE: _note(row)}
     if stored.sent.is_new:
