@@ -193,7 +193,9 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
       mlflow:latest                   from MLflow, wherever tracking.uri is: the run that began last,
       mlflow:ID,ID                    runs by their ids,
       "mlflow:metrics.val_loss_best < 0.4"
-                                      those that a filter of MLflow's finds, the newest of each name
+                                      those that a filter of MLflow's finds, of each author the newest of each name
+
+    Where several people's runs are on the server, its pages say who got what, and where you stand.
     """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
     import webbrowser
 

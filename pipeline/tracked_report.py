@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
+from pipeline.files import as_json
 from pipeline.params import Params
 from pipeline.params.recorded import recorded_cell
+from pipeline.report.sections.authors import Everybody
 from pipeline.report.selection import stem
 from pipeline.report.stage import Elsewhere, Rendered, render_report
 from pipeline.runs import DataSet
+from pipeline.tracking.colleagues import everybodys_results
 from pipeline.tracking.fetch import Fetched, fetch_runs
+from pipeline.tracking.tags import user
 
 CACHE = runs.SCRATCH / "mlflow"
+LONGEST_AUTHOR = 40  # characters, of what may be 255 bytes with the rest of a run's name
 
 
 def render_tracked(
@@ -35,16 +43,39 @@ def render_tracked(
     """
     fetched = fetch_runs(params.tracking, wanted, root / CACHE)
     _check_data(fetched, root)
-    digest = hashlib.sha256("".join(sorted(one.record.key for one in fetched)).encode()).hexdigest()[:12]
-    place = root / CACHE / f"compared-{digest}"
+    everybody = Everybody(everybodys_results(params.tracking, fetched[0].record.data_fingerprint), user())
+    fetched = _signed(fetched)
+    digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
+    place = root / CACHE / f"compared-{digest[:12]}"
+    shutil.rmtree(place, ignore_errors=True)
     for one in fetched:
-        _link(place / runs.RUNS / one.record.run, one.run)
+        _copy_run(one, place / runs.RUNS / one.record.run)
         _link(place / runs.EVALUATION / one.record.run, one.evaluation)
     _link(place / runs.PREPARED, root / runs.PREPARED)
     compare(params, place, [recorded_cell(one.record, one.run) for one in fetched])
     names = stem([one.record.run for one in fetched])
     target = out if out is not None else root / runs.REPORTS / f"mlflow-{names}.html"
-    return render_report(params, None, target, root, live=live, elsewhere=Elsewhere(place, f"mlflow:{wanted.strip()}"))
+    elsewhere = Elsewhere(place, f"mlflow:{wanted.strip()}", everybody)
+    return render_report(params, None, target, root, live=live, elsewhere=elsewhere)
+
+
+def _signed(fetched: list[Fetched]) -> list[Fetched]:
+    """Of several authors, the runs with the author's name behind the variant's: one's `unet` is not another's."""
+    if len({one.author for one in fetched}) < 2:
+        return fetched
+    return [_renamed(one, f"{one.record.cell['variant']}@{_file_name(one.author)}") for one in fetched]
+
+
+def _renamed(one: Fetched, variant: str) -> Fetched:
+    cell = {**one.record.cell, "variant": variant}
+    name = recorded_cell(replace(one.record, cell=cell), one.run).name
+    return replace(one, record=replace(one.record, run=name, cell=cell))
+
+
+def _file_name(author: str) -> str:
+    """The name as part of a folder's; a hash keeps apart what differs only in what was replaced."""
+    plain = re.sub(r"[^\w.-]+", "_", author)[:LONGEST_AUTHOR]
+    return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
 
 def _check_data(fetched: list[Fetched], root: Path) -> None:
@@ -57,7 +88,14 @@ def _check_data(fetched: list[Fetched], root: Path) -> None:
         )
 
 
+def _copy_run(one: Fetched, folder: Path) -> None:
+    """The run under its name on the page: its files as links, and a record that says that name."""
+    for file in one.run.iterdir():
+        _link(folder / file.name, file)
+    (folder / runs.RECORD).unlink()
+    (folder / runs.RECORD).write_text(as_json(one.record), encoding="utf-8")
+
+
 def _link(link: Path, target: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
     link.symlink_to(target.resolve())

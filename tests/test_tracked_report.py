@@ -68,6 +68,7 @@ class Team:
     root: Path
     params: Params
     server: str
+    experiment: str  # its id
     ids: dict[str, str]  # by name
     keys: dict[str, str]
     table: list[str]  # the table of all runs, as it was rendered from disk
@@ -102,7 +103,7 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
         experiment = client.get_experiment_by_name(params.tracking.experiment)
         assert experiment is not None
         ids = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment.experiment_id])}
-        yield Team(root, params, server, ids, keys, before)
+        yield Team(root, params, server, experiment.experiment_id, ids, keys, before)
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +165,7 @@ def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Te
     train_cell(other, other.cell("unet", 0.01, 0))
     evaluate_run(other, NAMES[0])
     client = open_client(team.server)
-    experiment = client.get_experiment_by_name(team.params.tracking.experiment)
-    assert experiment is not None
-    both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{NAMES[0]}'")
+    both = client.search_runs([team.experiment], f"attributes.run_name = '{NAMES[0]}'")
     assert len(both) == 2
 
     def epochs(wanted: str) -> str:
@@ -189,6 +188,38 @@ def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
     assert len(table(page.path)) == 3
 
 
+def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same variant, rate and seed of another person is another run; a third who tried nothing here has no place."""
+    other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
+    client = open_client(team.server)
+    before = render_tracked(team.params, "metrics.val_loss_best < 100", team.root / "alone.html")
+    assert 'id="authors"' not in before.path.read_text(encoding="utf-8")
+    monkeypatch.setenv("LOGNAME", "eve <i>")
+    for seed in (0, 1):
+        train_cell(other, other.cell("unet", 0.001, seed))
+        evaluate_run(other, f"unet-0.001-{seed}")
+    try:
+        everybody = render_tracked(team.params, "metrics.val_loss_best < 100", team.root / "all.html")
+        html = everybody.path.read_text("utf-8")
+        names = re.findall(r'id="run-([^"]+)"', html)
+        assert len(names) == 5
+        assert sum(name.startswith("unet@eve_i_-") and name.endswith("-0.001-0") for name in names) == 1
+        assert re.search(r"2 people trained \d+ runs on these images", html)
+        assert "eve <i>" not in html
+        assert re.search(r'<tr class="best"><td class="n">\d</td><th scope="row">eve &lt;i&gt;</th>', html)  # who looks
+        (hers,) = client.search_runs([team.experiment], "tags.`mlflow.user` = 'eve <i>' and params.seed = '1'")
+        both = render_tracked(team.params, f"{team.ids[NAMES[2]]},{hers.info.run_id}", team.root / "both.html")
+        assert "no seed is common to both. That ranks nothing." in both.path.read_text("utf-8")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "nobody")  # a server with passwords knows better who looks
+        html = render_tracked(team.params, "latest", team.root / "latest.html").path.read_text("utf-8")
+        assert re.findall(r'id="run-([^"]+)"', html) == ["unet-0.001-1"]  # of one author: no need to sign it
+        assert "2 people trained " in html
+        assert '<tr class="best"><td class="n">' not in html
+    finally:
+        for run in client.search_runs([team.experiment], "tags.`mlflow.user` = 'eve <i>'"):
+            client.delete_run(run.info.run_id)
+
+
 def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
     report = team.params.report.model_copy(update={"showcase": [Photograph(file="dog.png")]})
     params = team.params.model_copy(update={"report": report})
@@ -197,9 +228,7 @@ def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
 
 def test_a_run_that_came_to_no_end_is_told(team: Team) -> None:
     client = open_client(team.server)
-    experiment = client.get_experiment_by_name(team.params.tracking.experiment)
-    assert experiment is not None
-    empty = client.create_run(experiment.experiment_id, run_name="somebody-else")
+    empty = client.create_run(team.experiment, run_name="somebody-else")
     with pytest.raises(PipelineError, match=r"somebody-else .* has no folder evaluation and no folder run"):
         render_tracked(team.params, empty.info.run_id)
 

@@ -162,14 +162,20 @@ def _agreement(rows: list[RunRow]) -> str:
 
 
 def _difference(summary: Summary, first: RateRow, second: RateRow) -> PairedDifference:
-    difference = paired_difference(losses_of(summary, first), losses_of(summary, second))
-    assert difference is not None, "ranked rates have all seeds of the grid"
-    return difference
+    paired = paired_difference(losses_of(summary, first), losses_of(summary, second))
+    if paired is not None:
+        return paired
+    # Runs from MLflow need share no seed.
+    assert first.val_loss_mean is not None
+    assert second.val_loss_mean is not None
+    return PairedDifference(first.val_loss_mean - second.val_loss_mean, 0, 0, None, None)
 
 
 def _ahead(difference: PairedDifference) -> str:
     """How far the first is below the second, how sure that is, and in how many seeds."""
     size = f"{-difference.mean:.3f} nats a pixel"
+    if difference.seeds == 0:
+        return f"{size}; no seed is common to both"
     if difference.interval:
         low, high = difference.interval
         size += f" (95 % interval {-high:.3f} to {-low:.3f})"
@@ -178,13 +184,18 @@ def _ahead(difference: PairedDifference) -> str:
 
 def _weights(differences: list[PairedDifference]) -> list[str]:
     """What the seeds say of each difference; several are corrected for being several."""
-    if any(difference.p is None for difference in differences):
-        return ["One seed ranks nothing."] * len(differences)
-    corrected = holm([difference.p for difference in differences if difference.p is not None])
-    several = f", corrected for {len(differences)} comparisons" if len(differences) > 1 else ""
+    tested = [difference.p for difference in differences if difference.p is not None]
+    several = f", corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
+    corrected = iter(holm(tested))
     return [
-        f"The seeds bear it out (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{several})."
-        if p < SIGNIFICANT
-        else f"So few seeds cannot tell the two apart (p = {p:.2f}{several})."
-        for p in corrected
+        _weight(next(corrected), several)
+        if difference.p is not None
+        else f"{'One seed' if difference.seeds else 'That'} ranks nothing."
+        for difference in differences
     ]
+
+
+def _weight(p: float, several: str) -> str:
+    if p < SIGNIFICANT:
+        return f"The seeds bear it out (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{several})."
+    return f"So few seeds cannot tell the two apart (p = {p:.2f}{several})."

@@ -11,6 +11,7 @@ from pipeline.params import Params
 from pipeline.report import view
 from pipeline.report.material import Material
 from pipeline.report.references import read_references
+from pipeline.report.sections.authors import Authors, Everybody, authors
 from pipeline.report.sections.curves import Curves, curves
 from pipeline.report.sections.examples import Examples, examples
 from pipeline.report.sections.findings import Findings, findings
@@ -23,7 +24,7 @@ from pipeline.report.sections.scores import Test, test
 from pipeline.report.sections.where import Where, where
 from pipeline.report.selection import Chosen
 
-Body = Notes | Findings | Curves | Glance | RunTable | Where | Test | Examples | Reproduce
+Body = Authors | Notes | Findings | Curves | Glance | RunTable | Where | Test | Examples | Reproduce
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,18 @@ class Page:
         return tuple(card for card in cards if card.fault)
 
 
-def page(params: Params, material: Material, chosen: Chosen, root: Path, *, live: bool) -> Page:
-    """Build the page's view; a section whose files are missing or broken becomes a card."""
+def page(
+    params: Params, material: Material, chosen: Chosen, root: Path, *, live: bool, everybody: Everybody | None = None
+) -> Page:
+    """Build the page's view; a section whose files are missing or broken becomes a card.
+
+    What `everybody` got is a section where it is known and of more than one author.
+    """
     references = read_references(params.report, root)
     return Page(
         head=head(params, material, chosen),
         sections=(
+            *_by_author(everybody, material, root),
             _section("notes", "Notes", lambda: notes(root, params.report.notes, material)),
             _section("findings", "Findings", lambda: findings(material, chosen)),
             _section("curves", "Loss curves", lambda: curves(material, chosen, references, root)),
@@ -74,6 +81,12 @@ def page(params: Params, material: Material, chosen: Chosen, root: Path, *, live
             _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen, live=live)),
         ),
     )
+
+
+def _by_author(everybody: Everybody | None, material: Material, root: Path) -> tuple[Section, ...]:
+    if everybody is None or len({result.author for result in everybody.results}) < 2:
+        return ()
+    return (_section("authors", "By author", lambda: authors(everybody, material, root)),)
 
 
 def _section(name: str, title: str, build: Callable[[], Body]) -> Section:

@@ -10,6 +10,7 @@ from pipeline.params import Params
 from pipeline.report.html import render
 from pipeline.report.material import Material
 from pipeline.report.page import page
+from pipeline.report.sections.authors import Everybody
 from pipeline.report.selection import choose
 from pipeline.report.view import Card
 
@@ -26,10 +27,11 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Runs that are not the grid's: a folder with theirs and their comparison, and where they come from."""
+    """Runs that are not the grid's: a folder with theirs and their comparison, where they come from, and all others."""
 
     folder: Path
     origin: str
+    everybody: Everybody
 
 
 def render_report(
@@ -59,7 +61,8 @@ def render_report(
     if elsewhere:
         chosen = replace(chosen, origin=elsewhere.origin)
     rates = len({row.learning_rate for row in material.summary.runs})
-    content = page(params, material, chosen, root, live=live)
+    everybody = elsewhere.everybody if elsewhere else None
+    content = page(params, material, chosen, root, live=live, everybody=everybody)
     target = out if out is not None else root / chosen.out
     write_text(target, render(TEMPLATE, content, root, rates))
     return Rendered(target, content.faults)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.params import Grid
@@ -85,9 +86,17 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def author(tags: Mapping[str, str]) -> str:
+    """Whose a run is."""
+    return tags.get(USER, "").strip() or UNKNOWN
+
+
 def user() -> str:
-    """The name of who is logged in here; never raises."""
+    """The name of who is at MLflow's server, or else logged in here; never raises.
+
+    The server's comes first: on a laboratory's machines all are logged in by one name.
+    """
     try:
-        return getpass.getuser()
+        return os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip() or getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
         return UNKNOWN
