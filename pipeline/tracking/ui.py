@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import make
 from pipeline.tracking import view
+from pipeline.tracking.address import Address
 from pipeline.tracking.store import (
     ARTIFACTS,
     answering,
@@ -35,10 +35,8 @@ from pipeline.tracking.store import (
     tracking_uri,
 )
 
-HOST = "127.0.0.1"
 START_SECONDS = 120  # 8 s on an idle machine
 _END_SECONDS = 5
-_PORTS_TO_TRY = 50
 
 
 def saved_view(tracking: Tracking) -> str:
@@ -62,24 +60,25 @@ def saved_view(tracking: Tracking) -> str:
     return str(experiment.experiment_id)
 
 
-def serve(tracking: Tracking, port: int) -> int:
+def serve(tracking: Tracking, address: Address) -> int:
     """Show the runs in MLflow's pages until Ctrl-C or SIGTERM, and return the exit code.
 
     A server that runs already (`tracking.uri` is http or https) is only linked to. Raises `PipelineError` where
-    nothing was trained yet, the port is taken, or the server does not start.
+    nothing was trained yet, the address is not to be had, or the server does not start.
     """
     uri = tracking_uri(tracking)
     if is_server(uri):
         _show(view.link(shown(uri), saved_view(tracking)))
         return 0
-    _check_port(port)
+    address.check()
     experiment = saved_view(tracking)
-    server = f"http://{HOST}:{port}"
-    with _stop_signal() as stop, tempfile.TemporaryFile() as log, _running(uri, port, log) as process:
+    if not address.is_private:
+        click.echo(_exposed(address))
+    with _stop_signal() as stop, tempfile.TemporaryFile() as log, _running(uri, address, log) as process:
         click.echo("MLflow's server starts; this takes some seconds.")
-        _wait_until_up(server, process, stop, log)
+        _wait_until_up(address.url, process, stop, log)
         if not stop.is_set():
-            _show(view.link(server, experiment))
+            _show(view.link(address.url, experiment))
             click.echo("Ctrl-C ends the server.")
         while not stop.wait(0.2):
             if process.poll() is not None:
@@ -91,24 +90,11 @@ def _show(link: str) -> None:
     click.echo(f"The runs, the best first: {link}")
 
 
-def _check_port(port: int) -> None:
-    if _is_free(port):
-        return
-    free = next((other for other in range(port + 1, min(port + _PORTS_TO_TRY, 65536)) if _is_free(other)), None)
-    example = f", such as {free}" if free else ""
-    raise PipelineError(
-        f"Port {port} of {HOST} is taken by another program. Choose another{example}: pipeline ui --port {free or 'N'}"
+def _exposed(address: Address) -> str:
+    return (
+        f"Listening on {address.host}: whoever reaches port {address.port} of this machine over its networks can read, "
+        "change and delete all runs and their files, without a password (docs/team.md says how a team does it)."
     )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left is free
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 @contextlib.contextmanager
@@ -125,15 +111,15 @@ def _stop_signal() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _running(uri: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(uri: str, address: Address, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server in a process group of its own, which is ended whole: it starts processes too."""
     prepare_environment()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", address.host]
     if path := sqlite_file(uri):
         command += ["--default-artifact-root", str(path.parent / ARTIFACTS)]
     # One worker: the default of four starts more slowly and answers each call in 50 ms instead of 8.
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--workers", "1"],
+        [*command, "--port", str(address.port), "--workers", "1"],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

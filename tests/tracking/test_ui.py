@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
+from pipeline.tracking.address import LOOPBACK, Address
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import open_client
 from pipeline.tracking.ui import saved_view, serve
@@ -21,8 +23,9 @@ from pipeline.tracking.ui import saved_view, serve
 SERVE = """
 import sys
 from pipeline.params import Tracking
+from pipeline.tracking.address import Address
 from pipeline.tracking.ui import serve
-sys.exit(serve(Tracking(uri=None, experiment="learning-report"), int(sys.argv[1])))
+sys.exit(serve(Tracking(uri=None, experiment="learning-report"), Address(sys.argv[1], int(sys.argv[2]))))
 """
 # learning rate, val_loss_best: in the table's order; the diverged one has none
 RUNS = ((0.001, 0.386), (0.0001, 0.45), (0.01, 0.52), (1.0, None))
@@ -34,23 +37,16 @@ class Server:
     address: str
     link: str
     project: Path
+    said: str
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    """MLflow's server as a user starts it, over four runs."""
-    project = tmp_path_factory.mktemp("project")
-    shutil.copyfile(empty_store, project / "mlflow.db")
-    tracking = Tracking(uri=f"sqlite:///{project}/mlflow.db", experiment="learning-report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for rate, loss in (RUNS[number] for number in (2, 3, 0, 1)):  # trained in another order
-            _train(tracking, rate, loss)
-
+@contextlib.contextmanager
+def serving(project: Path, host: str = LOOPBACK) -> Iterator[Server]:
+    """MLflow's server as a user starts it."""
     port = _free_port()
     without = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(port)],
+        [sys.executable, "-c", SERVE, host, str(port)],
         cwd=project,
         env={**without, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
@@ -63,12 +59,28 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
             lines.append(line)
             if "Ctrl-C" in line:
                 break
-        link = re.search(r"http\S+", "".join(lines))
+        said = "".join(lines)
+        link = re.search(r"best first: (http\S+)", said)
         assert link, lines
-        yield Server(process, f"http://127.0.0.1:{port}", link.group(), project)
+        yield Server(process, f"http://{LOOPBACK}:{port}", link[1], project, said)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
+    """A server over four runs."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copyfile(empty_store, project / "mlflow.db")
+    tracking = Tracking(uri=f"sqlite:///{project}/mlflow.db", experiment="learning-report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for rate, loss in (RUNS[number] for number in (2, 3, 0, 1)):  # trained in another order
+            _train(tracking, rate, loss)
+
+    with serving(project) as found:
+        yield found
 
 
 def _train(tracking: Tracking, rate: float, loss: float | None) -> None:
@@ -139,10 +151,22 @@ def test_a_server_that_runs_is_only_linked_to(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address + "/")
-    assert serve(Tracking(uri=None, experiment="learning-report"), 1) == 0
+    assert serve(Tracking(uri=None, experiment="learning-report"), Address(LOOPBACK, 1)) == 0
     assert server.link in capsys.readouterr().out
     with pytest.raises(PipelineError, match=r"no experiment 'other'.*make report"):
-        serve(Tracking(uri=None, experiment="other"), 1)
+        serve(Tracking(uri=None, experiment="other"), Address(LOOPBACK, 1))
+
+
+def test_only_who_asks_for_it_is_reached_from_elsewhere_and_is_told(server: Server) -> None:
+    assert "without a password" not in server.said
+    port = int(server.address.rpartition(":")[2])
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.2", port)) != 0  # another address of this machine
+    with serving(server.project, "0.0.0.0") as everywhere:
+        assert re.search(r"Listening on 0\.0\.0\.0: .* can read, change and delete all runs", everywhere.said)
+        assert everywhere.link.startswith(everywhere.address)  # which a browser on this machine can open
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.2", int(everywhere.address.rpartition(":")[2]))) == 0
 
 
 def test_the_whole_group_ends_with_the_command(server: Server) -> None:
@@ -155,6 +179,33 @@ def test_the_whole_group_ends_with_the_command(server: Server) -> None:
         assert probe.connect_ex(("127.0.0.1", int(server.address.rpartition(":")[2]))) != 0
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (Address("example.org", 5000), r"--host must be an IP address such as 127\.0\.0\.1, not 'example\.org'"),
+        (Address("192.0.2.1", 5000), r"This machine has no address 192\.0\.2\.1"),  # RFC 5737: nobody's
+    ],
+)
+def test_an_address_that_is_not_to_be_had_is_named(address: Address, said: str) -> None:
+    with pytest.raises(PipelineError, match=said):
+        address.check()
+
+
+@pytest.mark.parametrize(
+    ("host", "private", "url"),
+    [
+        ("127.0.0.1", True, "http://127.0.0.1:5000"),
+        ("0.0.0.0", False, "http://127.0.0.1:5000"),
+        ("::1", True, "http://[::1]:5000"),
+        ("::", False, "http://[::1]:5000"),
+        ("192.168.1.7", False, "http://192.168.1.7:5000"),
+    ],
+)
+def test_a_browser_gets_an_address_that_it_can_open(host: str, private: bool, url: str) -> None:
+    address = Address(host, 5000)
+    assert (address.is_private, address.url) == (private, url)
+
+
 def test_a_taken_port_is_named(project: Path, tracking: Tracking, open_mirror: Callable[[], Mirror]) -> None:
     open_mirror().end("FINISHED")
     with socket.socket() as other:
@@ -162,12 +213,12 @@ def test_a_taken_port_is_named(project: Path, tracking: Tracking, open_mirror: C
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(PipelineError, match=rf"Port {port} of 127.0.0.1 is taken.*--port \d+"):
-            serve(tracking, port)
+            serve(tracking, Address(LOOPBACK, port))
 
 
 def test_before_the_first_training_there_is_nothing_to_see(bare_project: Path, tracking: Tracking) -> None:
     with pytest.raises(PipelineError, match=r"nothing was trained yet. Run `make report` first"):
-        serve(tracking, _free_port())
+        serve(tracking, Address(LOOPBACK, _free_port()))
     assert list(bare_project.iterdir()) == []
 
 
