@@ -410,9 +410,7 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
 
 @main.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="To listen on.")
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets others in."
-)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets others in.")
 def ui(port: int, host: str) -> None:
     """Open the MLflow UI on what was trained."""
     from pipeline.params.file import read_params

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,34 +24,12 @@ from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import RUN_KEY
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params
+from tests.servers import MlflowServer
 
 NAMES = ("unet-0.01-0", "unet-0.01-1", "unet-0.001-0")
 CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0, 1]}}
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@contextlib.contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """MLflow's server with its artifacts behind it, as a team has it, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(
-        [*command, "--workers", "1"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(300):
-                with contextlib.suppress(urllib.error.URLError, OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                    break
-                assert process.poll() is None
-                time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
 
 
 @dataclass(frozen=True)
@@ -86,7 +57,10 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
     for name in (runs.TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
-    with pytest.MonkeyPatch.context() as patch, serving(folder) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        MlflowServer(f"sqlite:///{folder}/mlflow.db", folder).running() as server,
+    ):
         patch.chdir(root)
         patch.delenv("DVC_ROOT", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", server)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pipeline.params import Tracking
 from pipeline.signals import uncut
-from pipeline.tracking.store import experiment_id, open_client, shown, store_is_missing, tracking_uri
+from pipeline.tracking.store import experiment_id, open_client, refusal, shown, store_is_missing, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
 
@@ -128,14 +128,12 @@ class Mirror:
             # What it holds is asked anew when it answers again: an action may have been done in part.
             self._run = None
             if self._failed is None:
-                reason = textwrap.shorten(shown(str(error)), _REASON_LENGTH, placeholder=" …")
                 logger.warning(
-                    "Run %s: MLflow at %s fails (%s: %s). The run goes on, and its files hold all of it; what MLflow "
-                    "lacks is sent when it answers again, or afterwards by `pipeline track`.",
+                    "Run %s: MLflow at %s %s. The run goes on, and its files hold all of it; what MLflow lacks is sent "
+                    "when it answers again, or afterwards by `pipeline track`.",
                     self.name,
                     shown(self._uri),
-                    type(error).__name__,
-                    reason,
+                    refusal(error) or f"fails ({type(error).__name__}: {_reason(error)})",
                 )
             self._failed = time.monotonic()
             logger.debug("What MLflow raised:", exc_info=True)
@@ -147,6 +145,10 @@ class Mirror:
         while self._run is not None and self._untold:
             self._untold[0](self._run)
             del self._untold[0]
+
+
+def _reason(error: Exception) -> str:
+    return textwrap.shorten(shown(str(error)), _REASON_LENGTH, placeholder=" …")
 
 
 def _found(uri: str, experiment: str, key: str) -> StoredRun | None:

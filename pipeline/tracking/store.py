@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,21 @@ def answering(uri: str) -> Iterator[None]:
         raise _no_answer(uri, error) from None
 
 
+def refusal(error: Exception) -> str | None:
+    """What to do where a server wants to know who asks, or knows and refuses; None of any other error."""
+    status = getattr(error, "get_http_status_code", lambda: None)()  # MLflow's; it may be what cannot be imported
+    who = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    if status == HTTPStatus.UNAUTHORIZED:
+        found = f"does not know {who} by this password" if who else "wants a name and a password"
+        return f"{found}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if status == HTTPStatus.FORBIDDEN:
+        return f"does not let {who or 'you'} do this: its administrator grants EDIT, best to all (docs/team.md)"
+    return None
+
+
 def _no_answer(uri: str, error: Exception) -> PipelineError:
+    if refused := refusal(error):
+        return PipelineError(f"MLflow at {shown(uri)} {refused}.")
     return PipelineError(
         f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
         "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."

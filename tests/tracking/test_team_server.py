@@ -1,39 +1,35 @@
-"""A team's MLflow server, killed and restarted while eight runs write: each point stands there once at the end."""
+"""A team's MLflow server: killed and restarted while eight runs write, and with passwords."""
 
 from __future__ import annotations
 
-import contextlib
+import base64
+import json
 import multiprocessing
 import os
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking import mirror as mirror_module
+from pipeline.tracking.fetch import fetch_runs
 from pipeline.tracking.live import live_mirror
+from pipeline.tracking.store import open_client
+from pipeline.tracking.tags import user
+from tests.servers import MlflowServer, free_port
 
 WRITERS, EPOCHS, METRICS = 8, 40, 6
 TRACKING = Tracking(uri=None, experiment="learning-report")
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Database:
@@ -74,38 +70,6 @@ class Postgres(Database):
 
     def _call(self, name: str, *arguments: str) -> None:
         subprocess.run([*self._as, str(self._bin / name), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
-class Server:
-    """MLflow's server with its artifacts behind it; killed as the system kills, and started again."""
-
-    def __init__(self, database: Database, folder: Path) -> None:
-        self._port = free_port()
-        self.address = f"http://127.0.0.1:{self._port}"
-        self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database.uri]
-        self._command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
-        self._command += ["--port", str(self._port), "--workers", "1"]
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, env=variables
-            )
-        for _ in range(300):
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"{self.address}/health", timeout=5)
-                return
-            assert self._process.poll() is None, (self._folder / "server.log").read_text()
-            time.sleep(0.2)
-        raise AssertionError("the server does not answer")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -154,7 +118,7 @@ def counted(uri: str) -> tuple[int, int]:
 def test_each_point_stands_there_once_whatever_is_killed(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = Server(database, tmp_path)
+    server = MlflowServer(database.uri, tmp_path)
     server.start()
     files = tmp_path / "run"
     files.mkdir()
@@ -192,8 +156,6 @@ def test_each_point_stands_there_once_whatever_is_killed(
 
 
 def _check_runs(address: str) -> None:
-    from pipeline.tracking.store import open_client
-
     client = open_client(address)
     experiment = client.get_experiment_by_name(TRACKING.experiment)
     assert experiment is not None
@@ -202,3 +164,65 @@ def _check_runs(address: str) -> None:
     assert {run.info.status for run in found} == {"FINISHED"}
     for run in found:
         assert [item.path for item in client.list_artifacts(run.info.run_id, "run")] == ["run/run.json"]
+
+
+ADMIN, PASSWORD = "admin", "a-long-password-of-the-administrator"
+
+
+def test_a_server_with_passwords_knows_who_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As docs/team.md sets it up: members may write into each other's experiments, strangers may not."""
+    pytest.importorskip("flask_wtf")
+    config = tmp_path / "auth.ini"
+    config.write_text(
+        f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/users.db\nadmin_username = {ADMIN}\n"
+    )
+    environment = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "any",
+    }
+    server = MlflowServer(
+        f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "--app-name", "basic-auth", environment=environment
+    )
+    with server.running() as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(PipelineError, match="wants a name and a password: set MLFLOW_TRACKING_USERNAME and"):
+            fetch_runs(TRACKING, "latest", tmp_path / "cache")
+        for name in ("mia", "tom"):
+            _add_account(address, name)
+        for number, name in enumerate(("mia", "tom")):
+            _log_in(monkeypatch, name)
+            _train(number)
+        assert not caplog.records
+        found = open_client(address).search_runs(["1"], order_by=["attributes.start_time ASC"])
+        assert [run.data.tags["mlflow.user"] for run in found] == ["mia", "tom"]
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
+        with pytest.raises(PipelineError, match="does not know tom by this password"):
+            fetch_runs(TRACKING, "latest", tmp_path / "cache")
+        config.write_text(config.read_text().replace("EDIT", "READ"))  # as MLflow comes
+        server.kill()
+        server.start()
+        _log_in(monkeypatch, "tom")
+        _train(2)
+        assert "does not let tom do this: its administrator grants EDIT" in caplog.text
+
+
+def _add_account(address: str, name: str) -> None:
+    credentials = base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {credentials}"}
+    body = json.dumps({"username": name, "password": PASSWORD}).encode()
+    request = urllib.request.Request(f"{address}/api/2.0/mlflow/users/create", body, headers)
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def _log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+
+
+def _train(number: int) -> None:
+    tags = {"mlflow.user": user()}
+    with live_mirror(TRACKING, name="unet-0.001-0", key=f"{number:064x}", parameters={}, tags=tags) as mirror:
+        mirror.log_epoch(1, {"val_loss": 0.5}, 1_000)
