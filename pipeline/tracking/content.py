@@ -14,6 +14,9 @@ from pipeline.files import parsed
 from pipeline.runs import Evaluation, RunRecord
 
 
+YARDSTICK = "val_loss"
+
+
 @dataclass(frozen=True)
 class Times:
     """When a run's epochs ended, in milliseconds since 1970, and the seconds that it took in all.
@@ -52,11 +55,13 @@ def parameters(cell: Mapping[str, Any], precision: str) -> dict[str, Any]:
 
 def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
     """A row of the history as metrics: `train_iou_cat` becomes `train_iou/cat`, so that charts stand in sections."""
-    return {
+    metrics = {
         name.replace("_iou_", "_iou/"): float(value)
         for name, value in row.items()
         if name != "epoch" and value != ""  # a class that neither truth nor prediction has
     }
+    # MLflow keeps the order in which metrics came first, and its view that compares runs begins with the first one.
+    return dict(sorted(metrics.items(), key=lambda item: item[0] != YARDSTICK))
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -117,6 +117,14 @@ def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: st
             assert files(client, found[name], under) == files(live_client, live[name], under) != []
 
 
+def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained, uri: str) -> None:
+    """It takes the first of a run's metrics, in the order in which they came."""
+    track("--to", uri)
+    for place in (trained.live, uri):
+        _, found = stored(place, trained)
+        assert {next(iter(found[name].data.metrics)) for name in RUNS} == {"val_loss"}
+
+
 def live_digest(trained: Trained) -> str:
     return runs.DataSet.read(trained.root / runs.PREPARED).fingerprint[:36]
 
