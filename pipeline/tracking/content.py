@@ -13,7 +13,6 @@ from pipeline.errors import PipelineError
 from pipeline.files import parsed
 from pipeline.runs import Evaluation, RunRecord
 
-
 YARDSTICK = "val_loss"
 
 
