@@ -48,11 +48,11 @@ class Mirror:
 
         `parameters` may be nested; those that are there already are left alone.
         """
-        uri = tracking_uri(tracking)
+        uri, began_ms = tracking_uri(tracking), round(time.time() * 1000)
 
         def begin() -> StoredRun:
             client = open_client(uri)
-            return StoredRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key)
+            return StoredRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key, began_ms)
 
         mirror = cls(name, uri, begin)
         mirror._send(lambda run: run.describe(parameters, {**tags, RUN_KEY: key}))

@@ -19,7 +19,7 @@ from pipeline.params import Params
 from pipeline.runs import DataSet, Evaluation, RunRecord
 from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
-from pipeline.tracking.store import answering, experiment_id, open_client, tracking_uri
+from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
 from pipeline.tracking.stored_run import Sent, StoredRun
 from pipeline.tracking.tags import NOTE, STATUS, VERDICT, standard_tags
 
@@ -54,7 +54,7 @@ def track(params: Params, names: Sequence[str], root: Path = Path(), to: str | N
             yield _send(client, experiment, params, root / runs.RUNS / name, data, rows.get(name))
         if summary:
             yield send_grid(client, experiment, params, summary, data, root)
-        view.save(client, experiment)
+        view.save(client, experiment, is_shared=is_server(uri))
 
 
 def tracked_names(params: Params, root: Path) -> list[str]:

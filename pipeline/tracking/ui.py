@@ -56,7 +56,7 @@ def saved_view(tracking: Tracking) -> str:
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None or experiment.lifecycle_stage != "active":
             raise nothing
-        view.save(client, experiment.experiment_id)
+        view.save(client, experiment.experiment_id, is_shared=is_server(uri))
     return str(experiment.experiment_id)
 
 

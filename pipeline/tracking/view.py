@@ -25,15 +25,17 @@ COLUMNS = (
     "metrics.`training_seconds`",
     f"tags.`{STATUS}`",
 )
+USER_COLUMN = "attributes.`User`"
 NOTE = (
     "The best run stands first: the lowest val_loss_best (cross entropy, nats a pixel). gap: validation minus training."
 )
 
 
-def save(client: MlflowClient, experiment: str) -> None:
+def save(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
     """Write the view and the note as tags of the experiment, where they differ from what is there.
 
     MLflow documents neither; a test opens the page. Without the view its table shows no parameter and no metric.
+    `is_shared` says whether the runs are of several people, so that the table shows whose.
     """
     state = {
         "orderByKey": ORDER,
@@ -43,7 +45,7 @@ def save(client: MlflowClient, experiment: str) -> None:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": list(COLUMNS),
+        "selectedColumns": [*((USER_COLUMN,) if is_shared else ()), *COLUMNS],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],

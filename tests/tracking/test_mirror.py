@@ -270,7 +270,7 @@ def test_a_store_that_comes_back_gets_what_it_missed(
     store = project / "mlflow.db"
     content = store.read_bytes()
     store.write_bytes(b"no database" * 1000)
-    mirror = open_mirror()
+    mirror, began = open_mirror(), time.time()
     mirror.log_epoch(1, {"train_loss": 0.9}, 1)
     assert mirror.quiet
     store.write_bytes(content)
@@ -283,6 +283,7 @@ def test_a_store_that_comes_back_gets_what_it_missed(
     mirror.end("FINISHED")
     client = open_client(tracking_uri(tracking))
     assert _run(client, mirror).info.status == "FINISHED"
+    assert _run(client, mirror).info.start_time <= 1000 * began  # not when the store came back
     assert _run(client, mirror).data.params == {"variant": "unet", "model.depth": "4"}
     assert _points(client, mirror, "train_loss") == [(1, 1, 0.9), (2, 2, 0.8), (3, 3, 0.7)]
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
