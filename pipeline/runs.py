@@ -27,6 +27,7 @@ SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>; pixels: those tha
 SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;factor=name
 CLASSES = "classes.json"
 REJECTED = "rejected.csv"  # id, reason
+SURVEY = "survey.json"
 
 # runs/<run>/
 RUNS = Path("runs")
@@ -113,6 +114,30 @@ class DataSet:
             "pipeline prepare",
             lambda content: cls(
                 **{**content, "classes": tuple(SegmentationClass(**item) for item in content["classes"])}
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `survey.json` says of the files that the prepared data was made from."""
+
+    stored: dict[str, int]  # images by how they were stored: "RGB", "grey", "palette", "16-bit grey", ...; may be empty
+    turned: int  # images that were turned upright, as their EXIF orientation says
+    transparent: int  # images with transparent parts, which became black
+    empty_masks: int  # images of train, validation and test whose mask holds no foreground
+    compared: int  # images that were compared for duplicates; 0 where the source cannot have any
+    duplicates: int  # pairs of images within one split that look the same; across splits there are none
+    first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs
+
+    @classmethod
+    def read(cls, folder: Path = PREPARED) -> Survey:
+        """Read `survey.json`; raises `PipelineError` where it is missing or broken."""
+        return parsed(
+            folder / SURVEY,
+            "pipeline prepare",
+            lambda content: cls(
+                **{**content, "first_duplicates": tuple(tuple(pair) for pair in content["first_duplicates"])}
             ),
         )
 

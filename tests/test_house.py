@@ -22,13 +22,14 @@ CONTRACT = {
     "files",
     "errors",
     "factories",
+    "orphans",
     "progress",
     "project",
     "signals",
     "targets",
     "unfinished",
 }
-ABOVE = {"cli", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
+ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
 
 
 def imports(module: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from typing import Any, Literal
@@ -15,6 +16,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Pillow would also start a PostScript interpreter for a file that asks for one, whatever its ending says.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _STACKS = ("PNG", "WEBP", "TIFF")  # may hold several pictures; a second one in a JPEG is the camera's preview
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a file of this kind begins; + is BigTIFF
+_PLANES, _BITS = 284, 258  # TIFF's tags PlanarConfiguration and BitsPerSample
 
 Resize = Literal["squash", "pad"]
 
@@ -23,28 +26,86 @@ class PictureError(Exception):
     """A picture cannot be used; the text says why, in words that follow the file's name."""
 
 
-def read_image(content: bytes) -> NDArray[Any]:
+def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
     """Decode an image, turned upright as its EXIF orientation says.
 
     Transparent parts become black: what colour a program left under them is chance.
 
+    Args:
+        content: of the file.
+        channels: how many the image is to have. None: 3, or 1 of 16-bit grey. 1: grey, of colours as ITU-R 601 weighs
+            them. 3: colours, or the three channels of a TIFF. Any other: the channels of a TIFF, which are its samples,
+            planes or pages.
+
     Returns:
-        H x W x 3, uint8; of 16-bit grey H x W x 1, uint16. Colours with more than 8 bits are cut to 8 by Pillow.
+        H x W x channels, uint8; uint16 of 16-bit grey, and of a TIFF of 16 bits whose channels are asked for. Other
+        colours with more than 8 bits are cut to 8 by Pillow.
 
     Raises:
-        PictureError: The content is no whole picture, or has pixels of 32 bits.
+        PictureError: The content is no whole picture, has pixels of 32 bits or another number of channels.
     """
-    picture = _decoded(content)
+    return np.asarray(_picture(content, channels))
+
+
+def read_fitted(content: bytes, channels: int | None, size: int, resize: Resize) -> tuple[NDArray[Any], int, int]:
+    """`read_image`, then `fit_image`, without an array of the whole image in between.
+
+    Returns:
+        The image at size x size px, and the height and the width that it had, in px.
+
+    Raises:
+        PictureError: As `read_image` does.
+    """
+    picture = _picture(content, channels)
+    if not isinstance(picture, Image.Image):
+        return fit_image(picture, size, resize), *picture.shape[:2]
+    inner = picture.resize(_inner((picture.height, picture.width), size, resize)[::-1], Image.Resampling.LANCZOS)
+    return _reflected(np.asarray(inner), size), picture.height, picture.width
+
+
+def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
+    """What `read_image` returns, as Pillow's RGB where it is that."""
+    if channels not in (None, 1, 3):
+        return _channels(content, channels)
+    if channels == 3 and content.startswith(_TIFF):
+        with contextlib.suppress(PictureError):  # Pillow reads what tifffile does not: palettes, inks, JPEG in a TIFF
+            return _channels(content, channels)
+    try:
+        picture = _decoded(content)
+    except PictureError as error:
+        raise PictureError(_said_of_channels(content, channels) or str(error)) from None
     if picture.mode.startswith("I;16"):
+        if channels == 3:
+            raise PictureError("is 16-bit grey, which has 1 channel, but 3 are expected")
         return np.asarray(picture).astype(np.uint16)[..., None]  # astype: the file may be big-endian
     if picture.mode in ("I", "F"):
         raise PictureError("has pixels of 32 bits; save it with 8 bits a channel, or as 16-bit grey")
     if picture.has_transparency_data:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
+    coloured = picture if picture.mode == "RGB" else picture.convert("RGB")
+    return np.asarray(coloured.convert("L"))[..., None] if channels == 1 else coloured
 
 
-def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
+def read_like(content: bytes, channels: int, bits: int) -> NDArray[Any]:
+    """Decode a picture from anywhere for a network that learned on images of so many channels and bits a channel.
+
+    Where it learned on grey or RGB, both will do, and are returned as `read_image` has them.
+
+    Raises:
+        PictureError: As `read_image` does.
+    """
+    if channels == 1 or (channels, bits) == (3, 8):
+        with contextlib.suppress(PictureError):
+            return read_image(content)
+    return read_image(content, channels)
+
+
+def as_grey(image: NDArray[Any]) -> NDArray[Any]:
+    """H x W x 1 of an image as `read_like` gives it for networks that learned on grey: RGB as ITU-R 601 weighs it."""
+    return np.asarray(Image.fromarray(image).convert("L"))[..., None] if image.shape[-1] == 3 else image
+
+
+def read_mask(content: bytes, colours: bool) -> NDArray[np.integer[Any]]:
     """Decode a mask, turned upright as its EXIF orientation says; transparency is ignored.
 
     Args:
@@ -52,7 +113,7 @@ def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
         colours: whether classes are told apart by colour; else by grey value, or by index in a palette.
 
     Returns:
-        H x W: a value a pixel, of colours 0xRRGGBB.
+        H x W: a value a pixel, of colours 0xRRGGBB; uint8 where the file has 8 bits, else int32.
 
     Raises:
         PictureError: The content is no whole picture, or not of the kind asked for.
@@ -70,9 +131,9 @@ def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
     if colours:
         channels = np.asarray(picture.convert("RGB")).astype(np.int32)
         return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
-    values = np.asarray(picture).astype(np.int32)
+    values = np.asarray(picture)
     if picture.mode in ("1", "L", "P"):
-        return values
+        return values.astype(np.uint8, copy=False)
     if picture.mode in ("LA", "PA"):
         return values[..., 0]
     # Many programs can save RGB only: grey in three equal channels is grey.
@@ -84,19 +145,18 @@ def read_mask(content: bytes, colours: bool) -> NDArray[np.int32]:
 
 
 def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:
-    """An image (H x W x C) at size x size px: squashed, or whole in the middle with its reflection around it.
+    """An image at size x size px: squashed, or whole in the middle with its reflection around it.
 
-    Resampled by Lanczos's filter, which averages where it shrinks. The reflection, whose pixels count nowhere, is for
-    the network's sake: black bars would be an edge where the picture has none, and would darken what batch
-    normalisation takes for the average image.
+    H x W x C, uint8 or uint16, and so is the result. Resampled by Lanczos's filter, which averages where it shrinks.
+    The reflection, whose pixels count nowhere, is for the network's sake: black bars would be an edge where the picture
+    has none, and would darken what batch normalisation takes for the average image.
     """
     height, width = _inner(image.shape, size, resize)
-    if image.dtype == np.uint16:  # as floats, which Pillow resamples without losing bits
-        grey = Image.fromarray(image[..., 0].astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
-        inner = np.clip(np.rint(np.asarray(grey)), 0, 65_535).astype(np.uint16)[..., None]
-    else:
+    if image.dtype == np.uint8 and image.shape[-1] == 3:  # Pillow resamples all three at once
         inner = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-    return np.pad(inner, (*_around(height, width, size), (0, 0)), mode="reflect")
+    else:
+        inner = np.stack([_resampled(image[..., place], height, width) for place in range(image.shape[-1])], axis=-1)
+    return _reflected(inner, size)
 
 
 def fit_mask(mask: NDArray[np.uint8], size: int, resize: Resize, outside: int) -> NDArray[np.uint8]:
@@ -127,7 +187,46 @@ def _around(height: int, width: int, size: int) -> tuple[tuple[int, int], tuple[
     return (top, size - height - top), (left, size - width - left)
 
 
+def _reflected(inner: NDArray[Any], size: int) -> NDArray[Any]:
+    """A picture (H x W x C) in the middle of the square, with its reflection around it."""
+    height, width = inner.shape[:2]
+    return inner if height == width == size else np.pad(inner, (*_around(height, width, size), (0, 0)), mode="reflect")
+
+
+def _resampled(channel: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """One channel (H x W) at another size."""
+    if channel.dtype == np.uint8:
+        return np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS))
+    # As floats, which Pillow resamples without losing bits.
+    resized = Image.fromarray(channel.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
+    values: NDArray[Any] = np.clip(np.rint(np.asarray(resized)), 0, 65_535).astype(np.uint16)
+    return values
+
+
+def _channels(content: bytes, channels: int) -> NDArray[Any]:
+    """An image of so many channels, which only a TIFF can hold."""
+    if content.startswith(_TIFF):
+        from pipeline.data.tiff import read_channels
+
+        return read_channels(content, channels)
+    bands = len(_decoded(content).getbands())
+    raise PictureError(f"has {bands} channel{'s' * (bands > 1)}, but {channels} are expected; only a TIFF has so many")
+
+
+def _said_of_channels(content: bytes, channels: int | None) -> str | None:
+    """Why Pillow could not read a TIFF, where that is for its channels."""
+    if not content.startswith(_TIFF):
+        return None
+    from pipeline.data.tiff import said_of_channels
+
+    return said_of_channels(content, channels)
+
+
 def _decoded(content: bytes) -> Image.Image:
+    if content.startswith(_TIFF):
+        from pipeline.data.tiff_directory import check
+
+        check(content)
     try:
         # Pillow warns of odd metadata and of large pictures, and refuses those so large that they can only be meant to
         # fill the memory; a picture that decodes is good enough.
@@ -135,11 +234,22 @@ def _decoded(content: bytes) -> Image.Image:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
                 pictures = getattr(file, "n_frames", 1) if file.format in _STACKS else 1
-                if pictures == 1:
-                    return ImageOps.exif_transpose(file)
+                garbled = _is_garbled(file)
+                if pictures == 1 and not garbled:
+                    ImageOps.exif_transpose(file, in_place=True)  # which spares a copy
+                    file.load()
+                    return file
     except Exception as error:  # a broken file makes decoders raise anything: OSError, SyntaxError, struct.error
         raise PictureError(_reason(error)) from None
+    if garbled:
+        raise PictureError("has colours of 16 bits as planes, one behind the other; save them pixel by pixel")
     raise PictureError(f"holds {pictures} pictures; save one a file")
+
+
+def _is_garbled(file: Image.Image) -> bool:
+    """Whether Pillow mixes up the bytes of a TIFF: seen of planes of 16 bits."""
+    tags = getattr(file, "tag_v2", {})
+    return tags.get(_PLANES) == 2 and len(tags.get(_BITS, ())) > 1 and max(tags[_BITS]) > 8
 
 
 def _reason(error: Exception) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageColor
 
 from pipeline import runs
-from pipeline.data.arrays import Images
+from pipeline.data.shown import in_colour
 from pipeline.evaluate.seen import Seen
 from pipeline.runs import IGNORE, SegmentationClass
 
@@ -27,11 +26,5 @@ def overview(seen: dict[str, Seen], classes: tuple[SegmentationClass, ...]) -> I
             truth = split.masks[0]
             # Where nothing is known of the truth, the prediction is not judged either.
             shown = np.where(truth == IGNORE, np.uint8(IGNORE), guess)
-            rows.append(np.concatenate([_rgb(split.images[0]), palette[truth], palette[shown]], axis=1))
+            rows.append(np.concatenate([in_colour(split.images[0]), palette[truth], palette[shown]], axis=1))
     return Image.fromarray(np.concatenate(rows, axis=0))
-
-
-def _rgb(image: Images) -> npt.NDArray[np.uint8]:
-    """The first three channels, or the first one three times, as 8 bit."""
-    channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    return (channels // 257).astype(np.uint8) if channels.dtype == np.uint16 else channels.astype(np.uint8)

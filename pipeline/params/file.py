@@ -11,7 +11,8 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params, validate
-from pipeline.params.data import SampleData, data_mistakes
+from pipeline.params.composites import SampleData
+from pipeline.params.data import data_mistakes
 from pipeline.params.model import KerasPetsModel, UNetModel
 
 PARAMS_FILE = Path("params.yaml")

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track as bar
 
-from pipeline.data.pictures import PictureError, read_image
+from pipeline.data.pictures import PictureError
+from pipeline.data.shown import in_colour
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.predict import results
@@ -21,7 +22,7 @@ from pipeline.predict.table import Row, as_csv
 
 TABLE = "shares.csv"  # beside the folders of masks, overlays and cut-outs
 BATCH = 32  # pictures at once
-PIXELS = 50_000_000  # of them together: photographs wait in the memory for their masks
+BYTES = 150_000_000  # of them together: photographs wait in the memory for their masks
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ def predict_pictures(
 
     for source in bar(sources, "Pictures", console=console, disable=not console.is_terminal, transient=True):
         try:
-            picture: npt.NDArray[Any] = read_image(source.path.read_bytes())
+            picture: npt.NDArray[Any] = predictor.preprocessing.read(source.path.read_bytes())
         except (PictureError, OSError) as error:
             skipped += 1
             reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
             console.print(f"{source.path} {reason}; passed over.", markup=False, highlight=False, soft_wrap=True)
             continue
         waiting.append((source, picture))
-        if len(waiting) == BATCH or sum(image.shape[0] * image.shape[1] for _, image in waiting) > PIXELS:
+        if len(waiting) == BATCH or sum(image.nbytes for _, image in waiting) > BYTES:
             finish()
     finish()
     write_text(out / TABLE, as_csv(rows, predictor.data))
@@ -105,7 +106,7 @@ def _written(
     for (source, picture), shares in zip(waiting, found, strict=True):
         segmented = results.Segmented.of(shares, predictor.preprocessing, picture.shape, classes)
         results.write_mask(_mask(out, source), segmented.labels, predictor.values, classes)
-        shown = results.in_colour(picture)
+        shown = in_colour(picture)
         if overlay:
             results.write_overlay(_overlay(out, source), shown, segmented.labels, classes)
         if cutout:

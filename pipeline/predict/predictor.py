@@ -21,7 +21,7 @@ from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
-from pipeline.params.data import FolderData
+from pipeline.params.pictures import OwnPictures
 from pipeline.predict.preprocessing import Preprocessing, Shares
 from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
@@ -53,7 +53,7 @@ class Predictor:
                 f"{make('report', root)}"
             )
         like = open_split("train", root / runs.PREPARED).images
-        resize = params.data.resize if isinstance(params.data, FolderData) else "pad"
+        resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
         return cls(
             run=name,
             network=trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pipeline.data.pictures import Resize, fit_image, inner_part
+from pipeline.data.pictures import Resize, as_grey, fit_image, inner_part, read_like
 
 STRIP = 256  # rows that are enlarged at once: a hundred classes of a large photograph would fill the memory
 
@@ -26,8 +25,15 @@ class Preprocessing:
     channels: int
     bits: int  # a channel, 8 or 16
 
+    def read(self, content: bytes) -> NDArray[Any]:
+        """Decode a picture, H x W x C: grey or colours where the network knows one of them, else all its channels.
+
+        Raises `PictureError` where the network cannot be shown such a picture.
+        """
+        return read_like(content, self.channels, self.bits)
+
     def network_input(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture (H x W x C, as `read_image` gives it) as the network gets it: size x size x channels.
+        """A picture (H x W x C, as `read` gives it) as the network gets it: size x size x channels.
 
         Grey of 16 bits and colours of 8 stand for each other by their full ranges: 65535 is 255.
         """
@@ -51,14 +57,13 @@ class Preprocessing:
 
     def _converted(self, picture: NDArray[Any]) -> NDArray[Any]:
         if picture.dtype == np.uint16 and self.bits == 8:
-            picture = to_bytes(picture)
+            picture = _to_bytes(picture)
         if picture.shape[-1] != self.channels:
-            grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None] if picture.shape[-1] == 3 else picture
-            picture = np.repeat(grey, self.channels, axis=-1)
+            picture = np.repeat(as_grey(picture), self.channels, axis=-1)
         return picture.astype(np.uint16) * 257 if picture.dtype == np.uint8 and self.bits == 16 else picture
 
 
-def to_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
     """A picture with 8 bits a channel."""
     return picture if picture.dtype == np.uint8 else np.rint(picture / 257).astype(np.uint8)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.data.values import MaskValues
 from pipeline.files import write_bytes
-from pipeline.predict.preprocessing import Preprocessing, Shares, to_bytes
+from pipeline.predict.preprocessing import Preprocessing, Shares
 from pipeline.runs import IGNORE, SegmentationClass
 
 TINT = 0.5  # of an overlay's colour
@@ -77,11 +77,6 @@ def write_overlay(
 def write_cutout(path: Path, image: NDArray[Any], opacity: NDArray[np.uint8]) -> None:
     """Write what the picture is of, the rest transparent."""
     _save(path, Image.fromarray(np.dstack([image, opacity])), "PNG")
-
-
-def in_colour(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture as H x W x 3, 8 bits a channel."""
-    return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))
 
 
 def _rgb(colour: str) -> tuple[int, ...]:

@@ -1,162 +1,102 @@
-"""A folder of the user's own: `images/` and `masks/`, joined by their names, each pair decoded once."""
+"""A folder of the user's own: `images/` and `masks/`, joined by their names."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import os
+from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.data.pictures import PictureError, fit_image, fit_mask, read_image, read_mask
-from pipeline.data.values import MaskValues
+from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
-from pipeline.params.data import FolderData
-from pipeline.prepare import splits, troubles
-from pipeline.prepare.pairs import Pair, find_pairs
-from pipeline.prepare.source import Sample
-from pipeline.prepare.split_list import TRAINVAL, USUAL, read_list
-from pipeline.prepare.troubles import Troubles
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
+from pipeline.params.pictures import FolderData, FolderForTest
+from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.mask_files import InstanceMasks, ValueMasks
+from pipeline.prepare.names import image_id, unfit
+from pipeline.prepare.pairs import Collection, Masks, Pair
+from pipeline.prepare.split_list import USUAL, read_list
+from pipeline.runs import SegmentationClass
+
+IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds
 
 
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """A pair at its own size."""
+class Files:
+    """The pictures below a folder by id, and what was found beside them."""
 
-    image: NDArray[Any]  # H x W x C, uint8 or uint16
-    mask: NDArray[np.uint8]  # H x W, class index or IGNORE
-    sha256: str
-
-
-class FolderSource:
-    """The images and masks in a folder, split by a list or by a hash; `key` is the section's, for messages."""
-
-    def __init__(self, data: FolderData, key: str = "data") -> None:
-        self._data, self._key = data, key
-        self._folder = Path(data.path)
-        self._values = MaskValues.of(data.classes, data.ignore)
-        found = Troubles(key)
-        self._skipped: list[tuple[str, str]] = []
-        self._pairs = find_pairs(self._folder, f"{key}.path", found, self._skipped)
-        self._deep: bool | None = None  # whether images are 16-bit grey: the first one says
-        if found:
-            self._inspect(found)
-        rows = read_list(self._folder, data.splits.list, self._pairs, f"{key}.splits.list")
-        self._list = self._folder / (data.splits.list or USUAL).file
-        self._written = None if rows is None else {row.split for row in rows.values()}
-        self._division = splits.divide(list(self._pairs), rows, data, self._list)
-
-    @property
-    def title(self) -> str:
-        """The folder's name: nothing else is known."""
-        return f"The images in {self._folder.resolve().name}"
-
-    @property
-    def credit(self) -> str:
-        """Empty: the user knows whose pictures these are."""
-        return ""
-
-    @property
-    def classes(self) -> Sequence[SegmentationClass]:
-        """As `data.classes` has them."""
-        return [SegmentationClass(c.name, c.colour, c.foreground, c.edge) for c in self._data.classes]
-
-    def count(self, split: str) -> int:
-        """As many as the division gives the split."""
-        return len(self._division.ids[split])
-
-    def samples(self, split: str) -> Iterator[Sample]:
-        """The samples of a split in the order of their ids, of the showcase in that of `data.showcase`.
+    def __init__(self, folder: Path, kind: str, key: str, holds: str = f"{IMAGES}/ and {MASKS}/") -> None:
+        """Look through `folder`/`kind`; `key` is where the folder is from, `holds` what it should hold, for messages.
 
         Raises:
-            PipelineError: A pair cannot be used; all others are looked at too, and those like it named in one error.
+            PipelineError: There is no such folder, it holds no picture, or a folder is a link.
         """
-        for name in self._division.ids[split]:
-            found = Troubles(self._key)
-            decoded = self._decoded(self._pairs[name], found)
-            deep = decoded is not None and decoded.image.dtype == np.uint16
-            self._deep = deep if self._deep is None else self._deep
-            if decoded is None or deep != self._deep:
-                self._inspect(Troubles(self._key))
-                raise PipelineError(
-                    f"{self._key}.path: files in {self._folder} changed while they were read. Run this again."
-                )
-            group = self._division.groups.get(name)
-            size, resize = self._data.image_size, self._data.resize
-            yield Sample(
-                id=name,
-                groups={} if group is None else {"group": group},
-                image=fit_image(decoded.image, size, resize),
-                mask=fit_mask(decoded.mask, size, resize, outside=IGNORE),
-                height=decoded.image.shape[0],
-                width=decoded.image.shape[1],
-                sha256=decoded.sha256,
-            )
+        top = folder / kind
+        if not top.is_dir():
+            raise PipelineError(f"{key}: there is no folder {top}. Set {key} to the folder that holds {holds}.")
+        self.faults: list[Fault] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.by_id: dict[str, str] = {}  # path relative to the source's folder
+        self.unusable: set[str] = set()  # ids that no pair can have
+        found: dict[str, list[str]] = {}
+        for path in _below(top, key):
+            name = f"{kind}/{path}"
+            if path.suffix.lower() in ENDINGS:
+                found.setdefault(image_id(str(path.with_suffix(""))), []).append(name)
+            else:
+                self.skipped.append((name, f"files ending in {path.suffix or 'nothing'} are not read"))
+        if not found:
+            raise PipelineError(f"{key}: {top} holds no picture; these endings are read: {', '.join(ENDINGS)}.")
+        self.skipped.sort()  # the order of a listing is the file system's
+        for name, several in sorted(found.items()):
+            if reason := unfit(name):
+                self.faults.append(Fault(Kind.NAME, name, several[0], reason))
+            elif len(several) > 1:
+                self.faults.append(Fault(Kind.DOUBLE, name, " and ".join(sorted(several))))
+            if reason or len(several) > 1:
+                self.unusable.add(name)
+            self.by_id[name] = min(several)
 
-    def rejected(self) -> Sequence[tuple[str, str]]:
-        """Files of other endings, and images that share a group with the showcase; what is broken is an error."""
-        return [*self._skipped, *self._division.left_out]
 
-    def decides(self, split: str) -> str:
-        """The list, or the keys that stand in for it."""
-        if split == SHOWCASE:
-            return f"{self._key}.showcase"
-        by_hash = self._written in (None, {""})
-        return f"{self._key}.splits.{split}" if by_hash and split in SPLITS[1:] else str(self._list)
+def folder_collection(data: FolderData | FolderForTest, classes: list[SegmentationClass], key: str) -> Collection:
+    """The pairs of a folder with `images/`, `masks/` and perhaps a list of splits; `key` is its section's.
 
-    def remedy(self, split: str) -> str:
-        """What brings more, or other, images into a split."""
-        share = "smaller shares" if split == SPLITS[0] else "a larger share"
-        if self._written is None:
-            other = f"{share} or another data.seed, or write {USUAL.file}"
-        elif self._written & {"", TRAINVAL}:
-            other = f"other splits, {share} in {self._key}.splits or another data.seed"
-        else:
-            other = "other splits"
-        return f"Add images to {self._key}.path, or choose {other}."
+    Raises:
+        PipelineError: A folder or the list is missing, empty or wrong.
+    """
+    folder = Path(data.path)
+    images, masks = Files(folder, IMAGES, f"{key}.path"), Files(folder, MASKS, f"{key}.path")
+    lonely = [Fault(Kind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id]
+    lonely += [Fault(Kind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id]
+    names = images.by_id.keys() | masks.by_id.keys()
+    usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
+    return Collection(
+        folder=folder,
+        title=f"The images in {folder.resolve().name}",
+        credit="",  # the user knows whose pictures these are
+        classes=classes,
+        pairs={name: Pair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
+        masks=_reader(data, classes),
+        faults=[*lonely, *images.faults, *masks.faults],
+        skipped=[*images.skipped, *masks.skipped],
+        rows=read_list(folder, data.splits.list, names, usable, f"{key}.splits.list"),
+        listed_in=str(folder / (data.splits.list or USUAL).file),
+    )
 
-    def _inspect(self, found: Troubles) -> None:
-        """Look at every pair and raise all that is wrong, where anything is."""
-        for pair in self._pairs.values():
-            decoded = self._decoded(pair, found)
-            if decoded is not None:
-                found.add_depth(pair.image, decoded.image.dtype == np.uint16)
-        if found:
-            raise found.error(self._folder)
 
-    def _decoded(self, pair: Pair, found: Troubles) -> Decoded | None:
-        """A pair's content, or None and a note of what is wrong with it."""
-        image = mask = None
-        content = {}
-        for file in (pair.image, pair.mask):
-            try:
-                content[file] = (self._folder / file).read_bytes()
-                if file == pair.image:
-                    image = read_image(content[file])
-                else:
-                    mask = read_mask(content[file], colours=self._values.are_colours)
-            except OSError as error:
-                found.add(troubles.UNREADABLE, file, error.strerror or type(error).__name__)
-            except PictureError as error:
-                found.add(troubles.UNREADABLE, file, str(error))
-        indices = None if mask is None else self._as_indices(mask, pair.mask, found)
-        if image is None or mask is None:
-            return None
-        if image.shape[:2] != mask.shape:
-            (high, wide), (mask_high, mask_wide) = image.shape[:2], mask.shape
-            found.add(troubles.SIZES, pair.mask, f"{mask_wide} × {mask_high}, the image {wide} × {high}")
-            return None
-        if indices is None:
-            return None
-        sha256 = hashlib.sha256(content[pair.image] + content[pair.mask]).hexdigest()
-        return Decoded(image, indices, sha256)
+def _reader(data: FolderData | FolderForTest, classes: list[SegmentationClass]) -> Masks:
+    of_name = {item.name: item.value for item in data.classes}
+    if isinstance(data, FolderData) and data.instances:
+        place = {value: index for index, value in enumerate(of_name[item.name] for item in classes)}
+        return InstanceMasks(data.instances.border, (place[0], place[1], place[2]))
+    return ValueMasks(tuple((item.name, of_name[item.name]) for item in classes), data.ignore)
 
-    def _as_indices(self, mask: NDArray[np.int32], file: str, found: Troubles) -> NDArray[np.uint8] | None:
-        indices = self._values.indices(mask)
-        if indices is None:
-            found.add_values(file, self._values.unknown(mask))
-        return indices
+
+def _below(top: Path, key: str) -> list[PurePosixPath]:
+    """All files below a folder, relative to it, but hidden ones."""
+    files = []
+    for root, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if links := [path for path in (Path(root), *(Path(root, name) for name in folders)) if path.is_symlink()]:
+            # DVC does not look behind a linked folder, so it would never see that an image in it changed.
+            raise PipelineError(f"{key}: {links[0]} is a link; put the folder itself there, or link file by file.")
+        files += [
+            PurePosixPath(Path(root, name).relative_to(top).as_posix()) for name in names if not name.startswith(".")
+        ]
+    return files

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.params.data import SampleData
+from pipeline.params.composites import SampleData
 from pipeline.prepare import composite
 from pipeline.prepare.source import Sample
-from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass
+from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 # The colours of Okabe and Ito (2008) keep apart for colour-blind readers; orange and blue differ in lightness too.
 CLASSES = (
@@ -90,17 +90,22 @@ class SampleSource:
         """Animal, background and border: those of Oxford-IIIT Pet, counted from 0."""
         return CLASSES
 
-    def count(self, split: str) -> int:
-        """As many as `data.samples` asks for, and one to show."""
-        return 1 if split == SHOWCASE else int(getattr(self._data.samples, split))
+    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
+        """The samples, each from its own random generator: more samples leave the first ones as they are."""
+        for split in splits:
+            if split == SHOWCASE:
+                yield split, self._shown()
+            else:
+                for index in range(getattr(self._data.samples, split)):
+                    yield split, self._sample(split, index)
 
-    def samples(self, split: str) -> Iterator[Sample]:
-        """The samples of a split, each from its own random generator: more samples leave the first ones as they are."""
-        if split == SHOWCASE:
-            yield self._shown()
-            return
-        for index in range(self.count(split)):
-            yield self._sample(split, index)
+    def survey(self) -> Survey:
+        """Nothing was found in files: composites are made."""
+        return Survey(stored={}, turned=0, transparent=0, empty_masks=0, compared=0, duplicates=0, first_duplicates=())
+
+    def error(self) -> PipelineError | None:
+        """None: what cannot be read is an error at once."""
+        return None
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """None: what cannot be read is an error here, since the pictures are part of the project."""

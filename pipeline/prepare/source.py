@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from pipeline.runs import SegmentationClass
+from pipeline.errors import PipelineError
+from pipeline.runs import SegmentationClass, Survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +45,17 @@ class Source(Protocol):
     def classes(self) -> Sequence[SegmentationClass]:
         """The classes, in the order of their indices."""
 
-    def count(self, split: str) -> int:
-        """How many samples a split, or the showcase, has: the arrays are laid out before the first one is made."""
+    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
+        """The samples of these splits, one at a time and always in the same order, each with its split."""
 
-    def samples(self, split: str) -> Iterator[Sample]:
-        """The samples of a split, or of the showcase, one at a time and always in the same order."""
+    def survey(self) -> Survey:
+        """What the files are like; complete once all samples were asked for."""
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """Id and reason of every sample that was left out; complete once all samples were asked for."""
+
+    def error(self) -> PipelineError | None:
+        """What is wrong with the files, if it is to stop; complete once all samples were asked for."""
 
     def decides(self, split: str) -> str:
         """The key or the file that says what a split, or the showcase, holds: what a message about it begins with."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.params.data import SplitList
+from pipeline.params.pictures import SplitList
+from pipeline.prepare.names import NAMED, image_id, listed
 from pipeline.runs import SPLITS
 
 USUAL = SplitList(file="splits.csv", id="id", split="split", group="group")  # beside images/; the group may be missing
 TRAINVAL = "trainval"  # training or validation: data sets with an official test split have it
-NAMED = 10  # files or lines that an error names
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,16 @@ class Row:
     group: str = ""
 
 
-def image_id(path: str) -> str:
-    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not."""
-    return path.replace("\\", "/").replace("/", "__")
-
-
-def read_list(folder: Path, asked: SplitList | None, ids: Collection[str], key: str) -> dict[str, Row] | None:
+def read_list(
+    folder: Path, asked: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
+) -> dict[str, Row] | None:
     """Read what a list says of each image.
 
     Args:
         folder: of the images, which the list's path starts from.
         asked: the list; None for `splits.csv`, if it is there.
-        ids: of all images.
+        ids: that may stand there.
+        usable: those that must.
         key: that `asked` stands under, for messages.
 
     Returns:
@@ -74,18 +72,12 @@ def read_list(folder: Path, asked: SplitList | None, ids: Collection[str], key: 
     if mistakes:
         more = [f"{path}: and {len(mistakes) - NAMED} more such lines."] if len(mistakes) > NAMED else []
         raise PipelineError("\n".join(mistakes[:NAMED] + more))
-    if missing := sorted(set(ids) - set(rows)):
+    if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
-            f"{path} says nothing of {len(missing)} of {len(ids)} images: {listed(missing)}. Add a line for each; an "
-            f"empty split is chosen by a hash."
+            f"{path} says nothing of {len(missing)} of {len(usable)} images: {listed(missing)}. Add a line for each; "
+            f"an empty split is chosen by a hash."
         )
     return rows
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _check_columns(path: Path, columns: Sequence[str], asked: SplitList | None, key: str) -> None:

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.params.data import FolderData, SplitShares
-from pipeline.prepare.split_list import TRAINVAL, Row, image_id
+from pipeline.params.pictures import OwnPictures, SplitShares
+from pipeline.prepare.names import image_id
+from pipeline.prepare.split_list import TRAINVAL, Row
 from pipeline.runs import SHOWCASE, SPLITS
 
 
@@ -25,28 +25,48 @@ class Division:
     left_out: list[tuple[str, str]]  # id and reason
 
 
-def divide(ids: Sequence[str], rows: Mapping[str, Row] | None, data: FolderData, path: Path) -> Division:
-    """Give every image its place; `path` is where the rows are from, for a message.
+def divide(
+    ids: Sequence[str],
+    rows: Mapping[str, Row],
+    groups: Mapping[str, str],
+    data: OwnPictures,
+    listed_in: str,
+    presence: Mapping[str, frozenset[int]] | None = None,
+) -> Division:
+    """Give every image its place.
 
     Without a split in its row an image goes where the SHA-256 of its group, or else of its id, falls: files that are
-    added move none that was there. Those of `trainval` are counted out by `for_validation`. The group of a showcase
-    image is left out of the splits.
+    added move none that was there. With `presence` it is counted out in its stratum instead, by the same hash. Those of
+    `trainval` are counted out by `for_validation`. The group of a showcase image is left out of the splits.
+
+    Args:
+        ids: of all images.
+        rows: what a list says of images; those that it does not name may be missing.
+        groups: of the images that have one.
+        data: the section of the parameters.
+        listed_in: the list, for a message.
+        presence: the classes in each image's mask, where splits are to be stratified.
 
     Raises:
         PipelineError: A group stands in two splits, or the showcase names an unknown image.
     """
-    rows = rows or {}
     written = {name: rows[name].split if name in rows else "" for name in ids}
-    groups = {name: rows[name].group for name in ids if name in rows and rows[name].group}
     named = _named(data, ids)
     taken = {groups[name] for name in named if name in groups}
-    pool = [name for name in ids if written[name] == TRAINVAL and name not in named and groups.get(name) not in taken]
-    chosen = for_validation(pool, groups, data)
+    free = [name for name in ids if name not in named and groups.get(name) not in taken]
+    strata = [free] if presence is None else by_rarest_class(free, groups, presence)
+    chosen: dict[str, str] = {}
+    for stratum in strata:
+        official = [name for name in stratum if written[name] == TRAINVAL]
+        validation = for_validation(official, groups, data)
+        chosen |= {name: "validation" if name in validation else "train" for name in official}
+        if presence is not None:
+            chosen |= counted_splits([name for name in stratum if not written[name]], groups, data)
 
     def split_of(name: str) -> str:
-        if written[name] == TRAINVAL:
-            return "validation" if name in chosen else "train"
-        return written[name] or hashed_split(data.seed, *_unit(name, groups), data.splits)
+        if written[name] in SPLITS:
+            return written[name]
+        return chosen.get(name) or hashed_split(data.seed, *unit(name, groups), data.splits)
 
     splits = {name: split_of(name) for name in ids}
     shown = _chosen(data.seed, groups, splits) if data.showcase is None else named
@@ -58,9 +78,9 @@ def divide(ids: Sequence[str], rows: Mapping[str, Row] | None, data: FolderData,
     ]
     out = {*shown, *(name for name, _ in left_out)}
     rest = sorted(name for name in ids if name not in out)
-    _check_groups(rest, groups, written, path)
+    _check_groups(rest, groups, written, listed_in)
     by_split = {split: [name for name in rest if splits[name] == split] for split in SPLITS}
-    return Division({**by_split, SHOWCASE: shown}, groups, left_out)
+    return Division({**by_split, SHOWCASE: shown}, dict(groups), left_out)
 
 
 def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
@@ -74,7 +94,7 @@ def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
     return "validation" if place >= 1 - shares.validation else "train"
 
 
-def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: FolderData) -> set[str]:
+def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: OwnPictures) -> set[str]:
     """The share of these images that `data.splits.validation` asks for, in the order of their names' SHA-256.
 
     `data.seed` k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
@@ -85,24 +105,63 @@ def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: FolderDa
     wanted = round(data.splits.validation * len(ids))
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
-        units.setdefault(_unit(name, groups), []).append(name)
-    ordered = sorted(units, key=lambda unit: hashlib.sha256(unit[1].encode()).digest())
-    before = [0, *accumulate(len(units[unit]) for unit in ordered)]  # images before each unit
+        units.setdefault(unit(name, groups), []).append(name)
+    ordered = sorted(units, key=lambda one: hashlib.sha256(one[1].encode()).digest())
+    before = [0, *accumulate(len(units[one]) for one in ordered)]  # images before each unit
     first = bisect_left(before, data.seed * wanted % max(1, len(ids)))
     chosen: set[str] = set()
-    for unit in ordered[first:] + ordered[:first]:
+    for one in ordered[first:] + ordered[:first]:
         if len(chosen) >= wanted:
             break
-        chosen.update(units[unit])
+        chosen.update(units[one])
     return chosen
 
 
-def _unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
+def counted_splits(ids: Sequence[str], groups: Mapping[str, str], data: OwnPictures) -> dict[str, str]:
+    """The split of each image of one stratum: as many units as the shares ask for, at either end of the hash's order.
+
+    With three units or more every split that is to have a share gets at least one. An image that is added moves at most
+    the one at each border.
+    """
+    units = sorted({unit(name, groups) for name in ids}, key=lambda one: _hash(data.seed, *one))
+    if len(units) < len(SPLITS):
+        return {}  # too few to be counted out: the hash alone decides
+    wanted = {
+        "test": max(1, round(data.splits.test * len(units))) if data.splits.test else 0,
+        "validation": max(1, round(data.splits.validation * len(units))) if data.splits.validation else 0,
+    }
+    first_of_validation = len(units) - wanted["validation"]
+    splits = {
+        one: "test" if place < wanted["test"] else "validation" if place >= first_of_validation else "train"
+        for place, one in enumerate(units)
+    }
+    return {name: splits[unit(name, groups)] for name in ids}
+
+
+def by_rarest_class(
+    ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[str, frozenset[int]]
+) -> list[list[str]]:
+    """The images in strata, those of a group in one: each by the rarest of the classes in it.
+
+    So a class that few images have is divided first, and comes to every split.
+    """
+    classes: dict[tuple[str, str], set[int]] = {}
+    for name in ids:
+        classes.setdefault(unit(name, groups), set()).update(presence[name])
+    units = Counter(index for found in classes.values() for index in found)
+    strata: dict[int, list[str]] = {}
+    for name in ids:
+        rarest = min(classes[unit(name, groups)], key=lambda index: (units[index], index), default=-1)
+        strata.setdefault(rarest, []).append(name)
+    return [strata[index] for index in sorted(strata)]
+
+
+def unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
     """What stays together, as kind and name: an image's group, or the image alone."""
     return ("group", groups[name]) if name in groups else ("id", name)
 
 
-def _named(data: FolderData, ids: Collection[str]) -> list[str]:
+def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
     """The images that `data.showcase` names."""
     shown = [image_id(name) for name in data.showcase or ()]
     for name, written in zip(shown, data.showcase or (), strict=True):
@@ -122,7 +181,7 @@ def _chosen(seed: int, groups: Mapping[str, str], splits: Mapping[str, str]) -> 
     return order[:1]
 
 
-def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], path: Path) -> None:
+def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], listed_in: str) -> None:
     """No group may stand in two splits: what images share would be seen in training.
 
     What the list says is compared, not what a hash makes of it: a list is right or wrong whatever the seed.
@@ -132,7 +191,7 @@ def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mappin
         group = groups.get(name)
         if group is not None and found.setdefault(group, written[name]) != written[name]:
             raise PipelineError(
-                f"{path}: the group '{group}' stands in {found[group] or 'no split'} and, with {name}, in "
+                f"{listed_in}: the group '{group}' stands in {found[group] or 'no split'} and, with {name}, in "
                 f"{written[name] or 'no split'}. Put it into one split, on all its lines."
             )
 

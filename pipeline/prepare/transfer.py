@@ -7,21 +7,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.params.data import FolderClass, FolderData, FolderForTest, SampleData
-from pipeline.prepare.folder import FolderSource
+from pipeline.params.composites import SampleData
+from pipeline.params.pictures import FolderForTest, OwnPictures
+from pipeline.prepare.folder import folder_collection
+from pipeline.prepare.own_pictures import OwnPicturesSource
 from pipeline.prepare.sample import CLASSES, SampleSource
 from pipeline.prepare.source import Sample, Source
-from pipeline.runs import SegmentationClass
+from pipeline.runs import SegmentationClass, Survey
 
 TEST = "test"
 KEY = "data.test"
-
-
-def sample_source(data: SampleData) -> Source:
-    """The composites, tested on themselves or, where `data.test` says so, on a folder."""
-    if data.test is None:
-        return SampleSource(data)
-    return TransferSource(SampleSource(data), FolderSource(_as_folder(data, data.test), KEY))
 
 
 class TransferSource:
@@ -45,27 +40,32 @@ class TransferSource:
         """Those of the source that is learned from."""
         return self._learned.classes
 
-    def count(self, split: str) -> int:
-        """As many as the split's source has."""
-        return self._of(split).count(split)
-
-    def samples(self, split: str) -> Iterator[Sample]:
-        """The samples of the split's source.
+    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
+        """The samples, each from its split's source.
 
         Raises:
             PipelineError: Images to be tested on are 16-bit grey.
         """
-        for sample in self._of(split).samples(split):
-            if sample.image.dtype != np.uint8:
-                raise PipelineError(
-                    f"{KEY}.path: the images are 16-bit grey, but those that are learned from are RGB of 8 bits. Save "
-                    f"them with 8 bits."
-                )
-            yield sample
+        for of_source in (self._tested, self._learned):
+            for split, sample in of_source.samples([split for split in splits if self._of(split) is of_source]):
+                if sample.image.dtype != np.uint8:
+                    raise PipelineError(
+                        f"{KEY}.path: the images are 16-bit grey, but those that are learned from are RGB of 8 bits. "
+                        f"Save them with 8 bits."
+                    )
+                yield split, sample
+
+    def survey(self) -> Survey:
+        """Of the files that are tested on."""
+        return self._tested.survey()
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """What either source left out."""
         return [*self._learned.rejected(), *self._tested.rejected()]
+
+    def error(self) -> PipelineError | None:
+        """What is wrong with the files of either source."""
+        return self._learned.error() or self._tested.error()
 
     def decides(self, split: str) -> str:
         """The key or the file of the split's source."""
@@ -79,28 +79,25 @@ class TransferSource:
         return self._tested if split == TEST else self._learned
 
 
-def _as_folder(data: SampleData, test: FolderForTest) -> FolderData:
-    """The folder as a source with the composites' classes, in their order, at their size."""
-    values = {item.name: item.value for item in test.classes}
+def tested_on(data: SampleData, test: FolderForTest) -> Source:
+    """Composites to learn from, and a folder with their classes, in their order, at their size, to be tested on."""
     names = [item.name for item in CLASSES]
+    values = [item.name for item in test.classes]
     if sorted(values) != sorted(names):
         raise PipelineError(
             f"{KEY}.classes: the names are {', '.join(values)}, but the composites have the classes "
             f"{', '.join(names)}. Give each of these, and no other, the value that it has in the masks of {test.path}."
         )
-    classes = [
-        FolderClass(name=c.name, colour=c.colour, foreground=c.foreground, edge=c.edge, value=values[c.name])
-        for c in CLASSES
-    ]
-    return FolderData(
-        source="folder",
+    pictures = OwnPictures(
         path=test.path,
-        image_size=data.image_size,
         resize=test.resize,
-        classes=classes,
-        ignore=test.ignore,
         splits=test.splits,
+        on_fault=test.on_fault,
+        image_size=data.image_size,
+        channels=3,
         showcase=[],  # the composites have one
         seed=data.seed,
         train_images=None,
     )
+    collection = folder_collection(test, list(CLASSES), KEY)
+    return TransferSource(SampleSource(data), OwnPicturesSource(pictures, collection, KEY))

@@ -19,11 +19,19 @@ from PIL import Image
 from pipeline.data.arrays import Split
 from pipeline.files import as_json
 from pipeline.predict.predictor import Predictor
+from pipeline.predict.preprocessing import Preprocessing
 from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
 
 PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
-TRAVELS = ("data/pictures.py", "predict/preprocessing.py", "promote/served.py")
+TRAVELS = (
+    "data/pictures.py",
+    "data/tiff.py",
+    "data/tiff_directory.py",
+    "predict/preprocessing.py",
+    "promote/served.py",
+)
 NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+NEEDS_OF_CHANNELS = ("imagecodecs", "tifffile")  # where pictures are neither grey nor RGB of 8 bits
 EXAMPLES = 3
 
 _ENTRY = f'''"""What MLflow runs to load the model."""
@@ -69,7 +77,7 @@ def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> Non
                 artifacts={NETWORK: str(onnx), DESCRIPTION: str(folder / "description.json")},
                 signature=ModelSignature(Schema([ColSpec("string", IMAGE)]), Schema(outputs)),
                 input_example=pd.DataFrame({IMAGE: _encoded(examples)}),
-                pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
+                pip_requirements=[f"{package}=={version(package)}" for package in _needs(predictor.preprocessing)],
             )
 
 
@@ -84,11 +92,24 @@ def _write_code(folder: Path) -> None:
         (folder / Path(module).name).write_text(re.sub(r"from pipeline\.\w+\.", f"from {PACKAGE}.", text), "utf-8")
 
 
+def _needs(preprocessing: Preprocessing) -> tuple[str, ...]:
+    return NEEDS if _fits_png(preprocessing.channels, preprocessing.bits) else (*NEEDS, *NEEDS_OF_CHANNELS)
+
+
+def _fits_png(channels: int, bits: int) -> bool:
+    return channels == 1 or (channels, bits) == (3, 8)
+
+
 def _encoded(examples: Split) -> list[str]:
     found = []
     for image in np.asarray(examples.images[:EXAMPLES]):
         buffer = io.BytesIO()
-        Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(buffer, "PNG")
+        if _fits_png(image.shape[-1], 8 * image.dtype.itemsize):
+            Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(buffer, "PNG")
+        else:
+            from tifffile import imwrite
+
+            imwrite(buffer, np.moveaxis(image, -1, 0), photometric="minisblack", compression="zlib", metadata=None)
         found.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
     return found
 

@@ -1,7 +1,8 @@
 """The model as MLflow loads and serves it: pictures in, masks out.
 
 This file travels with the model, beside copies of the modules that it imports: they know nothing of the rest of this
-package, and need numpy, Pillow, ONNX Runtime and MLflow only.
+package, and need numpy, Pillow, ONNX Runtime and MLflow only; tifffile too where pictures are TIFFs of other channels
+than grey and RGB.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.pictures import PictureError, read_image
+from pipeline.data.pictures import PictureError
 from pipeline.predict.preprocessing import Preprocessing
 
-IMAGE, MASK = "image", "mask"  # columns; base64 of a file: any picture, and a PNG
+IMAGE, MASK = "image", "mask"  # columns; base64 of a file: a picture, and a PNG
 NETWORK, DESCRIPTION = "network", "description"  # artifacts: ONNX, and what its numbers mean, JSON
 
 
@@ -46,7 +47,7 @@ class SegmentationModel(PythonModel):
     # MLflow takes both forms of `predict`; its own class shows the older one.
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:  # type: ignore[override]
         """Segment each picture; raises `MlflowException`, which a server answers with 400, where one is none."""
-        pictures = [_picture(text, row) for row, text in enumerate(model_input[IMAGE])]
+        pictures = [self._picture(text, row) for row, text in enumerate(model_input[IMAGE])]
         shares = probabilities(self._session, [self._preprocessing.network_input(one) for one in pictures])
         rows = []
         for picture, found in zip(pictures, shares, strict=True):
@@ -57,6 +58,13 @@ class SegmentationModel(PythonModel):
             rows.append({MASK: _encoded(labels), **named})
         return pd.DataFrame(rows)
 
+    def _picture(self, text: Any, row: int) -> NDArray[Any]:
+        try:
+            return self._preprocessing.read(base64.b64decode(text, validate=True))
+        except (PictureError, binascii.Error, TypeError, ValueError) as error:
+            what = str(error) if isinstance(error, PictureError) else "is no file in base64"
+            raise MlflowException(f"Row {row}: {IMAGE} {what}.", error_code=INVALID_PARAMETER_VALUE) from None
+
 
 def probabilities(session: Any, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
     """The classes' probabilities, N x classes x size x size, over the network's inputs, size x size x channels each."""
@@ -64,14 +72,6 @@ def probabilities(session: Any, inputs: list[NDArray[Any]]) -> NDArray[np.float3
     images = stacked.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(np.iinfo(stacked.dtype).max)
     found: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
     return found
-
-
-def _picture(text: Any, row: int) -> NDArray[Any]:
-    try:
-        return read_image(base64.b64decode(text, validate=True))
-    except (PictureError, binascii.Error, TypeError, ValueError) as error:
-        what = str(error) if isinstance(error, PictureError) else "is no file in base64"
-        raise MlflowException(f"Row {row}: {IMAGE} {what}.", error_code=INVALID_PARAMETER_VALUE) from None
 
 
 def _encoded(labels: NDArray[np.uint8]) -> str:

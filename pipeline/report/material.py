@@ -22,7 +22,7 @@ from pipeline.comparison import Finding, Summary
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.project import make
-from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord
+from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord, Survey
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
@@ -72,6 +72,29 @@ class Material:
         with self._reading(runs.PREPARED / runs.SAMPLES, "pipeline prepare") as path:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
             return {str(split): tuple(rows["id"]) for split, rows in table.groupby("split", sort=False)}
+
+    @cached_property
+    def sample_table(self) -> pd.DataFrame:
+        """All that is known of the samples: `SAMPLE_COLUMNS`, then share_<class>."""
+        shares = {f"share_{item.name}": float for item in self.data.classes}
+        numbers = dict.fromkeys(("height", "width", "pixels"), int)
+        dtypes = {**dict.fromkeys(runs.SAMPLE_COLUMNS, str), **numbers, **shares}
+        with self._reading(runs.PREPARED / runs.SAMPLES, "pipeline prepare") as path:
+            return _table(path, tuple(dtypes), dtypes, keep_default_na=False)
+
+    @cached_property
+    def rejected(self) -> pd.DataFrame:
+        """What was left out of the prepared data: id, reason."""
+        with self._reading(runs.PREPARED / runs.REJECTED, "pipeline prepare") as path:
+            return _table(path, ("id", "reason"), {"id": str, "reason": str}, keep_default_na=False)
+
+    @cached_property
+    def survey(self) -> Survey | None:
+        """What is known of the files that the data was made from; None of data prepared before that was written."""
+        if not (self.root / runs.PREPARED / runs.SURVEY).exists():
+            return None
+        with self._reading(runs.PREPARED / runs.SURVEY, "pipeline prepare"):
+            return Survey.read(self.root / runs.PREPARED)
 
     def image(self, split: str, row: int) -> Photo:
         """A sample's image."""
@@ -179,9 +202,14 @@ class Material:
             raise PipelineError(f"{path} cannot be read ({what}). Run `{maker}` again.") from None
 
 
-def _table(path: Path, columns: Sequence[str], dtypes: dict[str, type]) -> pd.DataFrame:
-    """A CSV table that has these columns; raises ValueError where it lacks one."""
-    table = pd.read_csv(path, dtype=dtypes)
+def _table(
+    path: Path, columns: Sequence[str], dtypes: dict[str, type], *, keep_default_na: bool = True
+) -> pd.DataFrame:
+    """A CSV table that has these columns; raises ValueError where it lacks one.
+
+    Without `keep_default_na` a text such as "NA" is what it says.
+    """
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=keep_default_na)
     if missing := set(columns) - set(table.columns):
         raise ValueError(f"columns {', '.join(sorted(missing))} are missing")
     return table

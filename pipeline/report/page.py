@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report import view
@@ -13,6 +14,7 @@ from pipeline.report.material import Material
 from pipeline.report.references import read_references
 from pipeline.report.sections.authors import Authors, Everybody, authors
 from pipeline.report.sections.curves import Curves, curves
+from pipeline.report.sections.data_card import DataCard, data_card
 from pipeline.report.sections.examples import Examples, examples
 from pipeline.report.sections.findings import Findings, findings
 from pipeline.report.sections.grid import Glance, glance
@@ -24,7 +26,7 @@ from pipeline.report.sections.scores import Test, test
 from pipeline.report.sections.where import Where, where
 from pipeline.report.selection import Chosen
 
-Body = Authors | Notes | Findings | Curves | Glance | RunTable | Where | Test | Examples | Reproduce
+Body = Authors | Notes | Findings | Curves | Glance | RunTable | Where | Test | Examples | DataCard | Reproduce
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def page(
             _section("where", "Where it memorises", lambda: where(material, chosen, root)),
             _section("test", "Test", lambda: test(material, chosen)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
+            *_data(material, root),
             _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen, live=live)),
         ),
     )
@@ -87,6 +90,13 @@ def _by_author(everybody: Everybody | None, material: Material, root: Path) -> t
     if everybody is None or len({result.author for result in everybody.results}) < 2:
         return ()
     return (_section("authors", "By author", lambda: authors(everybody, material, root)),)
+
+
+def _data(material: Material, root: Path) -> tuple[Section, ...]:
+    """Nothing where the prepared data are not on this machine: the head says so."""
+    if not (material.root / runs.PREPARED).is_dir():
+        return ()
+    return (_section("data", "The data", lambda: data_card(material, root)),)
 
 
 def _section(name: str, title: str, build: Callable[[], Body]) -> Section:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 NONE = "–"
+SPLITS = {"train": "training", "validation": "validation", "test": "test", "showcase": "the showcase"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -38,6 +39,11 @@ def rate(value: float) -> str:
 def percent(share: float) -> str:
     """A share of one as per cent."""
     return f"{100 * share:.1f} %"
+
+
+def whole(count: int) -> str:
+    """A count in groups of three digits."""
+    return f"{count:,}".replace(",", "\u00a0")
 
 
 def plural(count: int, singular: str, more: str | None = None) -> str:

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.pictures import PictureError, Resize, fit_image, fit_mask, inner_part, read_image, read_mask
+from pipeline.data.arrays import Images
+from pipeline.data.pictures import (
+    PictureError,
+    Resize,
+    as_grey,
+    fit_image,
+    fit_mask,
+    inner_part,
+    read_like,
+    read_mask,
+)
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.params import Photograph
@@ -31,26 +41,28 @@ class Sight:
     shown: NDArray[Any]  # the photograph in its own proportions, its longest side at most PHOTO
 
 
-def look(photograph: Photograph, folder: Path, size: int, resize: Resize, values: MaskValues) -> Sight:
+def look(photograph: Photograph, folder: Path, like: Images, resize: Resize, values: MaskValues) -> Sight:
     """Read a photograph and its mask.
 
     Args:
         photograph: their files' names.
         folder: where these lie.
-        size: side of the square that the network was trained on, px.
+        like: images that the network was trained on, N x size x size x C.
         resize: how a picture comes into the square.
         values: what the mask's values stand for.
 
     Raises:
         PipelineError: A file is missing, is no picture, or does not fit the other.
     """
-    image: NDArray[Any] = _read(folder / photograph.file, read_image)
+    size, channels = like.shape[2:]
+    bits = 8 * like.dtype.itemsize
+    image: NDArray[Any] = _read(folder / photograph.file, lambda content: read_like(content, channels, bits))
     truth = None
     if photograph.mask is not None:
         mask = _class_indices(folder / photograph.mask, image.shape[:2], values)
         truth = fit_mask(mask, size, resize, outside=runs.IGNORE)
     return Sight(
-        image=fit_image(image, size, resize),
+        image=fit_image(as_grey(image) if channels == 1 else image, size, resize),
         truth=truth,
         inner=inner_part(image.shape, size, resize),
         shown=_shown(image),

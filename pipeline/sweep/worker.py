@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
 from pipeline.attempts import attempt, forget_attempt
 from pipeline.errors import PipelineError
+from pipeline.orphans import end_with_parent
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.signals import exit_when_told
@@ -60,7 +58,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
     check = exit_when_told()
     # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent(PATIENCE)
 
     def report(epoch: EpochReport) -> None:
         try:
@@ -132,17 +130,3 @@ def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], N
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on
         return outcome("failed", f"{type(error).__name__}: {error}")
     return outcome("done", "; ".join(said))
-
-
-def _end_with_parent() -> None:
-    """Be told to end when the sweep's process is gone, whatever became of it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
-        os._exit(128 + signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -14,13 +14,14 @@ from pipeline.errors import PipelineError
 from pipeline.models.arithmetic import resolve_precision
 from pipeline.models.build import build_network
 from pipeline.params import Params, Variant
-from pipeline.params.data import FolderData
+from pipeline.params.pictures import CocoData, FolderData, OwnPictures
 from pipeline.variants.check import model_mistake
 from pipeline.variants.cost import Cost, measure
 
 HEAD = ("variant", "family", "parameters", "MACs", "memory", "grid", "what it changes")
 NUMBERS = range(2, 5)  # columns whose entries end together
-SAMPLE_CLASSES = 3  # of the bundled pictures: animal, background, border
+RGB = 3  # channels, where nothing else is said
+OWN_CLASSES = 3  # of sources that bring their own: an animal, the background, the border between them
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def _images(params: Params, root: Path) -> tuple[int, int]:
     folder = root / runs.PREPARED
     if (folder / runs.CLASSES).exists():
         return open_split("train", folder).images.shape[-1], len(runs.DataSet.read(folder).classes)
-    return 3, len(params.data.classes) if isinstance(params.data, FolderData) else SAMPLE_CLASSES
+    data = params.data
+    channels = (data.channels or RGB) if isinstance(data, OwnPictures) else RGB
+    return channels, len(data.classes) if isinstance(data, FolderData | CocoData) else OWN_CLASSES
 
 
 def _entries(row: Row) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.data import FolderData, Samples
+from pipeline.params.composites import Samples
 from pipeline.params.file import read_params
+from pipeline.params.pictures import FolderData, OwnPictures
 from pipeline.prepare.stage import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -126,12 +127,14 @@ def cells(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Path]:
-    """Runs `prepare` on a folder; returns the prepared folder."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Runs `prepare` on a folder; returns the prepared folder. What was decoded is cached beside it."""
     params = read_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
 
-    def running(path: Path, **changes: object) -> Path:
-        prepare(params.model_copy(update={"data": section(path, **changes)}), tmp_path / "out" / "prepared")
+    def running(path: Path, data: OwnPictures | None = None, **changes: object) -> Path:
+        asked = params.model_copy(update={"data": data or section(path, **changes)})
+        prepare(asked, tmp_path / "out" / "prepared")
         return tmp_path / "out" / "prepared"
 
     return running
@@ -141,9 +144,9 @@ def run(tmp_path: Path) -> Callable[..., Path]:
 def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
     """What `prepare` says of a folder that it refuses, having written nothing."""
 
-    def refusing(path: Path, **changes: object) -> str:
+    def refusing(path: Path, data: OwnPictures | None = None, **changes: object) -> str:
         with pytest.raises(PipelineError) as error:
-            run(path, **changes)
+            run(path, data, **changes)
         assert not list(tmp_path.glob("out/*"))
         return str(error.value)
 

@@ -64,32 +64,36 @@ def test_what_is_transparent_is_black_whatever_lies_under_it(cells, run):
     assert (prepared[:, -4:] == 200).all()
 
 
+def deep(index):
+    return np.random.default_rng(index).integers(0, 65_536, (16, 16), np.uint16)
+
+
 def write_deep(folder, names, ending="png"):
-    values = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16) * 257
-    for name in names:
+    for index, name in enumerate(names):
+        values = deep(index)
         (folder / "images" / f"{name}.png").unlink(missing_ok=True)
         Image.fromarray(values).save(folder / "images" / f"{name}.{ending}")
         Image.fromarray(np.ascontiguousarray(WHOLE[:, 4:20])).save(folder / "masks" / f"{name}.png")
-    return values
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff"])
 def test_16_bit_grey_keeps_its_bits(cells, run, ending):
-    values = write_deep(cells, NAMES, ending)
+    write_deep(cells, NAMES, ending)
     prepared, _ = shown(run(cells))
     assert prepared.dtype == np.uint16
-    np.testing.assert_array_equal(prepared, values[..., None])
+    np.testing.assert_array_equal(prepared, deep(0)[..., None])
 
 
 def test_16_bit_grey_must_be_all_or_none(cells, refused):
     write_deep(cells, ["cell3", "cell7"])
     said = refused(cells)
-    assert "2 images are 16-bit grey and 10 are not" in said
-    assert "images/cell3.png, images/cell7.png" in said
+    assert "2 images of another kind than the first one: " in said
+    for name in ("cell3", "cell7"):
+        assert f"images/{name}.png (16 bits, 1 channel, but images/cell0.png 8 bits, 3 channels)" in said
 
 
 def test_exif_turns_images_and_masks(cells, run):
-    upright, mask = picture(5), Image.fromarray(WHOLE)
+    upright, mask = picture(50), Image.fromarray(WHOLE)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     upright.transpose(Image.Transpose.ROTATE_90).save(cells / "images/cell0.png", exif=exif)

@@ -29,6 +29,7 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
             r"2 files that cannot be used: images/cell3.png \(is no whole picture .*\), masks/cell9.png \(is none of",
             r"1 masks of another size than their image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
+            r"To go on without such pairs, write data.on_fault: set_aside",
         ],
         strict=True,
     ):

@@ -6,8 +6,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
-from pipeline.params.data import Composition, FolderData, FolderForTest
+from pipeline.params.composites import Composition
 from pipeline.params.file import read_params
+from pipeline.params.pictures import FolderData, FolderForTest
 from tests.conftest import ROOT, write_params
 from tests.prepare.conftest import SECTION, coloured, written
 
@@ -15,7 +16,7 @@ MISTAKES = {
     "key of the other source": ({"samples": {}}, "data.samples: there is no such key"),
     "unknown source": (
         {"source": "disk"},
-        "data: must have a source that is one of 'sample', 'folder', but is 'disk'.",
+        "data: must have a source that is one of 'sample', 'folder', 'coco', 'oxford_iiit_pet', but is 'disk'.",
     ),
     "no source": ({"source": ...}, "data: must be a section with a source: key"),
     "key of a class": (

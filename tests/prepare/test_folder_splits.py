@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.params.data import SplitShares
-from pipeline.prepare.split_list import Row
+from pipeline.params.pictures import SplitShares
 from pipeline.prepare.splits import divide
-from tests.conftest import ROOT
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
 LINES = {
@@ -105,7 +103,8 @@ def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed
     data = section("x", showcase=None, seed=seed, splits={"validation": validation, "test": test})
 
     def division(named):
-        return divide(sorted(named), {name: Row(group=group) for name, group in named.items()}, data, ROOT)
+        groups = {name: group for name, group in named.items() if group}
+        return divide(sorted(named), {}, groups, data, "")
 
     def places(named):
         found = division(named)
@@ -130,7 +129,7 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
     def validation(test):
         shares = SplitShares(validation=0.25, test=test)
         data = section("x", showcase=["image0"], seed=seed).model_copy(update={"splits": shares})
-        return set(divide(names, None, data, ROOT).ids["validation"])
+        return set(divide(names, {}, {}, data, "").ids["validation"])
 
     assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
     assert validation(0.1) == validation(0.6)

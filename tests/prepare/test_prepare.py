@@ -24,6 +24,11 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+SURVEY = runs.Survey(
+    stored={"RGB": 3}, turned=1, transparent=0, empty_masks=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
+)
+
+
 class Made:
     """A source of given masks; the image shows the mask."""
 
@@ -31,20 +36,26 @@ class Made:
     credit = ""
     classes = CLASSES
 
-    def __init__(self, dtype=np.uint8, **masks):
-        self.dtype, self.masks = dtype, masks
+    def __init__(self, dtype=np.uint8, film=None, wrong=None, **masks):
+        self.dtype, self.film, self.wrong, self.masks = dtype, film, wrong, masks
 
-    def count(self, split):
-        return len(self.masks.get(split, []))
+    def samples(self, splits):
+        for split in splits:
+            for index, mask in enumerate(self.masks.get(split, [])):
+                mask = np.array(mask, np.uint8)
+                image = np.repeat(mask[..., None], 4, -1).astype(self.dtype)
+                yield split, Sample(f"{split}{index}", {"film": self.film or split}, image, mask, 2, 3, "0" * 64)
 
-    def samples(self, split):
-        for index, mask in enumerate(self.masks.get(split, [])):
-            mask = np.array(mask, np.uint8)
-            image = np.repeat(mask[..., None], 4, -1).astype(self.dtype)
-            yield Sample(f"{split}{index}", {"film": "a"}, image, mask, 2, 3, "0" * 64)
+    def survey(self):
+        return SURVEY
+
+    def error(self):
+        return self.wrong
+
+    left_out = (("x", "too dark"),)
 
     def rejected(self):
-        return (("x", "too dark"),)
+        return self.left_out
 
     def decides(self, split):
         return f"data.samples.{split}"
@@ -69,7 +80,9 @@ def test_an_older_folder_is_replaced_whole(tiny, asking, tmp_path):
     out.mkdir()
     (out / "old").touch()
     prepare(asking(path=tiny), out)
-    assert sorted(path.name for path in out.iterdir()) == sorted([*FOLDERS, runs.SAMPLES, runs.CLASSES, runs.REJECTED])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*FOLDERS, runs.SAMPLES, runs.CLASSES, runs.REJECTED, runs.SURVEY]
+    )
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -163,9 +176,34 @@ def test_a_value_that_is_no_class_is_an_error(tmp_path):
         write(Made(**{**WHOLE, "train": [[[0, 1, 2], [7, 0, 0]]]}), "made", tmp_path / "out")
 
 
+def test_a_source_that_is_to_stop_is_not_written(tmp_path):
+    with pytest.raises(PipelineError, match="all is wrong"):
+        write(Made(wrong=PipelineError("all is wrong"), **{**WHOLE, "test": []}), "made", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_group_in_two_splits_is_never_written(tmp_path):
+    with pytest.raises(AssertionError, match=r"train and validation share \[\('film', 'a'\)\]"):
+        write(Made(film="a", **WHOLE), "made", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_survey_is_written_as_the_report_reads_it(tmp_path):
+    write(Made(**WHOLE), "made", tmp_path)
+    assert runs.Survey.read(tmp_path) == SURVEY
+
+
+def test_cells_of_the_table_of_rejects_are_no_formulas_and_stay_on_their_lines(tmp_path):
+    source = Made(**WHOLE)
+    source.left_out = (("=HYPERLINK(1)", "a\nb"), ("a\udcff", "+1"))
+    write(source, "made", tmp_path)
+    lines = (tmp_path / runs.REJECTED).read_text(encoding="utf-8").splitlines()
+    assert lines[1:] == ["'=HYPERLINK(1),a\\nb", "a\\udcff,'+1"]
+
+
 def test_sample_source_fits_the_interface(tiny, asking):
     source = SampleSource(asking((2, 1, 1), tiny).data)
-    for split in FOLDERS:
-        assert len(list(source.samples(split))) == source.count(split)
-    assert source.rejected() == ()
-    assert dataclasses.is_dataclass(next(source.samples("train")))
+    found = list(source.samples(FOLDERS))
+    assert [split for split, _ in found] == ["train", "train", "validation", "test", runs.SHOWCASE]
+    assert (source.rejected(), source.error()) == ((), None)
+    assert all(dataclasses.is_dataclass(sample) for _, sample in found)

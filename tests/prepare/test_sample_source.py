@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from pipeline.analysis.intervals import FEWEST_GROUPS
 from pipeline.errors import PipelineError
-from pipeline.params.data import Composition
+from pipeline.params.composites import Composition
 from pipeline.prepare.composite import ANIMAL, BORDER
 from pipeline.prepare.sample import SHOWCASE_HEIGHT, SampleSource
 from pipeline.runs import SHOWCASE, SPLITS
 
 
 def groups(source, factor):
-    return {split: {sample.groups[factor] for sample in source.samples(split)} for split in (*SPLITS, SHOWCASE)}
+    return {split: {sample.groups[factor] for _, sample in source.samples([split])} for split in (*SPLITS, SHOWCASE)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -43,8 +43,8 @@ def test_another_seed_splits_otherwise(asking):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_more_samples_keep_the_earlier_ones(asking, split):
-    few = list(SampleSource(asking((5, 3, 3)).data).samples(split))
-    many = list(SampleSource(asking((80, 40, 40)).data).samples(split))
+    few = [sample for _, sample in SampleSource(asking((5, 3, 3)).data).samples([split])]
+    many = [sample for _, sample in SampleSource(asking((80, 40, 40)).data).samples([split])]
     for a, b in zip(few, many, strict=False):
         assert (a.id, a.groups, a.sha256) == (b.id, b.groups, b.sha256)
         np.testing.assert_array_equal(a.image, b.image)
@@ -53,13 +53,13 @@ def test_more_samples_keep_the_earlier_ones(asking, split):
 
 def test_samples_differ_from_each_other(asking):
     source = SampleSource(asking((12, 6, 6)).data)
-    images = [sample.image.tobytes() for split in SPLITS for sample in source.samples(split)]
+    images = [sample.image.tobytes() for _, sample in source.samples(SPLITS)]
     assert len(set(images)) == len(images)
 
 
 @pytest.mark.parametrize("size", [32, 96, 160])
 def test_the_dog_stands_upright_large_and_whole(asking, size):
-    (shown,) = SampleSource(asking(image_size=size).data).samples(SHOWCASE)
+    ((_, shown),) = SampleSource(asking(image_size=size).data).samples([SHOWCASE])
     rows, columns = np.nonzero(shown.mask != 1)  # animal and border
     # Half of the border lies outside the animal, above and below.
     assert (np.ptp(rows) + 1) / size == pytest.approx(SHOWCASE_HEIGHT + 7 / 128, abs=0.05)
@@ -71,7 +71,7 @@ def test_the_dog_stands_upright_large_and_whole(asking, size):
 
 
 def test_sha256_is_of_both_files_and_the_size_is_the_photographs(tiny, asking):
-    (shown,) = SampleSource(asking(path=tiny).data).samples(SHOWCASE)
+    ((_, shown),) = SampleSource(asking(path=tiny).data).samples([SHOWCASE])
     content = (tiny / "animals/dog.webp").read_bytes() + (tiny / "backgrounds/aitzgorri.jpg").read_bytes()
     assert shown.sha256 == hashlib.sha256(content).hexdigest()
     assert (shown.height, shown.width) == (48, 64)
@@ -133,12 +133,12 @@ def test_three_groups_are_enough(asking, source_folder):
 
 def masks(asking, **composition):
     data = asking((40, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
-    return np.array([sample.mask for sample in SampleSource(data).samples("train")])
+    return np.array([sample.mask for _, sample in SampleSource(data).samples(["train"])])
 
 
 def images(asking, **composition):
     data = asking((10, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
-    return np.array([sample.image for sample in SampleSource(data).samples("train")])
+    return np.array([sample.image for _, sample in SampleSource(data).samples(["train"])])
 
 
 def test_larger_animals_fill_more_and_touch_the_edge_more_often(asking):

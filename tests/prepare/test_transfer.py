@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.params.data import FolderForTest
+from pipeline.params.pictures import FolderForTest
 from pipeline.prepare.sample import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLITS, Asking, table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pipeline.comparison import Judgement, RateRow, RunRow, Selection, Summary
 from pipeline.files import as_json, write_text
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord, Scores, SegmentationClass
+from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord, Scores, SegmentationClass, Survey
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = (
@@ -101,10 +102,20 @@ class Project:
             np.save(folder / runs.MASKS, np.stack([mask for _, mask in drawn]))
             for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
                 self.masks[split, row] = mask
-                table.append((sample, split, f"animal={row}", self.size, self.size, "0" * 64, self.size**2))
-        pd.DataFrame(table, columns=list(runs.SAMPLE_COLUMNS)).to_csv(
+                counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
+                pixels = int(counts.sum())
+                sha256 = hashlib.sha256(sample.encode()).hexdigest()
+                table.append(
+                    (sample, split, f"animal={split} {row}", self.size, self.size, sha256, pixels, *counts / pixels)
+                )
+        shares = [f"share_{item.name}" for item in self.classes]
+        pd.DataFrame(table, columns=[*runs.SAMPLE_COLUMNS, *shares]).to_csv(
             self.root / runs.PREPARED / runs.SAMPLES, index=False
         )
+        rejected = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
+        pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(self.root / runs.PREPARED / runs.REJECTED, index=False)
+        survey = Survey({"RGB": 14, "palette": 1}, 2, 1, 0, 15, 1, (("train-0000", "train-0001"),))
+        write_text(self.root / runs.PREPARED / runs.SURVEY, as_json(survey))
         write_text(
             self.root / runs.PREPARED / runs.CLASSES,
             as_json(DataSet("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),

@@ -18,7 +18,7 @@ from pipeline.files import as_json, write_text
 from pipeline.params import Photograph, Reference
 from pipeline.report.failure import render_failure
 from pipeline.report.stage import render_report
-from pipeline.runs import Cutout, Cutouts, SegmentationClass
+from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def test_everything_stands_as_text(
     assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
     assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
     assert seen(harm) in seen(page.locator("#where").inner_text())
+    for part in ("tbody:last-child", ".sheet li", "h3 + p", "details ul", "details:last-of-type ul"):
+        assert seen(harm) in seen(page.locator(f"#data {part}").first.text_content() or "")
     assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
 
 
@@ -139,7 +141,8 @@ def unharmed(browser: Browser, path: Path) -> Page:  # noqa: F811
     assert [request.url for request in requests if not request.url.startswith("data:")] == [page.url]
     assert complaints == []
     assert page.locator("script").count() == 1
-    assert page.locator("iframe, object, embed, base, form, link, video, details, textarea, [autofocus]").count() == 0
+    assert page.locator("iframe, object, embed, base, form, link, video, textarea, [autofocus]").count() == 0
+    assert page.locator("[ontoggle], [onload], [onerror], [onclick], details[open]").count() == 0
     return page
 
 
@@ -178,3 +181,12 @@ def everywhere(project: Project, harm: str) -> None:
     parts = pd.read_csv(path)
     parts.loc[parts["part"] == "group", "name"] = f"{harm}={harm}"
     parts.to_csv(path, index=False)
+    samples = pd.read_csv(project.root / runs.PREPARED / runs.SAMPLES)
+    named = samples["split"].isin(["train", "test"])  # whose names no file has
+    samples.loc[named, "id"] = [f"{harm}{row}" for row in range(named.sum())]
+    samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]  # in two splits, which is told
+    samples.to_csv(project.root / runs.PREPARED / runs.SAMPLES, index=False)
+    rejected = pd.DataFrame({"id": [harm], "reason": [harm]})
+    rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
+    survey = Survey({harm: 15}, 0, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
+    write_text(project.root / runs.PREPARED / runs.SURVEY, as_json(survey))

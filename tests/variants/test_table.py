@@ -66,7 +66,9 @@ def test_the_bundled_data_is_listed_alike_before_and_after_it_is_prepared(
     assert int(before["unet"].split()[2].replace(",", "")) - parameters(project, monkeypatch) == 4 + 1
 
 
-def test_the_classes_of_a_folder_are_those_of_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_and_classes_of_a_folder_are_those_of_the_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     start, end = text.index("data:"), text.index("model:  ")
     data = """data:
@@ -85,5 +87,9 @@ def test_the_classes_of_a_folder_are_those_of_the_parameters(tmp_path: Path, mon
 """
     (tmp_path / "params.yaml").write_text(text[:start] + data + text[end:], encoding="utf-8")
     two = parameters(tmp_path, monkeypatch)
+    more = data.replace("  resize:", "  channels: 5\n  resize:")
+    (tmp_path / "params.yaml").write_text(text[:start] + more + text[end:], encoding="utf-8")
+    # A 3 x 3 filter for each channel more, to each of the 16 base channels.
+    assert parameters(tmp_path, monkeypatch) - two == (5 - 3) * 16 * 3 * 3
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     assert parameters(tmp_path, monkeypatch) - two == 16 + 1

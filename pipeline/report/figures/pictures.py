@@ -20,6 +20,7 @@ from pipeline.runs import SegmentationClass
 
 LARGEST = 288  # px; larger images are shrunk to it, since the page shows none larger
 QUALITY = 84  # of WebP; below, the edges that the page is about begin to ring
+EXTREMES = (0.5, 99.5)  # per cent of a 16-bit image's values that are shown as black or white
 TILE = 12  # px, of the checkerboard under a cut-out
 
 # Told apart by lightness and from blue to yellow, so by colour-blind readers too, on a light ground of their own.
@@ -75,12 +76,12 @@ def foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArra
 
 def photograph(image: Photo, alt: str, caption: str = "") -> view.Picture:
     """A photograph as WebP."""
-    return _webp(_fitted(_rgb(image), Image.Resampling.LANCZOS), alt, caption)
+    return webp(_fitted(as_rgb(image), Image.Resampling.LANCZOS), alt, caption)
 
 
 def mask(values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "") -> view.Picture:
     """A mask in its classes' colours as PNG; ignored pixels are transparent."""
-    palette = [_channels(item.colour) for item in classes]
+    palette = [channels(item.colour) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _png(indices, [*palette, (0, 0, 0)], len(classes), alt, caption)
 
@@ -91,7 +92,7 @@ def errors(found: Errors, alt: str, caption: str = "") -> view.Picture:
     layers = (found.found, found.missed, found.false_alarm, found.confused, ~found.counted)
     for index, layer in enumerate(layers, start=1):
         indices[layer] = index
-    colours = [_channels(colour) for colour in (GROUND, FOUND, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
+    colours = [channels(colour) for colour in (GROUND, FOUND, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
     return _png(indices, colours, None, alt, caption)
 
 
@@ -104,14 +105,14 @@ def opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[n
 
 def cut_out(image: Photo, shown: npt.NDArray[np.float64], alt: str, caption: str = "") -> view.Picture:
     """A photograph, each pixel as far as it is shown, over a checkerboard; large, so that the board stays sharp."""
-    photo = _rgb(image)
+    photo = as_rgb(image)
     scale = max(1, round(2 * LARGEST / max(photo.size)))
     size = (photo.width * scale, photo.height * scale)
     alpha = Image.fromarray((shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     rows, columns = np.indices((size[1], size[0])) // (TILE * 2)
     board = Image.fromarray(np.where((rows + columns) % 2, 236, 214).astype(np.uint8)).convert("RGB")
     large = photo.resize(size, Image.Resampling.LANCZOS)
-    return _webp(_fitted(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, 2 * LARGEST), alt, caption)
+    return webp(_fitted(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, 2 * LARGEST), alt, caption)
 
 
 def grey(values: Mask, alt: str, caption: str = "") -> view.Picture:
@@ -121,29 +122,34 @@ def grey(values: Mask, alt: str, caption: str = "") -> view.Picture:
 
 def key(item: SegmentationClass) -> view.Key:
     """A class in a legend."""
-    _channels(item.colour)
+    channels(item.colour)
     return view.Key(item.colour, item.name)
 
 
-def _rgb(image: Photo) -> Image.Image:
-    """The first three channels, or the first one as grey; 16 bits are stretched over the image's own range."""
+def as_rgb(image: Photo) -> Image.Image:
+    """An image of any channels and depth as a person can look at it.
+
+    Of three channels or more the first three, as red, green and blue; of fewer the first one, as grey. 16 bits are
+    stretched over the image's own range without its extremes: cameras of 12 bits would give black squares, and so would
+    a single hot pixel.
+    """
     values = image if image.ndim == 3 else image[..., None]
-    channels: npt.NDArray[Any] = values[..., :3] if values.shape[-1] >= 3 else np.repeat(values[..., :1], 3, axis=-1)
-    if channels.dtype != np.uint8:
-        low, high = float(channels.min()), float(channels.max())
-        channels = (channels.astype(np.float64) - low) * (255 / max(high - low, 1))
-    return Image.fromarray(np.ascontiguousarray(channels, dtype=np.uint8))
+    shown: npt.NDArray[Any] = values[..., :3] if values.shape[-1] >= 3 else np.repeat(values[..., :1], 3, axis=-1)
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, EXTREMES)
+        shown = ((shown.astype(np.float64) - low) * (255 / max(high - low, 1))).clip(0, 255)
+    return Image.fromarray(np.ascontiguousarray(shown, dtype=np.uint8))
 
 
-def _fitted(picture: Image.Image, resampling: Image.Resampling, largest: int = LARGEST) -> Image.Image:
-    longest = max(picture.size)
-    if longest <= largest:
-        return picture
-    size = (max(1, picture.width * largest // longest), max(1, picture.height * largest // longest))
-    return picture.resize(size, resampling)
+def webp(picture: Image.Image, alt: str, caption: str, quality: int = QUALITY) -> view.Picture:
+    """A picture as WebP, as it is."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=quality, method=4)
+    return view.Picture(_address("webp", buffer), alt, caption, picture.width, picture.height, crisp=False)
 
 
-def _channels(colour: str) -> tuple[int, int, int]:
+def channels(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a class's colour; raises `PipelineError` where it is none."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
         raise PipelineError(
             f"{runs.PREPARED / runs.CLASSES} gives a class the colour {colour!r}; a colour reads #rrggbb. "
@@ -152,10 +158,12 @@ def _channels(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _webp(picture: Image.Image, alt: str, caption: str) -> view.Picture:
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=4)
-    return view.Picture(_address("webp", buffer), alt, caption, picture.width, picture.height, crisp=False)
+def _fitted(picture: Image.Image, resampling: Image.Resampling, largest: int = LARGEST) -> Image.Image:
+    longest = max(picture.size)
+    if longest <= largest:
+        return picture
+    size = (max(1, picture.width * largest // longest), max(1, picture.height * largest // longest))
+    return picture.resize(size, resampling)
 
 
 def _png(

@@ -31,6 +31,11 @@ def series(index: int) -> str:
     return f"#02{index:04x}"
 
 
+def itself(colour: str) -> str:
+    """A colour (#rrggbb) that stands for no variable: one that would gives way to one that no eye tells from it."""
+    return f"#03{colour[3:]}" if re.match(r"#01010[123]|#02", colour) else colour
+
+
 @contextlib.contextmanager
 def styled(root: Path) -> Iterator[None]:
     """Matplotlib's own defaults with the report's style, whatever the user's matplotlibrc says."""

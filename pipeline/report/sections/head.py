@@ -86,9 +86,8 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
 
 
 def _data(material: Material) -> str:
-    names = {"train": "training", "validation": "validation", "test": "test"}
-    counts = [(names[split], len(material.samples.get(split, ()))) for split in runs.SPLITS]
-    images = wording.listing([f"{count} {name}" for name, count in counts if count])
+    counts = [(wording.SPLITS[split], len(material.samples.get(split, ()))) for split in runs.SPLITS]
+    images = wording.listing([f"{wording.whole(count)} {name}" for name, count in counts if count])
     height, width = material.truth("train", 0).shape
     classes = wording.listing([item.name for item in material.data.classes])
     return f"{material.data.title}: {images} images of {width} × {height} pixels; classes {classes}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.data import SampleData
+from pipeline.params.composites import SampleData
 from pipeline.params.file import read_sections
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
@@ -46,6 +46,7 @@ SOURCES = (
     ("The grid, all runs, test", f"{runs.COMPARISON / runs.SUMMARY}, out of {_SCORED / runs.METRICS}"),
     ("Where it memorises", f"{runs.COMPARISON / runs.PARTS}, {_SCORED / runs.CALIBRATION}"),
     ("Examples", f"{_SCORED / runs.PER_IMAGE}, {_SCORED / runs.EXAMPLES}, {_RUN / runs.SHOWCASE_MASKS}"),
+    ("The data", f"{runs.PREPARED / runs.SAMPLES}, {runs.PREPARED / runs.SURVEY}, {runs.PREPARED / runs.REJECTED}"),
 )
 
 
@@ -67,7 +68,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         identity.append((f"run key of {run}", key))
         parameters = [
             ("precision", record.precision),
-            ("trainable_parameters", f"{record.trainable_parameters:,}".replace(",", " ")),
+            ("trainable_parameters", wording.whole(record.trainable_parameters)),
             *wording.parameters(record.cell),
         ]
     except PipelineError as error:

@@ -1,0 +1,105 @@
+"""Commands over whole grids, and over trainings from elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import BASELINE, Picture
+from pipeline.signals import exit_when_told
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Trainings at once.  [default: one a GPU; without any, cores / train.threads]",
+)
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
+def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
+    """Train and evaluate what is stale, side by side, and hand it to DVC.
+
+    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the
+    grid. Afterwards `dvc repro` only compares and renders; `make report` does both.
+
+    Ctrl-C stops when the epochs under way have ended, twice stops now. Whatever stopped or killed it, the same command
+    goes on: from the last epoch of each run.
+    """
+    from pipeline.attempts import attempt, forget_attempt
+    from pipeline.params.file import read_params
+    from pipeline.sweep.stage import sweep as run_sweep
+
+    if jobs and ray:
+        raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")
+    exit_when_told()
+    for stage in ("prepare", "compare", "showcase", "report"):
+        forget_attempt(stage)  # each tells anew where it fails again
+    with attempt("sweep"):
+        code = run_sweep(read_params(), jobs, targets, ray, Path())
+    sys.exit(code)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--data", metavar="PATH", type=click.Path(path_type=Path), help="Where its pictures lie, other than the set says."
+)
+def study(name: str | None, data: Path | None) -> None:
+    """Make the study NAME ready to run; without NAME, list them.
+
+    NAME stands for params/NAME.yaml, which says what differs from params.yaml. Both together go into studies/NAME/, a
+    DVC pipeline of its own. `make report SET=NAME` does this, runs the study and renders its report.
+    """
+    from pipeline.project import project_folder
+    from pipeline.study.sets import parameter_sets
+    from pipeline.study.stage import make_study
+
+    if name is None:
+        found = parameter_sets(project_folder())
+        for one in found:
+            click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.title()}")
+        return
+    made = make_study(name, project_folder(), data)
+    click.echo(f"{made.folder}: {len(made.params.cells())} runs. {made.params.report.title}")
+
+
+@click.command()
+@click.argument("curves", type=click.Path(exists=True, path_type=Path))
+@click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
+@click.option("--plot", type=Picture(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
+    """Say of any training whether it learned, memorised or overfitted.
+
+    CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
+    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote. docs/gaps.md
+    explains the words.
+    """
+    from pipeline.judge import command
+
+    judged = command.judge_file(curves, baseline)
+    if plot:
+        from pipeline.judge.plot import draw
+
+        draw(judged, baseline, plot)
+    click.echo(command.as_json(judged) if as_json else command.as_text(judged))
+
+
+@click.command()
+@click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")
+@click.option("--plot", type=Picture(), metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
+def lr_find(variant: str | None, plot: Path | None) -> None:
+    """Suggest learning rates for the grid, by one short training at a growing rate.
+
+    120 batches, from a rate of 1e-6 up to 1, on the prepared data; no run comes of it and nothing else changes. The
+    suggestion is where to look: which rate is best, the grid says.
+    """
+    from pipeline.lr_find import command
+    from pipeline.params.file import read_params
+
+    exit_when_told()
+    found = read_params()
+    click.echo(command.lr_find(found, variant or found.grid.variant[0], plot, Path()))

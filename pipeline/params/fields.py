@@ -1,0 +1,54 @@
+"""The kinds of values that keys of the section `data` take."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+TrainImages = Annotated[int, Field(ge=2)]
+ImageSize = Annotated[int, Field(ge=16, le=2048)]
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_NAME = re.compile(r"\w[\w -]*")
+_QUOTES = ' in quotes, such as "#e69f00" (without them YAML takes it for a comment)'
+
+
+def _colour(value: object) -> object:
+    if not isinstance(value, str) or not _COLOUR.fullmatch(value):
+        raise ValueError(f"must be a colour{_QUOTES}")
+    return value
+
+
+def _mask_value(value: object) -> object:
+    # One error for both kinds; pydantic's own union would complain about a wrong value twice.
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535
+    if not whole and not (isinstance(value, str) and _COLOUR.fullmatch(value)):
+        raise ValueError(f"must be a mask's pixel value, a whole number from 0 to 65535 or a colour{_QUOTES}")
+    return value
+
+
+def _class_name(value: object) -> object:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):  # columns and metrics are named by it
+        raise ValueError("must be a name of letters, digits, _, - and blanks")
+    return value
+
+
+Colour = Annotated[str, BeforeValidator(_colour)]
+MaskValue = Annotated[int | str, BeforeValidator(_mask_value)]  # an int, or #rrggbb
+ClassName = Annotated[str, BeforeValidator(_class_name)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def low_high(most: float) -> BeforeValidator:
+    """Checks a range whose ends are above 0 and at most `most`."""
+
+    def check(value: object) -> object:
+        ends = tuple(value) if isinstance(value, list | tuple) else ()
+        numbers = len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+        if not numbers or not 0 < ends[0] <= ends[1] <= most:
+            raise ValueError(f"must be [low, high], two numbers above 0 and up to {most:g}, the lower one first")
+        return ends
+
+    return BeforeValidator(check)

@@ -1,0 +1,113 @@
+"""Checks a source as `prepare` does, without writing arrays: what is wrong, or what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table as Columns
+from rich.text import Text
+
+from pipeline.params.data import Data
+from pipeline.prepare.names import listed, readable
+from pipeline.prepare.source import Source
+from pipeline.prepare.sources import source_of
+from pipeline.prepare.stage import ORDER
+from pipeline.prepare.tables import Table, check_apart, tables_of, what_is_wrong
+from pipeline.runs import SAMPLE_COLUMNS, SHOWCASE, SPLITS, Survey
+
+_REASONS = 10  # set aside, that are shown
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a source without faults holds."""
+
+    source: Source
+    tables: dict[str, Table]
+
+    def shown(self) -> RenderableType:
+        """For a terminal: what the files are, and each split."""
+        lines = [*self._files(), *_duplicates(self.source.survey())]
+        return Group(*map(Text, lines), self._columns(), *map(Text, self._set_aside()))
+
+    def _files(self) -> list[str]:
+        survey = self.source.survey()
+        rows = [row for table in self.tables.values() for row in table.rows]
+        sizes = Counter((int(_cell(row, "width")), int(_cell(row, "height"))) for row in rows)
+        images = len(rows)
+        stored = ", ".join(f"{count:,} {kind}" for kind, count in survey.stored.items())
+        lines = [f"{images:,} images with their masks: {stored}" if stored else f"{images:,} images with their masks"]
+        small, large = min(sizes, key=_area), max(sizes, key=_area)
+        if small == large:
+            lines.append(f"each {small[0]} × {small[1]} px")
+        else:
+            ((width, height), count), *_ = sizes.most_common(1)
+            often = f"most often {width} × {height} ({count:,} times)"
+            lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
+        noted = {
+            "turned upright, as their EXIF orientation says": survey.turned,
+            "with transparent parts, which become black": survey.transparent,
+            "whose mask holds no foreground": survey.empty_masks,
+        }
+        return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
+
+    def _columns(self) -> Columns:
+        columns = Columns(box=None, pad_edge=False)
+        columns.add_column("")
+        for split in (*SPLITS, SHOWCASE):
+            columns.add_column(split, justify="right")
+        shown = [self.tables[split] for split in (*SPLITS, SHOWCASE)]
+        columns.add_row("images", *(f"{len(table.rows):,}" for table in shown))
+        if any(table.groups for table in shown):
+            columns.add_row("groups", *(f"{len(table.groups):,}" for table in shown))
+        for place, one in enumerate(self.source.classes):
+            shares = (table.pixels[place] / max(1, table.pixels.sum()) for table in shown)
+            columns.add_row(f"{one.name}, share of pixels", *(f"{share:.2%}" for share in shares))
+        return columns
+
+    def _set_aside(self) -> Sequence[str]:
+        rejected = self.source.rejected()
+        if not rejected:
+            return []
+        lines = [f"  {readable(name)}: {readable(reason)}" for name, reason in rejected[:_REASONS]]
+        more = [f"  and {len(rejected) - _REASONS:,} more"] if len(rejected) > _REASONS else []
+        return [f"{len(rejected):,} set aside:", *lines, *more]
+
+
+def check(data: Data) -> Finding:
+    """Go through all samples that a section of the parameters asks for.
+
+    Raises:
+        PipelineError: What `prepare` would raise of them.
+    """
+    source = source_of(data)
+    tables = tables_of(source)
+    for split, sample in source.samples(ORDER):
+        tables[split].add(sample)
+    if error := what_is_wrong(source, list(tables.values())):
+        raise error
+    check_apart(list(tables.values()))
+    return Finding(source, tables)
+
+
+def _duplicates(survey: Survey) -> list[str]:
+    if not survey.compared:
+        return []
+    lines = ["no image looks the same as one of another split"]
+    if survey.duplicates:
+        pairs = listed([f"{one} and {other}" for one, other in survey.first_duplicates], len(survey.first_duplicates))
+        more = f", and {survey.duplicates - len(survey.first_duplicates):,} more"
+        more = more if survey.duplicates > len(survey.first_duplicates) else ""
+        lines.append(f"{survey.duplicates:,} look the same as another one of their split: {pairs}{more}")
+    return lines
+
+
+def _cell(row: Sequence[str], column: str) -> str:
+    return row[SAMPLE_COLUMNS.index(column)]
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]

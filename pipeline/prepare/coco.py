@@ -1,0 +1,274 @@
+"""A file of COCO's instances, as annotation tools export it: read, and checked whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from PIL import Image
+
+from pipeline.errors import PipelineError
+from pipeline.prepare.coco_masks import segmentation_mistake
+from pipeline.prepare.names import image_id, listed, unfit
+
+_LONGEST_SIDE = 100_000  # px
+_LONGEST_TEXT = 120  # characters of a name that a message shows
+_PARTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """What the file says of an image."""
+
+    file_name: str  # as written: the path below the images' folder, and not out of it
+    height: int  # px, as width
+    width: int
+    annotations: str  # JSON of what `draw` draws by; the same annotations in any order give the same text
+
+
+@dataclass(frozen=True)
+class Coco:
+    """Images and categories of a file."""
+
+    images: dict[str, CocoImage]  # by what `image_id` makes of the file's name, without its ending
+    categories: dict[int, str]
+
+
+class _Kind(Enum):
+    """A kind of mistake: what is wrong with what follows, and what to do."""
+
+    ENTRY = (
+        "entries that cannot be read",
+        "An image must have an id and a file_name; a category an id, which is a whole number, and a name; an "
+        "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file anew.",
+    )
+    ID = "image ids that stand for several images", "Number the images anew; files that were joined need that."
+    CATEGORY = "category ids that stand for several names", "Number the categories anew."
+    NAME = (
+        "file names that cannot be used",
+        "A file_name is the path below the images' folder, with / between folders: mend it, and rename the file "
+        "likewise.",
+    )
+    DOUBLE = (
+        "names that stand for several images",
+        "The ending and the folder's / do not tell images apart (a/b.png, a/b.jpg and a__b.png are one name): remove "
+        "all but one, or rename the files.",
+    )
+    SIZE = (
+        "images without a height and width that can be",
+        f"Both must be whole numbers from 1 to {_LONGEST_SIDE:,} px, and no picture is read that has more than "
+        f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels: export the file anew.",
+    )
+    UNKNOWN = "annotations of images that are not in images", "Add the images' entries, or remove the annotations."
+    UNDECLARED = (
+        "annotations of categories that are not in categories",
+        "Add the categories' entries, or remove the annotations.",
+    )
+    PANOPTIC = (
+        "annotations of the panoptic kind",
+        "Their masks are PNG files beside this one: export instances, as polygons or RLE.",
+    )
+    NO_MASK = (
+        "annotations without a segmentation",
+        "Boxes and keypoints are no masks: export instances with their polygons or RLE, or remove these annotations.",
+    )
+    SEGMENTATION = "segmentations that cannot be drawn", "Draw these objects anew, or remove their annotations."
+
+
+def read(path: Path, key: str) -> Coco:
+    """Read a file of COCO's instances; what it says beside images, categories and masks is passed over.
+
+    Args:
+        path: of the JSON.
+        key: that it stands under in the parameters, for messages.
+
+    Raises:
+        PipelineError: There is no such file, or something in it is wrong: all that is, with counts and the first ten.
+    """
+    content = _content(path, key)
+    reading = _Reading()
+    reading.add_categories(content["categories"])
+    reading.add_images(content["images"])
+    reading.add_annotations(content["annotations"])
+    if lines := reading.mistakes():
+        raise PipelineError("\n".join(f"{key}: {path}: {line}" for line in lines))
+    return reading.coco()
+
+
+def _content(path: Path, key: str) -> dict[str, list[Any]]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise PipelineError(f"{key}: there is no {path}. Set {key} to the file of COCO's instances.") from None
+    except OSError as error:
+        raise PipelineError(f"{key}: {path} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:  # bytes that are no text, too long a number, and what is no JSON
+        raise PipelineError(f"{key}: {path} is no JSON ({error}). Export the file anew.") from None
+    if not isinstance(content, dict):
+        raise PipelineError(
+            f"{key}: {path} must be a JSON object with {', '.join(_PARTS)}, but is {_kind(content)}. Export the "
+            f"annotations as COCO instances."
+        )
+    mistakes = [
+        f"{key}: {path}: '{part}' must be a list, but is {_kind(content[part]) if part in content else 'missing'}. "
+        f"Export the annotations as COCO instances."
+        for part in _PARTS
+        if not isinstance(content.get(part), list)
+    ]
+    if mistakes:
+        raise PipelineError("\n".join(mistakes))
+    return content
+
+
+@dataclass
+class _Image:
+    file_name: str
+    size: tuple[int, int] | None  # height and width; None: none that can be
+    annotations: list[str] = field(default_factory=list)
+
+
+class _Reading:
+    """Gathers what a file says, and what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
+        self._categories: dict[int, str] = {}
+        self._images: dict[int | str, _Image] = {}  # by the file's own ids
+        self._by_name: dict[str, _Image] = {}
+
+    def add_categories(self, entries: list[Any]) -> None:
+        for where, entry in self._objects("categories", entries):
+            number, name = _whole(entry.get("id")), entry.get("name")
+            if number is None or not isinstance(name, str):
+                self._note(_Kind.ENTRY, where, "id" if number is None else "name")
+            elif (other := self._categories.setdefault(number, name)) != name:
+                self._note(_Kind.CATEGORY, str(number), f"{other} and {name}")
+
+    def add_images(self, entries: list[Any]) -> None:
+        for where, entry in self._objects("images", entries):
+            number, name, size = _image_key(entry.get("id")), entry.get("file_name"), _size(entry)
+            if number is None or not isinstance(name, str):
+                self._note(_Kind.ENTRY, where, "id" if number is None else "file_name")
+                continue
+            image = _Image(name, size)
+            if (other := self._images.setdefault(number, image)) is not image:
+                self._note(_Kind.ID, str(number), f"{other.file_name} and {name}")
+            if size is None:
+                self._note(_Kind.SIZE, name, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
+            if mistake := _name_mistake(name):
+                self._note(_Kind.NAME, name, mistake)
+            elif (other := self._by_name.setdefault(_id_of(name), image)) is not image:
+                self._note(_Kind.DOUBLE, f"{other.file_name} and {name}")
+
+    def add_annotations(self, entries: list[Any]) -> None:
+        for where, entry in self._objects("annotations", entries):
+            number, crowd = _whole(entry.get("id")), entry.get("iscrowd") or 0
+            name = where if number is None else f"annotation {number}"
+            key, category = _image_key(entry.get("image_id")), _whole(entry.get("category_id"))
+            segmentation = entry.get("segmentation")
+            if "segments_info" in entry:
+                self._note(_Kind.PANOPTIC, name)
+                continue
+            if key is None or category is None or crowd not in (0, 1):
+                lacks = "image_id" if key is None else "category_id" if category is None else "iscrowd"
+                self._note(_Kind.ENTRY, name, lacks)
+                continue
+            image = self._images.get(key)
+            if image is None:
+                self._note(_Kind.UNKNOWN, name, f"image {key}")
+            if category not in self._categories:
+                self._note(_Kind.UNDECLARED, name, f"category {category}")
+            if not segmentation:
+                self._note(_Kind.NO_MASK, name)
+            elif mistake := segmentation_mistake(segmentation, image.size if image else None):
+                self._note(_Kind.SEGMENTATION, name, mistake)
+            elif image is not None:
+                image.annotations.append(_text(number, category, crowd, segmentation))
+
+    def mistakes(self) -> list[str]:
+        """A line a kind."""
+        return [
+            f"{len(wrong)} {kind.value[0]}: {listed(wrong)}. {kind.value[1]}"
+            for kind, wrong in self._wrong.items()
+            if wrong
+        ]
+
+    def coco(self) -> Coco:
+        """What the file says, if nothing is wrong with it."""
+        images = {}
+        for name, image in self._by_name.items():
+            assert image.size is not None
+            # Sorted, so that annotations in another order are no change.
+            text = f"[{','.join(sorted(image.annotations))}]"
+            images[name] = CocoImage(image.file_name, *image.size, text)
+        return Coco(images, self._categories)
+
+    def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for place, entry in enumerate(entries):
+            if isinstance(entry, dict):
+                yield f"{part}[{place}]", entry
+            else:
+                self._note(_Kind.ENTRY, f"{part}[{place}]", "no object")
+
+    def _note(self, kind: _Kind, what: str, detail: str = "") -> None:
+        self._wrong[kind].append(f"{_short(what)} ({_short(detail)})" if detail else _short(what))
+
+
+def _kind(value: object) -> str:
+    """What a value of JSON is, for a message."""
+    if value is None:
+        return "null"
+    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+
+
+def _whole(value: object) -> int | None:
+    """A whole number; some tools write 3.0 for 3."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _image_key(value: object) -> int | str | None:
+    """An image's id in the file: a whole number, or a text as some tools write."""
+    return value if isinstance(value, str) else _whole(value)
+
+
+def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width in px, where they can be those of a picture."""
+    height, width = _whole(entry.get("height")), _whole(entry.get("width"))
+    if height is None or width is None or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
+        return None
+    return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
+
+
+def _name_mistake(name: str) -> str:
+    """Why a file's name cannot be used, in words that follow it; empty where it can."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or PureWindowsPath(name).drive:
+        return "is an absolute path"
+    if ".." in path.parts:
+        return "leads out of the folder"
+    if "\\" in name:
+        return "has backslashes"
+    if not path.name:
+        return "is empty"
+    return unfit(_id_of(name))
+
+
+def _id_of(name: str) -> str:
+    return image_id(str(PurePosixPath(name).with_suffix("")))
+
+
+def _text(number: int | None, category: int, crowd: int, segmentation: object) -> str:
+    """An annotation as `draw` reads it."""
+    entry = {"id": number or 0, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"))
+
+
+def _short(text: str) -> str:
+    """A text of the file's, no longer than a line may be."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."

@@ -1,0 +1,160 @@
+"""Masks from the annotations of COCO's instances: what of them can be drawn, and the drawing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle
+
+# px; pycocotools takes memory by a polygon's outline, inside the image or not: 40 bytes a px, in 32-bit numbers.
+_FARTHEST = 1_000_000
+
+
+def segmentation_mistake(segmentation: object, size: tuple[int, int] | None) -> str:
+    """Why a segmentation cannot be drawn, in words that follow the annotation's name; empty where it can.
+
+    pycocotools itself is no judge: it reads past the end of broken counts, which may end the process.
+
+    Args:
+        segmentation: as the JSON has it.
+        size: height and width of its image; None where they are not known.
+    """
+    if isinstance(segmentation, dict):
+        return _rle_mistake(segmentation, size)
+    if not isinstance(segmentation, list):
+        return "is neither a list of polygons nor RLE"
+    return next((mistake for polygon in segmentation if (mistake := _polygon_mistake(polygon))), "")
+
+
+def draw(
+    annotations: str, height: int, width: int, index_of: Mapping[int, int], ignore: int, background: int
+) -> NDArray[np.uint8]:
+    """Draw an image's annotations: what covers more pixels first, so that smaller objects stay on top.
+
+    Of two that cover as many, the one with the higher id lies on top. What crowds (`iscrowd`) cover counts nowhere,
+    unless an object lies there.
+
+    Args:
+        annotations: of a `CocoImage`.
+        height: of the image in px, as `width`.
+        width: of the image in px.
+        index_of: the class index of each category that occurs.
+        ignore: the index of pixels that count nowhere.
+        background: the index of pixels that no annotation covers.
+
+    Returns:
+        The index of each pixel, height x width.
+    """
+    layers = [_Layer.of(entry, height, width) for entry in json.loads(annotations)]
+    canvas = np.full(height * width, background, np.uint8)  # column by column, as RLE counts
+    for layer in sorted(layers, key=lambda layer: (not layer.is_crowd, -layer.area, layer.id)):
+        index = ignore if layer.is_crowd else index_of[layer.category]
+        # Run by run takes time by the outline only; a mask of the whole image for each object takes seconds.
+        for start, end in zip(layer.starts.tolist(), layer.ends.tolist(), strict=True):
+            canvas[start:end] = index
+    return np.ascontiguousarray(canvas.reshape(width, height).T)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """An annotation as runs of pixels, counted column by column."""
+
+    id: int
+    category: int
+    is_crowd: bool
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]  # behind the last pixel
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], height: int, width: int) -> _Layer:
+        segmentation = entry["segmentation"]
+        if isinstance(segmentation, list):
+            encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            encoded = rle.frPyObjects(segmentation, height, width)
+        else:
+            encoded = segmentation
+        borders = np.cumsum(_counts(encoded["counts"]))  # the first run is of background, then they take turns
+        starts, ends = borders[:-1:2], borders[1::2]
+        return cls(entry.get("id", 0), entry["category_id"], bool(entry["iscrowd"]), starts, ends)
+
+    @property
+    def area(self) -> int:
+        """In px; what a file says of it may be that of the box."""
+        return int((self.ends - self.starts).sum())
+
+
+def _counts(text: str | bytes) -> NDArray[np.int64]:
+    """The run lengths in a text as pycocotools writes it.
+
+    A number stands there as characters of 5 bits, the lowest first, with a sixth bit where another follows; the highest
+    bit is the sign. From the fourth number on, what stands there is the difference to the one before the last.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    content = text.encode("ascii") if isinstance(text, str) else text
+    if not content:
+        raise ValueError("empty")
+    digits = np.frombuffer(content, np.uint8).astype(np.int64) - ord("0")
+    last = np.flatnonzero(digits & 32 == 0)
+    if digits.min() < 0 or digits.max() > 63 or not last.size or last[-1] != digits.size - 1:
+        raise ValueError("characters that are none of RLE")
+    first = np.concatenate([[0], last[:-1] + 1])
+    places = np.arange(digits.size) - np.repeat(first, last - first + 1)
+    if places.max() > 6:  # pycocotools keeps lengths in 32 bits
+        raise ValueError("a number of more than 35 bits")
+    values: NDArray[np.int64] = np.add.reduceat((digits & 31) << (5 * places), first)
+    values -= (digits[last] >> 4 & 1) << (5 * (places[last] + 1))
+    for begin in (1, 2):
+        values[begin::2] = np.cumsum(values[begin::2])
+    return values
+
+
+def _rle_mistake(segmentation: Mapping[str, object], size: tuple[int, int] | None) -> str:
+    counts, own_size = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(counts, list | str) or not _is_numbers(own_size, int) or len(own_size) != 2:
+        return "is neither a list of polygons nor RLE with size and counts"
+    if size is None:
+        return ""
+    high, wide = size
+    if own_size != [high, wide]:
+        return f"RLE of {own_size[1]} × {own_size[0]} px, the image {wide} × {high}"
+    try:
+        lengths = _counts(counts).tolist() if isinstance(counts, str) else counts
+    except ValueError:
+        return "RLE with broken counts"
+    pixels = high * wide
+    if not _is_numbers(lengths, int) or not all(0 <= length <= pixels for length in lengths):
+        return "RLE with broken counts"
+    if (total := sum(lengths)) != pixels:
+        return f"RLE whose counts are of {total:,} pixels, the image has {pixels:,}"
+    return ""
+
+
+def _polygon_mistake(polygon: object) -> str:
+    if not _is_numbers(polygon, int, float):
+        return "is neither a list of polygons nor RLE; a polygon is a list of numbers: x, y, x, y, ..."
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f"a polygon of {len(polygon)} numbers, but three points or more have 6, 8, 10, ..."
+    try:
+        points = np.array(polygon, float)
+    except OverflowError:  # of a whole number that no float can hold
+        points = np.array([math.inf])
+    if not np.isfinite(points).all():
+        return "a polygon with numbers that are not finite"
+    points = points.reshape(-1, 2)
+    outline = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
+    if max(np.abs(points).max(), outline) > _FARTHEST:
+        return f"a polygon that reaches more than {_FARTHEST:,} px far"
+    return ""
+
+
+def _is_numbers(value: object, *kinds: type) -> TypeGuard[list[Any]]:
+    return isinstance(value, list) and set(map(type, value)) <= set(kinds)  # a bool is an int, but no number here

@@ -1,0 +1,98 @@
+"""Decodes pairs side by side, in bounded memory, and hands them back in their order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.errors import PipelineError
+from pipeline.orphans import end_with_parent
+from pipeline.prepare.cache import Cache, CacheWriter
+from pipeline.prepare.decode import Outcome, Settings, decode
+from pipeline.prepare.pairs import Pair
+from pipeline.runs import SCRATCH
+
+CACHE = SCRATCH / "decoded.sqlite"
+FEW = 150  # pairs: to decode these takes less time than to start processes
+_TOGETHER = 16  # pairs that travel together, since each journey costs a fraction of a millisecond, ...
+_BYTES = 4_000_000  # ... but no more than this of arrays
+_AHEAD = 3  # journeys a process that may be under way
+
+# Without what else this process holds open, and safe beside its threads.
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+def decoded(pairs: Sequence[Pair], settings: Settings, scratch: Path = CACHE) -> Iterator[Outcome]:
+    """Decode pairs, one outcome each, in the order given; what was decoded before comes from the cache."""
+    with CacheWriter(scratch) as writer:
+        outcomes = _here(pairs, settings, writer) if len(pairs) < FEW else _spread(pairs, settings, writer)
+        for outcome in _watched(outcomes, len(pairs)):
+            if outcome.decoded is not None:
+                if outcome.is_new:
+                    writer.add(outcome.key, outcome.decoded)
+                else:
+                    writer.use(outcome.key)
+            yield outcome
+
+
+def _watched(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """The same, with a bar where there is a terminal to show it."""
+    console = Console(stderr=True)
+    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn(compact=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield from bar.track(outcomes, total)
+
+
+def _here(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:
+    cache = Cache(writer.reads) if writer.reads else None
+    for pair in pairs:
+        yield decode(pair, settings, cache)
+
+
+def _spread(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:
+    processes = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // FEW)
+    together = max(1, min(_TOGETHER, _BYTES // settings.sample_bytes))
+    rest = iter(pairs)
+    waiting: deque[Future[list[Outcome]]] = deque()
+    pool = ProcessPoolExecutor(processes, _CONTEXT, initializer=_begin, initargs=(settings, writer.reads))
+    try:
+        while True:
+            while len(waiting) < _AHEAD * processes and (batch := list(islice(rest, together))):
+                waiting.append(pool.submit(_decode_all, batch))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise PipelineError(
+            f"A process that decodes the images in {settings.folder} was killed, perhaps for want of memory. Run this "
+            f"again: what was decoded before is kept."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Work:
+    """What a process of the crew knows; set once, as it begins."""
+
+    settings: Settings
+    cache: Cache | None
+
+
+def _begin(settings: Settings, cache: Path | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    end_with_parent()
+    _Work.settings, _Work.cache = settings, Cache(cache) if cache else None
+
+
+def _decode_all(pairs: Sequence[Pair]) -> list[Outcome]:
+    return [decode(pair, _Work.settings, _Work.cache) for pair in pairs]

@@ -1,0 +1,136 @@
+"""A pair decoded: its files read, checked and made to fit. Runs in processes of its own, and imports little."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.pictures import PictureError, Resize, fit_mask, read_fitted
+from pipeline.data.stored import Stored
+from pipeline.prepare.appearance import Appearance
+from pipeline.prepare.cache import Cache
+from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
+from pipeline.runs import IGNORE
+
+VERSION = 1  # of what is cached; another one makes all of it anew
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to every pair of a source."""
+
+    folder: Path
+    image_size: int  # px
+    resize: Resize
+    channels: int | None
+    masks: Masks
+
+    @property
+    def sample_bytes(self) -> int:
+        """What a decoded pair takes in memory, about."""
+        return self.image_size**2 * (2 * (self.channels or 3) + 1)
+
+    def key(self, sha256: str) -> str:
+        """What a decoded pair is cached under: the content of its files, and all that is done to it."""
+        settings = (VERSION, self.image_size, self.resize, self.channels, self.masks)
+        return hashlib.sha256(f"{sha256} {settings!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A pair at the size of the prepared arrays, and what is known of its files."""
+
+    image: NDArray[Any]  # H x W x C, uint8 or uint16
+    mask: NDArray[np.uint8]  # H x W, class index or IGNORE
+    height: int  # px, of the original, as width
+    width: int
+    sha256: str  # of the image's file, followed by what the mask is made of
+    image_sha256: str  # of the image's file alone
+    stored: Stored
+    appearance: Appearance
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a pair: `decoded`, or else the faults that are the reason why not."""
+
+    pair: Pair
+    decoded: Decoded | None
+    faults: tuple[Fault, ...] = ()
+    key: str = ""  # of the cache
+    is_new: bool = False  # to the cache
+
+
+def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
+    """Read a pair, from the cache where its files' content was decoded before; never raises for what files hold."""
+    named = settings.masks.name(pair)
+    picture = _content(pair, pair.image, lambda: (settings.folder / pair.image).read_bytes())
+    truth = _content(pair, named, lambda: settings.masks.content(settings.folder, pair.truth))
+    if isinstance(picture, Fault) or isinstance(truth, Fault):
+        return Outcome(pair, None, tuple(found for found in (picture, truth) if isinstance(found, Fault)))
+    digest = hashlib.sha256(picture)
+    image_sha256 = digest.hexdigest()
+    digest.update(truth)
+    key = settings.key(digest.hexdigest())
+    if cache is not None and (found := cache.find(key)) is not None:
+        return Outcome(pair, found, key=key)
+    made = _made(pair, picture, truth, settings)
+    if not isinstance(made, _Fitted):
+        return Outcome(pair, None, made)
+    decoded = Decoded(
+        image=made.image,
+        mask=made.mask,
+        height=made.height,
+        width=made.width,
+        sha256=digest.hexdigest(),
+        image_sha256=image_sha256,
+        stored=Stored.of(picture),
+        appearance=Appearance.of(made.image),
+    )
+    return Outcome(pair, decoded, key=key, is_new=True)
+
+
+def _content(pair: Pair, file: str, read: Callable[[], bytes]) -> bytes | Fault:
+    try:
+        return read()
+    except OSError as error:
+        return Fault(Kind.UNREADABLE, pair.id, file, error.strerror or type(error).__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    image: NDArray[Any]
+    mask: NDArray[np.uint8]
+    height: int
+    width: int
+
+
+def _made(pair: Pair, picture: bytes, truth: bytes, settings: Settings) -> _Fitted | tuple[Fault, ...]:
+    faults: list[Fault] = []
+    image: NDArray[Any] | None = None
+    mask: NDArray[np.uint8] | None = None
+    height = width = 0
+    named = settings.masks.name(pair)
+    try:
+        image, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
+    except PictureError as error:
+        faults.append(Fault(Kind.UNREADABLE, pair.id, pair.image, str(error)))
+    try:
+        mask = settings.masks.indices(truth)
+    except PictureError as error:
+        faults.append(Fault(Kind.UNREADABLE, pair.id, named, str(error)))
+    except UndeclaredError as error:
+        faults.append(Fault(Kind.VALUES, pair.id, named, undeclared=error.pixels))
+    if image is not None and mask is not None and mask.shape != (height, width):
+        sizes = f"{mask.shape[1]} × {mask.shape[0]}, the image {width} × {height}"
+        faults.append(Fault(Kind.SIZES, pair.id, named, sizes))
+    if image is None or mask is None or faults:
+        return tuple(faults)
+    return _Fitted(image, fit_mask(mask, settings.image_size, settings.resize, outside=IGNORE), height, width)

@@ -1,0 +1,155 @@
+"""What is wrong with a source's files, gathered over all of them: the user mends them in one go, not one a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipeline.data.pictures import ENDINGS
+from pipeline.errors import PipelineError
+from pipeline.prepare.names import listed, readable
+
+NAMED = 10  # mask values that an error names
+
+_ANY = f"with any of the endings {', '.join(ENDINGS)}"
+
+
+class Kind(Enum):
+    """A kind of fault: what several files are that have it, what one is, and what to do."""
+
+    NO_MASK = (
+        "images without a mask",
+        "has no mask",
+        f"Add a mask of the same name to masks/, {_ANY}, or remove the image.",
+    )
+    NO_IMAGE = (
+        "masks without an image",
+        "is a mask without an image",
+        f"Add the image of the same name to images/, {_ANY}, or remove the mask.",
+    )
+    NO_FILE = (
+        "images that the annotations name but that are not there",
+        "is not there, though the annotations name it",
+        "Add the file, or export anew without it.",
+    )
+    NO_TRUTH = (
+        "images that the annotations do not name",
+        "is not named by the annotations",
+        "Export the annotations of all images, or remove the image.",
+    )
+    DOUBLE = (
+        "names that stand for several files",
+        "is one name for several files",
+        "The ending and the folder's / do not tell files apart (a/b.png, a/b.jpg and a__b.png are one name): rename or "
+        "remove all but one.",
+    )
+    NAME = "names that cannot be used", "has a name that cannot be used", "Rename the file, and its mask likewise."
+    NO_GROUP = (
+        "names in which data.splits.group_pattern finds no group",
+        "has a name in which data.splits.group_pattern finds no group",
+        "Mend the pattern, or give these images a group in the list of splits.",
+    )
+    UNREADABLE = (
+        "files that cannot be used",
+        "cannot be used",
+        "Save them again from the program that made them, or remove each pair.",
+    )
+    SIZES = (
+        "masks of another size than their image",
+        "has another size than its image",
+        "A mask must cover its image pixel by pixel: export it anew. (Sizes are width × height after the EXIF "
+        "orientation, by which cameras turn a picture.)",
+    )
+    VALUES = "masks with values that no class declares", "has values that no class declares", ""
+    CATEGORIES = (
+        "images with objects of categories that no class takes in",
+        "has objects of categories that no class takes in",
+        "",
+    )
+    DEPTH = (
+        "images of another kind than the first one",
+        "is of another kind than the first one",
+        "All must have the same number of channels and of bits: save them alike, or set data.channels.",
+    )
+    LOOKS_ALIKE = (
+        "images that look the same as one of another split",
+        "looks the same as one of another split",
+        "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
+        "one group in the list of splits.",
+    )
+
+    def __init__(self, several: str, one: str, remedy: str) -> None:
+        self.several, self.one, self.remedy = several, one, remedy
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A pair, or a file, that cannot be used."""
+
+    kind: Kind
+    id: str  # of the pair; of what makes none, the file
+    file: str
+    detail: str = ""  # stands behind the file's name
+    undeclared: Mapping[str, int] = field(default_factory=dict)  # pixels of values, or objects of categories
+
+    def __str__(self) -> str:
+        """The file, and what is the matter with it."""
+        return f"{readable(self.file)} ({self.detail})" if self.detail else readable(self.file)
+
+    @property
+    def reason(self) -> str:
+        """Why the pair was set aside, in a few words that follow its name."""
+        return f"{self.kind.one}: {self}"
+
+
+def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineError:
+    """All faults in one error, a line a kind, with counts and the first files.
+
+    Args:
+        faults: at least one.
+        key: the section's that the folder is from.
+        folder: that the files lie in.
+    """
+    lines = []
+    for kind in Kind:
+        of_kind = sorted((fault for fault in faults if fault.kind is kind), key=lambda fault: fault.file)
+        if not of_kind:
+            continue
+        what, remedy = kind.several, kind.remedy
+        if kind is Kind.VALUES:
+            what, remedy = _values(of_kind, key)
+        if kind is Kind.CATEGORIES:
+            counts = _common(of_kind, "objects")
+            what = f"images with objects of categories that {key}.classes does not take in, {counts}"
+            remedy = f"Write each as a class's category, or in {key}.ignore: its pixels then count nowhere."
+        lines.append(f"{len(of_kind)} {what}: {listed([str(fault) for fault in of_kind], NAMED)}. {remedy}")
+    if any(fault.kind in _OF_PAIRS for fault in faults):
+        lines.append(f"To go on without such pairs, write {key}.on_fault: set_aside; the report then lists them.")
+    return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
+
+
+_OF_PAIRS = frozenset(Kind) - {Kind.NO_GROUP}
+
+
+def _values(faults: Sequence[Fault], key: str) -> tuple[str, str]:
+    what = f"masks with values that {key}.classes does not declare, {_common(faults, 'pixels')}"
+    values = {value for fault in faults for value in fault.undeclared}
+    if len(values) == 1:
+        (value,) = values
+        spelt = f'"{value}"' if value.startswith("#") else value
+        remedy = f"Write value: {spelt} for the class that it means, or {key}.ignore: {spelt} if it means none"
+    else:
+        remedy = f"Declare each as a class's value, or one as {key}.ignore"
+    lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
+    jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
+    return what, f"{remedy}, or mend the masks.{jpeg}"
+
+
+def _common(faults: Sequence[Fault], unit: str) -> str:
+    """The commonest values or categories that no class declares, with their counts."""
+    counts = sum((Counter(fault.undeclared) for fault in faults), Counter[str]())
+    common = [f"{readable(name)} ({count:,} {unit})" for name, count in counts.most_common(NAMED)]
+    more = f" and {len(counts) - NAMED} more" if len(counts) > NAMED else ""
+    return ", ".join(common) + more

@@ -1,0 +1,65 @@
+"""Masks that are pictures beside the images: of class values, or of objects that are numbered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.pictures import read_mask
+from pipeline.data.values import MaskValues
+from pipeline.params.fields import MaskValue
+from pipeline.params.pictures import ClassValue
+from pipeline.prepare.pairs import Pair, UndeclaredError
+
+
+class _Files:
+    """What all masks that are files have in common."""
+
+    def name(self, pair: Pair) -> str:
+        """The mask's file."""
+        return pair.truth
+
+    def content(self, folder: Path, truth: str) -> bytes:
+        """The file's content."""
+        return (folder / truth).read_bytes()
+
+
+@dataclass(frozen=True)
+class ValueMasks(_Files):
+    """Masks whose values stand for classes."""
+
+    values: tuple[tuple[str, MaskValue], ...]  # name and value of each class, in the order of their indices
+    ignore: MaskValue | None
+
+    def indices(self, content: bytes) -> NDArray[np.uint8]:
+        """The class index of each pixel, H x W; raises `PictureError`, and `UndeclaredError` for other values."""
+        values = _values(self)
+        mask = read_mask(content, colours=values.are_colours)
+        found = values.indices(mask)
+        if found is None:
+            raise UndeclaredError(values.unknown(mask))
+        return found
+
+
+@dataclass(frozen=True)
+class InstanceMasks(_Files):
+    """Masks that number objects from 1 on, over a background of 0; the classes are background, inside and border."""
+
+    border: int  # px
+    order: tuple[int, int, int]  # the class indices of background, inside and border
+
+    def indices(self, content: bytes) -> NDArray[np.uint8]:
+        """The class index of each pixel, H x W; raises `PictureError`."""
+        from pipeline.data.instances import instance_classes
+
+        return np.array(self.order, np.uint8).take(instance_classes(read_mask(content, colours=False), self.border))
+
+
+@lru_cache(maxsize=4)
+def _values(masks: ValueMasks) -> MaskValues:
+    classes = [ClassValue(name=name, value=value) for name, value in masks.values]
+    return MaskValues.of(classes, masks.ignore)

@@ -1,0 +1,44 @@
+"""Names of images: as ids that other stages name files by, and as a person may read them in a message or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAMED = 10  # files or lines that an error names
+LONGEST = 200  # bytes of an id: other stages name files by it, and a file's name holds 255
+COMPUTED = ("=", "+", "-", "@")  # at the start of a cell, spreadsheets take what follows for a formula
+
+
+def image_id(path: str) -> str:
+    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not."""
+    return path.replace("\\", "/").replace("/", "__")
+
+
+def unfit(name: str) -> str:
+    """Why a name cannot be an id, in words that follow it; empty where it can."""
+    if name.startswith(COMPUTED):
+        return f"begins with {name[0]}, which spreadsheets take for a formula"
+    if not name.isprintable():
+        return "holds a line break or another control character, or bytes that are no UTF-8"
+    if len(name.encode()) > LONGEST:
+        return f"is {len(name.encode())} bytes long, folders included, but may have {LONGEST}"
+    return ""
+
+
+def readable(name: str) -> str:
+    """A name as one line: what cannot be printed is written as an escape."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in name
+    )
+
+
+def as_cell(text: str) -> str:
+    """A text as a cell that no spreadsheet computes, and that stays on its line."""
+    text = readable(text)
+    return f"'{text}" if text.startswith(COMPUTED) else text
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(readable, names[:most])) + more

@@ -1,0 +1,209 @@
+"""The files of Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0): obtained once, then found."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.errors import PipelineError
+from pipeline.prepare.archives import unpack
+from pipeline.prepare.download import download
+from pipeline.prepare.names import listed
+from pipeline.prepare.split_list import TRAINVAL
+
+TEST = "test"
+LISTS = {TRAINVAL: "annotations/trainval.txt", TEST: "annotations/test.txt"}  # split to file
+IMAGES, TRIMAPS = "images", "annotations/trimaps"
+TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value of its pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    """An archive of the data set, and the folder that it holds."""
+
+    folder: str
+    addresses: tuple[str, ...]  # its authors', then a mirror
+    md5: str
+    most_bytes: int  # bounds of what it may hold, twice and more of what it does
+    most_files: int
+
+    @property
+    def archive(self) -> str:
+        """The archive's name."""
+        return f"{self.folder}.tar.gz"
+
+
+PARTS = (
+    Part(
+        "images",
+        (
+            "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+            "https://thor.robots.ox.ac.uk/datasets/pets/images.tar.gz",
+        ),
+        md5="5c4f3ee8e5d25df40f4fd59a7f44e54c",
+        most_bytes=2_000_000_000,
+        most_files=20_000,
+    ),
+    Part(
+        "annotations",
+        (
+            "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
+            "https://thor.robots.ox.ac.uk/datasets/pets/annotations.tar.gz",
+        ),
+        md5="95a8c909bbe2e81eed6a22bccdf3f68f",
+        most_bytes=500_000_000,
+        most_files=60_000,
+    ),
+)
+
+# GIF, PNG or BMP under the name of a JPEG, or with a corrupt end: some decoders choke on them, others do not.
+KNOWN_BROKEN = frozenset(
+    {"beagle_116", "chihuahua_121", "Abyssinian_5", "Abyssinian_34"}
+    | {f"Egyptian_Mau_{number}" for number in (14, 139, 145, 156, 167, 177, 186, 191)}
+)
+
+
+@dataclass(frozen=True)
+class PetsFiles:
+    """What lies in a folder of Oxford-IIIT Pet; in the order of the ids."""
+
+    pairs: dict[str, tuple[str, str]]  # id to image and trimap, relative to the folder
+    splits: dict[str, str]  # id to "trainval" or "test"
+    skipped: list[tuple[str, str]]  # id or file, and the reason
+
+
+def obtain(folder: Path) -> PetsFiles:
+    """See to it that a folder holds the data set unpacked, and find its files.
+
+    What is unpacked already is taken; else an archive that lies in the folder; else it is downloaded. Archives stay.
+
+    Raises:
+        PipelineError: An archive cannot be had or is another one, or what is unpacked lacks files.
+    """
+    console = Console(stderr=True)
+    for part in PARTS:
+        if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
+            continue
+        archive = folder / part.archive
+        download(part.addresses, archive, part.md5, console=console)
+        console.print(f"{part.archive}: unpacking", highlight=False)
+        unpacked = folder / f".{part.folder}-unpacked"
+        try:
+            unpack(archive, unpacked, most_bytes=part.most_bytes, most_files=part.most_files)
+            (unpacked / part.folder).rename(folder / part.folder)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+    return locate(folder)
+
+
+def locate(folder: Path) -> PetsFiles:
+    """Find the files of the data set in a folder; nothing is downloaded and nothing unpacked.
+
+    Raises:
+        PipelineError: A part is missing, lies there as an archive only, lacks files, or a list is broken.
+    """
+    _check_parts(folder)
+    images, trimaps = _Files(folder, IMAGES, ".jpg"), _Files(folder, TRIMAPS, ".png")
+    splits = _splits(folder)
+    for files in (images, trimaps):
+        if missing := [f"{name}{files.ending}" for name in splits if name not in files.by_id]:
+            raise PipelineError(
+                f"{folder / files.kind} lacks {len(missing)} of the {len(splits)} files that the lists in "
+                f"{folder / 'annotations'} name: {listed(missing)}. {_anew(folder, files.kind)}"
+            )
+    strangers = [
+        (name, f"neither {' nor '.join(LISTS.values())} names it") for name in images.by_id if name not in splits
+    ]
+    lonely = [(file, "there is no image to it") for name, file in trimaps.by_id.items() if name not in images.by_id]
+    return PetsFiles(
+        pairs={name: (images.by_id[name], trimaps.by_id[name]) for name in splits},
+        splits=splits,
+        skipped=[*strangers, *lonely, *images.skipped, *trimaps.skipped],
+    )
+
+
+class _Files:
+    """The files of a kind by id, and what lies beside them; sorted, as a listing's order is the file system's."""
+
+    def __init__(self, folder: Path, kind: str, ending: str) -> None:
+        self.kind, self.ending = kind, ending
+        self.by_id: dict[str, str] = {}
+        self.skipped: list[tuple[str, str]] = []
+        top = folder / kind
+        if not top.is_dir():
+            raise PipelineError(f"{top} is missing. {_anew(folder, kind)}")
+        for path in sorted(top.iterdir()):
+            file = f"{kind}/{path.name}"
+            if path.name.startswith("."):
+                self.skipped.append((file, "hidden files, as macOS writes them, are not read"))
+            elif path.suffix != ending or not path.is_file():
+                self.skipped.append((file, f"only files ending in {ending} are read"))
+            else:
+                self.by_id[path.stem] = file
+
+
+def _check_parts(folder: Path) -> None:
+    for name in (*(part.folder for part in PARTS), TRIMAPS):
+        if (folder / name).is_symlink():
+            # DVC does not look behind a linked folder, so it would never see that a file in it changed.
+            raise PipelineError(f"{folder / name} is a link; put the folder itself there.")
+    lines = []
+    for part in PARTS:
+        if not (folder / part.folder).is_dir():
+            unopened = f", but {part.archive} lies there unopened" if (folder / part.archive).exists() else ""
+            lines.append(f"{folder / part.folder} is missing{unopened}.")
+    if lines:
+        remedy = f"`{_command(folder)}` unpacks what lies there as an archive, and downloads what does not."
+        raise PipelineError("\n".join([*lines, remedy]))
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    """The split of each image that a list names."""
+    splits: dict[str, str] = {}
+    for split, name in LISTS.items():
+        found = list(_named(folder, name))
+        if not found:
+            raise PipelineError(f"{folder / name} names no image. {_anew(folder, name)}")
+        for number, image in found:
+            if image in splits:
+                raise PipelineError(
+                    f"{folder / name}, line {number}: '{image}' is in {LISTS[splits[image]]} already; an image is "
+                    f"named once. {_anew(folder, name)}"
+                )
+            splits[image] = split
+    return dict(sorted(splits.items()))
+
+
+def _named(folder: Path, name: str) -> Iterator[tuple[int, str]]:
+    """The images that a list names, each with its line's number."""
+    path = folder / name
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing. {_anew(folder, name)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} cannot be read ({error}). {_anew(folder, name)}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not re.fullmatch(r"\w+(\s+\d+){3}\s*", line, re.ASCII):
+            raise PipelineError(
+                f"{path}, line {number}: '{line[:80]}' must be an image's name and three numbers: its class, species "
+                f"and breed. {_anew(folder, name)}"
+            )
+        yield number, line.split()[0]
+
+
+def _anew(folder: Path, inside: str) -> str:
+    """How to get a part anew that lacks something."""
+    return f"Remove {folder / inside.split('/')[0]} and run `{_command(folder)}`."
+
+
+def _command(folder: Path) -> str:
+    return f"pipeline data --download {shlex.quote(str(folder))}"

@@ -1,0 +1,37 @@
+"""Which source makes the samples: what `data.source` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.params.composites import SampleData
+from pipeline.params.data import Data
+from pipeline.params.pictures import CocoData, FolderData, ShownClass
+from pipeline.prepare.coco_collection import coco_collection
+from pipeline.prepare.folder import folder_collection
+from pipeline.prepare.own_pictures import OwnPicturesSource
+from pipeline.prepare.pets_collection import pets_collection
+from pipeline.prepare.sample import SampleSource
+from pipeline.prepare.source import Source
+from pipeline.prepare.transfer import tested_on
+from pipeline.runs import SegmentationClass
+
+
+def source_of(data: Data) -> Source:
+    """The source that a section of the parameters asks for.
+
+    Raises:
+        PipelineError: Its files are missing, or what says how to divide them is wrong.
+    """
+    if isinstance(data, SampleData):
+        return SampleSource(data) if data.test is None else tested_on(data, data.test)
+    if isinstance(data, FolderData):
+        return OwnPicturesSource(data, folder_collection(data, shown_classes(data.classes), "data"))
+    if isinstance(data, CocoData):
+        return OwnPicturesSource(data, coco_collection(data, shown_classes(data.classes), "data"))
+    return OwnPicturesSource(data, pets_collection(data))
+
+
+def shown_classes(classes: Sequence[ShownClass]) -> list[SegmentationClass]:
+    """The classes as the parameters declare them."""
+    return [SegmentationClass(one.name, one.colour, one.foreground, one.edge) for one in classes]

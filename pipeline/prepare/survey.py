@@ -1,0 +1,49 @@
+"""Counts what the files are like that were prepared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.prepare.decode import Decoded
+from pipeline.runs import SPLITS, Survey
+
+NAMED = 10  # pairs of images that the survey names
+
+
+class SurveyCount:
+    """What is known so far."""
+
+    def __init__(self, foreground: Sequence[int]) -> None:
+        self._foreground = list(foreground)  # indices of the classes
+        self._stored: Counter[str] = Counter()
+        self._turned = self._transparent = self._empty = self._compared = self._duplicates = 0
+        self._first: list[tuple[str, str]] = []
+
+    def add(self, decoded: Decoded, split: str) -> None:
+        """Count a pair."""
+        self._compared += 1
+        self._stored[decoded.stored.kind] += 1
+        self._turned += decoded.stored.turned
+        self._transparent += decoded.stored.transparent
+        self._empty += split in SPLITS and not np.isin(decoded.mask, self._foreground).any()
+
+    def add_duplicate(self, name: str, other: str) -> None:
+        """Count an image that looks the same as another one of its split."""
+        self._duplicates += 1
+        if len(self._first) < NAMED:
+            self._first.append((other, name))
+
+    def survey(self) -> Survey:
+        """What was counted."""
+        return Survey(
+            stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
+            turned=self._turned,
+            transparent=self._transparent,
+            empty_masks=self._empty,
+            compared=self._compared,
+            duplicates=self._duplicates,
+            first_duplicates=tuple(self._first),
+        )

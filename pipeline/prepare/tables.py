@@ -1,0 +1,95 @@
+"""What is known of the samples of each split: a row each, and whether every split has what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.prepare.source import Sample, Source
+from pipeline.runs import IGNORE, SHOWCASE, SPLITS
+
+
+class Table:
+    """A split's part of `samples.csv`, and what it holds in all."""
+
+    def __init__(self, split: str, names: Sequence[str]) -> None:
+        self.split = split
+        self.rows: list[list[str]] = []
+        self.groups: set[tuple[str, str]] = set()
+        self.pixels = np.zeros(len(names), np.int64)  # of each class
+        self._names = names
+
+    def add(self, sample: Sample) -> None:
+        """Add a sample.
+
+        Raises:
+            PipelineError: Its mask holds an index of no class.
+        """
+        pixels = _pixels(sample, self._names)
+        self.pixels += pixels
+        self.rows.append(_row(sample, self.split, pixels))
+        self.groups.update(sample.groups.items())
+
+    def lacks(self) -> list[str]:
+        """The classes that occur in none of the masks."""
+        return [name for name, pixels in zip(self._names, self.pixels, strict=True) if not pixels]
+
+
+def tables_of(source: Source) -> dict[str, Table]:
+    """An empty table for each split and the showcase."""
+    names = [one.name for one in source.classes]
+    return {split: Table(split, names) for split in (*SPLITS, SHOWCASE)}
+
+
+def what_is_wrong(source: Source, tables: Sequence[Table]) -> PipelineError | None:
+    """What stands against training, once all samples are in the tables.
+
+    Files with faults come first; else every split needs a sample, and every split but the showcase every class.
+    """
+    return source.error() or next(filter(None, (_lacking(source, table) for table in tables)), None)
+
+
+def check_apart(tables: Sequence[Table]) -> None:
+    """No sample and no group may stand in two splits, whatever source made them."""
+    ids = [row[0] for table in tables for row in table.rows]
+    assert len(set(ids)) == len(ids), "a sample stands there twice"
+    for index, table in enumerate(tables):
+        for other in tables[:index]:
+            shared = table.groups & other.groups
+            assert not shared, f"{other.split} and {table.split} share {sorted(shared)[:3]}"
+
+
+def _lacking(source: Source, table: Table) -> PipelineError | None:
+    begin, remedy = source.decides(table.split), source.remedy(table.split)
+    if not table.rows:
+        return PipelineError(
+            f"{begin}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs "
+            f"at least one. {remedy}"
+        )
+    if table.split in SPLITS and (missing := table.lacks()):
+        return PipelineError(
+            f"{begin}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
+            f"'{table.split}'; every split needs every class. {remedy}"
+        )
+    return None
+
+
+def _pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
+    """Pixels of each class in a sample's mask."""
+    counts = np.bincount(sample.mask.ravel(), minlength=256)
+    if strangers := [int(value) for value in np.flatnonzero(counts) if len(names) <= value != IGNORE]:
+        raise PipelineError(
+            f"{sample.id}: its mask holds {strangers[0]}, but classes are 0 to {len(names) - 1} ({', '.join(names)}), "
+            f"and {IGNORE} is ignored. Mend the mask."
+        )
+    return counts[: len(names)]
+
+
+def _row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:
+    shares = pixels / max(pixels.sum(), 1)
+    counted = str(pixels.sum())
+    texts = (sample.id, split, sample.groups_text, str(sample.height), str(sample.width), sample.sha256, counted)
+    return [*texts, *(f"{share:.6f}" for share in shares)]

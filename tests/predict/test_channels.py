@@ -1,0 +1,142 @@
+"""Images of one, two, three and five channels, of 8 and 16 bits, from their arrays to masks of new pictures."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.compare.stage import compare
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.showcase.stage import cut_out
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+RUN = "unet-0.01-0"
+GRID = {"variant": ["unet", "lite0"], "learning_rate": [0.01], "seed": [0]}
+AUGMENTATION = {"light": 0.2, "colour": 0.2, "blur": 0.5, "erase": 0.5}  # beside those that are there
+KINDS = [(1, np.uint8), (1, np.uint16), (2, np.uint8), (3, np.uint16), (5, np.uint16), (5, np.uint8)]
+
+
+def as_bytes(image: np.ndarray) -> bytes:
+    """A TIFF whose pages are the channels."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, image.transpose(2, 0, 1), photometric="minisblack")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def trained(project: Path) -> Callable[[int, type], Params]:
+    """Trains and evaluates an epoch on arrays of such channels, of which the first shows the mask."""
+
+    def run(channels: int, dtype: type) -> Params:
+        random, full = np.random.default_rng(0), np.iinfo(dtype).max
+        for split in (*runs.SPLITS, runs.SHOWCASE):
+            folder = project / runs.PREPARED / split
+            masks = np.load(folder / runs.MASKS)
+            images = random.integers(0, full, (*masks.shape, channels), dtype, endpoint=True)
+            images[..., 0] = (masks == 0) * full
+            np.save(folder / runs.IMAGES, images)
+        changes = {
+            "grid": GRID,
+            "train": {"epochs": 1, "augmentation": AUGMENTATION},
+            "report": {"showcase": [{"file": "new.tif"}]},
+        }
+        params = read_params(write_params(project, changes))
+        train_cell(params, params.cell("unet", 0.01, 0))
+        evaluate_run(params, RUN)
+        return params
+
+    return run
+
+
+@pytest.mark.parametrize(("channels", "dtype"), KINDS)
+def test_any_channels_are_trained_on_evaluated_and_segmented(
+    channels: int, dtype: type, trained: Callable[[int, type], Params], project: Path
+) -> None:
+    params = trained(channels, dtype)
+    evaluation = runs.Evaluation.read(project / runs.EVALUATION / RUN)
+    assert evaluation.validation is not None
+    assert np.isfinite(evaluation.validation.loss)
+    with Image.open(project / runs.EVALUATION / RUN / runs.OVERVIEW) as overview:
+        assert (overview.mode, overview.size) == ("RGB", (96, 64))
+
+    shown = np.load(project / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)[0]
+    photographs = project / runs.PHOTOGRAPHS
+    photographs.mkdir(parents=True)
+    (photographs / "new.tif").write_bytes(as_bytes(shown))
+    done = CliRunner().invoke(
+        main, ["predict", "--run", RUN, "--overlay", "--cutout", str(photographs), "--out", "out"]
+    )
+    assert done.exit_code == 0, done.output
+    (kept,) = (project / runs.EVALUATION / RUN / runs.EXAMPLES).glob("showcase-*.png")
+    same = np.asarray(Image.open("out/masks/new.png")) == np.asarray(Image.open(kept))
+    assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
+    with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/cutouts/new.png") as cutout:
+        assert (overlay.mode, cutout.mode) == ("RGB", "RGBA")
+        assert overlay.size == cutout.size == (32, 32)
+
+    compare(params)
+    assert [photograph.file for photograph in cut_out(params).photographs] == ["new.tif"]
+    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+        assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
+
+
+def test_pictures_of_other_channels_are_told_and_passed_over(
+    trained: Callable[[int, type], Params], project: Path
+) -> None:
+    trained(5, np.uint16)
+    (project / "new").mkdir()
+    Image.new("RGB", (40, 30)).save(project / "new/photo.jpg")
+    (project / "new/four.tif").write_bytes(as_bytes(np.zeros((30, 40, 4), np.uint16)))
+    (project / "new/bytes.tif").write_bytes(as_bytes(np.full((30, 40, 5), 200, np.uint8)))  # stretched to 16 bits
+    done = CliRunner().invoke(main, ["predict", "--run", RUN, "new", "--out", "out"])
+    assert done.exit_code == 1
+    said = re.sub(r"\s+", " ", done.output)
+    assert "photo.jpg has 3 channels, but 5 are expected; only a TIFF has so many; passed over" in said
+    assert "four.tif has 4 channels, but 5 are expected; passed over" in said
+    assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.png"]
+
+
+def test_a_network_of_grey_images_takes_colours_and_shows_them(
+    trained: Callable[[int, type], Params], project: Path
+) -> None:
+    params = trained(1, np.uint8)
+    compare(params)
+    (project / runs.PHOTOGRAPHS).mkdir(parents=True)
+    red = Image.new("RGB", (32, 32), (200, 30, 30))
+    red.save(project / runs.PHOTOGRAPHS / "new.tif")
+    done = CliRunner().invoke(main, ["predict", str(project / runs.PHOTOGRAPHS), "--cutout", "--out", "out"])
+    assert done.exit_code == 0, done.output
+    with Image.open("out/cutouts/new.png") as cutout:
+        assert cutout.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
+    cut_out(params)
+    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+        assert (arrays["image"] == np.asarray(red)).all()
+
+
+def test_a_pretrained_encoder_needs_three(trained: Callable[[int, type], Params]) -> None:
+    params = trained(5, np.uint16)
+    with pytest.raises(PipelineError, match="made for three channels, but the images have 5; set pretrained: false"):
+        train_cell(params, params.cell("lite0", 0.01, 0))
+
+
+def test_variants_are_measured_with_the_channels_of_the_data(
+    trained: Callable[[int, type], Params], project: Path
+) -> None:
+    trained(5, np.uint16)
+    lines = CliRunner().invoke(main, ["variants"]).output.splitlines()
+    (lite0,) = [line for line in lines if line.startswith("lite0")]
+    assert "the images have 5" in lite0

@@ -1,0 +1,312 @@
+"""COCO's instances as a source: what is drawn, and what is said of a file that is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from pycocotools import mask as rle
+
+from pipeline import runs
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.params.pictures import CocoData
+from pipeline.prepare.coco_masks import draw
+from pipeline.prepare.stage import prepare
+from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
+
+PETS = ROOT.parent / "shared/data/oxford-pets-mini"
+CATEGORIES = [{"id": 7, "name": "cell"}, {"id": 9, "name": "wall"}]
+CLASSES = [
+    {key: value for key, value in item.items() if key != "value"} | {"category": category}
+    for item, category in zip(SECTION["classes"], ("cell", None, "wall"), strict=True)
+]
+VALUE = {7: 1, 9: 2}  # category to the value in the masks of `cells`
+
+
+def encoded(mask: np.ndarray, as_list: bool = False) -> dict[str, Any]:
+    """RLE of a mask of 0 and 1: as text, or as the list of counts that COCO's crowds have."""
+    if as_list:
+        flat = np.concatenate([[0], mask.T.ravel(), [2]]).astype(int)
+        counts = np.diff(np.flatnonzero(np.diff(flat) != 0), prepend=0).tolist()
+        return {"size": list(mask.shape), "counts": counts}
+    found = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": found["counts"].decode()}
+
+
+def export(folder: Path, values: dict[int, int], names: list[str]) -> dict[str, Any]:
+    """What an annotation tool would export of a folder's masks."""
+    images, annotations = [], []
+    for number, name in enumerate(names):
+        mask = np.asarray(Image.open(folder / "masks" / f"{name}.png"))
+        (file,) = (folder / "images").glob(f"{name}.*")
+        images.append({"id": number, "file_name": file.name, "height": mask.shape[0], "width": mask.shape[1]})
+        annotations += [
+            {"id": len(annotations) + place, "image_id": number, "category_id": category, "iscrowd": 0}
+            | {"segmentation": encoded(mask == value), "bbox": [0, 0, 1, 1], "area": 1}
+            for place, (category, value) in enumerate(values.items())
+        ]
+    return {"images": images, "annotations": annotations, "categories": CATEGORIES}
+
+
+def section(path: Path, **changes: Any) -> CocoData:
+    data = {**SECTION, "source": "coco", "path": str(path), "annotations": "instances.json", "classes": CLASSES}
+    del data["ignore"]
+    return CocoData.model_validate({**data, **changes})
+
+
+@pytest.fixture
+def coco(cells: Path) -> Path:
+    """The folder of `cells`, with annotations in the place of its masks."""
+    (cells / "instances.json").write_text(json.dumps(export(cells, VALUE, NAMES)))
+    shutil.move(cells / "masks", cells.parent / "masks")
+    return cells
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
+    params = read_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    return lambda data: params.model_copy(update={"data": data})
+
+
+@pytest.fixture
+def complaint(refused: Callable[..., str], coco: Path) -> Callable[..., str]:
+    """What is said of annotations that `change` broke."""
+
+    def said(change: Callable[[dict[str, Any]], object] = lambda _: None, **changes: Any) -> str:
+        file = coco / "instances.json"
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
+        return refused(coco, data=section(coco, **changes))
+
+    return said
+
+
+def test_the_same_truth_as_masks_and_as_annotations_gives_the_same_data(
+    cells: Path, coco: Path, asked: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
+) -> None:
+    found = prepare(asked(section(coco)), tmp_path / "coco")
+    assert [item.name for item in found.classes] == ["cell", "ground", "wall"]
+    shutil.move(cells.parent / "masks", cells / "masks")
+    as_folder = json.loads((run(cells) / runs.CLASSES).read_text())
+    assert found.fingerprint == as_folder["fingerprint"]
+
+
+def test_pets_as_a_folder_and_as_annotations_give_the_same_arrays(
+    asked: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As polygons, whose corners lie between pixels, up to the outlines' rounding; as RLE exactly."""
+    if not PETS.is_dir():
+        pytest.skip("oxford-pets-mini does not lie beside the repository")
+    names = [path.stem for path in sorted((PETS / "images").iterdir())[:40]]
+    for kind in ("folder", "coco"):
+        (tmp_path / kind / "images").mkdir(parents=True)
+        for name in names:
+            (tmp_path / kind / "images" / f"{name}.jpg").symlink_to(PETS / "images" / f"{name}.jpg")
+    (tmp_path / "folder/masks").mkdir()
+    for name in names:
+        (tmp_path / "folder/masks" / f"{name}.png").symlink_to(PETS / "masks" / f"{name}.png")
+    pets = {7: 1, 9: 3}
+    content = export(tmp_path / "folder", pets, names)
+    asks = {"image_size": 64, "showcase": [names[0]], "on_fault": "set_aside"}
+    classes = [{**item, "value": value} for item, value in zip(SECTION["classes"], (1, 2, 3), strict=True)]
+    folder = run(tmp_path / "folder", classes=classes, **asks)
+    for shape in ("rle", "polygons"):
+        if shape == "polygons":
+            for annotation in content["annotations"]:
+                name, value = names[annotation["image_id"]], pets[annotation["category_id"]]
+                mask = np.asarray(Image.open(PETS / "masks" / f"{name}.png"))
+                annotation["segmentation"] = _polygons(mask == value)
+        (tmp_path / "coco/instances.json").write_text(json.dumps(content))
+        out = tmp_path / shape
+        prepare(asked(section(tmp_path / "coco", **asks)), out)
+        assert (out / runs.SAMPLES).read_text().splitlines()[0] == (folder / runs.SAMPLES).read_text().splitlines()[0]
+        for split in (*runs.SPLITS, runs.SHOWCASE):
+            ours, theirs = (np.load(one / split / runs.MASKS) for one in (out, folder))
+            np.testing.assert_array_equal(*(np.load(one / split / runs.IMAGES) for one in (out, folder)))
+            assert (ours != theirs).mean() <= (0 if shape == "rle" else 0.002)
+
+
+def _polygons(mask: np.ndarray) -> list[list[float]]:
+    """A rectangle a run of a row: as exact as a polygon can be."""
+    found: list[list[float]] = []
+    for y, row in enumerate(mask):
+        borders = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]])))
+        for begin, end in borders.reshape(-1, 2).tolist():
+            found.append([begin, y, end, y, end, y + 1, begin, y + 1])
+    return found
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_any_mask_comes_back_from_rle(mask: np.ndarray, as_list: bool) -> None:
+    text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encoded(mask, as_list)}])
+    found = draw(text, *mask.shape, {3: 5}, runs.IGNORE, 2)
+    np.testing.assert_array_equal(found, np.where(mask, 5, 2))
+
+
+def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
+    def rectangle(number: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> dict[str, Any]:
+        top, left, bottom, right = box
+        mask = np.zeros((10, 10), np.uint8)
+        mask[top:bottom, left:right] = 1
+        polygon = [[left, top, right, top, right, bottom, left, bottom]]
+        segmentation = encoded(mask, as_list=True) if crowd else polygon
+        return {"id": number, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
+
+    small, large = rectangle(1, 1, (2, 2, 4, 4)), rectangle(2, 2, (0, 0, 8, 8))
+    crowd = rectangle(3, 1, (6, 6, 10, 10), crowd=1)
+    expected = np.zeros((10, 10), np.uint8)
+    expected[6:10, 6:10] = runs.IGNORE
+    expected[0:8, 0:8] = 2
+    expected[2:4, 2:4] = 1
+    for order in ([small, large, crowd], [crowd, large, small], [large, crowd, small]):
+        found = draw(json.dumps(order), 10, 10, {1: 1, 2: 2}, runs.IGNORE, 0)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_ignored_counts_nowhere(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
+    classes = [item for item in CLASSES if item["name"] != "wall"]
+    prepare(asked(section(coco, classes=classes, ignore=["wall"])), tmp_path / "out")
+    _, mask = shown(tmp_path / "out")
+    assert set(np.unique(mask)) == {0, 1, runs.IGNORE}
+    np.testing.assert_array_equal(mask == runs.IGNORE, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) == 2)
+
+
+def test_several_categories_may_be_one_class(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
+    classes = [{**CLASSES[0], "category": ["cell", "wall"]}, CLASSES[1]]
+    prepare(asked(section(coco, classes=classes)), tmp_path / "out")
+    _, mask = shown(tmp_path / "out")
+    np.testing.assert_array_equal(mask == 0, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) > 0)
+
+
+def test_an_image_whose_name_begins_with_the_folder_is_found(
+    coco: Path, asked: Callable[..., Params], tmp_path: Path
+) -> None:
+    content = json.loads((coco / "instances.json").read_text())
+    for image in content["images"]:
+        image["file_name"] = f"images/{image['file_name']}"
+    (coco / "instances.json").write_text(json.dumps(content))
+    prepare(asked(section(coco)), tmp_path / "out")
+    assert (tmp_path / "out" / runs.SAMPLES).read_text().count("cell") >= len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.pop("categories"), "'categories' must be a list, but is missing"),
+        (lambda c: c.update(images={}), "'images' must be a list, but is an object"),
+        (lambda c: c["images"].append(7), "1 entries that cannot be read: images[12] (no object)"),
+        (lambda c: c["images"][0].pop("id"), "1 entries that cannot be read: images[0] (id)"),
+        (
+            lambda c: c["images"][1].update(id=0),
+            "1 image ids that stand for several images: 0 (cell0.png and cell1.png)",
+        ),
+        (lambda c: c["images"][0].update(width=0), "1 images without a height and width that can be: cell0.png"),
+        (lambda c: c["images"][0].update(width=99_999, height=99_999), "cell0.png (height 99999, width 99999)"),
+        (lambda c: c["images"][0].update(file_name="../cell0.png"), "../cell0.png (leads out of the folder)"),
+        (lambda c: c["images"][0].update(file_name="/cell0.png"), "/cell0.png (is an absolute path)"),
+        (lambda c: c["images"][0].update(file_name="C:\\a.png"), "C:\\a.png (is an absolute path)"),
+        (lambda c: c["images"][0].update(file_name="a\nb.png"), "a\\nb.png (holds a line break"),
+        (
+            lambda c: c["images"][1].update(file_name="cell0.jpg"),
+            "1 names that stand for several images: cell0.png and",
+        ),
+        (
+            lambda c: c["annotations"][0].update(image_id=99),
+            "annotations of images that are not in images: annotation 0",
+        ),
+        (lambda c: c["annotations"][0].update(category_id=1), "categories that are not in categories: annotation 0"),
+        (lambda c: c["annotations"][0].update(segmentation=[]), "1 annotations without a segmentation: annotation 0"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "a polygon of 4 numbers"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1e9] * 6]), "reaches more than 1,000,000 px far"),
+        (lambda c: c["annotations"][0].update(segmentation=[["1"] * 6]), "is neither a list of polygons nor RLE"),
+        (lambda c: c["annotations"][0]["segmentation"].update(size=[3, 3]), "RLE of 3 × 3 px, the image 24 × 16"),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts="~"), "RLE with broken counts"),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts=[5]), "counts are of 5 pixels, the image has 384"),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts=[-5, 389]), "RLE with broken counts"),
+        (lambda c: c["annotations"][0].update(segments_info=[]), "1 annotations of the panoptic kind"),
+        (lambda c: c["categories"].append({"id": 7, "name": "dog"}), "7 (cell and dog)"),
+    ],
+)
+def test_a_wrong_file_is_refused(complaint: Callable[..., str], change: Callable[[Any], object], said: str) -> None:
+    assert said in complaint(change)
+
+
+def test_all_mistakes_are_said_at_once(complaint: Callable[..., str]) -> None:
+    def breaking(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"][:15]:
+            annotation["segmentation"] = []
+        content["images"][11]["width"] = "wide"
+
+    said = complaint(breaking)
+    assert "15 annotations without a segmentation: annotation 0, annotation 1," in said
+    assert "annotation 9 and 5 more." in said
+    assert "1 images without a height and width" in said
+
+
+def test_files_that_lack_are_named(coco: Path, complaint: Callable[..., str]) -> None:
+    (coco / "images/cell3.png").unlink()
+    shutil.copy(coco / "images/cell4.png", coco / "images/other.png")
+    said = complaint()
+    assert "1 images that the annotations name but that are not there: cell3.png." in said
+    assert "1 images that the annotations do not name: images/other.png." in said
+
+
+def test_a_category_that_no_class_takes_in_is_named_with_its_objects(complaint: Callable[..., str]) -> None:
+    said = complaint(classes=[item for item in CLASSES if item["name"] != "wall"])
+    assert (
+        "12 images with objects of categories that data.classes does not take in, wall (12 objects): cell0.png (wall)"
+        in said
+    )
+    assert "or in data.ignore: its pixels then count nowhere." in said
+
+
+def test_a_category_that_is_not_there_is_named(complaint: Callable[..., str]) -> None:
+    said = complaint(classes=[{**CLASSES[0], "category": "cels"}, *CLASSES[1:]])
+    assert said == (
+        "data.classes: instances.json has no category 'cels'; its categories are cell, wall. Did you mean 'cell'?"
+    )
+
+
+def test_another_size_than_the_image_is_said(complaint: Callable[..., str]) -> None:
+    def turned(content: dict[str, Any]) -> None:
+        content["images"][2].update(height=24, width=16)
+        for annotation in content["annotations"]:
+            if annotation["image_id"] == 2:
+                annotation["segmentation"]["size"] = [24, 16]
+
+    assert "instances.json for images/cell2.png (16 × 24, the image 24 × 16)" in complaint(turned)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "instances.json is no JSON"),
+        (b"\xff\xfe", "instances.json is no JSON"),
+        (b"[" * 100_000, "instances.json is no JSON"),
+        (b"[]", "must be a JSON object with images, annotations, categories, but is a list"),
+    ],
+)
+def test_no_json_is_refused(coco: Path, refused: Callable[..., str], content: bytes, said: str) -> None:
+    (coco / "instances.json").write_bytes(content)
+    assert said in refused(coco, data=section(coco))
+
+
+def test_a_missing_file_is_named(coco: Path, refused: Callable[..., str]) -> None:
+    said = refused(coco, data=section(coco, annotations="other.json"))
+    assert (
+        said
+        == f"data.annotations: there is no {coco / 'other.json'}. Set data.annotations to the file of COCO's instances."
+    )

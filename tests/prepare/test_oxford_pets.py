@@ -1,0 +1,245 @@
+"""Oxford-IIIT Pet: obtained from archives that are there or from a server, then found, with nothing but its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import re
+import shlex
+import shutil
+import socket
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.prepare import oxford_pets
+from pipeline.prepare.oxford_pets import KNOWN_BROKEN, PARTS, TRIMAP_VALUES, locate, obtain
+from tests.prepare.test_download import Page, Site, serving
+
+TRAINVAL = (
+    "#Image CLASS-ID SPECIES BREED ID\n#ID: 1:37 Class ids\nBirman_2 3 1 3\nbeagle_116 5 2 2\n\nBirman_10 3 1 3\n"
+)
+TEST = "pug_7 28 2 18\r\nshiba_inu_1  33\t2 21 \r\n"
+LISTED = ["Birman_10", "Birman_2", "beagle_116", "pug_7", "shiba_inu_1"]
+
+FILES = {
+    "images": {f"{name}.jpg": f"image {name}" for name in [*LISTED, "Sphynx_1"]} | {"Birman_2.mat": "mat"},
+    "annotations": {f"trimaps/{name}.png": f"trimap {name}" for name in [*LISTED, "Sphynx_1", "Bombay_9"]}
+    | {f"trimaps/._{name}.png": "macOS" for name in LISTED[:2]}
+    | {"._trimaps": "macOS", "xmls/pug_7.xml": "<xml/>", "README": "read me"}
+    | {"trainval.txt": TRAINVAL, "test.txt": TEST, "list.txt": "ignored"},
+}
+
+PAIRS = {name: (f"images/{name}.jpg", f"annotations/trimaps/{name}.png") for name in LISTED}
+SPLITS = {name: "test" if name[0] in "ps" else "trainval" for name in LISTED}
+SKIPPED = [
+    ("Sphynx_1", "neither annotations/trainval.txt nor annotations/test.txt names it"),
+    ("annotations/trimaps/Bombay_9.png", "there is no image to it"),
+    ("images/Birman_2.mat", "only files ending in .jpg are read"),
+]
+MACOS = [
+    (f"annotations/trimaps/._{name}.png", "hidden files, as macOS writes them, are not read") for name in LISTED[:2]
+]
+
+
+def archive(part: str, files: dict[str, str]) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as packed:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"{part}/{name}")
+            info.size = len(text)
+            packed.addfile(info, io.BytesIO(text.encode()))
+    return written.getvalue()
+
+
+ARCHIVES = {part: archive(part, files) for part, files in FILES.items()}
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server with the small data set; the first address of each archive is gone, the mirror is there."""
+    with serving() as found:
+        parts = []
+        for part in PARTS:
+            content = ARCHIVES[part.folder]
+            addresses = (f"{found.address}/gone/{part.archive}", found.add(part.archive, Page(content)))
+            parts.append(dataclasses.replace(part, addresses=addresses, md5=hashlib.md5(content).hexdigest()))
+        monkeypatch.setattr(oxford_pets, "PARTS", tuple(parts))
+        yield found
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """The small data set as somebody unpacked it who keeps what macOS adds."""
+    folder = tmp_path / "my pets"
+    for part, files in FILES.items():
+        for name, text in files.items():
+            path = folder / part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, newline="")
+    return folder
+
+
+def asked(site: Site) -> list[str]:
+    return [path for path, _ in site.asked]
+
+
+def refused(folder: Path) -> str:
+    """What is said of a folder, which must name the command that mends it."""
+    with pytest.raises(PipelineError) as error:
+        locate(folder)
+    assert f"`pipeline data --download {shlex.quote(str(folder))}`" in str(error.value)
+    return str(error.value)
+
+
+def test_the_files_are_found_in_order_with_the_official_splits(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", None)  # nothing is asked of a network
+    found = locate(pets)
+    assert list(found.pairs.items()) == list(PAIRS.items())
+    assert list(found.splits.items()) == list(SPLITS.items())
+    assert sorted(found.skipped) == sorted([*SKIPPED, *MACOS])
+    for pair in found.pairs.values():
+        assert all((pets / file).is_file() for file in pair)
+
+
+def test_what_is_missing_is_downloaded_unpacked_and_found(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "pets"
+    found = obtain(folder)
+    assert (found.pairs, found.splits, sorted(found.skipped)) == (PAIRS, SPLITS, sorted(SKIPPED))
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "annotations",
+        "annotations.tar.gz",
+        "images",
+        "images.tar.gz",
+    ]
+    assert (folder / "images" / "pug_7.jpg").read_text() == "image pug_7"
+    names = ("images.tar.gz", "annotations.tar.gz")
+    assert asked(site) == [path for name in names for path in (f"/gone/{name}", f"/{name}")]
+    site.asked.clear()
+    assert obtain(folder) == found == locate(folder)
+    assert site.asked == []
+
+
+def test_what_is_unpacked_already_is_taken(site: Site, pets: Path) -> None:
+    (pets / "images" / "pug_7.jpg").write_text("mine")
+    assert obtain(pets).pairs == PAIRS
+    assert (pets / "images" / "pug_7.jpg").read_text() == "mine"
+    assert site.asked == []
+
+
+def test_archives_that_lie_in_the_folder_are_unpacked(site: Site, tmp_path: Path) -> None:
+    for part, content in ARCHIVES.items():
+        (tmp_path / f"{part}.tar.gz").write_bytes(content)
+    said = refused(tmp_path)
+    for part in ARCHIVES:
+        assert f"{tmp_path / part} is missing, but {part}.tar.gz lies there unopened." in said
+        assert not (tmp_path / part).exists()
+    assert obtain(tmp_path).pairs == PAIRS
+    assert site.asked == []
+
+
+def test_one_part_may_be_there_and_the_other_not(site: Site, pets: Path) -> None:
+    shutil.rmtree(pets / "annotations")
+    assert f"{pets / 'annotations'} is missing.\n" in refused(pets)
+    assert obtain(pets).pairs == PAIRS
+    assert asked(site) == ["/gone/annotations.tar.gz", "/annotations.tar.gz"]
+
+
+def test_an_archive_of_something_else_is_told_and_stays(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "images.tar.gz"
+    path.write_bytes(archive("images", {"other.jpg": "other"}))
+    with pytest.raises(PipelineError, match=rf"^{re.escape(str(path))} has the MD5 \w+, but \w+ is expected"):
+        obtain(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["images.tar.gz"]
+    assert site.asked == []
+
+
+def test_an_archive_that_holds_too_much_leaves_nothing(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tuple(dataclasses.replace(part, most_files=3) for part in oxford_pets.PARTS)
+    monkeypatch.setattr(oxford_pets, "PARTS", small)
+    with pytest.raises(PipelineError, match="at most 3 were expected"):
+        obtain(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["images.tar.gz"]
+
+
+def test_a_download_that_breaks_off_goes_on(site: Site, tmp_path: Path) -> None:
+    site.pages["/images.tar.gz"].most = 100
+    with pytest.raises(PipelineError, match=r"the first 100 bytes: the same command goes on from there\."):
+        obtain(tmp_path)
+    assert f"{tmp_path / 'images'} is missing.\n" in refused(tmp_path)
+    site.pages["/images.tar.gz"].most = None
+    assert obtain(tmp_path).pairs == PAIRS
+
+
+def test_an_empty_folder_names_both_parts(tmp_path: Path) -> None:
+    said = refused(tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere' / 'images'} is missing.\n{tmp_path / 'nowhere' / 'annotations'} is missing." in said
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["annotations/trimaps", "annotations/test.txt", "annotations/trainval.txt"])
+def test_a_part_of_the_annotations_that_is_missing_is_named(site: Site, pets: Path, name: str) -> None:
+    path = pets / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert refused(pets).startswith(f"{path} is missing. Remove {pets / 'annotations'} and run ")
+    with pytest.raises(PipelineError, match="Remove"):  # and nobody removes it but the user
+        obtain(pets)
+    assert (pets / "annotations" / "README").exists()
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("images", ".jpg"), ("annotations/trimaps", ".png")])
+def test_listed_files_that_are_missing_are_named(pets: Path, kind: str, ending: str) -> None:
+    for name in ("pug_7", "Birman_2"):
+        (pets / kind / f"{name}{ending}").unlink()
+    said = refused(pets)
+    assert said.startswith(f"{pets / kind} lacks 2 of the 5 files that the lists in {pets / 'annotations'} name: ")
+    assert f"Birman_2{ending}, pug_7{ending}. Remove {pets / kind.split('/')[0]} and run" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("pug_7 28 2\n", ", line 1: 'pug_7 28 2' must be an image's name and three numbers"),
+        ("# a list\npug_7 28 two 18\n", ", line 2: "),
+        ("../../secret 28 2 18\n", ", line 1: '../../secret 28 2 18' must be"),
+        ("pug_7 28 2 18\npug_7 28 2 18\n", ", line 2: 'pug_7' is in annotations/test.txt already"),
+        ("Birman_2 3 1 3\n", ", line 1: 'Birman_2' is in annotations/trainval.txt already"),
+        ("# nothing\n", " names no image"),
+        ("\udcff", " cannot be read"),
+    ],
+)
+def test_a_broken_list_is_told_with_its_line(pets: Path, text: str, why: str) -> None:
+    path = pets / "annotations" / "test.txt"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert refused(pets).startswith(f"{path}{why}")
+
+
+@pytest.mark.parametrize("name", ["images", "annotations", "annotations/trimaps"])
+def test_a_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name: str) -> None:
+    (pets / name).rename(tmp_path / "elsewhere")
+    (pets / name).symlink_to(tmp_path / "elsewhere")
+    for find in (locate, obtain):
+        with pytest.raises(PipelineError, match=rf"^{re.escape(str(pets / name))} is a link; put the folder itself"):
+            find(pets)
+    assert site.asked == []
+
+
+def test_what_is_known_of_the_data_set() -> None:
+    assert TRIMAP_VALUES == {"pet": 1, "background": 2, "border": 3}
+    assert len(KNOWN_BROKEN) == 12
+    assert {part.archive for part in PARTS} == {"images.tar.gz", "annotations.tar.gz"}
+    for part in PARTS:
+        assert all(address.startswith("https://") and address.endswith(part.archive) for address in part.addresses)
+        assert re.fullmatch("[0-9a-f]{32}", part.md5)

@@ -1,0 +1,53 @@
+"""A model of images of five channels: its example is what it takes, and what it needs is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import runs
+from pipeline.data.arrays import open_split
+from pipeline.params.file import read_params
+from pipeline.predict.predictor import Predictor
+from pipeline.promote.export import agreement, export_onnx
+from pipeline.promote.packed import pack
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+from tests.promote.test_promote import LOAD
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_five_channels_are_packed_and_loaded(project: Path, tmp_path: Path) -> None:
+    for split in (*runs.SPLITS, runs.SHOWCASE):
+        folder = project / runs.PREPARED / split
+        masks = np.load(folder / runs.MASKS)
+        images = np.random.default_rng(0).integers(0, 65_535, (*masks.shape, 5), np.uint16)
+        np.save(folder / runs.IMAGES, images)
+    params = read_params(write_params(project, {"train": {"epochs": 1}}))
+    train_cell(params, params.cell("unet", 0.01, 0))
+    predictor = Predictor.of_run(params, "unet-0.01-0", project)
+    export_onnx(predictor, tmp_path / "network.onnx")
+    validation = open_split("validation", project / runs.PREPARED)
+    assert agreement(predictor, tmp_path / "network.onnx", validation) > 0.98
+    pack(predictor, tmp_path / "network.onnx", validation, tmp_path / "model")
+
+    needs = (tmp_path / "model/requirements.txt").read_text(encoding="utf-8").split()
+    assert {need.partition("==")[0] for need in needs} >= {"tifffile", "imagecodecs"}
+    example = json.loads((tmp_path / "model/input_example.json").read_text(encoding="utf-8"))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(tmp_path / "model")],
+        input=json.dumps([image for (image,) in example["data"]]),
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout.splitlines()[-1])) == 3

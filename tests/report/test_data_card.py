@@ -1,0 +1,404 @@
+"""The data card: what the prepared files say of themselves, and what they look like."""
+
+from __future__ import annotations
+
+import html as entities
+import io
+import re
+import shutil
+import tracemalloc
+from base64 import b64decode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.format import open_memmap
+from PIL import Image
+from playwright.sync_api import Browser
+
+from pipeline import runs
+from pipeline.files import as_json, write_text
+from pipeline.report.figures.shares import share_bars
+from pipeline.report.figures.thumbnails import VEIL_COLOUR, thumbnail
+from pipeline.report.html import render
+from pipeline.report.material import Material
+from pipeline.report.page import Page, Section
+from pipeline.report.sections.authors import Everybody
+from pipeline.report.sections.contact_sheet import MOST, contact_sheet, picked
+from pipeline.report.sections.data_card import data_card
+from pipeline.report.sections.data_files import files, set_aside
+from pipeline.report.sections.head import head
+from pipeline.report.sections.overlap import overlap
+from pipeline.report.selection import choose
+from pipeline.report.stage import Elsewhere, render_report
+from pipeline.runs import SegmentationClass, Survey
+from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
+from tests.report.test_stage import cards, part, rendered
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+CLASSES = (
+    SegmentationClass("nucleus", "#023e8a", True),
+    SegmentationClass("ground", "#ffffff", False),
+    SegmentationClass("rim", "#e9dfc7", False, edge=True),
+)
+
+
+@pytest.fixture
+def project(make_project: type[Project], tmp_path: Path) -> Project:
+    """A grid of one run: the data are what matters."""
+    return make_project(tmp_path, variants=("unet",), rates=(0.001,), seeds=(0,), diverged="")
+
+
+def section(project: Project) -> str:
+    """The section in a page of nothing else, which takes less time than the whole one."""
+    material = Material(project.root)
+    above = head(project.params, material, choose(material.summary, None))
+    alone = Page(above, (Section("data", "The data", "data.html", data_card(material, project.root)),))
+    return part(render("page.html", alone, project.root), "data")
+
+
+def card(project: Project) -> str:
+    """The section as a person reads it: without tags, white space run together."""
+    text = re.sub(r"<svg.*?</svg>|<[^>]+>", " ", section(project), flags=re.DOTALL)
+    return re.sub(r"\s+([.,:;])", r"\1", " ".join(entities.unescape(text).split()))
+
+
+def edit(project: Project, **columns: Sequence[object]) -> pd.DataFrame:
+    """Overwrite columns of samples.csv; a shorter list its first rows only."""
+    path = project.root / runs.PREPARED / runs.SAMPLES
+    table = pd.read_csv(path, dtype={"groups": str}, keep_default_na=False)
+    for name, values in columns.items():
+        table[name] = [*values, *table[name][len(values) :]]
+    table.to_csv(path, index=False)
+    return table
+
+
+def survey(project: Project, **changes: object) -> None:
+    plain = Survey({"RGB": 15}, 0, 0, 0, 0, 0, ()).__dict__
+    write_text(project.root / runs.PREPARED / runs.SURVEY, as_json({**plain, **changes}))
+
+
+def test_the_card_counts_what_was_prepared(project: Project) -> None:
+    text = card(project)
+    assert "14 images in all, and 1 beside them for the showcase, each of 32 × 32 pixels." in text
+    assert "No image and no group stands in two splits." in text
+    assert "Training Validation Test Images 6 4 4 Groups: animal 6 4 4" in text
+    masks = {split: np.load(project.root / runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS}
+    pixels = [int((mask != runs.IGNORE).sum()) for mask in masks.values()]
+    assert "Pixels that count " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
+    for place, item in enumerate(project.classes):
+        shares = [
+            f"{100 * (mask == place).sum() / count:.1f} %" for mask, count in zip(masks.values(), pixels, strict=True)
+        ]
+        assert f"{place + 1} {item.name} {' '.join(shares)}" in text
+
+
+def test_the_card_stands_before_how_to_reproduce_on_every_page(project: Project) -> None:
+    for selection in (None, "best"):
+        html = rendered(project, selection)
+        assert re.findall(r'<section id="(.*?)">', html)[-2:] == ["data", "reproduce"]
+        assert '<a href="#data">The data</a>' in html
+        assert cards(html) == []
+
+
+def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path) -> None:
+    """As of runs that MLflow has, where nobody prepared the data on this machine."""
+    folder = tmp_path / "fetched"
+    for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
+        shutil.copytree(project.root / name, folder / name)
+    elsewhere = Elsewhere(folder, "mlflow:latest", Everybody((), "anna"))
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    assert 'id="data"' not in page.path.read_text(encoding="utf-8")
+    shutil.copytree(project.root / runs.PREPARED, folder / runs.PREPARED)
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    assert 'id="data"' in page.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        ("id", ["validation-0001"], "1 image stands in more than one split.* image validation-0001: in training and v"),
+        ("sha256", ["0", *"123456", "0"], "1 image stands .* image train-0000 = validation-0001: in training and vali"),
+        ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group stands .* animal test 2: in training and test"),
+        ("groups", ["animal=showcase 0"], "1 group stands in .* animal showcase 0: in training and the showcase"),
+        ("groups", ["a=x;animal=test 1", "", "animal=test 2"], "2 groups stand in more than one split"),
+    ],
+)
+def test_splits_that_share_something_are_told_loudly(
+    project: Project, column: str, values: list[str], words: str
+) -> None:
+    edit(project, **{column: values})
+    text = card(project)
+    assert text.startswith("The data The splits are not disjoint.")
+    assert re.search(words, text)
+    assert "in two splits" not in text
+    assert "every score and gap of this page may look better than it is" in text
+
+
+ENDS = st.sampled_from(["", ";b", "=c", " d"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(runs.SPLITS), st.sampled_from("abcdef"), ENDS)))
+@settings(max_examples=60, deadline=None)
+def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str, str]]) -> None:
+    names = [name + end for _, name, end in rows]
+    groups = [f"kind={name};other=o{place}" for place, name in enumerate(names)]
+    ids = [str(place) for place in range(len(rows))]
+    samples = pd.DataFrame(
+        {"id": ids, "split": [split for split, *_ in rows], "groups": groups, "sha256": ids}, dtype=str
+    )
+    shared = {
+        one for one in names if len({split for (split, *_), other in zip(rows, names, strict=True) if other == one}) > 1
+    }
+    found = overlap(samples)
+    assert {stray.name for stray in found.strays} <= shared if found else not shared
+
+
+def test_images_without_groups_are_said_to_have_none(project: Project) -> None:
+    edit(project, groups=[""] * 15)
+    text = card(project)
+    assert "No image stands in two splits; which images belong together is not known" in text
+    assert "Groups" not in text
+
+
+def test_names_that_a_table_reader_could_take_for_nothing_are_names(project: Project) -> None:
+    edit(project, groups=["group=NA", "NA", "group=nan"], id=["NA", "nan", "null"])
+    assert "Groups 2 0 0" in card(project)
+
+
+def test_sizes_are_those_of_the_originals(project: Project) -> None:
+    edit(project, height=[90, 3000, *[375] * 9, *[500] * 3, 1], width=[120, 4000, *[500] * 9, *[375] * 3, 1])
+    text = card(project)
+    assert "From 120 × 90 to 4000 × 3000 pixels, most of them 500 × 375." in text  # the showcase is in no split
+    assert "500 × 375 (64.3 %), 375 × 500 (21.4 %), 120 × 90 (7.1 %) and 1 other size." in text
+    edit(project, height=range(100, 115), width=[100] * 15)
+    assert "From 100 × 100 to 100 × 113 pixels, most often 100 × 100." in card(project)
+
+
+def test_classes_of_next_to_no_pixels_are_named(project: Project) -> None:
+    assert "Nearly empty" not in card(project)
+    edit(project, share_border=[0.00034] * 6 + [0.0] * 4)
+    text = card(project)
+    assert "Less than 0.1 % of a split’s counted pixels: border (0.034 % of training and none of validation)." in text
+    assert re.search(r"3 border < 0\.1 % 0\.0 % \d", text)
+
+
+def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None:
+    (project.root / runs.PREPARED / runs.SURVEY).unlink()
+    html = section(project)
+    assert cards(html) == []
+    assert "stored" not in html
+    assert "2 were set aside" in html
+
+
+def test_the_survey_is_told(project: Project) -> None:
+    survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, empty_masks=5, compared=1302)
+    text = card(project)
+    assert "Images were stored as RGB (1 300) and palette (2). 3 were turned upright" in text
+    assert "1 has transparent parts, which became black. 5 masks hold no foreground." in text
+    assert "Of 1 302 images that were compared with each other, no two look the same." in text
+    survey(project, compared=80, duplicates=12, first_duplicates=[[f"a{n}", f"b{n}"] for n in range(10)])
+    text = card(project)
+    assert "All 15 images were stored as RGB. None had to be turned upright, and none has transparent parts." in text
+    assert "Every mask holds foreground. Of 80 images" in text
+    assert "12 pairs within one split look the same; across splits there are none. The first 10 pairs a0 and b0" in text
+
+
+def test_of_images_made_of_several_files_nothing_is_said_about_storage() -> None:
+    assert files(Survey({}, 0, 0, 0, 0, 0, ())).sentences == ("Every mask holds foreground.",)
+
+
+def test_what_was_set_aside_is_counted_by_reason() -> None:
+    rows = [(f"odd{n}", "the only one of its kind") for n in range(1)]
+    rows += [(f"x{n}", "is no image") for n in range(25)]
+    rows += [(f"y{n}", f"reason {n}") for n in range(12)]
+    found = set_aside(pd.DataFrame(rows, columns=["id", "reason"]))
+    assert found is not None
+    assert found.title == "38 were set aside"
+    first = found.reasons[0]
+    assert (first.text, first.count, first.more) == ("is no image", "25", "15 more")
+    assert first.ids == tuple(f"x{n}" for n in range(10))
+    assert (len(found.reasons), found.more) == (10, "4 further reasons")
+    assert set_aside(pd.DataFrame(columns=["id", "reason"])) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        (runs.SAMPLES, "The data: missing."),
+        (runs.SURVEY, "What the files were is not known."),
+        (runs.REJECTED, "What was set aside is not known."),
+        (f"test/{runs.MASKS}", "No pictures of the data."),
+    ],
+)
+def test_a_broken_file_becomes_a_card_that_names_it(project: Project, name: str, title: str) -> None:
+    (project.root / runs.PREPARED / name).write_text("{[\n")
+    html = rendered(project)
+    assert title in cards(html)
+    assert f"{runs.PREPARED / name} " in part(html, "data")
+    assert str(project.root) not in html
+
+
+@given(st.dictionaries(st.sampled_from(runs.SPLITS), st.integers(0, 200)))
+def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict[str, int]) -> None:
+    rows = picked(counts)
+    assert sum(map(len, rows.values())) == min(MOST, sum(counts.values()))
+    for split, places in rows.items():
+        assert places == sorted(set(places))
+        assert all(0 <= place < counts[split] for place in places)
+        steps = np.diff([-1, *places, counts[split]])
+        assert not places or max(steps[1:-1], default=1) - min(steps[1:-1], default=1) <= 1
+        smaller = min(len(places), *(len(other) for other in rows.values()))
+        short = [other for other in rows if len(rows[other]) < len(places) - 1]
+        assert len(places) <= smaller + 1 or all(len(rows[other]) == counts[other] for other in short)
+
+
+def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path) -> None:
+    project, many = make_project(tmp_path), 5_000
+    folder = project.root / runs.PREPARED
+    table = pd.read_csv(folder / runs.SAMPLES)
+    train = pd.concat([table[table["split"] == "train"].head(1)] * many, ignore_index=True)
+    train["id"] = train["sha256"] = [f"image {row}" for row in range(many)]
+    pd.concat([train, table[table["split"] != "train"]]).to_csv(folder / runs.SAMPLES, index=False)
+    size = (many, 256, 256)  # a gigabyte, of which the disk holds nothing
+    open_memmap(folder / "train" / runs.IMAGES, "w+", np.uint8, (*size, 3)).flush()
+    open_memmap(folder / "train" / runs.MASKS, "w+", np.uint8, size).flush()
+    tracemalloc.start()
+    found = data_card(Material(project.root), project.root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.sheet is not None
+    assert [shown.id for shown in found.sheet.thumbnails[:2]] == ["image 156", "image 468"]
+    assert peak < 50e6
+
+
+def pixels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    found = thumbnail(image, mask, CLASSES, "alt", "caption")
+    return np.asarray(Image.open(io.BytesIO(b64decode(found.src.split(",", 1)[1]))).convert("RGB"), dtype=int)
+
+
+def quarters(size: int = 96) -> np.ndarray:
+    """Foreground, ground, rim and ignored pixels, a quarter each."""
+    mask = np.repeat(np.repeat(np.array([[0, 1], [2, runs.IGNORE]]), size // 2, 0), size // 2, 1)
+    return mask.astype(np.uint8)
+
+
+def test_a_thumbnail_shows_the_classes_and_what_does_not_count() -> None:
+    shown = pixels(np.full((96, 96, 3), 90, np.uint8), quarters())
+    size = len(shown)
+    near, far = size // 2 - 1, size // 4  # of the foreground's corner
+    assert np.abs(shown[far, near] - (0x02, 0x3E, 0x8A)).max() < 40  # its outline
+    assert shown[far, far][2] > shown[far, far][0] + 20  # its tint
+    assert np.abs(shown[far, 3 * far] - 90).max() < 12  # the ground is left as it is
+    assert np.abs(shown[far, near + 2] - 90).max() < 50  # its edge too: foreground has the outline
+    assert np.abs(shown[3 * far, near - 1] - (0xE9, 0xDF, 0xC7)).max() < 40
+    assert np.abs(shown[3 * far, 3 * far] - (90 + 0.75 * (VEIL_COLOUR - 90))).max() < 12
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_thumbnails_of_any_channels_and_depth_are_no_black_squares(channels: int, dtype: type) -> None:
+    image = np.zeros((64, 64, channels), dtype)
+    image[..., 0] = np.linspace(0, 200 if dtype is np.uint8 else 3000, 64)  # 12 bits
+    if channels >= 3:
+        image[..., 2] = image[..., 0]
+    if dtype is np.uint16:
+        image[0, 0] = 65_535  # a hot pixel
+    shown = pixels(image, np.ones((64, 64), np.uint8))
+    assert shown.shape == (144, 144, 3)
+    middle = shown[72, 120]
+    assert middle[0] > 120
+    assert (np.abs(middle - middle[0]).max() < 12) if channels < 3 else (middle[1] < 40 < middle[2])
+
+
+def test_noise_does_not_blow_the_page_up(make_project: type[Project], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def noise(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return rng.integers(0, 256, (size, size, 3), np.uint8), rng.integers(0, 3, (size, size), np.uint8)
+
+    project = make_project(tmp_path, paint=noise, size=160)
+    addresses = [shown.picture.src for shown in contact_sheet(Material(project.root)).thumbnails]
+    assert len(addresses) == 14
+    assert sum(map(len, addresses)) < 14 / 24 * 120_000
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        (2, "Of the two channels the first is shown, as grey."),
+        (5, "Of the 5 channels the first three are shown, as red, green and blue."),
+    ],
+)
+def test_a_page_of_16_bits_and_any_channels(
+    make_project: type[Project], tmp_path: Path, channels: int, words: str
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def deep(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.indices((size, size)).sum(0).astype(np.uint8) % 3
+        return rng.integers(0, 4000, (size, size, channels), np.uint16), mask
+
+    project = make_project(tmp_path, paint=deep)
+    html = section(project)
+    assert cards(html) == []
+    assert words in html
+    assert "16 bits are stretched" in html
+    assert "grey veil" not in html
+
+
+def test_bars_have_their_classes_colours_and_numbers() -> None:
+    shares = {"training": (0.6, 0.39, 0.01), "test": (0.0, 1.0, 0.0)}
+    drawn = str(share_bars(shares, [item.colour for item in CLASSES], Path(__file__).parents[2]))
+    assert "--rate" not in drawn  # what #02.... stands for in other figures
+    assert "#033e8a" in drawn
+    assert re.findall(r"<text[^>]*>([1-9])</text>", drawn) == ["1", "2", "2"]  # there is no room for a number in 1 %
+
+
+LONG = "very_long_" * 25 + "12345"  # 255 bytes
+HARM = "<script>document.title = 'harmed'</script>\n\"'🐕\u202egnorts"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; install it to test the page in one")
+@pytest.mark.parametrize("width", [400, 1200])
+def test_names_of_any_kind_stay_text_and_within_the_page(
+    browser: Browser,  # noqa: F811
+    project: Project,
+    width: int,
+) -> None:
+    ids = [LONG, HARM]
+    edit(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
+    survey(
+        project, stored={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids], empty_masks=1_000_000
+    )
+    rejected = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
+    rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
+    edit(project, share_border=[0.0001] * 6)
+    page, complaints = opened(
+        browser, render_report(project.params, root=project.root).path, viewport={"width": width, "height": 800}
+    )
+    section = page.locator("#data")
+    for summary in section.locator("summary").all():
+        summary.click()
+    assert section.locator("details[open]").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    edges = section.evaluate(
+        """section => Math.max(...[...section.querySelectorAll('li, p, td, th, figure, img, summary')]
+           .map(part => part.getBoundingClientRect().right))"""
+    )
+    assert edges <= width
+    assert section.locator(".sheet .id").nth(1).get_attribute("title") == HARM
+    assert section.locator(".sheet .id").nth(0).inner_text() == LONG
+    heights = {round(box["height"]) for item in section.locator(".sheet .id").all() if (box := item.bounding_box())}
+    assert len(heights) == 1  # one line, however long the name
+    assert " ".join(HARM.split()) in " ".join(section.locator("details").last.inner_text().split())
+    assert page.title() != "harmed"
+    assert page.locator("script").count() == 1
+    assert complaints == []
