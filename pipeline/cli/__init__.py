@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli import grids, models, stages
+from pipeline.cli import data, grids, models, stages
 from pipeline.errors import PipelineError
 
 
@@ -33,6 +33,8 @@ def main() -> None:
 
 
 for _command in (
+    data.data,
+    data.init,
     stages.params,
     stages.variants,
     stages.prepare,

@@ -63,6 +63,12 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         return _upright(image, pages[0].tags.valueof(_ORIENTATION, 1))
 
 
+def channels_of(content: bytes) -> int:
+    """How many channels a TIFF has; raises `PictureError` where it is not read."""
+    with _pages(content) as pages:
+        return _channels(pages)
+
+
 def said_of_channels(content: bytes, channels: int | None) -> str | None:
     """A reason, in words that follow a file's name, not to take a TIFF for grey or RGB: its channels; None: no reason.
 

@@ -1,0 +1,58 @@
+"""Commands about pictures, before anything is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--check", metavar="PATH", type=click.Path(path_type=Path, file_okay=False), help="Check a folder.")
+@click.option(
+    "--download", metavar="PATH", type=click.Path(path_type=Path, file_okay=False), help="Obtain Oxford-IIIT Pet there."
+)
+def data(check: Path | None, download: Path | None) -> None:
+    """Check pictures before hours of training do, or obtain some.
+
+    --check reads a folder as `pipeline prepare` would: by the section `data` of params.yaml if that is of the same
+    folder, else by the one that `pipeline init` would write. It names all that is wrong at once; without a fault it
+    says what it found, and the exit code is 0.
+
+    --download sees to it that a folder holds Oxford-IIIT Pet: what lies there unpacked or as an archive is taken, what
+    lacks is downloaded from its authors (0.8 GB). Where it broke off, the same command goes on.
+    """
+    from rich.console import Console
+
+    from pipeline.signals import exit_when_told
+
+    if (check is None) == (download is None):
+        raise click.UsageError("Write --check PATH, or --download PATH.")
+    exit_when_told()
+    if check is not None:
+        from pipeline.init.section import section_of
+        from pipeline.prepare.check import check as check_source
+
+        section, origin = section_of(check)
+        found = check_source(section)
+        click.echo(f"{check}: no fault, as {origin} reads it")
+        Console(highlight=False, markup=False, soft_wrap=True).print(found.shown())
+    if download is not None:
+        from pipeline.prepare.oxford_pets import obtain
+
+        files = obtain(download)
+        click.echo(f"{download}: {len(files.pairs)} images with trimaps")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def init(path: Path) -> None:
+    """Write params.yaml for the images in the folder PATH: classes, colours, sizes, splits, batch.
+
+    PATH holds images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. What is guessed has a
+    comment beside it. All but the section `data`, the batch size and variants that do not fit stays as it is; the
+    file that was there is kept as params.before.yaml.
+    """
+    from pipeline.init.command import init as write_params
+
+    click.echo(write_params(path))

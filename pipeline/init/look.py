@@ -1,0 +1,136 @@
+"""Looks at a folder, and proposes how to read it: by the first source whose files lie in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.init.classes import look_at_masks
+from pipeline.init.pictures import Pictures, look_at
+from pipeline.init.proposal import Proposal, colour
+from pipeline.prepare.coco import read
+from pipeline.prepare.folder import IMAGES, MASKS, Files
+from pipeline.prepare.names import listed
+from pipeline.prepare.oxford_pets import PARTS, TRIMAPS, locate
+from pipeline.prepare.split_list import USUAL
+from pipeline.runs import IGNORE
+
+_KEY = "pipeline init"
+_EXPECTED = f"""\
+Expected is one of
+  {IMAGES}/ and {MASKS}/ with files of the same names: masks that hold a value or a colour a class
+  {IMAGES}/ and a JSON of COCO's instances, as annotation tools export it
+  {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
+
+
+def look(folder: Path) -> Proposal:
+    """Propose a section for a folder.
+
+    Raises:
+        PipelineError: There is no such folder, it holds nothing that is known, or what it holds cannot be used.
+    """
+    if not folder.is_dir():
+        raise PipelineError(f"{_KEY}: there is no folder {folder}.")
+    if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
+        return _folder(folder)
+    if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
+        return _pets(folder)
+    if (folder / IMAGES).is_dir() and (exports := _exports(folder)):
+        if len(exports) > 1:
+            names = listed([str(file.relative_to(folder)) for file in exports])
+            raise PipelineError(f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there.")
+        return _coco(folder, exports[0])
+    there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {_EXPECTED}")
+
+
+def _folder(folder: Path) -> Proposal:
+    images, masks = Files(folder, IMAGES, _KEY), Files(folder, MASKS, _KEY)
+    seen = look_at(folder, _sorted(images))
+    classes = look_at_masks(folder, _sorted(masks))
+    remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
+    return _proposal("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
+
+
+def _coco(folder: Path, file: Path) -> Proposal:
+    images = Files(folder, IMAGES, _KEY)
+    coco = read(file, _KEY)
+    seen = look_at(folder, _sorted(images))
+    categories = list(dict.fromkeys(coco.categories.values()))
+    if len(categories) >= IGNORE:
+        raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
+    names = _class_names(["background", *categories])
+    classes = [
+        {"name": name, "colour": colour(place), "foreground": category is not None, "category": category}
+        for place, (name, category) in enumerate(zip(names, [None, *categories], strict=True))
+    ]
+    section = {"annotations": file.relative_to(folder).as_posix(), "classes": classes, "ignore": []}
+    remarks = ("what no annotation covers",)
+    return _proposal("coco", folder, seen, section, len(images.by_id), {}, remarks)
+
+
+def _pets(folder: Path) -> Proposal:
+    found = locate(folder)
+    seen = look_at(folder, [image for image, _ in found.pairs.values()])
+    proposal = _proposal("oxford_iiit_pet", folder, seen, {}, len(found.pairs), {}, ())
+    splits = {"validation": 0.15, "test": 0}
+    section = {**proposal.section, "resize": "squash", "splits": splits, "on_fault": "stop"}
+    return Proposal(
+        section, "Oxford-IIIT Pet", len(found.pairs), {"splits": "of the authors' trainval; their test is kept"}
+    )
+
+
+def _proposal(
+    source: str,
+    folder: Path,
+    seen: Pictures,
+    classes: dict[str, Any],
+    images: int,
+    remarks: dict[str, str],
+    class_remarks: Sequence[str],
+) -> Proposal:
+    has_list = (folder / USUAL.file).is_file()
+    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
+    if not has_list:
+        splits["stratify"] = True
+    section = {
+        "source": source,
+        "path": str(folder),
+        "image_size": seen.image_size,
+        "resize": seen.resize,
+        "channels": seen.channels,
+        **classes,
+        "splits": splits,
+        "on_fault": "stop",
+        "showcase": None,
+        "seed": 0,
+        "train_images": None,
+    }
+    beside = {
+        "image_size": f"px; the images are {seen.sizes}",
+        "splits": f"{USUAL.file} says which image is where" if has_list else "shares of the images",
+    }
+    found = f"{images} images of {seen.sizes} px"
+    channels = seen.channels or 3
+    return Proposal(section, found, images, {**beside, **remarks}, tuple(class_remarks), seen.groups, channels)
+
+
+def _exports(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+
+
+def _class_names(wanted: Sequence[str]) -> list[str]:
+    """Names that classes may have: others' letters become _, and a name that is taken gets a number."""
+    names: list[str] = []
+    for name in wanted:
+        plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"
+        numbered = (plain, *(f"{plain}_{number}" for number in range(2, len(wanted) + 2)))
+        names.append(next(one for one in numbered if one not in names))
+    return names
+
+
+def _sorted(files: Files) -> list[str]:
+    return sorted(files.by_id.values())

@@ -1,0 +1,99 @@
+"""A proposal as text: the section `data` in YAML, a comment beside each line that was guessed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.init.proposal import Proposal
+
+_COLUMN = 26  # where comments begin, if the line is not longer
+_COMMENTS = {
+    "source": "docs/your-own-data.md has each source's keys",
+    "path": "of the folder",
+    "image_size": "px",
+    "resize": "squash: stretched to the square | pad: keeps the aspect, in the middle of the square",
+    "channels": "null: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
+    "annotations": "COCO's instances, from the folder on",
+    "classes": "names and colours are for you to choose; `foreground` is what the pictures are of",
+    "ignore": "what counts nowhere, in training and in scores; null, or [] of categories: nothing",
+    "instances": "masks number objects; px of the border that keeps touching ones apart",
+    "on_fault": "stop: name all faults | set_aside: go on without such images, and list them",
+    "showcase": "ids of images to show first, in no split; null: one of training is taken",
+    "seed": "of the split, never of a run",
+    "train_images": "how many of the training images a run sees; null: all",
+    "stratify": "every class in every split, as far as there are images",
+    "list": "null: splits.csv, where there is one | another table and its columns",
+}
+
+
+def section_text(proposal: Proposal) -> str:
+    """The lines of `data:`, with a line break at the end."""
+    lines = ["data:"]
+    for key, value in proposal.section.items():
+        comment = proposal.remarks.get(key) or _COMMENTS.get(key, "")
+        if key == "classes":
+            lines += [_line("  classes:", _COMMENTS["classes"]), *_classes(proposal)]
+        elif isinstance(value, dict):
+            lines += [_line(f"  {key}:", comment), *_inside(value)]
+            if key == "splits" and proposal.groups:
+                what = "images of one patient, film or slide in one split: their names look as if they had any"
+                lines.append(_line(f"    # group_pattern: {scalar(proposal.groups)}", what))
+        else:
+            lines.append(_line(f"  {key}: {scalar(value)}", comment))
+    return "\n".join(lines) + "\n"
+
+
+def with_section(text: str, section: str) -> str:
+    """The text of a `params.yaml`, its section `data` replaced."""
+    block = re.compile(r"^data:.*\n(?:(?:[ \t].*|#.*)?\n)*?(?=^[A-Za-z_]|\Z)", re.MULTILINE)
+    return block.sub(lambda _: f"{section}\n", text, count=1)
+
+
+def scalar(value: Any) -> str:
+    """A value on one line of YAML: plain where that reads back as it is, else as JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value) and not value.startswith(("-", " ")):
+        try:
+            if YAML(typ="safe").load(f"key: {value}") == {"key": value}:
+                return value
+        except (YAMLError, ValueError):  # what looks like a date and is none
+            pass
+    if isinstance(value, list):
+        return f"[{', '.join(map(scalar, value))}]"
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return f"\\U{ord(letter):08x}"
+
+
+def _classes(proposal: Proposal) -> Iterator[str]:
+    items = []
+    for one in proposal.section["classes"]:
+        pairs = {key: value for key, value in one.items() if not (key == "edge" and not value)}
+        items.append(f"    - {{{', '.join(f'{key}: {scalar(value)}' for key, value in pairs.items())}}}")
+    width = max(map(len, items))
+    for place, item in enumerate(items):
+        remark = proposal.class_remarks[place] if place < len(proposal.class_remarks) else ""
+        yield f"{item:{width}}  # {remark}" if remark else item
+
+
+def _inside(section: dict[str, Any]) -> Iterator[str]:
+    for key, value in section.items():
+        yield _line(f"    {key}: {scalar(value)}", _COMMENTS.get(key, ""))
+
+
+def _line(text: str, comment: str) -> str:
+    return (
+        f"{text:{_COLUMN}}# {comment}"
+        if comment and len(text) < _COLUMN
+        else f"{text}  # {comment}"
+        if comment
+        else text
+    )

@@ -1,0 +1,254 @@
+"""A folder that nobody described: what is proposed for it, and that it can be prepared as it stands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.init.text import scalar, with_section
+from pipeline.params.file import read_params
+
+ROOT = Path(__file__).parents[2]
+COUNT = 24
+SHAPE = (40, 48)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def noise(index: int, dtype: type = np.uint8, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(index).integers(0, np.iinfo(dtype).max, (*SHAPE, channels), dtype)
+
+
+def regions(index: int, values: list[int]) -> np.ndarray:
+    """A mask of bands, a value each, as broad as the index says."""
+    bands = np.array(values, np.uint8)[np.arange(SHAPE[1]) * len(values) // SHAPE[1]]
+    return np.roll(np.tile(bands, (SHAPE[0], 1)), index, axis=1)
+
+
+def photograph(index: int) -> Image.Image:
+    return Image.fromarray(noise(index))
+
+
+def banded(*values: int) -> Callable[[int], Image.Image]:
+    return lambda index: Image.fromarray(regions(index, [*values]))
+
+
+def noisy(index: int) -> Image.Image:
+    return Image.fromarray(noise(index)[..., 0])
+
+
+def write(folder: Path, mask: Any, image: Any = photograph, names: str = "a{:02}") -> Path:
+    """A folder of COUNT pairs, as `image` and `mask` make them from an index."""
+    for index in range(COUNT):
+        for kind, picture in (("images", image(index)), ("masks", mask(index))):
+            path = folder / kind / f"{names.format(index)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    return folder
+
+
+def ran(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def proposed(folder: Path) -> dict[str, Any]:
+    """The section that is written, once everything behind it went well."""
+    assert (result := ran("init", folder)).exit_code == 0, result.output
+    assert (checked := ran("data", "--check", folder)).exit_code == 0, checked.output
+    assert "no fault, as params.yaml reads it" in checked.output
+    assert ran("prepare").exit_code == 0
+    return YAML(typ="safe").load(Path("params.yaml").read_text())["data"]
+
+
+def classes(section: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item["value"] for item in section["classes"]}
+
+
+def test_a_binary_mask_has_a_background_and_a_foreground(tmp_path: Path) -> None:
+    section = proposed(write(tmp_path / "cells", banded(0, 255)))
+    assert classes(section) == {"background": 0, "foreground": 255}
+    assert section["ignore"] is None
+    assert section["splits"]["stratify"] is True
+    assert "# 50.0% of the pixels, in 24 of 24 masks that were opened" in Path("params.yaml").read_text()
+
+
+def test_255_beside_few_values_counts_nowhere(tmp_path: Path) -> None:
+    def palette(index: int) -> Image.Image:
+        image = Image.fromarray(regions(index, [0, 1, 2, 255]), "P")
+        image.putpalette(bytes(range(256)) * 3)
+        return image
+
+    section = proposed(write(tmp_path / "cells", palette))
+    assert classes(section) == {"background": 0, "class_1": 1, "class_2": 2}
+    assert section["ignore"] == 255
+
+
+def test_colours_are_written_as_colours(tmp_path: Path) -> None:
+    def coloured(index: int) -> Image.Image:
+        return Image.fromarray(np.array([[0, 0, 0], [255, 0, 0], [0, 128, 64]], np.uint8)[regions(index, [0, 1, 2])])
+
+    section = proposed(write(tmp_path / "cells", coloured))
+    assert set(classes(section).values()) == {"#000000", "#ff0000", "#008040"}
+    assert classes(section)["background"] == "#000000"
+
+
+def test_numbered_objects_get_a_border(tmp_path: Path) -> None:
+    def numbered(index: int) -> Image.Image:
+        mask = np.zeros(SHAPE, np.uint16)
+        for number in range(5 + index % 6):
+            top, left = 12 * (number // 4), 12 * (number % 4)
+            mask[top : top + 10, left : left + 10] = number + 1
+        return Image.fromarray(mask)
+
+    section = proposed(write(tmp_path / "nuclei", numbered))
+    assert section["instances"] == {"border": 2}
+    assert classes(section) == {"background": 0, "object": 1, "border": 2}
+
+
+def test_grey_of_16_bits_gets_no_pretrained_variant(tmp_path: Path) -> None:
+    def deep(index: int) -> Image.Image:
+        return Image.fromarray(noise(index, np.uint16, 1)[..., 0])
+
+    write(tmp_path / "cells", banded(0, 1), deep)
+    proposed(tmp_path / "cells")
+    assert np.load(runs.PREPARED / "train" / runs.IMAGES).dtype == np.uint16
+
+
+def test_tiffs_of_five_channels_are_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    for index in range(COUNT):
+        (folder / "images" / f"a{index:02}.png").unlink()
+        tifffile.imwrite(folder / "images" / f"a{index:02}.tif", noise(index, channels=5), planarconfig="contig")
+    assert proposed(folder)["channels"] == 5
+    assert "lite0" not in read_params().grid.variant
+
+
+def test_names_in_folders_and_a_list_are_taken_as_they_are(tmp_path: Path) -> None:
+    folder = write(tmp_path / "my cells: 'new'", banded(0, 1), names="p{0:02}/a")
+    rows = [f"p{index:02}/a,{runs.SPLITS[index % 3]}" for index in range(COUNT)]
+    (folder / "splits.csv").write_text("\n".join(["id,split", *rows]))
+    section = proposed(folder)
+    assert section["path"] == str(folder)
+    assert "stratify" not in section["splits"]
+    assert "# splits.csv says which image is where" in Path("params.yaml").read_text()
+
+
+def test_names_that_look_like_groups_are_pointed_at(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    for kind in ("images", "masks"):
+        for index, path in enumerate(sorted((folder / kind).iterdir())):
+            path.rename(path.with_name(f"p{index // 4}_slice{index % 4}.png"))
+    proposed(folder)
+    text = Path("params.yaml").read_text()
+    assert "    # group_pattern: " in text
+    Path("params.yaml").write_text(text.replace("    # group_pattern: ", "    group_pattern: "))
+    checked = ran("data", "--check", folder).output
+    (counted,) = (line.split()[1:] for line in checked.splitlines() if line.startswith("groups"))
+    assert sum(map(int, counted)) == COUNT / 4
+
+
+def test_annotations_are_read_from_coco(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    shutil.rmtree(folder / "masks")
+    height, width = SHAPE
+    box = {"segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]], "iscrowd": 0}
+    export = {
+        "images": [{"id": i, "file_name": f"a{i:02}.png", "height": height, "width": width} for i in range(COUNT)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, **box} for i in range(COUNT)],
+        "categories": [{"id": 1, "name": "cell/big: \U0001f9a0"}],
+    }
+    (folder / "export.json").write_text(json.dumps(export))
+    section = proposed(folder)
+    assert section["annotations"] == "export.json"
+    assert [item["category"] for item in section["classes"]] == [None, "cell/big: \U0001f9a0"]
+    assert section["classes"][1]["name"] == "cell_big_ _"
+
+
+def test_what_stood_there_is_kept_and_never_written_over(tmp_path: Path) -> None:
+    before = Path("params.yaml").read_text()
+    folder = write(tmp_path / "cells", banded(0, 1))
+    assert ran("init", folder).exit_code == 0
+    assert Path("params.before.yaml").read_text() == before
+    written = Path("params.yaml").read_text()
+    again = ran("init", folder)
+    assert again.exit_code == 1
+    assert "params.before.yaml is there already" in again.output
+    assert (Path("params.yaml").read_text(), Path("params.before.yaml").read_text()) == (written, before)
+
+
+def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
+    Path("params.yaml").unlink()
+    folder = write(tmp_path / "cells", banded(0, 1))
+    assert "params.yaml is missing. Run this in the project's folder" in ran("init", folder).output
+    assert ran("data", "--check", folder).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda folder: None, "holds nothing. Expected is one of"),
+        (lambda folder: (folder / "pictures").mkdir(), "holds pictures/. Expected is one of"),
+        (lambda folder: write(folder, banded(7)), "nothing but the value 7"),
+        (lambda folder: write(folder, noisy), "different values, which are no classes"),
+        (lambda folder: _spoil(write(folder, banded(0, 1)), "images"), "none of the images can be read"),
+        (lambda folder: _spoil(write(folder, banded(0, 1)), "masks"), "none of the masks can be read"),
+    ],
+)
+def test_what_cannot_be_proposed_for_is_said(tmp_path: Path, made: Any, said: str) -> None:
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    made(folder)
+    before = Path("params.yaml").read_text()
+    for result in (ran("init", folder), ran("data", "--check", folder)):
+        assert result.exit_code == 1
+        assert said in result.output
+        assert "Traceback" not in result.output
+    assert Path("params.yaml").read_text() == before
+
+
+def _spoil(folder: Path, kind: str) -> None:
+    for path in (folder / kind).iterdir():
+        path.write_bytes(b"no picture")
+
+
+def test_a_check_says_what_it_found_and_writes_no_arrays(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    result = ran("data", "--check", folder)
+    assert result.exit_code == 0
+    assert "24 images with their masks: 24 RGB" in result.output
+    assert "each 48 × 40 px" in result.output
+    assert "no image looks the same as one of another split" in result.output
+    assert not runs.PREPARED.exists()
+    shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
+    assert " look the same " in ran("data", "--check", folder).output
+
+
+@given(st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.lists(st.text(), max_size=3)))
+def test_any_value_is_read_back_from_its_line(value: Any) -> None:
+    assert YAML(typ="safe").load(f"a: [{scalar(value)}, 1]  # said") == {"a": [value, 1]}
+
+
+@given(st.lists(st.sampled_from(["  a: 1", "", "# said", "  - b", "\tc"]), max_size=6))
+def test_only_the_section_is_replaced(lines: list[str]) -> None:
+    head, tail = "# head\n\n", "model:\n  a: 1\n"
+    text = head + "\n".join(["data:", *lines]) + "\n" + tail
+    assert with_section(text, "data:\n  b: 2\n") == f"{head}data:\n  b: 2\n\n{tail}"
