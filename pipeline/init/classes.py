@@ -17,7 +17,8 @@ from pipeline.init.pictures import sampled
 from pipeline.init.proposal import colour
 
 _VOID = 255  # what many data sets write where nobody knows
-_MOST = 40  # classes: a mask with more values was blurred, or saved as JPEG
+_MOST = 40  # classes: masks with more values were blurred, or number objects
+_JPEG, _EXACT = b"\xff\xd8", 2  # how a JPEG begins, and how many values it may keep as they were
 _FEWEST_NUMBERED, _FEWEST_COUNTS = 8, 3  # values in all, and different numbers of them, that make masks look numbered
 
 
@@ -39,13 +40,14 @@ class _Seen:
     highest: Counter[int]  # of masks with all values from 0 up to it
     colours: bool
     count: int = 0
+    lossy: bool = False  # one of them is a JPEG
 
 
 def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     """Open a sample of the masks.
 
     Raises:
-        PipelineError: None can be read, or they hold so many values that these are no classes.
+        PipelineError: None can be read, they are JPEGs, or they hold so many values that these are no classes.
     """
     chosen = sampled(files)
     seen = _seen(folder, chosen, colours=False) or _seen(folder, chosen, colours=True)
@@ -53,12 +55,13 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
         raise PipelineError(f"{folder}: none of the masks can be read. Save them as PNG, a value or a colour a class.")
     if _are_numbered(seen):
         return _numbered(seen)
-    if len(seen.pixels) > _MOST:
-        lossy = any(file.lower().endswith((".jpg", ".jpeg")) for file in files)
-        why = "JPEG changes pixel values" if lossy else "perhaps they were resized or blurred"
+    if len(seen.pixels) > (_EXACT if seen.lossy else _MOST):
+        why = "JPEG changes pixel values" if seen.lossy else "perhaps they were resized or blurred"
+        numbered = "" if seen.lossy or seen.colours else " If they number objects, it takes `instances: {border: 2}`."
         raise PipelineError(
-            f"{folder}: {seen.count} masks hold {len(seen.pixels)} different values, which are no classes: {why}. "
-            f"Export the masks as PNG with a value a class, or write the section by hand; see docs/your-own-data.md."
+            f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are no classes: "
+            f"{why}. Export the masks as PNG with a value a class, or write the section by hand; see "
+            f"docs/your-own-data.md.{numbered}"
         )
     return _valued(seen)
 
@@ -79,8 +82,11 @@ def _seen(folder: Path, files: Sequence[str], colours: bool) -> _Seen | None:
         seen.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
         seen.masks.update(values.tolist())
         seen.count += 1
+        seen.lossy |= content.startswith(_JPEG)
         if not colours and values[-1] == len(values) - 1:
             seen.highest[len(values)] += 1
+        if colours and len(seen.pixels) > _MOST:  # photographs by mistake: each would bring a million more
+            break
     return seen
 
 
@@ -95,7 +101,8 @@ def _is_read(content: bytes, colours: bool) -> bool:
 def _are_numbered(seen: _Seen) -> bool:
     """Whether masks number objects: from 0 on without a gap, and not as many in each."""
     gapless = sum(seen.highest.values()) > seen.count / 2
-    return gapless and len(seen.pixels) > _FEWEST_NUMBERED and len(seen.highest) >= _FEWEST_COUNTS
+    varied = len(seen.pixels) > _FEWEST_NUMBERED and len(seen.highest) >= _FEWEST_COUNTS
+    return gapless and varied and not seen.lossy
 
 
 def _numbered(seen: _Seen) -> Classes:
@@ -118,7 +125,7 @@ def _numbered(seen: _Seen) -> Classes:
 def _valued(seen: _Seen) -> Classes:
     values = sorted(seen.pixels)
     others = [value for value in values if value != _VOID]
-    is_void = not seen.colours and _VOID in values and len(others) > 1 and others == list(range(len(others)))
+    is_void = not seen.colours and _VOID in values and len(others) > 1 and others[-1] <= _MOST
     values = others if is_void else values
     background = 0 if 0 in values else max(values, key=lambda value: seen.pixels[value])
     ordered = [background, *(value for value in values if value != background)]

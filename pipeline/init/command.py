@@ -12,12 +12,15 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.init.look import look
 from pipeline.init.proposal import Proposal
-from pipeline.init.text import section_text, with_section
+from pipeline.init.text import scalar, section_text, with_section
+from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
+from pipeline.params.model import SmpModel
 
 BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
 _LARGEST_BATCH = 32
+_VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]|(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
 def init(folder: Path) -> str:
@@ -30,8 +33,7 @@ def init(folder: Path) -> str:
     read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
     proposal = look(folder)
-    text = _written(before, proposal)
-    check_params(YAML(typ="safe").load(text), f"{PARAMS_FILE} for {folder}")
+    text, left_out = _written(before, proposal, f"{PARAMS_FILE} for {folder}")
     if BEFORE.exists():
         raise PipelineError(
             f"{BEFORE} is there already, and is where the present {PARAMS_FILE} would go. Remove it, or rename it."
@@ -43,6 +45,7 @@ def init(folder: Path) -> str:
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
+        f"{_of_variants(left_out)}"
         f"What stood there is in {BEFORE}.\n"
         f"Then:\n"
         f"  pipeline data --check {shlex.quote(str(folder))}\n"
@@ -50,22 +53,34 @@ def init(folder: Path) -> str:
     )
 
 
-def _written(before: str, proposal: Proposal) -> str:
+def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str]]:
+    """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
     text = with_section(before, section_text(proposal))
     batch = next((size for most, size in _BATCHES if proposal.images <= most), _LARGEST_BATCH)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    if proposal.channels != 3:
-        text = _without_pretrained(text)
-    return text
+    grid = _checked(text, where).grid.variant
+    pretrained = _pretrained(text, where) if proposal.channels != 3 else []
+    if not pretrained:
+        return text, []
+    if fit := [scalar(name) for name in grid if name not in pretrained]:
+        text = _VARIANTS.sub(lambda found: f"{found[1]} [{', '.join(fit)}]", text, count=1)
+    if left := _pretrained(text, where):
+        raise PipelineError(
+            f"{where}: the images have {proposal.channels} channels, but {', '.join(left)} in grid.variant "
+            f"{'are' if left[1:] else 'is'} pretrained on three. Put others there first, such as unet."
+        )
+    return text, pretrained
 
 
-def _without_pretrained(text: str) -> str:
-    """The grid without the variants that need three channels."""
-    content = YAML(typ="safe").load(text)
-    variants = content.get("variants") or {}
-    fit = [
-        name
-        for name in content["grid"]["variant"]
-        if not ((variants.get(name) or {}).get("model") or {}).get("pretrained")
-    ]
-    return re.sub(r"(?m)^(  variant: )\[.*\]", lambda found: f"{found[1]}[{', '.join(fit)}]", text, count=1)
+def _pretrained(text: str, where: str) -> list[str]:
+    """The variants of the grid whose encoder is pretrained."""
+    models = {cell.variant: cell.model for cell in _checked(text, where).cells()}
+    return [name for name, model in models.items() if isinstance(model, SmpModel) and model.pretrained]
+
+
+def _checked(text: str, where: str) -> Params:
+    return check_params(YAML(typ="safe").load(text), where)
+
+
+def _of_variants(left_out: list[str]) -> str:
+    return f"The grid is without {', '.join(left_out)}, pretrained on three channels.\n" if left_out else ""

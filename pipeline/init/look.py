@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.init.classes import look_at_masks
-from pipeline.init.pictures import Pictures, look_at
+from pipeline.init.pictures import USUAL_SIZE, Pictures, look_at
 from pipeline.init.proposal import Proposal, colour
 from pipeline.prepare.coco import read
 from pipeline.prepare.folder import IMAGES, MASKS, Files
-from pipeline.prepare.names import listed
+from pipeline.prepare.names import listed, readable
 from pipeline.prepare.oxford_pets import PARTS, TRIMAPS, locate
 from pipeline.prepare.split_list import USUAL
 from pipeline.runs import IGNORE
@@ -34,6 +35,8 @@ def look(folder: Path) -> Proposal:
     """
     if not folder.is_dir():
         raise PipelineError(f"{_KEY}: there is no folder {folder}.")
+    if not _is_utf8(folder):
+        raise PipelineError(f"{_KEY}: the folder's name, {readable(str(folder))}, is not UTF-8. Rename the folder.")
     if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
         return _folder(folder)
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
@@ -41,7 +44,7 @@ def look(folder: Path) -> Proposal:
     if (folder / IMAGES).is_dir() and (exports := _exports(folder)):
         if len(exports) > 1:
             names = listed([str(file.relative_to(folder)) for file in exports])
-            raise PipelineError(f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there.")
+            raise PipelineError(f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there, or write the section by hand; see docs/your-own-data.md.")
         return _coco(folder, exports[0])
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {_EXPECTED}")
@@ -75,12 +78,10 @@ def _coco(folder: Path, file: Path) -> Proposal:
 def _pets(folder: Path) -> Proposal:
     found = locate(folder)
     seen = look_at(folder, [image for image, _ in found.pairs.values()])
-    proposal = _proposal("oxford_iiit_pet", folder, seen, {}, len(found.pairs), {}, ())
-    splits = {"validation": 0.15, "test": 0}
-    section = {**proposal.section, "resize": "squash", "splits": splits, "on_fault": "stop"}
-    return Proposal(
-        section, "Oxford-IIIT Pet", len(found.pairs), {"splits": "of the authors' trainval; their test is kept"}
-    )
+    remarks = {"splits": "of the authors' trainval; their test is kept"}
+    proposal = _proposal("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
+    section = {**proposal.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
+    return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="")
 
 
 def _proposal(
@@ -109,17 +110,28 @@ def _proposal(
         "seed": 0,
         "train_images": None,
     }
+    capped = f", and {USUAL_SIZE} at most keeps a first grid short" if seen.image_size == USUAL_SIZE else ""
     beside = {
-        "image_size": f"px; the images are {seen.sizes}",
+        "image_size": f"px, a multiple of 32; the images are {seen.sizes}{capped}",
         "splits": f"{USUAL.file} says which image is where" if has_list else "shares of the images",
     }
     found = f"{images} images of {seen.sizes} px"
-    channels = seen.channels or 3
-    return Proposal(section, found, images, {**beside, **remarks}, tuple(class_remarks), seen.groups, channels)
+    beside |= remarks
+    return Proposal(section, found, images, beside, tuple(class_remarks), seen.groups, seen.prepared_channels)
 
 
 def _exports(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    # COCO's own folder holds captions and key points too.
+    return [file for file in found if file.name.startswith("instances")] or found
+
+
+def _is_utf8(folder: Path) -> bool:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _class_names(wanted: Sequence[str]) -> list[str]:

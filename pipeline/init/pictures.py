@@ -17,7 +17,7 @@ from pipeline.data.tiff import channels_of
 from pipeline.errors import PipelineError
 
 MOST = 200  # files that are opened
-_USUAL = 128  # px; a first grid of this size takes minutes
+USUAL_SIZE = 128  # px; a first grid of this size takes minutes
 _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
 _MULTIPLE = 32  # px that suit every variant
 _NUMBERED = re.compile(r"(.+?)[_-][^_/-]*[0-9]+")
@@ -33,7 +33,8 @@ class Pictures:
     image_size: int
     resize: Literal["squash", "pad"]
     channels: int | None  # as `data.channels` has it
-    sizes: str  # from which to which, in px
+    prepared_channels: int  # that a network gets
+    sizes: str  # from which to which, in px, and of how many if not of all
     groups: str  # a pattern that may tell groups apart; empty where names show none
 
 
@@ -51,40 +52,41 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
         PipelineError: None of them can be read.
     """
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
-    channels: Counter[int | None] = Counter()
+    channels: Counter[tuple[int | None, int]] = Counter()
     reason = ""
     for file in sampled(files):
         try:
             content = (folder / file).read_bytes()
-            height, width, asked = _seen(content)
+            (height, width, held), asked = _seen(content)
         except (PictureError, OSError) as error:
             reason = f"{file} {error}"
             continue
         sizes[width, height] += 1
-        channels[asked] += 1
+        channels[asked, held] += 1
     if not sizes:
         raise PipelineError(f"{folder}: none of the images can be read; {reason}. Save them as PNG, JPEG or TIFF.")
     low, high = min(sizes, key=_area), max(sizes, key=_area)
     span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
+    span += f" in {sizes.total()} that were opened" if sizes.total() < len(files) else ""
+    asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
     return Pictures(
-        image_size=min(_USUAL, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
+        image_size=min(USUAL_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
         resize="squash" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "pad",
-        channels=channels.most_common(1)[0][0],
+        channels=asked,
+        prepared_channels=held,
         sizes=span,
         groups=_groups(files),
     )
 
 
-def _seen(content: bytes) -> tuple[int, int, int | None]:
-    """Height, width, and what `data.channels` must be for the image to be read."""
+def _seen(content: bytes) -> tuple[tuple[int, ...], int | None]:
+    """Height, width and channels, and what `data.channels` must be for the image to be read."""
     try:
-        height, width, _ = read_image(content).shape
+        return read_image(content).shape, None
     except PictureError:
         asked = channels_of(content)
-        height, width, _ = read_image(content, asked).shape
-        return height, width, asked
-    return height, width, None
+        return read_image(content, asked).shape, asked
 
 
 def _groups(files: Iterable[str]) -> str:

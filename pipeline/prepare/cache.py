@@ -6,7 +6,6 @@ import contextlib
 import json
 import sqlite3
 import time
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -99,7 +98,7 @@ class CacheWriter:
             "width": decoded.width,
             "sha256": decoded.sha256,
             "image_sha256": decoded.image_sha256,
-            "stored": asdict(decoded.stored),
+            "stored": vars(decoded.stored),
             "hash": decoded.appearance.hash,
             "dtype": decoded.image.dtype.str,
             "shape": decoded.image.shape,
@@ -139,6 +138,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _with_tables(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path)
     try:
+        connection.execute("PRAGMA page_size = 32768")  # a pair takes 100 kB, which is a chain of many small pages
         connection.execute("PRAGMA journal_mode = WAL")  # so that others read while this one writes
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last pairs, and ruins none
         connection.executescript(_TABLES)

@@ -42,7 +42,7 @@ class OwnPicturesSource:
         usable = sorted(ids if presence is None else presence)
         self._division = divide(usable, rows, groups, data, collection.listed_in, presence)
         self._count = SurveyCount([index for index, one in enumerate(collection.classes) if one.foreground])
-        self._seen = {split: LookAlikes() for split in (*SPLITS, SHOWCASE)}
+        self._seen, self._split_of = LookAlikes(), dict[str, str]()
         self._first: Outcome | None = None
 
     @property
@@ -74,10 +74,15 @@ class OwnPicturesSource:
             if found is None:
                 self._faults += outcome.faults
                 continue
-            if fault := self._unlike(outcome, found) or self._leak(outcome, found, split):
+            alike = self._seen.find(found.image_sha256, found.appearance)
+            if fault := self._unlike(outcome, found) or self._leak(outcome, alike, split):
                 self._faults.append(fault)
                 continue
-            self._note(outcome.pair.id, found, split)
+            if alike:
+                self._count.add_duplicate(outcome.pair.id, alike[0])
+            self._seen.add(outcome.pair.id, found.image_sha256, found.appearance)
+            self._split_of[outcome.pair.id] = split
+            self._count.add(found, split)
             group = self._division.groups.get(outcome.pair.id)
             yield (
                 split,
@@ -162,19 +167,13 @@ class OwnPicturesSource:
         detail = f"{_kind(found)}, but {self._first.pair.image} {_kind(first)}"
         return Fault(Kind.DEPTH, outcome.pair.id, outcome.pair.image, detail)
 
-    def _leak(self, outcome: Outcome, found: Decoded, split: str) -> Fault | None:
-        """An image that looks the same as one of another split."""
-        for other, seen in self._seen.items():
-            if other != split and (alike := seen.find(found.image_sha256, found.appearance)):
-                detail = f"in {split}, as {self._collection.pairs[alike[0]].image} in {other}"
+    def _leak(self, outcome: Outcome, alike: Sequence[str], split: str) -> Fault | None:
+        """Whether one of the images that look the same is in another split."""
+        for name in alike:
+            if (other := self._split_of[name]) != split:
+                detail = f"in {split}, as {self._collection.pairs[name].image} in {other}"
                 return Fault(Kind.LOOKS_ALIKE, outcome.pair.id, outcome.pair.image, detail)
         return None
-
-    def _note(self, name: str, found: Decoded, split: str) -> None:
-        for other in self._seen[split].find(found.image_sha256, found.appearance)[:1]:
-            self._count.add_duplicate(name, other)
-        self._seen[split].add(name, found.image_sha256, found.appearance)
-        self._count.add(found, split)
 
 
 def _kind(decoded: Decoded) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from pipeline.prepare.decode import Decoded
 from pipeline.runs import SPLITS, Survey
 
@@ -28,7 +26,8 @@ class SurveyCount:
         self._stored[decoded.stored.kind] += 1
         self._turned += decoded.stored.turned
         self._transparent += decoded.stored.transparent
-        self._empty += split in SPLITS and not np.isin(decoded.mask, self._foreground).any()
+        content = decoded.mask.tobytes()
+        self._empty += split in SPLITS and not any(index in content for index in self._foreground)
 
     def add_duplicate(self, name: str, other: str) -> None:
         """Count an image that looks the same as another one of its split."""

@@ -79,13 +79,14 @@ def _lacking(source: Source, table: Table) -> PipelineError | None:
 
 def _pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
     """Pixels of each class in a sample's mask."""
-    counts = np.bincount(sample.mask.ravel(), minlength=256)
-    if strangers := [int(value) for value in np.flatnonzero(counts) if len(names) <= value != IGNORE]:
+    counts = [np.count_nonzero(sample.mask == index) for index in (*range(len(names)), IGNORE)]
+    if sum(counts) != sample.mask.size:
+        strangers = sorted(set(np.unique(sample.mask).tolist()) - {*range(len(names)), IGNORE})
         raise PipelineError(
             f"{sample.id}: its mask holds {strangers[0]}, but classes are 0 to {len(names) - 1} ({', '.join(names)}), "
             f"and {IGNORE} is ignored. Mend the mask."
         )
-    return counts[: len(names)]
+    return np.array(counts[:-1], np.int64)
 
 
 def _row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:

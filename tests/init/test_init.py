@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -56,6 +57,13 @@ def noisy(index: int) -> Image.Image:
     return Image.fromarray(noise(index)[..., 0])
 
 
+def lossy(index: int) -> Image.Image:
+    """A mask of two values that was a JPEG on its way."""
+    file = io.BytesIO()
+    banded(0, 255)(index).save(file, "JPEG")
+    return Image.open(file)
+
+
 def write(folder: Path, mask: Any, image: Any = photograph, names: str = "a{:02}") -> Path:
     """A folder of COUNT pairs, as `image` and `mask` make them from an index."""
     for index in range(COUNT):
@@ -93,13 +101,19 @@ def test_a_binary_mask_has_a_background_and_a_foreground(tmp_path: Path) -> None
 
 def test_255_beside_few_values_counts_nowhere(tmp_path: Path) -> None:
     def palette(index: int) -> Image.Image:
-        image = Image.fromarray(regions(index, [0, 1, 2, 255]), "P")
+        image = Image.fromarray(regions(index, [0, 1, 4, 255]), "P")
         image.putpalette(bytes(range(256)) * 3)
         return image
 
     section = proposed(write(tmp_path / "cells", palette))
-    assert classes(section) == {"background": 0, "class_1": 1, "class_2": 2}
+    assert classes(section) == {"background": 0, "class_1": 1, "class_4": 4}
     assert section["ignore"] == 255
+
+
+def test_255_beside_other_greys_is_a_class(tmp_path: Path) -> None:
+    section = proposed(write(tmp_path / "cells", banded(0, 128, 255)))
+    assert classes(section) == {"background": 0, "class_128": 128, "class_255": 255}
+    assert section["ignore"] is None
 
 
 def test_colours_are_written_as_colours(tmp_path: Path) -> None:
@@ -130,6 +144,7 @@ def test_grey_of_16_bits_gets_no_pretrained_variant(tmp_path: Path) -> None:
 
     write(tmp_path / "cells", banded(0, 1), deep)
     proposed(tmp_path / "cells")
+    assert read_params().grid.variant == ["unet", "unet_no_skip"]
     assert np.load(runs.PREPARED / "train" / runs.IMAGES).dtype == np.uint16
 
 
@@ -208,7 +223,9 @@ def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
         (lambda folder: None, "holds nothing. Expected is one of"),
         (lambda folder: (folder / "pictures").mkdir(), "holds pictures/. Expected is one of"),
         (lambda folder: write(folder, banded(7)), "nothing but the value 7"),
-        (lambda folder: write(folder, noisy), "different values, which are no classes"),
+        (lambda folder: write(folder, noisy), "If they number objects, it takes `instances: {border: 2}`."),
+        (lambda folder: write(folder, photograph), "different values, which are no classes: perhaps they were resized"),
+        (lambda folder: write(folder, lossy), "different values, which are no classes: JPEG changes pixel values"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "images"), "none of the images can be read"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "masks"), "none of the masks can be read"),
     ],

@@ -8,9 +8,19 @@ from ruamel.yaml import YAML
 from pipeline.errors import PipelineError
 from pipeline.params.composites import Composition
 from pipeline.params.file import read_params
-from pipeline.params.pictures import FolderData, FolderForTest
+from pipeline.params.pictures import CocoData, FolderData, FolderForTest, SplitShares
 from tests.conftest import ROOT, write_params
 from tests.prepare.conftest import SECTION, coloured, written
+
+
+def coco(*categories):
+    """The section of a folder made one of COCO's annotations."""
+    classes = [
+        {key: value for key, value in item.items() if key != "value"} | {"category": category}
+        for item, category in zip(SECTION["classes"], categories, strict=True)
+    ]
+    return {"source": "coco", "annotations": "a.json", "classes": classes, "ignore": []}
+
 
 MISTAKES = {
     "key of the other source": ({"samples": {}}, "data.samples: there is no such key"),
@@ -49,6 +59,32 @@ MISTAKES = {
         {"splits": {**SECTION["splits"], "list": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
         "data.splits.list.file: '../a.csv' must lie in the folder cells",
     ),
+    "no pattern": (
+        {"splits": {**SECTION["splits"], "group_pattern": "("}},
+        "group_pattern: must be a regular expression (",
+    ),
+    "a pattern without a group": (
+        {"splits": {**SECTION["splits"], "group_pattern": "^p"}},
+        "data.splits.group_pattern: must be a regular expression with one ( ) around what names the group",
+    ),
+    "no channel": ({"channels": 0}, "data.channels: must be at least 1, but is 0"),
+    "no border": ({"instances": {"border": 0}}, "data.instances.border: must be at least 1"),
+    "numbered objects as other classes": (
+        {"instances": {"border": 2}, "ignore": 255},
+        "data.instances: masks of numbered objects become three classes",
+    ),
+    "another policy": ({"on_fault": "skip"}, "data.on_fault: must be one of 'stop' or 'set_aside'"),
+    "two classes of what is left over": (coco(["a"], None, None), "data.classes: 2 classes have category: null"),
+    "no class of what is left over": (coco("a", "b", "c"), "data.classes: 0 classes have category: null"),
+    "a category twice": (coco(["a", "b"], "b", None), "data.classes: the category 'b' stands there"),
+    "annotations elsewhere": (
+        {**coco("a", "b", None), "annotations": "/a.json"},
+        "data.annotations: '/a.json' must lie in the folder cells",
+    ),
+    "pets divided otherwise": (
+        {"source": "oxford_iiit_pet", "classes": ..., "ignore": ...},
+        "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
+    ),
     "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "value": 9}]}, "are named 'cell'"),
 }
 
@@ -74,11 +110,20 @@ def sections_of_the_page():
 def test_the_section_of_the_page_is_valid_and_complete(tmp_path):
     shown = sections_of_the_page()[0]["data"]
     assert set(shown) == set(FolderData.model_fields)
+    assert set(shown["splits"]) == set(SplitShares.model_fields)
     assert read_params(written(tmp_path, shown)).data.path == "cells"
 
 
+def test_the_sections_of_the_other_sources_are_valid(tmp_path):
+    _, coco, pets, *_ = (section.get("data") for section in sections_of_the_page())
+    assert set(coco) | set(SECTION) | {"channels", "on_fault"} == set(CocoData.model_fields)
+    assert read_params(written(tmp_path, coco)).data.classes[0].categories == ("cell", "dividing cell")
+    params = read_params(written(tmp_path, {**pets, "classes": ..., "ignore": ...}))
+    assert params.data.source == "oxford_iiit_pet"
+
+
 def test_the_other_sections_of_the_page_are_valid_and_say_the_defaults(tmp_path):
-    _, splits, test, composition = sections_of_the_page()
+    *_, splits, test, composition = sections_of_the_page()
     listed = read_params(written(tmp_path, splits)).data.splits.list
     assert (listed.file, listed.id, listed.split, listed.group) == ("index.csv", "name", "split", None)
     params = read_params(write_params(tmp_path, {"data": {**test, **composition}}))
