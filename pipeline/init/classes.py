@@ -19,6 +19,7 @@ from pipeline.init.proposal import colour
 _VOID = 255  # what many data sets write where nobody knows
 _MOST = 40  # classes: masks with more values were blurred, or number objects
 _JPEG, _EXACT = b"\xff\xd8", 2  # how a JPEG begins, and how many values it may keep as they were
+_WAS_JPEG = {0, 1, 254, 255}  # what a mask of 0 and 255 holds at least, once it was a JPEG
 _FEWEST_NUMBERED, _FEWEST_COUNTS = 8, 3  # values in all, and different numbers of them, that make masks look numbered
 
 
@@ -40,7 +41,12 @@ class _Seen:
     highest: Counter[int]  # of masks with all values from 0 up to it
     colours: bool
     count: int = 0
-    lossy: bool = False  # one of them is a JPEG
+    any_jpeg: bool = False
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the values are not those that were drawn."""
+        return self.any_jpeg or (len(self.pixels) <= _MOST and self.pixels.keys() >= _WAS_JPEG)
 
 
 def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
@@ -82,7 +88,7 @@ def _seen(folder: Path, files: Sequence[str], colours: bool) -> _Seen | None:
         seen.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
         seen.masks.update(values.tolist())
         seen.count += 1
-        seen.lossy |= content.startswith(_JPEG)
+        seen.any_jpeg |= content.startswith(_JPEG)
         if not colours and values[-1] == len(values) - 1:
             seen.highest[len(values)] += 1
         if colours and len(seen.pixels) > _MOST:  # photographs by mistake: each would bring a million more

@@ -20,7 +20,7 @@ from pipeline.params.model import SmpModel
 BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
 _LARGEST_BATCH = 32
-_VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]|(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
+_VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
 def init(folder: Path) -> str:
@@ -66,8 +66,8 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
         text = _VARIANTS.sub(lambda found: f"{found[1]} [{', '.join(fit)}]", text, count=1)
     if left := _pretrained(text, where):
         raise PipelineError(
-            f"{where}: the images have {proposal.channels} channels, but {', '.join(left)} in grid.variant "
-            f"{'are' if left[1:] else 'is'} pretrained on three. Put others there first, such as unet."
+            f"{where}: channels of the images: {proposal.channels}, but grid.variant has what is pretrained on three: "
+            f"{', '.join(left)}. Put others there first, such as unet."
         )
     return text, pretrained
 

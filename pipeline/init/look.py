@@ -44,7 +44,10 @@ def look(folder: Path) -> Proposal:
     if (folder / IMAGES).is_dir() and (exports := _exports(folder)):
         if len(exports) > 1:
             names = listed([str(file.relative_to(folder)) for file in exports])
-            raise PipelineError(f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there, or write the section by hand; see docs/your-own-data.md.")
+            raise PipelineError(
+                f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there, or write the section by hand; "
+                f"see docs/your-own-data.md."
+            )
         return _coco(folder, exports[0])
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {_EXPECTED}")

@@ -6,6 +6,9 @@ import contextlib
 import json
 import sqlite3
 import time
+import zlib
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -36,6 +39,10 @@ class Cache:
         self._path = path
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
     def find(self, key: str) -> Decoded | None:
         """The pair of a key, None where there is none; a file that is broken holds none."""
         from pipeline.prepare.decode import Decoded
@@ -47,6 +54,8 @@ class Cache:
             if row is None:
                 return None
             facts = json.loads(row[0])
+            if facts.pop("checksum") != _checksum(row[1:]):
+                return None
             image = np.frombuffer(row[1], facts.pop("dtype")).reshape(facts.pop("shape"))
             appearance = Appearance(facts.pop("hash"), row[3])
             stored = Stored(**facts.pop("stored"))
@@ -93,7 +102,9 @@ class CacheWriter:
 
     def add(self, key: str, decoded: Decoded) -> None:
         """Keep a pair."""
+        blobs = decoded.image.tobytes(), decoded.mask.tobytes(), decoded.appearance.thumbnail
         facts = {
+            "checksum": _checksum(blobs),
             "height": decoded.height,
             "width": decoded.width,
             "sha256": decoded.sha256,
@@ -103,7 +114,6 @@ class CacheWriter:
             "dtype": decoded.image.dtype.str,
             "shape": decoded.image.shape,
         }
-        blobs = decoded.image.tobytes(), decoded.mask.tobytes(), decoded.appearance.thumbnail
         self._waiting.append((key, json.dumps(facts), *blobs))
         self.use(key)
         if len(self._waiting) >= _TOGETHER:
@@ -123,6 +133,10 @@ class CacheWriter:
             self._connection = None
 
 
+def _checksum(blobs: Iterable[bytes]) -> int:
+    return reduce(lambda found, blob: zlib.crc32(blob, found), blobs, 0)
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -140,7 +154,7 @@ def _with_tables(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA page_size = 32768")  # a pair takes 100 kB, which is a chain of many small pages
         connection.execute("PRAGMA journal_mode = WAL")  # so that others read while this one writes
-        connection.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the last pairs, and ruins none
+        connection.execute("PRAGMA synchronous = OFF")  # a power cut may ruin pairs, which their checksums show
         connection.executescript(_TABLES)
     except sqlite3.Error:
         connection.close()

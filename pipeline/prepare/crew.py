@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -54,9 +55,9 @@ def _watched(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
 
 
 def _here(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:
-    cache = Cache(writer.reads) if writer.reads else None
-    for pair in pairs:
-        yield decode(pair, settings, cache)
+    with contextlib.closing(Cache(writer.reads)) if writer.reads else contextlib.nullcontext() as cache:
+        for pair in pairs:
+            yield decode(pair, settings, cache)
 
 
 def _spread(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ from pipeline.data.stored import Stored
 from pipeline.prepare.appearance import Appearance
 from pipeline.prepare.cache import Cache
 from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
 from pipeline.runs import IGNORE
 
@@ -71,7 +72,7 @@ class Outcome:
 def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
     """Read a pair, from the cache where its files' content was decoded before; never raises for what files hold."""
     named = settings.masks.name(pair)
-    picture = _content(pair, pair.image, lambda: (settings.folder / pair.image).read_bytes())
+    picture = _content(pair, pair.image, lambda: content_of(settings.folder / pair.image))
     truth = _content(pair, named, lambda: settings.masks.content(settings.folder, pair.truth))
     if isinstance(picture, Fault) or isinstance(truth, Fault):
         return Outcome(pair, None, tuple(found for found in (picture, truth) if isinstance(found, Fault)))

@@ -13,6 +13,7 @@ from pipeline.data.pictures import read_mask
 from pipeline.data.values import MaskValues
 from pipeline.params.fields import MaskValue
 from pipeline.params.pictures import ClassValue
+from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Pair, UndeclaredError
 
 
@@ -25,7 +26,7 @@ class _Files:
 
     def content(self, folder: Path, truth: str) -> bytes:
         """The file's content."""
-        return (folder / truth).read_bytes()
+        return content_of(folder / truth)
 
 
 @dataclass(frozen=True)

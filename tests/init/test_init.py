@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline import runs
 from pipeline.cli import main
+from pipeline.init.pictures import MOST
 from pipeline.init.text import scalar, with_section
 from pipeline.params.file import read_params
+from pipeline.params.pictures import CocoData
 
 ROOT = Path(__file__).parents[2]
 COUNT = 24
@@ -64,9 +68,20 @@ def lossy(index: int) -> Image.Image:
     return Image.open(file)
 
 
-def write(folder: Path, mask: Any, image: Any = photograph, names: str = "a{:02}") -> Path:
-    """A folder of COUNT pairs, as `image` and `mask` make them from an index."""
-    for index in range(COUNT):
+def export(categories: list[str], images: int = COUNT) -> dict[str, Any]:
+    """COCO's instances for the images of `write`: a square of the first category in each."""
+    height, width = SHAPE
+    square = {"segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]], "iscrowd": 0}
+    return {
+        "images": [{"id": i, "file_name": f"a{i:02}.png", "height": height, "width": width} for i in range(images)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, **square} for i in range(images)],
+        "categories": [{"id": place, "name": name} for place, name in enumerate(categories, 1)],
+    }
+
+
+def write(folder: Path, mask: Any, image: Any = photograph, names: str = "a{:02}", count: int = COUNT) -> Path:
+    """A folder of pairs, as `image` and `mask` make them from an index."""
+    for index in range(count):
         for kind, picture in (("images", image(index)), ("masks", mask(index))):
             path = folder / kind / f"{names.format(index)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +99,8 @@ def proposed(folder: Path) -> dict[str, Any]:
     assert (checked := ran("data", "--check", folder)).exit_code == 0, checked.output
     assert "no fault, as params.yaml reads it" in checked.output
     assert ran("prepare").exit_code == 0
-    return YAML(typ="safe").load(Path("params.yaml").read_text())["data"]
+    section: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text())["data"]
+    return section
 
 
 def classes(section: dict[str, Any]) -> dict[str, Any]:
@@ -184,14 +200,7 @@ def test_names_that_look_like_groups_are_pointed_at(tmp_path: Path) -> None:
 def test_annotations_are_read_from_coco(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", banded(0, 1))
     shutil.rmtree(folder / "masks")
-    height, width = SHAPE
-    box = {"segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]], "iscrowd": 0}
-    export = {
-        "images": [{"id": i, "file_name": f"a{i:02}.png", "height": height, "width": width} for i in range(COUNT)],
-        "annotations": [{"id": i, "image_id": i, "category_id": 1, **box} for i in range(COUNT)],
-        "categories": [{"id": 1, "name": "cell/big: \U0001f9a0"}],
-    }
-    (folder / "export.json").write_text(json.dumps(export))
+    (folder / "export.json").write_text(json.dumps(export(["cell/big: \U0001f9a0"])))
     section = proposed(folder)
     assert section["annotations"] == "export.json"
     assert [item["category"] for item in section["classes"]] == [None, "cell/big: \U0001f9a0"]
@@ -210,6 +219,95 @@ def test_what_stood_there_is_kept_and_never_written_over(tmp_path: Path) -> None
     assert (Path("params.yaml").read_text(), Path("params.before.yaml").read_text()) == (written, before)
 
 
+def test_a_grid_of_nothing_but_pretrained_variants_is_for_the_user_to_change(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1), lambda index: Image.fromarray(noise(index, np.uint16, 1)[..., 0]))
+    before = Path("params.yaml").read_text().replace("[unet, unet_no_skip, lite0]", "\n    - lite0")
+    Path("params.yaml").write_text(before)
+    result = ran("init", folder)
+    assert "channels of the images: 1, but grid.variant has what is pretrained on three: lite0." in result.output
+    assert Path("params.yaml").read_text() == before
+    Path("params.yaml").write_text(before.replace("- lite0", "- lite0\n    - unet"))
+    assert "The grid is without lite0, pretrained on three channels." in ran("init", folder).output
+    assert read_params().grid.variant == ["unet"]
+
+
+def test_oxford_pets_keep_their_own_test(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    learn, test = [f"Birman_{number}" for number in range(10)], [f"pug_{number}" for number in range(4)]
+    for below in ("images", "annotations/trimaps"):
+        (folder / below).mkdir(parents=True)
+    for index, name in enumerate([*learn, *test]):
+        photograph(index).save(folder / "images" / f"{name}.jpg")
+        banded(1, 2, 3)(index).save(folder / "annotations/trimaps" / f"{name}.png")
+    for file, names in (("trainval", learn), ("test", test)):
+        (folder / "annotations" / f"{file}.txt").write_text("".join(f"{name} 1 1 1\n" for name in names))
+    section = proposed(folder)
+    assert section["source"] == "oxford_iiit_pet"
+    assert section["splits"] == {"validation": 0.15, "test": 0}
+    assert len(np.load(runs.PREPARED / "test" / runs.MASKS)) == len(test)
+
+
+def test_pets_in_archives_are_unpacked_by_another_command(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    for name in ("images.tar.gz", "annotations.tar.gz"):
+        (tmp_path / "pets" / name).touch()
+    assert "`pipeline data --download" in ran("init", tmp_path / "pets").output
+
+
+def test_of_coco_s_files_the_instances_are_taken(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    shutil.rmtree(folder / "masks")
+    (folder / "annotations").mkdir()
+    for name in ("captions_val", "instances_val"):
+        (folder / "annotations" / f"{name}.json").write_text(json.dumps(export(["cell"])))
+    assert proposed(folder)["annotations"] == "annotations/instances_val.json"
+    (folder / "annotations/instances_train.json").write_text(json.dumps(export(["cell"])))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    Path("params.before.yaml").unlink()
+    assert "several JSON files: annotations/instances_train.json, annotations/inst" in ran("init", folder).output
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=30),
+    file=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=30),
+    categories=st.lists(st.text(), min_size=1, max_size=5, unique=True),
+)
+@example("-a: #b 'c' \"d\"\n{e}, 🦠", "- x: #1", ["yes", "1e3", "null", "# a", "b: c", "- d"])
+def test_any_name_is_written_so_that_it_is_read_back(
+    tmp_path: Path, name: str, file: str, categories: list[str]
+) -> None:
+    assume(name not in (".", ".."))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+        folder = write(Path(place, name), banded(0, 1), count=1)
+        shutil.rmtree(folder / "masks")
+        (folder / f"a{file}.json").write_text(json.dumps(export(categories, images=1)))
+        shutil.copy(ROOT / "params.yaml", tmp_path)
+        Path("params.before.yaml").unlink(missing_ok=True)
+        result = ran("init", "--", folder)
+    assert result.exit_code == 0, result.output
+    data = read_params().data
+    assert isinstance(data, CocoData)
+    assert (data.path, data.annotations) == (str(folder), f"a{file}.json")
+    assert [one.category for one in data.classes] == [None, *categories]
+
+
+def test_a_name_that_is_no_utf8_is_told(tmp_path: Path) -> None:
+    try:
+        folder = write(tmp_path / os.fsdecode(b"caf\xe9"), banded(0, 1), count=1)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    assert "is not UTF-8. Rename the folder." in ran("init", folder).output
+
+
+def test_a_large_folder_is_sampled_and_that_is_said(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1), count=MOST + 40)
+    assert ran("init", folder).exit_code == 0
+    text = Path("params.yaml").read_text()
+    assert f"in {MOST} of {MOST} masks that were opened" in text
+    assert f"the images are 48 × 40 in {MOST} that were opened" in text
+
+
 def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     Path("params.yaml").unlink()
     folder = write(tmp_path / "cells", banded(0, 1))
@@ -226,6 +324,7 @@ def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
         (lambda folder: write(folder, noisy), "If they number objects, it takes `instances: {border: 2}`."),
         (lambda folder: write(folder, photograph), "different values, which are no classes: perhaps they were resized"),
         (lambda folder: write(folder, lossy), "different values, which are no classes: JPEG changes pixel values"),
+        (lambda folder: _as_jpeg(write(folder, banded(90, 160))), "which are no classes: JPEG changes pixel values"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "images"), "none of the images can be read"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "masks"), "none of the masks can be read"),
     ],
@@ -240,6 +339,11 @@ def test_what_cannot_be_proposed_for_is_said(tmp_path: Path, made: Any, said: st
         assert said in result.output
         assert "Traceback" not in result.output
     assert Path("params.yaml").read_text() == before
+
+
+def _as_jpeg(folder: Path) -> None:
+    for path in (folder / "masks").iterdir():
+        Image.open(path).save(path, "JPEG")
 
 
 def _spoil(folder: Path, kind: str) -> None:

@@ -1,0 +1,477 @@
+"""Broken and odd inputs: what is done to a good folder, and the sentence that `pipeline data --check` must answer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from tests.prepare.conftest import NAMES, SECTION, SPLITS, WHOLE, coloured, picture, write_splits
+
+Change = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A change to the folder of `cells`."""
+
+    name: str
+    change: Change
+    said: str
+    section: dict[str, Any] = field(default_factory=dict)
+    is_fine: bool = False
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def image(content: bytes | Callable[[bytes], bytes], name: str = "cell1.png") -> Change:
+    """Replaces an image; a function is given what is there."""
+    return lambda folder: _replace(folder / "images" / name, content)
+
+
+def mask(content: bytes | Callable[[bytes], bytes], name: str = "cell1.png") -> Change:
+    return lambda folder: _replace(folder / "masks" / name, content)
+
+
+def _replace(path: Path, content: bytes | Callable[[bytes], bytes]) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else content(path.read_bytes()))
+
+
+def renamed(name: str | bytes) -> Change:
+    """Gives a pair, and its line in the list, another name."""
+
+    def change(folder: Path) -> None:
+        (folder / "splits.csv").unlink()
+        for kind in ("images", "masks"):
+            target = folder / kind / f"{os.fsdecode(name)}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / kind / "cell1.png").rename(target)
+
+    return change
+
+
+def listed(*rows: str, header: str = "id,split") -> Change:
+    return lambda folder: write_splits(folder, rows, header)
+
+
+def rows(**changes: str) -> list[str]:
+    return [f"{name},{changes.get(name, split)}" for name, split in {"cell0": "train", **SPLITS}.items()]
+
+
+def copied(name: str, other: str, **options: Any) -> Change:
+    """Saves one image once more, as another one."""
+
+    def change(folder: Path) -> None:
+        with Image.open(folder / "images" / f"{name}.png") as seen:
+            whole = seen.resize((240, 160))
+        _photograph(whole).save(folder / "images" / f"{name}.png")
+        (folder / "images" / f"{other}.png").unlink()
+        _photograph(whole).resize((120, 80)).save(folder / "images" / f"{other}.jpg", **options)
+        for one, size in ((name, (240, 160)), (other, (120, 80))):
+            Image.fromarray(WHOLE).resize(size, 0).save(folder / "masks" / f"{one}.png")
+
+    return change
+
+
+def _photograph(seen: Image.Image) -> Image.Image:
+    return seen.resize(seen.size, Image.Resampling.BICUBIC)
+
+
+def all_images(kind: Callable[[int], bytes], ending: str = "png") -> Change:
+    def change(folder: Path) -> None:
+        for index, name in enumerate(NAMES):
+            (folder / "images" / f"{name}.png").unlink()
+            (folder / "images" / f"{name}.{ending}").write_bytes(kind(index))
+
+    return change
+
+
+def all_masks(make: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def change(folder: Path) -> None:
+        for name in NAMES:
+            Image.fromarray(make(WHOLE)).save(folder / "masks" / f"{name}.png")
+
+    return change
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG whose header says it is so large; there is nothing behind it."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def with_text_bomb(content: bytes) -> bytes:
+    """A PNG with a comment that unpacks to 100 MB."""
+    data = b"a\0\0" + zlib.compress(bytes(100_000_000))
+    chunk = struct.pack(">I", len(data)) + b"zTXt" + data + struct.pack(">I", zlib.crc32(b"zTXt" + data))
+    return content[:33] + chunk + content[33:]
+
+
+def in_place(kind: str, make: Callable[[Path], object]) -> Change:
+    """Puts something else than a file where one was."""
+
+    def change(folder: Path) -> None:
+        path = folder / kind / "cell1.png"
+        path.unlink()
+        make(path)
+
+    return change
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1_200_000_000)
+
+
+def turned(folder: Path, *kinds: str) -> None:
+    for kind in kinds:
+        path = folder / kind / "cell1.png"
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(path) as seen:
+            seen.load()
+            seen.save(path, exif=exif)
+
+
+DEEP = np.zeros((16, 24), np.uint16)
+NO_FILE = "1 files that cannot be used: images/cell1.png (is no file, but a pipe, a device or a folder)"
+NO_PICTURE = "1 files that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
+BROKEN = "1 files that cannot be used: images/cell1.png (is no whole picture"
+NAME = "2 names that cannot be used: images/"
+SPACES = {"splits": {**SECTION["splits"], "group_pattern": "^(p[0-9]+)_"}}
+JPEG = encoded(picture(), "JPEG")
+
+BROKEN_CASES = [
+    Case("an empty file", image(b""), NO_PICTURE),
+    Case("text", image(b"no picture at all"), NO_PICTURE),
+    Case("a web page", image(b"<!doctype html><title>404</title>"), NO_PICTURE),
+    Case("a GIF under another ending", image(encoded(picture(), "GIF")), NO_PICTURE),
+    Case("PostScript, which Pillow would run", image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), NO_PICTURE),
+    Case("SVG", image(b'<svg xmlns="http://www.w3.org/2000/svg"/>'), NO_PICTURE),
+    Case("a PNG that breaks off", image(lambda content: content[:200]), BROKEN),
+    Case("a JPEG that breaks off", image(JPEG[: len(JPEG) // 2]), BROKEN),
+    Case("a JPEG's header alone", image(JPEG[:30]), BROKEN),
+    Case("a PNG with a wrong checksum", image(lambda content: content[:45] + b"\xff\xff" + content[47:]), BROKEN),
+    Case("a PNG without pixels", image(claiming(24, 16)), BROKEN),
+    Case(
+        "a PNG that says it is huge",
+        image(claiming(100_000, 100_000)),
+        "is too large to be decoded (at most 178,956,970 p",
+    ),
+    Case("a comment that unpacks to 100 MB", image(with_text_bomb), BROKEN),
+    Case(
+        "two pages", image(encoded(picture(), "TIFF", save_all=True, append_images=[picture(1)])), "(holds 2 pictures;"
+    ),
+    Case(
+        "a film as PNG", image(encoded(picture(), save_all=True, append_images=[picture(1)])), "(holds 2 pictures; save"
+    ),
+    Case(
+        "a film as WebP", image(encoded(picture(), "WEBP", save_all=True, append_images=[picture(1)])), "(holds 2 pict"
+    ),
+    Case("floats", image(encoded(Image.fromarray(DEEP.astype(np.float32)), "TIFF")), "(has pixels of 32 bits; save it"),
+    Case("32 bits", image(encoded(Image.fromarray(DEEP.astype(np.int32)), "TIFF")), "(has pixels of 32 bits; save it"),
+    Case("a named pipe", in_place("images", os.mkfifo), NO_FILE),
+    Case("a device without end", in_place("images", lambda path: path.symlink_to("/dev/zero")), NO_FILE),
+    Case(
+        "a link to nothing", in_place("images", lambda path: path.symlink_to("/nowhere")), "(No such file or directory)"
+    ),
+    Case(
+        "a file of 1.2 GB", in_place("images", sparse), "(has 1,200,000,000 bytes; no more than 1,000,000,000 are read)"
+    ),
+    Case("a mask that breaks off", mask(lambda content: content[:60]), "masks/cell1.png (is no whole picture"),
+    Case("a mask that is empty", mask(b""), "1 files that cannot be used: masks/cell1.png (is none of PNG"),
+    Case(
+        "no mask",
+        lambda folder: (folder / "masks/cell1.png").unlink(),
+        "1 images without a mask: images/cell1.png. Add a",
+    ),
+    Case(
+        "no image",
+        lambda folder: (folder / "images/cell1.png").unlink(),
+        "1 masks without an image: masks/cell1.png. Add",
+    ),
+    Case("two endings", image(JPEG, "cell1.jpg"), "stand for several files: images/cell1.jpg and images/cell1.png."),
+    Case(
+        "a folder that looks like a name",
+        lambda folder: [
+            ((folder / kind / "a").mkdir(), shutil.copy(folder / kind / "cell1.png", folder / kind / "a/b.png"))
+            and shutil.copy(folder / kind / "cell2.png", folder / kind / "a__b.png")
+            for kind in ("images", "masks")
+        ],
+        "names that stand for several files: images/a/b.png and images/a__b.png,",
+    ),
+    Case(
+        "a smaller mask", mask(encoded(Image.fromarray(WHOLE[:, :10]))), "masks/cell1.png (10 × 16, the image 24 × 16)."
+    ),
+    Case("an image turned, its mask not", lambda folder: turned(folder, "images"), "(24 × 16, the image 16 × 24)."),
+    Case(
+        "an undeclared value",
+        mask(encoded(Image.fromarray(np.where(WHOLE == 2, 7, WHOLE).astype(np.uint8)))),
+        "7 (96 p",
+    ),
+    Case(
+        "several undeclared values",
+        mask(encoded(Image.fromarray((WHOLE * 60).astype(np.uint8)))),
+        "1 masks with values that data.classes does not declare, 60 (192 pixels), 120 (96 pixels): masks/cell1.png.",
+    ),
+    Case(
+        "16 bits in a mask", mask(encoded(Image.fromarray(DEEP + 65_535))), "65535 (384 pixels): masks/cell1.png. Write"
+    ),
+    Case(
+        "colours, where values are numbers",
+        mask(encoded(picture())),
+        "(holds colours, but the values of the classes are",
+    ),
+    Case(
+        "numbers of 16 bits, where values are colours",
+        mask(encoded(Image.fromarray(DEEP))),
+        "(is grey with more than 8 bits, but the values of the classes are colours)",
+        {"classes": coloured(["#010101", "#000000", "#020202"])},
+    ),
+    Case(
+        "fractions in a mask",
+        mask(encoded(Image.fromarray(WHOLE / np.float32(3)), "TIFF")),
+        "(has pixels with fractions",
+    ),
+    Case(
+        "negative masks",
+        mask(encoded(Image.fromarray(-WHOLE.astype(np.int32)), "TIFF")),
+        "(has values outside 0 to 65535;",
+    ),
+    Case(
+        "a line break in a name", renamed("a\nb"), NAME + "a\\nb.png (holds a line break or another control character"
+    ),
+    Case("a bell in a name", renamed("a\x07"), NAME + "a\\x07.png (holds a line break or another control character"),
+    Case("a name that turns its reader around", renamed("a\u202egnp"), NAME + "a\\u202egnp.png (holds a line break or"),
+    Case(
+        "a name that is no UTF-8",
+        renamed(b"a\xff"),
+        "or bytes that are no UTF-8). Rename the file, and its mask likewise.",
+    ),
+    Case(
+        "a formula for a name",
+        renamed("=1+1"),
+        NAME + "=1+1.png (begins with =, which spreadsheets take for a formula), masks",
+    ),
+    Case(
+        "a formula by plus",
+        renamed("+1"),
+        NAME + "+1.png (begins with +, which spreadsheets take for a formula), masks",
+    ),
+    Case(
+        "a formula by minus",
+        renamed("-1"),
+        NAME + "-1.png (begins with -, which spreadsheets take for a formula), masks",
+    ),
+    Case(
+        "a formula by at",
+        renamed("@SUM"),
+        NAME + "@SUM.png (begins with @, which spreadsheets take for a formula), masks",
+    ),
+    Case("a name of 251 bytes", renamed("a" * 251), "(is 251 bytes long, folders included, but may have 200)."),
+    Case(
+        "a name long by its folders", renamed("/".join(["abcdefghi"] * 22)), "(is 240 bytes long, folders included, but"
+    ),
+    Case("16 bits among 8", image(encoded(Image.fromarray(DEEP))), "(16 bits, 1 channel, but images/"),
+    Case(
+        "other channels than were asked for",
+        lambda folder: None,
+        "12 files that cannot be used: images/cell0.png (has 3 c",
+        {"channels": 5},
+    ),
+    Case(
+        "five channels that nobody asked for",
+        lambda folder: tifffile.imwrite(
+            folder / "images/cell1.png", np.zeros((16, 24, 5), np.uint8), planarconfig="contig"
+        ),
+        "images/cell1.png (has 5 channels;",
+    ),
+    Case(
+        "a copy in another split", copied("cell1", "cell2", quality=95), "in train, as images/cell2.jpg in validation"
+    ),
+    Case(
+        "a bad copy in another split",
+        copied("cell1", "cell3", quality=20),
+        "in train, as images/cell3.jpg in test). What",
+    ),
+    Case(
+        "a copy of the showcase",
+        copied("cell0", "cell1"),
+        "images/cell1.jpg (in train, as images/cell0.png in showcase)",
+    ),
+    Case(
+        "a line for no image",
+        listed(*rows(), "cell99,train"),
+        "splits.csv, line 14: there is no image 'cell99'; an id is",
+    ),
+    Case(
+        "two lines for an image",
+        listed(*rows(), "cell1,test"),
+        "splits.csv, line 14: 'cell1' stands there twice; an image",
+    ),
+    Case(
+        "no line for an image", listed(*rows()[:-1]), "says nothing of 1 of 12 images: cell11. Add a line for each; an"
+    ),
+    Case(
+        "an unknown split",
+        listed(*rows(cell1="training")),
+        "line 3: the split 'training' must be one of train, validation",
+    ),
+    Case(
+        "semicolons in a list",
+        listed(*rows(), header="id;split"),
+        "line 1: the columns must be id,split or id,split,group,",
+    ),
+    Case(
+        "an empty list",
+        lambda folder: (folder / "splits.csv").write_text(""),
+        "line 1: the columns must be id,split or id",
+    ),
+    Case(
+        "a list in Latin-1",
+        lambda folder: (folder / "splits.csv").write_bytes(b"id,split\n\xe9,train\n"),
+        "Save it as CSV in U",
+    ),
+    Case(
+        "a group in two splits",
+        listed(
+            *(f"{row},{'p1' if row[:5] in ('cell1', 'cell2') and ',' in row[5:6] else ''}" for row in rows()),
+            header="id,split,group",
+        ),
+        "the group 'p1' stands in train and, with cell2, in validation. Put it into one split, on all its lines.",
+    ),
+    Case(
+        "a group with a semicolon",
+        listed(*(f"{row},a;b" for row in rows()), header="id,split,group"),
+        "must hold neither ; nor",
+    ),
+    Case(
+        "a pattern that finds nothing",
+        lambda folder: (folder / "splits.csv").unlink(),
+        "12 names in which data.splits.group_pattern f",
+        SPACES,
+    ),
+    Case(
+        "a showcase that is not there",
+        lambda folder: None,
+        "data.showcase: there is no image 'dog' in",
+        {"showcase": ["dog"]},
+    ),
+    Case(
+        "no image for the test",
+        listed(*rows(**{name: "train" for name in SPLITS if SPLITS[name] == "test"})),
+        "no sample for 'test'",
+    ),
+    Case(
+        "a class that a split lacks",
+        lambda folder: [
+            Image.fromarray(WHOLE.clip(max=1)).save(folder / "masks" / f"{name}.png")
+            for name in SPLITS
+            if SPLITS[name] == "test"
+        ],
+        "class 'wall' occurs in none of the 3 masks of the split 'test'; every split needs every class.",
+    ),
+    Case("masks without foreground", all_masks(np.zeros_like), "class 'cell' occurs in none of the"),
+    Case(
+        "masks that count nowhere",
+        all_masks(lambda whole: whole * 0 + 9),
+        "class 'cell' occurs in none of the",
+        {"ignore": 9},
+    ),
+    Case("no folder of masks", lambda folder: shutil.rmtree(folder / "masks"), "there is no folder"),
+    Case(
+        "images that is a file",
+        lambda folder: (shutil.rmtree(folder / "images"), (folder / "images").touch()),
+        "there is no folder",
+    ),
+    Case(
+        "hidden files only",
+        lambda folder: [path.rename(path.with_name(f".{path.name}")) for path in sorted((folder / "images").iterdir())],
+        "holds no picture; these endings are read: .png, .jpg",
+    ),
+    Case(
+        "a folder that is a link",
+        lambda folder: (folder / "images/more").symlink_to("/etc"),
+        "images/more is a link; put the",
+    ),
+]
+
+ODD_CASES = [
+    Case("as it is", lambda folder: None, "12 images with their masks: 12 RGB"),
+    Case(
+        "upper-case endings",
+        lambda folder: (folder / "images/cell1.png").rename(folder / "images/cell1.PNG"),
+        "12 images",
+    ),
+    Case(
+        "another program's files",
+        lambda folder: (folder / "images/Thumbs.db").touch(),
+        "1 set aside:\n  images/Thumbs.db: files",
+    ),
+    Case(
+        "an image and its mask, both turned",
+        lambda folder: turned(folder, "images", "masks"),
+        "1 turned upright, as their EXIF",
+    ),
+    Case(
+        "transparent parts",
+        image(encoded(picture(1).convert("RGBA").rotate(30))),
+        "1 with transparent parts, which become bla",
+    ),
+    Case("CMYK", image(encoded(picture(1).convert("CMYK"), "JPEG")), "11 RGB, 1 CMYK"),
+    Case("a palette", image(encoded(picture(1).convert("P"))), "11 RGB, 1 palette"),
+    Case("grey", image(encoded(picture(1).convert("L"))), "11 RGB, 1 grey"),
+    Case("one bit", image(encoded(picture(1).convert("1"))), "11 RGB, 1 black and white"),
+    Case(
+        "a progressive JPEG", image(encoded(picture(1), "JPEG", progressive=True)), "12 images with their masks: 12 RGB"
+    ),
+    Case(
+        "a colour profile that is none", image(encoded(picture(1), icc_profile=b"none")), "12 images with their masks"
+    ),
+    Case(
+        "16 bits throughout",
+        all_images(
+            lambda index: encoded(
+                Image.fromarray(DEEP + np.random.default_rng(index).integers(0, 65_535, DEEP.shape, np.uint16))
+            )
+        ),
+        "12 images with their masks: 12 16-bit grey",
+    ),
+    Case(
+        "a mask without foreground",
+        mask(encoded(Image.fromarray(np.zeros_like(WHOLE)))),
+        "1 whose mask holds no foreground",
+    ),
+    Case("copies within a split", copied("cell1", "cell4"), "1 look the same as another one of their split: "),
+    Case("a script for a name", renamed("<script>alert(1)<"), "12 images with their masks"),
+    Case("quotes, emoji and blanks in a name", renamed("a 'b' \"c\" \U0001f9a0"), "12 images with their masks"),
+    Case("a name of 200 bytes", renamed("a" * 200), "12 images with their masks"),
+    Case(
+        "a mark at the start of a list, as spreadsheets write it",
+        lambda folder: (folder / "splits.csv").write_text("\ufeffid,split\r\n" + "\r\n".join(rows())),
+        "12 images",
+    ),
+    Case(
+        "a folder named like a picture",
+        lambda folder: (folder / "images/more.png").mkdir(),
+        "12 images with their masks",
+    ),
+]

@@ -1,0 +1,198 @@
+"""Decoding side by side and from the cache: the same outcomes in the same order, and nothing done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.prepare import crew
+from pipeline.prepare.cache import Cache
+from pipeline.prepare.crew import decoded
+from pipeline.prepare.decode import Outcome, Settings
+from pipeline.prepare.mask_files import ValueMasks
+from pipeline.prepare.pairs import Pair
+from tests.prepare.conftest import WHOLE, picture, written
+
+MASKS = ValueMasks((("ground", 0), ("cell", 1), ("wall", 2)), None)
+COUNT = 20
+
+
+def add(folder: Path, index: int) -> Pair:
+    for kind, image in (("images", picture(index)), ("masks", Image.fromarray(WHOLE))):
+        (folder / kind).mkdir(exist_ok=True)
+        image.save(folder / kind / f"{index:03}.png")
+    return Pair(f"{index:03}", f"images/{index:03}.png", f"masks/{index:03}.png")
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[Pair]:
+    return [add(tmp_path, index) for index in range(COUNT)]
+
+
+@pytest.fixture
+def decode(tmp_path: Path) -> Callable[..., list[Outcome]]:
+    """Decodes pairs of the folder, and says what came of it."""
+
+    def decoding(pairs: list[Pair], size: int = 16, masks: object = MASKS) -> list[Outcome]:
+        settings = Settings(tmp_path, size, "squash", None, masks)
+        return list(decoded(pairs, settings, tmp_path / "scratch/decoded.sqlite"))
+
+    return decoding
+
+
+def new(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.pair.id for outcome in outcomes if outcome.is_new]
+
+
+def same(one: list[Outcome], other: list[Outcome]) -> bool:
+    assert [outcome.pair for outcome in one] == [outcome.pair for outcome in other]
+    for first, second in zip(one, other, strict=True):
+        assert first.decoded is not None
+        assert second.decoded is not None
+        np.testing.assert_array_equal(first.decoded.image, second.decoded.image)
+        np.testing.assert_array_equal(first.decoded.mask, second.decoded.mask)
+        assert first.decoded.stored == second.decoded.stored
+        assert first.decoded.appearance == second.decoded.appearance
+        assert (first.decoded.sha256, first.key) == (second.decoded.sha256, second.key)
+    return True
+
+
+def test_an_image_that_is_added_is_the_only_one_decoded(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+) -> None:
+    first = decode(pairs)
+    assert len(new(first)) == COUNT
+    again = decode(pairs)
+    assert new(again) == []
+    assert same(first, again)
+    assert new(decode([*pairs, add(tmp_path, COUNT)])) == [f"{COUNT:03}"]
+
+
+def test_what_changed_is_decoded_anew_and_what_has_another_name_is_not(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+) -> None:
+    decode(pairs)
+    picture(99).save(tmp_path / pairs[3].image)
+    Image.fromarray(WHOLE[::-1].copy()).save(tmp_path / pairs[5].truth)
+    assert new(decode(pairs)) == ["003", "005"]
+    (tmp_path / pairs[7].image).rename(tmp_path / "images/other.png")
+    assert new(decode([Pair("other", "images/other.png", pairs[7].truth)])) == []
+    assert len(new(decode(pairs[:3], size=8))) == 3
+    assert len(new(decode(pairs[:3], masks=ValueMasks(MASKS.values[::-1], None)))) == 3
+
+
+def test_side_by_side_is_as_one_after_the_other(
+    pairs: list[Pair], decode: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = decode(pairs)
+    (tmp_path / "scratch/decoded.sqlite").unlink()
+    monkeypatch.setattr(crew, "FEW", 5)
+    together = decode(pairs)
+    assert len(new(together)) == COUNT
+    assert same(alone, together)
+    assert new(decode(pairs)) == []
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + bytes(500)])
+def test_a_broken_cache_is_made_anew(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], content: bytes
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/decoded.sqlite").write_bytes(content)
+    assert len(new(decode(pairs))) == COUNT
+    assert new(decode(pairs)) == []
+
+
+def test_a_damaged_pair_in_the_cache_is_decoded_anew(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+) -> None:
+    first = decode(pairs)
+    cache = tmp_path / "scratch/decoded.sqlite"
+    content = bytearray(cache.read_bytes())
+    place = content.find(first[4].decoded.image.tobytes()[:200])
+    assert place > 0
+    content[place + 100] ^= 0xFF
+    cache.write_bytes(content)
+    again = decode(pairs)
+    assert new(again) == ["004"]
+    assert same(first, again)
+
+
+def test_where_nothing_can_be_cached_everything_is_decoded(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+) -> None:
+    (tmp_path / "scratch").write_bytes(b"a file in the place of the folder")
+    assert len(new(decode(pairs))) == COUNT
+    assert len(new(decode(pairs))) == COUNT
+
+
+def test_what_was_not_used_for_long_is_forgotten(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = decode(pairs)
+    later = time.time() + 40 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    decode(pairs[:2])
+    cache = Cache(tmp_path / "scratch/decoded.sqlite")
+    assert [outcome.pair.id for outcome in first if cache.find(outcome.key) is not None] == ["000", "001"]
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Masks that kill the process which reads them."""
+
+    def name(self, pair: Pair) -> str:
+        return pair.truth
+
+    def content(self, folder: Path, truth: str) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+
+def test_a_killed_process_is_told(
+    pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "FEW", 5)
+    with pytest.raises(PipelineError, match="was killed, perhaps for want of memory. Run this again"):
+        decode(pairs, masks=Deadly())
+
+
+def test_killed_it_leaves_nothing_half_written_and_no_process(tmp_path: Path) -> None:
+    """Killed at several moments; afterwards the same command does it all."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for index in range(400):
+        picture(index, (120, 160)).save(folder / "x.png")
+        (folder / "images").mkdir(exist_ok=True)
+        (folder / "masks").mkdir(exist_ok=True)
+        (folder / "x.png").rename(folder / "images" / f"{index:03}.png")
+        Image.fromarray(np.kron(WHOLE, np.ones((8, 7), np.uint8))[:120, :160]).save(
+            folder / "masks" / f"{index:03}.png"
+        )
+    written(tmp_path, {"showcase": None, "image_size": 96})
+    command = [Path(sys.executable).with_name("pipeline"), "prepare"]
+    for seconds in (0.8, 1.4, 1.8):
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+            time.sleep(seconds)
+            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.kill()
+        _, alive = psutil.wait_procs(below, timeout=20)
+        assert not alive
+        assert not (tmp_path / runs.PREPARED).exists()
+    whole = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    assert len(np.load(tmp_path / runs.PREPARED / "train" / runs.IMAGES)) > 200
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["prepared"]
