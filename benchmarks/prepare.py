@@ -30,7 +30,7 @@ import psutil
 from PIL import Image
 
 from pipeline.params.pictures import FolderData
-from pipeline.prepare.sources import source_of
+from pipeline.prepare.choice import source_of
 from pipeline.prepare.stage import write
 
 SIZE = 160

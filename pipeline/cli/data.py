@@ -38,7 +38,7 @@ def data(check: Path | None, download: Path | None) -> None:
         click.echo(f"{check}: no fault, as {origin} reads it")
         Console(highlight=False, markup=False, soft_wrap=True).print(found.shown())
     if download is not None:
-        from pipeline.prepare.oxford_pets import obtain
+        from pipeline.prepare.sources.oxford_pets import obtain
 
         files = obtain(download)
         click.echo(f"{download}: {len(files.pairs)} images with trimaps")

@@ -49,7 +49,7 @@ def prepare() -> None:
     """Stage: make images and masks ready in data/prepared/."""
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
-    from pipeline.prepare.sources import source_of
+    from pipeline.prepare.choice import source_of
     from pipeline.prepare.stage import write
     from pipeline.runs import PREPARED, REJECTED
 

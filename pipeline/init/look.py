@@ -12,11 +12,11 @@ from pipeline.errors import PipelineError
 from pipeline.init.classes import look_at_masks
 from pipeline.init.pictures import USUAL_SIZE, Pictures, look_at
 from pipeline.init.proposal import Proposal, colour
-from pipeline.prepare.coco import read
-from pipeline.prepare.folder import IMAGES, MASKS, Files
+from pipeline.prepare.dividing.split_list import USUAL
 from pipeline.prepare.names import listed, readable
-from pipeline.prepare.oxford_pets import PARTS, TRIMAPS, locate
-from pipeline.prepare.split_list import USUAL
+from pipeline.prepare.sources.coco import read
+from pipeline.prepare.sources.folder import IMAGES, MASKS, Files
+from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, locate
 from pipeline.runs import IGNORE
 
 _KEY = "pipeline init"

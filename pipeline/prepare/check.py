@@ -11,9 +11,9 @@ from rich.table import Table as Columns
 from rich.text import Text
 
 from pipeline.params.data import Data
+from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.source import Source
-from pipeline.prepare.sources import source_of
 from pipeline.prepare.stage import ORDER
 from pipeline.prepare.tables import Table, check_apart, tables_of, what_is_wrong
 from pipeline.runs import SAMPLE_COLUMNS, SHOWCASE, SPLITS, Survey

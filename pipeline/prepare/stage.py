@@ -12,9 +12,9 @@ from pipeline import runs
 from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.prepare.array_file import ArrayFile, add_to
+from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import as_cell
 from pipeline.prepare.source import Source
-from pipeline.prepare.sources import source_of
 from pipeline.prepare.tables import check_apart, tables_of, what_is_wrong
 from pipeline.runs import SHOWCASE, SPLITS
 

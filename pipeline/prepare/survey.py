@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.prepare.decode import Decoded
+from pipeline.prepare.decoding.decode import Decoded
 from pipeline.runs import SPLITS, Survey
 
 NAMED = 10  # pairs of images that the survey names

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.archives import unpack
+from pipeline.prepare.fetching.archives import unpack
 
 FILES = {"images/a.jpg": b"\xff\xd8" * 700, "images/deep/b.jpg": bytes(512), "README": b"read me"}
 BOUNDS = {"most_bytes": 10_000, "most_files": 20}

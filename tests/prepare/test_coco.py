@@ -20,7 +20,7 @@ from pipeline import runs
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.pictures import CocoData
-from pipeline.prepare.coco_masks import draw
+from pipeline.prepare.sources.coco_masks import draw
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
 

@@ -18,12 +18,12 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare import crew
-from pipeline.prepare.cache import Cache
-from pipeline.prepare.crew import decoded
-from pipeline.prepare.decode import Outcome, Settings
-from pipeline.prepare.mask_files import ValueMasks
-from pipeline.prepare.pairs import Pair
+from pipeline.prepare.decoding import crew
+from pipeline.prepare.decoding.cache import Cache
+from pipeline.prepare.decoding.crew import decoded
+from pipeline.prepare.decoding.decode import Outcome, Settings
+from pipeline.prepare.sources.mask_files import ValueMasks
+from pipeline.prepare.sources.pairs import Pair
 from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMasks((("ground", 0), ("cell", 1), ("wall", 2)), None)

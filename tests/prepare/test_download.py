@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.download import download
+from pipeline.prepare.fetching.download import download
 from tests.servers import free_port
 
 CONTENT = bytes(index % 251 for index in range(200_000))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.params.pictures import SplitShares
-from pipeline.prepare.splits import divide
+from pipeline.prepare.dividing.splits import divide
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
 LINES = {

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.prepare import oxford_pets
-from pipeline.prepare.oxford_pets import KNOWN_BROKEN, PARTS, TRIMAP_VALUES, locate, obtain
+from pipeline.prepare.sources import oxford_pets
+from pipeline.prepare.sources.oxford_pets import KNOWN_BROKEN, PARTS, TRIMAP_VALUES, locate, obtain
 from tests.prepare.test_download import Page, Site, serving
 
 TRAINVAL = (

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import FolderForTest
-from pipeline.prepare.sample import CREDIT, TITLE
+from pipeline.prepare.sources.sample import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLITS, Asking, table
 
@@ -92,8 +93,18 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells):
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (
+            np.zeros((16, 24), np.uint16),
+            r"images/cell3\.png \(is 16-bit grey, which has 1 channel, but 3 are expected\)",
+        ),
+        (np.zeros((16, 24, 3), np.uint16), r"data\.test\.path: the images have 16 bits, but .* RGB of 8 bits"),
+    ],
+)
+def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells, image, said):
     for name in NAMES:
-        Image.fromarray(np.zeros((16, 24), np.uint16)).save(cells / "images" / f"{name}.png")
-    with pytest.raises(PipelineError, match=r"data\.test\.path: the images are 16-bit grey, but .* RGB of 8 bits"):
+        tifffile.imwrite(cells / "images" / f"{name}.png", image)
+    with pytest.raises(PipelineError, match=said):
         tested()

@@ -23,6 +23,7 @@ from playwright.sync_api import Browser
 
 from pipeline import runs
 from pipeline.files import as_json, write_text
+from pipeline.prepare.faults import Fault, Kind
 from pipeline.report.figures.shares import share_bars
 from pipeline.report.figures.thumbnails import VEIL_COLOUR, thumbnail
 from pipeline.report.html import render
@@ -89,7 +90,7 @@ def test_the_card_counts_what_was_prepared(project: Project) -> None:
     text = card(project)
     assert "14 images in all, and 1 beside them for the showcase, each of 32 × 32 pixels." in text
     assert "No image and no group stands in two splits." in text
-    assert "Training Validation Test Images 6 4 4 Groups: animal 6 4 4" in text
+    assert "Training Validation Test Images 6 4 4 Images without foreground 0 0 0 Groups: animal 6 4 4" in text
     masks = {split: np.load(project.root / runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS}
     pixels = [int((mask != runs.IGNORE).sum()) for mask in masks.values()]
     assert "Pixels that count " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
@@ -106,6 +107,18 @@ def test_the_card_stands_before_how_to_reproduce_on_every_page(project: Project)
         assert re.findall(r'<section id="(.*?)">', html)[-2:] == ["data", "reproduce"]
         assert '<a href="#data">The data</a>' in html
         assert cards(html) == []
+
+
+def test_images_without_foreground_are_counted_in_each_split(make_project: type[Project], tmp_path: Path) -> None:
+    def without(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.full((size, size), runs.IGNORE if row == 1 else 1, np.uint8)
+        mask[:, 0] = 1
+        mask[0, 1] = 0 if (split, row) in {("train", 2), ("validation", 3)} else 2  # a pixel is enough
+        return np.zeros((size, size, 3), np.uint8), mask
+
+    project = make_project(tmp_path, paint=without)
+    (project.root / runs.PREPARED / runs.SURVEY).unlink()  # the samples themselves tell
+    assert "Images without foreground 5 3 4" in card(project)
 
 
 def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path) -> None:
@@ -142,6 +155,11 @@ def test_splits_that_share_something_are_told_loudly(
     assert "every score and gap of this page may look better than it is" in text
 
 
+def test_a_page_whose_splits_share_something_begins_with_that(project: Project) -> None:
+    edit(project, id=["validation-0001"])
+    assert re.findall(r'<section id="(.*?)">', rendered(project))[:2] == ["data", "notes"]
+
+
 ENDS = st.sampled_from(["", ";b", "=c", " d"])
 
 
@@ -176,17 +194,16 @@ def test_names_that_a_table_reader_could_take_for_nothing_are_names(project: Pro
 def test_sizes_are_those_of_the_originals(project: Project) -> None:
     edit(project, height=[90, 3000, *[375] * 9, *[500] * 3, 1], width=[120, 4000, *[500] * 9, *[375] * 3, 1])
     text = card(project)
-    assert "From 120 × 90 to 4000 × 3000 pixels, most of them 500 × 375." in text  # the showcase is in no split
-    assert "500 × 375 (64.3 %), 375 × 500 (21.4 %), 120 × 90 (7.1 %) and 1 other size." in text
-    edit(project, height=range(100, 115), width=[100] * 15)
-    assert "From 100 × 100 to 100 × 113 pixels, most often 100 × 100." in card(project)
+    assert "The originals have 4 sizes, from 120 × 90 to 4000 × 3000 pixels" in text  # the showcase is in no split
+    assert "most often 500 × 375 (64.3 %)." in text
 
 
 def test_classes_of_next_to_no_pixels_are_named(project: Project) -> None:
     assert "Nearly empty" not in card(project)
-    edit(project, share_border=[0.00034] * 6 + [0.0] * 4)
+    two = round(2 / (32 * 32 - 1), 6)  # as it is written; one pixel is ignored
+    edit(project, share_border=[two, *[0.0] * 9])
     text = card(project)
-    assert "Less than 0.1 % of a split’s counted pixels: border (0.034 % of training and none of validation)." in text
+    assert "Less than 0.1 % of a split’s pixels: border (2 in training and 0 in validation)." in text
     assert re.search(r"3 border < 0\.1 % 0\.0 % \d", text)
 
 
@@ -199,34 +216,48 @@ def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None
 
 
 def test_the_survey_is_told(project: Project) -> None:
-    survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, empty_masks=5, compared=1302)
+    survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, compared=1302)
     text = card(project)
-    assert "Images were stored as RGB (1 300) and palette (2). 3 were turned upright" in text
-    assert "1 has transparent parts, which became black. 5 masks hold no foreground." in text
+    assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were turned upright" in text
+    assert "as the EXIF orientation says; 1 has transparent parts, which became black." in text
     assert "Of 1 302 images that were compared with each other, no two look the same." in text
     survey(project, compared=80, duplicates=12, first_duplicates=[[f"a{n}", f"b{n}"] for n in range(10)])
     text = card(project)
-    assert "All 15 images were stored as RGB. None had to be turned upright, and none has transparent parts." in text
-    assert "Every mask holds foreground. Of 80 images" in text
-    assert "12 pairs within one split look the same; across splits there are none. The first 10 pairs a0 and b0" in text
+    assert "15 images were read from files, all stored as RGB. None had to be turned upright; none has tra" in text
+    assert "Of 80 images that were compared with each other, 12 look the same as another one of the same split" in text
+    assert "across splits there are none. The first 10 pairs a0 and b0" in text
 
 
-def test_of_images_made_of_several_files_nothing_is_said_about_storage() -> None:
-    assert files(Survey({}, 0, 0, 0, 0, 0, ())).sentences == ("Every mask holds foreground.",)
+def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
+    assert files(Survey({}, 0, 0, 0, 0, 0, ())) is None
+    survey(project, stored={})
+    (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
+    assert "What the files were" not in card(project)
 
 
 def test_what_was_set_aside_is_counted_by_reason() -> None:
-    rows = [(f"odd{n}", "the only one of its kind") for n in range(1)]
-    rows += [(f"x{n}", "is no image") for n in range(25)]
+    faults = [Fault(Kind.LOOKS_ALIKE, f"x{n}", f"images/x: {n}.png", "in train") for n in range(1_025)]
+    rows = [("odd", "shares its group 'day: 1' with the showcase image y"), *((f.id, f.reason) for f in faults)]
     rows += [(f"y{n}", f"reason {n}") for n in range(12)]
     found = set_aside(pd.DataFrame(rows, columns=["id", "reason"]))
     assert found is not None
-    assert found.title == "38 were set aside"
-    first = found.reasons[0]
-    assert (first.text, first.count, first.more) == ("is no image", "25", "15 more")
-    assert first.ids == tuple(f"x{n}" for n in range(10))
+    assert found.title == "1\u00a0038 were set aside"
+    first, second, *_ = found.reasons
+    assert (first.text, first.count, first.more) == (Kind.LOOKS_ALIKE.one, "1\u00a0025", "1\u00a0020 more")
+    assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
+    assert (second.text, second.count, second.files) == (rows[0][1], "1", ("odd",))
     assert (len(found.reasons), found.more) == (10, "4 further reasons")
     assert set_aside(pd.DataFrame(columns=["id", "reason"])) is None
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Kind) -> None:
+    rejected = pd.DataFrame(
+        [(name, Fault(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
+    )
+    found = set_aside(rejected)
+    assert found is not None
+    assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.one, ("a", "b: c'd"))]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +306,8 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.sheet is not None
-    assert [shown.id for shown in found.sheet.thumbnails[:2]] == ["image 156", "image 468"]
+    (name, shown), *_ = found.sheet.splits
+    assert (name, [picture.caption for picture in shown[:2]]) == ("Training", ["image 156", "image 468"])
     assert peak < 50e6
 
 
@@ -305,7 +337,7 @@ def test_a_thumbnail_shows_the_classes_and_what_does_not_count() -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_thumbnails_of_any_channels_and_depth_are_no_black_squares(channels: int, dtype: type) -> None:
-    image = np.zeros((64, 64, channels), dtype)
+    image: np.ndarray = np.zeros((64, 64, channels), dtype)
     image[..., 0] = np.linspace(0, 200 if dtype is np.uint8 else 3000, 64)  # 12 bits
     if channels >= 3:
         image[..., 2] = image[..., 0]
@@ -325,7 +357,7 @@ def test_noise_does_not_blow_the_page_up(make_project: type[Project], tmp_path: 
         return rng.integers(0, 256, (size, size, 3), np.uint8), rng.integers(0, 3, (size, size), np.uint8)
 
     project = make_project(tmp_path, paint=noise, size=160)
-    addresses = [shown.picture.src for shown in contact_sheet(Material(project.root)).thumbnails]
+    addresses = [shown.src for _, split in contact_sheet(Material(project.root)).splits for shown in split]
     assert len(addresses) == 14
     assert sum(map(len, addresses)) < 14 / 24 * 120_000
 
@@ -351,6 +383,7 @@ def test_a_page_of_16_bits_and_any_channels(
     assert cards(html) == []
     assert words in html
     assert "16 bits are stretched" in html
+    assert "As prepared, 32 × 32 pixels." in html
     assert "grey veil" not in html
 
 
@@ -375,9 +408,7 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
 ) -> None:
     ids = [LONG, HARM]
     edit(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
-    survey(
-        project, stored={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids], empty_masks=1_000_000
-    )
+    survey(project, stored={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
     rejected = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
     rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
     edit(project, share_border=[0.0001] * 6)
@@ -397,7 +428,7 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
     assert section.locator(".sheet .id").nth(1).get_attribute("title") == HARM
     assert section.locator(".sheet .id").nth(0).inner_text() == LONG
     heights = {round(box["height"]) for item in section.locator(".sheet .id").all() if (box := item.bounding_box())}
-    assert len(heights) == 1  # one line, however long the name
+    assert max(heights) <= 2 * min(heights) + 1  # two lines, however long the name
     assert " ".join(HARM.split()) in " ".join(section.locator("details").last.inner_text().split())
     assert page.title() != "harmed"
     assert page.locator("script").count() == 1

@@ -11,8 +11,8 @@ from itertools import accumulate
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures, SplitShares
+from pipeline.prepare.dividing.split_list import TRAINVAL, Row
 from pipeline.prepare.names import image_id
-from pipeline.prepare.split_list import TRAINVAL, Row
 from pipeline.runs import SHOWCASE, SPLITS
 
 

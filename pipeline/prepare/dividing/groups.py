@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
+from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.pairs import Pair
-from pipeline.prepare.split_list import Row
+from pipeline.prepare.sources.pairs import Pair
 
 MARKS = ";="  # by which samples.csv tells groups apart
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
-from pipeline.prepare.appearance import LookAlikes
-from pipeline.prepare.crew import decoded
-from pipeline.prepare.decode import Decoded, Outcome, Settings
+from pipeline.prepare.decoding.appearance import LookAlikes
+from pipeline.prepare.decoding.crew import decoded
+from pipeline.prepare.decoding.decode import Decoded, Outcome, Settings
+from pipeline.prepare.dividing.groups import groups_of
+from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
+from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.faults import Fault, Kind, faults_error
-from pipeline.prepare.groups import groups_of
-from pipeline.prepare.pairs import Collection
 from pipeline.prepare.source import Sample
-from pipeline.prepare.split_list import TRAINVAL, USUAL
-from pipeline.prepare.splits import divide
+from pipeline.prepare.sources.pairs import Collection
 from pipeline.prepare.survey import SurveyCount
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
-from pipeline.prepare import composite
 from pipeline.prepare.source import Sample
+from pipeline.prepare.sources import composite
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 # The colours of Okabe and Ito (2008) keep apart for colour-blind readers; orange and blue differ in lightness too.

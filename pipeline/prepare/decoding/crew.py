@@ -18,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.errors import PipelineError
 from pipeline.orphans import end_with_parent
-from pipeline.prepare.cache import Cache, CacheWriter
-from pipeline.prepare.decode import Outcome, Settings, decode
-from pipeline.prepare.pairs import Pair
+from pipeline.prepare.decoding.cache import Cache, CacheWriter
+from pipeline.prepare.decoding.decode import Outcome, Settings, decode
+from pipeline.prepare.sources.pairs import Pair
 from pipeline.runs import SCRATCH
 
 CACHE = SCRATCH / "decoded.sqlite"

@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.archives import unpack
-from pipeline.prepare.download import download
+from pipeline.prepare.dividing.split_list import TRAINVAL
+from pipeline.prepare.fetching.archives import unpack
+from pipeline.prepare.fetching.download import download
 from pipeline.prepare.names import listed
-from pipeline.prepare.split_list import TRAINVAL
 
 TEST = "test"
 LISTS = {TRAINVAL: "annotations/trainval.txt", TEST: "annotations/test.txt"}  # split to file

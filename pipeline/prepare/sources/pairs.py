@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.faults import Fault
-from pipeline.prepare.split_list import Row
 from pipeline.runs import SegmentationClass
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
 from pipeline.params.pictures import FolderForTest, OwnPictures
-from pipeline.prepare.folder import folder_collection
-from pipeline.prepare.own_pictures import OwnPicturesSource
-from pipeline.prepare.sample import CLASSES, SampleSource
 from pipeline.prepare.source import Sample, Source
+from pipeline.prepare.sources.folder import folder_collection
+from pipeline.prepare.sources.own_pictures import OwnPicturesSource
+from pipeline.prepare.sources.sample import CLASSES, SampleSource
 from pipeline.runs import SegmentationClass, Survey
 
 TEST = "test"
@@ -44,13 +44,13 @@ class TransferSource:
         """The samples, each from its split's source.
 
         Raises:
-            PipelineError: Images to be tested on are 16-bit grey.
+            PipelineError: Images to be tested on have 16 bits.
         """
         for of_source in (self._tested, self._learned):
             for split, sample in of_source.samples([split for split in splits if self._of(split) is of_source]):
                 if sample.image.dtype != np.uint8:
                     raise PipelineError(
-                        f"{KEY}.path: the images are 16-bit grey, but those that are learned from are RGB of 8 bits. "
+                        f"{KEY}.path: the images have 16 bits, but those that are learned from are RGB of 8 bits. "
                         f"Save them with 8 bits."
                     )
                 yield split, sample

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
-from pipeline.prepare.coco import Coco, CocoImage, read
-from pipeline.prepare.coco_masks import draw
+from pipeline.prepare.dividing.split_list import USUAL, read_list
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.folder import IMAGES, Files
-from pipeline.prepare.pairs import Collection, Pair
-from pipeline.prepare.split_list import USUAL, read_list
+from pipeline.prepare.sources.coco import Coco, CocoImage, read
+from pipeline.prepare.sources.coco_masks import draw
+from pipeline.prepare.sources.folder import IMAGES, Files
+from pipeline.prepare.sources.pairs import Collection, Pair
 from pipeline.runs import IGNORE, SegmentationClass
 
 _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the images, as some tools write it

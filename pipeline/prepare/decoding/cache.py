@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.stored import Stored
-from pipeline.prepare.appearance import Appearance
+from pipeline.prepare.decoding.appearance import Appearance
 
 if TYPE_CHECKING:
-    from pipeline.prepare.decode import Decoded
+    from pipeline.prepare.decoding.decode import Decoded
 
 KEPT = 30  # days that a pair is kept after it was last used
 _DAY = 86_400
@@ -45,7 +45,7 @@ class Cache:
 
     def find(self, key: str) -> Decoded | None:
         """The pair of a key, None where there is none; a file that is broken holds none."""
-        from pipeline.prepare.decode import Decoded
+        from pipeline.prepare.decoding.decode import Decoded
 
         try:
             row = self._connection.execute(

@@ -13,8 +13,8 @@ from pipeline.data.pictures import read_mask
 from pipeline.data.values import MaskValues
 from pipeline.params.fields import MaskValue
 from pipeline.params.pictures import ClassValue
-from pipeline.prepare.files import content_of
-from pipeline.prepare.pairs import Pair, UndeclaredError
+from pipeline.prepare.decoding.files import content_of
+from pipeline.prepare.sources.pairs import Pair, UndeclaredError
 
 
 class _Files:

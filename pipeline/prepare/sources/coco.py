@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.coco_masks import segmentation_mistake
 from pipeline.prepare.names import image_id, listed, unfit
+from pipeline.prepare.sources.coco_masks import segmentation_mistake
 
 _LONGEST_SIDE = 100_000  # px
 _LONGEST_TEXT = 120  # characters of a name that a message shows

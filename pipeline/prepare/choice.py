@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
 from pipeline.params.pictures import CocoData, FolderData, ShownClass
-from pipeline.prepare.coco_collection import coco_collection
-from pipeline.prepare.folder import folder_collection
-from pipeline.prepare.own_pictures import OwnPicturesSource
-from pipeline.prepare.pets_collection import pets_collection
-from pipeline.prepare.sample import SampleSource
 from pipeline.prepare.source import Source
-from pipeline.prepare.transfer import tested_on
+from pipeline.prepare.sources.coco_collection import coco_collection
+from pipeline.prepare.sources.folder import folder_collection
+from pipeline.prepare.sources.own_pictures import OwnPicturesSource
+from pipeline.prepare.sources.pets_collection import pets_collection
+from pipeline.prepare.sources.sample import SampleSource
+from pipeline.prepare.sources.transfer import tested_on
 from pipeline.runs import SegmentationClass
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.data.pictures import PictureError, Resize, fit_mask, read_fitted
 from pipeline.data.stored import Stored
-from pipeline.prepare.appearance import Appearance
-from pipeline.prepare.cache import Cache
+from pipeline.prepare.decoding.appearance import Appearance
+from pipeline.prepare.decoding.cache import Cache
+from pipeline.prepare.decoding.files import content_of
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.files import content_of
-from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
+from pipeline.prepare.sources.pairs import Masks, Pair, UndeclaredError
 from pipeline.runs import IGNORE
 
 VERSION = 1  # of what is cached; another one makes all of it anew

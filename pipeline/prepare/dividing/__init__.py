@@ -1,0 +1,1 @@
+"""Which image stands in which split."""

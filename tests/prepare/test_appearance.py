@@ -1,0 +1,87 @@
+"""Images that look the same are found however they were saved; others are not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from pipeline.prepare.decoding.appearance import Appearance, LookAlikes
+from tests.prepare.conftest import ROOT
+
+PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())
+
+
+def appearance(image: Image.Image) -> Appearance:
+    return Appearance.of(np.asarray(image.convert("RGB").resize((96, 96), Image.Resampling.LANCZOS)))
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    return image.crop((width // 50, height // 50, width - width // 50, height - height // 50))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a bad JPEG": lambda image: as_jpeg(image, 30),
+    "a third of the size": lambda image: image.resize((image.width // 3, image.height // 3)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.3),
+    "grey": lambda image: image.convert("L"),
+    "without its edge": cropped,
+}
+
+
+@pytest.fixture(scope="module")
+def seen() -> LookAlikes:
+    """All photographs, and no two of them alike."""
+    found = LookAlikes()
+    for path in PHOTOGRAPHS:
+        look = appearance(opened(path))
+        assert found.find(path.name, look) == []
+        found.add(path.stem, path.name, look)
+    return found
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Image.Image], Image.Image]) -> None:
+    hits = [path.stem in seen.find("", appearance(change(opened(path)))) for path in PHOTOGRAPHS]
+    assert np.mean(hits) >= 0.9
+
+
+def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
+    found = LookAlikes()
+    for grey in (0, 100, 255):
+        look = appearance(Image.new("RGB", (96, 96), (grey, grey, grey)))
+        assert found.find(str(grey), look) == []
+        found.add(str(grey), str(grey), look)
+    assert found.find("100", look) == ["100"]
+
+
+@given(st.lists(st.integers(0, 30), max_size=200))
+@settings(max_examples=30, deadline=None)
+def test_every_earlier_copy_is_found_and_nothing_else(indices: list[int]) -> None:
+    found, names = LookAlikes(), list[int]()
+    for place, index in enumerate(indices):
+        noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3), np.uint8)
+        look = Appearance.of(noise)
+        earlier = [str(other) for other, one in enumerate(names) if one == index]
+        assert found.find(f"file {place}", look) == earlier
+        found.add(str(place), f"file {place}", look)
+        names.append(index)
