@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
 from tests.e2e.conftest import Project, copy_project
 
-SECTION = """
-source: folder
-path: cells
-image_size: 32
-resize: squash
-classes:
-  - {name: cell, colour: "#e69f00", foreground: true, value: 1}
-  - {name: ground, colour: "#0072b2", foreground: false, value: 0}
-ignore: null
-splits: {validation: 0.3, test: 0.3}
-showcase: null
-seed: 0
-train_images: null
-"""
+FOLDER = {
+    "source": "folder",
+    "path": "cells",
+    "image_size": 32,
+    "resize": "squash",
+    "classes": [
+        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
+        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
+    ],
+    "ignore": None,
+    "splits": {"validation": 0.3, "test": 0.3},
+    "showcase": None,
+    "seed": 0,
+    "train_images": None,
+}
+COCO = {
+    **FOLDER,
+    "source": "coco",
+    "annotations": "export.json",
+    "classes": [
+        {"name": "cell", "colour": "#e69f00", "foreground": True, "category": "cell"},
+        {"name": "ground", "colour": "#0072b2", "foreground": False, "category": None},
+    ],
+    "ignore": [],
+}
 
 
-def write_pair(root: Path, name: str, level: int = 90) -> None:
+def write_pair(root: Path, name: str, seed: int) -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[8:24, 8:24] = 1
-    for kind, pixels in (("images", mask * level), ("masks", mask)):
+    photograph = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+    for kind, pixels in (("images", photograph), ("masks", mask)):
         (root / "cells" / kind).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / "cells" / kind / f"{name}.png")
+
+
+def write_export(root: Path) -> None:
+    """What an annotation tool would say of the masks, which are removed."""
+    square = {"segmentation": [[8, 8, 24, 8, 24, 24, 8, 24]], "iscrowd": 0, "category_id": 1}
+    names = sorted(path.name for path in (root / "cells/images").iterdir())
+    images = [{"id": place, "file_name": name, "height": 32, "width": 32} for place, name in enumerate(names)]
+    annotations = [{"id": place, "image_id": place, **square} for place in range(len(names))]
+    export = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}]}
+    (root / "cells/export.json").write_text(json.dumps(export))
+    shutil.rmtree(root / "cells/masks")
 
 
 def prepared(project: Project) -> bool:
@@ -39,19 +66,53 @@ def prepared(project: Project) -> bool:
     return "Running stage 'prepare'" in project.run("dvc", "repro", "prepare")
 
 
-def test_dvc_prepares_either_source_and_again_when_an_image_changes(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with twenty pairs of the user's own."""
     project = copy_project(tmp_path / "project")
     project.run("dvc", "config", "--local", "core.no_scm", "true")
-    assert prepared(project)
     for index in range(20):
-        write_pair(project.root, f"cell{index}")
-    yaml = YAML(typ="safe")
+        write_pair(project.root, f"cell{index}", index)
+    return project
+
+
+def ask(project: Project, section: dict[str, Any]) -> None:
     params = project.root / "params.yaml"
-    content = yaml.load(params.read_text(encoding="utf-8"))
+    content = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     with params.open("w", encoding="utf-8") as file:
-        yaml.dump({**content, "data": yaml.load(SECTION)}, file)
+        YAML(typ="safe").dump({**content, "data": section}, file)
+
+
+def test_dvc_prepares_either_source_and_again_when_an_image_changes(project: Project) -> None:
+    assert prepared(project)
+    ask(project, FOLDER)
     assert prepared(project)
     assert project.read("data/prepared/classes.json")["source"] == "folder"
     assert not prepared(project)
-    write_pair(project.root, "cell3", level=200)
+    write_pair(project.root, "cell3", seed=100)
     assert prepared(project)
+
+
+@pytest.mark.parametrize("section", [FOLDER, COCO], ids=["folder", "coco"])
+def test_data_that_dvc_keeps_is_data_as_any_other(project: Project, section: dict[str, Any]) -> None:
+    """Tracked by `dvc add`, removed, and brought back as links into DVC's cache."""
+    ask(project, section)
+    if section is COCO:
+        write_export(project.root)
+    assert prepared(project)
+    before = project.read("data/prepared/classes.json")
+    project.run("dvc", "add", "cells")
+    project.run("dvc", "config", "--local", "cache.type", "symlink")
+    shutil.rmtree(project.root / "cells")
+    project.run("dvc", "checkout", "cells.dvc")
+    assert (project.root / "cells/images/cell3.png").is_symlink()
+    assert not prepared(project)
+    project.run("pipeline", "prepare")
+    assert project.read("data/prepared/classes.json") == before
+    (project.root / "cells/images/cell3.png").unlink()
+    write_pair(project.root, "cell3", seed=100)
+    if section is COCO:
+        shutil.rmtree(project.root / "cells/masks")
+    project.run("dvc", "add", "cells")
+    assert prepared(project)
+    assert project.read("data/prepared/classes.json") != before
