@@ -68,9 +68,12 @@ def page(
     What `everybody` got is a section where it is known and of more than one author.
     """
     references = read_references(params.report, root)
+    data = _data(material, root)
+    alarming = any(isinstance(section.body, DataCard) and section.body.overlap for section in data)
     return Page(
         head=head(params, material, chosen),
         sections=(
+            *(data if alarming else ()),  # what is read after it means less than it says
             *_by_author(everybody, material, root),
             _section("notes", "Notes", lambda: notes(root, params.report.notes, material)),
             _section("findings", "Findings", lambda: findings(material, chosen)),
@@ -80,7 +83,7 @@ def page(
             _section("where", "Where it memorises", lambda: where(material, chosen, root)),
             _section("test", "Test", lambda: test(material, chosen)),
             _section("examples", "Examples", lambda: examples(material, chosen)),
-            *_data(material, root),
+            *(() if alarming else data),
             _section("reproduce", "How to reproduce", lambda: reproduce(params, material, chosen, live=live)),
         ),
     )

@@ -48,7 +48,7 @@ def whole(count: int) -> str:
 
 def plural(count: int, singular: str, more: str | None = None) -> str:
     """A count with its noun."""
-    return f"{count} {singular if count == 1 else more or singular + 's'}"
+    return f"{whole(count)} {singular if count == 1 else more or singular + 's'}"
 
 
 def listing(items: Sequence[str]) -> str:

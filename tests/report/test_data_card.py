@@ -37,6 +37,7 @@ from pipeline.report.sections.head import head
 from pipeline.report.sections.overlap import overlap
 from pipeline.report.selection import choose
 from pipeline.report.stage import Elsewhere, render_report
+from pipeline.report.view import Picture
 from pipeline.runs import SegmentationClass, Survey
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 from tests.report.test_stage import cards, part, rendered
@@ -311,9 +312,31 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     assert peak < 50e6
 
 
+def decoded(picture: Picture) -> np.ndarray:
+    content = b64decode(picture.src.split(",", 1)[1])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=int)
+
+
 def pixels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    found = thumbnail(image, mask, CLASSES, "alt", "caption")
-    return np.asarray(Image.open(io.BytesIO(b64decode(found.src.split(",", 1)[1]))).convert("RGB"), dtype=int)
+    return decoded(thumbnail(image, mask, CLASSES, "alt", "caption"))
+
+
+def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Project], tmp_path: Path) -> None:
+    def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.full((size, size), 1, np.uint8)
+        mask[:, : size // 2 if row % 2 else 0] = 0
+        mask[-1] = (0, 1, 2)[row % 3]  # every class stands somewhere
+        return np.full((size, size, 3), 40 * row, np.uint8), mask
+
+    project = make_project(tmp_path, paint=paint)
+    for name, shown in contact_sheet(Material(project.root)).splits:
+        split = "train" if name == "Training" else name.lower()
+        assert [picture.caption for picture in shown] == project.ids(split)
+        for row, picture in enumerate(shown):
+            middle = decoded(picture)[len(decoded(picture)) // 2]
+            left, right = middle[len(middle) // 4], middle[7 * len(middle) // 8]
+            assert np.abs(right - 40 * row).max() < 12
+            assert (left[0] > left[2] + 20) == bool(row % 2)  # the tint of the foreground, which is orange
 
 
 def quarters(size: int = 96) -> np.ndarray:

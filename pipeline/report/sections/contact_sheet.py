@@ -8,61 +8,50 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import runs
-from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures.thumbnails import thumbnail
-from pipeline.report.material import Material, Photo
+from pipeline.report.material import Mask, Material, Photo
 
 MOST = 24  # pictures
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """An image with its mask drawn into it."""
-
-    picture: view.Picture
-    id: str
-
-
-@dataclass(frozen=True)
 class ContactSheet:
-    """Images of each split, evenly out of its order, and how they are drawn."""
+    """Images of each split with their masks drawn into them, and how they are drawn."""
 
-    thumbnails: tuple[Thumbnail, ...]
+    splits: tuple[tuple[str, tuple[view.Picture, ...]], ...]  # the split's name, and pictures with the samples' ids
     caption: str
 
 
 def contact_sheet(material: Material) -> ContactSheet:
     """Read what is shown and nothing else; raises `PipelineError` where an array or the classes cannot be read."""
-    counts = {split: len(material.samples.get(split, ())) for split in runs.SPLITS}
-    places = [(split, row) for split, rows in picked(counts).items() for row in rows]
-    if not places:
-        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no image of a split. Run `pipeline prepare` again.")
-    images = [material.image(*place) for place in places]
-    masks = [material.truth(*place) for place in places]
-    ids = [material.samples[split][row] for split, row in places]
+    rows = picked({split: len(material.samples[split]) for split in runs.SPLITS if split in material.samples})
+    read = {
+        split: [
+            (material.samples[split][row], material.image(split, row), material.truth(split, row)) for row in places
+        ]
+        for split, places in rows.items()
+    }
+    shown = [(image, mask) for samples in read.values() for _, image, mask in samples]
     return ContactSheet(
-        thumbnails=tuple(
-            Thumbnail(
-                thumbnail(
-                    image,
-                    mask,
-                    material.data.classes,
-                    f"Image {sample} with the outlines of its mask",
-                    wording.SPLITS[split],
+        splits=tuple(
+            (
+                wording.SPLITS[split].capitalize(),
+                tuple(
+                    thumbnail(image, mask, material.data.classes, f"{name} with the outlines of its mask", name)
+                    for name, image, mask in samples
                 ),
-                sample,
             )
-            for image, mask, sample, (split, _) in zip(images, masks, ids, places, strict=True)
+            for split, samples in read.items()
         ),
-        caption=_caption(images[0], ignored=any((mask == runs.IGNORE).any() for mask in masks)),
+        caption=_caption(shown[0][0], [mask for _, mask in shown]),
     )
 
 
-def picked(counts: Mapping[str, int], most: int = MOST) -> dict[str, list[int]]:
-    """Rows of each split: as many of each as there are and as fit, at even distances."""
+def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
+    """Rows of each split, at even distances: as many of one split as of another, as far as there are and as fit."""
     shown = dict.fromkeys(counts, 0)
-    while sum(shown.values()) < most and (open_ones := [split for split in counts if shown[split] < counts[split]]):
+    while sum(shown.values()) < MOST and (open_ones := [split for split in counts if shown[split] < counts[split]]):
         shown[min(open_ones, key=lambda split: shown[split])] += 1
     return {
         split: [(2 * place + 1) * counts[split] // (2 * count) for place in range(count)]
@@ -70,12 +59,14 @@ def picked(counts: Mapping[str, int], most: int = MOST) -> dict[str, list[int]]:
     }
 
 
-def _caption(image: Photo, *, ignored: bool) -> str:
+def _caption(image: Photo, masks: list[Mask]) -> str:
     """How the pictures are drawn, and what of the images they cannot show."""
-    sentences = ["Each region is outlined in its class’s colour, and foreground is tinted."]
-    if ignored:
+    height, width, channels = image.shape
+    sentences = [
+        f"As prepared, {width} × {height} pixels. Each region is outlined in its class’s colour; foreground is tinted."
+    ]
+    if any((mask == runs.IGNORE).any() for mask in masks):
         sentences.append("Under the grey veil pixels count nowhere.")
-    channels = image.shape[-1]
     if channels == 2:
         sentences.append("Of the two channels the first is shown, as grey.")
     elif channels > 3:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -19,6 +21,7 @@ from pipeline.report.material import Material
 from pipeline.report.sections.contact_sheet import ContactSheet, contact_sheet
 from pipeline.report.sections.data_files import Files, SetAside, files, set_aside
 from pipeline.report.sections.overlap import Overlap, disjoint, group_names, overlap
+from pipeline.runs import SegmentationClass
 
 
 @dataclass(frozen=True)
@@ -41,150 +44,138 @@ class DataCard:
     counts: tuple[tuple[str, tuple[str, ...]], ...]  # what is counted, and how much of it each split has
     classes: tuple[ClassLine, ...]
     figure: Markup
-    sizes: str  # empty where all originals have one size
+    nearly_empty: str  # empty where no class is
     sheet: ContactSheet | None
-    files: Files | None  # None of data prepared before there was a survey
+    files: Files | None  # None of composites, and of data prepared before there was a survey
     set_aside: SetAside | None
-    nearly_empty: str
     problems: tuple[view.Card, ...]
 
 
-NEARLY_EMPTY = 0.001  # of a split's counted pixels: a class with a smaller share is scored on next to nothing
-COMMONEST = 3  # sizes that are named
+@dataclass(frozen=True)
+class _Split:
+    """A split's rows of the samples, and what stands in its masks."""
+
+    name: str
+    rows: pd.DataFrame
+    counted: int  # pixels that are not ignored
+    pixels: tuple[int, ...]  # of each class
+    without: int  # images without foreground
+
+    @classmethod
+    def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _Split:
+        shares = rows[[f"share_{item.name}" for item in classes]].to_numpy()
+        # Image x class. Exact up to a million pixels an image, as the shares are written with six decimals.
+        pixels = np.rint(shares * rows[["pixels"]].to_numpy()).astype(np.int64)
+        foreground = pixels[:, [item.foreground for item in classes]]
+        return cls(
+            name=wording.SPLITS[split],
+            rows=rows,
+            counted=int(rows["pixels"].sum()),
+            pixels=tuple(pixels.sum(axis=0).tolist()),
+            without=int((~foreground.any(axis=1)).sum()),
+        )
+
+    @property
+    def shares(self) -> list[float]:
+        """Of each class in the pixels that count."""
+        return [pixels / max(self.counted, 1) for pixels in self.pixels]
+
+
+NEARLY_EMPTY = 0.001  # of a split's pixels that count: a class with a smaller share is scored on next to nothing
 MOST_NAMED = 10  # classes in the sentence on nearly empty ones
+
+T = TypeVar("T")
 
 
 def data_card(material: Material, root: Path) -> DataCard:
     """The card; raises `PipelineError` where the samples or the classes cannot be read."""
     samples, classes = material.sample_table, material.data.classes
-    by_split = {split: samples[samples["split"] == split] for split in runs.SPLITS}
-    by_split = {split: rows for split, rows in by_split.items() if len(rows)}
-    if not by_split:
+    of_split = {split: samples[samples["split"] == split] for split in runs.SPLITS}
+    splits = [_Split.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
+    if not splits:
         raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no image of a split. Run `pipeline prepare` again.")
-    sizes = _sizes(pd.concat(by_split.values()))
-    names = [item.name for item in classes]
-    shares = {split: _shares(rows, names) for split, rows in by_split.items()}
     problems: list[view.Card] = []
     found = overlap(samples)
     return DataCard(
-        sentence=_sentence(sizes, int((samples["split"] == runs.SHOWCASE).sum())),
+        sentence=_sentence(splits, int((samples["split"] == runs.SHOWCASE).sum())),
         disjoint="" if found else disjoint(samples),
         overlap=found,
-        splits=tuple(wording.SPLITS[split].capitalize() for split in by_split),
-        counts=_counts(by_split),
+        splits=tuple(split.name.capitalize() for split in splits),
+        counts=_counts(splits),
         classes=tuple(
-            ClassLine(place + 1, pictures.key(item), tuple(_percent(shares[split][place]) for split in by_split))
+            ClassLine(place + 1, pictures.key(item), tuple(_percent(split.shares[place]) for split in splits))
             for place, item in enumerate(classes)
         ),
-        figure=share_bars(
-            {wording.SPLITS[split]: values for split, values in shares.items()}, [item.colour for item in classes], root
+        figure=share_bars({split.name: split.shares for split in splits}, [item.colour for item in classes], root),
+        nearly_empty=_nearly_empty([item.name for item in classes], splits),
+        sheet=_unless_broken("No pictures of the data", problems, lambda: contact_sheet(material)),
+        files=_unless_broken(
+            "What the files were is not known",
+            problems,
+            lambda: files(material.survey) if material.survey else None,
         ),
-        sizes=_distribution(sizes),
-        sheet=_sheet(material, problems),
-        files=_files(material, problems),
-        set_aside=_set_aside(material, problems),
-        nearly_empty=_nearly_empty(names, shares),
+        set_aside=_unless_broken("What was set aside is not known", problems, lambda: set_aside(material.rejected)),
         problems=tuple(problems),
     )
 
 
-def _sizes(rows: pd.DataFrame) -> dict[tuple[int, int], int]:
-    """How many originals have a size (height, width), the commonest first."""
-    sizes = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
-    return dict(sorted(Counter(sizes).items(), key=lambda item: (-item[1], item[0])))
-
-
-def _sentence(sizes: Mapping[tuple[int, int], int], apart: int) -> str:
-    """How many images there are, `apart` for the showcase among them, and from which size to which."""
-    total = sum(sizes.values())
-    images = f"{wording.whole(total)} {'image' if total == 1 else 'images'} in all"
+def _sentence(splits: Sequence[_Split], apart: int) -> str:
+    """How many images there are, `apart` for the showcase beside them, and their sizes before they were prepared."""
+    sizes = Counter(size for split in splits for size in zip(split.rows["width"], split.rows["height"], strict=True))
     beside = f", and {wording.whole(apart)} beside them for the showcase" if apart else ""
-    areas = sorted((height * width, height, width) for height, width in sizes)
-    low, high = (_size(height, width) for _, height, width in (areas[0], areas[-1]))
+    images = f"{wording.plural(sizes.total(), 'image')} in all{beside}"
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    low, high, most = (f"{w} × {h}" for w, h in (ordered[0], ordered[-1], max(ordered, key=lambda size: sizes[size])))
     if len(sizes) == 1:
-        return f"{images}{beside}, each of {low} pixels."
-    commonest, count = next(iter(sizes.items()))
-    often = "most of them" if 2 * count > total else "most often"
-    return f"{images}{beside}. From {low} to {high} pixels, {often} {_size(*commonest)}."
+        return f"{images}, each of {low} pixels."
+    share = wording.percent(max(sizes.values()) / sizes.total())
+    kinds = f"The originals have {wording.whole(len(sizes))} sizes"
+    return f"{images}. {kinds}, from {low} to {high} pixels, most often {most} ({share})."
 
 
-def _distribution(sizes: Mapping[tuple[int, int], int]) -> str:
-    if len(sizes) == 1:
-        return ""
-    total = sum(sizes.values())
-    named = [f"{_size(*size)} ({wording.percent(count / total)})" for size, count in list(sizes.items())[:COMMONEST]]
-    rest = len(sizes) - len(named)
-    others = [wording.plural(rest, "other size")] if rest else []
-    return f"Sizes of the originals: {wording.listing([*named, *others])}."
-
-
-def _size(height: int, width: int) -> str:
-    return f"{width} × {height}"
-
-
-def _counts(by_split: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    groups = {split: group_names(rows) for split, rows in by_split.items()}
-    factors = dict.fromkeys(factor for rows in groups.values() for factor in rows["factor"].unique())
-    return (
-        ("Images", tuple(wording.whole(len(rows)) for rows in by_split.values())),
-        *(
-            (
-                "Groups" if factor == "group" else f"Groups: {factor}",
-                tuple(wording.whole(rows.loc[rows["factor"] == factor, "name"].nunique()) for rows in groups.values()),
-            )
+def _counts(splits: Sequence[_Split]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    groups = [group_names(split.rows) for split in splits]
+    factors = dict.fromkeys(factor for rows in groups for factor in rows["factor"].unique())
+    counts = {
+        "Images": [len(split.rows) for split in splits],
+        "Images without foreground": [split.without for split in splits],
+        **{
+            "Groups" if factor == "group" else f"Groups: {factor}": [
+                rows.loc[rows["factor"] == factor, "name"].nunique() for rows in groups
+            ]
             for factor in factors
-        ),
-        ("Pixels that count", tuple(wording.whole(int(rows["pixels"].sum())) for rows in by_split.values())),
-    )
-
-
-def _shares(rows: pd.DataFrame, names: list[str]) -> list[float]:
-    """Of the split's counted pixels, each class's share."""
-    weights = rows["pixels"] / max(int(rows["pixels"].sum()), 1)
-    return [float((rows[f"share_{name}"] * weights).sum()) for name in names]
+        },
+        "Pixels that count": [split.counted for split in splits],
+    }
+    return tuple((what, tuple(map(wording.whole, numbers))) for what, numbers in counts.items())
 
 
 def _percent(share: float) -> str:
     return f"< {wording.percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else wording.percent(share)
 
 
-def _nearly_empty(names: list[str], shares: Mapping[str, list[float]]) -> str:
+def _nearly_empty(names: Sequence[str], splits: Sequence[_Split]) -> str:
     """A sentence on the classes of which a split has next to no pixels; empty where there are none."""
     found = []
     for place, name in enumerate(names):
-        few = {wording.SPLITS[split]: values[place] for split, values in shares.items() if values[place] < NEARLY_EMPTY}
+        few = [split for split in splits if split.shares[place] < NEARLY_EMPTY]
         if few:
-            parts = [f"{100 * share:.2g} % of {split}" if share else f"none of {split}" for split, share in few.items()]
-            found.append(f"{name} ({wording.listing(parts)})")
+            counts = [f"{wording.whole(split.pixels[place])} in {split.name}" for split in few]
+            found.append(f"{name} ({wording.listing(counts)})")
     if not found:
         return ""
     rest = len(found) - MOST_NAMED
     more = [wording.plural(rest, "other class", "other classes")] if rest > 0 else []
     return (
-        f"Less than {wording.percent(NEARLY_EMPTY)} of a split’s counted pixels: "
-        f"{wording.listing([*found[:MOST_NAMED], *more])}. An IoU on so few pixels says little."
+        f"Less than {wording.percent(NEARLY_EMPTY)} of a split’s pixels: "
+        f"{wording.listing([*found[:MOST_NAMED], *more])}. An IoU over so few pixels says little."
     )
 
 
-def _sheet(material: Material, problems: list[view.Card]) -> ContactSheet | None:
+def _unless_broken(title: str, problems: list[view.Card], build: Callable[[], T]) -> T | None:
+    """What is built, or a card among the problems where a file of it cannot be read."""
     try:
-        return contact_sheet(material)
+        return build()
     except PipelineError as error:
-        problems.append(view.Card.of("No pictures of the data", error))
-        return None
-
-
-def _files(material: Material, problems: list[view.Card]) -> Files | None:
-    try:
-        return files(material.survey) if material.survey else None
-    except PipelineError as error:
-        problems.append(view.Card.of("What the files were is not known", error))
-        return None
-
-
-def _set_aside(material: Material, problems: list[view.Card]) -> SetAside | None:
-    try:
-        return set_aside(material.rejected)
-    except PipelineError as error:
-        problems.append(view.Card.of("What was set aside is not known", error))
+        problems.append(view.Card.of(title, error))
         return None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline import runs
 from pipeline.report import wording
 from pipeline.runs import Survey
 
 MOST_REASONS = 10
-MOST_IDS = 10
+MOST_FILES = 5  # of a reason; `rejected.csv` has them all
+# A fault as `prepare` writes it: its kind, then the file and what is the matter with it. Other reasons may hold a colon
+# in a name, which stands in quotes there.
+_FAULT = re.compile(r"([^':]+): (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class Reason:
 
     text: str
     count: str
-    ids: tuple[str, ...]
-    more: str  # how many further ids there are; empty where there are none
+    files: tuple[str, ...]
+    more: str  # how many further files there are; empty where there are none
 
 
 @dataclass(frozen=True)
@@ -39,40 +44,36 @@ class SetAside:
     title: str
     reasons: tuple[Reason, ...]
     more: str  # how many further reasons there are; empty where there are none
+    path: str  # of the file that names all
 
 
-def files(survey: Survey) -> Files:
-    """What a survey says, in sentences."""
+def files(survey: Survey) -> Files | None:
+    """What a survey says, in sentences; None where the images were made and not found."""
+    sentences = (*_stored(survey), *_duplicates(survey))
+    if not sentences:
+        return None
     pairs = survey.first_duplicates
     number = "pair" if len(pairs) == 1 else "pairs"
-    return Files(
-        sentences=(*_stored(survey), _empty(survey.empty_masks), *_duplicates(survey)),
-        pairs_title=f"The {number}" if len(pairs) == survey.duplicates else f"The first {len(pairs)} {number}",
-        pairs=pairs,
-    )
+    title = f"The {number}" if len(pairs) == survey.duplicates else f"The first {len(pairs)} {number}"
+    return Files(sentences, title, pairs)
 
 
 def _stored(survey: Survey) -> tuple[str, ...]:
-    """How files were stored, and what was done about it; nothing where images are made of several files."""
+    """How the files were stored, and what was done about it; of composites only those that are tested on are files."""
     if not survey.stored:
         return ()
+    read = wording.plural(sum(survey.stored.values()), "image was", "images were")
     kinds = sorted(survey.stored.items(), key=lambda item: (-item[1], item[0]))
     if len(kinds) == 1:
-        stored = f"All {wording.whole(kinds[0][1])} images were stored as {kinds[0][0]}."
+        stored = f"all stored as {kinds[0][0]}"
     else:
-        stored = f"Images were stored as {wording.listing([f'{kind} ({wording.whole(n)})' for kind, n in kinds])}."
-    if not survey.turned and not survey.transparent:
-        return stored, "None had to be turned upright, and none has transparent parts."
-    turned = f"{_were(survey.turned)} turned upright, as the EXIF orientation says"
-    holds = f"{wording.whole(survey.transparent) if survey.transparent else 'none'} {_has(survey.transparent)}"
-    became = ", which became black" if survey.transparent else ""
-    return stored, f"{turned}; {holds} transparent parts{became}."
-
-
-def _empty(count: int) -> str:
-    if not count:
-        return "Every mask holds foreground."
-    return f"{wording.whole(count)} {'mask holds' if count == 1 else 'masks hold'} no foreground."
+        stored = f"stored as {wording.listing([f'{kind} ({wording.whole(count)})' for kind, count in kinds])}"
+    turned, transparent = "None had to be turned upright", "none has transparent parts"
+    if survey.turned:
+        turned = f"{wording.plural(survey.turned, 'was', 'were')} turned upright, as the EXIF orientation says"
+    if survey.transparent:
+        transparent = f"{wording.plural(survey.transparent, 'has', 'have')} transparent parts, which became black"
+    return f"{read} read from files, {stored}.", f"{turned}; {transparent}."
 
 
 def _duplicates(survey: Survey) -> tuple[str, ...]:
@@ -81,36 +82,30 @@ def _duplicates(survey: Survey) -> tuple[str, ...]:
     compared = f"Of {wording.whole(survey.compared)} images that were compared with each other,"
     if not survey.duplicates:
         return (f"{compared} no two look the same.",)
-    pairs = f"{wording.whole(survey.duplicates)} {'pair' if survey.duplicates == 1 else 'pairs'}"
-    return (f"{compared} {pairs} within one split look the same; across splits there are none.",)
+    alike = wording.plural(survey.duplicates, "looks", "look")
+    return (f"{compared} {alike} the same as another one of the same split; across splits there are none.",)
 
 
 def set_aside(rejected: pd.DataFrame) -> SetAside | None:
     """What was rejected, the most frequent reason first; None where nothing was."""
     if rejected.empty:
         return None
-    by_reason = sorted(
-        ((str(reason), list(rows)) for reason, rows in rejected.groupby("reason", sort=False)["id"]),
-        key=lambda item: -len(item[1]),
-    )
-    title = f"{_were(len(rejected))} set aside"
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in zip(rejected["id"], rejected["reason"], strict=True):
+        fault = _FAULT.fullmatch(reason)
+        text, file = fault.groups() if fault else (reason, name)
+        by_reason.setdefault(text, []).append(file)
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    rest = len(ordered) - MOST_REASONS
     return SetAside(
-        title=title[:1].upper() + title[1:],
-        reasons=tuple(
-            Reason(reason, wording.whole(len(ids)), tuple(ids[:MOST_IDS]), _more(len(ids) - MOST_IDS, "more", "more"))
-            for reason, ids in by_reason[:MOST_REASONS]
-        ),
-        more=_more(len(by_reason) - MOST_REASONS, "further reason", "further reasons"),
+        title=wording.plural(len(rejected), "was set aside", "were set aside"),
+        reasons=tuple(_reason(text, names) for text, names in ordered[:MOST_REASONS]),
+        more=wording.plural(rest, "further reason") if rest > 0 else "",
+        path=str(runs.PREPARED / runs.REJECTED),
     )
 
 
-def _were(count: int) -> str:
-    return f"{wording.whole(count) if count else 'None'} {'was' if count <= 1 else 'were'}"
-
-
-def _has(count: int) -> str:
-    return "has" if count <= 1 else "have"
-
-
-def _more(count: int, singular: str, plural: str) -> str:
-    return f"{wording.whole(count)} {singular if count == 1 else plural}" if count > 0 else ""
+def _reason(text: str, names: list[str]) -> Reason:
+    rest = len(names) - MOST_FILES
+    more = f"{wording.whole(rest)} more" if rest > 0 else ""
+    return Reason(text, wording.whole(len(names)), tuple(names[:MOST_FILES]), more)
