@@ -125,7 +125,6 @@ class Survey:
     stored: dict[str, int]  # images by how they were stored: "RGB", "grey", "palette", "16-bit grey", ...; may be empty
     turned: int  # images that were turned upright, as their EXIF orientation says
     transparent: int  # images with transparent parts, which became black
-    empty_masks: int  # images of train, validation and test whose mask holds no foreground
     compared: int  # images that were compared for duplicates; 0 where the source cannot have any
     duplicates: int  # pairs of images within one split that look the same; across splits there are none
     first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs

@@ -50,7 +50,7 @@ class Finding:
         noted = {
             "turned upright, as their EXIF orientation says": survey.turned,
             "with transparent parts, which become black": survey.transparent,
-            "whose mask holds no foreground": survey.empty_masks,
+            "whose mask holds no foreground": sum(table.without_foreground for table in self.tables.values()),
         }
         return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from pipeline.prepare.decoding.decode import Decoded
-from pipeline.runs import SPLITS, Survey
+from pipeline.runs import Survey
 
 NAMED = 10  # pairs of images that the survey names
 
@@ -14,20 +13,17 @@ NAMED = 10  # pairs of images that the survey names
 class SurveyCount:
     """What is known so far."""
 
-    def __init__(self, foreground: Sequence[int]) -> None:
-        self._foreground = list(foreground)  # indices of the classes
+    def __init__(self) -> None:
         self._stored: Counter[str] = Counter()
-        self._turned = self._transparent = self._empty = self._compared = self._duplicates = 0
+        self._turned = self._transparent = self._compared = self._duplicates = 0
         self._first: list[tuple[str, str]] = []
 
-    def add(self, decoded: Decoded, split: str) -> None:
+    def add(self, decoded: Decoded) -> None:
         """Count a pair."""
         self._compared += 1
         self._stored[decoded.stored.kind] += 1
         self._turned += decoded.stored.turned
         self._transparent += decoded.stored.transparent
-        content = decoded.mask.tobytes()
-        self._empty += split in SPLITS and not any(index in content for index in self._foreground)
 
     def add_duplicate(self, name: str, other: str) -> None:
         """Count an image that looks the same as another one of its split."""
@@ -41,7 +37,6 @@ class SurveyCount:
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,
             transparent=self._transparent,
-            empty_masks=self._empty,
             compared=self._compared,
             duplicates=self._duplicates,
             first_duplicates=tuple(self._first),

@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.source import Sample, Source
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS
+from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
 
 
 class Table:
     """A split's part of `samples.csv`, and what it holds in all."""
 
-    def __init__(self, split: str, names: Sequence[str]) -> None:
+    def __init__(self, split: str, classes: Sequence[SegmentationClass]) -> None:
         self.split = split
         self.rows: list[list[str]] = []
         self.groups: set[tuple[str, str]] = set()
-        self.pixels = np.zeros(len(names), np.int64)  # of each class
-        self._names = names
+        self.pixels = np.zeros(len(classes), np.int64)  # of each class
+        self.without_foreground = 0  # samples
+        self._names = [one.name for one in classes]
+        self._foreground = [index for index, one in enumerate(classes) if one.foreground]
 
     def add(self, sample: Sample) -> None:
         """Add a sample.
@@ -30,6 +32,7 @@ class Table:
         """
         pixels = _pixels(sample, self._names)
         self.pixels += pixels
+        self.without_foreground += not pixels[self._foreground].any()
         self.rows.append(_row(sample, self.split, pixels))
         self.groups.update(sample.groups.items())
 
@@ -40,8 +43,7 @@ class Table:
 
 def tables_of(source: Source) -> dict[str, Table]:
     """An empty table for each split and the showcase."""
-    names = [one.name for one in source.classes]
-    return {split: Table(split, names) for split in (*SPLITS, SHOWCASE)}
+    return {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
 
 
 def what_is_wrong(source: Source, tables: Sequence[Table]) -> PipelineError | None:

@@ -25,7 +25,7 @@ def rows(folder):
 
 
 SURVEY = runs.Survey(
-    stored={"RGB": 3}, turned=1, transparent=0, empty_masks=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
+    stored={"RGB": 3}, turned=1, transparent=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
 )
 
 

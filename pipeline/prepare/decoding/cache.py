@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEPT = 30  # days that a pair is kept after it was last used
 _DAY = 86_400
-_TOGETHER = 200  # pairs written in one transaction
+_TOGETHER = 32  # pairs written in one transaction, few enough to stay in the processor's cache
 _TABLES = """
 CREATE TABLE IF NOT EXISTS decoded (
     key TEXT PRIMARY KEY, facts TEXT NOT NULL, image BLOB NOT NULL, mask BLOB NOT NULL, thumbnail BLOB NOT NULL
@@ -154,6 +154,7 @@ def _with_tables(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA page_size = 32768")  # a pair takes 100 kB, which is a chain of many small pages
         connection.execute("PRAGMA journal_mode = WAL")  # so that others read while this one writes
+        connection.execute("PRAGMA wal_autocheckpoint = 100")  # pages; so does what is written before it
         connection.execute("PRAGMA synchronous = OFF")  # a power cut may ruin pairs, which their checksums show
         connection.executescript(_TABLES)
     except sqlite3.Error:

@@ -41,7 +41,7 @@ class OwnPicturesSource:
         presence = self._presence(sorted(ids)) if data.splits.stratify else None
         usable = sorted(ids if presence is None else presence)
         self._division = divide(usable, rows, groups, data, collection.listed_in, presence)
-        self._count = SurveyCount([index for index, one in enumerate(collection.classes) if one.foreground])
+        self._count = SurveyCount()
         self._seen, self._split_of = LookAlikes(), dict[str, str]()
         self._first: Outcome | None = None
 
@@ -82,7 +82,7 @@ class OwnPicturesSource:
                 self._count.add_duplicate(outcome.pair.id, alike[0])
             self._seen.add(outcome.pair.id, found.image_sha256, found.appearance)
             self._split_of[outcome.pair.id] = split
-            self._count.add(found, split)
+            self._count.add(found)
             group = self._division.groups.get(outcome.pair.id)
             yield (
                 split,
@@ -117,8 +117,9 @@ class OwnPicturesSource:
         """The list, or the keys that stand in for it."""
         if split == SHOWCASE:
             return f"{self._key}.showcase"
-        by_hash = self._written in (None, {""})
-        return f"{self._key}.splits.{split}" if by_hash and split in SPLITS[1:] else self._collection.listed_in
+        if self._written not in (None, {""}):
+            return self._collection.listed_in
+        return f"{self._key}.splits.{split}" if split in SPLITS[1:] else f"{self._key}.splits"
 
     def remedy(self, split: str) -> str:
         """What brings more, or other, images into a split."""

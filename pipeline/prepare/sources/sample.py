@@ -101,7 +101,7 @@ class SampleSource:
 
     def survey(self) -> Survey:
         """Nothing was found in files: composites are made."""
-        return Survey(stored={}, turned=0, transparent=0, empty_masks=0, compared=0, duplicates=0, first_duplicates=())
+        return Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=())
 
     def error(self) -> PipelineError | None:
         """None: what cannot be read is an error at once."""
