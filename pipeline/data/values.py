@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params.composites import SampleData
-from pipeline.params.data import Data
-from pipeline.params.fields import MaskValue
-from pipeline.params.pictures import ClassValue, FolderData, FolderForTest
 from pipeline.runs import IGNORE
+
+if TYPE_CHECKING:  # the parameters take longer to import than processes that decode take to begin otherwise
+    from pipeline.params.data import Data
+    from pipeline.params.fields import MaskValue
 
 _UNKNOWN = 254  # an index that only the last of 255 classes has
 VALUES = 65_536  # that a pixel of a grey mask may have
@@ -29,23 +29,27 @@ class MaskValues:
     are_colours: bool
 
     @classmethod
-    def of(cls, classes: Sequence[ClassValue], ignore: MaskValue | None) -> MaskValues:
-        """As a section of the parameters declares them; a colour counts as 0xRRGGBB."""
-        declared = [(item.value, index) for index, item in enumerate(classes)]
+    def of(cls, values_of_classes: Sequence[MaskValue], ignore: MaskValue | None) -> MaskValues:
+        """As a section of the parameters declares them, in the order of the classes; a colour counts as 0xRRGGBB."""
+        declared = [(value, index) for index, value in enumerate(values_of_classes)]
         if ignore is not None:
             declared.append((ignore, IGNORE))
         ordered = sorted((int(value[1:], 16) if isinstance(value, str) else value, index) for value, index in declared)
         values, indices = zip(*ordered, strict=True)
-        return cls(np.array(values, np.int32), np.array(indices, np.uint8), isinstance(classes[0].value, str))
+        return cls(np.array(values, np.int32), np.array(indices, np.uint8), isinstance(values_of_classes[0], str))
 
     @classmethod
     def of_data(cls, data: Data, names: Sequence[str]) -> MaskValues:
         """Those of the masks that a user has; where a source has no masks of classes, the classes' indices."""
+        from pipeline.params.composites import SampleData
+        from pipeline.params.pictures import FolderData, FolderForTest, OxfordPetsData
+
         folder = data.test if isinstance(data, SampleData) else data
         if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
-            by_name = {item.name: item for item in folder.classes}
+            by_name = {item.name: item.value for item in folder.classes}
             return cls.of([by_name[name] for name in names], folder.ignore)
-        return cls.of([ClassValue(name=name, value=index) for index, name in enumerate(names)], IGNORE)
+        first = 1 if isinstance(data, OxfordPetsData) else 0  # its trimaps count from 1
+        return cls.of(range(first, first + len(names)), IGNORE)
 
     def indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8] | None:
         """The class index of each pixel; None where the mask holds a value that stands for nothing."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
+from scipy import ndimage
 
 from pipeline.prepare.decoding.appearance import Appearance, LookAlikes
 from tests.prepare.conftest import ROOT
@@ -63,6 +64,22 @@ def seen() -> LookAlikes:
 def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Image.Image], Image.Image]) -> None:
     hits = [path.stem in seen.find("", appearance(change(opened(path)))) for path in PHOTOGRAPHS]
     assert np.mean(hits) >= 0.9
+
+
+def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same() -> None:
+    y, x = np.mgrid[:96, :96] / 96 - 0.5
+    light = 170 * (1 - 1.2 * (x * x + y * y))
+    found, looks = LookAlikes(), []
+    for index in range(60):
+        random = np.random.default_rng(index)
+        cells = ndimage.gaussian_filter((random.random((96, 96)) < 0.004).astype(float), 2)
+        grey = light + 20 * cells / cells.max() + random.normal(0, 4, light.shape)
+        look = Appearance.of(np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1))
+        assert found.find(str(index), look) == []
+        found.add(str(index), str(index), look)
+        looks.append(look.look)
+    correlations = np.stack(looks) @ np.stack(looks).T
+    assert correlations.min() > 0.95  # so thumbnails alone would take all for copies
 
 
 def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:

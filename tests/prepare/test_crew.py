@@ -26,7 +26,7 @@ from pipeline.prepare.sources.mask_files import ValueMasks
 from pipeline.prepare.sources.pairs import Pair
 from tests.prepare.conftest import WHOLE, picture, written
 
-MASKS = ValueMasks((("ground", 0), ("cell", 1), ("wall", 2)), None)
+MASKS = ValueMasks((0, 1, 2), None)
 COUNT = 20
 
 

@@ -85,7 +85,7 @@ def _reader(data: FolderData | FolderForTest, classes: list[SegmentationClass]) 
     if isinstance(data, FolderData) and data.instances:
         place = {value: index for index, value in enumerate(of_name[item.name] for item in classes)}
         return InstanceMasks(data.instances.border, (place[0], place[1], place[2]))
-    return ValueMasks(tuple((item.name, of_name[item.name]) for item in classes), data.ignore)
+    return ValueMasks(tuple(of_name[item.name] for item in classes), data.ignore)
 
 
 def _below(top: Path, key: str) -> list[PurePosixPath]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pictures import read_mask
 from pipeline.data.values import MaskValues
-from pipeline.params.fields import MaskValue
-from pipeline.params.pictures import ClassValue
 from pipeline.prepare.decoding.files import content_of
 from pipeline.prepare.sources.pairs import Pair, UndeclaredError
+
+if TYPE_CHECKING:
+    from pipeline.params.fields import MaskValue
 
 
 class _Files:
@@ -33,7 +35,7 @@ class _Files:
 class ValueMasks(_Files):
     """Masks whose values stand for classes."""
 
-    values: tuple[tuple[str, MaskValue], ...]  # name and value of each class, in the order of their indices
+    values: tuple[MaskValue, ...]  # of the classes, in the order of their indices
     ignore: MaskValue | None
 
     def indices(self, content: bytes) -> NDArray[np.uint8]:
@@ -62,5 +64,4 @@ class InstanceMasks(_Files):
 
 @lru_cache(maxsize=4)
 def _values(masks: ValueMasks) -> MaskValues:
-    classes = [ClassValue(name=name, value=value) for name, value in masks.values]
-    return MaskValues.of(classes, masks.ignore)
+    return MaskValues.of(masks.values, masks.ignore)

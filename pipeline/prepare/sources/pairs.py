@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
-from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.faults import Fault
 from pipeline.runs import SegmentationClass
+
+if TYPE_CHECKING:
+    from pipeline.prepare.dividing.split_list import Row
 
 
 @dataclass(frozen=True)
