@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.data.picture_error import PictureError
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 # Pillow would also start a PostScript interpreter for a file that asks for one, whatever its ending says.
@@ -20,10 +22,6 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a file of this kind begi
 _PLANES, _BITS = 284, 258  # TIFF's tags PlanarConfiguration and BitsPerSample
 
 Resize = Literal["squash", "pad"]
-
-
-class PictureError(Exception):
-    """A picture cannot be used; the text says why, in words that follow the file's name."""
 
 
 def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:

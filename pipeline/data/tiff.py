@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.pictures import PictureError
+from pipeline.data.picture_error import PictureError
 from pipeline.data.tiff_directory import with_known_tags_only
 
 MOST_CHANNELS = 32  # that data.channels may ask for

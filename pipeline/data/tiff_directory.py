@@ -10,7 +10,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 
-from pipeline.data.pictures import PictureError
+from pipeline.data.picture_error import PictureError
 
 PAGES = 64  # in a file: channels, and smaller copies of them
 _TAGS = 4_096  # of a page

@@ -12,7 +12,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from pipeline.data.pictures import PictureError, read_image
+from pipeline.data.picture_error import PictureError
+from pipeline.data.pictures import read_image
 from pipeline.data.tiff import channels_of
 from pipeline.errors import PipelineError
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track as bar
 
-from pipeline.data.pictures import PictureError
+from pipeline.data.picture_error import PictureError
 from pipeline.data.shown import in_colour
 from pipeline.errors import PipelineError
 from pipeline.files import write_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.prepare.decoding.decode import Decoded
+from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.runs import Survey
 
 NAMED = 10  # pairs of images that the survey names

@@ -22,7 +22,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.pictures import PictureError
+from pipeline.data.picture_error import PictureError
 from pipeline.predict.preprocessing import Preprocessing
 
 IMAGE, MASK = "image", "mask"  # columns; base64 of a file: a picture, and a PNG

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.data.arrays import Images
+from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import (
-    PictureError,
     Resize,
     as_grey,
     fit_image,

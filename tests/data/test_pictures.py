@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.pictures import PictureError, fit_image, read_image, read_like
+from pipeline.data.picture_error import PictureError
+from pipeline.data.pictures import fit_image, read_image, read_like
 from tests.data.hostile_tiffs import HOSTILE, LONG, image_tags, start, written
 
 ORIENTATION = 0x0112  # EXIF's tag, and TIFF's

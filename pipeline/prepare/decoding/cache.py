@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.data.stored import Stored
 from pipeline.prepare.decoding.appearance import Appearance
-
-if TYPE_CHECKING:
-    from pipeline.prepare.decoding.decode import Decoded
+from pipeline.prepare.decoding.decoded import Decoded
 
 KEPT = 30  # days that a pair is kept after it was last used
 _DAY = 86_400
@@ -45,8 +42,6 @@ class Cache:
 
     def find(self, key: str) -> Decoded | None:
         """The pair of a key, None where there is none; a file that is broken holds none."""
-        from pipeline.prepare.decoding.decode import Decoded
-
         try:
             row = self._connection.execute(
                 "SELECT facts, image, mask, thumbnail FROM decoded WHERE key = ?", (key,)

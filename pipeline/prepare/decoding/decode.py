@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.pictures import PictureError, Resize, fit_mask, read_fitted
+from pipeline.data.picture_error import PictureError
+from pipeline.data.pictures import Resize, fit_mask, read_fitted
 from pipeline.data.stored import Stored
 from pipeline.prepare.decoding.appearance import Appearance
 from pipeline.prepare.decoding.cache import Cache
+from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.files import content_of
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.sources.pairs import Masks, Pair, UndeclaredError
@@ -42,20 +44,6 @@ class Settings:
         """What a decoded pair is cached under: the content of its files, and all that is done to it."""
         settings = (VERSION, self.image_size, self.resize, self.channels, self.masks)
         return hashlib.sha256(f"{sha256} {settings!r}".encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """A pair at the size of the prepared arrays, and what is known of its files."""
-
-    image: NDArray[Any]  # H x W x C, uint8 or uint16
-    mask: NDArray[np.uint8]  # H x W, class index or IGNORE
-    height: int  # px, of the original, as width
-    width: int
-    sha256: str  # of the image's file, followed by what the mask is made of
-    image_sha256: str  # of the image's file alone
-    stored: Stored
-    appearance: Appearance
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
-
-from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.names import image_id, listed, unfit
 from pipeline.prepare.sources.coco_masks import segmentation_mistake
+from pipeline.prepare.sources.coco_mistakes import LONGEST_SIDE, Mistake, most_pixels
 
-_LONGEST_SIDE = 100_000  # px
 _LONGEST_TEXT = 120  # characters of a name that a message shows
 _PARTS = ("images", "annotations", "categories")
 
@@ -36,47 +33,6 @@ class Coco:
 
     images: dict[str, CocoImage]  # by what `image_id` makes of the file's name, without its ending
     categories: dict[int, str]
-
-
-class _Kind(Enum):
-    """A kind of mistake: what is wrong with what follows, and what to do."""
-
-    ENTRY = (
-        "entries that cannot be read",
-        "An image must have an id and a file_name; a category an id, which is a whole number, and a name; an "
-        "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file anew.",
-    )
-    ID = "image ids that stand for several images", "Number the images anew; files that were joined need that."
-    CATEGORY = "category ids that stand for several names", "Number the categories anew."
-    NAME = (
-        "file names that cannot be used",
-        "A file_name is the path below the images' folder, with / between folders: mend it, and rename the file "
-        "likewise.",
-    )
-    DOUBLE = (
-        "names that stand for several images",
-        "The ending and the folder's / do not tell images apart (a/b.png, a/b.jpg and a__b.png are one name): remove "
-        "all but one, or rename the files.",
-    )
-    SIZE = (
-        "images without a height and width that can be",
-        f"Both must be whole numbers from 1 to {_LONGEST_SIDE:,} px, and no picture is read that has more than "
-        f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels: export the file anew.",
-    )
-    UNKNOWN = "annotations of images that are not in images", "Add the images' entries, or remove the annotations."
-    UNDECLARED = (
-        "annotations of categories that are not in categories",
-        "Add the categories' entries, or remove the annotations.",
-    )
-    PANOPTIC = (
-        "annotations of the panoptic kind",
-        "Their masks are PNG files beside this one: export instances, as polygons or RLE.",
-    )
-    NO_MASK = (
-        "annotations without a segmentation",
-        "Boxes and keypoints are no masks: export instances with their polygons or RLE, or remove these annotations.",
-    )
-    SEGMENTATION = "segmentations that cannot be drawn", "Draw these objects anew, or remove their annotations."
 
 
 def read(path: Path, key: str) -> Coco:
@@ -135,7 +91,7 @@ class _Reading:
     """Gathers what a file says, and what is wrong with it."""
 
     def __init__(self) -> None:
-        self._wrong: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
+        self._wrong: dict[Mistake, list[str]] = {kind: [] for kind in Mistake}
         self._categories: dict[int, str] = {}
         self._images: dict[int | str, _Image] = {}  # by the file's own ids
         self._by_name: dict[str, _Image] = {}
@@ -144,25 +100,25 @@ class _Reading:
         for where, entry in self._objects("categories", entries):
             number, name = _whole(entry.get("id")), entry.get("name")
             if number is None or not isinstance(name, str):
-                self._note(_Kind.ENTRY, where, "id" if number is None else "name")
+                self._note(Mistake.ENTRY, where, "id" if number is None else "name")
             elif (other := self._categories.setdefault(number, name)) != name:
-                self._note(_Kind.CATEGORY, str(number), f"{other} and {name}")
+                self._note(Mistake.CATEGORY, str(number), f"{other} and {name}")
 
     def add_images(self, entries: list[Any]) -> None:
         for where, entry in self._objects("images", entries):
             number, name, size = _image_key(entry.get("id")), entry.get("file_name"), _size(entry)
             if number is None or not isinstance(name, str):
-                self._note(_Kind.ENTRY, where, "id" if number is None else "file_name")
+                self._note(Mistake.ENTRY, where, "id" if number is None else "file_name")
                 continue
             image = _Image(name, size)
             if (other := self._images.setdefault(number, image)) is not image:
-                self._note(_Kind.ID, str(number), f"{other.file_name} and {name}")
+                self._note(Mistake.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
-                self._note(_Kind.SIZE, name, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
+                self._note(Mistake.SIZE, name, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
             if mistake := _name_mistake(name):
-                self._note(_Kind.NAME, name, mistake)
+                self._note(Mistake.NAME, name, mistake)
             elif (other := self._by_name.setdefault(_id_of(name), image)) is not image:
-                self._note(_Kind.DOUBLE, f"{other.file_name} and {name}")
+                self._note(Mistake.DOUBLE, f"{other.file_name} and {name}")
 
     def add_annotations(self, entries: list[Any]) -> None:
         for where, entry in self._objects("annotations", entries):
@@ -171,21 +127,21 @@ class _Reading:
             key, category = _image_key(entry.get("image_id")), _whole(entry.get("category_id"))
             segmentation = entry.get("segmentation")
             if "segments_info" in entry:
-                self._note(_Kind.PANOPTIC, name)
+                self._note(Mistake.PANOPTIC, name)
                 continue
             if key is None or category is None or crowd not in (0, 1):
                 lacks = "image_id" if key is None else "category_id" if category is None else "iscrowd"
-                self._note(_Kind.ENTRY, name, lacks)
+                self._note(Mistake.ENTRY, name, lacks)
                 continue
             image = self._images.get(key)
             if image is None:
-                self._note(_Kind.UNKNOWN, name, f"image {key}")
+                self._note(Mistake.UNKNOWN, name, f"image {key}")
             if category not in self._categories:
-                self._note(_Kind.UNDECLARED, name, f"category {category}")
+                self._note(Mistake.UNDECLARED, name, f"category {category}")
             if not segmentation:
-                self._note(_Kind.NO_MASK, name)
+                self._note(Mistake.NO_MASK, name)
             elif mistake := segmentation_mistake(segmentation, image.size if image else None):
-                self._note(_Kind.SEGMENTATION, name, mistake)
+                self._note(Mistake.SEGMENTATION, name, mistake)
             elif image is not None:
                 image.annotations.append(_text(number, category, crowd, segmentation))
 
@@ -212,9 +168,9 @@ class _Reading:
             if isinstance(entry, dict):
                 yield f"{part}[{place}]", entry
             else:
-                self._note(_Kind.ENTRY, f"{part}[{place}]", "no object")
+                self._note(Mistake.ENTRY, f"{part}[{place}]", "no object")
 
-    def _note(self, kind: _Kind, what: str, detail: str = "") -> None:
+    def _note(self, kind: Mistake, what: str, detail: str = "") -> None:
         self._wrong[kind].append(f"{_short(what)} ({_short(detail)})" if detail else _short(what))
 
 
@@ -240,9 +196,9 @@ def _image_key(value: object) -> int | str | None:
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width in px, where they can be those of a picture."""
     height, width = _whole(entry.get("height")), _whole(entry.get("width"))
-    if height is None or width is None or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
+    if height is None or width is None or not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
         return None
-    return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
+    return (height, width) if height * width <= most_pixels() else None
 
 
 def _name_mistake(name: str) -> str:
