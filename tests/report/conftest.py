@@ -114,7 +114,7 @@ class Project:
         )
         rejected = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
         pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(self.root / runs.PREPARED / runs.REJECTED, index=False)
-        survey = Survey({"RGB": 14, "palette": 1}, 2, 1, 0, 15, 1, (("train-0000", "train-0001"),))
+        survey = Survey({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),))
         write_text(self.root / runs.PREPARED / runs.SURVEY, as_json(survey))
         write_text(
             self.root / runs.PREPARED / runs.CLASSES,

@@ -83,7 +83,7 @@ def edit(project: Project, **columns: Sequence[object]) -> pd.DataFrame:
 
 
 def survey(project: Project, **changes: object) -> None:
-    plain = Survey({"RGB": 15}, 0, 0, 0, 0, 0, ()).__dict__
+    plain = Survey({"RGB": 15}, 0, 0, 0, 0, ()).__dict__
     write_text(project.root / runs.PREPARED / runs.SURVEY, as_json({**plain, **changes}))
 
 
@@ -230,7 +230,7 @@ def test_the_survey_is_told(project: Project) -> None:
 
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
-    assert files(Survey({}, 0, 0, 0, 0, 0, ())) is None
+    assert files(Survey({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
     (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
     assert "What the files were" not in card(project)

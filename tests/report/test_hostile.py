@@ -188,5 +188,5 @@ def everywhere(project: Project, harm: str) -> None:
     samples.to_csv(project.root / runs.PREPARED / runs.SAMPLES, index=False)
     rejected = pd.DataFrame({"id": [harm], "reason": [harm]})
     rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
-    survey = Survey({harm: 15}, 0, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
+    survey = Survey({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
     write_text(project.root / runs.PREPARED / runs.SURVEY, as_json(survey))
