@@ -9,6 +9,7 @@ import pytest
 from benchmarks.chaos import chaos
 
 
+@pytest.mark.slow
 def test_a_few_kills(tmp_path: Path) -> None:
     assert chaos(kills=3, seed=7, epochs=30, folder=tmp_path / "project") == []
 
