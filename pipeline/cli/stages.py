@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from pathlib import Path
 
@@ -49,18 +50,16 @@ def prepare() -> None:
     """Stage: make images and masks ready in data/prepared/."""
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
-    from pipeline.prepare.choice import source_of
-    from pipeline.prepare.stage import write
+    from pipeline.prepare.stage import prepare as stage
     from pipeline.runs import PREPARED, REJECTED
 
     exit_when_told()
     with attempt("prepare"):
-        found = read_params().data
-        source = source_of(found)
-        data = write(source, found.source, PREPARED)
+        data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
-    if left_out := source.rejected():
-        click.echo(f"left out: {len(left_out)}; {PREPARED / REJECTED} says which and why")
+    with (PREPARED / REJECTED).open(encoding="utf-8", newline="") as file:
+        if left_out := sum(1 for _ in csv.DictReader(file)):
+            click.echo(f"left out: {left_out}; {PREPARED / REJECTED} says which and why")
 
 
 @click.command()

@@ -16,6 +16,7 @@ from pipeline.data.pictures import read_mask
 from pipeline.errors import PipelineError
 from pipeline.init.pictures import sampled
 from pipeline.init.proposal import colour
+from pipeline.prepare.files import content_of
 
 _VOID = 255  # what many data sets write where nobody knows
 _MOST = 40  # classes: masks with more values were blurred, or number objects
@@ -79,7 +80,7 @@ def _seen(folder: Path, files: Sequence[str], colours: bool) -> _Seen | None:
     for file in files:
         content = b""
         try:
-            content = (folder / file).read_bytes()
+            content = content_of(folder / file)
             mask = read_mask(content, colours)
         except (PictureError, OSError):
             if not colours and _is_read(content, colours=True):

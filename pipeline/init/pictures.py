@@ -16,6 +16,7 @@ from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import read_image
 from pipeline.data.tiff import channels_of
 from pipeline.errors import PipelineError
+from pipeline.prepare.files import content_of
 
 MOST = 200  # files that are opened
 USUAL_SIZE = 128  # px; a first grid of this size takes minutes
@@ -57,7 +58,7 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
     reason = ""
     for file in sampled(files):
         try:
-            content = (folder / file).read_bytes()
+            content = content_of(folder / file)
             (height, width, held), asked = _seen(content)
         except (PictureError, OSError) as error:
             reason = f"{file} {error}"

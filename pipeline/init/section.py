@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from pipeline.errors import PipelineError
 from pipeline.init.look import look
 from pipeline.params import validate
 from pipeline.params.data import Data, data_mistakes
 from pipeline.params.file import PARAMS_FILE, read_params, read_sections
+from pipeline.params.section import Section
 
 
-class _Section(BaseModel):
+class _Sections(Section):
     data: Data
 
 
@@ -27,7 +26,7 @@ def section_of(folder: Path) -> tuple[Data, str]:
     if _is_named(folder):
         return read_params().data, str(PARAMS_FILE)
     content = look(folder).section
-    data = validate(_Section, {"data": content}, "").data
+    data = validate(_Sections, {"data": content}, "").data
     if mistakes := data_mistakes(data):
         raise PipelineError("\n".join(mistakes))
     return data, "`pipeline init`"

@@ -16,7 +16,6 @@ _COLUMN = 26  # where comments begin, if the line is not longer
 _COMMENTS = {
     "source": "docs/your-own-data.md has each source's keys",
     "path": "of the folder",
-    "image_size": "px",
     "resize": "squash: stretched to the square | pad: keeps the aspect, in the middle of the square",
     "channels": "null: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
     "annotations": "COCO's instances, from the folder on",
@@ -57,7 +56,7 @@ def with_section(text: str, section: str) -> str:
 
 def scalar(value: Any) -> str:
     """A value on one line of YAML: plain where that reads back as it is, else as JSON."""
-    if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value) and not value.startswith(("-", " ")):
+    if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value):
         try:
             if YAML(typ="safe").load(f"key: {value}") == {"key": value}:
                 return value
@@ -90,10 +89,6 @@ def _inside(section: dict[str, Any]) -> Iterator[str]:
 
 
 def _line(text: str, comment: str) -> str:
-    return (
-        f"{text:{_COLUMN}}# {comment}"
-        if comment and len(text) < _COLUMN
-        else f"{text}  # {comment}"
-        if comment
-        else text
-    )
+    if not comment:
+        return text
+    return f"{text:{_COLUMN}}# {comment}" if len(text) < _COLUMN else f"{text}  # {comment}"

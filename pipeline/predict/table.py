@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from pipeline.prepare.names import COMPUTED
 from pipeline.runs import DataSet
 
 SHOWN = 20  # pictures in a terminal
@@ -32,7 +33,7 @@ def as_csv(rows: Sequence[Row], data: DataSet) -> str:
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in data.classes)])
     for row in rows:
         # A spreadsheet takes a name that begins so for a formula.
-        file = f"./{row.file}" if row.file.startswith(("=", "+", "-", "@")) else row.file
+        file = f"./{row.file}" if row.file.startswith(COMPUTED) else row.file
         writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     return buffer.getvalue()
 

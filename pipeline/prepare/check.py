@@ -14,8 +14,7 @@ from pipeline.params.data import Data
 from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.source import Source
-from pipeline.prepare.stage import ORDER
-from pipeline.prepare.tables import Table, check_apart, tables_of, what_is_wrong
+from pipeline.prepare.tables import Table, tables_of
 from pipeline.runs import SAMPLE_COLUMNS, SHOWCASE, SPLITS, Survey
 
 _REASONS = 10  # set aside, that are shown
@@ -84,13 +83,7 @@ def check(data: Data) -> Finding:
         PipelineError: What `prepare` would raise of them.
     """
     source = source_of(data)
-    tables = tables_of(source)
-    for split, sample in source.samples(ORDER):
-        tables[split].add(sample)
-    if error := what_is_wrong(source, list(tables.values())):
-        raise error
-    check_apart(list(tables.values()))
-    return Finding(source, tables)
+    return Finding(source, tables_of(source))
 
 
 def _duplicates(survey: Survey) -> list[str]:

@@ -14,12 +14,9 @@ from pipeline.params import Params
 from pipeline.prepare.array_file import ArrayFile, add_to
 from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import as_cell
-from pipeline.prepare.source import Source
-from pipeline.prepare.tables import check_apart, tables_of, what_is_wrong
+from pipeline.prepare.source import Sample, Source
+from pipeline.prepare.tables import tables_of
 from pipeline.runs import SHOWCASE, SPLITS
-
-# What is tested on comes first, so that an image that looks the same is missed where it is only trained on.
-ORDER = (SHOWCASE, *reversed(SPLITS))
 
 
 def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
@@ -32,17 +29,15 @@ def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
 
 def write(source: Source, name: str, out: Path) -> runs.DataSet:
     """Write a source's splits and its showcase to `out`; `name` is what `data.source` says."""
-    tables = tables_of(source)
     with replacing(out) as folder:
         with contextlib.ExitStack() as files:
-            arrays = {split: _opened(folder / split, files) for split in tables}
-            for split, sample in source.samples(ORDER):
-                tables[split].add(sample)
+            arrays = {split: _opened(folder / split, files) for split in (*SPLITS, SHOWCASE)}
+
+            def keep(split: str, sample: Sample) -> None:
                 for array, content in zip(arrays[split], (sample.image, sample.mask), strict=True):
                     array.append(content)
-        if error := what_is_wrong(source, list(tables.values())):
-            raise error
-        check_apart(list(tables.values()))
+
+            tables = tables_of(source, keep)
         fingerprint = hashlib.sha256()
         for split in tables:
             for file in (runs.IMAGES, runs.MASKS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.prepare.source import Sample, Source
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
+
+# What is tested on comes first, so that an image that looks the same is missed where it is only trained on.
+_ORDER = (SHOWCASE, *reversed(SPLITS))
 
 
 class Table:
@@ -41,20 +44,28 @@ class Table:
         return [name for name, pixels in zip(self._names, self.pixels, strict=True) if not pixels]
 
 
-def tables_of(source: Source) -> dict[str, Table]:
-    """An empty table for each split and the showcase."""
-    return {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
+def tables_of(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
+    """Go through all samples of a source: a table for each split and the showcase.
 
+    Args:
+        source: of the samples.
+        keep: is given each sample, with its split.
 
-def what_is_wrong(source: Source, tables: Sequence[Table]) -> PipelineError | None:
-    """What stands against training, once all samples are in the tables.
-
-    Files with faults come first; else every split needs a sample, and every split but the showcase every class.
+    Raises:
+        PipelineError: Files have faults; or a split has no sample, or, unless it is the showcase, lacks a class.
     """
-    return source.error() or next(filter(None, (_lacking(source, table) for table in tables)), None)
+    tables = {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
+    for split, sample in source.samples(_ORDER):
+        tables[split].add(sample)
+        if keep is not None:
+            keep(split, sample)
+    if error := source.error() or next(filter(None, (_lacking(source, table) for table in tables.values())), None):
+        raise error
+    _check_apart(list(tables.values()))
+    return tables
 
 
-def check_apart(tables: Sequence[Table]) -> None:
+def _check_apart(tables: Sequence[Table]) -> None:
     """No sample and no group may stand in two splits, whatever source made them."""
     ids = [row[0] for table in tables for row in table.rows]
     assert len(set(ids)) == len(ids), "a sample stands there twice"

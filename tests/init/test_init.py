@@ -373,3 +373,14 @@ def test_only_the_section_is_replaced(lines: list[str]) -> None:
     head, tail = "# head\n\n", "model:\n  a: 1\n"
     text = head + "\n".join(["data:", *lines]) + "\n" + tail
     assert with_section(text, "data:\n  b: 2\n") == f"{head}data:\n  b: 2\n\n{tail}"
+
+
+def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    for kind in ("images", "masks"):
+        (folder / kind / "a03.png").unlink()
+        os.mkfifo(folder / kind / "a03.png")
+    assert ran("init", folder).exit_code == 0
+    checked = ran("data", "--check", folder)
+    assert checked.exit_code == 1
+    assert "images/a03.png (is no file, but a pipe, a device or a folder)" in checked.output

@@ -23,8 +23,8 @@ from pipeline.prepare.decoding import crew
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
+from pipeline.prepare.pairs import Pair
 from pipeline.prepare.sources.mask_files import ValueMasks
-from pipeline.prepare.sources.pairs import Pair
 from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMasks((0, 1, 2), None)

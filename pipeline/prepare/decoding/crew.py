@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from pipeline.errors import PipelineError
 from pipeline.orphans import end_with_parent
 from pipeline.prepare.decoding.cache import Cache, CacheWriter
 from pipeline.prepare.decoding.decode import Outcome, Settings, decode
-from pipeline.prepare.sources.pairs import Pair
+from pipeline.prepare.pairs import Pair
 from pipeline.runs import SCRATCH
 
 CACHE = SCRATCH / "decoded.sqlite"
@@ -37,21 +37,15 @@ def decoded(pairs: Sequence[Pair], settings: Settings, scratch: Path = CACHE) ->
     """Decode pairs, one outcome each, in the order given; what was decoded before comes from the cache."""
     with CacheWriter(scratch) as writer:
         outcomes = _here(pairs, settings, writer) if len(pairs) < FEW else _spread(pairs, settings, writer)
-        for outcome in _watched(outcomes, len(pairs)):
+        console = Console(stderr=True)
+        hidden = not console.is_terminal
+        for outcome in track(outcomes, "Images", len(pairs), console=console, disable=hidden, transient=True):
             if outcome.decoded is not None:
                 if outcome.is_new:
                     writer.add(outcome.key, outcome.decoded)
                 else:
                     writer.use(outcome.key)
             yield outcome
-
-
-def _watched(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """The same, with a bar where there is a terminal to show it."""
-    console = Console(stderr=True)
-    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn(compact=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield from bar.track(outcomes, total)
 
 
 def _here(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:

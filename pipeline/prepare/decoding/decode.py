@@ -17,9 +17,9 @@ from pipeline.data.stored import Stored
 from pipeline.prepare.decoding.appearance import Appearance
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
-from pipeline.prepare.decoding.files import content_of
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.sources.pairs import Masks, Pair, UndeclaredError
+from pipeline.prepare.files import content_of
+from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
 from pipeline.runs import IGNORE
 
 VERSION = 1  # of what is cached; another one makes all of it anew

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.sources.pairs import Pair
+from pipeline.prepare.pairs import Pair
 
 MARKS = ";="  # by which samples.csv tells groups apart
 

@@ -16,10 +16,10 @@ from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
 from pipeline.prepare.dividing.split_list import USUAL, read_list
 from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.sources.coco import Coco, CocoImage, read
 from pipeline.prepare.sources.coco_masks import draw
 from pipeline.prepare.sources.folder import IMAGES, Files
-from pipeline.prepare.sources.pairs import Collection, Pair
 from pipeline.runs import IGNORE, SegmentationClass
 
 _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the images, as some tools write it

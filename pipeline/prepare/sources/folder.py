@@ -11,8 +11,8 @@ from pipeline.params.pictures import FolderData, FolderForTest
 from pipeline.prepare.dividing.split_list import USUAL, read_list
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.names import image_id, unfit
+from pipeline.prepare.pairs import Collection, Masks, Pair
 from pipeline.prepare.sources.mask_files import InstanceMasks, ValueMasks
-from pipeline.prepare.sources.pairs import Collection, Masks, Pair
 from pipeline.runs import SegmentationClass
 
 IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.instances import instance_classes
 from pipeline.data.pictures import read_mask
 from pipeline.data.values import MaskValues
-from pipeline.prepare.decoding.files import content_of
-from pipeline.prepare.sources.pairs import Pair, UndeclaredError
+from pipeline.prepare.files import content_of
+from pipeline.prepare.pairs import Pair, UndeclaredError
 
 if TYPE_CHECKING:
     from pipeline.params.fields import MaskValue
@@ -57,8 +58,6 @@ class InstanceMasks(_Files):
 
     def indices(self, content: bytes) -> NDArray[np.uint8]:
         """The class index of each pixel, H x W; raises `PictureError`."""
-        from pipeline.data.instances import instance_classes
-
         return np.array(self.order, np.uint8).take(instance_classes(read_mask(content, colours=False), self.border))
 
 

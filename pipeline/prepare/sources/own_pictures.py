@@ -16,8 +16,8 @@ from pipeline.prepare.dividing.groups import groups_of
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.faults import Fault, Kind, faults_error
+from pipeline.prepare.pairs import Collection
 from pipeline.prepare.source import Sample
-from pipeline.prepare.sources.pairs import Collection
 from pipeline.prepare.survey import SurveyCount
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipeline.params.pictures import OxfordPetsData
 from pipeline.prepare.dividing.split_list import Row
+from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.sources.mask_files import ValueMasks
 from pipeline.prepare.sources.oxford_pets import KNOWN_BROKEN, LISTS, TRIMAP_VALUES, locate
-from pipeline.prepare.sources.pairs import Collection, Pair
 from pipeline.runs import SegmentationClass
 
 # As in Keras' pets example, whose classes these are.
