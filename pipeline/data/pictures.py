@@ -161,7 +161,7 @@ def fit_mask(mask: NDArray[np.uint8], size: int, resize: Resize, outside: int) -
     """A mask (H x W) at size x size px by its nearest pixels, as `fit_image` does; `outside` stands around it."""
     height, width = _inner(mask.shape, size, resize)
     inner = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return np.pad(inner, _around(height, width, size), constant_values=outside)
+    return inner if height == width == size else np.pad(inner, _around(height, width, size), constant_values=outside)
 
 
 def inner_part(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[slice, slice]:

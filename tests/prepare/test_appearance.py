@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from pipeline.prepare.decoding.appearance import Appearance, LookAlikes
+from pipeline.prepare.decoding.appearance import Appearance, LookAlikes, looks
 from tests.prepare.conftest import ROOT
 
 PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())
@@ -69,7 +69,7 @@ def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Ima
 def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same() -> None:
     y, x = np.mgrid[:96, :96] / 96 - 0.5
     light = 170 * (1 - 1.2 * (x * x + y * y))
-    found, looks = LookAlikes(), []
+    found, thumbnails = LookAlikes(), []
     for index in range(60):
         random = np.random.default_rng(index)
         cells = ndimage.gaussian_filter((random.random((96, 96)) < 0.004).astype(float), 2)
@@ -77,8 +77,8 @@ def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same
         look = Appearance.of(np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1))
         assert found.find(str(index), look) == []
         found.add(str(index), str(index), look)
-        looks.append(look.look)
-    correlations = np.stack(looks) @ np.stack(looks).T
+        thumbnails.append(look.pixels)
+    correlations = looks(np.stack(thumbnails)) @ looks(np.stack(thumbnails)).T
     assert correlations.min() > 0.95  # so thumbnails alone would take all for copies
 
 

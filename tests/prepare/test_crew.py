@@ -29,6 +29,7 @@ from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMasks((0, 1, 2), None)
 COUNT = 20
+CACHE = "scratch/decoded"
 
 
 def add(folder: Path, index: int) -> Pair:
@@ -49,7 +50,7 @@ def decode(tmp_path: Path) -> Callable[..., list[Outcome]]:
 
     def decoding(pairs: list[Pair], size: int = 16, masks: object = MASKS) -> list[Outcome]:
         settings = Settings(tmp_path, size, "squash", None, masks)
-        return list(decoded(pairs, settings, tmp_path / "scratch/decoded.sqlite"))
+        return list(decoded(pairs, settings, tmp_path / CACHE))
 
     return decoding
 
@@ -99,7 +100,7 @@ def test_side_by_side_is_as_one_after_the_other(
     pairs: list[Pair], decode: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = decode(pairs)
-    (tmp_path / "scratch/decoded.sqlite").unlink()
+    shutil.rmtree(tmp_path / CACHE)
     monkeypatch.setattr(crew, "FEW", 5)
     together = decode(pairs)
     assert len(new(together)) == COUNT
@@ -107,48 +108,83 @@ def test_side_by_side_is_as_one_after_the_other(
     assert new(decode(pairs)) == []
 
 
-@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + bytes(500)])
-def test_a_broken_cache_is_made_anew(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], content: bytes
-) -> None:
-    (tmp_path / "scratch").mkdir()
-    (tmp_path / "scratch/decoded.sqlite").write_bytes(content)
-    assert len(new(decode(pairs))) == COUNT
-    assert new(decode(pairs)) == []
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut": lambda content: content[:-10],
+    "begun": lambda content: content[:4],
+    "zeros": lambda content: bytes(len(content)),
+    "four zeros": lambda _: bytes(4),
+    "a bit": lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
+    "something else": lambda _: b"SQLite format 3\0" + bytes(500),
+}
 
 
+@pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
 def test_a_damaged_pair_in_the_cache_is_decoded_anew(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+    tmp_path: Path,
+    pairs: list[Pair],
+    decode: Callable[..., list[Outcome]],
+    monkeypatch: pytest.MonkeyPatch,
+    breaking: Callable[[bytes], bytes],
+    few: int,
 ) -> None:
+    monkeypatch.setattr(crew, "FEW", few)
     first = decode(pairs)
-    cache = tmp_path / "scratch/decoded.sqlite"
-    content = bytearray(cache.read_bytes())
-    place = content.find(first[4].decoded.image.tobytes()[:200])
-    assert place > 0
-    content[place + 100] ^= 0xFF
-    cache.write_bytes(content)
+    file = tmp_path / CACHE / first[4].key
+    file.write_bytes(breaking(file.read_bytes()))
     again = decode(pairs)
     assert new(again) == ["004"]
     assert same(first, again)
+    assert new(decode(pairs)) == []
 
 
+@pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
+@pytest.mark.parametrize("place", ["scratch", CACHE])
 def test_where_nothing_can_be_cached_everything_is_decoded(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+    tmp_path: Path,
+    pairs: list[Pair],
+    decode: Callable[..., list[Outcome]],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    few: int,
 ) -> None:
-    (tmp_path / "scratch").write_bytes(b"a file in the place of the folder")
-    assert len(new(decode(pairs))) == COUNT
-    assert len(new(decode(pairs))) == COUNT
+    monkeypatch.setattr(crew, "FEW", few)
+    alone = decode(pairs)
+    shutil.rmtree(tmp_path / "scratch")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes(b"a file in the place of the folder")
+    for _ in range(2):
+        found = decode(pairs)
+        assert len(new(found)) == COUNT
+        assert same(alone, found)
+
+
+def test_what_the_cache_loses_meanwhile_is_decoded_again(
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a person removes it while images are decoded."""
+    alone = decode(pairs)
+    monkeypatch.setattr(crew, "FEW", 5)
+    whole = crew._whole
+
+    def after_a_loss(outcome: Outcome, settings: Settings, cache: Cache | None) -> Outcome:
+        shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
+        return whole(outcome, settings, cache)
+
+    monkeypatch.setattr(crew, "_whole", after_a_loss)
+    assert same(alone, decode(pairs))
 
 
 def test_what_was_not_used_for_long_is_forgotten(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
 ) -> None:
     first = decode(pairs)
-    later = time.time() + 40 * 86_400
-    monkeypatch.setattr(time, "time", lambda: later)
+    long_ago = time.time() - 40 * 86_400
+    for outcome in first:
+        os.utime(tmp_path / CACHE / outcome.key, (long_ago, long_ago))
     decode(pairs[:2])
-    cache = Cache(tmp_path / "scratch/decoded.sqlite")
-    assert [outcome.pair.id for outcome in first if cache.find(outcome.key) is not None] == ["000", "001"]
+    assert {path.name for path in (tmp_path / CACHE).iterdir()} == {outcome.key for outcome in first[:2]}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import imagehash
@@ -33,13 +32,10 @@ class Appearance:
         packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
         return cls(packed, grey.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes())
 
-    @cached_property
-    def look(self) -> NDArray[np.float32]:
-        """The thumbnail without its mean, of length 1, so that products are correlations; 0 where it is flat."""
-        values = np.frombuffer(self.thumbnail, np.uint8).astype(np.float32)
-        values -= values.mean()
-        length = float(np.sqrt(values @ values))
-        return values / length if length >= FLAT * SIDE else np.zeros_like(values)
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Of the thumbnail."""
+        return np.frombuffer(self.thumbnail, np.uint8)
 
 
 class LookAlikes:
@@ -49,7 +45,7 @@ class LookAlikes:
         self._names: list[str] = []
         self._by_content: dict[str, int] = {}
         self._hashes = np.empty(0, np.uint64)
-        self._looks = np.empty((0, SIDE * SIDE), np.float16)
+        self._thumbnails = np.empty((0, SIDE * SIDE), np.uint8)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -60,19 +56,27 @@ class LookAlikes:
         distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(appearance.hash))
         near = np.flatnonzero(distances <= BITS)
         same = self._by_content.get(sha256)
-        alike = near[self._looks[near].astype(np.float32) @ appearance.look >= CORRELATION]
-        return [self._names[index] for index in sorted({*alike.tolist(), *([] if same is None else [same])})]
+        if near.size:  # seldom
+            near = near[looks(self._thumbnails[near]) @ looks(appearance.pixels) >= CORRELATION]
+        return [self._names[index] for index in sorted({*near.tolist(), *([] if same is None else [same])})]
 
     def add(self, name: str, sha256: str, appearance: Appearance) -> None:
         """Add an image."""
         count = len(self._names)
         if count == len(self._hashes):
             self._hashes = np.resize(self._hashes, max(64, 2 * count))
-            self._looks = np.resize(self._looks, (max(64, 2 * count), SIDE * SIDE))
+            self._thumbnails = np.resize(self._thumbnails, (max(64, 2 * count), SIDE * SIDE))
         self._names.append(name)
         self._by_content.setdefault(sha256, count)
         self._hashes[count] = appearance.hash
-        self._looks[count] = appearance.look
+        self._thumbnails[count] = appearance.pixels
+
+
+def looks(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails (... x pixels) without their means, of length 1, so that products are correlations; 0 where flat."""
+    values = thumbnails - thumbnails.mean(axis=-1, keepdims=True, dtype=np.float32)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.where(lengths >= FLAT * SIDE, values / np.maximum(lengths, 1), 0)
 
 
 def _grey(image: NDArray[Any]) -> Image.Image:

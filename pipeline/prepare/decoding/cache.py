@@ -4,102 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
+import os
 import time
 import zlib
-from collections.abc import Iterable
-from functools import reduce
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from pipeline.data.stored import Stored
-from pipeline.prepare.decoding.appearance import Appearance
+from pipeline.prepare.decoding.appearance import SIDE, Appearance
 from pipeline.prepare.decoding.decoded import Decoded
 
 KEPT = 30  # days that a pair is kept after it was last used
-_DAY = 86_400
-_TOGETHER = 32  # pairs written in one transaction, few enough to stay in the processor's cache
-_TABLES = """
-CREATE TABLE IF NOT EXISTS decoded (
-    key TEXT PRIMARY KEY, facts TEXT NOT NULL, image BLOB NOT NULL, mask BLOB NOT NULL, thumbnail BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS used (key TEXT PRIMARY KEY, day INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_DAY = 86_400  # s
+_CHECKSUM = 4  # bytes
 
 
 class Cache:
-    """A file of decoded pairs, read by all processes that decode and written by one."""
+    """A folder with a file a pair, which any number of processes may read and write at once.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. It is neither written under
+    another name first nor forced to the disk: its checksum shows where it is not whole, and whoever else writes it
+    writes the same bytes.
+    """
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def find(self, key: str) -> Decoded | None:
-        """The pair of a key, None where there is none; a file that is broken holds none."""
+        """The pair of a key, None where there is none; a file that is not whole holds none."""
+        path = self._folder / key
         try:
-            row = self._connection.execute(
-                "SELECT facts, image, mask, thumbnail FROM decoded WHERE key = ?", (key,)
-            ).fetchone()
-            if row is None:
-                return None
-            facts = json.loads(row[0])
-            if facts.pop("checksum") != _checksum(row[1:]):
-                return None
-            image = np.frombuffer(row[1], facts.pop("dtype")).reshape(facts.pop("shape"))
-            appearance = Appearance(facts.pop("hash"), row[3])
-            stored = Stored(**facts.pop("stored"))
-            mask = np.frombuffer(row[2], np.uint8).reshape(image.shape[:2])
-            return Decoded(image=image, mask=mask, stored=stored, appearance=appearance, **facts)
-        except (sqlite3.Error, ValueError, TypeError, KeyError):
+            content = path.read_bytes()
+            os.utime(path)  # when it was last used
+        except OSError:
             return None
+        if _checksum(memoryview(content)[_CHECKSUM:]) != content[:_CHECKSUM]:
+            return None
+        end = content.index(b"\n", _CHECKSUM) + 1
+        facts = json.loads(content[_CHECKSUM:end])
+        height, width, channels = facts.pop("shape")
+        dtype = np.dtype(facts.pop("dtype"))
+        image = np.frombuffer(content, dtype, height * width * channels, end).reshape(height, width, channels)
+        mask = np.frombuffer(content, np.uint8, height * width, end + image.nbytes).reshape(height, width)
+        return Decoded(
+            image=image,
+            mask=mask,
+            stored=Stored(**facts.pop("stored")),
+            appearance=Appearance(facts.pop("hash"), content[-SIDE * SIDE :]),
+            **facts,
+        )
 
-
-class CacheWriter:
-    """The one writer of the cache; what cannot be written, as on a full disk, is only not cached."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._waiting: list[tuple[str, str, bytes, bytes, bytes]] = []
-        self._used: list[tuple[str, int]] = []
-        self._connection: sqlite3.Connection | None = None
-        with contextlib.suppress(OSError, sqlite3.Error):
-            self._connection = _opened(path)
-
-    @property
-    def reads(self) -> Path | None:
-        """The file that `Cache` reads; None where there is none."""
-        return self._path if self._connection else None
-
-    def __enter__(self) -> CacheWriter:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write what waits, whatever happened: what was decoded is worth keeping; drop what was not used for long."""
-        self._write()
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error), self._connection:
-                self._connection.execute("DELETE FROM used WHERE day < ?", (_today() - KEPT,))
-                self._connection.execute("DELETE FROM decoded WHERE key NOT IN (SELECT key FROM used)")
-            self._connection.close()
-
-    def use(self, key: str) -> None:
-        """Note that a pair was used today."""
-        self._used.append((key, _today()))
-
-    def add(self, key: str, decoded: Decoded) -> None:
-        """Keep a pair."""
-        blobs = decoded.image.tobytes(), decoded.mask.tobytes(), decoded.appearance.thumbnail
+    def add(self, key: str, decoded: Decoded) -> bool:
+        """Keep a pair; returns whether it could be written, which a full disk prevents."""
         facts = {
-            "checksum": _checksum(blobs),
             "height": decoded.height,
             "width": decoded.width,
             "sha256": decoded.sha256,
@@ -109,54 +67,26 @@ class CacheWriter:
             "dtype": decoded.image.dtype.str,
             "shape": decoded.image.shape,
         }
-        self._waiting.append((key, json.dumps(facts), *blobs))
-        self.use(key)
-        if len(self._waiting) >= _TOGETHER:
-            self._write()
-
-    def _write(self) -> None:
-        rows, self._waiting = self._waiting, []
-        used, self._used = self._used, []
-        if self._connection is None:
-            return
+        arrays = (np.ascontiguousarray(array).data for array in (decoded.image, decoded.mask))
+        content = b"".join((f"{json.dumps(facts)}\n".encode(), *arrays, decoded.appearance.thumbnail))
+        path = self._folder / key
         try:
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO decoded VALUES (?, ?, ?, ?, ?)", rows)
-                self._connection.executemany("INSERT OR REPLACE INTO used VALUES (?, ?)", used)
-        except sqlite3.Error:
-            self._connection.close()
-            self._connection = None
+            path.write_bytes(b"".join((_checksum(content), content)))
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return False
+        return True
+
+    def forget(self) -> None:
+        """Remove what was not used for long."""
+        oldest = time.time() - KEPT * _DAY
+        with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # others may remove some of it, or all
+            for file in files:
+                with contextlib.suppress(OSError):
+                    if file.stat().st_mtime < oldest:
+                        Path(file).unlink()
 
 
-def _checksum(blobs: Iterable[bytes]) -> int:
-    return reduce(lambda found, blob: zlib.crc32(blob, found), blobs, 0)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _with_tables(path)
-    except sqlite3.OperationalError:  # another process writes it
-        raise
-    except sqlite3.DatabaseError:  # it is none
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink()
-        return _with_tables(path)
-
-
-def _with_tables(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path)
-    try:
-        connection.execute("PRAGMA page_size = 32768")  # a pair takes 100 kB, which is a chain of many small pages
-        connection.execute("PRAGMA journal_mode = WAL")  # so that others read while this one writes
-        connection.execute("PRAGMA wal_autocheckpoint = 100")  # pages; so does what is written before it
-        connection.execute("PRAGMA synchronous = OFF")  # a power cut may ruin pairs, which their checksums show
-        connection.executescript(_TABLES)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _today() -> int:
-    return int(time.time()) // _DAY
+def _checksum(content: bytes | memoryview) -> bytes:
+    return zlib.crc32(content, 1).to_bytes(_CHECKSUM, "big")  # from 1, since from 0 a file of four zeros would be whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -10,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from rich.progress import track
 
 from pipeline.errors import PipelineError
 from pipeline.orphans import end_with_parent
-from pipeline.prepare.decoding.cache import Cache, CacheWriter
+from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decode import Outcome, Settings, decode
 from pipeline.prepare.pairs import Pair
 from pipeline.runs import SCRATCH
 
-CACHE = SCRATCH / "decoded.sqlite"
+CACHE = SCRATCH / "decoded"
 FEW = 150  # pairs: to decode these takes less time than to start processes
 _TOGETHER = 16  # pairs that travel together, since each journey costs a fraction of a millisecond, ...
 _BYTES = 4_000_000  # ... but no more than this of arrays
@@ -35,38 +35,38 @@ _CONTEXT = multiprocessing.get_context("spawn")
 
 def decoded(pairs: Sequence[Pair], settings: Settings, scratch: Path = CACHE) -> Iterator[Outcome]:
     """Decode pairs, one outcome each, in the order given; what was decoded before comes from the cache."""
-    with CacheWriter(scratch) as writer:
-        outcomes = _here(pairs, settings, writer) if len(pairs) < FEW else _spread(pairs, settings, writer)
-        console = Console(stderr=True)
-        hidden = not console.is_terminal
-        for outcome in track(outcomes, "Images", len(pairs), console=console, disable=hidden, transient=True):
-            if outcome.decoded is not None:
-                if outcome.is_new:
-                    writer.add(outcome.key, outcome.decoded)
-                else:
-                    writer.use(outcome.key)
-            yield outcome
+    cache = _opened(scratch)
+    outcomes = (
+        (decode(pair, settings, cache) for pair in pairs) if len(pairs) < FEW else _spread(pairs, settings, cache)
+    )
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    yield from track(outcomes, "Images", len(pairs), console=console, disable=hidden, transient=True)
+    if cache is not None:
+        cache.forget()
 
 
-def _here(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:
-    with contextlib.closing(Cache(writer.reads)) if writer.reads else contextlib.nullcontext() as cache:
-        for pair in pairs:
-            yield decode(pair, settings, cache)
+def _opened(folder: Path) -> Cache | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return Cache(folder)
 
 
-def _spread(pairs: Sequence[Pair], settings: Settings, writer: CacheWriter) -> Iterator[Outcome]:
+def _spread(pairs: Sequence[Pair], settings: Settings, cache: Cache | None) -> Iterator[Outcome]:
     processes = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // FEW)
     together = max(1, min(_TOGETHER, _BYTES // settings.sample_bytes))
     rest = iter(pairs)
     waiting: deque[Future[list[Outcome]]] = deque()
-    pool = ProcessPoolExecutor(processes, _CONTEXT, initializer=_begin, initargs=(settings, writer.reads))
+    pool = ProcessPoolExecutor(processes, _CONTEXT, initializer=_begin, initargs=(settings, cache))
     try:
         while True:
             while len(waiting) < _AHEAD * processes and (batch := list(islice(rest, together))):
                 waiting.append(pool.submit(_decode_all, batch))
             if not waiting:
                 return
-            yield from waiting.popleft().result()
+            yield from (_whole(outcome, settings, cache) for outcome in waiting.popleft().result())
     except BrokenProcessPool:
         raise PipelineError(
             f"A process that decodes the images in {settings.folder} was killed, perhaps for want of memory. Run this "
@@ -83,11 +83,21 @@ class _Work:
     cache: Cache | None
 
 
-def _begin(settings: Settings, cache: Path | None) -> None:
+def _begin(settings: Settings, cache: Cache | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     end_with_parent()
-    _Work.settings, _Work.cache = settings, Cache(cache) if cache else None
+    _Work.settings, _Work.cache = settings, cache
 
 
 def _decode_all(pairs: Sequence[Pair]) -> list[Outcome]:
-    return [decode(pair, _Work.settings, _Work.cache) for pair in pairs]
+    """Without the arrays, where these are in the cache: to read them there takes less than to send them."""
+    outcomes = [decode(pair, _Work.settings, _Work.cache) for pair in pairs]
+    return [replace(outcome, decoded=None) if outcome.is_kept else outcome for outcome in outcomes]
+
+
+def _whole(outcome: Outcome, settings: Settings, cache: Cache | None) -> Outcome:
+    """With the arrays; decoded here, should the cache have lost them since."""
+    if outcome.decoded is not None or outcome.faults:
+        return outcome
+    found = cache.find(outcome.key) if cache else None
+    return replace(outcome, decoded=found) if found else decode(outcome.pair, settings, cache)

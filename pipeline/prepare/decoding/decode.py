@@ -54,11 +54,15 @@ class Outcome:
     decoded: Decoded | None
     faults: tuple[Fault, ...] = ()
     key: str = ""  # of the cache
-    is_new: bool = False  # to the cache
+    is_new: bool = False  # decoded now, and not taken from the cache
+    is_kept: bool = False  # in the cache
 
 
 def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
-    """Read a pair, from the cache where its files' content was decoded before; never raises for what files hold."""
+    """Read a pair, from the cache where its files' content was decoded before, else into it.
+
+    Never raises for what files hold.
+    """
     named = settings.masks.name(pair)
     picture = _content(pair, pair.image, lambda: content_of(settings.folder / pair.image))
     truth = _content(pair, named, lambda: settings.masks.content(settings.folder, pair.truth))
@@ -69,7 +73,7 @@ def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
     digest.update(truth)
     key = settings.key(digest.hexdigest())
     if cache is not None and (found := cache.find(key)) is not None:
-        return Outcome(pair, found, key=key)
+        return Outcome(pair, found, key=key, is_kept=True)
     made = _made(pair, picture, truth, settings)
     if not isinstance(made, _Fitted):
         return Outcome(pair, None, made)
@@ -83,7 +87,8 @@ def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
         stored=Stored.of(picture),
         appearance=Appearance.of(made.image),
     )
-    return Outcome(pair, decoded, key=key, is_new=True)
+    is_kept = cache is not None and cache.add(key, decoded)
+    return Outcome(pair, decoded, key=key, is_new=True, is_kept=is_kept)
 
 
 def _content(pair: Pair, file: str, read: Callable[[], bytes]) -> bytes | Fault:
