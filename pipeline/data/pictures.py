@@ -159,9 +159,19 @@ def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:
 
 def fit_mask(mask: NDArray[np.uint8], size: int, resize: Resize, outside: int) -> NDArray[np.uint8]:
     """A mask (H x W) at size x size px by its nearest pixels, as `fit_image` does; `outside` stands around it."""
+    return frame_mask(resize_mask(mask, size, resize), size, outside)
+
+
+def resize_mask(mask: NDArray[np.integer[Any]], size: int, resize: Resize) -> NDArray[Any]:
+    """A mask (H x W, uint8 or int32) as large as it is to lie in a square of `size` px, by its nearest pixels."""
     height, width = _inner(mask.shape, size, resize)
-    inner = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return inner if height == width == size else np.pad(inner, _around(height, width, size), constant_values=outside)
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def frame_mask(mask: NDArray[np.uint8], size: int, outside: int) -> NDArray[np.uint8]:
+    """A mask (H x W) that `resize_mask` made, in the middle of its square; `outside` stands around it."""
+    height, width = mask.shape
+    return mask if height == width == size else np.pad(mask, _around(height, width, size), constant_values=outside)
 
 
 def inner_part(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[slice, slice]:

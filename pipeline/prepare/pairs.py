@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.pictures import Resize
 from pipeline.prepare.faults import Fault
 from pipeline.runs import SegmentationClass
 
@@ -42,10 +44,15 @@ class Masks(Protocol):
     def content(self, folder: Path, truth: str) -> bytes:
         """All that a mask is made of; raises `OSError` where a file cannot be read."""
 
-    def indices(self, content: bytes) -> NDArray[Any]:
-        """The class index of each pixel, H x W, uint8.
+    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
+        """A mask as `fit_mask` fits it, and the height and the width that it had, in px.
 
-        Raises `PictureError` where the content cannot be used, and `UndeclaredError`.
+        Returns:
+            The class index of each pixel, or IGNORE, at size x size px.
+
+        Raises:
+            PictureError: The content cannot be used.
+            UndeclaredError: It holds values that stand for no class.
         """
 
 

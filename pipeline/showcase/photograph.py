@@ -90,14 +90,14 @@ def _class_indices(path: Path, shape: tuple[int, ...], values: MaskValues) -> ND
             f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its photograph {shape[1]} × "
             f"{shape[0]}; save it as large."
         )
-    indices = values.indices(mask)
-    if indices is None:
+    if not values.cover(mask):
         unknown = list(values.unknown(mask))
         more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
         raise PipelineError(
             f"report.showcase: {path} holds the values {', '.join(unknown[:LISTED])}{more}; expected are "
             f"{values.listed()}."
         )
+    indices = values.indices(mask)
     if (indices == runs.IGNORE).all():
         raise PipelineError(f"report.showcase: {path} judges no pixel; remove mask: from its entry.")
     return indices

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import Resize, fit_mask, read_fitted
+from pipeline.data.pictures import Resize, read_fitted
 from pipeline.data.stored import Stored
 from pipeline.prepare.decoding.appearance import Appearance
 from pipeline.prepare.decoding.cache import Cache
@@ -20,7 +20,6 @@ from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
-from pipeline.runs import IGNORE
 
 VERSION = 1  # of what is cached; another one makes all of it anew
 
@@ -110,21 +109,21 @@ def _made(pair: Pair, picture: bytes, truth: bytes, settings: Settings) -> _Fitt
     faults: list[Fault] = []
     image: NDArray[Any] | None = None
     mask: NDArray[np.uint8] | None = None
-    height = width = 0
+    height = width = high = wide = 0  # of the image, and of the mask
     named = settings.masks.name(pair)
     try:
         image, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
     except PictureError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, pair.image, str(error)))
     try:
-        mask = settings.masks.indices(truth)
+        mask, high, wide = settings.masks.fitted(truth, settings.image_size, settings.resize)
     except PictureError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, named, str(error)))
     except UndeclaredError as error:
         faults.append(Fault(Kind.VALUES, pair.id, named, undeclared=error.pixels))
-    if image is not None and mask is not None and mask.shape != (height, width):
-        sizes = f"{mask.shape[1]} × {mask.shape[0]}, the image {width} × {height}"
+    if image is not None and mask is not None and (high, wide) != (height, width):
+        sizes = f"{wide} × {high}, the image {width} × {height}"
         faults.append(Fault(Kind.SIZES, pair.id, named, sizes))
     if image is None or mask is None or faults:
         return tuple(faults)
-    return _Fitted(image, fit_mask(mask, settings.image_size, settings.resize, outside=IGNORE), height, width)
+    return _Fitted(image, mask, height, width)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.pictures import Resize, fit_mask
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
 from pipeline.prepare.dividing.split_list import USUAL, read_list
@@ -41,10 +42,11 @@ class CocoMasks:
         """The annotations, which the pair carries."""
         return truth.encode()
 
-    def indices(self, content: bytes) -> NDArray[np.uint8]:
-        """The class index of each pixel, H x W."""
+    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
+        """A mask of class indices, drawn at the size of its image."""
         height, width, annotations = json.loads(content)
-        return draw(annotations, height, width, dict(self.index_of), IGNORE, self.background)
+        mask = draw(annotations, height, width, dict(self.index_of), IGNORE, self.background)
+        return fit_mask(mask, size, resize, outside=IGNORE), height, width
 
 
 def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> Collection:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.instances import instance_classes
-from pipeline.data.pictures import read_mask
+from pipeline.data.pictures import Resize, fit_mask, frame_mask, read_mask, resize_mask
 from pipeline.data.values import MaskValues
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Pair, UndeclaredError
+from pipeline.runs import IGNORE
 
 if TYPE_CHECKING:
     from pipeline.params.fields import MaskValue
@@ -39,14 +40,14 @@ class ValueMasks(_Files):
     values: tuple[MaskValue, ...]  # of the classes, in the order of their indices
     ignore: MaskValue | None
 
-    def indices(self, content: bytes) -> NDArray[np.uint8]:
-        """The class index of each pixel, H x W; raises `PictureError`, and `UndeclaredError` for other values."""
+    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
+        """A mask of class indices; raises `PictureError`, and `UndeclaredError` for other values."""
         values = _values(self)
         mask = read_mask(content, colours=values.are_colours)
-        found = values.indices(mask)
-        if found is None:
+        if not values.cover(mask):
             raise UndeclaredError(values.unknown(mask))
-        return found
+        indices = values.indices(resize_mask(mask, size, resize))  # of the few pixels that are left
+        return frame_mask(indices, size, outside=IGNORE), *mask.shape
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,11 @@ class InstanceMasks(_Files):
     border: int  # px
     order: tuple[int, int, int]  # the class indices of background, inside and border
 
-    def indices(self, content: bytes) -> NDArray[np.uint8]:
-        """The class index of each pixel, H x W; raises `PictureError`."""
-        return np.array(self.order, np.uint8).take(instance_classes(read_mask(content, colours=False), self.border))
+    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
+        """A mask of class indices, whose borders are found at its own size; raises `PictureError`."""
+        classes = instance_classes(read_mask(content, colours=False), self.border)
+        mask = np.array(self.order, np.uint8).take(classes)
+        return fit_mask(mask, size, resize, outside=IGNORE), *mask.shape
 
 
 @lru_cache(maxsize=4)
