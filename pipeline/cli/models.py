@@ -44,7 +44,8 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     found = predict_pictures(predictor, images, out, overlay, cutout, Console(stderr=True))
     if found.rows:
         Console(highlight=False, markup=False).print(as_table(found.rows, predictor.data))
-    click.echo(f"{out}: {len(found.rows)} masks by {predictor.run}, in masks/; shares.csv has each class's share")
+    masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
+    click.echo(f"{out}: {masks} by {predictor.run}, in masks/; shares.csv has each class's share")
     if found.skipped:
         raise PipelineError(
             f"{found.skipped} of {found.skipped + len(found.rows)} pictures were passed over; see above."

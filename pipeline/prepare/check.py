@@ -94,7 +94,8 @@ def _duplicates(survey: Survey) -> list[str]:
         pairs = listed([f"{one} and {other}" for one, other in survey.first_duplicates], len(survey.first_duplicates))
         more = f", and {survey.duplicates - len(survey.first_duplicates):,} more"
         more = more if survey.duplicates > len(survey.first_duplicates) else ""
-        lines.append(f"{survey.duplicates:,} look the same as another one of their split: {pairs}{more}")
+        alike = "1 looks" if survey.duplicates == 1 else f"{survey.duplicates:,} look"
+        lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
     return lines
 
 

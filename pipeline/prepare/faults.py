@@ -17,71 +17,92 @@ _ANY = f"with any of the endings {', '.join(ENDINGS)}"
 
 
 class Kind(Enum):
-    """A kind of fault: what several files are that have it, what one is, and what to do."""
+    """A kind of fault: what a file is that has it, what several are, what is said of it by name, and what to do."""
 
     NO_MASK = (
+        "image without a mask",
         "images without a mask",
         "has no mask",
         f"Add a mask of the same name to masks/, {_ANY}, or remove the image.",
     )
     NO_IMAGE = (
+        "mask without an image",
         "masks without an image",
         "is a mask without an image",
         f"Add the image of the same name to images/, {_ANY}, or remove the mask.",
     )
     NO_FILE = (
+        "image that the annotations name but that is not there",
         "images that the annotations name but that are not there",
         "is not there, though the annotations name it",
         "Add the file, or export anew without it.",
     )
     NO_TRUTH = (
+        "image that the annotations do not name",
         "images that the annotations do not name",
         "is not named by the annotations",
         "Export the annotations of all images, or remove the image.",
     )
     DOUBLE = (
+        "name that stands for several files",
         "names that stand for several files",
         "is one name for several files",
         "The ending and the folder's / do not tell files apart (a/b.png, a/b.jpg and a__b.png are one name): rename or "
         "remove all but one.",
     )
-    NAME = "names that cannot be used", "has a name that cannot be used", "Rename the file, and its mask likewise."
+    NAME = (
+        "name that cannot be used",
+        "names that cannot be used",
+        "has a name that cannot be used",
+        "Rename the file, and its mask likewise.",
+    )
     NO_GROUP = (
+        "name in which data.splits.group_pattern finds no group",
         "names in which data.splits.group_pattern finds no group",
         "has a name in which data.splits.group_pattern finds no group",
         "Mend the pattern, or give these images a group in the list of splits.",
     )
     UNREADABLE = (
+        "file that cannot be used",
         "files that cannot be used",
         "cannot be used",
         "Save them again from the program that made them, or remove each pair.",
     )
     SIZES = (
+        "mask of another size than its image",
         "masks of another size than their image",
         "has another size than its image",
         "A mask must cover its image pixel by pixel: export it anew. (Sizes are width × height after the EXIF "
         "orientation, by which cameras turn a picture.)",
     )
-    VALUES = "masks with values that no class declares", "has values that no class declares", ""
+    VALUES = (
+        "mask with values that no class declares",
+        "masks with values that no class declares",
+        "has values that no class declares",
+        "",
+    )
     CATEGORIES = (
+        "image with objects of categories that no class takes in",
         "images with objects of categories that no class takes in",
         "has objects of categories that no class takes in",
         "",
     )
     DEPTH = (
+        "image of another kind than the first one",
         "images of another kind than the first one",
         "is of another kind than the first one",
         "All must have the same number of channels and of bits: save them alike, or set data.channels.",
     )
     LOOKS_ALIKE = (
+        "image that looks the same as one of another split",
         "images that look the same as one of another split",
         "looks the same as one of another split",
         "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
         "one group in the list of splits.",
     )
 
-    def __init__(self, several: str, one: str, remedy: str) -> None:
-        self.several, self.one, self.remedy = several, one, remedy
+    def __init__(self, single: str, several: str, said: str, remedy: str) -> None:
+        self.single, self.several, self.said, self.remedy = single, several, said, remedy
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,7 @@ class Fault:
     @property
     def reason(self) -> str:
         """Why the pair was set aside, in a few words that follow its name."""
-        return f"{self.kind.one}: {self}"
+        return f"{self.kind.said}: {self}"
 
 
 def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineError:
@@ -117,13 +138,12 @@ def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineErro
         of_kind = sorted((fault for fault in faults if fault.kind is kind), key=lambda fault: fault.file)
         if not of_kind:
             continue
-        what, remedy = kind.several, kind.remedy
+        what, remedy = kind.single if len(of_kind) == 1 else kind.several, kind.remedy
         if kind is Kind.VALUES:
-            what, remedy = _values(of_kind, key)
+            what, remedy = f"{what}, {_common(of_kind, 'pixels')}", _declare(of_kind, key)
         if kind is Kind.CATEGORIES:
-            counts = _common(of_kind, "objects")
-            what = f"images with objects of categories that {key}.classes does not take in, {counts}"
-            remedy = f"Write each as a class's category, or in {key}.ignore: its pixels then count nowhere."
+            what = f"{what}, {_common(of_kind, 'objects')}"
+            remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels then count nowhere."
         lines.append(f"{len(of_kind)} {what}: {listed([str(fault) for fault in of_kind], NAMED)}. {remedy}")
     if any(fault.kind in _OF_PAIRS for fault in faults):
         lines.append(f"To go on without such pairs, write {key}.on_fault: set_aside; the report then lists them.")
@@ -133,18 +153,18 @@ def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineErro
 _OF_PAIRS = frozenset(Kind) - {Kind.NO_GROUP}
 
 
-def _values(faults: Sequence[Fault], key: str) -> tuple[str, str]:
-    what = f"masks with values that {key}.classes does not declare, {_common(faults, 'pixels')}"
+def _declare(faults: Sequence[Fault], key: str) -> str:
+    """What to do about values that no class declares."""
     values = {value for fault in faults for value in fault.undeclared}
     if len(values) == 1:
         (value,) = values
         spelt = f'"{value}"' if value.startswith("#") else value
-        remedy = f"Write value: {spelt} for the class that it means, or {key}.ignore: {spelt} if it means none"
+        remedy = f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none"
     else:
-        remedy = f"Declare each as a class's value, or one as {key}.ignore"
+        remedy = f"Declare each as a value of {key}.classes, or one as {key}.ignore"
     lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
-    return what, f"{remedy}, or mend the masks.{jpeg}"
+    return f"{remedy}, or mend the masks.{jpeg}"
 
 
 def _common(faults: Sequence[Fault], unit: str) -> str:

@@ -360,7 +360,7 @@ def test_a_check_says_what_it_found_and_writes_no_arrays(tmp_path: Path) -> None
     assert "no image looks the same as one of another split" in result.output
     assert not runs.PREPARED.exists()
     shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
-    assert " look the same " in ran("data", "--check", folder).output
+    assert " looks the same " in ran("data", "--check", folder).output
 
 
 @given(st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.lists(st.text(), max_size=3)))

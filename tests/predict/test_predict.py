@@ -162,7 +162,7 @@ def test_no_picture_is_overwritten(predict: Callable[..., Result], tmp_path: Pat
 def test_results_are_not_taken_for_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
     save(scene(), tmp_path / "a.png")
     predict(tmp_path)
-    assert "1 masks" in predict(tmp_path).output
+    assert "1 mask by" in predict(tmp_path).output
 
 
 def test_a_thousand_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:

@@ -152,9 +152,9 @@ def turned(folder: Path, *kinds: str) -> None:
 
 
 DEEP = np.zeros((16, 24), np.uint16)
-NO_FILE = "1 files that cannot be used: images/cell1.png (is no file, but a pipe, a device or a folder)"
-NO_PICTURE = "1 files that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
-BROKEN = "1 files that cannot be used: images/cell1.png (is no whole picture"
+NO_FILE = "1 file that cannot be used: images/cell1.png (is no file, but a pipe, a device or a folder)"
+NO_PICTURE = "1 file that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
+BROKEN = "1 file that cannot be used: images/cell1.png (is no whole picture"
 NAME = "2 names that cannot be used: images/"
 SPACES = {"splits": {**SECTION["splits"], "group_pattern": "^(p[0-9]+)_"}}
 JPEG = encoded(picture(), "JPEG")
@@ -197,18 +197,18 @@ BROKEN_CASES = [
         "a file of 1.2 GB", in_place("images", sparse), "(has 1,200,000,000 bytes; no more than 1,000,000,000 are read)"
     ),
     Case("a mask that breaks off", mask(lambda content: content[:60]), "masks/cell1.png (is no whole picture"),
-    Case("a mask that is empty", mask(b""), "1 files that cannot be used: masks/cell1.png (is none of PNG"),
+    Case("a mask that is empty", mask(b""), "1 file that cannot be used: masks/cell1.png (is none of PNG"),
     Case(
         "no mask",
         lambda folder: (folder / "masks/cell1.png").unlink(),
-        "1 images without a mask: images/cell1.png. Add a",
+        "1 image without a mask: images/cell1.png. Add a",
     ),
     Case(
         "no image",
         lambda folder: (folder / "images/cell1.png").unlink(),
-        "1 masks without an image: masks/cell1.png. Add",
+        "1 mask without an image: masks/cell1.png. Add",
     ),
-    Case("two endings", image(JPEG, "cell1.jpg"), "stand for several files: images/cell1.jpg and images/cell1.png."),
+    Case("two endings", image(JPEG, "cell1.jpg"), "stands for several files: images/cell1.jpg and images/cell1.png."),
     Case(
         "a folder that looks like a name",
         lambda folder: [
@@ -230,7 +230,7 @@ BROKEN_CASES = [
     Case(
         "several undeclared values",
         mask(encoded(Image.fromarray((WHOLE * 60).astype(np.uint8)))),
-        "1 masks with values that data.classes does not declare, 60 (192 pixels), 120 (96 pixels): masks/cell1.png.",
+        "1 mask with values that no class declares, 60 (192 pixels), 120 (96 pixels): masks/cell1.png.",
     ),
     Case(
         "16 bits in a mask", mask(encoded(Image.fromarray(DEEP + 65_535))), "65535 (384 pixels): masks/cell1.png. Write"
@@ -460,7 +460,7 @@ ODD_CASES = [
         mask(encoded(Image.fromarray(np.zeros_like(WHOLE)))),
         "1 whose mask holds no foreground",
     ),
-    Case("copies within a split", copied("cell1", "cell4"), "1 look the same as another one of their split: "),
+    Case("copies within a split", copied("cell1", "cell4"), "1 looks the same as another one of the same split: "),
     Case("a script for a name", renamed("<script>alert(1)<"), "12 images with their masks"),
     Case("quotes, emoji and blanks in a name", renamed("a 'b' \"c\" \U0001f9a0"), "12 images with their masks"),
     Case("a name of 200 bytes", renamed("a" * 200), "12 images with their masks"),

@@ -207,13 +207,13 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
     [
         (lambda c: c.pop("categories"), "'categories' must be a list, but is missing"),
         (lambda c: c.update(images={}), "'images' must be a list, but is an object"),
-        (lambda c: c["images"].append(7), "1 entries that cannot be read: images[12] (no object)"),
-        (lambda c: c["images"][0].pop("id"), "1 entries that cannot be read: images[0] (id)"),
+        (lambda c: c["images"].append(7), "1 entry that cannot be read: images[12] (no object)"),
+        (lambda c: c["images"][0].pop("id"), "1 entry that cannot be read: images[0] (id)"),
         (
             lambda c: c["images"][1].update(id=0),
-            "1 image ids that stand for several images: 0 (cell0.png and cell1.png)",
+            "1 image id that stands for several images: 0 (cell0.png and cell1.png)",
         ),
-        (lambda c: c["images"][0].update(width=0), "1 images without a height and width that can be: cell0.png"),
+        (lambda c: c["images"][0].update(width=0), "1 image without a height and width that can be: cell0.png"),
         (lambda c: c["images"][0].update(width=99_999, height=99_999), "cell0.png (height 99999, width 99999)"),
         (lambda c: c["images"][0].update(file_name="../cell0.png"), "../cell0.png (leads out of the folder)"),
         (lambda c: c["images"][0].update(file_name="/cell0.png"), "/cell0.png (is an absolute path)"),
@@ -221,14 +221,17 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
         (lambda c: c["images"][0].update(file_name="a\nb.png"), "a\\nb.png (holds a line break"),
         (
             lambda c: c["images"][1].update(file_name="cell0.jpg"),
-            "1 names that stand for several images: cell0.png and",
+            "1 name that stands for several images: cell0.png and",
         ),
         (
             lambda c: c["annotations"][0].update(image_id=99),
-            "annotations of images that are not in images: annotation 0",
+            "1 annotation of an image that is not in images: annotation 0",
         ),
-        (lambda c: c["annotations"][0].update(category_id=1), "categories that are not in categories: annotation 0"),
-        (lambda c: c["annotations"][0].update(segmentation=[]), "1 annotations without a segmentation: annotation 0"),
+        (
+            lambda c: c["annotations"][0].update(category_id=1),
+            "1 annotation of a category that is not in categories: annotation 0",
+        ),
+        (lambda c: c["annotations"][0].update(segmentation=[]), "1 annotation without a segmentation: annotation 0"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "a polygon of 4 numbers"),
         (lambda c: c["annotations"][0].update(segmentation=[[1e9] * 6]), "reaches more than 1,000,000 px far"),
         (lambda c: c["annotations"][0].update(segmentation=[["1"] * 6]), "is neither a list of polygons nor RLE"),
@@ -236,7 +239,7 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
         (lambda c: c["annotations"][0]["segmentation"].update(counts="~"), "RLE with broken counts"),
         (lambda c: c["annotations"][0]["segmentation"].update(counts=[5]), "counts are of 5 pixels, the image has 384"),
         (lambda c: c["annotations"][0]["segmentation"].update(counts=[-5, 389]), "RLE with broken counts"),
-        (lambda c: c["annotations"][0].update(segments_info=[]), "1 annotations of the panoptic kind"),
+        (lambda c: c["annotations"][0].update(segments_info=[]), "1 annotation of the panoptic kind"),
         (lambda c: c["categories"].append({"id": 7, "name": "dog"}), "7 (cell and dog)"),
     ],
 )
@@ -253,23 +256,20 @@ def test_all_mistakes_are_said_at_once(complaint: Callable[..., str]) -> None:
     said = complaint(breaking)
     assert "15 annotations without a segmentation: annotation 0, annotation 1," in said
     assert "annotation 9 and 5 more." in said
-    assert "1 images without a height and width" in said
+    assert "1 image without a height and width" in said
 
 
 def test_files_that_lack_are_named(coco: Path, complaint: Callable[..., str]) -> None:
     (coco / "images/cell3.png").unlink()
     shutil.copy(coco / "images/cell4.png", coco / "images/other.png")
     said = complaint()
-    assert "1 images that the annotations name but that are not there: cell3.png." in said
-    assert "1 images that the annotations do not name: images/other.png." in said
+    assert "1 image that the annotations name but that is not there: cell3.png." in said
+    assert "1 image that the annotations do not name: images/other.png." in said
 
 
 def test_a_category_that_no_class_takes_in_is_named_with_its_objects(complaint: Callable[..., str]) -> None:
     said = complaint(classes=[item for item in CLASSES if item["name"] != "wall"])
-    assert (
-        "12 images with objects of categories that data.classes does not take in, wall (12 objects): cell0.png (wall)"
-        in said
-    )
+    assert "12 images with objects of categories that no class takes in, wall (12 objects): cell0.png (wall)" in said
     assert "or in data.ignore: its pixels then count nowhere." in said
 
 

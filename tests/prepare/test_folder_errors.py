@@ -23,11 +23,11 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
     for line, said in zip(
         lines,
         [
-            r"1 images without a mask: images/cell1.png\. Add",
-            r"1 masks without an image: masks/cell2.png\. Add",
-            r"1 names that stand for several files: images/cell8.jpg and images/cell8.png\. ",
+            r"1 image without a mask: images/cell1.png\. Add",
+            r"1 mask without an image: masks/cell2.png\. Add",
+            r"1 name that stands for several files: images/cell8.jpg and images/cell8.png\. ",
             r"2 files that cannot be used: images/cell3.png \(is no whole picture .*\), masks/cell9.png \(is none of",
-            r"1 masks of another size than their image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
+            r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
             r"To go on without such pairs, write data.on_fault: set_aside",
         ],

@@ -89,8 +89,8 @@ def test_a_single_undeclared_value_is_given_its_choice(cells, refused):
     for name in ("cell3", "cell4"):
         Image.fromarray(np.where(WHOLE == 2, 255, WHOLE).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
     said = refused(cells)
-    assert "2 masks with values that data.classes does not declare, 255 (192 pixels)" in said
-    assert "masks/cell3.png, masks/cell4.png. Write value: 255 for the class that it means, or data.ignore: 255" in said
+    assert "2 masks with values that no class declares, 255 (192 pixels)" in said
+    assert "masks/cell3.png, masks/cell4.png. Write value: 255 for one of data.classes, or data.ignore: 255" in said
     for name in NAMES:
         Image.fromarray(AS_COLOURS).save(cells / "masks" / f"{name}.png")
     assert 'data.ignore: "#0000ff"' in refused(cells, classes=coloured(["#ff0000", "#000000", "#123456"]))
@@ -101,4 +101,7 @@ def test_several_undeclared_values_are_counted_the_most_common_first(cells, refu
     strange[0, :3], strange[1, :5] = 9, 8
     Image.fromarray(strange).save(cells / "masks/cell3.png")
     said = refused(cells)
-    assert "does not declare, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each as a class's value" in said
+    assert (
+        "no class declares, 8 (5 pixels), 9 (3 pixels): masks/cell3.png. Declare each as a value of data.classes"
+        in said
+    )

@@ -65,7 +65,7 @@ def test_other_broken_files_are_an_error(pets: Path, refused: Callable[..., str]
     for name in ("Birman_3", "beagle_116"):
         (pets / "images" / f"{name}.jpg").write_bytes(b"broken")
     said = refused(pets, asks(pets))
-    assert "1 files that cannot be used: images/Birman_3.jpg (is none of" in said
+    assert "1 file that cannot be used: images/Birman_3.jpg (is none of" in said
     assert "beagle_116" not in said
 
 

@@ -78,7 +78,10 @@ def test_other_classes_than_those_of_the_composites_are_refused(tested, names):
 
 def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tmp_path):
     Image.fromarray(np.full((16, 24), 9, np.uint8)).save(cells / "masks/cell3.png")
-    with pytest.raises(PipelineError, match=rf"data\.test\.path: {cells}: 1 masks with .* data\.test\.classes does"):
+    with pytest.raises(
+        PipelineError,
+        match=rf"data\.test\.path: {cells}: 1 mask with .* no class declares, .* for one of data\.test\.classes",
+    ):
         tested()
     with pytest.raises(PipelineError, match=r"data\.test\.path: there is no folder .*Set data\.test\.path"):
         tested(path=str(tmp_path / "nowhere"))

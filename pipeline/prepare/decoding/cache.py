@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.stored import Stored
-from pipeline.prepare.decoding.appearance import SIDE, Appearance
 from pipeline.prepare.decoding.decoded import Decoded
+from pipeline.prepare.decoding.look_alikes import SIDE, Appearance
 
 KEPT = 30  # days that a pair is kept after it was last used
 _DAY = 86_400  # s

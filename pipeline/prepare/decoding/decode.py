@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import Resize, read_fitted
 from pipeline.data.stored import Stored
-from pipeline.prepare.decoding.appearance import Appearance
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
+from pipeline.prepare.decoding.look_alikes import Appearance
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Masks, Pair, UndeclaredError

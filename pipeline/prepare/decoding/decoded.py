@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.stored import Stored
-from pipeline.prepare.decoding.appearance import Appearance
+from pipeline.prepare.decoding.look_alikes import Appearance
 
 
 @dataclass(frozen=True, eq=False)

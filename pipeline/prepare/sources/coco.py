@@ -148,7 +148,7 @@ class _Reading:
     def mistakes(self) -> list[str]:
         """A line a kind."""
         return [
-            f"{len(wrong)} {kind.value[0]}: {listed(wrong)}. {kind.value[1]}"
+            f"{len(wrong)} {kind.single if len(wrong) == 1 else kind.several}: {listed(wrong)}. {kind.remedy}"
             for kind, wrong in self._wrong.items()
             if wrong
         ]

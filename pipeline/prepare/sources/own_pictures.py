@@ -8,10 +8,10 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
-from pipeline.prepare.decoding.appearance import LookAlikes
 from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded
+from pipeline.prepare.decoding.look_alikes import LookAlikes
 from pipeline.prepare.dividing.groups import groups_of
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide

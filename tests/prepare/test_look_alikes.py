@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from pipeline.prepare.decoding.appearance import Appearance, LookAlikes, looks
+from pipeline.prepare.decoding.look_alikes import Appearance, LookAlikes, looks
 from tests.prepare.conftest import ROOT
 
 PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())
