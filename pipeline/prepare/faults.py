@@ -60,13 +60,13 @@ class Kind(Enum):
         "name in which data.splits.group_pattern finds no group",
         "names in which data.splits.group_pattern finds no group",
         "has a name in which data.splits.group_pattern finds no group",
-        "Mend the pattern, or give these images a group in the list of splits.",
+        "Mend the pattern, or give such an image a group in the list of splits.",
     )
     UNREADABLE = (
         "file that cannot be used",
         "files that cannot be used",
         "cannot be used",
-        "Save them again from the program that made them, or remove each pair.",
+        "Save such a file again from the program that made it, or remove its pair.",
     )
     SIZES = (
         "mask of another size than its image",
