@@ -285,14 +285,14 @@ def test_a_zip_with_a_password_is_told(tmp_path: Path) -> None:
         (gzip.compress(bytes(10_240)), "holds no file"),
         (b"PK\x03\x04 and no more", "damaged or not whole"),
     ],
-    ids=[
+    ids=[  # made of the contents, they would be others at each second: gzip writes the time
         "nothing",
         "a web page",
         "gzip of nothing",
         "gzip of text",
         "an empty tar",
         "the start of a zip",
-    ],  # gzip holds the time
+    ],
 )
 def test_what_is_no_archive_is_told(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "a.tar.gz").write_bytes(content)
