@@ -118,7 +118,7 @@ def _proposal(
         "image_size": f"px, a multiple of 32; the images are {seen.sizes}{capped}",
         "splits": f"{USUAL.file} says which image is where" if has_list else "shares of the images",
     }
-    found = f"{images} images of {seen.sizes} px"
+    found = f"{images} images of {seen.sizes}"
     beside |= remarks
     return Proposal(section, found, images, beside, tuple(class_remarks), seen.groups, seen.prepared_channels)
 

@@ -36,7 +36,7 @@ class Pictures:
     resize: Literal["squash", "pad"]
     channels: int | None  # as `data.channels` has it
     prepared_channels: int  # that a network gets
-    sizes: str  # from which to which, in px, and of how many if not of all
+    sizes: str  # from which to which, and of how many if not of all
     groups: str  # a pattern that may tell groups apart; empty where names show none
 
 
@@ -69,7 +69,7 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
         raise PipelineError(f"{folder}: none of the images can be read; {reason}. Save them as PNG, JPEG or TIFF.")
     low, high = min(sizes, key=_area), max(sizes, key=_area)
     span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
-    span += f" in {sizes.total()} that were opened" if sizes.total() < len(files) else ""
+    span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"
     asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
     return Pictures(

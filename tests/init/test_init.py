@@ -305,7 +305,7 @@ def test_a_large_folder_is_sampled_and_that_is_said(tmp_path: Path) -> None:
     assert ran("init", folder).exit_code == 0
     text = Path("params.yaml").read_text()
     assert f"in {MOST} of {MOST} masks that were opened" in text
-    assert f"the images are 48 × 40 in {MOST} that were opened" in text
+    assert f"the images are 48 × 40 px ({MOST} were opened)" in text
 
 
 def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
