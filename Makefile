@@ -36,10 +36,8 @@ ui: $(VENV)/installed  ## Browse the runs in MLflow; SET=skip for a study's, POR
 # Two processes, a file's tests in one of them, since these share what was prepared for the first; the long files, which
 # stand near the front, begin early. Each takes one thread: two with all cores are many times slower than one after the
 # other.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
-
 test: $(VENV)/installed-test  ## All tests that take seconds, and the end-to-end one
-	@OMP_NUM_THREADS=1 python -m pytest -m "not slow" $(SIDE_BY_SIDE)
+	@OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed-test  ## The tests that take minutes
 	@python -m pytest -m slow

@@ -9,7 +9,7 @@ from enum import Enum
 
 from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
-from pipeline.prepare.names import listed, readable
+from pipeline.prepare.names import counted, readable
 
 NAMED = 10  # mask values that an error names
 
@@ -138,13 +138,14 @@ def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineErro
         of_kind = sorted((fault for fault in faults if fault.kind is kind), key=lambda fault: fault.file)
         if not of_kind:
             continue
-        what, remedy = kind.single if len(of_kind) == 1 else kind.several, kind.remedy
+        common, remedy = "", kind.remedy
         if kind is Kind.VALUES:
-            what, remedy = f"{what}, {_common(of_kind, 'pixels')}", _declare(of_kind, key)
+            common, remedy = f", {_common(of_kind, 'pixels')}", _declare(of_kind, key)
         if kind is Kind.CATEGORIES:
-            what = f"{what}, {_common(of_kind, 'objects')}"
+            common = f", {_common(of_kind, 'objects')}"
             remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels then count nowhere."
-        lines.append(f"{len(of_kind)} {what}: {listed([str(fault) for fault in of_kind], NAMED)}. {remedy}")
+        found = counted(kind.single + common, kind.several + common, [str(fault) for fault in of_kind])
+        lines.append(f"{found}. {remedy}")
     if any(fault.kind in _OF_PAIRS for fault in faults):
         lines.append(f"To go on without such pairs, write {key}.on_fault: set_aside; the report then lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))

@@ -38,6 +38,11 @@ def as_cell(text: str) -> str:
     return f"'{text}" if text.startswith(COMPUTED) else text
 
 
+def counted(single: str, several: str, names: Sequence[str]) -> str:
+    """How many there are of a kind, and the first of them by name."""
+    return f"{len(names)} {single if len(names) == 1 else several}: {listed(names)}"
+
+
 def listed(names: Sequence[str], most: int = NAMED) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

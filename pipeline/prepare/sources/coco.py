@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.names import image_id, listed, unfit
+from pipeline.prepare.names import counted, image_id, unfit
 from pipeline.prepare.sources.coco_masks import segmentation_mistake
 from pipeline.prepare.sources.coco_mistakes import LONGEST_SIDE, Mistake, most_pixels
 
@@ -148,7 +148,7 @@ class _Reading:
     def mistakes(self) -> list[str]:
         """A line a kind."""
         return [
-            f"{len(wrong)} {kind.single if len(wrong) == 1 else kind.several}: {listed(wrong)}. {kind.remedy}"
+            f"{counted(kind.single, kind.several, wrong)}. {kind.remedy}"
             for kind, wrong in self._wrong.items()
             if wrong
         ]
