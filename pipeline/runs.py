@@ -128,6 +128,7 @@ class Survey:
     compared: int  # images that were compared for duplicates; 0 where the source cannot have any
     duplicates: int  # pairs of images within one split that look the same; across splits there are none
     first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs
+    notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, for its owner to judge
 
     @classmethod
     def read(cls, folder: Path = PREPARED) -> Survey:
@@ -136,7 +137,11 @@ class Survey:
             folder / SURVEY,
             "pipeline prepare",
             lambda content: cls(
-                **{**content, "first_duplicates": tuple(tuple(pair) for pair in content["first_duplicates"])}
+                **{
+                    **content,
+                    "first_duplicates": tuple(tuple(pair) for pair in content["first_duplicates"]),
+                    "notices": tuple(content["notices"]),
+                }
             ),
         )
 

@@ -30,7 +30,8 @@ class Finding:
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
         lines = [*self._files(), *_duplicates(self.source.survey())]
-        return Group(*map(Text, lines), self._columns(), *map(Text, self._set_aside()))
+        notices = [f"Notice: {readable(notice)}" for notice in self.source.survey().notices]
+        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *notices]))
 
     def _files(self) -> list[str]:
         survey = self.source.survey()

@@ -68,6 +68,7 @@ class Collection:
     masks: Masks
     faults: Sequence[Fault] = ()  # files that make no pair
     skipped: Sequence[tuple[str, str]] = ()  # file and reason: what is no picture
+    notices: Sequence[str] = ()  # sentences on what may be a mistake in the data; reported, never an error
     rows: Mapping[str, Row] | None = None  # what a list says of each image; None: there is none
     listed_in: str = ""  # the list, or where one would be
     may_fail: frozenset[str] = field(default_factory=frozenset)  # ids that are known to be broken: set aside anyhow

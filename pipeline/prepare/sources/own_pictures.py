@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        return self._count.survey()
+        return replace(self._count.survey(), notices=tuple(self._collection.notices))
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """File or id and reason of all that was left out; complete once all samples were asked for."""

@@ -25,6 +25,7 @@ class Files:
     sentences: tuple[str, ...]
     pairs_title: str
     pairs: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class SetAside:
 def files(survey: Survey) -> Files | None:
     """What a survey says, in sentences; None where the images were made and not found."""
     sentences = (*_stored(survey), *_duplicates(survey))
-    if not sentences:
+    if not sentences and not survey.notices:
         return None
     pairs = survey.first_duplicates
     number = "pair" if len(pairs) == 1 else "pairs"
     title = f"The {number}" if len(pairs) == survey.duplicates else f"The first {len(pairs)} {number}"
-    return Files(sentences, title, pairs)
+    return Files(sentences, title, pairs, survey.notices)
 
 
 def _stored(survey: Survey) -> tuple[str, ...]:
