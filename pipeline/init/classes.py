@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import read_mask
+from pipeline.data.mask_decoding import read_mask
 from pipeline.errors import PipelineError
 from pipeline.init.pictures import sampled
 from pipeline.init.proposal import colour

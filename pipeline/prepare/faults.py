@@ -73,7 +73,23 @@ class Kind(Enum):
         "masks of another size than their image",
         "has another size than its image",
         "A mask must cover its image pixel by pixel: export it anew. (Sizes are width × height after the EXIF "
-        "orientation, by which cameras turn a picture.)",
+        "orientation, by which cameras turn a picture; where masks cover the pixels as they are stored, write "
+        "mask_orientation: stored.)",
+    )
+    ORIENTATION = (
+        "mask that may cover its turned image upright or as it is stored",
+        "masks that may cover their turned images upright or as they are stored",
+        "may cover its turned image upright or as it is stored",
+        "The images have an EXIF orientation, their masks have none, and the size is the same either way: write "
+        "mask_orientation: upright if the masks were drawn over the image as viewers show it, or mask_orientation: "
+        "stored if over the stored pixels.",
+    )
+    PALETTE = (
+        "mask with another palette than the others",
+        "masks with another palette than the others",
+        "has another palette than the others",
+        "The same index must be the same color in all masks: write the colors as the values of the classes, such as "
+        '"#00ff00", or save the masks with one palette.',
     )
     VALUES = (
         "mask with values that no class declares",

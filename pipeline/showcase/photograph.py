@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.data.arrays import Images
+from pipeline.data.mask_decoding import read_mask
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import (
     Resize,
@@ -21,7 +22,6 @@ from pipeline.data.pictures import (
     fit_mask,
     inner_part,
     read_like,
-    read_mask,
 )
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError

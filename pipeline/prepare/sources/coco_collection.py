@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pictures import Resize, fit_mask
+from pipeline.data.stored import UPRIGHT
+from pipeline.data.tiff import turn_upright
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
 from pipeline.prepare.dividing.split_list import USUAL, read_list
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.pairs import Collection, FittedMask, Pair
 from pipeline.prepare.sources.coco import Coco, CocoImage, read
 from pipeline.prepare.sources.coco_masks import draw
 from pipeline.prepare.sources.folder import IMAGES, Files
@@ -42,11 +44,16 @@ class CocoMasks:
         """The annotations, which the pair carries."""
         return truth.encode()
 
-    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
-        """A mask of class indices, drawn at the size of its image."""
+    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+        """Draw a mask of class indices at the size of its image."""
         height, width, annotations = json.loads(content)
-        mask = draw(annotations, height, width, dict(self.index_of), IGNORE, self.background)
-        return fit_mask(mask, size, resize, outside=IGNORE), height, width
+        return draw(annotations, height, width, dict(self.index_of), IGNORE, self.background)
+
+    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Draw a mask and fit it."""
+        mask = turn_upright(self.class_indices(content)[..., None], orientation)[..., 0]
+        height, width = mask.shape
+        return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
 
 
 def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> Collection:
