@@ -69,7 +69,15 @@ def _coco(folder: Path, file: Path) -> Proposal:
     coco = read(file, _KEY)
     seen = look_at(folder, _sorted(images))
     annotations = Annotations([of for name, of in named(coco, images).items() if name in images.by_id], coco.categories)
+    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
     categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
+    if not categories:
+        raise PipelineError(f"{_KEY}: {file} lists no categories. Export it with the categories of its annotations.")
+    ignored = annotations.only_crowds if crowd == "ignore" else []
+    if len(ignored) < len(categories):
+        categories = [name for name in categories if name not in ignored]
+    else:
+        ignored = []
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
     names = _class_names(["background", *categories])
@@ -77,8 +85,12 @@ def _coco(folder: Path, file: Path) -> Proposal:
         {"name": name, "colour": colour(place), "foreground": category is not None, "category": category}
         for place, (name, category) in enumerate(zip(names, [None, *categories], strict=True))
     ]
-    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
-    section = {"annotations": file.relative_to(folder).as_posix(), "classes": classes, "ignore": [], "crowd": crowd}
+    section = {
+        "annotations": file.relative_to(folder).as_posix(),
+        "classes": classes,
+        "ignore": ignored,
+        "crowd": crowd,
+    }
     remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
     proposal = _proposal("coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",))
     return replace(proposal, notices=annotations.notices(crowd, "data"))

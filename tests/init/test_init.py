@@ -241,6 +241,25 @@ def test_init_coco_without_annotations_proposes_all_categories(tmp_path: Path) -
     assert [one.category for one in data.classes] == [None, "cell", "wall"]
 
 
+def test_init_coco_with_a_category_of_crowds_only_ignores_it(tmp_path: Path) -> None:
+    def crowd(content: dict[str, Any]) -> None:
+        content["annotations"] = [one for one in content["annotations"] if one["category_id"] == 1 or one["id"] < 4]
+        for one in content["annotations"]:
+            one["iscrowd"] = int(one["category_id"] == 2)
+
+    section = proposed(coco(tmp_path / "cells", crowd, ("cell", "debris")))
+    assert [item["category"] for item in section["classes"]] == [None, "cell"]
+    assert section["ignore"] == ["debris"]
+
+
+def test_init_coco_without_categories_is_refused(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "cells", lambda content: content["categories"].clear())
+    result = ran("init", folder)
+    assert result.exit_code == 1
+    assert "export.json lists no categories" in result.output
+    assert not Path("params.before.yaml").exists()
+
+
 # The last case has 2 crowds of 25, which are too few.
 @pytest.mark.parametrize(("share", "crowd"), [(2, "object"), (12, "object"), (24, "ignore")])
 def test_init_coco_with_single_objects_as_crowds_proposes_objects(tmp_path: Path, share: int, crowd: str) -> None:

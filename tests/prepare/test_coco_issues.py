@@ -118,7 +118,7 @@ def test_crowd_in_any_encoding_looks_like_a_single_object(exported: Export, shap
     for split in (1, 2, 3):
         exported.add(split, 7, polygon(0, 0, 4, 4))
     (notice,) = exported.notices()
-    assert notice.startswith("12 of 28 annotations are marked as crowds (iscrowd: 1): their pixels are ignored")
+    assert notice.startswith("12 of 28 annotations are marked as crowds (iscrowd: 1): the pixels of crowds are ignored")
     assert "12 of 12 cover one connected region" in notice
     assert "set data.crowd: object." in notice
     (notice,) = exported.notices(crowd="object")
@@ -142,8 +142,8 @@ def test_crowd_without_evidence_is_only_counted(exported: Export, crowds: int, o
         exported.add(number % 12, 7, polygon(0, 0, 1 + number // 12, 1))
     (notice,) = exported.notices()
     assert notice == (
-        f"{crowds} of {total} annotations are marked as crowds (iscrowd: 1): their pixels are ignored, in training and "
-        f"in scores."
+        f"{crowds} of {total} annotations are marked as crowds (iscrowd: 1): the pixels of crowds are ignored, in "
+        f"training and in scores."
     )
 
 
@@ -239,7 +239,7 @@ def test_category_of_crowds_only_is_reported(exported: Export) -> None:
     exported.content["categories"].append({"id": 3, "name": "debris"})
     exported.add(0, 3, polygon(0, 0, 5, 5), iscrowd=1)
     assert exported.notices(ignore=["debris"])[1:] == [
-        "Only crowds have the category 'debris', so no pixel gets its class while crowds are ignored."
+        "Only crowds have the category 'debris': none of their pixels has a class while crowds are ignored."
     ]
 
 
@@ -280,7 +280,7 @@ def test_annotation_that_covers_no_pixel_is_reported(exported: Export, segmentat
     before = pixels(exported.prepare())
     exported.add(1, 7, segmentation)
     assert exported.notices() == [
-        "1 annotation covers no pixel, being outside of the image, too small or empty: annotation 24 in cell1.png."
+        "1 annotation covers no pixel of the image: outside of it, too small or empty: annotation 24 in cell1.png."
     ]
     assert pixels(exported.prepare()) == before
 

@@ -118,7 +118,7 @@ class _Image:
         )
         (self._crowds if crowd else self._objects)[category] += 1
         if self.size is not None and not rle.area(encoded(segmentation, *self.size)):
-            self._without_pixels.append(name)
+            self._without_pixels.append(short(name))
         if not crowd:
             known = self._categories_of.setdefault(hash(outline), set())
             self._repeated += category in known
@@ -127,7 +127,7 @@ class _Image:
 
     def note(self, kind: Kind, detail: str) -> None:
         """Add a reason why the image cannot be used."""
-        self._issues.setdefault(kind, []).append(_short(detail))
+        self._issues.setdefault(kind, []).append(short(detail))
 
     def image(self) -> CocoImage:
         """All that was gathered."""
@@ -224,7 +224,7 @@ class _Reading:
                 self._note(Mistake.ENTRY, f"{part}[{place}]", "no object")
 
     def _note(self, kind: Mistake, what: str, detail: str = "") -> None:
-        self._wrong[kind].append(f"{_short(what)} ({_short(detail)})" if detail else _short(what))
+        self._wrong[kind].append(f"{short(what)} ({short(detail)})" if detail else short(what))
 
 
 def _kind(value: object) -> str:
@@ -280,6 +280,6 @@ def _id_of(name: str) -> str:
     return image_id(str(PurePosixPath(name).with_suffix("")))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """A text of the file's, no longer than a line may be."""
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."

@@ -13,10 +13,10 @@ import numpy as np
 
 from pipeline.params.pictures import Crowd
 from pipeline.prepare.names import listed
-from pipeline.prepare.sources.coco import CocoImage
+from pipeline.prepare.sources.coco import CocoImage, short
 from pipeline.prepare.sources.coco_masks import mask_of
 
-_MIN_CROWDS = 3  # fewer are no evidence of how a tool writes them
+_MIN_CROWDS = 3  # fewer may be chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
 _MIN_CONNECTED_SHARE = 0.9  # of the crowds
 _MAX_CHECKED = 200  # crowds that are decoded
@@ -41,7 +41,14 @@ class Annotations:
     def crowd_count(self) -> str:
         """How many annotations are crowds, in words; empty if none."""
         crowds, total = self._crowds.total(), self._objects.total() + self._crowds.total()
-        return f"{crowds:,} of {total:,} annotations {_be(crowds)} marked as crowds (iscrowd: 1)" if crowds else ""
+        marked = "is marked as a crowd" if crowds == 1 else "are marked as crowds"
+        return f"{crowds:,} of {total:,} annotations {marked} (iscrowd: 1)" if crowds else ""
+
+    @property
+    def only_crowds(self) -> list[str]:
+        """The names of the categories that crowds have, but no object."""
+        of_objects = {self._categories[number] for number in self._objects}
+        return [name for name in self.used if name not in of_objects]
 
     @cached_property
     def single_crowds(self) -> str:
@@ -83,7 +90,7 @@ class Annotations:
                 f"{self.crowd_count}, and {key}.crowd: object draws them like all other annotations.{evidence} If they "
                 f"mark groups of objects, set {key}.crowd: ignore."
             )
-        found = f"{self.crowd_count}: their pixels are ignored, in training and in scores."
+        found = f"{self.crowd_count}: the pixels of crowds are ignored, in training and in scores."
         if not self._objects:
             found += " No annotation is left as an object."
         if self.single_crowds:
@@ -96,30 +103,33 @@ class Annotations:
     def _of_unused(self) -> str:
         used = set(self.used)
         unused = [name for name in dict.fromkeys(self._categories.values()) if name not in used]
-        if not unused:
+        if not unused or not used:
             return ""
-        what = "1 category has" if len(unused) == 1 else f"{len(unused):,} categories have"
-        return f"{what} no usable annotation in the images, so `pipeline init` makes no class of it: {_quoted(unused)}."
+        one = len(unused) == 1
+        what = f"{'1 category has' if one else f'{len(unused):,} categories have'} no usable annotation in the images"
+        return f"{what}, so `pipeline init` makes no class of {'it' if one else 'them'}: {_quoted(unused)}."
 
     def _of_crowd_categories(self, crowd: Crowd) -> str:
-        seen = {self._categories[number] for number in self._objects}
-        only = [name for name in self.used if name not in seen]
-        if crowd == "object" or not only or not seen:
+        only = self.only_crowds
+        if crowd == "object" or not only or not self._objects:
             return ""
-        return f"Only crowds have the category {_quoted(only)}, so no pixel gets its class while crowds are ignored."
+        what = "category" if len(only) == 1 else "categories"
+        return (
+            f"Only crowds have the {what} {_quoted(only)}: none of their pixels has a class while crowds are ignored."
+        )
 
     def _of_similar_names(self) -> list[str]:
-        used = set(self.used)
         numbers: dict[str, list[int]] = {}
         for number, name in self._categories.items():
-            numbers.setdefault(name, []).append(number)
+            if number in self._objects or number in self._crowds:
+                numbers.setdefault(name, []).append(number)
         similar: dict[str, list[str]] = {}
         for name in self.used:
             similar.setdefault(_plain(name), []).append(name)
         return [
-            f"The category '{name}' has several ids ({listed(list(map(str, several)))}): they are one class."
+            f"The category {_quoted([name])} has several ids ({listed(list(map(str, several)))}): they are one class."
             for name, several in numbers.items()
-            if len(several) > 1 and name in used
+            if len(several) > 1
         ] + [
             f"The categories {_quoted(names)} differ only in case, spaces or Unicode form. If they mean the same, give "
             f"one class all of them."
@@ -132,7 +142,7 @@ class Annotations:
         if not names:
             return ""
         what = "1 annotation covers" if len(names) == 1 else f"{len(names):,} annotations cover"
-        return f"{what} no pixel, being outside of the image, too small or empty: {listed(names)}."
+        return f"{what} no pixel of the image: outside of it, too small or empty: {listed(names)}."
 
     def _of_repeated(self) -> list[str]:
         repeated = sum(image.repeated for image in self._images)
@@ -189,8 +199,4 @@ def _plain(name: str) -> str:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return listed([f"'{name}'" for name in names])
-
-
-def _be(count: int) -> str:
-    return "is" if count == 1 else "are"
+    return listed([f"'{short(name)}'" for name in names])
