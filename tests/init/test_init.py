@@ -252,6 +252,19 @@ def test_init_coco_with_a_category_of_crowds_only_ignores_it(tmp_path: Path) -> 
     assert section["ignore"] == ["debris"]
 
 
+def test_init_coco_with_crowds_of_unknown_size_proposes_no_objects(tmp_path: Path) -> None:
+    def crowds(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            del image["height"]
+        for annotation in content["annotations"]:
+            annotation["iscrowd"] = 1
+
+    assert "24 of 24 annotations are marked" in ran("init", coco(tmp_path / "cells", crowds)).output
+    data = read_params().data
+    assert isinstance(data, CocoData)
+    assert data.crowd == "ignore"
+
+
 def test_init_coco_without_categories_is_refused(tmp_path: Path) -> None:
     folder = coco(tmp_path / "cells", lambda content: content["categories"].clear())
     result = ran("init", folder)

@@ -58,7 +58,7 @@ class Annotations:
             return ""
         checked = self._some_crowds(crowds)
         connected = sum(_is_connected(entry["segmentation"], size) for entry, size in checked)
-        if connected < _MIN_CONNECTED_SHARE * len(checked):
+        if not checked or connected < _MIN_CONNECTED_SHARE * len(checked):
             return ""
         sample = f" of {len(checked):,} that were checked" if len(checked) < crowds else f" of {crowds:,}"
         return f"{connected:,}{sample} cover one connected region, as single objects do"
