@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
-from pipeline.data.picture_error import PictureError
 from pipeline.data.mask_decoding import read_mask
+from pipeline.data.picture_error import PictureError
 from pipeline.errors import PipelineError
 from pipeline.init.pictures import sampled
 from pipeline.init.proposal import colour

@@ -16,6 +16,7 @@ from pipeline.init.text import scalar, section_text, with_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
+from pipeline.prepare.names import readable
 
 BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
@@ -41,11 +42,13 @@ def init(folder: Path) -> str:
     write_text(BEFORE, before)
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
+    notices = "".join(f"Notice: {readable(notice)}\n" for notice in proposal.notices)
     of_classes = f", {len(classes)} classes: {', '.join(classes)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_of_variants(left_out)}"
+        f"{notices}"
         f"What stood there is in {BEFORE}.\n"
         f"Then:\n"
         f"  pipeline data --check {shlex.quote(str(folder))}\n"

@@ -12,9 +12,12 @@ from pipeline.errors import PipelineError
 from pipeline.init.classes import look_at_masks
 from pipeline.init.pictures import USUAL_SIZE, Pictures, look_at
 from pipeline.init.proposal import Proposal, colour
+from pipeline.params.pictures import Crowd
 from pipeline.prepare.dividing.split_list import USUAL
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.sources.coco import read
+from pipeline.prepare.sources.coco_collection import named
+from pipeline.prepare.sources.coco_notices import Annotations
 from pipeline.prepare.sources.folder import IMAGES, MASKS, Files
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, locate
 from pipeline.runs import IGNORE
@@ -65,7 +68,16 @@ def _coco(folder: Path, file: Path) -> Proposal:
     images = Files(folder, IMAGES, _KEY)
     coco = read(file, _KEY)
     seen = look_at(folder, _sorted(images))
-    categories = list(dict.fromkeys(coco.categories.values()))
+    annotations = Annotations([of for name, of in named(coco, images).items() if name in images.by_id], coco.categories)
+    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
+    categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
+    if not categories:
+        raise PipelineError(f"{_KEY}: {file} lists no categories. Export it with the categories of its annotations.")
+    ignored = annotations.only_crowds if crowd == "ignore" else []
+    if len(ignored) < len(categories):
+        categories = [name for name in categories if name not in ignored]
+    else:
+        ignored = []
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
     names = _class_names(["background", *categories])
@@ -73,9 +85,15 @@ def _coco(folder: Path, file: Path) -> Proposal:
         {"name": name, "colour": colour(place), "foreground": category is not None, "category": category}
         for place, (name, category) in enumerate(zip(names, [None, *categories], strict=True))
     ]
-    section = {"annotations": file.relative_to(folder).as_posix(), "classes": classes, "ignore": []}
-    remarks = ("what no annotation covers",)
-    return _proposal("coco", folder, seen, section, len(images.by_id), {}, remarks)
+    section = {
+        "annotations": file.relative_to(folder).as_posix(),
+        "classes": classes,
+        "ignore": ignored,
+        "crowd": crowd,
+    }
+    remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
+    proposal = _proposal("coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",))
+    return replace(proposal, notices=annotations.notices(crowd, "data"))
 
 
 def _pets(folder: Path) -> Proposal:

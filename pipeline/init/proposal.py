@@ -20,6 +20,7 @@ class Proposal:
     class_remarks: tuple[str, ...] = ()  # of the classes, in their order
     groups: str = ""  # a pattern that may tell groups apart; empty where names show none
     channels: int = 3  # of the prepared images
+    notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
 
 
 def colour(index: int) -> str:

@@ -13,6 +13,7 @@ from pipeline.params.section import Section
 Resize = Literal["squash", "pad"]
 OnFault = Literal["stop", "set_aside"]
 MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks of two classes: lower values are the lower class
+Crowd = Literal["ignore", "object"]
 
 
 def _pattern(value: object) -> object:
@@ -143,6 +144,7 @@ class CocoData(OwnPictures):
     annotations: str = Field(min_length=1)  # JSON, relative to the folder
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
     ignore: list[str] = Field(default_factory=list)  # categories whose pixels count nowhere
+    crowd: Crowd = "ignore"  # what annotations with iscrowd: 1 are: ignored pixels, or objects like all others
 
 
 class OxfordPetsData(OwnPictures):

@@ -103,6 +103,24 @@ class Kind(Enum):
         "has objects of categories that no class takes in",
         "",
     )
+    NO_GEOMETRY = (
+        "image with annotations that cannot be drawn",
+        "images with annotations that cannot be drawn",
+        "has annotations that cannot be drawn",
+        "Draw these objects again, or remove their annotations. Boxes and keypoints are not masks.",
+    )
+    UNLISTED = (
+        "image with annotations of categories that the file does not list",
+        "images with annotations of categories that the file does not list",
+        "has annotations of categories that the file does not list",
+        "Add the categories to the file's `categories`, or remove the annotations.",
+    )
+    NO_SIZE = (
+        "image without a usable height and width in the annotations",
+        "images without a usable height and width in the annotations",
+        "has no usable height and width in the annotations",
+        "Both must be the image's, in whole pixels: export the annotations again.",
+    )
     DEPTH = (
         "image of another kind than the first one",
         "images of another kind than the first one",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.dividing.split_list import TRAINVAL, VALTEST, Row
+from pipeline.params.pictures import SplitList
+from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL, VALTEST, Row, read_list
 from pipeline.prepare.names import listed
 
 # With a year or a word behind it, as in COCO's train2017 or in test_set.
@@ -16,6 +18,49 @@ _NAMES = {
     "validation": re.compile(r"(val|valid|validation|dev)([_-]?(set|images|data|\d+))?", re.IGNORECASE),
     "test": re.compile(r"(test|testing|tst)([_-]?(set|images|data|\d+))?", re.IGNORECASE),
 }
+
+
+@dataclass(frozen=True)
+class WrittenSplits:
+    """What a list or the folders say of each image.
+
+    Attributes:
+        rows: by id; None where there is neither a list nor a folder that is named like a split.
+        source: the list or the folder, for messages; where the list would be, if there is none.
+        notices: how folders were taken.
+    """
+
+    rows: Mapping[str, Row] | None
+    source: str
+    notices: tuple[str, ...] = ()
+
+
+def read_splits(
+    folder: Path,
+    asked: SplitList | None,
+    images: Mapping[str, str],
+    ids: Collection[str],
+    usable: Collection[str],
+    key: str,
+) -> WrittenSplits:
+    """Read the splits of images from a list, or else from folders that are named like splits.
+
+    Args:
+        folder: that holds images/ and the list.
+        asked: the list; None for splits.csv, if it is there.
+        images: path by id.
+        ids: that may be in the list.
+        usable: ids that must be in it.
+        key: of the section, for messages.
+
+    Raises:
+        PipelineError: As `read_list` and `read_split_folders` do.
+    """
+    rows = read_list(folder, asked, ids, usable, f"{key}.splits.list")
+    by_folder = None if rows is not None else read_split_folders(images, f"{key}.path")
+    if by_folder is None:
+        return WrittenSplits(rows, str(folder / (asked or USUAL).file))
+    return WrittenSplits(by_folder, str(folder / "images"), (describe_split_folders(by_folder),))
 
 
 def read_split_folders(images: Mapping[str, str], key: str) -> dict[str, Row] | None:

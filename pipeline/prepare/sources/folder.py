@@ -11,8 +11,7 @@ from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
 from pipeline.params.fields import as_values
 from pipeline.params.pictures import FolderData, FolderForTest
-from pipeline.prepare.dividing.split_folders import describe_split_folders, read_split_folders
-from pipeline.prepare.dividing.split_list import USUAL, read_list
+from pipeline.prepare.dividing.split_folders import read_splits
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.names import image_id, unfit
 from pipeline.prepare.pairs import Collection, Masks, Pair
@@ -79,8 +78,7 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
     lonely += [Fault(Kind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id]
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
-    rows = read_list(folder, data.splits.list, names, usable, f"{key}.splits.list")
-    by_folder = None if rows is not None else read_split_folders(images.by_id, f"{key}.path")
+    splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key)
     return Collection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -90,9 +88,9 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
         masks=_reader(data, classes),
         faults=[*lonely, *images.faults, *masks.faults],
         skipped=[*images.skipped, *masks.skipped],
-        notices=[describe_split_folders(by_folder)] if by_folder else [],
-        rows=rows or by_folder,
-        listed_in=str(folder / (IMAGES if by_folder else (data.splits.list or USUAL).file)),
+        notices=splits.notices,
+        rows=splits.rows,
+        listed_in=splits.source,
     )
 
 
