@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -21,6 +22,8 @@ from pipeline.prepare.names import readable
 BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
 _LARGEST_BATCH = 32
+MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
+_EPOCHS = re.compile(r"^(  epochs: )(\d+)", re.MULTILINE)
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
@@ -61,6 +64,7 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     text = with_section(before, section_text(proposal))
     batch = next((size for most, size in _BATCHES if proposal.images <= most), _LARGEST_BATCH)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
+    text = _EPOCHS.sub(lambda found: f"{found[1]}{_epochs(proposal, batch, int(found[2]))}", text, count=1)
     grid = _checked(text, where).grid.variant
     pretrained = _pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
@@ -73,6 +77,14 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
             f"{', '.join(left)}. Put others there first, such as unet."
         )
     return text, pretrained
+
+
+def _epochs(proposal: Proposal, batch: int, usual: int) -> int:
+    """As many epochs as there are now, or more where they are fewer than `MIN_STEPS` steps."""
+    shares = proposal.section["splits"]
+    trained = proposal.images * (1 - shares["validation"] - shares["test"])
+    steps = max(1, int(trained) // batch)
+    return max(usual, math.ceil(MIN_STEPS / steps))
 
 
 def _pretrained(text: str, where: str) -> list[str]:

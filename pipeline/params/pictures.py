@@ -90,7 +90,8 @@ class NearDuplicates(Section):
     """When two images count as one: near-duplicates across splits leak training data into evaluation.
 
     Copies that were saved again differ in 0 to 4 bits of the hash, and their thumbnails correlate at 0.97 or more;
-    images of different scenes stay below 0.87. Images of one kind of scene (fundus, a fixed camera) need stricter limits.
+    images of different scenes stay below 0.87. Images of one kind of scene (fundus, a fixed camera) need stricter
+    limits.
     """
 
     max_distance: int = Field(default=8, ge=0, le=64)  # bits of a perceptual hash of 64 in which they differ

@@ -89,9 +89,9 @@ def test_prepare_class_missing_from_a_split_is_a_notice(cells, run, split):
         Image.fromarray(WHOLE % 2).save(cells / "masks" / f"{name}.png")
     prepared = run(cells)
     missing = [notice for notice in runs.Survey.read(prepared).notices if f"the split '{split}'" in notice]
-    assert missing == [
-        f"class 'wall' occurs in none of the {list(SPLITS.values()).count(split)} masks of the split '{split}': its scores are undefined there."
-    ]
+    masks = list(SPLITS.values()).count(split)
+    said = f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
+    assert missing == [said]
     shares = [float(row["share_wall"]) for row in table(prepared).values() if row["split"] == split]
     assert shares == [0.0] * len(shares)
 
