@@ -132,8 +132,8 @@ class Kind(Enum):
         "images that look the same as one of another split",
         "looks the same as one of another split",
         "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
-        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, list "
-        "them in near_duplicates.distinct, or set stricter limits there.",
+        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, "
+        "list them in near_duplicates.distinct, or set stricter limits there.",
     )
 
     def __init__(self, single: str, several: str, said: str, remedy: str) -> None:
