@@ -201,7 +201,10 @@ def _declare(faults: Sequence[Fault], key: str) -> str:
             f"of one class are a list, such as value: [1, {spelt}]. Or correct the masks"
         )
     else:
-        remedy = f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore, or correct the masks"
+        remedy = (
+            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore. Or correct "
+            f"the masks"
+        )
     lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
     is_soft = len(values) >= SOFT_VALUES and not any(value.startswith("#") for value in values)
