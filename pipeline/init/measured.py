@@ -34,6 +34,7 @@ def complete(proposal: Proposal) -> Proposal:
         return proposal
     section, remarks, notices = dict(proposal.section), dict(proposal.remarks), list(proposal.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
+    notices += collection.mistake.splitlines()
     orientation = guess_orientation(collection, data.channels)
     if orientation is not None:
         section["mask_orientation"] = orientation.choice

@@ -37,25 +37,29 @@ class DuplicateCheck:
 
     Args:
         limits: when two images count as the same, and which do not.
-        names: ids of all images.
+        names: ids of all images, also of those whose masks cannot be used.
         key: of the section, for messages.
 
     Raises:
-        PipelineError: `distinct` names an image that is not there.
+        PipelineError: `distinct` names an image that is not there, or one image twice.
     """
 
     def __init__(self, limits: NearDuplicates, names: Collection[str], key: str) -> None:
         self._index = LookAlikes(limits)
         self._distinct: dict[str, set[str]] = {}
+        mistakes = []
         for written in limits.distinct:
             one, other = (image_id(name) for name in written)
             if unknown := [name for name in (one, other) if name not in names]:
-                raise PipelineError(
-                    f"{key}.near_duplicates.distinct: there is no image {listed(unknown)}; write the paths below "
-                    f"images/ without their endings."
+                mistakes.append(
+                    f"there is no image {listed(unknown)}; write paths below images/ without their endings."
                 )
+            elif one == other:
+                mistakes.append(f"{listed(written)} is one image; write the two that are different.")
             self._distinct.setdefault(one, set()).add(other)
             self._distinct.setdefault(other, set()).add(one)
+        if mistakes:
+            raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
         self._seen: dict[str, tuple[Pair, str]] = {}
         self.within: list[tuple[str, str]] = []
         self._across: list[tuple[str, str]] = []

@@ -98,5 +98,6 @@ class Collection:
     notices: Sequence[str] = ()  # sentences on what may be a mistake in the data; reported, never an error
     rows: Mapping[str, Row] | None = None  # what a list says of each image; None: there is none
     listed_in: str = ""  # the list, or where one would be
+    mistake: str = ""  # why the splits cannot be read; reported together with the faults
     may_fail: frozenset[str] = field(default_factory=frozenset)  # ids that are known to be broken: set aside anyhow
     is_published: bool = False  # its splits are others' and cannot be mended: images in two are set aside anyhow

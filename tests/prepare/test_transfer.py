@@ -111,3 +111,16 @@ def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells, image
         tifffile.imwrite(cells / "images" / f"{name}.png", image)
     with pytest.raises(PipelineError, match=said):
         tested()
+
+
+def test_prepare_folder_for_the_test_needs_no_training_folder(tested, cells):
+    (cells / "splits.csv").unlink()
+    for kind in ("images", "masks"):
+        (cells / kind / "test").mkdir()
+        (cells / kind / "val").mkdir()
+        for index, name in enumerate(NAMES):
+            (cells / kind / f"{name}.png").rename(cells / kind / ("val" if index < 4 else "test") / f"{name}.png")
+    rows = table(tested())
+    assert sorted(name for name, row in rows.items() if row["split"] == "test") == sorted(
+        f"test__{name}" for name in NAMES[4:]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -58,15 +59,16 @@ def divide(
     free = [name for name in ids if name not in named and groups.get(name) not in taken]
     strata = [free] if presence is None else by_rarest_class(free, groups, presence)
     chosen: dict[str, str] = {}
-    for stratum in strata:
-        for official, part, other, share in (
-            (TRAINVAL, "validation", "train", data.splits.validation),
-            (VALTEST, "test", "validation", 0.5),
-        ):
-            names = [name for name in stratum if written[name] == official]
-            counted = count_out(names, groups, share, data.seed)
+    for official, part, other, share in (
+        (TRAINVAL, "validation", "train", data.splits.validation),
+        (VALTEST, "test", "validation", 0.5),
+    ):
+        pools = [[name for name in stratum if written[name] == official] for stratum in strata]
+        for names, wanted in zip(pools, allot([len(names) for names in pools], share), strict=True):
+            counted = count_out(names, groups, wanted, data.seed, keeps_one=official == VALTEST)
             chosen |= {name: part if name in counted else other for name in names}
-        if presence is not None:
+    if presence is not None:
+        for stratum in strata:
             chosen |= counted_splits([name for name in stratum if not written[name]], groups, data)
 
     def split_of(name: str) -> str:
@@ -100,15 +102,34 @@ def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
     return "validation" if place >= 1 - shares.validation else "train"
 
 
-def count_out(ids: Sequence[str], groups: Mapping[str, str], share: float, seed: int) -> set[str]:
-    """A share of these images, in the order of their names' SHA-256.
+def allot(sizes: Sequence[int], share: float) -> list[int]:
+    """Divide the share of all images among strata: the total is exact, whatever each stratum rounds to.
+
+    If each stratum were rounded, many strata of one or two images would give nothing. Where the rests are equal, the strata
+    that come first get more.
+
+    Args:
+        sizes: of the strata.
+        share: of all images.
+    """
+    exact = [share * size for size in sizes]
+    counts = [math.floor(count) for count in exact]
+    order = sorted(range(len(sizes)), key=lambda place: (counts[place] - exact[place], place))
+    for place in order[: round(share * sum(sizes)) - sum(counts)]:
+        counts[place] += 1
+    return counts
+
+
+def count_out(
+    ids: Sequence[str], groups: Mapping[str, str], wanted: int, seed: int, keeps_one: bool = False
+) -> set[str]:
+    """Count out so many of these images, in the order of their names' SHA-256.
 
     Seed k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
     cross-validation. Counted out, and not by where each hash falls: a list that says `trainval` is fixed, so the exact
     number is worth more than that images added later move none. Groups come whole, until the number is reached or
-    passed.
+    passed; with `keeps_one` the last of several stays, so that two groups of unequal size come to two splits.
     """
-    wanted = round(share * len(ids))
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
         units.setdefault(unit(name, groups), []).append(name)
@@ -117,7 +138,7 @@ def count_out(ids: Sequence[str], groups: Mapping[str, str], share: float, seed:
     first = bisect_left(before, seed * wanted % max(1, len(ids)))
     chosen: set[str] = set()
     for one in ordered[first:] + ordered[:first]:
-        if len(chosen) >= wanted:
+        if len(chosen) >= wanted or (keeps_one and chosen and len(chosen) + len(units[one]) == len(ids)):
             break
         chosen.update(units[one])
     return chosen

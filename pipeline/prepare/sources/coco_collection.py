@@ -96,6 +96,7 @@ def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: s
         notices=(*splits.notices, *Annotations(list(present.values()), coco.categories).notices(data.crowd, key)),
         rows=splits.rows,
         listed_in=splits.source,
+        mistake=splits.mistake,
     )
 
 

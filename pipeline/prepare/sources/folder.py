@@ -78,7 +78,8 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
     lonely += [Fault(Kind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id]
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
-    splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key)
+    is_trained_on = isinstance(data, FolderData)
+    splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key, is_trained_on)
     return Collection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -91,6 +92,7 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
         notices=splits.notices,
         rows=splits.rows,
         listed_in=splits.source,
+        mistake=splits.mistake,
     )
 
 

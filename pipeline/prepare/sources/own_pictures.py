@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.data.pictures import inner_part
+from pipeline.data.pictures import inner_part, read_fitted
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
 from pipeline.prepare.decoding.crew import decoded
@@ -18,6 +20,7 @@ from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
+from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.palettes import PaletteCheck
 from pipeline.prepare.size_effects import measure_size_effects
@@ -37,15 +40,19 @@ class OwnPicturesSource:
                 with the files is named, too.
         """
         self._data, self._collection, self._key = data, collection, key
-        rows, pattern = collection.rows or {}, data.splits.group_pattern
+        rows, pattern = collection.rows or {}, None if collection.mistake else data.splits.group_pattern
         groups, without = groups_of(collection.pairs.values(), rows, pattern)
         self._faults = [*collection.faults, *without]
         self._settings = Settings(
             collection.folder, data.image_size, data.resize, data.channels, collection.masks, data.mask_orientation
         )
         ids = sorted(collection.pairs.keys() - {fault.id for fault in without})
-        presence = self._presence(ids) if data.splits.stratify else None
         try:
+            if collection.mistake:
+                raise PipelineError(collection.mistake)
+            known = collection.pairs.keys() | {fault.id for fault in collection.faults}
+            self._duplicates = DuplicateCheck(data.near_duplicates, known, key)
+            presence = self._presence(ids) if data.splits.stratify else None
             self._division = divide(
                 ids, rows, groups, data, collection.listed_in, presence, lambda name: self._is_showable(name, presence)
             )
@@ -53,7 +60,6 @@ class OwnPicturesSource:
             raise self._all_that_is_wrong(error) from None
         self._count = SurveyCount()
         self._palettes = PaletteCheck()
-        self._duplicates = DuplicateCheck(data.near_duplicates, collection.pairs.keys(), key)
         self._first: Outcome | None = None
 
     @property
@@ -119,12 +125,7 @@ class OwnPicturesSource:
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Decode the images that look the same as another one again, those in two splits first."""
         for name, other, splits in self._duplicates.pairs():
-            found = [
-                outcome.decoded
-                for outcome in decoded([self._collection.pairs[one] for one in (name, other)], self._settings)
-            ]
-            if found[0] is not None and found[1] is not None:
-                yield DuplicatePair((name, other), splits, (found[0].image, found[1].image))
+            yield DuplicatePair((name, other), splits, (self._decode_image(name), self._decode_image(other)))
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """File or id and reason of all that was left out; complete once all samples were asked for."""
@@ -204,6 +205,12 @@ class OwnPicturesSource:
     def _has_ignored(self, found: Decoded) -> bool:
         inner = inner_part((found.height, found.width), self._data.image_size, self._data.resize)
         return bool((found.mask[inner] == IGNORE).any())
+
+    def _decode_image(self, name: str) -> NDArray[Any]:
+        """Decode an image without its mask, which may be one that cannot be used."""
+        content = content_of(self._settings.folder / self._collection.pairs[name].image)
+        image, _, _ = read_fitted(content, self._data.channels, self._data.image_size, self._data.resize)
+        return image
 
     def _suggest_groups(self) -> list[str]:
         if self._division.groups or self._collection.is_published:

@@ -1,0 +1,178 @@
+"""Folders named like splits: which images they train on, validate on and test on, and when they are refused."""
+
+import re
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.prepare.dividing.split_folders import read_split_folders, strip_split_folders
+from pipeline.prepare.dividing.split_list import Row
+from pipeline.prepare.dividing.splits import allot, divide
+from tests.prepare.conftest import WHOLE, picture, section, table, write_splits
+
+SHARES = {"validation": 0.25, "test": 0.25}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes so many pairs into each folder below images/ and masks/."""
+
+    def writing(folders):
+        root = tmp_path / "cells"
+        number = 0
+        for folder, count in folders.items():
+            for index in range(count):
+                for kind, image in (("images", picture(number)), ("masks", Image.fromarray(WHOLE))):
+                    path = root / kind / folder / f"{index:02}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    image.save(path)
+                number += 1
+        return root
+
+    return writing
+
+
+def split_folders(prepared):
+    """Pairs of split and folder, of all images but the showcase, with their counts."""
+    found = [(row["split"], name.rpartition("__")[0]) for name, row in table(prepared).items()]
+    return {pair: found.count(pair) for pair in found if pair[0] != runs.SHOWCASE}
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "val", "test"),
+        ("Training", "VALID", "Testing"),
+        ("train_set", "eval", "holdout"),
+        ("train2017", "val2017", "test-set"),
+        ("training images", "evaluation", "hold-out"),
+        ("a/train", "a/dev", "b/c/test"),
+    ],
+)
+def test_prepare_folders_named_like_splits_are_the_splits(write, run, train, validation, test):
+    prepared = run(write({train: 4, validation: 2, test: 3}), showcase=None)
+    expected = {("train", train): 3, ("validation", validation): 2, ("test", test): 3}
+    assert split_folders(prepared) == {(split, name.replace("/", "__")): n for (split, name), n in expected.items()}
+
+
+def test_prepare_train_and_val_folders_divide_val_into_validation_and_test(write, run):
+    prepared = run(write({"train": 5, "val": 6}), showcase=None, splits=SHARES)
+    assert split_folders(prepared) == {("train", "train"): 4, ("validation", "val"): 3, ("test", "val"): 3}
+
+
+def test_prepare_train_and_test_folders_divide_train_into_training_and_validation(write, run):
+    prepared = run(write({"train": 9, "test": 2}), showcase=None, splits=SHARES)
+    assert split_folders(prepared) == {("train", "train"): 6, ("validation", "train"): 2, ("test", "test"): 2}
+
+
+@pytest.mark.parametrize("other", ["", "unlabeled", "test/val"])
+def test_prepare_images_outside_of_split_folders_are_refused(write, refused, other):
+    said = refused(write({"train": 6, other: 2}), showcase=None)
+    outside = f"images/{other}/00.png" if other else "images/00.png"
+    assert f"named like splits, but 2 of 8 images are not in one such folder: {outside}" in said
+
+
+def test_prepare_split_folders_without_training_are_refused(write, refused):
+    said = refused(write({"test1": 3, "test2": 3}), showcase=None)
+    assert "data.path: images/test1, images/test2 are named like splits, but no folder is named train" in said
+
+
+def test_prepare_split_mistake_is_reported_with_the_faults_of_files(write, refused):
+    folder = write({"train": 4, "": 2})
+    (folder / "masks/train/00.png").write_bytes(b"no image")
+    picture(99).save(folder / "images/train/no_mask.png")
+    said = refused(folder, showcase=None)
+    assert "1 image without a mask: images/train/no_mask.png" in said
+    assert "1 file that cannot be used: masks/train/00.png" in said
+    assert "2 of 6 images are not in one such folder: images/00.png, images/01.png" in said
+
+
+def test_prepare_only_a_training_folder_is_divided_and_reported(write, run):
+    prepared = run(write({"train": 24}), showcase=None, splits={**SHARES, "stratify": True})
+    assert {split for split, _ in split_folders(prepared)} == set(runs.SPLITS)
+    notices = runs.Survey.read(prepared).notices
+    assert sum("are divided into training, validation and test" in notice for notice in notices) == 1
+
+
+def test_prepare_list_without_splits_keeps_split_folders(write, run):
+    folder = write({"train": 6, "val": 2, "test": 2})
+    ids = [f"{split}/{index:02}" for split, count in (("train", 6), ("val", 2), ("test", 2)) for index in range(count)]
+    write_splits(folder, [f"{name},,{name.replace('/', ' ')}" for name in ids], header="id,split,group")
+    rows = table(run(folder, showcase=None))
+    folder_of = {"train": "train", "validation": "val", "test": "test", runs.SHOWCASE: "train"}
+    assert all(name.startswith(folder_of[row["split"]]) for name, row in rows.items())
+    assert {row["groups"] for row in rows.values()} == {f"group={name.replace('/', ' ')}" for name in ids}
+
+
+def test_prepare_list_with_splits_replaces_split_folders(write, run):
+    folder = write({"train": 2, "val": 2})
+    write_splits(folder, ["train/00,test", "train/01,train", "val/00,train", "val/01,validation"])
+    found = split_folders(run(folder, showcase=["val/00"]))
+    assert found == {("test", "train"): 1, ("train", "train"): 1, ("validation", "val"): 1}
+
+
+def test_prepare_group_in_two_split_folders_is_refused(write, refused):
+    folder = write({"train": 4, "test": 4, "val": 4})
+    splits = {**SHARES, "group_pattern": "([0-9]+)$"}
+    assert re.search(
+        r"the group '00' stands in test and, with train__00, in train", refused(folder, showcase=None, splits=splits)
+    )
+
+
+def test_prepare_copy_in_another_split_folder_is_refused(write, refused):
+    folder = write({"train": 4, "val": 2, "test": 2})
+    (folder / "images/train/03.png").write_bytes((folder / "images/test/01.png").read_bytes())
+    said = refused(folder, showcase=["train/00"])
+    assert "images/train/03.png (in train, as images/test/01.png in test)" in said
+
+
+def test_prepare_stratified_val_folder_of_single_images_has_a_test_split(write, run):
+    folder = write({"train": 4, "val": 4})
+    for index in range(4):  # each a class by itself, and so a stratum by itself
+        mask = np.full((16, 24), index % 3, np.uint8)
+        Image.fromarray(mask).save(folder / f"masks/val/{index:02}.png")
+    found = split_folders(run(folder, showcase=["train/00"], splits={**SHARES, "stratify": True}))
+    assert found == {("train", "train"): 3, ("validation", "val"): 2, ("test", "val"): 2}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_divide_two_unequal_groups_for_validation_and_test_come_to_both(seed):
+    groups = {f"v{index}": "p" if index < 5 else "q" for index in range(6)}
+    rows = {**{name: Row("valtest") for name in groups}, "t0": Row("train"), "t1": Row("train")}
+    found = divide(sorted(rows), rows, groups, section("x", showcase=["t0"], seed=seed), "")
+    assert {len(found.ids["validation"]), len(found.ids["test"])} == {1, 5}
+
+
+@given(st.lists(st.integers(0, 30), max_size=12), st.floats(0, 1))
+def test_allot_gives_the_exact_total_and_each_stratum_its_share_rounded_up_or_down(sizes, share):
+    counts = allot(sizes, share)
+    assert sum(counts) == round(share * sum(sizes))
+    assert all(abs(count - share * size) < 1 + 1e-9 for count, size in zip(counts, sizes, strict=True))
+
+
+FOLDERS = st.lists(st.sampled_from(["train", "val", "test", "a", "site1", "Test2"]), max_size=3)
+
+
+@given(st.lists(FOLDERS, min_size=1, max_size=8))
+def test_read_split_folders_never_gives_a_test_folder_to_training(folders):
+    images = {f"i{n}": "/".join(["images", *parts, f"{n}.png"]) for n, parts in enumerate(folders)}
+    try:
+        rows = read_split_folders(images, "data.path")
+    except PipelineError:
+        return
+    for name, path in images.items():
+        parents = {part.lower() for part in PurePosixPath(path).parts}
+        if parents & {"test", "test2"}:
+            assert rows is not None
+            assert rows[name] == Row("test")
+
+
+def test_strip_split_folders_keeps_other_folders():
+    assert strip_split_folders("train/patient1/07") == "patient1/07"
+    assert strip_split_folders("site1/val/test") == "site1/test"  # the last part is a file
