@@ -93,7 +93,7 @@ def check(data: Data) -> Finding:
     """
     source = source_of(data)
     tables = fill_tables(source)
-    survey, sheet = complete_survey(source, tables), write_sheet(source.duplicates(), SHEET)
+    survey, sheet = complete_survey(source, tables), _draw_duplicates(source)
     try:
         check_tables(source, tables)
     except PipelineError as error:
@@ -104,6 +104,14 @@ def check(data: Data) -> Finding:
 
 def _spell_notices(survey: Survey) -> list[str]:
     return [f"Notice: {readable(notice)}" for notice in survey.notices]
+
+
+def _draw_duplicates(source: Source) -> Path | None:
+    """Write `SHEET`; None where there is nothing to draw or the folder may not be written, which hides no finding."""
+    try:
+        return write_sheet(source.duplicates(), SHEET)
+    except OSError:
+        return None
 
 
 def _duplicates(survey: Survey, sheet: Path | None) -> list[str]:

@@ -105,8 +105,8 @@ def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 def allot(sizes: Sequence[int], share: float) -> list[int]:
     """Divide the share of all images among strata: the total is exact, whatever each stratum rounds to.
 
-    If each stratum were rounded, many strata of one or two images would give nothing. Where the rests are equal, the strata
-    that come first get more.
+    If each stratum were rounded, many strata of one or two images would give nothing. Where the rests are equal, the
+    strata that come first get more.
 
     Args:
         sizes: of the strata.

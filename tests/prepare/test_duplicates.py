@@ -1,0 +1,199 @@
+"""Near-duplicates: which pairs are found, declared distinct, reported in one pass, and drawn side by side."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline import runs
+from pipeline.data.shown import in_colour
+from pipeline.errors import PipelineError
+from pipeline.params.pictures import NearDuplicates
+from pipeline.prepare.check import SHEET, check
+from pipeline.prepare.decoding.decode import Look
+from pipeline.prepare.decoding.look_alikes import Appearance
+from pipeline.prepare.duplicate_sheet import GAP, LINE, MAX_PAIRS, SIDE, write_sheet
+from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
+from pipeline.prepare.pairs import Pair
+from tests.prepare.conftest import SPLITS, picture, section
+
+BY_SPLIT = {split: [name for name, place in SPLITS.items() if place == split] for split in runs.SPLITS}
+TEST, OTHER_TEST, *_ = BY_SPLIT["test"]
+TRAIN, OTHER_TRAIN, *_ = BY_SPLIT["train"]
+
+
+def copy_image(folder, source, target):
+    (folder / f"images/{target}.png").write_bytes((folder / f"images/{source}.png").read_bytes())
+
+
+def save_again(folder, source, target):
+    """A copy whose file differs."""
+    with Image.open(folder / f"images/{source}.png") as image:
+        (folder / f"images/{target}.png").unlink()
+        image.save(folder / f"images/{target}.jpg", quality=95)
+
+
+def checked(folder, **changes):
+    """The survey of a folder that the check accepts."""
+    return check(section(folder, **changes)).survey
+
+
+def refused_by_check(folder, **changes):
+    with pytest.raises(PipelineError) as error:
+        check(section(folder, **changes))
+    return str(error.value)
+
+
+@pytest.fixture(autouse=True)
+def in_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cells):
+    copy_image(cells, TEST, TRAIN)
+    (cells / f"masks/{TEST}.png").write_bytes(b"no image")
+    (cells / f"masks/{OTHER_TRAIN}.png").unlink()
+    said = refused_by_check(cells)
+    assert f"1 image without a mask: images/{OTHER_TRAIN}.png" in said
+    assert f"1 file that cannot be used: masks/{TEST}.png" in said
+    assert f"1 image that looks the same as one of another split: images/{TRAIN}.png (in train" in said
+    with Image.open(SHEET) as sheet:
+        assert sheet.size == (2 * SIDE + 2 * GAP, SIDE + 2 * LINE + 2 * GAP)
+
+
+def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
+    copy_image(cells, TEST, TRAIN)
+    prepared = run(cells, on_fault="set_aside")
+    rows = (prepared / runs.SAMPLES).read_text(encoding="utf-8")
+    assert f"\n{TEST},test," in rows
+    assert f"\n{TRAIN}," not in rows
+    assert f'\n{TRAIN},"looks the same as one of another split' in (prepared / runs.REJECTED).read_text("utf-8")
+
+
+def test_check_distinct_pair_is_no_leak(cells):
+    save_again(cells, TEST, TRAIN)
+    assert f"images/{TRAIN}.jpg (in train, as images/{TEST}.png in test)" in refused_by_check(cells)
+    for pair in ([TEST, TRAIN], [TRAIN, TEST]):
+        assert checked(cells, near_duplicates={"distinct": [pair]}).duplicates == 0
+
+
+def test_check_distinct_copy_of_the_same_bytes_remains_a_leak(cells):
+    copy_image(cells, TEST, TRAIN)
+    assert "1 image that looks the same" in refused_by_check(cells, near_duplicates={"distinct": [[TEST, TRAIN]]})
+
+
+def test_check_mistakes_in_distinct_are_all_reported_with_the_faults_of_files(cells):
+    (cells / "masks/cell3.png").write_bytes(b"no image")
+    distinct = [["cell1", "cell99"], ["cell2", "cell2"], ["cell1.png", "cell4"]]
+    said = refused_by_check(cells, near_duplicates={"distinct": distinct})
+    assert "1 file that cannot be used: masks/cell3.png" in said
+    mistakes = re.findall(r"data\.near_duplicates\.distinct: (.*?);", said)
+    assert mistakes == ["there is no image cell99", "cell2, cell2 is one image", "there is no image cell1.png"]
+
+
+def test_check_distinct_may_name_an_image_whose_mask_is_missing(cells):
+    (cells / "masks/cell3.png").unlink()
+    found = checked(cells, on_fault="set_aside", near_duplicates={"distinct": [["cell3", "cell4"]]})
+    assert found.duplicates == 0
+
+
+def test_check_distinct_names_are_normalized(cells):
+    for kind in ("images", "masks"):
+        (cells / kind / f"{TRAIN}.png").rename(cells / kind / "a\u0308.png")  # as macOS writes ä
+    listed = (cells / "splits.csv").read_text("utf-8").replace(f"{TRAIN},", "\u00e4,")
+    (cells / "splits.csv").write_text(listed, "utf-8")
+    save_again(cells, TEST, "a\u0308")
+    assert "1 image that looks the same" in refused_by_check(cells)
+    for name in ("\u00e4", "a\u0308"):
+        assert checked(cells, near_duplicates={"distinct": [[name, TEST]]}).duplicates == 0
+
+
+def test_check_no_duplicates_remove_the_sheet_of_an_earlier_check(cells):
+    copy_image(cells, TEST, TRAIN)
+    refused_by_check(cells)
+    assert SHEET.exists()
+    picture(77).save(cells / f"images/{TRAIN}.png")
+    checked(cells)
+    assert not SHEET.exists()
+
+
+def test_check_sheet_that_cannot_be_written_hides_no_leak(cells, tmp_path):
+    copy_image(cells, TEST, TRAIN)
+    (tmp_path / SHEET.parent).touch()  # a file where the folder would be
+    said = refused_by_check(cells)
+    assert "1 image that looks the same" in said
+    assert "side by side in" not in said
+
+
+def look(seed, content=""):
+    image = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+    return Look(content or str(seed), Appearance.of(image))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(runs.SPLITS)), max_size=12))
+def test_duplicate_check_leaves_no_look_in_two_splits(images):
+    """Of images that look the same, all that pass are in one split, in whatever order they come."""
+    names = [f"i{number}" for number in range(len(images))]
+    check = DuplicateCheck(NearDuplicates(), names, "data")
+    passed = {}
+    for name, (seed, split) in zip(names, images, strict=True):
+        if not check.check(Pair(name, f"images/{name}.png", ""), look(seed, name), split):
+            passed.setdefault(seed, set()).add(split)
+    assert all(len(splits) == 1 for splits in passed.values())
+    leaks = [splits for _, _, splits in check.pairs() if splits[0] != splits[1]]
+    first = {}
+    for seed, split in images:
+        first.setdefault(seed, split)
+    assert len(leaks) == sum(split != first[seed] for seed, split in images)
+
+
+@pytest.mark.parametrize(("limits", "found"), [({"max_distance": 0}, 1), ({"min_correlation": -1.0}, 1)])
+def test_duplicate_check_extreme_limits_find_a_copy(limits, found):
+    check = DuplicateCheck(NearDuplicates(**limits), ["a", "b", "c"], "data")
+    for name, seed in (("a", 0), ("b", 1), ("c", 0)):
+        check.check(Pair(name, name, ""), look(seed, name), "train")
+    assert check.within == [("a", "c")][:found]
+
+
+def test_duplicate_check_widest_limits_find_every_pair():
+    check = DuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), ["a", "b"], "data")
+    check.check(Pair("a", "a", ""), look(0), "test")
+    assert len(check.check(Pair("b", "b", ""), look(1), "train")) == 1
+
+
+def sheet_pair(image, name="a", splits=("train", "test")):
+    return DuplicatePair((name, "b"), splits, (image, image))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels"), [(np.uint8, 1), (np.uint8, 3), (np.uint8, 5), (np.uint16, 1), (np.uint16, 2)]
+)
+def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (SIDE - 2, SIDE - 2, channels)).astype(dtype)
+    with Image.open(write_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
+        left = np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2]
+    np.testing.assert_array_equal(left, in_colour(image))
+
+
+@pytest.mark.parametrize("name", ["😀" * 40, "line\nbreak", "\ud800", "ä" * 200, "سلام", ""])
+def test_write_sheet_names_of_any_letters_leave_the_images_in_place(tmp_path, name):
+    image = np.full((16, 16, 3), 128, np.uint8)
+    with Image.open(write_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
+        assert (np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2] == 128).all()
+
+
+def test_write_sheet_draws_the_first_pairs_only(tmp_path):
+    image = np.zeros((16, 16, 3), np.uint8)
+    drawn = []
+
+    def pairs():
+        for number in range(MAX_PAIRS + 40):
+            drawn.append(number)
+            yield sheet_pair(image)
+
+    with Image.open(write_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
+        assert sheet.height == GAP + 20 * (SIDE + 2 * LINE + GAP)
+    assert len(drawn) == MAX_PAIRS
