@@ -145,7 +145,7 @@ def _proposal(
     }
     found = f"{images} images of {seen.sizes}"
     beside |= remarks
-    notices = [*seen.notices, *([suggestion.sentence()] if suggestion else [])]
+    notices = [*seen.notices, *([suggestion.sentence("data")] if suggestion else [])]
     return Proposal(
         section=section,
         found=found,

@@ -42,7 +42,7 @@ def complete(proposal: Proposal) -> Proposal:
         notices.append(orientation.sentence())
     effects = measure_size_effects(list(collection.pairs.values()), collection, data.image_size, data.resize)
     if effects.is_lossy:
-        notices.append(effects.sentence("data") + (" The section has that size." if effects.sufficient else ""))
+        notices.append(effects.sentence() + (" The section has that size." if effects.sufficient else ""))
         if effects.sufficient:
             section["image_size"] = effects.sufficient
             remarks["image_size"] = "px, a multiple of 32; keeps the objects of all classes"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import Resize, resize_mask
+from pipeline.data.pictures import Resize, inner_part
 from pipeline.prepare.names import listed
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
 from pipeline.prepare.sampling import sample_evenly
 from pipeline.runs import SegmentationClass
 
-MAX_MASKS = 100  # that are examined
+MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
 MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
 SIZES = (64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
@@ -69,10 +70,11 @@ class SizeEffects:
         """Whether any class loses much."""
         return any(effect.is_lossy for effect in self.classes)
 
-    def sentence(self, key: str) -> str:
+    def sentence(self) -> str:
         """Tell what is lost, and which size keeps it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
-        remedy = f"{key}.image_size: {self.sufficient} keeps them" if self.sufficient else "no image_size keeps them"
+        none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
+        remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
         return f"At {self.size} px {listed(lossy)} ({self.masks} masks were examined); {remedy}."
 
 
@@ -85,24 +87,32 @@ def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: in
         size: of the prepared images, px.
         resize: how they come into the square.
     """
-    chosen = sample_evenly(pairs, MAX_MASKS)
-    masks = [mask for pair in chosen if (mask := _decode(pair, collection)) is not None]
     classes = [(index, one) for index, one in enumerate(collection.classes) if one.foreground]
-    regions = [_label(mask, classes) for mask in masks]
-    effects = _effects(regions, classes, size, resize)
+    sizes = [size, *(larger for larger in SIZES if larger > size)]
+    counts = {(tried, index): _Counts() for tried in sizes for index, _ in classes}
+    masks = pixels = longest = 0
+    for pair in _spread(sample_evenly(pairs, MAX_MASKS)):
+        mask = _decode(pair, collection)  # one at a time: a hundred large ones exceed the memory
+        if mask is None:
+            continue
+        if masks and pixels + mask.size > MAX_PIXELS:
+            break
+        masks, pixels, longest = masks + 1, pixels + mask.size, max(longest, *mask.shape)
+        _count(mask, counts, resize)
+    by_size = {tried: _effects(classes, counts, tried) for tried in sizes if tried == size or tried < longest + 32}
+    effects = by_size.pop(size)
     sufficient = None
     if any(effect.is_lossy for effect in effects):
-        longest = max(max(mask.shape) for mask in masks)
-        sufficient = next(
-            (
-                larger
-                for larger in SIZES
-                if size < larger < longest + 32
-                and not any(effect.is_lossy for effect in _effects(regions, classes, larger, resize))
-            ),
-            None,
-        )
-    return SizeEffects(size, len(masks), effects, sufficient)
+        larger = (tried for tried, found in by_size.items() if not any(effect.is_lossy for effect in found))
+        sufficient = next(larger, None)
+    return SizeEffects(size, masks, effects, sufficient)
+
+
+def _spread(items: Sequence[Pair]) -> list[Pair]:
+    """Reorder a sequence so that what comes first is spread over it, wherever it is cut off."""
+    width = len(items).bit_length()
+    places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
+    return [items[place] for place in places if place < len(items)]
 
 
 def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
@@ -112,40 +122,41 @@ def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class _Regions:
-    """The connected regions of each class in a mask: class index to H x W, int32, 0 elsewhere, and their number."""
+@dataclass
+class _Counts:
+    """What was found of a class at a size, over all masks so far; see `ClassEffect`."""
 
-    shape: tuple[int, int]
-    by_class: dict[int, tuple[NDArray[np.int32], int]]
+    objects: int = 0
+    kept: int = 0
+    before: float = 0.0  # sum of its shares of the pixels, at the masks' own size
+    after: float = 0.0
 
 
-def _label(mask: NDArray[np.uint8], classes: Iterable[tuple[int, SegmentationClass]]) -> _Regions:
-    there = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
-    by_class = {}
-    for index, _ in classes:
-        if index in there:
-            regions, number = ndimage.label(mask == index, np.ones((3, 3)), output=np.int32)
-            by_class[index] = (regions, int(number))
-    return _Regions((mask.shape[0], mask.shape[1]), by_class)
+def _count(mask: NDArray[np.uint8], counts: Mapping[tuple[int, int], _Counts], resize: Resize) -> None:
+    """Add a mask to the counts, which are by size and class index."""
+    pixels = Image.fromarray(mask).histogram()  # of each class; numpy needs eight bytes per pixel for it
+    for index in {index for _, index in counts if pixels[index]}:
+        regions, number = ndimage.label(mask == index, np.ones((3, 3)), output=np.int32)
+        share, image = pixels[index] / mask.size, Image.fromarray(regions)
+        for (size, of), found in counts.items():
+            if of != index:
+                continue
+            found.objects += number
+            found.before += share
+            if size >= max(mask.shape) + 32:  # never proposed, and nothing is lost
+                found.kept, found.after = found.kept + number, found.after + share
+                continue
+            rows, columns = inner_part(mask.shape, size, resize)
+            shape = (columns.stop - columns.start, rows.stop - rows.start)
+            small = np.asarray(image.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
+            found.kept += np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:])
+            found.after += np.count_nonzero(small) / small.size
 
 
 def _effects(
-    masks: Sequence[_Regions], classes: Iterable[tuple[int, SegmentationClass]], size: int, resize: Resize
+    classes: Iterable[tuple[int, SegmentationClass]], counts: Mapping[tuple[int, int], _Counts], size: int
 ) -> tuple[ClassEffect, ...]:
-    effects = []
-    for index, one in classes:
-        objects = kept = 0
-        before = after = 0.0
-        for mask in masks:
-            if index not in mask.by_class:
-                continue
-            regions, number = mask.by_class[index]
-            small = resize_mask(regions, size, resize)
-            objects += number
-            kept += int(np.count_nonzero(np.unique(small)))
-            before += np.count_nonzero(regions) / regions.size
-            after += np.count_nonzero(small) / small.size
-        if objects:
-            effects.append(ClassEffect(one.name, objects, kept, after / before))
-    return tuple(effects)
+    found = [(one.name, counts[size, index]) for index, one in classes]
+    return tuple(
+        ClassEffect(name, of.objects, int(of.kept), float(of.after / of.before)) for name, of in found if of.objects
+    )

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.pictures import FolderForTest
 from pipeline.prepare.sources.sample import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
-from tests.prepare.conftest import NAMES, SPLITS, Asking, table
+from tests.prepare.conftest import NAMES, SPLITS, Asking, picture, table
 
 CLASSES = [{"name": "border", "value": 2}, {"name": "animal", "value": 1}, {"name": "background", "value": 0}]
 
@@ -124,3 +124,17 @@ def test_prepare_folder_for_the_test_needs_no_training_folder(tested, cells):
     assert sorted(name for name, row in rows.items() if row["split"] == "test") == sorted(
         f"test__{name}" for name in NAMES[4:]
     )
+
+
+def test_prepare_folder_for_the_test_notices_name_keys_that_exist(tested, cells):
+    (cells / "splits.csv").unlink()
+    for index, name in enumerate(NAMES):
+        mask = np.zeros((320, 320), np.uint8)
+        mask[3::40, 3::40] = 1
+        for kind, image in (("images", picture(index, mask.shape)), ("masks", Image.fromarray(mask))):
+            (cells / kind / f"{name}.png").unlink()
+            image.save(cells / kind / f"p{index // 3}_{index}.png")
+    notices = " ".join(runs.Survey.read(tested()).notices)
+    assert "data.image_size" in notices or "no image_size" in notices
+    assert "data.test.image_size" not in notices
+    assert "write data.test.splits.group_pattern" in notices

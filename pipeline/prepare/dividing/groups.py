@@ -15,14 +15,20 @@ from pipeline.prepare.pairs import Pair
 
 MARKS = ";="  # by which samples.csv tells groups apart
 
-# What names that number the images of a group look like: patient1_slice07, patient1/07, patient1slice07.
+# What names that number the images of a group look like, the widest groups first: too wide ones cost images, too narrow
+# ones leave what belongs together in two splits.
+_TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
 _NUMBERED = (
-    r"([^/]+?)[_-][^_/-]*[0-9]+$",
-    r"([^/]+)/[^/]*[0-9]+$",
-    r"^(.+?)[_/-][^_/-]*[0-9]+$",
-    r"([^/]*?[0-9]+)[A-Za-z]+[0-9]+$",
+    r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
+    rf"([^/]+?)(?:{_TOKEN})+$",  # slide1_x0_y256
+    rf"([^/]+?){_TOKEN}$",  # patient1_slice07, 2021-03-01_0930
+    r"([^/]+)/[^/]*[0-9]+$",  # patient1/07
+    r"^([^/]+)/.*[0-9]+$",  # patient1/t1/07
+    rf"^(.+?){_TOKEN}$",  # site1/p1_07 where p1 is in several sites
+    r"([^/]*?[0-9]+)[A-Za-z]+[0-9]+$",  # p1s07
 )
-_MIN_GROUPS, _MAX_SHARE = 3, 0.5
+_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # of the images, in one group
+_MIN_SEVERAL = 0.8  # share of the images that share their group with others
 
 
 @dataclass(frozen=True)
@@ -33,31 +39,51 @@ class GroupSuggestion:
     groups: int
     example: tuple[str, str]  # a name and its group
 
-    def sentence(self) -> str:
-        """Tell a person what the names suggest, and what to do about it."""
+    def sentence(self, key: str) -> str:
+        """Tell a person what the names suggest, and what to do about it; `key` is the section's."""
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
-            f"together (a patient, a film, a slide), write data.splits.group_pattern: '{self.regex}', so that no group "
-            f"is in two splits: else what is trained on resembles what is tested on."
+            f"together (a patient, a film, a slide), write {key}.splits.group_pattern: '{self.regex}', so that no "
+            f"group is in two splits: else what is trained on resembles what is tested on."
         )
 
 
 def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
-    """Find groups that names such as patient1_slice07 suggest: each of several images, and none of most.
+    """Find groups that names such as patient1_slice07 suggest: most of several images, and none of nearly all.
 
     Args:
         paths: of the images below images/, without their endings.
     """
     names = [strip_split_folders(path) for path in paths]
-    for regex in _NUMBERED:
-        found = [re.search(regex, name) for name in names]
-        sizes = Counter(one[1] for one in found if one)
+    depths = {path.count("/") - name.count("/") for path, name in zip(paths, names, strict=True)}
+    start = rf"^(?:[^/]+/){{{min(depths)}}}" if len(depths) == 1 and depths != {0} else "^"  # behind split folders
+    for numbered in _NUMBERED:
+        regex = numbered.replace("^(", f"{start}(")
+        groups = _find_groups(regex, paths)
+        if groups is None or groups != _find_groups(numbered, names):
+            continue
+        sizes = Counter(groups)
         several = sum(count for count in sizes.values() if count > 1)
-        if len(sizes) >= _MIN_GROUPS and several == len(names) and max(sizes.values()) <= _MAX_SHARE * len(names):
-            name, first = next((name, one) for name, one in zip(names, found, strict=True) if one)
-            return GroupSuggestion(regex, len(sizes), (name, first[1]))
+        is_plausible = len(sizes) >= _MIN_GROUPS and max(sizes.values()) <= _MAX_SHARE * len(names)
+        if is_plausible and several >= _MIN_SEVERAL * len(names):
+            return GroupSuggestion(regex, len(sizes), (names[0], groups[0]))
     return None
+
+
+def _find_groups(regex: str, names: Sequence[str]) -> list[str] | None:
+    """The group of each name; None where a name has none, or a group is in several folders (t1 of each patient)."""
+    found = [re.search(regex, name) for name in names]
+    folders: dict[str, str] = {}
+    groups = []
+    for one in found:
+        if one is None:
+            return None
+        folder = strip_split_folders(f"{one.string[: one.start(1)]}name")
+        if folders.setdefault(one[1], folder) != folder:
+            return None
+        groups.append(one[1])
+    return groups
 
 
 def name_below_images(file: str) -> str:

@@ -61,6 +61,7 @@ class OwnPicturesSource:
         self._count = SurveyCount()
         self._palettes = PaletteCheck()
         self._first: Outcome | None = None
+        self._asked: set[str] = set()  # splits whose samples were asked for
 
     @property
     def title(self) -> str:
@@ -83,6 +84,7 @@ class OwnPicturesSource:
         A pair that cannot be used is left out, and noted. An image that looks the same as one of a split that came
         before is such a pair: so the splits to be tested on come first.
         """
+        self._asked.update(splits)
         split_of = {name: split for split in splits for name in self._division.ids[split]}
         pairs = [self._collection.pairs[name] for name in split_of]
         for outcome in decoded(pairs, self._settings):
@@ -216,12 +218,17 @@ class OwnPicturesSource:
         if self._division.groups or self._collection.is_published:
             return []
         found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
-        return [found.sentence()] if found else []
+        return [found.sentence(self._key)] if found else []
 
     def _describe_sizes(self) -> list[str]:
-        pairs = [self._collection.pairs[name] for split in SPLITS for name in self._division.ids[split]]
+        pairs = [
+            self._collection.pairs[name]
+            for split in SPLITS
+            if split in self._asked
+            for name in self._division.ids[split]
+        ]
         effects = measure_size_effects(pairs, self._collection, self._data.image_size, self._data.resize)
-        return [effects.sentence(self._key)] if effects.is_lossy else []
+        return [effects.sentence()] if effects.is_lossy else []
 
 
 def _classes_in(outcome: Outcome) -> frozenset[int]:

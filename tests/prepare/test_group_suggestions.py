@@ -1,0 +1,135 @@
+"""Groups that names suggest: what is proposed is what the pattern finds, and it keeps what belongs together."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline import runs
+from pipeline.prepare.check import check
+from pipeline.prepare.dividing.groups import name_below_images, suggest_groups
+from tests.prepare.conftest import picture, section, table, write_splits
+
+NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]
+
+# Names, the number of groups, and the group of the first name.
+SUGGESTED = {
+    "patient and slice": ([f"patient{p}_slice{n:02}" for p, n in NUMBERS], 5, "patient0"),
+    "separate numbers": ([f"patient_{p:02}_slice_{n:02}" for p, n in NUMBERS], 5, "patient_00_slice"),
+    "folders": ([f"patient{p}/slice{n:02}" for p, n in NUMBERS], 5, "patient0"),
+    "folders of modalities": (
+        [f"patient{p}/{m}_{n}" for p, n in NUMBERS for m in ("t1", "t2", "flair")],
+        5,
+        "patient0",
+    ),
+    "nested modalities": ([f"patient{p}/{m}/{n}" for p, n in NUMBERS for m in ("t1", "t2", "flair")], 5, "patient0"),
+    "patients of two sites": ([f"site{s}/p{p}_{n}" for s in "AB" for p, n in NUMBERS], 10, "siteA/p0"),
+    "no separator": ([f"p{p}s{n}" for p, n in NUMBERS], 5, "p0"),
+    "films by time": ([f"2021-03-{p + 1:02}_{n:02}30" for p, n in NUMBERS], 5, "2021-03-01"),
+    "tiles": ([f"slide{p}_x{n * 256}_y{m * 256}" for p, n in NUMBERS for m in range(2)], 5, "slide0"),
+    "copies in a file manager": ([f"patient {p} ({n})" for p, n in NUMBERS], 5, "patient 0"),
+    "one patient with one image": ([*(f"patient{p}_{n}" for p, n in NUMBERS), "patient9_0"], 6, "patient0"),
+    "one patient with most": (
+        [*(f"patient{p}_{n}" for p, n in NUMBERS), *(f"p_{n}" for n in range(20))],
+        6,
+        "patient0",
+    ),
+    "split folders": ([f"{'train' if p < 4 else 'val'}/patient{p}_{n}" for p, n in NUMBERS], 5, "patient0"),
+    "a patient in two split folders": ([f"{'train' if n < 3 else 'val'}/p{p}_{n}" for p, n in NUMBERS], 5, "p0"),
+    "nested in split folders": (
+        [f"{'train' if p < 4 else 'val'}/patient{p}/{m}/{n}" for p, n in NUMBERS for m in ("t1", "t2")],
+        5,
+        "patient0",
+    ),
+    "augmented copies": ([f"IMG_{p}_jpg.rf.{'abcd'[n] * 32}" for p, n in NUMBERS], 5, "IMG_0_jpg"),
+}
+
+
+@pytest.mark.parametrize(("names", "count", "first"), SUGGESTED.values(), ids=SUGGESTED.keys())
+def test_suggest_groups_finds_what_names_number(names, count, first):
+    found = suggest_groups(names)
+    groups = [re.search(found.regex, name)[1] for name in names]
+    assert (found.groups, len(set(groups)), groups[0]) == (count, count, first)
+    assert found.example[1] == first
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["only"],
+        [f"IMG_{n:04}" for n in range(20)],
+        [f"{n:05}" for n in range(20)],
+        [f"train/{n:05}" for n in range(20)],
+        [np.random.default_rng(n).bytes(8).hex() for n in range(40)],
+        [
+            f"{np.random.default_rng(n).bytes(4).hex()}-{np.random.default_rng(n + 99).bytes(2).hex()}"
+            for n in range(40)
+        ],
+        [f"a_{n}" for n in range(20)] + [f"b_{n}" for n in range(20)],
+        [f"a_{n}" for n in range(40)] + [f"{letter}_{n}" for letter in "bc" for n in range(2)],
+        ["readme", *(f"patient{p}_{n}" for p, n in NUMBERS)],
+    ],
+    ids=lambda names: names[0] if names else "none",
+)
+def test_suggest_groups_single_names_and_few_groups_suggest_none(names):
+    assert suggest_groups(names) is None
+
+
+PART = st.text("ab1 _-", min_size=1, max_size=4)
+PATHS = st.lists(PART, min_size=1, max_size=3).map("/".join)
+SPLIT_PATHS = st.tuples(st.sampled_from(["", "train/", "val/"]), PATHS).map("".join)
+
+
+@given(st.lists(SPLIT_PATHS, max_size=20, unique=True), st.integers(1, 3))
+def test_suggest_groups_pattern_finds_in_every_name_as_many_groups_as_it_says(paths, count):
+    names = [f"{path}_{number}" for path in paths for number in range(count)]
+    found = suggest_groups(names)
+    if found is not None:
+        groups = [re.search(found.regex, name)[1] for name in names]
+        assert len(set(groups)) == found.groups >= 3
+        assert max(groups.count(group) for group in groups) <= 0.75 * len(names)
+
+
+def write(folder, names, first=0):
+    for index, name in enumerate(names, first):
+        for kind, image in (("images", picture(index)), ("masks", Image.fromarray(np.eye(16, 24, dtype=np.uint8)))):
+            path = folder / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+    return folder
+
+
+@pytest.mark.parametrize("case", ["patient and slice", "folders of modalities", "split folders"])
+def test_prepare_proposed_pattern_puts_no_group_into_two_splits(tmp_path, run, case):
+    names, count, _ = SUGGESTED[case]
+    folder = write(tmp_path / "cells", names)
+    splits = {"validation": 0.2, "test": 0.2, "stratify": True}
+    (notice,) = [one for one in runs.Survey.read(run(folder, showcase=None, splits=splits)).notices if "suggest" in one]
+    pattern = re.search("data.splits.group_pattern: '(.*)', so", notice)[1]
+    if case == "split folders":
+        write(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
+        count += 2
+    rows = table(run(folder, showcase=None, splits={**splits, "group_pattern": pattern}))
+    places = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != runs.SHOWCASE}
+    groups = {group for group, _ in places}
+    assert len(places) == len(groups) == count - 1  # the group of the showcase is left out
+
+
+def test_prepare_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, _, _ = SUGGESTED["patient and slice"]
+    folder = write(tmp_path / "cells", names)
+    split_of = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
+    lines = [f"{name},{split_of[name[7]]}" for name in names]
+    write_splits(folder, lines)
+    assert any("suggest" in one for one in check(section(folder, showcase=None)).survey.notices)
+    write_splits(folder, [f"{line},{line[7]}" for line in lines], header="id,split,group")
+    assert not any("suggest" in one for one in check(section(folder, showcase=None)).survey.notices)
+
+
+def test_name_below_images_keeps_folders_and_dots():
+    assert name_below_images("images/a/b.c.png") == "a/b.c"
