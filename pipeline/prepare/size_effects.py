@@ -149,14 +149,12 @@ def _count(mask: NDArray[np.uint8], counts: Mapping[tuple[int, int], _Counts], r
             rows, columns = inner_part(mask.shape, size, resize)
             shape = (columns.stop - columns.start, rows.stop - rows.start)
             small = np.asarray(image.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
-            found.kept += np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:])
-            found.after += np.count_nonzero(small) / small.size
+            found.kept += int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
+            found.after += int(np.count_nonzero(small)) / small.size
 
 
 def _effects(
     classes: Iterable[tuple[int, SegmentationClass]], counts: Mapping[tuple[int, int], _Counts], size: int
 ) -> tuple[ClassEffect, ...]:
     found = [(one.name, counts[size, index]) for index, one in classes]
-    return tuple(
-        ClassEffect(name, of.objects, int(of.kept), float(of.after / of.before)) for name, of in found if of.objects
-    )
+    return tuple(ClassEffect(name, of.objects, of.kept, of.after / of.before) for name, of in found if of.objects)

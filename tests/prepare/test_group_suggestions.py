@@ -14,6 +14,7 @@ from pipeline.prepare.dividing.groups import name_below_images, suggest_groups
 from tests.prepare.conftest import picture, section, table, write_splits
 
 NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]
+MODALITIES = ("t1", "t2", "flair")
 
 # Names, the number of groups, and the group of the first name.
 SUGGESTED = {
@@ -21,11 +22,11 @@ SUGGESTED = {
     "separate numbers": ([f"patient_{p:02}_slice_{n:02}" for p, n in NUMBERS], 5, "patient_00_slice"),
     "folders": ([f"patient{p}/slice{n:02}" for p, n in NUMBERS], 5, "patient0"),
     "folders of modalities": (
-        [f"patient{p}/{m}_{n}" for p, n in NUMBERS for m in ("t1", "t2", "flair")],
+        [f"patient{p}/{m}_{n}" for p, n in NUMBERS for m in MODALITIES],
         5,
         "patient0",
     ),
-    "nested modalities": ([f"patient{p}/{m}/{n}" for p, n in NUMBERS for m in ("t1", "t2", "flair")], 5, "patient0"),
+    "nested modalities": ([f"patient{p}/{m}/{n}" for p, n in NUMBERS for m in MODALITIES], 5, "patient0"),
     "patients of two sites": ([f"site{s}/p{p}_{n}" for s in "AB" for p, n in NUMBERS], 10, "siteA/p0"),
     "no separator": ([f"p{p}s{n}" for p, n in NUMBERS], 5, "p0"),
     "films by time": ([f"2021-03-{p + 1:02}_{n:02}30" for p, n in NUMBERS], 5, "2021-03-01"),
