@@ -23,7 +23,7 @@ BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
 _LARGEST_BATCH = 32
 MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
-_EPOCHS = re.compile(r"^(  epochs: )(\d+)", re.MULTILINE)
+_EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
@@ -37,7 +37,8 @@ def init(folder: Path) -> str:
     read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
     proposal = look(folder)
-    text, left_out = _written(before, proposal, f"{PARAMS_FILE} for {folder}")
+    where = f"{PARAMS_FILE} for {folder}"
+    text, left_out = _written(before, proposal, where)
     if BEFORE.exists():
         raise PipelineError(
             f"{BEFORE} is there already, and is where the present {PARAMS_FILE} would go. Remove it, or rename it."
@@ -45,7 +46,8 @@ def init(folder: Path) -> str:
     write_text(BEFORE, before)
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
-    notices = "".join(f"Notice: {readable(notice)}\n" for notice in proposal.notices)
+    short = _describe_short(_checked(text, where), proposal.training)
+    notices = "".join(f"Notice: {readable(notice)}\n" for notice in (*proposal.notices, *short))
     of_classes = f", {len(classes)} classes: {', '.join(classes)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
@@ -64,7 +66,7 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     text = with_section(before, section_text(proposal))
     batch = next((size for most, size in _BATCHES if proposal.images <= most), _LARGEST_BATCH)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    text = _EPOCHS.sub(lambda found: f"{found[1]}{_epochs(proposal, batch, int(found[2]))}", text, count=1)
+    text = _EPOCHS.sub(lambda found: f"{found[1]}{_epochs(proposal.training, batch, int(found[2]))}", text, count=1)
     grid = _checked(text, where).grid.variant
     pretrained = _pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
@@ -79,12 +81,30 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     return text, pretrained
 
 
-def _epochs(proposal: Proposal, batch: int, usual: int) -> int:
+def _epochs(training: int, batch: int, usual: int) -> int:
     """As many epochs as there are now, or more where they are fewer than `MIN_STEPS` steps."""
-    shares = proposal.section["splits"]
-    trained = proposal.images * (1 - shares["validation"] - shares["test"])
-    steps = max(1, int(trained) // batch)
-    return max(usual, math.ceil(MIN_STEPS / steps))
+    return max(usual, math.ceil(MIN_STEPS / _steps(training, batch)))
+
+
+def _steps(training: int, batch: int) -> int:
+    """Steps of an epoch: a last batch that is not full is dropped."""
+    return max(1, training // batch)
+
+
+def _describe_short(params: Params, training: int) -> list[str]:
+    """Name the variants that train for fewer than `MIN_STEPS` steps, because they, or another line, set the epochs."""
+    short: dict[tuple[int, int, int], list[str]] = {}
+    for cell in params.cells():
+        train = cell.train
+        steps = _steps(min(training, cell.train_images or training), train.batch_size)
+        if training and steps * train.epochs < MIN_STEPS:
+            names = short.setdefault((train.epochs, steps * train.epochs, math.ceil(MIN_STEPS / steps)), [])
+            names += [cell.variant] if cell.variant not in names else []
+    return [
+        f"{', '.join(names)}: {epochs} epochs are {steps} steps, with which a network hardly moves; write "
+        f"train.epochs: {enough} or more."
+        for (epochs, steps, enough), names in short.items()
+    ]
 
 
 def _pretrained(text: str, where: str) -> list[str]:

@@ -150,6 +150,7 @@ def _proposal(
         section=section,
         found=found,
         images=images,
+        training=int(images * (1 - splits["validation"] - splits["test"])),
         remarks=beside,
         class_remarks=tuple(class_remarks),
         groups=suggestion.regex if suggestion else "",

@@ -12,7 +12,13 @@ from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
 from pipeline.params.section import Section
 from pipeline.prepare.choice import collection_of
+from pipeline.prepare.dividing.split_list import TRAINVAL
+from pipeline.prepare.pairs import Collection
 from pipeline.prepare.size_effects import measure_size_effects
+from pipeline.prepare.sources.own_pictures import OwnPicturesSource
+from pipeline.runs import SPLITS
+
+MAX_DIVIDED = 1000  # images; with more, a training has steps enough whatever is rounded
 
 
 class ProposedData(Section):
@@ -22,7 +28,7 @@ class ProposedData(Section):
 
 
 def complete(proposal: Proposal) -> Proposal:
-    """Choose a size that keeps the objects, and the pixels that masks of turned images cover.
+    """Choose a size that keeps the objects, and the pixels that masks of turned images cover; count what is trained on.
 
     Where the pairs cannot be collected the proposal stays as it is: the check says what is wrong with them.
     """
@@ -46,4 +52,19 @@ def complete(proposal: Proposal) -> Proposal:
         if effects.sufficient:
             section["image_size"] = effects.sufficient
             remarks["image_size"] = "px, a multiple of 32; keeps the objects of all classes"
-    return replace(proposal, section=section, remarks=remarks, notices=tuple(notices))
+    training = _count_training(validate(ProposedData, {"data": section}, "").data, collection)
+    return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training)
+
+
+def _count_training(data: Data, collection: Collection) -> int:
+    """Count the images that are trained on: by dividing them, or by the shares where that takes long."""
+    assert not isinstance(data, SampleData)
+    if len(collection.pairs) <= MAX_DIVIDED:
+        try:
+            return OwnPicturesSource(data, collection).count(SPLITS[0])
+        except PipelineError:
+            pass  # the check says what is wrong
+    rows, shares = collection.rows or {}, data.splits
+    weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
+    splits = [rows[name].split if name in rows else "" for name in collection.pairs]
+    return int(sum(weights.get(split, 0) for split in splits))

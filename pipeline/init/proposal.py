@@ -16,6 +16,7 @@ class Proposal:
     section: dict[str, Any]  # as `params.yaml` would hold it
     found: str  # what the folder holds, in a few words
     images: int
+    training: int = 0  # images that are trained on, if the section is taken as it is
     remarks: dict[str, str] = field(default_factory=dict)  # of keys of the section
     class_remarks: tuple[str, ...] = ()  # of the classes, in their order
     groups: str = ""  # a regular expression that may tell groups apart; empty where names show none

@@ -78,6 +78,10 @@ class OwnPicturesSource:
         """The classes, in the order of their indices."""
         return self._collection.classes
 
+    def count(self, split: str) -> int:
+        """Count the images of a split, before any of them is left out for a fault."""
+        return len(self._division.ids[split])
+
     def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
         """The samples of these splits, of each in the order of their ids, of the showcase in that of `data.showcase`.
 

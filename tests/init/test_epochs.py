@@ -1,0 +1,115 @@
+"""The epochs that init proposes: enough steps for the images that are trained on, and a notice where they are not."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.init.command import MIN_STEPS
+from tests.prepare.conftest import picture, table
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def params(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+
+
+def write(folders, values=(0, 1)):
+    """So many pairs in each folder below images/ and masks/; each mask holds 0 and one of the other values."""
+    number = 0
+    for folder, count in folders.items():
+        for index in range(count):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[8:24, 8:24] = values[1:][index % (len(values) - 1)]
+            for kind, image in (("images", picture(number, mask.shape)), ("masks", Image.fromarray(mask))):
+                path = Path("cells", kind, folder, f"{index:04}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.save(path)
+            number += 1
+
+
+def init():
+    result = CliRunner().invoke(main, ["init", "cells"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def load_train():
+    return YAML(typ="safe").load(Path("params.yaml").read_text("utf-8"))["train"]
+
+
+def count_steps():
+    """Steps of a training on what is prepared, as the loop counts them."""
+    result = CliRunner().invoke(main, ["prepare"])
+    assert result.exit_code == 0, result.output
+    images = [row["split"] for row in table(runs.PREPARED).values()].count("train")
+    train = load_train()
+    return train["epochs"] * (images // min(train["batch_size"], images))
+
+
+FOLDERS = {
+    "four": {"": 4},
+    "24": {"": 24},
+    "30, stratified by four classes": {"": 30},
+    "140": {"": 140},
+    "more tested on than trained on": {"train": 9, "val": 20, "test": 60},
+    "training and validation": {"train": 14, "val": 10},
+    "training and test": {"train": 14, "test": 10},
+}
+
+
+@pytest.mark.parametrize(("name", "folders"), FOLDERS.items(), ids=FOLDERS.keys())
+def test_init_epochs_are_as_many_as_a_training_needs(name, folders):
+    write(folders, (0, 1, 2, 3, 4) if "classes" in name else (0, 1))
+    said = init()
+    steps = count_steps()
+    assert steps >= MIN_STEPS
+    train = load_train()
+    assert train["epochs"] == 12 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS  # and no more
+    assert "steps" not in said
+
+
+def test_init_epochs_that_are_more_than_needed_stay(params):
+    params.write_text(params.read_text("utf-8").replace("\n  epochs: 12 ", "\n  epochs: 300 "), "utf-8")
+    write({"": 24})
+    init()
+    assert load_train()["epochs"] == 300
+
+
+def test_init_images_that_cannot_be_divided_have_epochs_all_the_same():
+    write({"train": 20, "": 10})
+    assert "10 of 30 images are not in one such folder" in init()
+    assert 12 < load_train()["epochs"] < MIN_STEPS
+
+
+def test_init_epochs_on_another_style_of_line_are_set_or_reported(params):
+    text = params.read_text("utf-8")
+    params.write_text(re.sub(r"\n  epochs: 12 .*", "\n  'epochs':   12", text), "utf-8")
+    write({"": 24})
+    said = init()
+    assert count_steps() < MIN_STEPS
+    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are (\d+) steps, .* train\.epochs: (\d+)", said)
+    assert int(notice[1]) == count_steps()
+    assert int(notice[2]) * count_steps() / 12 >= MIN_STEPS
+
+
+def test_init_epochs_of_a_variant_are_reported(params):
+    text = params.read_text("utf-8")
+    params.write_text(
+        text.replace("    model: {skip: none}", "    model: {skip: none}\n    train: {epochs: 20}"), "utf-8"
+    )
+    write({"": 24})
+    said = init()
+    assert re.search(r"Notice: unet_no_skip: 20 epochs are 60 steps", said)
+    assert "unet:" not in said
+    assert count_steps() >= MIN_STEPS
