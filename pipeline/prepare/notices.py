@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.prepare.names import listed
 from pipeline.prepare.source import Source
 from pipeline.prepare.tables import Table
-from pipeline.runs import SPLITS, SegmentationClass, Survey
+from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 MIN_IMAGES = 10  # with fewer, a class in one of them is nothing special
 RARE = 1 / 40  # share of the images: a class in so few may be a mistake in a mask
@@ -23,7 +23,13 @@ def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationCl
         tables: of the splits and the showcase.
         classes: in the order of their indices.
     """
-    return [*_missing(tables), *_rare(tables.values(), classes), *_ignored(tables.values())]
+    return [
+        *_missing(tables),
+        *_unlearned(tables),
+        *_rare(tables.values(), classes),
+        *_ignored(tables.values()),
+        *_showcase(tables[SHOWCASE]),
+    ]
 
 
 def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
@@ -41,6 +47,18 @@ def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
                     f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
                     f"undefined there: {listed(missing)}."
                 )
+
+
+def _unlearned(tables: Mapping[str, Table]) -> Iterable[str]:
+    train, *others = (tables[split] for split in SPLITS)
+    elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
+    if elsewhere:
+        which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
+        names = "" if len(elsewhere) == 1 else f": {listed(elsewhere)}"
+        yield (
+            f"{which} in validation or test, but in no training mask: a network cannot learn what it never sees, and "
+            f"scores there say nothing about it{names}."
+        )
 
 
 def _rare(tables: Iterable[Table], classes: Sequence[SegmentationClass]) -> Iterable[str]:
@@ -68,6 +86,17 @@ def _ignored(tables: Iterable[Table]) -> Iterable[str]:
         yield (
             f"{instead} masks hold ignored pixels and no foreground, and none holds both: if the ignored value is "
             f"another value of the foreground, add it to that class (value: [1, 255]) and write ignore: null."
+        )
+
+
+def _showcase(table: Table) -> Iterable[str]:
+    names = listed([row[0] for row in table.rows])
+    if table.rows and table.without_pixels == len(table.rows):
+        yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
+    elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
+        yield (
+            f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
+            f"in data.showcase."
         )
 
 

@@ -1,0 +1,100 @@
+"""Notices on masks: which of them a table of counts gives, and that they name the right classes and splits."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.prepare.notices import describe_masks
+from pipeline.prepare.source import Sample
+from pipeline.prepare.tables import Table
+from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
+
+NAMES = ("ground", "cell", "wall")
+CLASSES = [SegmentationClass(name, "#0072b2", name != "ground", False) for name in NAMES]
+ALL = (0, 1, 2)
+
+
+def tables(masks):
+    """Tables of masks, each given as the values in it, by split."""
+    found = {split: Table(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
+    for split, of_split in masks.items():
+        for number, values in enumerate(of_split):
+            mask = np.array([values], np.uint8)
+            found[split].add(Sample(f"{split}{number}", {}, mask, mask, 1, 1, "", IGNORE in values))
+    return found
+
+
+def describe(**masks):
+    given = {split: [ALL] * 4 for split in SPLITS} | {SHOWCASE: [ALL]} | masks
+    return describe_masks(tables(given), CLASSES)
+
+
+def test_describe_masks_with_every_class_everywhere_says_nothing():
+    assert describe() == []
+
+
+@pytest.mark.parametrize("split", SPLITS[1:])
+def test_describe_masks_class_missing_where_it_is_evaluated_has_undefined_scores(split):
+    (notice,) = describe(**{split: [(0, 1)] * 3})
+    assert notice.startswith(f"class 'wall' occurs in none of the 3 masks of the split '{split}'")
+
+
+def test_describe_masks_class_missing_in_training_cannot_be_learned():
+    missing, unlearned = describe(train=[(0, 1)] * 4)
+    assert "'wall'" in missing
+    assert unlearned.startswith("class 'wall' occurs in validation or test, but in no training mask")
+    *_, unlearned = describe(train=[(1,)] * 4, validation=[(1, 2)], test=[(0, 1)])
+    assert unlearned.startswith("2 classes occur in validation or test, but in no training mask")
+    assert unlearned.endswith(": ground, wall.")
+
+
+def test_describe_masks_class_in_the_showcase_only_is_missing_in_every_split():
+    notices = describe(**{split: [(0, 1)] * 4 for split in SPLITS})
+    assert [re.findall("the split '(.*)'", notice) for notice in notices[:3]] == [["train"], ["validation"], ["test"]]
+    assert notices[3:] == ["Of 13 masks, very few hold wall (1): is it rare, or a mistake in the masks?"]
+
+
+def test_describe_masks_class_nowhere_is_named():
+    assert "No mask at all holds wall." in describe(**{split: [(0, 1)] * 4 for split in (*SPLITS, SHOWCASE)})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [((0,), "The showcase (showcase0) has no foreground"), ((IGNORE,), "All pixels of the showcase (showcase0)")],
+)
+def test_describe_masks_showcase_without_scores_is_reported(values, said):
+    (notice,) = (notice for notice in describe(showcase=[values]) if "showcase" in notice)
+    assert notice.startswith(said)
+    assert not any("showcase" in notice for notice in describe(showcase=[values, ALL]))
+
+
+def test_describe_masks_images_without_evaluated_pixels_are_counted():
+    notices = describe(train=[ALL, (IGNORE, IGNORE), (IGNORE,)], test=[ALL, (IGNORE,)])
+    assert notices == ["In 3 of 10 masks all pixels are ignored: these images have no scores."]
+
+
+def test_describe_masks_ignored_instead_of_foreground_suggests_one_class():
+    (notice,) = describe(train=[ALL, (0, IGNORE), (0, IGNORE)])
+    assert notice.startswith("2 masks hold ignored pixels and no foreground, and none holds both")
+    assert describe(train=[ALL, (0, IGNORE), (0, 1, 2, IGNORE)]) == []
+
+
+MASKS = st.lists(st.lists(st.sampled_from([0, 1, 2, IGNORE]), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys((*SPLITS, SHOWCASE), MASKS)))
+def test_describe_masks_names_each_missing_class_of_each_split(masks):
+    """A class is named as missing in a split if and only if none of its masks holds it."""
+    notices = describe_masks(tables(masks), CLASSES)
+    for split in SPLITS:
+        missing = {name for index, name in enumerate(NAMES) if not any(index in mask for mask in masks[split])}
+        found = " ".join(notice for notice in notices if f"the split '{split}'" in notice)
+        assert {name for name in NAMES if name in found} == missing
+    unlearned = " ".join(notice for notice in notices if "in no training mask" in notice)
+    in_training = {value for mask in masks["train"] for value in mask}
+    elsewhere = {value for split in SPLITS[1:] for mask in masks[split] for value in mask}
+    expected = {NAMES[index] for index in elsewhere - in_training - {IGNORE}}
+    assert {name for name in NAMES if name in unlearned} == expected
