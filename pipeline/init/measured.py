@@ -52,7 +52,8 @@ def complete(proposal: Proposal) -> Proposal:
         if effects.sufficient:
             section["image_size"] = effects.sufficient
             remarks["image_size"] = "px, a multiple of 32; keeps the objects of all classes"
-    training = _count_training(validate(ProposedData, {"data": section}, "").data, collection)
+    # Without usable pairs, what there would be once they are.
+    training = _count_training(validate(ProposedData, {"data": section}, "").data, collection) or proposal.training
     return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training)
 
 

@@ -34,8 +34,8 @@ def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationCl
 
 def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
     for split in SPLITS:
-        if missing := tables[split].missing():
-            images = len(tables[split].rows)
+        images = len(tables[split].rows)
+        if images and (missing := tables[split].missing()):
             masks = f"the {images} masks" if images > 1 else "the one mask"
             if len(missing) == 1:
                 yield (
@@ -52,7 +52,7 @@ def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
 def _unlearned(tables: Mapping[str, Table]) -> Iterable[str]:
     train, *others = (tables[split] for split in SPLITS)
     elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
-    if elsewhere:
+    if train.rows and elsewhere:
         which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
         names = "" if len(elsewhere) == 1 else f": {listed(elsewhere)}"
         yield (
@@ -71,7 +71,7 @@ def _rare(tables: Iterable[Table], classes: Sequence[SegmentationClass]) -> Iter
         which = "is it rare" if len(rare) == 1 else "are they rare"
         yield f"Of {total} masks, very few hold {listed(rare)}: {which}, or a mistake in the masks?"
     nowhere = [one.name for one, count in zip(classes, images.tolist(), strict=True) if not count]
-    if nowhere:
+    if nowhere and total:
         yield f"No mask at all holds {listed(nowhere)}."
 
 

@@ -92,6 +92,14 @@ def test_init_images_that_cannot_be_divided_have_epochs_all_the_same():
     assert 12 < load_train()["epochs"] < MIN_STEPS
 
 
+def test_init_images_without_usable_pairs_have_epochs_all_the_same():
+    write({"": 24})
+    for index, path in enumerate(sorted(Path("cells/masks").iterdir())):
+        path.rename(path.with_name(f"other{index % 7}_{index}.png"))
+    init()
+    assert load_train()["epochs"] == 150
+
+
 def test_init_epochs_on_another_style_of_line_are_set_or_reported(params):
     text = params.read_text("utf-8")
     params.write_text(re.sub(r"\n  epochs: 12 .*", "\n  'epochs':   12", text), "utf-8")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.params.pictures import SplitShares
+from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.dividing.splits import divide
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
@@ -140,3 +141,19 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
 
     assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
     assert validation(0.1) == validation(0.6)
+
+
+@pytest.mark.parametrize("groups", [{}, {f"i{index}": f"g{index // 3}" for index in range(12)}])
+def test_divide_showcase_leaves_foreground_to_training(groups):
+    names = [f"i{index}" for index in range(12)]
+    rows = {name: Row("train") for name in names}
+    data = section("x", showcase=None)
+
+    def choose(showable):
+        return divide(names, rows, groups, data, "", is_showable=lambda name: name in showable).ids[runs.SHOWCASE]
+
+    assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground is trained on
+    assert choose({"i4", "i9"})[0] in {"i4", "i9"}
+    assert choose(set()) == choose(set(names))
+    if groups:
+        assert groups[choose({"i3", "i4", "i5"})[0]] != "g1"

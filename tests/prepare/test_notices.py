@@ -36,6 +36,12 @@ def test_describe_masks_with_every_class_everywhere_says_nothing():
     assert describe() == []
 
 
+def test_describe_masks_without_masks_says_nothing_of_classes():
+    assert describe(**{split: [] for split in (*SPLITS, SHOWCASE)}) == []
+    assert describe(test=[]) == []
+    assert describe(train=[]) == []
+
+
 @pytest.mark.parametrize("split", SPLITS[1:])
 def test_describe_masks_class_missing_where_it_is_evaluated_has_undefined_scores(split):
     (notice,) = describe(**{split: [(0, 1)] * 3})

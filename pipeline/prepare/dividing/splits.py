@@ -203,12 +203,19 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
 def _chosen(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], is_showable: Callable[[str], bool]
 ) -> list[str]:
-    """An image of training to show: of the smallest group, which is lost with it, by a hash."""
+    """An image of training to show: of the smallest group, which is lost with it, by a hash.
+
+    Not of the only group with foreground: training needs it.
+    """
     sizes = Counter(groups.values())
     train = [name for name, split in splits.items() if split == "train"]
     order = sorted(train, key=lambda name: (sizes[groups[name]] if name in groups else 1, _hash(seed, "", name)))
-    found = next(filter(is_showable, order), None)
-    return order[:1] if found is None else [found]
+    showable = filter(is_showable, order)
+    found = next(showable, None)
+    if found is None or any(unit(name, groups) != unit(found, groups) for name in showable):
+        return order[:1] if found is None else [found]
+    others = [name for name in order if unit(name, groups) != unit(found, groups)]
+    return others[:1] or [found]
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], listed_in: str) -> None:
