@@ -15,6 +15,7 @@ from pipeline.prepare.decoding.look_alikes import LookAlikes
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.names import image_id, listed
 from pipeline.prepare.pairs import Pair
+from pipeline.runs import SHOWCASE, SPLITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,17 @@ class DuplicateCheck:
         limits: when two images count as the same, and which do not.
         names: ids of all images, also of those whose masks cannot be used.
         key: of the section, for messages.
+        chooses_showcase: whether the showcase is taken from training by a hash. Then training images that look the same
+            as it are no fault of the user's: they are kept, and reported.
 
     Raises:
         PipelineError: `distinct` names an image that is not there, or one image twice.
     """
 
-    def __init__(self, limits: NearDuplicates, names: Collection[str], key: str) -> None:
+    def __init__(
+        self, limits: NearDuplicates, names: Collection[str], key: str, chooses_showcase: bool = False
+    ) -> None:
+        self._chooses_showcase = chooses_showcase
         self._index = LookAlikes(limits)
         self._distinct: dict[str, set[str]] = {}
         mistakes = []
@@ -62,6 +68,7 @@ class DuplicateCheck:
             raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
         self._seen: dict[str, tuple[Pair, str]] = {}
         self.within: list[tuple[str, str]] = []
+        self.of_showcase: list[tuple[str, str]] = []  # the showcase, and an image of training that looks the same
         self._across: list[tuple[str, str]] = []
 
     def check(self, pair: Pair, look: Look, split: str) -> list[Fault]:
@@ -71,6 +78,10 @@ class DuplicateCheck:
             A fault where it looks the same as one of another split; such an image is not compared with later ones.
         """
         alike = self._index.find(look.sha256, look.appearance, self._distinct.get(pair.id, ()))
+        if self._chooses_showcase and split == SPLITS[0]:
+            shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
+            self.of_showcase += [(name, pair.id) for name in shown]
+            alike = [name for name in alike if name not in shown]
         for name in alike:
             other, where = self._seen[name]
             if where != split:
@@ -85,5 +96,5 @@ class DuplicateCheck:
 
     def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
         """The ids and the splits of all pairs found, those in two splits first."""
-        for one, other in (*self._across, *self.within):
+        for one, other in (*self._across, *self.of_showcase, *self.within):
             yield one, other, (self._seen[one][1], self._seen[other][1])

@@ -73,6 +73,23 @@ def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(c
     assert f'\n{TRAIN},"looks the same as one of another split' in (prepared / runs.REJECTED).read_text("utf-8")
 
 
+def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_image(cells):
+    for name in BY_SPLIT["train"]:
+        picture(50).save(cells / f"images/{name}.png")
+    picture(50).save(cells / "images/cell0.png")
+    found = check(section(cells, showcase=None))
+    ((shown, *_),) = found.tables[runs.SHOWCASE].rows
+    alike = len(BY_SPLIT["train"])
+    assert len(found.tables["train"].rows) == alike
+    assert found.survey.duplicates == alike - 1  # each but the first, within training
+    assert (
+        sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.survey.notices) == 1
+    )
+    assert f"{alike} images that look the same" in refused_by_check(cells, showcase=["cell0"])
+    copy_image(cells, "cell0", TEST)
+    assert f"images/{TEST}.png (in test, as images/{shown}.png in showcase)" in refused_by_check(cells, showcase=None)
+
+
 def test_check_distinct_pair_is_no_leak(cells):
     save_again(cells, TEST, TRAIN)
     assert f"images/{TRAIN}.jpg (in train, as images/{TEST}.png in test)" in refused_by_check(cells)

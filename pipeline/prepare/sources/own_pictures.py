@@ -51,7 +51,7 @@ class OwnPicturesSource:
             if collection.mistake:
                 raise PipelineError(collection.mistake)
             known = collection.pairs.keys() | {fault.id for fault in collection.faults}
-            self._duplicates = DuplicateCheck(data.near_duplicates, known, key)
+            self._duplicates = DuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
             presence = self._presence(ids) if data.splits.stratify else None
             self._division = divide(
                 ids, rows, groups, data, collection.listed_in, presence, lambda name: self._is_showable(name, presence)
@@ -120,7 +120,12 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        notices = [*self._collection.notices, *self._suggest_groups(), *self._describe_sizes()]
+        notices = [
+            *self._collection.notices,
+            *self._suggest_groups(),
+            *self._describe_sizes(),
+            *self._describe_showcase(),
+        ]
         return replace(
             self._count.survey(),
             duplicates=len(self._duplicates.within),
@@ -223,6 +228,15 @@ class OwnPicturesSource:
             return []
         found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
         return [found.sentence(self._key)] if found else []
+
+    def _describe_showcase(self) -> list[str]:
+        if not (pairs := self._duplicates.of_showcase):
+            return []
+        alike = "1 training image looks" if len(pairs) == 1 else f"{len(pairs)} training images look"
+        return [
+            f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
+            f"memory. Choose another in {self._key}.showcase."
+        ]
 
     def _describe_sizes(self) -> list[str]:
         pairs = [
