@@ -12,6 +12,7 @@ from pipeline import runs
 from pipeline.data.arrays import open_split, training_subset
 from pipeline.data.augment import augment
 from pipeline.data.batches import Batches
+from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
 from pipeline.models.build import build_network
@@ -19,9 +20,6 @@ from pipeline.models.losses import objective
 from pipeline.params import Cell
 from pipeline.runs import DataSet
 from pipeline.train.optimisers import build_optimiser
-
-LOWEST, HIGHEST = 1e-6, 1.0
-STEPS = 240  # forty a power of ten
 
 
 def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], None]) -> RangeTest:
