@@ -17,6 +17,7 @@ LIBRARIES = {"data", "inference", "models", "analysis", "tracking", "variants"}
 CONTRACT = {
     "attempts",
     "comparison",
+    "custom_code",
     "runs",
     "params",
     "files",

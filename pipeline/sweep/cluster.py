@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import runs
 from pipeline.attempts import attempt
+from pipeline.custom_code import BYTECODE, CUSTOM
 from pipeline.errors import PipelineError
-from pipeline.factories import own_modules
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
@@ -137,13 +137,11 @@ def _probe(address: str) -> None:
 
 
 def _copy_code(root: Path, to: Path) -> None:
-    """This package, and the user's own modules, as they are now."""
-    shutil.copytree(PACKAGE, to / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy this package and the project's `custom/` as they are now."""
     project = project_folder(root)
-    for module in own_modules(project):
-        target = to / module.relative_to(project)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(module, target)
+    for folder in (PACKAGE, project / CUSTOM):
+        if folder.is_dir():
+            shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
 
 
 def _put(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:

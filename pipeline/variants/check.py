@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, project_on_path
+from pipeline.factories import find_factory, in_words
 from pipeline.params import Cell, Params
 from pipeline.params.model import Model, OwnModel, SmpModel, has_weights
 from pipeline.params.train import OwnOptimiser
@@ -41,8 +42,8 @@ def _mistake(cell: Cell, size: int) -> str | None:
         if isinstance(chosen, OwnModel | OwnOptimiser)
     ]
     try:
-        with project_on_path():
-            for key, factory in factories:
+        for key, factory in factories:
+            with custom_imports(key):
                 find_factory(key, factory)
     except PipelineError as error:
         return str(error)
