@@ -31,6 +31,7 @@ from pipeline.train.loop import DivergedError, Epoch, Watched, train
 from pipeline.train.moving import seed_all
 from pipeline.train.outputs import Outputs
 from pipeline.unfinished import Unfinished
+from pipeline.variants.batch import check_batch
 
 
 def train_cell(
@@ -53,17 +54,19 @@ def train_cell(
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
 
     Raises:
-        PipelineError: The prepared data is missing, or too small for what the cell asks; or another process trains
-            the same.
+        PipelineError: The prepared data is missing, or too small for what the cell asks; or its network cannot be
+            trained on such batches; or another process trains the same.
     """
     started = time.perf_counter()
     keep_freed_memory()
     torch.set_num_threads(cell.train.threads)
-    seed_all(cell.seed)
     data = DataSet.read(root / runs.PREPARED)
     training, watched, compared = _splits(cell, root / runs.PREPARED)
+    size, channels = training.images.shape[2:]
+    check_batch(cell, len(training), size, channels, len(data.classes))
+    seed_all(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels=training.images.shape[-1], classes=len(data.classes))
+    network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(compute_device())
     key = run_key(cell, data.fingerprint, precision)
 
