@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PROBE = 5  # seconds
 RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
+# Variables by their beginning: MLflow's address and password, and whether to log system metrics.
+NODES_GET = ("MLFLOW_TRACKING_", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_")
 
 
 def run_on_cluster(
@@ -113,12 +115,12 @@ def _with_reachable_store(params: Params) -> Params:
 
 
 def _connect(ray: Any, address: str, code: str) -> None:
-    credentials = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_TRACKING_")}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(NODES_GET)}
     try:
         _probe(address)
         ray.init(
             address=address,
-            runtime_env={"working_dir": code, "env_vars": credentials},
+            runtime_env={"working_dir": code, "env_vars": variables},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
