@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from pipeline.prepare.dividing.groups import groups_of
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.faults import Fault, Kind, faults_error
+from pipeline.prepare.leaks import leak_notice
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.source import Sample
 from pipeline.prepare.survey import SurveyCount
@@ -46,6 +48,7 @@ class OwnPicturesSource:
         self._count = SurveyCount()
         self._seen, self._split_of = LookAlikes(), dict[str, str]()
         self._first: Outcome | None = None
+        self._leaks = Counter[tuple[str, str]]()  # images left out, by their split and the one that has them too
 
     @property
     def title(self) -> str:
@@ -101,7 +104,8 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        return replace(self._count.survey(), notices=tuple(self._collection.notices))
+        leak = leak_notice(self._leaks, self._collection.is_published)
+        return replace(self._count.survey(), notices=(*self._collection.notices, *([leak] if leak else [])))
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """File or id and reason of all that was left out; complete once all samples were asked for."""
@@ -174,6 +178,7 @@ class OwnPicturesSource:
         """Whether one of the images that look the same is in another split."""
         for name in alike:
             if (other := self._split_of[name]) != split:
+                self._leaks[split, other] += 1
                 detail = f"in {split}, as {self._collection.pairs[name].image} in {other}"
                 return Fault(Kind.LOOKS_ALIKE, outcome.pair.id, outcome.pair.image, detail)
         return None
