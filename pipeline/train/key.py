@@ -11,8 +11,6 @@ from pathlib import Path
 from pipeline.custom_code import custom_files
 from pipeline.factories import factory_file
 from pipeline.params import Cell
-from pipeline.params.model import OwnModel
-from pipeline.params.train import OwnOptimiser
 from pipeline.project import project_folder
 from pipeline.runs import FORMAT, Precision
 
@@ -38,9 +36,7 @@ def _own_files(cell: Cell) -> dict[str, Path]:
 
     All of `custom/`, because any file of it may be imported or read; and the file of a factory from a package.
     """
-    factories = [
-        chosen.factory for chosen in (cell.model, cell.train.optimiser) if isinstance(chosen, OwnModel | OwnOptimiser)
-    ]
+    factories = cell.own_factories.values()
     if not factories:
         return {}
     project = project_folder()

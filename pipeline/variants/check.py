@@ -8,8 +8,7 @@ from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
 from pipeline.factories import find_factory, in_words
 from pipeline.params import Cell, Params
-from pipeline.params.model import Model, OwnModel, SmpModel, has_weights
-from pipeline.params.train import OwnOptimiser
+from pipeline.params.model import Model, SmpModel, has_weights
 
 
 def check_models(params: Params, variants: Collection[str]) -> None:
@@ -36,13 +35,8 @@ def check_models(params: Params, variants: Collection[str]) -> None:
 
 
 def _mistake(cell: Cell, size: int) -> str | None:
-    factories = [
-        (key, chosen.factory)
-        for key, chosen in (("model.factory", cell.model), ("train.optimiser.factory", cell.train.optimiser))
-        if isinstance(chosen, OwnModel | OwnOptimiser)
-    ]
     try:
-        for key, factory in factories:
+        for key, factory in cell.own_factories.items():
             with custom_imports(key):
                 find_factory(key, factory)
     except PipelineError as error:
