@@ -45,7 +45,7 @@ def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
 def _best(summary: Summary) -> Finding | None:
     assert summary.best is not None
     row = rate_of(summary, summary.best.variant, summary.best.learning_rate)
-    share = 1 - number(row.val_loss_mean) / summary.baseline_loss
+    share = 1 - number(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
     prior = f"the {summary.baseline_loss:.3f} of knowing only how frequent each class is"
     return Finding(
         "best",

@@ -47,7 +47,8 @@ class Judge:
         columns = (history[name].to_numpy(np.float64) for name in ("train_loss", "val_loss"))
         train, validation = (self._image_losses(files, side) for side in ("train", "validation"))
         one_class = self._one_class(files)
-        found = judge(Curves(tuple(history["epoch"]), *columns), self.baseline, self.thresholds, one_class)
+        baseline = self.baseline if self.baseline > 0 else None  # 0 where all pixels are of one class
+        found = judge(Curves(tuple(history["epoch"]), *columns), baseline, self.thresholds, one_class)
         trained = int((self.samples["split"] == "train").sum())
         # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
         evaluated = len(train.pixels) / len(files.image_losses("train")[1])

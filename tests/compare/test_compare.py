@@ -38,7 +38,7 @@ def scores(loss: float) -> Scores:
     return Scores(
         loss,
         accuracy=0.9,
-        mean_iou=1 - loss,
+        mean_iou=1 - loss / 2,
         foreground_iou=0.8,
         iou={"animal": 0.8, "background": 0.9, "border": None},
     )
@@ -345,3 +345,72 @@ def test_the_order_of_the_runs_changes_no_selection(
     means = {(row.variant, row.learning_rate): row.val_loss_mean for row in rate_rows(rows_of(losses))}
     for one, other in zip(ordered, shuffled, strict=True):
         assert means[one.variant, one.learning_rate] == pytest.approx(means[other.variant, other.learning_rate])
+
+
+def predict_background(project: Path, *names: str) -> None:
+    """Give runs the IoU of predicting background everywhere, on both sides; their losses stay."""
+    samples = pd.read_csv(project / "data/prepared/samples.csv")
+    for name in names:
+        path = project / "evaluation" / name / "metrics.json"
+        content = json.loads(path.read_text())
+        for side in ("train", "validation"):
+            background = samples.loc[samples["split"] == side, "share_background"].mean()
+            iou = {"animal": 0.0, "background": background, "border": 0.0}
+            content[side] |= {"mean_iou": background / 3, "foreground_iou": 0.0, "iou": iou}
+        path.write_text(json.dumps(content))
+
+
+def written_findings(project: Path) -> dict[str, dict[str, object]]:
+    found = json.loads((project / "comparison/findings.json").read_text())["findings"]
+    return {item["id"]: item for item in found}
+
+
+def test_runs_that_learn_beat_the_one_class_baseline(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    assert all(row.judgement and row.judgement.beats_baseline for row in summary.runs)
+    assert not {"one_class", "one_class_others"} & set(written_findings(project))
+    assert json.loads((project / "metrics.json").read_text())["unet-0.001"]["beats_baseline"] == 1
+
+
+def test_a_best_setting_that_predicts_one_class_is_said_first(grid: Params, project: Path) -> None:
+    before = {row.run: row for row in compare(grid).runs}
+    assert before["unet-0.001-0"].judgement is not None
+    assert before["unet-0.001-0"].judgement.verdict == "learning"
+    predict_background(project, "unet-0.001-0", "unet-0.001-1")
+    summary = compare(grid)
+    assert summary.best is not None
+    assert summary.best.run == "unet-0.001-0"  # ranks stay by loss
+    judgements = {row.run: row.judgement for row in summary.runs}
+    best = judgements["unet-0.001-0"]
+    assert best is not None
+    assert (best.verdict, best.beats_baseline) == ("underfitting", False)
+    assert "no better than predicting one class everywhere (background" in best.evidence[-1]
+    found = written_findings(project)
+    assert next(iter(found)) == "one_class"
+    assert found["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
+    assert "2 of 2 runs of unet at 0.001" in str(found["one_class"]["sentence"])
+    assert "foreground IoU is 0.000, that of the one class 0.000" in str(found["one_class"]["sentence"])
+    assert str(found["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
+    metrics = json.loads((project / "metrics.json").read_text())
+    assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
+
+
+def test_other_runs_that_predict_one_class_are_counted(grid: Params, project: Path) -> None:
+    predict_background(project, "unet-0.01-0")
+    summary = compare(grid)
+    found = written_findings(project)
+    assert "one_class" not in found
+    assert found["one_class_others"]["runs"] == ["unet-0.01-0"]
+    assert str(found["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
+    rate = next(row for row in summary.rates if (row.variant, row.learning_rate) == ("unet", 0.01))
+    assert (rate.beats_baseline, rate.is_no_better) == (0.5, True)
+
+
+def test_a_run_that_beats_one_class_in_training_only_memorises(grid: Params, project: Path) -> None:
+    path = project / "evaluation/unet-0.001-0/metrics.json"
+    training = json.loads(path.read_text())["train"]
+    predict_background(project, "unet-0.001-0")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "train": training}))
+    judgement = next(row.judgement for row in compare(grid).runs if row.run == "unet-0.001-0")
+    assert judgement is not None
+    assert (judgement.verdict, judgement.beats_baseline) == ("memorising", False)

@@ -109,7 +109,9 @@ def _result(material: Material, chosen: Chosen) -> str:
     group = "these runs" if chosen.origin else "this grid"
     if row is not None and row.is_no_better:
         return _no_result(material, row, group)
-    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} learned best"
+    has_learned = row is None or row.val_loss_mean is None or row.val_loss_mean < material.summary.baseline_loss
+    verb = "learned best" if has_learned else "has the lowest loss"
+    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} {verb}"
     if row is None:
         return f"{start}."
     seeds = f" over {wording.plural(row.seeds, 'seed')}" if row.seeds > 1 else ""
@@ -168,19 +170,20 @@ def _showcase(material: Material) -> Showcase:
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
     verdict, detail, failed = _verdict(iou, best.run, prediction, truth, classes)
     edges = wording.listing([item.name for item in classes if item.edge])
+    shown = [(prediction, "The pixels predicted as foreground", "Cut-out")]
+    is_scored = bool(found.counted.any())
+    if is_scored:
+        shown.append((truth, "The true foreground", "Truth"))
     return Showcase(
         pictures=(
             pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
             *(
                 pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption)
-                for mask, alt, caption in (
-                    (prediction, "The pixels predicted as foreground", "Cut-out"),
-                    (truth, "The true foreground", "Truth"),
-                )
+                for mask, alt, caption in shown
             ),
-            pictures.errors(found, f"Errors: {found.describe()}", "Errors"),
+            *([pictures.errors(found, f"Errors: {found.describe()}", "Errors")] if is_scored else []),
         ),
-        keys=pictures.ERROR_KEYS,
+        keys=pictures.ERROR_KEYS if is_scored else (),
         verdict=verdict,
         detail=f"{detail} Half transparent in both cut-outs: {edges}." if edges else detail,
         failed=failed,
