@@ -12,11 +12,12 @@ from pipeline.errors import PipelineError
 from pipeline.runs import SegmentationClass
 
 
-def class_shares(samples: pd.DataFrame, classes: Sequence[SegmentationClass]) -> Floats:
-    """Share of each class in the evaluated pixels of some images, as the loss averages: over pixels, not images.
+def class_shares(samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]) -> Floats:
+    """Share of each class in the evaluated pixels of a split, as the loss averages: over pixels, not images.
 
     Args:
-        samples: rows of `samples.csv`.
+        samples: rows of `samples.csv`, of this split and others.
+        split: its name.
         classes: of the data.
 
     Raises:
@@ -28,11 +29,10 @@ def class_shares(samples: pd.DataFrame, classes: Sequence[SegmentationClass]) ->
         raise PipelineError(
             f"{runs.PREPARED / runs.SAMPLES} has no column {error}. Prepare the data again: dvc repro --force prepare"
         ) from None
-    pixels = counts.groupby(samples["split"]).sum().sum()  # by split first: compensated summation
-    if not pixels.sum():
-        splits = ", ".join(samples["split"].unique()) or "a split"
+    pixels = counts.groupby(samples["split"]).sum()
+    if split not in pixels.index or not pixels.loc[split].sum():
         raise PipelineError(
-            f"{runs.PREPARED / runs.SAMPLES}: no pixel of {splits} is evaluated, so nothing can be compared. Add "
-            "images whose masks are not all ignored."
+            f"{runs.PREPARED / runs.SAMPLES}: no pixel of {split} is evaluated, so nothing can be compared. Add images "
+            "whose masks are not all ignored."
         )
-    return (pixels / pixels.sum()).to_numpy(dtype="float64")
+    return (pixels.loc[split] / pixels.loc[split].sum()).to_numpy(dtype="float64")

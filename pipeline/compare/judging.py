@@ -77,11 +77,11 @@ class Judge:
         if scored.validation is None or scored.train is None:
             return None
         _, _, compared = files.image_losses("train")
-        splits = {side: self.samples[self.samples["split"] == side] for side in ("train", "validation")}
-        frequencies = class_shares(splits["train"], self.classes)
+        frequencies = class_shares(self.samples, "train", self.classes)
+        training = self.samples[self.samples["split"] == "train"].iloc[compared]
         on_validation, on_training = (
-            OneClassBaseline.of(frequencies, class_shares(rows, self.classes), self.classes)
-            for rows in (splits["validation"], splits["train"].iloc[compared])
+            OneClassBaseline.of(frequencies, class_shares(rows, side, self.classes), self.classes)
+            for rows, side in ((self.samples, "validation"), (training, "train"))
         )
         return check_one_class(scored.validation, on_validation, scored.train, on_training)
 

@@ -102,7 +102,7 @@ def _samples(root: Path) -> pd.DataFrame:
 
 def _baseline(data: DataSet, samples: pd.DataFrame) -> Scores:
     """The class-prior baseline on validation, from the class shares that `prepare` counted."""
-    train, validation = (class_shares(samples[samples["split"] == split], data.classes) for split in runs.SPLITS[:2])
+    train, validation = (class_shares(samples, split, data.classes) for split in runs.SPLITS[:2])
     return baseline(train, validation, data.classes)
 
 
