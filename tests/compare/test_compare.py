@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from pipeline import runs
 from pipeline.attempts import attempt, read_attempts
 from pipeline.compare.findings import findings
+from pipeline.compare.parts import run_parts
+from pipeline.compare.reading import RunFiles
 from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
 from pipeline.comparison import Finding, RunRow, Summary
@@ -414,3 +416,31 @@ def test_a_run_that_beats_one_class_in_training_only_memorises(grid: Params, pro
     judgement = next(row.judgement for row in compare(grid).runs if row.run == "unet-0.001-0")
     assert judgement is not None
     assert (judgement.verdict, judgement.beats_baseline) == ("memorising", False)
+
+
+def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
+    """Classes missing from a side are no parts; pandas warns of nothing."""
+    names = [f"class {number}" for number in range(150)]
+    rows = [(f"{split}-{place}", split, "", 1500) for split in ("train", "validation") for place in range(6)]
+    samples = pd.DataFrame(rows, columns=["id", "split", "groups", "pixels"])
+    shares = np.full((12, 150), 1 / 149)
+    shares[:6, 3] = shares[6:, 7] = 0
+    samples = samples.join(pd.DataFrame(shares, columns=[f"share_{name}" for name in names]))
+    folder = tmp_path / "runs" / "many"
+    folder.mkdir(parents=True)
+    write_image_losses(tmp_path, folder, 0.4)
+    table = samples[["id", "split"]].assign(loss=0.4)
+    losses = pd.DataFrame(np.where(shares > 0, 0.4, np.nan), columns=[f"loss_{name}" for name in names])
+    evaluated = tmp_path / "evaluation" / "many"
+    evaluated.mkdir(parents=True)
+    table.join(losses).to_csv(evaluated / "per_image.csv", index=False)
+    sides = [
+        Scores(0.4, 0.9, 0.8, 0.8, {name: None if number == missing else 0.8 for number, name in enumerate(names)})
+        for missing in (3, 7)
+    ]
+    evaluation = Evaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None)
+    (evaluated / "metrics.json").write_text(as_json(evaluation))
+    parts = run_parts(RunFiles("many", tmp_path), samples)
+    classes = [part for part in parts if part.part == "class"]
+    assert [part.name for part in classes] == [name for number, name in enumerate(names) if number not in (3, 7)]
+    assert all(part.gap == pytest.approx(0) for part in classes)
