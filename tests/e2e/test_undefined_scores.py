@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
+from pipeline.data.arrays import gap_subset
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
@@ -169,3 +170,21 @@ def test_a_compared_split_without_evaluated_pixels_is_refused(project: Path, spl
     params = read_params(write_params(project, {}))
     with pytest.raises(PipelineError, match=rf"{split}: every pixel of the \d+ compared images is ignored"):
         train_cell(params, params.cells()[0])
+
+
+def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> None:
+    """Averaged over all six batches, five of them without a loss, it would be a sixth."""
+    (kept,) = gap_subset(np.arange(12), 1)
+
+    def ignore_others(masks: np.ndarray) -> None:
+        masks[np.arange(len(masks)) != kept] = runs.IGNORE
+
+    edit_masks(project, "train", ignore_others)
+    changes = {
+        "train": {"batch_size": 2, "epochs": 1, "augmentation": None},
+        "grid": {"variant": ["unet"], "learning_rate": [1e-9], "seed": [0]},
+    }
+    params = read_params(write_params(project, changes))
+    record = train_cell(params, params.cells()[0])
+    history = pd.read_csv(project / runs.RUNS / record.run / runs.HISTORY)
+    assert history["objective"].item() > 0.5

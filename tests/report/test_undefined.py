@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
+from pipeline.files import as_json
+from pipeline.params import Photograph
 from pipeline.report.stage import render_report
 from tests.report.conftest import Project, disc
 
@@ -122,3 +124,32 @@ def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Projec
     head = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
     assert head.count("<th ") == 5
     assert "and 138 more" in page
+
+
+@pytest.mark.parametrize(
+    ("iou", "mask", "score"),
+    [
+        (0.5, FOREGROUND, "Foreground IoU 0.500."),
+        (0.0, BACKGROUND, "Foreground IoU 0.000: it has no foreground."),
+        (None, BACKGROUND, "It has no foreground, and none was predicted: foreground IoU is not defined."),
+        (None, None, ""),
+    ],
+)
+def test_a_photographs_score_says_what_is_not_defined(
+    project: Project, iou: float | None, mask: int | None, score: str
+) -> None:
+    best = project.summary.best
+    assert best is not None
+    folder = project.root / runs.CUTOUTS
+    folder.mkdir()
+    arrays = {"image": np.zeros((8, 8, 3), np.uint8), "prediction": np.full((8, 8), BACKGROUND, np.uint8)}
+    if mask is not None:
+        arrays["truth"] = np.full((8, 8), mask, np.uint8)
+    np.savez(folder / runs.CUTOUT.format(0), **arrays)
+    shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou)
+    (folder / runs.CUTOUT_LIST).write_text(as_json(runs.Cutouts(best.run, (shown,))))
+    entry = {"file": "a.png", "title": "A", "mask": shown.mask}
+    report = project.params.report.model_copy(update={"showcase": [Photograph(**entry)]})
+    project.params = project.params.model_copy(update={"report": report})
+    caption = "A, a photograph from outside the data."
+    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in rendered(project)
