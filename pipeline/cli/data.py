@@ -30,12 +30,14 @@ def data(check: Path | None, download: Path | None) -> None:
         raise click.UsageError("Write --check PATH, or --download PATH.")
     exit_when_told()
     if check is not None:
-        from pipeline.init.section import section_of
+        from pipeline.init.section import find_section
         from pipeline.prepare.check import check as check_source
 
-        section, origin = section_of(check)
-        found = check_source(section)
-        click.echo(f"{check}: no fault, as {origin} reads it")
+        section = find_section(check)
+        for notice in section.notices:
+            click.echo(f"Notice: {notice}")
+        found = check_source(section.data)
+        click.echo(f"{check}: no fault, as {section.origin} reads it")
         Console(highlight=False, markup=False, soft_wrap=True).print(found.shown())
     if download is not None:
         from pipeline.prepare.sources.oxford_pets import obtain

@@ -16,10 +16,16 @@ from pipeline.data.picture_error import PictureError
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 # Pillow would also start a PostScript interpreter for a file that asks for one, whatever its ending says.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_STACKS = ("PNG", "WEBP", "TIFF")  # may hold several pictures; a second one in a JPEG is the camera's preview
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a file of this kind begins; + is BigTIFF
-_PLANES, _BITS = 284, 258  # TIFF's tags PlanarConfiguration and BitsPerSample
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_STACKS = ("PNG", "WEBP", "TIFF", "GIF")  # may hold several pictures; a second one in a JPEG is the camera's preview
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
+_PLANES, _BITS, _PHOTOMETRIC = 284, 258, 262  # TIFF tags
+_WHITE_IS_ZERO = 0
+
+# Share of an alpha band's pixels that may be half transparent: those of the bundled cut-outs' soft edges are up to 0.21
+# of an image, and a band of other data (near infrared, depth) that a program flagged as alpha has values in between
+# nearly everywhere.
+MAX_HALF_TRANSPARENT = 0.25
 
 Resize = Literal["squash", "pad"]
 
@@ -27,20 +33,22 @@ Resize = Literal["squash", "pad"]
 def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
     """Decode an image, turned upright as its EXIF orientation says.
 
-    Transparent parts become black: what colour a program left under them is chance.
+    Transparent parts become black: what colour a program left under them is chance. A last band that is no
+    transparency (`MAX_HALF_TRANSPARENT`) is never multiplied into the others.
 
     Args:
         content: of the file.
         channels: how many the image is to have. None: 3, or 1 of 16-bit grey. 1: grey, of colours as ITU-R 601 weighs
-            them. 3: colours, or the three channels of a TIFF. Any other: the channels of a TIFF, which are its samples,
-            planes or pages.
+            them. 3: colours, or the three channels of a TIFF; a fourth band that is no transparency is left out. Any
+            other: the bands of the file; of a TIFF its samples, planes or pages.
 
     Returns:
         H x W x channels, uint8; uint16 of 16-bit grey, and of a TIFF of 16 bits whose channels are asked for. Other
         colours with more than 8 bits are cut to 8 by Pillow.
 
     Raises:
-        PictureError: The content is no whole picture, has pixels of 32 bits or another number of channels.
+        PictureError: The content is no whole picture, has pixels of 32 bits or another number of channels; or, where
+            `channels` is None, it has a fourth band that is no transparency.
     """
     return np.asarray(_picture(content, channels))
 
@@ -65,23 +73,82 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
     """What `read_image` returns, as Pillow's RGB where it is that."""
     if channels not in (None, 1, 3):
         return _channels(content, channels)
-    if channels == 3 and content.startswith(_TIFF):
+    if channels == 3 and content.startswith(TIFF_MAGIC):
         with contextlib.suppress(PictureError):  # Pillow reads what tifffile does not: palettes, inks, JPEG in a TIFF
             return _channels(content, channels)
     try:
-        picture = _decoded(content)
+        picture = decode(content)
     except PictureError as error:
         raise PictureError(_said_of_channels(content, channels) or str(error)) from None
     if picture.mode.startswith("I;16"):
         if channels == 3:
             raise PictureError("is 16-bit grey, which has 1 channel, but 3 are expected")
-        return np.asarray(picture).astype(np.uint16)[..., None]  # astype: the file may be big-endian
+        return _stored_deep(picture)[..., None]
     if picture.mode in ("I", "F"):
         raise PictureError("has pixels of 32 bits; save it with 8 bits a channel, or as 16-bit grey")
-    if picture.has_transparency_data:
+    if has_extra_band(picture):
+        if channels is None:
+            raise PictureError(_ask_about_extra_band(picture))
+        picture = _without_last_band(picture)
+    elif picture.has_transparency_data:
+        _refuse_invisible(picture)
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture.convert("RGBA"))
     coloured = picture if picture.mode == "RGB" else picture.convert("RGB")
     return np.asarray(coloured.convert("L"))[..., None] if channels == 1 else coloured
+
+
+def has_extra_band(picture: Image.Image) -> bool:
+    """Whether the last band of a decoded picture is data of another kind, and no transparency."""
+    if picture.mode == "RGBX":
+        return True
+    if picture.mode not in ("RGBA", "LA"):
+        return False
+    levels = picture.getchannel("A").histogram()
+    return sum(levels[1:255]) > MAX_HALF_TRANSPARENT * sum(levels)
+
+
+def count_channels(content: bytes) -> int:
+    """Count the bands that a file stores; raises `PictureError` where it cannot be read."""
+    if content.startswith(TIFF_MAGIC):
+        from pipeline.data.tiff import channels_of
+
+        return channels_of(content)
+    return len(decode(content).getbands())
+
+
+def _ask_about_extra_band(picture: Image.Image) -> str:
+    bands = len(picture.getbands())
+    what = "that is no transparency (its values are not 0 or 255)" if picture.mode != "RGBX" else "of unknown meaning"
+    return (
+        f"has {bands} bands, the last one {what}; set data.channels: {bands} to learn from all of them, or "
+        f"data.channels: {1 if bands == 2 else bands - 1} to leave it out"
+    )
+
+
+def _without_last_band(picture: Image.Image) -> Image.Image:
+    bands = picture.split()[:-1]
+    return Image.merge("RGB", bands) if len(bands) == 3 else bands[0]
+
+
+def _refuse_invisible(picture: Image.Image) -> None:
+    """Raise where every pixel is fully transparent: the image would be black."""
+    if picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (0, 0):
+        bands = len(picture.getbands())
+        raise PictureError(
+            f"is transparent everywhere; save it without its last band, or set data.channels: {bands} if that band is "
+            f"no transparency"
+        )
+
+
+def _stored_deep(picture: Image.Image) -> NDArray[np.uint16]:
+    """The values of 16-bit grey, white as the highest one; Pillow itself inverts such TIFFs of up to 8 bits only."""
+    values: NDArray[np.uint16] = np.asarray(picture).astype(np.uint16)  # astype: the file may be big-endian
+    return ~values if is_white_zero(picture) else values
+
+
+def is_white_zero(picture: Image.Image) -> bool:
+    """Whether a TIFF's photometric interpretation is MINISWHITE."""
+    return getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def read_like(content: bytes, channels: int, bits: int) -> NDArray[Any]:
@@ -101,45 +168,6 @@ def read_like(content: bytes, channels: int, bits: int) -> NDArray[Any]:
 def as_grey(image: NDArray[Any]) -> NDArray[Any]:
     """H x W x 1 of an image as `read_like` gives it for networks that learned on grey: RGB as ITU-R 601 weighs it."""
     return np.asarray(Image.fromarray(image).convert("L"))[..., None] if image.shape[-1] == 3 else image
-
-
-def read_mask(content: bytes, colours: bool) -> NDArray[np.integer[Any]]:
-    """Decode a mask, turned upright as its EXIF orientation says; transparency is ignored.
-
-    Args:
-        content: of the file.
-        colours: whether classes are told apart by colour; else by grey value, or by index in a palette.
-
-    Returns:
-        H x W: a value a pixel, of colours 0xRRGGBB; uint8 where the file has 8 bits, else int32.
-
-    Raises:
-        PictureError: The content is no whole picture, or not of the kind asked for.
-    """
-    picture = _decoded(content)
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        values = np.asarray(picture)
-        if colours:
-            raise PictureError("is grey with more than 8 bits, but the values of the classes are colours")
-        if picture.mode == "F" and not (np.isfinite(values) & (values == np.rint(values))).all():
-            raise PictureError("has pixels with fractions; save the mask with 8 bits")
-        if values.min() < 0 or values.max() > 65_535:
-            raise PictureError("has values outside 0 to 65535; save the mask with 8 or 16 bits")
-        return values.astype(np.int32)
-    if colours:
-        channels = np.asarray(picture.convert("RGB")).astype(np.int32)
-        return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
-    values = np.asarray(picture)
-    if picture.mode in ("1", "L", "P"):
-        return values.astype(np.uint8, copy=False)
-    if picture.mode in ("LA", "PA"):
-        return values[..., 0]
-    # Many programs can save RGB only: grey in three equal channels is grey.
-    if picture.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
-        return values[..., 0]
-    raise PictureError(
-        'holds colours, but the values of the classes are numbers; write each value as a colour, such as "#ff0000"'
-    )
 
 
 def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:
@@ -212,26 +240,35 @@ def _resampled(channel: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 def _channels(content: bytes, channels: int) -> NDArray[Any]:
-    """An image of so many channels, which only a TIFF can hold."""
-    if content.startswith(_TIFF):
+    """An image of so many channels: the bands of the file, of a TIFF its samples, planes or pages."""
+    if content.startswith(TIFF_MAGIC):
         from pipeline.data.tiff import read_channels
 
         return read_channels(content, channels)
-    bands = len(_decoded(content).getbands())
-    raise PictureError(f"has {bands} channel{'s' * (bands > 1)}, but {channels} are expected; only a TIFF has so many")
+    picture = decode(content)
+    bands = len(picture.getbands())
+    if bands == channels and picture.mode in ("RGBA", "LA"):
+        return np.asarray(picture)
+    hint = "; only a TIFF has so many" if channels > 4 else ""
+    raise PictureError(f"has {bands} channel{'s' * (bands > 1)}, but {channels} are expected{hint}")
 
 
 def _said_of_channels(content: bytes, channels: int | None) -> str | None:
     """Why Pillow could not read a TIFF, where that is for its channels."""
-    if not content.startswith(_TIFF):
+    if not content.startswith(TIFF_MAGIC):
         return None
     from pipeline.data.tiff import said_of_channels
 
     return said_of_channels(content, channels)
 
 
-def _decoded(content: bytes) -> Image.Image:
-    if content.startswith(_TIFF):
+def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Decode a file of one picture, turned upright.
+
+    Raises:
+        PictureError: It is of another format, broken, too large, or holds several pictures.
+    """
+    if content.startswith(TIFF_MAGIC):
         from pipeline.data.tiff_directory import check
 
         check(content)
@@ -240,7 +277,7 @@ def _decoded(content: bytes) -> Image.Image:
         # fill the memory; a picture that decodes is good enough.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+            with Image.open(io.BytesIO(content), formats=formats) as file:
                 pictures = getattr(file, "n_frames", 1) if file.format in _STACKS else 1
                 garbled = _is_garbled(file)
                 if pictures == 1 and not garbled:
@@ -248,7 +285,7 @@ def _decoded(content: bytes) -> Image.Image:
                     file.load()
                     return file
     except Exception as error:  # a broken file makes decoders raise anything: OSError, SyntaxError, struct.error
-        raise PictureError(_reason(error)) from None
+        raise PictureError(_reason(error, formats)) from None
     if garbled:
         raise PictureError("has colours of 16 bits as planes, one behind the other; save them pixel by pixel")
     raise PictureError(f"holds {pictures} pictures; save one a file")
@@ -260,9 +297,9 @@ def _is_garbled(file: Image.Image) -> bool:
     return tags.get(_PLANES) == 2 and len(tags.get(_BITS, ())) > 1 and max(tags[_BITS]) > 8
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, formats: tuple[str, ...]) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large to be decoded (at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
     if isinstance(error, UnidentifiedImageError):
-        return f"is none of {', '.join(_FORMATS)}"
+        return f"is none of {', '.join(formats)}"
     return f"is no whole picture ({error or type(error).__name__})"

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+from pipeline.data.pictures import has_extra_band
+
+_ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = 1
+_SWAPPING = frozenset((5, 6, 7, 8))  # orientations that exchange height and width
 _KINDS = {
     "1": "black and white",
     "L": "grey",
@@ -22,6 +26,7 @@ _KINDS = {
     "YCbCr": "YCbCr",
     "LAB": "Lab",
 }
+_EXTRA_BAND = "with another band, no alpha"
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,13 @@ class Stored:
     """How a picture was stored."""
 
     kind: str  # "RGB", "grey", "palette", "16-bit grey", "TIFF of other channels", ...
-    turned: bool  # whether its EXIF orientation had it turned
+    orientation: int  # EXIF orientation, 1 to 8; 1 is upright
     transparent: bool  # whether any of its pixels is not opaque
+
+    @property
+    def turned(self) -> bool:
+        """Whether its EXIF orientation had it turned or mirrored."""
+        return self.orientation != UPRIGHT
 
     @classmethod
     def of(cls, content: bytes) -> Stored:
@@ -41,10 +51,33 @@ class Stored:
                 with Image.open(io.BytesIO(content)) as file:
                     deep = file.mode.startswith("I") or file.mode == "F"
                     kind = "16-bit grey" if deep else _KINDS.get(file.mode, file.mode)
-                    turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
-                    return cls(kind, turned, file.has_transparency_data and _any_transparent(file))
+                    orientation = _orientation(file)
+                    if has_extra_band(file):
+                        return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, transparent=False)
+                    return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # decoders raise anything
-            return cls("TIFF of other channels", turned=False, transparent=False)
+            return cls("TIFF of other channels", UPRIGHT, transparent=False)
+
+
+def read_orientation(content: bytes) -> int:
+    """Read the EXIF orientation of a file, 1 to 8; 1 (upright) where it has none or cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as file:
+                return _orientation(file)
+    except Exception:  # decoders raise anything
+        return UPRIGHT
+
+
+def swaps_sides(orientation: int) -> bool:
+    """Whether turning a picture upright exchanges its height and width."""
+    return orientation in _SWAPPING
+
+
+def _orientation(file: Image.Image) -> int:
+    found = file.getexif().get(_ORIENTATION, UPRIGHT)
+    return found if found in range(1, 9) else UPRIGHT
 
 
 def _any_transparent(file: Image.Image) -> bool:

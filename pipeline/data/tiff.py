@@ -60,7 +60,52 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
             image[..., place : place + channels // len(pages)] = np.moveaxis(planes, 0, -1).reshape(height, width, -1)
         if pages[0].tags.valueof(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             image = ~image
-        return _upright(image, pages[0].tags.valueof(_ORIENTATION, 1))
+        return turn_upright(image, pages[0].tags.valueof(_ORIENTATION, 1))
+
+
+def read_labels(content: bytes) -> NDArray[Any] | None:
+    """Decode a gray TIFF of one sample a pixel, of any integer or float type, turned upright.
+
+    Returns:
+        H x W, of the file's type, gray as it is displayed; None where it is of another kind (a palette, colors, a
+        compression that is not read here), which is for another reader.
+
+    Raises:
+        PictureError: The content is no whole TIFF, holds several images, or has pixels of a type that is not read.
+    """
+    with _pages(content) as pages:
+        if len(pages) != 1:
+            return None
+        page: Any = pages[0]
+        planes, depth, _, _, samples = page.shaped
+        photometric = page.tags.valueof(_PHOTOMETRIC)
+        if (planes, depth, samples) != (1, 1, 1) or photometric not in (None, _WHITE_IS_ZERO, 1):
+            return None
+        if page.compression not in _COMPRESSIONS:
+            return None
+        if page.dtype is None or page.dtype.kind not in "buif":
+            raise PictureError(f"has pixels of {page.dtype or 'an unknown type'}; save the mask as uint8 or uint16")
+        if _stored_values(page) > _most():
+            raise PictureError(f"is too large to be decoded (at most {_most():,} values)")
+        if sum(page.databytecounts) > len(content):
+            raise PictureError("is no whole picture (its parts are larger than the file)")
+        labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
+        if photometric == _WHITE_IS_ZERO:
+            labels = _inverted(labels, page.bitspersample)
+        labels = labels.astype(np.uint8) if labels.dtype == bool else labels
+        upright: NDArray[Any] = turn_upright(labels[..., None], page.tags.valueof(_ORIENTATION, 1))[..., 0]
+        return upright
+
+
+def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Labels of a TIFF whose white is zero, as they are displayed."""
+    if labels.dtype.kind == "b":
+        return ~labels
+    if labels.dtype.kind != "u" or bits > 16:
+        raise PictureError(f"has {labels.dtype} pixels with white as zero (MINISWHITE); save it as MINISBLACK")
+    highest = np.array((1 << bits) - 1, labels.dtype)
+    inverted: NDArray[Any] = highest - labels
+    return inverted
 
 
 def channels_of(content: bytes) -> int:
@@ -165,8 +210,8 @@ def _most() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """The image (H x W x C) turned and mirrored as TIFF's tag says; 1 is upright."""
+def turn_upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn and mirror an image (H x W x C) as the orientation tag of TIFF and EXIF says; 1 is upright."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -19,37 +19,61 @@ if TYPE_CHECKING:  # the parameters take longer to import than processes that de
 
 @dataclass(frozen=True, eq=False)
 class MaskValues:
-    """The values that masks may hold, ascending, and the class index, or IGNORE, of each."""
+    """What the values of a mask's pixels stand for.
+
+    Attributes:
+        values: that masks may hold, ascending.
+        classes: the class index, or IGNORE, of each of them.
+        written: the value that a class has in a new mask: the first that is declared.
+        are_colours: whether values are colors, 0xRRGGBB.
+        threshold: of soft masks of two classes: lower values count as the lower one, the others as the higher one; None
+            where values are exact.
+    """
 
     values: NDArray[np.int32]
     classes: NDArray[np.uint8]
+    written: NDArray[np.int32]
     are_colours: bool
+    threshold: int | None = None
 
     @classmethod
-    def of(cls, values_of_classes: Sequence[MaskValue], ignore: MaskValue | None) -> MaskValues:
-        """As a section of the parameters declares them, in the order of the classes; a colour counts as 0xRRGGBB."""
-        declared = [(value, index) for index, value in enumerate(values_of_classes)]
-        if ignore is not None:
-            declared.append((ignore, IGNORE))
-        ordered = sorted((int(value[1:], 16) if isinstance(value, str) else value, index) for value, index in declared)
+    def of(
+        cls,
+        values_of_classes: Sequence[Sequence[MaskValue]],
+        ignored: Sequence[MaskValue],
+        threshold: int | None = None,
+    ) -> MaskValues:
+        """Collect the values of each class, in the order of the classes, and those of ignored pixels."""
+        declared = [(value, index) for index, values in enumerate(values_of_classes) for value in values]
+        declared += [(value, IGNORE) for value in ignored]
+        ordered = sorted((_number(value), index) for value, index in declared)
         values, indices = zip(*ordered, strict=True)
-        return cls(np.array(values, np.int32), np.array(indices, np.uint8), isinstance(values_of_classes[0], str))
+        return cls(
+            values=np.array(values, np.int32),
+            classes=np.array(indices, np.uint8),
+            written=np.array([_number(values[0]) for values in values_of_classes], np.int32),
+            are_colours=isinstance(values_of_classes[0][0], str),
+            threshold=threshold,
+        )
 
     @classmethod
     def of_data(cls, data: Data, names: Sequence[str]) -> MaskValues:
         """Those of the masks that a user has; where a source has no masks of classes, the classes' indices."""
         from pipeline.params.composites import SampleData
+        from pipeline.params.fields import as_values
         from pipeline.params.pictures import FolderData, FolderForTest, OxfordPetsData
 
         folder = data.test if isinstance(data, SampleData) else data
         if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
-            by_name = {item.name: item.value for item in folder.classes}
-            return cls.of([by_name[name] for name in names], folder.ignore)
+            by_name = {item.name: as_values(item.value) for item in folder.classes}
+            return cls.of([by_name[name] for name in names], as_values(folder.ignore), folder.mask_threshold)
         first = 1 if isinstance(data, OxfordPetsData) else 0  # its trimaps count from 1
-        return cls.of(range(first, first + len(names)), IGNORE)
+        return cls.of([(first + index,) for index in range(len(names))], (IGNORE,))
 
     def cover(self, mask: NDArray[np.integer[Any]]) -> bool:
-        """Whether each pixel of a mask has one of these values."""
+        """Whether each pixel of a mask has one of these values, or any where a threshold sorts them."""
+        if self.threshold is not None:
+            return True
         low, high = int(mask.min()), int(mask.max())
         first, end = np.searchsorted(self.values, (low, high + 1))
         if end - first == high - low + 1:  # as they are in most masks, values without a gap
@@ -59,7 +83,9 @@ class MaskValues:
         return bool((self.values[self._places(mask)] == mask).all())
 
     def indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """The class index, or IGNORE, of each pixel of a mask that holds nothing but these values."""
+        """The class index, or IGNORE, of each pixel of a mask that these values `cover`."""
+        if self.threshold is not None:
+            return self.classes.take(mask >= self.threshold)
         return self.classes.take(self._places(mask)) if self.are_colours else self._table.take(mask)
 
     def _places(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
@@ -89,3 +115,7 @@ class MaskValues:
 
     def _spelt(self, value: np.int32) -> str:
         return f"#{value:06x}" if self.are_colours else str(value)
+
+
+def _number(value: MaskValue) -> int:
+    return int(value[1:], 16) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -16,10 +17,13 @@ from pipeline.init.text import scalar, section_text, with_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
+from pipeline.prepare.names import readable
 
 BEFORE = Path("params.before.yaml")  # what stood there
 _BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
 _LARGEST_BATCH = 32
+MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
+_EPOCHS = re.compile(r"^(  epochs: )(\d+)", re.MULTILINE)
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
@@ -41,11 +45,13 @@ def init(folder: Path) -> str:
     write_text(BEFORE, before)
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
+    notices = "".join(f"Notice: {readable(notice)}\n" for notice in proposal.notices)
     of_classes = f", {len(classes)} classes: {', '.join(classes)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_of_variants(left_out)}"
+        f"{notices}"
         f"What stood there is in {BEFORE}.\n"
         f"Then:\n"
         f"  pipeline data --check {shlex.quote(str(folder))}\n"
@@ -58,6 +64,7 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     text = with_section(before, section_text(proposal))
     batch = next((size for most, size in _BATCHES if proposal.images <= most), _LARGEST_BATCH)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
+    text = _EPOCHS.sub(lambda found: f"{found[1]}{_epochs(proposal, batch, int(found[2]))}", text, count=1)
     grid = _checked(text, where).grid.variant
     pretrained = _pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
@@ -70,6 +77,14 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
             f"{', '.join(left)}. Put others there first, such as unet."
         )
     return text, pretrained
+
+
+def _epochs(proposal: Proposal, batch: int, usual: int) -> int:
+    """As many epochs as there are now, or more where they are fewer than `MIN_STEPS` steps."""
+    shares = proposal.section["splits"]
+    trained = proposal.images * (1 - shares["validation"] - shares["test"])
+    steps = max(1, int(trained) // batch)
+    return max(usual, math.ceil(MIN_STEPS / steps))
 
 
 def _pretrained(text: str, where: str) -> list[str]:

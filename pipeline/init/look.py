@@ -8,14 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.errors import PipelineError
 from pipeline.init.classes import look_at_masks
+from pipeline.init.layouts import describe_layout
+from pipeline.init.measured import complete
 from pipeline.init.pictures import USUAL_SIZE, Pictures, look_at
 from pipeline.init.proposal import Proposal, colour
+from pipeline.params.pictures import Crowd
 from pipeline.prepare.dividing.split_list import USUAL
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.sources.coco import read
-from pipeline.prepare.sources.folder import IMAGES, MASKS, Files
+from pipeline.prepare.sources.coco_collection import named
+from pipeline.prepare.sources.coco_notices import Annotations
+from pipeline.prepare.sources.folder import IMAGES, MASKS, Files, check_suffix
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, locate
 from pipeline.runs import IGNORE
 
@@ -38,9 +44,9 @@ def look(folder: Path) -> Proposal:
     if not _is_utf8(folder):
         raise PipelineError(f"{_KEY}: the folder's name, {readable(str(folder))}, is not UTF-8. Rename the folder.")
     if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
-        return _folder(folder)
+        return complete(_folder(folder))
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
-        return _pets(folder)
+        return complete(_pets(folder))
     if (folder / IMAGES).is_dir() and (exports := _exports(folder)):
         if len(exports) > 1:
             names = listed([str(file.relative_to(folder)) for file in exports])
@@ -48,24 +54,36 @@ def look(folder: Path) -> Proposal:
                 f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there, or write the section by hand; "
                 f"see docs/your-own-data.md."
             )
-        return _coco(folder, exports[0])
+        return complete(_coco(folder, exports[0]))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
-    raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {_EXPECTED}")
+    hint = f"{known} " if (known := describe_layout(folder)) else ""
+    raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {hint}{_EXPECTED}")
 
 
 def _folder(folder: Path) -> Proposal:
-    images, masks = Files(folder, IMAGES, _KEY), Files(folder, MASKS, _KEY)
+    images, masks = Files(folder, IMAGES, _KEY), Files(folder, MASKS, _KEY, endings=MASK_ENDINGS)
+    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _KEY)
     seen = look_at(folder, _sorted(images))
     classes = look_at_masks(folder, _sorted(masks))
     remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
-    return _proposal("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
+    proposal = _proposal("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
+    return replace(proposal, notices=(*classes.notices, *proposal.notices))
 
 
 def _coco(folder: Path, file: Path) -> Proposal:
     images = Files(folder, IMAGES, _KEY)
     coco = read(file, _KEY)
     seen = look_at(folder, _sorted(images))
-    categories = list(dict.fromkeys(coco.categories.values()))
+    annotations = Annotations([of for name, of in named(coco, images).items() if name in images.by_id], coco.categories)
+    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
+    categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
+    if not categories:
+        raise PipelineError(f"{_KEY}: {file} lists no categories. Export it with the categories of its annotations.")
+    ignored = annotations.only_crowds if crowd == "ignore" else []
+    if len(ignored) < len(categories):
+        categories = [name for name in categories if name not in ignored]
+    else:
+        ignored = []
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
     names = _class_names(["background", *categories])
@@ -73,9 +91,15 @@ def _coco(folder: Path, file: Path) -> Proposal:
         {"name": name, "colour": colour(place), "foreground": category is not None, "category": category}
         for place, (name, category) in enumerate(zip(names, [None, *categories], strict=True))
     ]
-    section = {"annotations": file.relative_to(folder).as_posix(), "classes": classes, "ignore": []}
-    remarks = ("what no annotation covers",)
-    return _proposal("coco", folder, seen, section, len(images.by_id), {}, remarks)
+    section = {
+        "annotations": file.relative_to(folder).as_posix(),
+        "classes": classes,
+        "ignore": ignored,
+        "crowd": crowd,
+    }
+    remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
+    proposal = _proposal("coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",))
+    return replace(proposal, notices=(*annotations.notices(crowd, "data"), *proposal.notices))
 
 
 def _pets(folder: Path) -> Proposal:
@@ -84,7 +108,7 @@ def _pets(folder: Path) -> Proposal:
     remarks = {"splits": "of the authors' trainval; their test is kept"}
     proposal = _proposal("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
     section = {**proposal.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
-    return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="")
+    return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="", notices=())
 
 
 def _proposal(
@@ -97,6 +121,7 @@ def _proposal(
     class_remarks: Sequence[str],
 ) -> Proposal:
     has_list = (folder / USUAL.file).is_file()
+    suggestion = None if has_list else seen.groups
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
     if not has_list:
         splits["stratify"] = True
@@ -120,7 +145,17 @@ def _proposal(
     }
     found = f"{images} images of {seen.sizes}"
     beside |= remarks
-    return Proposal(section, found, images, beside, tuple(class_remarks), seen.groups, seen.prepared_channels)
+    notices = [*seen.notices, *([suggestion.sentence()] if suggestion else [])]
+    return Proposal(
+        section=section,
+        found=found,
+        images=images,
+        remarks=beside,
+        class_remarks=tuple(class_remarks),
+        groups=suggestion.regex if suggestion else "",
+        channels=seen.prepared_channels,
+        notices=tuple(notices),
+    )
 
 
 def _exports(folder: Path) -> list[Path]:

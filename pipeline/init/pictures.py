@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar
-
-import numpy as np
+from typing import Literal
 
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import read_image
-from pipeline.data.tiff import channels_of
+from pipeline.data.pictures import count_channels, read_image
 from pipeline.errors import PipelineError
+from pipeline.prepare.dividing.groups import GroupSuggestion, name_below_images, suggest_groups
 from pipeline.prepare.files import content_of
+from pipeline.prepare.sampling import sample_evenly
 
 MOST = 200  # files that are opened
 USUAL_SIZE = 128  # px; a first grid of this size takes minutes
 _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
 _MULTIPLE = 32  # px that suit every variant
-_NUMBERED = re.compile(r"(.+?)[_-][^_/-]*[0-9]+")
-_FEWEST_GROUPS, _LARGEST_SHARE = 4, 0.5
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -37,14 +31,8 @@ class Pictures:
     channels: int | None  # as `data.channels` has it
     prepared_channels: int  # that a network gets
     sizes: str  # from which to which, and of how many if not of all
-    groups: str  # a pattern that may tell groups apart; empty where names show none
-
-
-def sampled(items: Sequence[Item], most: int = MOST) -> list[Item]:
-    """Evenly spaced items, so that a folder in the order of its films or patients is seen whole."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
+    groups: GroupSuggestion | None  # that names suggest
+    notices: tuple[str, ...] = ()  # what was guessed
 
 
 def look_at(folder: Path, files: Sequence[str]) -> Pictures:
@@ -55,16 +43,17 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
     """
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
     channels: Counter[tuple[int | None, int]] = Counter()
-    reason = ""
-    for file in sampled(files):
+    reason, reasons = "", dict[int | None, str]()
+    for file in sample_evenly(files, MOST):
         try:
             content = content_of(folder / file)
-            (height, width, held), asked = _seen(content)
+            (height, width, held), asked, why = _seen(content)
         except (PictureError, OSError) as error:
             reason = f"{file} {error}"
             continue
         sizes[width, height] += 1
         channels[asked, held] += 1
+        reasons.setdefault(asked, f"{file} {why}")
     if not sizes:
         raise PipelineError(f"{folder}: none of the images can be read; {reason}. Save them as PNG, JPEG or TIFF.")
     low, high = min(sizes, key=_area), max(sizes, key=_area)
@@ -78,27 +67,22 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
         channels=asked,
         prepared_channels=held,
         sizes=span,
-        groups=_groups(files),
+        groups=suggest_groups([name_below_images(file) for file in files]),
+        notices=_describe_channels(asked, reasons[asked]),
     )
 
 
-def _seen(content: bytes) -> tuple[tuple[int, ...], int | None]:
-    """Height, width and channels, and what `data.channels` must be for the image to be read."""
+def _seen(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
+    """Height, width and channels; what `data.channels` must be for the image to be read, and why."""
     try:
-        return read_image(content).shape, None
-    except PictureError:
-        asked = channels_of(content)
-        return read_image(content, asked).shape, asked
+        return read_image(content).shape, None, ""
+    except PictureError as error:
+        asked = count_channels(content)
+        return read_image(content, asked).shape, asked, str(error)
 
 
-def _groups(files: Iterable[str]) -> str:
-    """A pattern for names such as p01_slice003, if each beginning is of several images and none of most."""
-    names = [PurePath(file).with_suffix("").as_posix().partition("/")[2] for file in files]
-    found = [_NUMBERED.fullmatch(name) for name in names]
-    begins = Counter(one[1] for one in found if one)
-    several = sum(count for count in begins.values() if count > 1)
-    fits = len(begins) >= _FEWEST_GROUPS and several == len(names)
-    return f"^{_NUMBERED.pattern}$" if fits and max(begins.values()) <= _LARGEST_SHARE * len(names) else ""
+def _describe_channels(asked: int | None, reason: str) -> tuple[str, ...]:
+    return () if asked is None else (f"data.channels: {asked} is proposed, since {reason}.",)
 
 
 def _area(size: tuple[int, int]) -> int:

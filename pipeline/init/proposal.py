@@ -18,8 +18,9 @@ class Proposal:
     images: int
     remarks: dict[str, str] = field(default_factory=dict)  # of keys of the section
     class_remarks: tuple[str, ...] = ()  # of the classes, in their order
-    groups: str = ""  # a pattern that may tell groups apart; empty where names show none
+    groups: str = ""  # a regular expression that may tell groups apart; empty where names show none
     channels: int = 3  # of the prepared images
+    notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
 
 
 def colour(index: int) -> str:

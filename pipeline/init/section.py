@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.init.look import look
+from pipeline.init.measured import ProposedData
 from pipeline.params import validate
 from pipeline.params.data import Data, data_mistakes
 from pipeline.params.file import PARAMS_FILE, read_params, read_sections
-from pipeline.params.section import Section
 
 
-class _Sections(Section):
+@dataclass(frozen=True)
+class FoundSection:
+    """A section that reads a folder.
+
+    Attributes:
+        data: the section.
+        origin: params.yaml, or the command that would write it.
+        notices: what was guessed.
+    """
+
     data: Data
+    origin: str
+    notices: tuple[str, ...] = ()
 
 
-def section_of(folder: Path) -> tuple[Data, str]:
-    """The section of `params.yaml` if it is of this folder, else what `pipeline init` would propose; and whose it is.
+def find_section(folder: Path) -> FoundSection:
+    """Take the section of `params.yaml` if it is of this folder, else what `pipeline init` would propose.
 
     Raises:
         PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
     """
     if _is_named(folder):
-        return read_params().data, str(PARAMS_FILE)
-    content = look(folder).section
-    data = validate(_Sections, {"data": content}, "").data
+        return FoundSection(read_params().data, str(PARAMS_FILE))
+    proposal = look(folder)
+    data = validate(ProposedData, {"data": proposal.section}, "").data
     if mistakes := data_mistakes(data):
         raise PipelineError("\n".join(mistakes))
-    return data, "`pipeline init`"
+    return FoundSection(data, "`pipeline init`", proposal.notices)
 
 
 def _is_named(folder: Path) -> bool:

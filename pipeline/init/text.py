@@ -21,6 +21,8 @@ _COMMENTS = {
     "annotations": "COCO's instances, from the folder on",
     "classes": "names and colours are for you to choose; `foreground` is what the pictures are of",
     "ignore": "what counts nowhere, in training and in scores; null, or [] of categories: nothing",
+    "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
+    "mask_threshold": "values from it on are the class of the higher value, the others that of the lower one",
     "instances": "masks number objects; px of the border that keeps touching ones apart",
     "on_fault": "stop: name all faults | set_aside: go on without such images, and list them",
     "showcase": "ids of images to show first, in no split; null: one of training is taken",

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.params.composites import SampleData
+from pipeline.params.fields import as_values
 from pipeline.params.pictures import (
     ClassValue,
     CocoClass,
@@ -65,7 +66,7 @@ def _name_mistakes(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[
 
 
 def _value_mistakes(key: str, data: FolderData | FolderForTest) -> list[str]:
-    values = [item.value for item in data.classes] + ([] if data.ignore is None else [data.ignore])
+    values = [value for item in data.classes for value in as_values(item.value)] + list(as_values(data.ignore))
     spelt = [value.lower() if isinstance(value, str) else value for value in values]
     mistakes = [
         f"{key}.classes: the mask value {value!r} stands there, or at {key}.ignore, twice; a pixel has one class."
@@ -76,12 +77,31 @@ def _value_mistakes(key: str, data: FolderData | FolderForTest) -> list[str]:
             f"{key}.classes: some mask values are numbers and some are colours; write all of them, {key}.ignore too, "
             f"as numbers (index, grey or palette masks) or all as colours (RGB masks)."
         )
-    return mistakes
+    return mistakes + _threshold_mistakes(key, data, values)
+
+
+def _threshold_mistakes(key: str, data: FolderData | FolderForTest, values: Sequence[str | int]) -> list[str]:
+    threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
+    if threshold is None:
+        return []
+    if len(values) != 2 or len(numbers) != 2 or data.ignore is not None:
+        return [
+            f"{key}.mask_threshold: it divides masks into two classes, so {key}.classes must be two with one number "
+            f"each, and {key}.ignore null; the values are {', '.join(map(str, values))}."
+        ]
+    if not min(numbers) < threshold <= max(numbers):
+        return [
+            f"{key}.mask_threshold: must be above {min(numbers)} and at most {max(numbers)}, the values of the two "
+            f"classes, but is {threshold}."
+        ]
+    return []
 
 
 def _instance_mistakes(data: FolderData) -> list[str]:
     if data.instances is None or (
-        sorted(str(item.value) for item in data.classes) == ["0", "1", "2"] and data.ignore is None
+        sorted(str(item.value) for item in data.classes) == ["0", "1", "2"]
+        and data.ignore is None
+        and data.mask_threshold is None
     ):
         return []
     return [

@@ -29,6 +29,15 @@ def _mask_value(value: object) -> object:
     return value
 
 
+def _mask_values(value: object) -> object:
+    """One value, or a list of values that mean the same."""
+    if not isinstance(value, list | tuple):
+        return _mask_value(value)
+    if not value:
+        raise ValueError("must be a mask's pixel value, or a list of such values with at least one entry")
+    return [_mask_value(item) for item in value]
+
+
 def _class_name(value: object) -> object:
     if not isinstance(value, str) or not _NAME.fullmatch(value):  # columns and metrics are named by it
         raise ValueError("must be a name of letters, digits, _, - and blanks")
@@ -37,6 +46,7 @@ def _class_name(value: object) -> object:
 
 Colour = Annotated[str, BeforeValidator(_colour)]
 MaskValue = Annotated[int | str, BeforeValidator(_mask_value)]  # an int, or #rrggbb
+MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_mask_values)]  # one, or several that mean the same
 ClassName = Annotated[str, BeforeValidator(_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -52,3 +62,10 @@ def low_high(most: float) -> BeforeValidator:
         return ends
 
     return BeforeValidator(check)
+
+
+def as_values(value: int | str | list[int | str] | None) -> tuple[int | str, ...]:
+    """List the mask values that a key holds: none, one or several."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else (value,)

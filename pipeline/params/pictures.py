@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.fields import ClassName, Colour, ImageSize, MaskValue, Share, TrainImages
+from pipeline.params.fields import ClassName, Colour, ImageSize, MaskValues, Share, TrainImages
 from pipeline.params.section import Section
 
 Resize = Literal["squash", "pad"]
 OnFault = Literal["stop", "set_aside"]
+MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks of two classes: lower values are the lower class
+Crowd = Literal["ignore", "object"]
 
 
 def _pattern(value: object) -> object:
@@ -32,7 +34,7 @@ class ClassValue(Section):
     """What stands for a class in masks."""
 
     name: ClassName
-    value: MaskValue
+    value: MaskValues
 
 
 class ShownClass(Section):
@@ -84,6 +86,19 @@ class Instances(Section):
     border: int = Field(ge=1, le=64)  # px of the mask
 
 
+class NearDuplicates(Section):
+    """When two images count as one: near-duplicates across splits leak training data into evaluation.
+
+    Copies that were saved again differ in 0 to 4 bits of the hash, and their thumbnails correlate at 0.97 or more;
+    images of different scenes stay below 0.87. Images of one kind of scene (fundus, a fixed camera) need stricter
+    limits.
+    """
+
+    max_distance: int = Field(default=8, ge=0, le=64)  # bits of a perceptual hash of 64 in which they differ
+    min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95  # of thumbnails of 16 x 16 px
+    distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)  # ids
+
+
 class Pictures(Section):
     """Images and masks in a folder."""
 
@@ -91,13 +106,16 @@ class Pictures(Section):
     resize: Resize
     splits: SplitShares
     on_fault: OnFault = "stop"
+    mask_orientation: Literal["upright", "stored"] | None = None  # pixels of a turned image that its mask covers
+    near_duplicates: NearDuplicates = NearDuplicates()
 
 
 class FolderForTest(Pictures):
     """A folder whose test split takes the place of composites; the classes are those of the composites, by name."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
-    ignore: MaskValue | None
+    ignore: MaskValues | None
+    mask_threshold: MaskThreshold | None = None
 
 
 class OwnPictures(Pictures):
@@ -115,7 +133,8 @@ class FolderData(OwnPictures):
 
     source: Literal["folder"]
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is the ignored one
-    ignore: MaskValue | None
+    ignore: MaskValues | None
+    mask_threshold: MaskThreshold | None = None
     instances: Instances | None = None
 
 
@@ -126,6 +145,7 @@ class CocoData(OwnPictures):
     annotations: str = Field(min_length=1)  # JSON, relative to the folder
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
     ignore: list[str] = Field(default_factory=list)  # categories whose pixels count nowhere
+    crowd: Crowd = "ignore"  # what annotations with iscrowd: 1 are: ignored pixels, or objects like all others
 
 
 class OxfordPetsData(OwnPictures):

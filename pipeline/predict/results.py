@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.data.values import MaskValues
 from pipeline.files import write_bytes
 from pipeline.inference.preprocessing import Preprocessing, Shares
-from pipeline.runs import IGNORE, SegmentationClass
+from pipeline.runs import SegmentationClass
 
 TINT = 0.5  # of an overlay's colour
 QUALITY = 92  # of JPEG
@@ -47,9 +47,7 @@ class Segmented:
 
 def write_mask(path: Path, labels: NDArray[np.uint8], values: MaskValues, classes: Sequence[SegmentationClass]) -> None:
     """Write the mask as masks of the data are: its values or colours; grey values of 8 bits are shown in colour."""
-    by_class = np.zeros(len(classes), np.int32)
-    known = values.classes != IGNORE
-    by_class[values.classes[known]] = values.values[known]
+    by_class = values.written
     found = by_class[labels]
     if values.are_colours:
         picture = Image.fromarray(np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1).astype(np.uint8))

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Columns
 from rich.text import Text
 
+from pipeline.errors import PipelineError
 from pipeline.params.data import Data
 from pipeline.prepare.choice import source_of
+from pipeline.prepare.duplicate_sheet import write_sheet
 from pipeline.prepare.names import listed, readable
+from pipeline.prepare.notices import complete_survey
 from pipeline.prepare.source import Source
-from pipeline.prepare.tables import Table, tables_of
-from pipeline.runs import SAMPLE_COLUMNS, SHOWCASE, SPLITS, Survey
+from pipeline.prepare.tables import Table, check_tables, fill_tables
+from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
 
+SHEET = SCRATCH / "near_duplicates.png"
 _REASONS = 10  # set aside, that are shown
 
 
@@ -26,15 +31,16 @@ class Finding:
 
     source: Source
     tables: dict[str, Table]
+    survey: Survey
+    sheet: Path | None  # of images that look the same; None where there are none
 
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
-        lines = [*self._files(), *_duplicates(self.source.survey())]
-        notices = [f"Notice: {readable(notice)}" for notice in self.source.survey().notices]
-        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *notices]))
+        lines = [*self._files(), *_duplicates(self.survey, self.sheet)]
+        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *_spell_notices(self.survey)]))
 
     def _files(self) -> list[str]:
-        survey = self.source.survey()
+        survey = self.survey
         rows = [row for table in self.tables.values() for row in table.rows]
         sizes = Counter((int(_cell(row, "width")), int(_cell(row, "height"))) for row in rows)
         images = len(rows)
@@ -80,14 +86,27 @@ class Finding:
 def check(data: Data) -> Finding:
     """Go through all samples that a section of the parameters asks for.
 
+    Images that look the same are written side by side into `SHEET`.
+
     Raises:
         PipelineError: What `prepare` would raise of them.
     """
     source = source_of(data)
-    return Finding(source, tables_of(source))
+    tables = fill_tables(source)
+    survey, sheet = complete_survey(source, tables), write_sheet(source.duplicates(), SHEET)
+    try:
+        check_tables(source, tables)
+    except PipelineError as error:
+        shown = [f"Images that look the same are side by side in {sheet}."] if sheet else []
+        raise PipelineError("\n".join([str(error), *shown, *_spell_notices(survey)])) from None
+    return Finding(source, tables, survey, sheet)
 
 
-def _duplicates(survey: Survey) -> list[str]:
+def _spell_notices(survey: Survey) -> list[str]:
+    return [f"Notice: {readable(notice)}" for notice in survey.notices]
+
+
+def _duplicates(survey: Survey, sheet: Path | None) -> list[str]:
     if not survey.compared:
         return []
     lines = ["no image looks the same as one of another split"]
@@ -97,6 +116,8 @@ def _duplicates(survey: Survey) -> list[str]:
         more = more if survey.duplicates > len(survey.first_duplicates) else ""
         alike = "1 looks" if survey.duplicates == 1 else f"{survey.duplicates:,} look"
         lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
+    if sheet:
+        lines.append(f"these are side by side in {sheet}")
     return lines
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
-from pipeline.params.pictures import CocoData, FolderData, ShownClass
+from pipeline.params.pictures import CocoData, FolderData, OxfordPetsData, ShownClass
+from pipeline.prepare.pairs import Collection
 from pipeline.prepare.source import Source
 from pipeline.prepare.sources.coco_collection import coco_collection
 from pipeline.prepare.sources.folder import folder_collection
@@ -25,11 +26,16 @@ def source_of(data: Data) -> Source:
     """
     if isinstance(data, SampleData):
         return SampleSource(data) if data.test is None else tested_on(data, data.test)
+    return OwnPicturesSource(data, collection_of(data))
+
+
+def collection_of(data: FolderData | CocoData | OxfordPetsData) -> Collection:
+    """Collect the pairs of a source of images and masks; raises `PipelineError` where its files are missing."""
     if isinstance(data, FolderData):
-        return OwnPicturesSource(data, folder_collection(data, shown_classes(data.classes), "data"))
+        return folder_collection(data, shown_classes(data.classes), "data")
     if isinstance(data, CocoData):
-        return OwnPicturesSource(data, coco_collection(data, shown_classes(data.classes), "data"))
-    return OwnPicturesSource(data, pets_collection(data))
+        return coco_collection(data, shown_classes(data.classes), "data")
+    return pets_collection(data)
 
 
 def shown_classes(classes: Sequence[ShownClass]) -> list[SegmentationClass]:

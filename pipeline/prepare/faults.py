@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.prepare.names import counted, readable
 
 NAMED = 10  # mask values that an error names
+SOFT_VALUES = 3  # undeclared values, from which on masks may be soft
 
 _ANY = f"with any of the endings {', '.join(ENDINGS)}"
 
@@ -73,7 +74,23 @@ class Kind(Enum):
         "masks of another size than their image",
         "has another size than its image",
         "A mask must cover its image pixel by pixel: export it anew. (Sizes are width × height after the EXIF "
-        "orientation, by which cameras turn a picture.)",
+        "orientation, by which cameras turn a picture; where masks cover the pixels as they are stored, write "
+        "mask_orientation: stored.)",
+    )
+    ORIENTATION = (
+        "mask that may cover its turned image upright or as it is stored",
+        "masks that may cover their turned images upright or as they are stored",
+        "may cover its turned image upright or as it is stored",
+        "The images have an EXIF orientation, their masks have none, and the size is the same either way: write "
+        "mask_orientation: upright if the masks were drawn over the image as viewers show it, or mask_orientation: "
+        "stored if over the stored pixels.",
+    )
+    PALETTE = (
+        "mask with another palette than the others",
+        "masks with another palette than the others",
+        "has another palette than the others",
+        "The same index must be the same color in all masks: write the colors as the values of the classes, such as "
+        '"#00ff00", or save the masks with one palette.',
     )
     VALUES = (
         "mask with values that no class declares",
@@ -87,6 +104,24 @@ class Kind(Enum):
         "has objects of categories that no class takes in",
         "",
     )
+    NO_GEOMETRY = (
+        "image with annotations that cannot be drawn",
+        "images with annotations that cannot be drawn",
+        "has annotations that cannot be drawn",
+        "Draw these objects again, or remove their annotations. Boxes and keypoints are not masks.",
+    )
+    UNLISTED = (
+        "image with annotations of categories that the file does not list",
+        "images with annotations of categories that the file does not list",
+        "has annotations of categories that the file does not list",
+        "Add the categories to the file's `categories`, or remove the annotations.",
+    )
+    NO_SIZE = (
+        "image without a usable height and width in the annotations",
+        "images without a usable height and width in the annotations",
+        "has no usable height and width in the annotations",
+        "Both must be the image's, in whole pixels: export the annotations again.",
+    )
     DEPTH = (
         "image of another kind than the first one",
         "images of another kind than the first one",
@@ -98,7 +133,8 @@ class Kind(Enum):
         "images that look the same as one of another split",
         "looks the same as one of another split",
         "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
-        "one group in the list of splits.",
+        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, "
+        "list them in near_duplicates.distinct, or set stricter limits there.",
     )
 
     def __init__(self, single: str, several: str, said: str, remedy: str) -> None:
@@ -160,12 +196,20 @@ def _declare(faults: Sequence[Fault], key: str) -> str:
     if len(values) == 1:
         (value,) = values
         spelt = f'"{value}"' if value.startswith("#") else value
-        remedy = f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none"
+        remedy = (
+            f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none; several values "
+            f"of one class are a list, such as value: [1, {spelt}]. Or correct the masks"
+        )
     else:
-        remedy = f"Declare each as a value of {key}.classes, or one as {key}.ignore"
+        remedy = (
+            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore. Or correct "
+            f"the masks"
+        )
     lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
-    return f"{remedy}, or mend the masks.{jpeg}"
+    is_soft = len(values) >= SOFT_VALUES and not any(value.startswith("#") for value in values)
+    soft = f" Soft masks of two classes (resized, blurred) are divided by {key}.mask_threshold." if is_soft else ""
+    return f"{remedy}.{jpeg}{soft}"
 
 
 def _common(faults: Sequence[Fault], unit: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 NAMED = 10  # files or lines that an error names
@@ -10,8 +11,11 @@ COMPUTED = ("=", "+", "-", "@")  # at the start of a cell, spreadsheets take wha
 
 
 def image_id(path: str) -> str:
-    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not."""
-    return path.replace("\\", "/").replace("/", "__")
+    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not.
+
+    Normalized (NFC), since macOS writes ä as a and two dots: names that look equal are equal.
+    """
+    return unicodedata.normalize("NFC", path).replace("\\", "/").replace("/", "__")
 
 
 def unfit(name: str) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.mask_decoding import Palette
 from pipeline.data.pictures import Resize
+from pipeline.data.stored import UPRIGHT
 from pipeline.prepare.faults import Fault
 from pipeline.runs import SegmentationClass
 
@@ -35,6 +37,25 @@ class UndeclaredError(Exception):
         self.pixels = dict(pixels)
 
 
+@dataclass(frozen=True, eq=False)
+class FittedMask:
+    """A mask at the size of the prepared arrays.
+
+    Attributes:
+        classes: size x size, the class index of each pixel, or IGNORE.
+        height: of the original, px.
+        width: of the original, px.
+        has_orientation: whether the mask's own file says how it is to be turned, which was done.
+        palette: index and color, 0xRRGGBB, of the palette's entries that occur, where indices stand for classes.
+    """
+
+    classes: NDArray[np.uint8]
+    height: int
+    width: int
+    has_orientation: bool = False
+    palette: Palette = ()
+
+
 class Masks(Protocol):
     """How truths become masks; sent to other processes, so it holds data only."""
 
@@ -44,11 +65,17 @@ class Masks(Protocol):
     def content(self, folder: Path, truth: str) -> bytes:
         """All that a mask is made of; raises `OSError` where a file cannot be read."""
 
-    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
-        """A mask as `fit_mask` fits it, and the height and the width that it had, in px.
+    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode a mask at its own size, H x W: class indices, or IGNORE; raises as `fitted` does."""
 
-        Returns:
-            The class index of each pixel, or IGNORE, at size x size px.
+    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode a mask and fit it as `fit_mask` does.
+
+        Args:
+            content: all that it is made of.
+            size: of the square, px.
+            resize: how it comes into the square.
+            orientation: EXIF orientation of the image whose stored pixels it covers; used where its own file has none.
 
         Raises:
             PictureError: The content cannot be used.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.runs import SegmentationClass, Survey
 
 
@@ -23,6 +24,7 @@ class Sample:
     height: int  # px, of the original, as width
     width: int
     sha256: str  # of the source files, one after the other
+    has_ignored: bool = False  # whether the original mask has ignored pixels
 
     @property
     def groups_text(self) -> str:
@@ -50,6 +52,9 @@ class Source(Protocol):
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
+
+    def duplicates(self) -> Iterator[DuplicatePair]:
+        """Images that look the same as another one, those in two splits first; once all samples were asked for."""
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """Id and reason of every sample that was left out; complete once all samples were asked for."""

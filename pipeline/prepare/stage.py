@@ -14,15 +14,16 @@ from pipeline.params import Params
 from pipeline.prepare.array_file import ArrayFile, add_to
 from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import as_cell
+from pipeline.prepare.notices import complete_survey
 from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.tables import tables_of
+from pipeline.prepare.tables import check_tables, fill_tables
 from pipeline.runs import SHOWCASE, SPLITS
 
 
 def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
     """Write the prepared data to `out`, whole or not at all; the same parameters and files give the same bytes.
 
-    Raises `PipelineError` where the source is missing or broken, a split is empty, or a split lacks a class.
+    Raises `PipelineError` where the source is missing or broken, or a split is empty.
     """
     return write(source_of(params.data), params.data.source, out)
 
@@ -37,7 +38,8 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
                 for array, content in zip(arrays[split], (sample.image, sample.mask), strict=True):
                     array.append(content)
 
-            tables = tables_of(source, keep)
+            tables = fill_tables(source, keep)
+            check_tables(source, tables)
         fingerprint = hashlib.sha256()
         for split in tables:
             for file in (runs.IMAGES, runs.MASKS):
@@ -54,7 +56,7 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
         _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
         rejected = [[as_cell(one), as_cell(reason)] for one, reason in source.rejected()]
         _write_csv(folder / runs.REJECTED, ["id", "reason"], rejected)
-        write_text(folder / runs.SURVEY, as_json(source.survey()))
+        write_text(folder / runs.SURVEY, as_json(complete_survey(source, tables)))
         write_text(folder / runs.CLASSES, as_json(data))
     return data
 

@@ -15,8 +15,7 @@ class SurveyCount:
 
     def __init__(self) -> None:
         self._stored: Counter[str] = Counter()
-        self._turned = self._transparent = self._compared = self._duplicates = 0
-        self._first: list[tuple[str, str]] = []
+        self._turned = self._transparent = self._compared = 0
 
     def add(self, decoded: Decoded) -> None:
         """Count a pair."""
@@ -25,19 +24,13 @@ class SurveyCount:
         self._turned += decoded.stored.turned
         self._transparent += decoded.stored.transparent
 
-    def add_duplicate(self, name: str, other: str) -> None:
-        """Count an image that looks the same as another one of its split."""
-        self._duplicates += 1
-        if len(self._first) < NAMED:
-            self._first.append((other, name))
-
     def survey(self) -> Survey:
-        """What was counted."""
+        """What was counted; of duplicates, which others look for, none."""
         return Survey(
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,
             transparent=self._transparent,
             compared=self._compared,
-            duplicates=self._duplicates,
-            first_duplicates=tuple(self._first),
+            duplicates=0,
+            first_duplicates=(),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ class Table:
         self.rows: list[list[str]] = []
         self.groups: set[tuple[str, str]] = set()
         self.pixels = np.zeros(len(classes), np.int64)  # of each class
+        self.images = np.zeros(len(classes), np.int64)  # with pixels of each class
         self.without_foreground = 0  # samples
+        self.without_pixels = 0  # samples all of whose pixels are ignored
+        self.ignored_for_foreground = 0  # samples with ignored pixels, background, and no foreground
+        self.ignored_beside_foreground = 0  # samples with ignored pixels and foreground
         self._names = [one.name for one in classes]
         self._foreground = [index for index, one in enumerate(classes) if one.foreground]
 
@@ -35,34 +39,46 @@ class Table:
         """
         pixels = _pixels(sample, self._names)
         self.pixels += pixels
-        self.without_foreground += not pixels[self._foreground].any()
+        self.images += pixels > 0
+        has_foreground, has_pixels = pixels[self._foreground].any(), pixels.any()
+        self.without_foreground += bool(has_pixels and not has_foreground)
+        self.without_pixels += not has_pixels
+        if sample.has_ignored:
+            self.ignored_beside_foreground += bool(has_foreground)
+            self.ignored_for_foreground += bool(has_pixels and not has_foreground)
         self.rows.append(_row(sample, self.split, pixels))
         self.groups.update(sample.groups.items())
 
-    def lacks(self) -> list[str]:
+    def missing(self) -> list[str]:
         """The classes that occur in none of the masks."""
         return [name for name, pixels in zip(self._names, self.pixels, strict=True) if not pixels]
 
 
-def tables_of(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
+def fill_tables(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
     """Go through all samples of a source: a table for each split and the showcase.
 
     Args:
         source: of the samples.
         keep: is given each sample, with its split.
-
-    Raises:
-        PipelineError: Files have faults; or a split has no sample, or, unless it is the showcase, lacks a class.
     """
     tables = {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
     for split, sample in source.samples(_ORDER):
         tables[split].add(sample)
         if keep is not None:
             keep(split, sample)
-    if error := source.error() or next(filter(None, (_lacking(source, table) for table in tables.values())), None):
+    return tables
+
+
+def check_tables(source: Source, tables: Mapping[str, Table]) -> None:
+    """Check that the samples can be used, once all were asked for.
+
+    Raises:
+        PipelineError: Files have faults; or a split has no sample or, unless it is the showcase, no evaluated pixel;
+            or training has one class only.
+    """
+    if error := source.error() or next(filter(None, (_emptiness(source, table) for table in tables.values())), None):
         raise error
     _check_apart(list(tables.values()))
-    return tables
 
 
 def _check_apart(tables: Sequence[Table]) -> None:
@@ -75,19 +91,29 @@ def _check_apart(tables: Sequence[Table]) -> None:
             assert not shared, f"{other.split} and {table.split} share {sorted(shared)[:3]}"
 
 
-def _lacking(source: Source, table: Table) -> PipelineError | None:
+def _emptiness(source: Source, table: Table) -> PipelineError | None:
+    """Why a split cannot be used; a class that it is missing is only reported, since its scores are undefined there."""
     begin, remedy = source.decides(table.split), source.remedy(table.split)
     if not table.rows:
         return PipelineError(
             f"{begin}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs "
             f"at least one. {remedy}"
         )
-    if table.split in SPLITS and (missing := table.lacks()):
+    missing = table.missing()
+    enough = len(source.classes) - 1 if table.split == SPLITS[0] else len(source.classes)
+    if table.split in SPLITS and len(missing) >= enough:
+        needed = (
+            "training needs two classes or more" if missing and table.split == SPLITS[0] else "no pixel is evaluated"
+        )
         return PipelineError(
             f"{begin}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
-            f"'{table.split}'; every split needs every class. {remedy}"
+            f"'{table.split}', nor does any other but {_others(source, missing)}; {needed}. {remedy}"
         )
     return None
+
+
+def _others(source: Source, missing: Sequence[str]) -> str:
+    return ", ".join(one.name for one in source.classes if one.name not in missing) or "ignored pixels"
 
 
 def _pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
+from pipeline.data.mask_decoding import read_mask
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import fit_image, fit_mask, inner_part, read_mask
+from pipeline.data.pictures import fit_image, fit_mask, inner_part
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.inference.preprocessing import Preprocessing

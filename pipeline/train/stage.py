@@ -163,4 +163,11 @@ def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.in
     seen = training_subset(len(everything), cell.train_images)
     compared = gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    return training, Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder)), compared
+    watched = Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
+    for name, split in (("train", watched.train), ("validation", watched.validation)):
+        if not any((mask != runs.IGNORE).any() for mask in split.masks):
+            raise PipelineError(
+                f"{folder / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
+                "undefined. Add images whose masks have evaluated pixels to this split."
+            )
+    return training, watched, compared

@@ -52,7 +52,7 @@ KINDS = {
     "grey TIFF": encoded(COLOURS.convert("L"), "TIFF"),
     "palette": encoded(COLOURS.convert("P")),
     "one bit": encoded(COLOURS.convert("1")),
-    "alpha": encoded(Image.fromarray(noise(20, 30, 4))),
+    "alpha": encoded(Image.fromarray(np.dstack([noise(20, 30, 3), (noise(20, 30) > 99) * np.uint8(255)]))),
     "CMYK": encoded(COLOURS.convert("CMYK"), "TIFF"),
 }
 
@@ -175,8 +175,8 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "RGB asked": (stored(noise(5, 20, 30)), 3, r"^has 5 channels, but 3 are expected$"),
     "a grey TIFF": (stored(noise(20, 30)), 5, r"^has 1 channel, but 5 are expected$"),
     "PNG": (KINDS["RGB"], 5, r"^has 3 channels, but 5 are expected; only a TIFF"),
-    "grey PNG": (KINDS["grey"], 2, r"^has 1 channel, but 2 are expected; only a TIFF"),
-    "RGBA in PNG": (KINDS["alpha"], 4, r"^has 4 channels, but 4 are expected; only a TIFF"),
+    "grey PNG": (KINDS["grey"], 2, r"^has 1 channel, but 2 are expected$"),
+    "RGBA in PNG": (KINDS["alpha"], 5, r"^has 4 channels, but 5 are expected; only a TIFF"),
     "pages of colours": (stored(noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 pictures of 3 channels each"),
     "fractions": (stored(noise(5, 20, 30).astype(np.float32)), 5, "^has pixels of float32; save it as uint8 or uint16"),
     "signed": (stored(noise(5, 20, 30).astype(np.int16)), 5, "^has pixels of int16"),

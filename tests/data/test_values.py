@@ -23,7 +23,8 @@ def _number(value: int | str) -> int:
 def test_a_mask_is_covered_when_each_pixel_has_a_value_that_was_declared(kind, data) -> None:
     declared = data.draw(st.lists(kind, min_size=2, max_size=8, unique=True))
     is_last_ignored = data.draw(st.booleans())
-    values = MaskValues.of(declared[:-1], declared[-1]) if is_last_ignored else MaskValues.of(declared, None)
+    classes = [(value,) for value in (declared[:-1] if is_last_ignored else declared)]
+    values = MaskValues.of(classes, declared[-1:] if is_last_ignored else ())
     meaning = {_number(value): index for index, value in enumerate(declared)}
     if is_last_ignored:
         meaning[_number(declared[-1])] = IGNORE

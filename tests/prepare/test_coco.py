@@ -213,7 +213,10 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
             lambda c: c["images"][1].update(id=0),
             "1 image id that stands for several images: 0 (cell0.png and cell1.png)",
         ),
-        (lambda c: c["images"][0].update(width=0), "1 image without a height and width that can be: cell0.png"),
+        (
+            lambda c: c["images"][0].update(width=0),
+            "1 image without a usable height and width in the annotations: cell0",
+        ),
         (lambda c: c["images"][0].update(width=99_999, height=99_999), "cell0.png (height 99999, width 99999)"),
         (lambda c: c["images"][0].update(file_name="../cell0.png"), "../cell0.png (leads out of the folder)"),
         (lambda c: c["images"][0].update(file_name="/cell0.png"), "/cell0.png (is an absolute path)"),
@@ -229,9 +232,18 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
         ),
         (
             lambda c: c["annotations"][0].update(category_id=1),
-            "1 annotation of a category that is not in categories: annotation 0",
+            "1 image with annotations of categories that the file does not list: cell0.png (annotation 0: category 1)",
         ),
-        (lambda c: c["annotations"][0].update(segmentation=[]), "1 annotation without a segmentation: annotation 0"),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[]),
+            "1 image with annotations that cannot be drawn: cell0.png (annotation 0: no segmentation). Draw",
+        ),
+        (
+            lambda c: [annotation.pop("segmentation") for annotation in c["annotations"]],
+            "24 annotations without a segmentation: annotation 0, annotation 1, annotation 2,",
+        ),
+        (lambda c: c["annotations"][0].update(iscrowd=2), "1 entry that cannot be read: annotation 0 (iscrowd)"),
+        (lambda c: c["annotations"][0].update(iscrowd=[]), "1 entry that cannot be read: annotation 0 (iscrowd)"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "a polygon of 4 numbers"),
         (lambda c: c["annotations"][0].update(segmentation=[[1e9] * 6]), "reaches more than 1,000,000 px far"),
         (lambda c: c["annotations"][0].update(segmentation=[["1"] * 6]), "is neither a list of polygons nor RLE"),
@@ -254,9 +266,10 @@ def test_all_mistakes_are_said_at_once(complaint: Callable[..., str]) -> None:
         content["images"][11]["width"] = "wide"
 
     said = complaint(breaking)
-    assert "15 annotations without a segmentation: annotation 0, annotation 1," in said
-    assert "annotation 9 and 5 more." in said
-    assert "1 image without a height and width" in said
+    assert (
+        "8 images with annotations that cannot be drawn: cell0.png (annotation 0: no segmentation, annotation 1" in said
+    )
+    assert "1 image without a usable height and width in the annotations: cell11.png" in said
 
 
 def test_files_that_lack_are_named(coco: Path, complaint: Callable[..., str]) -> None:

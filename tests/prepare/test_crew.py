@@ -27,7 +27,7 @@ from pipeline.prepare.pairs import Pair
 from pipeline.prepare.sources.mask_files import ValueMasks
 from tests.prepare.conftest import WHOLE, picture, written
 
-MASKS = ValueMasks((0, 1, 2), None)
+MASKS = ValueMasks(((0,), (1,), (2,)))
 COUNT = 20
 CACHE = "scratch/decoded"
 
@@ -93,7 +93,7 @@ def test_what_changed_is_decoded_anew_and_what_has_another_name_is_not(
     (tmp_path / pairs[7].image).rename(tmp_path / "images/other.png")
     assert new(decode([Pair("other", "images/other.png", pairs[7].truth)])) == []
     assert len(new(decode(pairs[:3], size=8))) == 3
-    assert len(new(decode(pairs[:3], masks=ValueMasks(MASKS.values[::-1], None)))) == 3
+    assert len(new(decode(pairs[:3], masks=ValueMasks(MASKS.values[::-1])))) == 3
 
 
 def test_side_by_side_is_as_one_after_the_other(

@@ -17,7 +17,7 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
     for name in ("cell5", "cell6"):
         Image.fromarray(np.where(WHOLE == 2, 7, WHOLE).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
     picture().save(cells / "images/cell8.jpg")
-    Image.fromarray(WHOLE).save(cells / "masks/cell9.gif")
+    (cells / "masks/cell9.txt").write_text("not an image")
     (cells / "masks/cell9.png").write_bytes(b"no picture")
     lines = refused(cells).splitlines()
     for line, said in zip(

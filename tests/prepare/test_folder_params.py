@@ -116,7 +116,9 @@ def test_the_section_of_the_page_is_valid_and_complete(tmp_path):
 
 def test_the_sections_of_the_other_sources_are_valid(tmp_path):
     _, coco, pets, *_ = (section.get("data") for section in sections_of_the_page())
-    assert set(coco) | set(SECTION) | {"channels", "on_fault"} == set(CocoData.model_fields)
+    assert set(coco) | set(SECTION) | {"channels", "on_fault", "mask_orientation", "near_duplicates"} == set(
+        CocoData.model_fields
+    )
     assert read_params(written(tmp_path, coco)).data.classes[0].categories == ("cell", "dividing cell")
     params = read_params(written(tmp_path, {**pets, "classes": ..., "ignore": ...}))
     assert params.data.source == "oxford_iiit_pet"

@@ -83,10 +83,17 @@ def test_an_empty_split_and_a_class_that_is_not_there_say_what_to_do(cells, refu
     )
 
 
-def test_a_class_that_no_mask_of_a_split_has(cells, refused):
-    for name in (name for name, split in SPLITS.items() if split == "test"):
+@pytest.mark.parametrize("split", runs.SPLITS)
+def test_prepare_class_missing_from_a_split_is_a_notice(cells, run, split):
+    for name in (name for name, place in SPLITS.items() if place == split):
         Image.fromarray(WHOLE % 2).save(cells / "masks" / f"{name}.png")
-    assert re.search(r"splits\.csv: class 'wall' occurs in none of the \d masks of the split 'test'", refused(cells))
+    prepared = run(cells)
+    missing = [notice for notice in runs.Survey.read(prepared).notices if f"the split '{split}'" in notice]
+    masks = list(SPLITS.values()).count(split)
+    said = f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
+    assert missing == [said]
+    shares = [float(row["share_wall"]) for row in table(prepared).values() if row["split"] == split]
+    assert shares == [0.0] * len(shares)
 
 
 def test_without_splits_csv_the_hash_divides(cells, run):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
+from pipeline.params.pictures import NearDuplicates
 from pipeline.prepare.decoding.look_alikes import Appearance, LookAlikes, looks
 from tests.prepare.conftest import ROOT
 
@@ -52,7 +53,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 @pytest.fixture(scope="module")
 def seen() -> LookAlikes:
     """All photographs, and no two of them alike."""
-    found = LookAlikes()
+    found = LookAlikes(NearDuplicates())
     for path in PHOTOGRAPHS:
         look = appearance(opened(path))
         assert found.find(path.name, look) == []
@@ -69,7 +70,7 @@ def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Ima
 def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same() -> None:
     y, x = np.mgrid[:96, :96] / 96 - 0.5
     light = 170 * (1 - 1.2 * (x * x + y * y))
-    found, thumbnails = LookAlikes(), []
+    found, thumbnails = LookAlikes(NearDuplicates()), []
     for index in range(60):
         random = np.random.default_rng(index)
         cells = ndimage.gaussian_filter((random.random((96, 96)) < 0.004).astype(float), 2)
@@ -83,7 +84,7 @@ def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same
 
 
 def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
-    found = LookAlikes()
+    found = LookAlikes(NearDuplicates())
     for grey in (0, 100, 255):
         look = appearance(Image.new("RGB", (96, 96), (grey, grey, grey)))
         assert found.find(str(grey), look) == []
@@ -94,7 +95,7 @@ def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
 @given(st.lists(st.integers(0, 30), max_size=200))
 @settings(max_examples=30, deadline=None)
 def test_every_earlier_copy_is_found_and_nothing_else(indices: list[int]) -> None:
-    found, names = LookAlikes(), list[int]()
+    found, names = LookAlikes(NearDuplicates()), list[int]()
     for place, index in enumerate(indices):
         noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3), np.uint8)
         look = Appearance.of(noise)

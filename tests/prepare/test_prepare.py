@@ -161,10 +161,15 @@ def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, split):
 
 
 @pytest.mark.parametrize("split", runs.SPLITS)
-def test_a_class_that_never_occurs_is_an_error(tmp_path, split):
-    with pytest.raises(PipelineError, match=rf"data\.samples\.{split}: class 'border' occurs in none of the 1 masks"):
-        write(Made(**{**WHOLE, split: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path / "out")
+def test_write_split_without_evaluated_pixels_is_an_error(tmp_path, split):
+    with pytest.raises(PipelineError, match=rf"data\.samples\.{split}: class 'animal' occurs in none of the 1 masks"):
+        write(Made(**{**WHOLE, split: [[[255, 255, 255], [255, 255, 255]]]}), "made", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_write_training_with_one_class_is_an_error(tmp_path):
+    with pytest.raises(PipelineError, match="training needs two classes or more"):
+        write(Made(**{**WHOLE, "train": [[[1, 1, 1], [1, 255, 1]]]}), "made", tmp_path / "out")
 
 
 def test_the_showcase_may_lack_a_class(tmp_path):

@@ -80,7 +80,7 @@ def test_look_converts_any_bit_depth_to_the_one_the_network_was_trained_on(
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
     preprocessing = Preprocessing(32, "pad", channels, bits)
-    sight = look(Photograph(file="image.png"), project, preprocessing, MaskValues.of([0, 1], None))
+    sight = look(Photograph(file="image.png"), project, preprocessing, MaskValues.of([[0], [1]], []))
     expected = gray if bits == 8 else gray.astype(np.uint16) * 257
     assert sight.image.dtype == expected.dtype
     assert np.array_equal(sight.image, np.stack([expected] * channels, axis=-1))

@@ -52,6 +52,7 @@ class Cache:
             mask=mask,
             stored=Stored(**facts.pop("stored")),
             appearance=Appearance(facts.pop("hash"), content[-SIDE * SIDE :]),
+            palette=tuple((index, color) for index, color in facts.pop("palette")),
             **facts,
         )
 
@@ -64,6 +65,7 @@ class Cache:
             "image_sha256": decoded.image_sha256,
             "stored": vars(decoded.stored),
             "hash": decoded.appearance.hash,
+            "palette": decoded.palette,
             "dtype": decoded.image.dtype.str,
             "shape": decoded.image.shape,
         }

@@ -6,22 +6,23 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import Resize, read_fitted
-from pipeline.data.stored import Stored
+from pipeline.data.stored import UPRIGHT, Stored, swaps_sides
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import Appearance
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.files import content_of
-from pipeline.prepare.pairs import Masks, Pair, UndeclaredError
+from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 
-VERSION = 1  # of what is cached; another one makes all of it anew
+MaskOrientation = Literal["upright", "stored"]
+
+VERSION = 2  # of what is cached; another one makes all of it anew
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Settings:
     resize: Resize
     channels: int | None
     masks: Masks
+    mask_orientation: MaskOrientation | None = None
 
     @property
     def sample_bytes(self) -> int:
@@ -41,8 +43,16 @@ class Settings:
 
     def key(self, sha256: str) -> str:
         """What a decoded pair is cached under: the content of its files, and all that is done to it."""
-        settings = (VERSION, self.image_size, self.resize, self.channels, self.masks)
+        settings = (VERSION, self.image_size, self.resize, self.channels, self.masks, self.mask_orientation)
         return hashlib.sha256(f"{sha256} {settings!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What an image is compared with others by."""
+
+    sha256: str  # of the file
+    appearance: Appearance
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +62,7 @@ class Outcome:
     pair: Pair
     decoded: Decoded | None
     faults: tuple[Fault, ...] = ()
+    look: Look | None = None  # of an image that could be decoded, whatever its mask is like
     key: str = ""  # of the cache
     is_new: bool = False  # decoded now, and not taken from the cache
     is_kept: bool = False  # in the cache
@@ -72,22 +83,24 @@ def decode(pair: Pair, settings: Settings, cache: Cache | None) -> Outcome:
     digest.update(truth)
     key = settings.key(digest.hexdigest())
     if cache is not None and (found := cache.find(key)) is not None:
-        return Outcome(pair, found, key=key, is_kept=True)
-    made = _made(pair, picture, truth, settings)
-    if not isinstance(made, _Fitted):
-        return Outcome(pair, None, made)
+        return Outcome(pair, found, look=Look(image_sha256, found.appearance), key=key, is_kept=True)
+    image, mask, faults = _fit(pair, picture, truth, settings)
+    look = Look(image_sha256, Appearance.of(image.pixels)) if image else None
+    if image is None or mask is None or look is None or faults:
+        return Outcome(pair, None, tuple(faults), look)
     decoded = Decoded(
-        image=made.image,
-        mask=made.mask,
-        height=made.height,
-        width=made.width,
+        image=image.pixels,
+        mask=mask.classes,
+        height=image.height,
+        width=image.width,
         sha256=digest.hexdigest(),
         image_sha256=image_sha256,
-        stored=Stored.of(picture),
-        appearance=Appearance.of(made.image),
+        stored=image.stored,
+        appearance=look.appearance,
+        palette=mask.palette,
     )
     is_kept = cache is not None and cache.add(key, decoded)
-    return Outcome(pair, decoded, key=key, is_new=True, is_kept=is_kept)
+    return Outcome(pair, decoded, look=look, key=key, is_new=True, is_kept=is_kept)
 
 
 def _content(pair: Pair, file: str, read: Callable[[], bytes]) -> bytes | Fault:
@@ -98,32 +111,45 @@ def _content(pair: Pair, file: str, read: Callable[[], bytes]) -> bytes | Fault:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
-    image: NDArray[Any]
-    mask: NDArray[np.uint8]
+class _FittedImage:
+    pixels: NDArray[Any]
     height: int
     width: int
+    stored: Stored
 
 
-def _made(pair: Pair, picture: bytes, truth: bytes, settings: Settings) -> _Fitted | tuple[Fault, ...]:
+def _fit(
+    pair: Pair, picture: bytes, truth: bytes, settings: Settings
+) -> tuple[_FittedImage | None, FittedMask | None, list[Fault]]:
+    """Decode and fit an image and its mask, either as far as it can be, and list what is wrong with them."""
     faults: list[Fault] = []
-    image: NDArray[Any] | None = None
-    mask: NDArray[np.uint8] | None = None
-    height = width = high = wide = 0  # of the image, and of the mask
+    image: _FittedImage | None = None
+    mask: FittedMask | None = None
     named = settings.masks.name(pair)
+    orientation = UPRIGHT  # of the pixels that the mask covers
     try:
-        image, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
+        pixels, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
+        image = _FittedImage(pixels, height, width, Stored.of(picture))
+        orientation = image.stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
     except PictureError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, pair.image, str(error)))
     try:
-        mask, high, wide = settings.masks.fitted(truth, settings.image_size, settings.resize)
+        mask = settings.masks.fitted(truth, settings.image_size, settings.resize, orientation)
     except PictureError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, named, str(error)))
     except UndeclaredError as error:
         faults.append(Fault(Kind.VALUES, pair.id, named, undeclared=error.pixels))
-    if image is not None and mask is not None and (high, wide) != (height, width):
-        sizes = f"{wide} × {high}, the image {width} × {height}"
-        faults.append(Fault(Kind.SIZES, pair.id, named, sizes))
-    if image is None or mask is None or faults:
-        return tuple(faults)
-    return _Fitted(image, mask, height, width)
+    if image and mask:
+        if (mask.height, mask.width) != (image.height, image.width):
+            sizes = f"{mask.width} × {mask.height}, the image {image.width} × {image.height}"
+            faults.append(Fault(Kind.SIZES, pair.id, named, sizes))
+        elif settings.mask_orientation is None and _is_ambiguous(image, mask):
+            faults.append(Fault(Kind.ORIENTATION, pair.id, named, f"EXIF orientation {image.stored.orientation}"))
+    return image, mask, faults
+
+
+def _is_ambiguous(image: _FittedImage, mask: FittedMask) -> bool:
+    """Whether a mask of a turned image has the same size whichever way it is meant."""
+    orientation = image.stored.orientation
+    same_size = not swaps_sides(orientation) or image.height == image.width
+    return orientation != UPRIGHT and not mask.has_orientation and same_size

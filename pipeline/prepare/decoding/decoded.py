@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.mask_decoding import Palette
 from pipeline.data.stored import Stored
 from pipeline.prepare.decoding.look_alikes import Appearance
 
@@ -24,3 +25,4 @@ class Decoded:
     image_sha256: str  # of the image's file alone
     stored: Stored
     appearance: Appearance
+    palette: Palette = ()  # of the mask's file: index and color of the entries that occur, where indices are classes

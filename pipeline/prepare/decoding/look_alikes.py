@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-BITS = 8  # of the hash's 64, in which images that look the same may differ: copies saved anew differ in 0 to 4
+if TYPE_CHECKING:  # processes that decode begin faster without the parameters
+    from pipeline.params.pictures import NearDuplicates
+
 SIDE = 16  # px of the thumbnail
-CORRELATION = 0.95  # of the thumbnails, at the least: copies have 0.97 and more, other photographs below 0.87
 FLAT = 2.0  # grey levels: what varies less has no look to compare
 
 
@@ -39,9 +41,14 @@ class Appearance:
 
 
 class LookAlikes:
-    """The images seen so far, in which the same look is searched for."""
+    """The images seen so far, in which the same look is searched for.
 
-    def __init__(self) -> None:
+    Args:
+        limits: how far the 64-bit hashes of two may differ, and how well their thumbnails must correlate.
+    """
+
+    def __init__(self, limits: NearDuplicates) -> None:
+        self._limits = limits
         self._names: list[str] = []
         self._by_content: dict[str, int] = {}
         self._hashes = np.empty(0, np.uint64)
@@ -50,15 +57,25 @@ class LookAlikes:
     def __len__(self) -> int:
         return len(self._names)
 
-    def find(self, sha256: str, appearance: Appearance) -> list[str]:
-        """The names of those that look the same, in the order in which they were added; `sha256` is of the file."""
+    def find(self, sha256: str, appearance: Appearance, distinct: Container[str] = ()) -> list[str]:
+        """Find images that look the same.
+
+        Args:
+            sha256: of the image's file.
+            appearance: of the image.
+            distinct: names of images that are known to be different; a copy of the file is always found.
+
+        Returns:
+            Their names, in the order in which they were added.
+        """
         count = len(self._names)
         distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(appearance.hash))
-        near = np.flatnonzero(distances <= BITS)
+        near = np.flatnonzero(distances <= self._limits.max_distance)
         same = self._by_content.get(sha256)
         if near.size:  # seldom
-            near = near[looks(self._thumbnails[near]) @ looks(appearance.pixels) >= CORRELATION]
-        return [self._names[index] for index in sorted({*near.tolist(), *([] if same is None else [same])})]
+            near = near[looks(self._thumbnails[near]) @ looks(appearance.pixels) >= self._limits.min_correlation]
+        found = {index for index in near.tolist() if self._names[index] not in distinct}
+        return [self._names[index] for index in sorted(found if same is None else found | {same})]
 
     def add(self, name: str, sha256: str, appearance: Appearance) -> None:
         """Add an image."""

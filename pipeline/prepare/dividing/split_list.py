@@ -16,6 +16,8 @@ from pipeline.runs import SPLITS
 USUAL = SplitList(file="splits.csv", id="id", split="split", group="group")  # beside images/; the group may be missing
 TRAINVAL = "trainval"  # training or validation: data sets with an official test split have it
 
+VALTEST = "valtest"  # validation or test: folders named train and val, without one for the test
+
 
 @dataclass(frozen=True)
 class Row:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures, SplitShares
-from pipeline.prepare.dividing.split_list import TRAINVAL, Row
+from pipeline.prepare.dividing.split_list import TRAINVAL, VALTEST, Row
 from pipeline.prepare.names import image_id
 from pipeline.runs import SHOWCASE, SPLITS
 
@@ -32,12 +32,13 @@ def divide(
     data: OwnPictures,
     listed_in: str,
     presence: Mapping[str, frozenset[int]] | None = None,
+    is_showable: Callable[[str], bool] = lambda _: True,
 ) -> Division:
     """Give every image its place.
 
     Without a split in its row an image goes where the SHA-256 of its group, or else of its id, falls: files that are
     added move none that was there. With `presence` it is counted out in its stratum instead, by the same hash. Those of
-    `trainval` are counted out by `for_validation`. The group of a showcase image is left out of the splits.
+    `trainval` and `valtest` are counted out by `count_out`. The group of a showcase image is left out of the splits.
 
     Args:
         ids: of all images.
@@ -46,6 +47,7 @@ def divide(
         data: the section of the parameters.
         listed_in: the list, for a message.
         presence: the classes in each image's mask, where splits are to be stratified.
+        is_showable: whether an image may be chosen for the showcase; where none may, the first one is.
 
     Raises:
         PipelineError: A group stands in two splits, or the showcase names an unknown image.
@@ -57,9 +59,13 @@ def divide(
     strata = [free] if presence is None else by_rarest_class(free, groups, presence)
     chosen: dict[str, str] = {}
     for stratum in strata:
-        official = [name for name in stratum if written[name] == TRAINVAL]
-        validation = for_validation(official, groups, data)
-        chosen |= {name: "validation" if name in validation else "train" for name in official}
+        for official, part, other, share in (
+            (TRAINVAL, "validation", "train", data.splits.validation),
+            (VALTEST, "test", "validation", 0.5),
+        ):
+            names = [name for name in stratum if written[name] == official]
+            counted = count_out(names, groups, share, data.seed)
+            chosen |= {name: part if name in counted else other for name in names}
         if presence is not None:
             chosen |= counted_splits([name for name in stratum if not written[name]], groups, data)
 
@@ -69,7 +75,7 @@ def divide(
         return chosen.get(name) or hashed_split(data.seed, *unit(name, groups), data.splits)
 
     splits = {name: split_of(name) for name in ids}
-    shown = _chosen(data.seed, groups, splits) if data.showcase is None else named
+    shown = _chosen(data.seed, groups, splits, is_showable) if data.showcase is None else named
     shows = {groups[name]: name for name in shown if name in groups}
     left_out = [
         (name, f"shares its group '{groups[name]}' with the showcase image {shows[groups[name]]}")
@@ -94,21 +100,21 @@ def hashed_split(seed: int, kind: str, name: str, shares: SplitShares) -> str:
     return "validation" if place >= 1 - shares.validation else "train"
 
 
-def for_validation(ids: Sequence[str], groups: Mapping[str, str], data: OwnPictures) -> set[str]:
-    """The share of these images that `data.splits.validation` asks for, in the order of their names' SHA-256.
+def count_out(ids: Sequence[str], groups: Mapping[str, str], share: float, seed: int) -> set[str]:
+    """A share of these images, in the order of their names' SHA-256.
 
-    `data.seed` k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
+    Seed k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
     cross-validation. Counted out, and not by where each hash falls: a list that says `trainval` is fixed, so the exact
     number is worth more than that images added later move none. Groups come whole, until the number is reached or
     passed.
     """
-    wanted = round(data.splits.validation * len(ids))
+    wanted = round(share * len(ids))
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
         units.setdefault(unit(name, groups), []).append(name)
     ordered = sorted(units, key=lambda one: hashlib.sha256(one[1].encode()).digest())
     before = [0, *accumulate(len(units[one]) for one in ordered)]  # images before each unit
-    first = bisect_left(before, data.seed * wanted % max(1, len(ids)))
+    first = bisect_left(before, seed * wanted % max(1, len(ids)))
     chosen: set[str] = set()
     for one in ordered[first:] + ordered[:first]:
         if len(chosen) >= wanted:
@@ -173,12 +179,15 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
     return shown
 
 
-def _chosen(seed: int, groups: Mapping[str, str], splits: Mapping[str, str]) -> list[str]:
+def _chosen(
+    seed: int, groups: Mapping[str, str], splits: Mapping[str, str], is_showable: Callable[[str], bool]
+) -> list[str]:
     """An image of training to show: of the smallest group, which is lost with it, by a hash."""
     sizes = Counter(groups.values())
     train = [name for name, split in splits.items() if split == "train"]
     order = sorted(train, key=lambda name: (sizes[groups[name]] if name in groups else 1, _hash(seed, "", name)))
-    return order[:1]
+    found = next(filter(is_showable, order), None)
+    return order[:1] if found is None else [found]
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], listed_in: str) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from PIL import Image
+from pycocotools import mask as rle
+
 from pipeline.errors import PipelineError
-from pipeline.prepare.names import counted, image_id, unfit
-from pipeline.prepare.sources.coco_masks import segmentation_mistake
-from pipeline.prepare.sources.coco_mistakes import LONGEST_SIDE, Mistake, most_pixels
+from pipeline.prepare.faults import Kind
+from pipeline.prepare.names import counted, image_id, listed, unfit
+from pipeline.prepare.sources.coco_masks import encoded, segmentation_mistake
+from pipeline.prepare.sources.coco_mistakes import Mistake
 
 _LONGEST_TEXT = 120  # characters of a name that a message shows
+_LONGEST_SIDE = 100_000  # px
+_MAX_NAMED = 3  # annotations of one image that a message names
+_CROWD = {"": False, "0": False, "false": False, "1": True, "true": True}  # iscrowd as text
 _PARTS = ("images", "annotations", "categories")
 
 
@@ -22,9 +30,14 @@ class CocoImage:
     """What the file says of an image."""
 
     file_name: str  # as written: the path below the images' folder, and not out of it
-    height: int  # px, as width
-    width: int
+    size: tuple[int, int] | None  # height and width in px; None: not usable, which is one of the issues
     annotations: str  # JSON of what `draw` draws by; the same annotations in any order give the same text
+    objects: Mapping[int, int]  # annotations that can be drawn by category, without crowds
+    crowds: Mapping[int, int]  # the same of crowds
+    without_pixels: tuple[str, ...]  # annotations that cover no pixel of the image
+    repeated: int  # annotations with the outline and the category of another one
+    conflicting: int  # annotations with the outline of another one, but another category
+    issues: Mapping[Kind, str]  # why the image cannot be used
 
 
 @dataclass(frozen=True)
@@ -80,11 +93,55 @@ def _content(path: Path, key: str) -> dict[str, list[Any]]:
     return content
 
 
-@dataclass
 class _Image:
-    file_name: str
-    size: tuple[int, int] | None  # height and width; None: none that can be
-    annotations: list[str] = field(default_factory=list)
+    """The data of one image, gathered entry by entry."""
+
+    def __init__(self, file_name: str, size: tuple[int, int] | None) -> None:
+        self.file_name, self.size = file_name, size
+        self._annotations: list[str] = []
+        self._objects: Counter[int] = Counter()
+        self._crowds: Counter[int] = Counter()
+        self._without_pixels: list[str] = []
+        self._categories_of: dict[int, set[int]] = {}  # by the hash of the outline, which may be long
+        self._repeated = self._conflicting = 0
+        self._issues: dict[Kind, list[str]] = {}
+
+    def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
+        """Add an annotation whose category is known."""
+        if mistake := segmentation_mistake(segmentation, self.size) if segmentation else "no segmentation":
+            self.note(Kind.NO_GEOMETRY, f"{name}: {mistake}")
+            return
+        outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
+        # Written by hand so that a long outline is encoded only once.
+        self._annotations.append(
+            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
+        )
+        (self._crowds if crowd else self._objects)[category] += 1
+        if self.size is not None and not rle.area(encoded(segmentation, *self.size)):
+            self._without_pixels.append(short(name))
+        if not crowd:
+            known = self._categories_of.setdefault(hash(outline), set())
+            self._repeated += category in known
+            self._conflicting += bool(known - {category})
+            known.add(category)
+
+    def note(self, kind: Kind, detail: str) -> None:
+        """Add a reason why the image cannot be used."""
+        self._issues.setdefault(kind, []).append(short(detail))
+
+    def image(self) -> CocoImage:
+        """All that was gathered."""
+        return CocoImage(
+            file_name=self.file_name,
+            size=self.size,
+            annotations=f"[{','.join(sorted(self._annotations))}]",  # sorted: the order must not matter
+            objects=self._objects,
+            crowds=self._crowds,
+            without_pixels=tuple(self._without_pixels),
+            repeated=self._repeated,
+            conflicting=self._conflicting,
+            issues={kind: listed(details, _MAX_NAMED) for kind, details in self._issues.items()},
+        )
 
 
 class _Reading:
@@ -95,6 +152,8 @@ class _Reading:
         self._categories: dict[int, str] = {}
         self._images: dict[int | str, _Image] = {}  # by the file's own ids
         self._by_name: dict[str, _Image] = {}
+        self._without_segmentation: list[str] = []  # annotations
+        self._annotations = 0
 
     def add_categories(self, entries: list[Any]) -> None:
         for where, entry in self._objects("categories", entries):
@@ -114,7 +173,7 @@ class _Reading:
             if (other := self._images.setdefault(number, image)) is not image:
                 self._note(Mistake.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
-                self._note(Mistake.SIZE, name, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
+                image.note(Kind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
             if mistake := _name_mistake(name):
                 self._note(Mistake.NAME, name, mistake)
             elif (other := self._by_name.setdefault(_id_of(name), image)) is not image:
@@ -122,31 +181,31 @@ class _Reading:
 
     def add_annotations(self, entries: list[Any]) -> None:
         for where, entry in self._objects("annotations", entries):
-            number, crowd = _whole(entry.get("id")), entry.get("iscrowd") or 0
+            number, crowd = _whole(entry.get("id")), _is_crowd(entry.get("iscrowd"))
             name = where if number is None else f"annotation {number}"
             key, category = _image_key(entry.get("image_id")), _whole(entry.get("category_id"))
-            segmentation = entry.get("segmentation")
+            self._annotations += 1
             if "segments_info" in entry:
                 self._note(Mistake.PANOPTIC, name)
                 continue
-            if key is None or category is None or crowd not in (0, 1):
+            if key is None or category is None or crowd is None:
                 lacks = "image_id" if key is None else "category_id" if category is None else "iscrowd"
                 self._note(Mistake.ENTRY, name, lacks)
                 continue
+            if not entry.get("segmentation"):
+                self._without_segmentation.append(name)
             image = self._images.get(key)
             if image is None:
                 self._note(Mistake.UNKNOWN, name, f"image {key}")
-            if category not in self._categories:
-                self._note(Mistake.UNDECLARED, name, f"category {category}")
-            if not segmentation:
-                self._note(Mistake.NO_MASK, name)
-            elif mistake := segmentation_mistake(segmentation, image.size if image else None):
-                self._note(Mistake.SEGMENTATION, name, mistake)
-            elif image is not None:
-                image.annotations.append(_text(number, category, crowd, segmentation))
+            elif category not in self._categories:
+                image.note(Kind.UNLISTED, f"{name}: category {category}")
+            else:
+                image.add(name, number, category, crowd, entry.get("segmentation"))
 
     def mistakes(self) -> list[str]:
         """A line a kind."""
+        if len(self._without_segmentation) == self._annotations:
+            self._wrong[Mistake.NO_MASK] = self._without_segmentation
         return [
             f"{counted(kind.single, kind.several, wrong)}. {kind.remedy}"
             for kind, wrong in self._wrong.items()
@@ -155,13 +214,7 @@ class _Reading:
 
     def coco(self) -> Coco:
         """What the file says, if nothing is wrong with it."""
-        images = {}
-        for name, image in self._by_name.items():
-            assert image.size is not None
-            # Sorted, so that annotations in another order are no change.
-            text = f"[{','.join(sorted(image.annotations))}]"
-            images[name] = CocoImage(image.file_name, *image.size, text)
-        return Coco(images, self._categories)
+        return Coco({name: image.image() for name, image in self._by_name.items()}, self._categories)
 
     def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, entry in enumerate(entries):
@@ -171,7 +224,7 @@ class _Reading:
                 self._note(Mistake.ENTRY, f"{part}[{place}]", "no object")
 
     def _note(self, kind: Mistake, what: str, detail: str = "") -> None:
-        self._wrong[kind].append(f"{_short(what)} ({_short(detail)})" if detail else _short(what))
+        self._wrong[kind].append(f"{short(what)} ({short(detail)})" if detail else short(what))
 
 
 def _kind(value: object) -> str:
@@ -193,12 +246,20 @@ def _image_key(value: object) -> int | str | None:
     return value if isinstance(value, str) else _whole(value)
 
 
+def _is_crowd(value: object) -> bool | None:
+    """What `iscrowd` says, also as true, false or text, as some tools write it; None: nothing that is known."""
+    if isinstance(value, str):
+        return _CROWD.get(value.strip().lower())
+    return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
+
+
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width in px, where they can be those of a picture."""
     height, width = _whole(entry.get("height")), _whole(entry.get("width"))
-    if height is None or width is None or not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
+    if height is None or width is None or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
         return None
-    return (height, width) if height * width <= most_pixels() else None
+    # As many pixels as Pillow decodes.
+    return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
 
 
 def _name_mistake(name: str) -> str:
@@ -219,12 +280,6 @@ def _id_of(name: str) -> str:
     return image_id(str(PurePosixPath(name).with_suffix("")))
 
 
-def _text(number: int | None, category: int, crowd: int, segmentation: object) -> str:
-    """An annotation as `draw` reads it."""
-    entry = {"id": number or 0, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"))
-
-
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """A text of the file's, no longer than a line may be."""
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."

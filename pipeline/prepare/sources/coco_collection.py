@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pictures import Resize, fit_mask
+from pipeline.data.stored import UPRIGHT
+from pipeline.data.tiff import turn_upright
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
-from pipeline.prepare.dividing.split_list import USUAL, read_list
+from pipeline.prepare.dividing.split_folders import read_splits
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.pairs import Collection, FittedMask, Pair
 from pipeline.prepare.sources.coco import Coco, CocoImage, read
 from pipeline.prepare.sources.coco_masks import draw
+from pipeline.prepare.sources.coco_notices import Annotations
 from pipeline.prepare.sources.folder import IMAGES, Files
 from pipeline.runs import IGNORE, SegmentationClass
 
@@ -33,6 +36,7 @@ class CocoMasks:
     file: str  # of the annotations
     index_of: tuple[tuple[int, int], ...]  # the class index, or IGNORE, of each category
     background: int  # the class index of what no annotation covers
+    crowds_are_objects: bool = False
 
     def name(self, pair: Pair) -> str:
         """The annotations' file, and the image in it."""
@@ -42,11 +46,16 @@ class CocoMasks:
         """The annotations, which the pair carries."""
         return truth.encode()
 
-    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
-        """A mask of class indices, drawn at the size of its image."""
+    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+        """Draw a mask of class indices at the size of its image."""
         height, width, annotations = json.loads(content)
-        mask = draw(annotations, height, width, dict(self.index_of), IGNORE, self.background)
-        return fit_mask(mask, size, resize, outside=IGNORE), height, width
+        return draw(annotations, height, width, dict(self.index_of), IGNORE, self.background, self.crowds_are_objects)
+
+    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Draw a mask and fit it."""
+        mask = turn_upright(self.class_indices(content)[..., None], orientation)[..., 0]
+        height, width = mask.shape
+        return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
 
 
 def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> Collection:
@@ -59,27 +68,40 @@ def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: s
     coco = read(folder / data.annotations, f"{key}.annotations")
     index_of = _class_indices(data, coco, key)
     files = Files(folder, IMAGES, f"{key}.path", f"{IMAGES}/ and {data.annotations}")
-    named = {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
-    undeclared = {name: found for name, of in named.items() if (found := _undeclared(of, coco, index_of))}
-    faults = [Fault(Kind.NO_FILE, name, of.file_name) for name, of in named.items() if name not in files.by_id]
-    faults += [Fault(Kind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in named]
+    images = named(coco, files)
+    undeclared = {name: found for name, of in images.items() if (found := _undeclared(of, coco, index_of))}
+    faults = [Fault(Kind.NO_FILE, name, of.file_name) for name, of in images.items() if name not in files.by_id]
+    faults += [Fault(Kind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in images]
     faults += [
-        Fault(Kind.CATEGORIES, name, named[name].file_name, ", ".join(sorted(found)), found)
+        Fault(Kind.CATEGORIES, name, images[name].file_name, ", ".join(sorted(found)), found)
         for name, found in undeclared.items()
     ]
-    usable = (files.by_id.keys() & named.keys()) - files.unusable - undeclared.keys()
+    present = {name: of for name, of in images.items() if name in files.by_id}
+    faults += [
+        Fault(kind, name, of.file_name, detail) for name, of in present.items() for kind, detail in of.issues.items()
+    ]
+    faulty = {name for name, of in present.items() if of.issues}
+    usable = present.keys() - files.unusable - undeclared.keys() - faulty
+    ids = files.by_id.keys() | images.keys()
+    splits = read_splits(folder, data.splits.list, files.by_id, ids, usable, key)
     return Collection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # the user knows whose pictures these are
         classes=classes,
-        pairs={name: Pair(name, files.by_id[name], _truth(named[name])) for name in sorted(usable)},
-        masks=CocoMasks(data.annotations, tuple(sorted(index_of.items())), _background(data)),
+        pairs={name: Pair(name, files.by_id[name], _truth(images[name])) for name in sorted(usable)},
+        masks=CocoMasks(data.annotations, tuple(sorted(index_of.items())), _background(data), data.crowd == "object"),
         faults=[*faults, *files.faults],
         skipped=files.skipped,
-        rows=read_list(folder, data.splits.list, files.by_id.keys() | named.keys(), usable, f"{key}.splits.list"),
-        listed_in=str(folder / (data.splits.list or USUAL).file),
+        notices=(*splits.notices, *Annotations(list(present.values()), coco.categories).notices(data.crowd, key)),
+        rows=splits.rows,
+        listed_in=splits.source,
     )
+
+
+def named(coco: Coco, files: Files) -> dict[str, CocoImage]:
+    """The images of a file of annotations, by the ids of the images' files."""
+    return {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
 
 
 def _class_indices(data: CocoData, coco: Coco, key: str) -> dict[int, int]:
@@ -108,9 +130,13 @@ def _background(data: CocoData) -> int:
 
 def _undeclared(image: CocoImage, coco: Coco, index_of: Mapping[int, int]) -> dict[str, int]:
     """How many objects an image has of each category that the parameters do not name."""
-    categories = (entry["category_id"] for entry in json.loads(image.annotations))
-    return dict(Counter(coco.categories[number] for number in categories if number not in index_of))
+    found: Counter[str] = Counter()
+    for number, count in (*image.objects.items(), *image.crowds.items()):
+        if number not in index_of:
+            found[coco.categories[number]] += count
+    return dict(found)
 
 
 def _truth(image: CocoImage) -> str:
-    return json.dumps([image.height, image.width, image.annotations])
+    assert image.size is not None
+    return json.dumps([*image.size, image.annotations])

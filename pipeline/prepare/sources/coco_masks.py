@@ -32,8 +32,27 @@ def segmentation_mistake(segmentation: object, size: tuple[int, int] | None) -> 
     return next((mistake for polygon in segmentation if (mistake := _polygon_mistake(polygon))), "")
 
 
+def encoded(segmentation: Any, height: int, width: int) -> Any:
+    """Encode a segmentation in which `segmentation_mistake` found nothing as pycocotools' compressed RLE."""
+    if isinstance(segmentation, list):
+        return rle.merge(rle.frPyObjects(segmentation, height, width))
+    return rle.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
+
+
+def mask_of(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
+    """Draw one segmentation, height x width."""
+    counts = _counts(encoded(segmentation, height, width)["counts"])
+    return np.repeat(np.arange(counts.size) % 2 == 1, counts).reshape(width, height).T
+
+
 def draw(
-    annotations: str, height: int, width: int, index_of: Mapping[int, int], ignore: int, background: int
+    annotations: str,
+    height: int,
+    width: int,
+    index_of: Mapping[int, int],
+    ignore: int,
+    background: int,
+    crowds_are_objects: bool = False,
 ) -> NDArray[np.uint8]:
     """Draw an image's annotations: what covers more pixels first, so that smaller objects stay on top.
 
@@ -47,11 +66,15 @@ def draw(
         index_of: the class index of each category that occurs.
         ignore: the index of pixels that count nowhere.
         background: the index of pixels that no annotation covers.
+        crowds_are_objects: draw crowds like all other annotations.
 
     Returns:
         The index of each pixel, height x width.
     """
-    layers = [_Layer.of(entry, height, width) for entry in json.loads(annotations)]
+    entries = json.loads(annotations)
+    if crowds_are_objects:
+        entries = [{**entry, "iscrowd": 0} for entry in entries]
+    layers = [_Layer.of(entry, height, width) for entry in entries]
     canvas = np.full(height * width, background, np.uint8)  # column by column, as RLE counts
     for layer in sorted(layers, key=lambda layer: (not layer.is_crowd, -layer.area, layer.id)):
         index = ignore if layer.is_crowd else index_of[layer.category]
@@ -73,14 +96,8 @@ class _Layer:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], height: int, width: int) -> _Layer:
-        segmentation = entry["segmentation"]
-        if isinstance(segmentation, list):
-            encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            encoded = rle.frPyObjects(segmentation, height, width)
-        else:
-            encoded = segmentation
-        borders = np.cumsum(_counts(encoded["counts"]))  # the first run is of background, then they take turns
+        counts = encoded(entry["segmentation"], height, width)["counts"]
+        borders = np.cumsum(_counts(counts))  # the first run is of background, then they take turns
         starts, ends = borders[:-1:2], borders[1::2]
         return cls(entry.get("id", 0), entry["category_id"], bool(entry["iscrowd"]), starts, ends)
 

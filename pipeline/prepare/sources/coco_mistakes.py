@@ -1,17 +1,8 @@
-"""What may be wrong with a file of COCO's instances, and what to do about it."""
+"""What may be wrong with a file of COCO's instances as a whole, and what to do about it."""
 
 from __future__ import annotations
 
 from enum import Enum
-
-from PIL import Image
-
-LONGEST_SIDE = 100_000  # px
-
-
-def most_pixels() -> int:
-    """As many as a picture may have to be decoded."""
-    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
 class Mistake(Enum):
@@ -45,21 +36,10 @@ class Mistake(Enum):
         "The ending and the folder's / do not tell images apart (a/b.png, a/b.jpg and a__b.png are one name): remove "
         "all but one, or rename the files.",
     )
-    SIZE = (
-        "image without a height and width that can be",
-        "images without a height and width that can be",
-        f"Both must be whole numbers from 1 to {LONGEST_SIDE:,} px, and no picture is read that has more than "
-        f"{most_pixels():,} pixels: export the file anew.",
-    )
     UNKNOWN = (
         "annotation of an image that is not in images",
         "annotations of images that are not in images",
         "Add the images' entries, or remove the annotations.",
-    )
-    UNDECLARED = (
-        "annotation of a category that is not in categories",
-        "annotations of categories that are not in categories",
-        "Add the categories' entries, or remove the annotations.",
     )
     PANOPTIC = (
         "annotation of the panoptic kind",
@@ -69,12 +49,7 @@ class Mistake(Enum):
     NO_MASK = (
         "annotation without a segmentation",
         "annotations without a segmentation",
-        "Boxes and keypoints are no masks: export instances with their polygons or RLE, or remove these annotations.",
-    )
-    SEGMENTATION = (
-        "segmentation that cannot be drawn",
-        "segmentations that cannot be drawn",
-        "Draw these objects anew, or remove their annotations.",
+        "Boxes and keypoints are not masks: export instances with their polygons or RLE.",
     )
 
     def __init__(self, single: str, several: str, remedy: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection as Collection_
 from pathlib import Path, PurePosixPath
 
+from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.params.fields import as_values
 from pipeline.params.pictures import FolderData, FolderForTest
-from pipeline.prepare.dividing.split_list import USUAL, read_list
+from pipeline.prepare.dividing.split_folders import read_splits
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.names import image_id, unfit
 from pipeline.prepare.pairs import Collection, Masks, Pair
@@ -21,7 +24,14 @@ IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds
 class Files:
     """The pictures below a folder by id, and what was found beside them."""
 
-    def __init__(self, folder: Path, kind: str, key: str, holds: str = f"{IMAGES}/ and {MASKS}/") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        key: str,
+        holds: str = f"{IMAGES}/ and {MASKS}/",
+        endings: tuple[str, ...] = ENDINGS,
+    ) -> None:
         """Look through `folder`/`kind`; `key` is where the folder is from, `holds` what it should hold, for messages.
 
         Raises:
@@ -37,12 +47,12 @@ class Files:
         found: dict[str, list[str]] = {}
         for path in _below(top, key):
             name = f"{kind}/{path}"
-            if path.suffix.lower() in ENDINGS:
+            if path.suffix.lower() in endings:
                 found.setdefault(image_id(str(path.with_suffix(""))), []).append(name)
             else:
                 self.skipped.append((name, f"files ending in {path.suffix or 'nothing'} are not read"))
         if not found:
-            raise PipelineError(f"{key}: {top} holds no picture; these endings are read: {', '.join(ENDINGS)}.")
+            raise PipelineError(f"{key}: {top} holds no picture; these endings are read: {', '.join(endings)}.")
         self.skipped.sort()  # the order of a listing is the file system's
         for name, several in sorted(found.items()):
             if reason := unfit(name):
@@ -61,11 +71,14 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
         PipelineError: A folder or the list is missing, empty or wrong.
     """
     folder = Path(data.path)
-    images, masks = Files(folder, IMAGES, f"{key}.path"), Files(folder, MASKS, f"{key}.path")
+    images = Files(folder, IMAGES, f"{key}.path")
+    masks = Files(folder, MASKS, f"{key}.path", endings=MASK_ENDINGS)
+    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, f"{key}.path")
     lonely = [Fault(Kind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id]
     lonely += [Fault(Kind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id]
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
+    splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key)
     return Collection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -75,17 +88,43 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
         masks=_reader(data, classes),
         faults=[*lonely, *images.faults, *masks.faults],
         skipped=[*images.skipped, *masks.skipped],
-        rows=read_list(folder, data.splits.list, names, usable, f"{key}.splits.list"),
-        listed_in=str(folder / (data.splits.list or USUAL).file),
+        notices=splits.notices,
+        rows=splits.rows,
+        listed_in=splits.source,
     )
 
 
+def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path, key: str) -> None:
+    """Raise where no mask has the name of an image, but all would without an ending such as _mask.
+
+    Args:
+        images: ids.
+        masks: ids.
+        folder: that both are in.
+        key: where it is from, for a message.
+    """
+    if set(images) & set(masks):
+        return
+    suffixes = {mask[len(image) :] for mask in masks if (image := _longest_start(mask, images))}
+    if len(suffixes) == 1 and len(masks) > 1:
+        (suffix,) = suffixes
+        raise PipelineError(
+            f"{key}: the names of the masks end in {suffix}, those of the images do not. Rename the masks, in bash by\n"
+            f'  for f in {folder / MASKS}/*{suffix}.*; do mv "$f" "${{f/{suffix}./.}}"; done'
+        )
+
+
+def _longest_start(mask: str, images: Collection_[str]) -> str:
+    """The image whose name a mask's begins with."""
+    return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
+
+
 def _reader(data: FolderData | FolderForTest, classes: list[SegmentationClass]) -> Masks:
-    of_name = {item.name: item.value for item in data.classes}
+    of_name = {item.name: as_values(item.value) for item in data.classes}
     if isinstance(data, FolderData) and data.instances:
-        place = {value: index for index, value in enumerate(of_name[item.name] for item in classes)}
+        place = {of_name[item.name][0]: index for index, item in enumerate(classes)}
         return InstanceMasks(data.instances.border, (place[0], place[1], place[2]))
-    return ValueMasks(tuple(of_name[item.name] for item in classes), data.ignore)
+    return ValueMasks(tuple(of_name[item.name] for item in classes), as_values(data.ignore), data.mask_threshold)
 
 
 def _below(top: Path, key: str) -> list[PurePosixPath]:

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.instances import instance_classes
-from pipeline.data.pictures import Resize, fit_mask, frame_mask, read_mask, resize_mask
+from pipeline.data.mask_decoding import MAX_NUMBER, DecodedMask, Values, decode_mask, orient_mask
+from pipeline.data.pictures import Resize, fit_mask, frame_mask, resize_mask
+from pipeline.data.stored import UPRIGHT
 from pipeline.data.values import MaskValues
 from pipeline.prepare.files import content_of
-from pipeline.prepare.pairs import Pair, UndeclaredError
+from pipeline.prepare.pairs import FittedMask, Pair, UndeclaredError
 from pipeline.runs import IGNORE
 
 if TYPE_CHECKING:
@@ -37,17 +39,30 @@ class _Files:
 class ValueMasks(_Files):
     """Masks whose values stand for classes."""
 
-    values: tuple[MaskValue, ...]  # of the classes, in the order of their indices
-    ignore: MaskValue | None
+    values: tuple[tuple[MaskValue, ...], ...]  # of each class, in the order of their indices
+    ignored: tuple[MaskValue, ...] = ()
+    threshold: int | None = None  # of soft masks
 
-    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
-        """A mask of class indices; raises `PictureError`, and `UndeclaredError` for other values."""
+    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode a mask at its own size; raises `PictureError`, and `UndeclaredError` for other values."""
+        return _values(self).indices(self._decode(content).values)
+
+    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode and fit a mask; raises `PictureError`, and `UndeclaredError` for other values."""
+        mask = self._decode(content)
+        values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
+        indices = _values(self).indices(resize_mask(values, size, resize))  # of the few pixels that are left
+        classes = frame_mask(indices, size, outside=IGNORE)
+        palette = () if self.threshold is not None else mask.palette
+        height, width = values.shape
+        return FittedMask(classes, height, width, mask.has_orientation, palette)
+
+    def _decode(self, content: bytes) -> DecodedMask:
         values = _values(self)
-        mask = read_mask(content, colours=values.are_colours)
-        if not values.cover(mask):
-            raise UndeclaredError(values.unknown(mask))
-        indices = values.indices(resize_mask(mask, size, resize))  # of the few pixels that are left
-        return frame_mask(indices, size, outside=IGNORE), *mask.shape
+        mask = decode_mask(content, colors=values.are_colours)
+        if not values.cover(mask.values):
+            raise UndeclaredError(values.unknown(mask.values))
+        return mask
 
 
 @dataclass(frozen=True)
@@ -57,13 +72,23 @@ class InstanceMasks(_Files):
     border: int  # px
     order: tuple[int, int, int]  # the class indices of background, inside and border
 
-    def fitted(self, content: bytes, size: int, resize: Resize) -> tuple[NDArray[np.uint8], int, int]:
-        """A mask of class indices, whose borders are found at its own size; raises `PictureError`."""
-        classes = instance_classes(read_mask(content, colours=False), self.border)
-        mask = np.array(self.order, np.uint8).take(classes)
-        return fit_mask(mask, size, resize, outside=IGNORE), *mask.shape
+    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode a mask at its own size; raises `PictureError`."""
+        return self._classes(decode_mask(content, colors=False, max_value=MAX_NUMBER).values)
+
+    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode and fit a mask, whose borders are found at its own size; raises `PictureError`."""
+        mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
+        values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
+        classes = fit_mask(self._classes(values), size, resize, outside=IGNORE)
+        background = tuple(entry for entry in mask.palette if entry[0] == 0)  # the other colors only number objects
+        height, width = values.shape
+        return FittedMask(classes, height, width, mask.has_orientation, background)
+
+    def _classes(self, values: Values) -> NDArray[np.uint8]:
+        return np.array(self.order, np.uint8).take(instance_classes(values, self.border))
 
 
 @lru_cache(maxsize=4)
 def _values(masks: ValueMasks) -> MaskValues:
-    return MaskValues.of(masks.values, masks.ignore)
+    return MaskValues.of(masks.values, masks.ignored, masks.threshold)

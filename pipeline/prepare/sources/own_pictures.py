@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from pipeline.data.pictures import inner_part
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
 from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded
-from pipeline.prepare.decoding.look_alikes import LookAlikes
-from pipeline.prepare.dividing.groups import groups_of
+from pipeline.prepare.dividing.groups import groups_of, name_below_images, suggest_groups
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
+from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
 from pipeline.prepare.leaks import leak_notice
 from pipeline.prepare.pairs import Collection
+from pipeline.prepare.palettes import PaletteCheck
+from pipeline.prepare.size_effects import measure_size_effects
 from pipeline.prepare.source import Sample
-from pipeline.prepare.survey import SurveyCount
+from pipeline.prepare.survey import NAMED, SurveyCount
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 
 
@@ -32,23 +35,28 @@ class OwnPicturesSource:
         """Divide the pairs.
 
         Raises:
-            PipelineError: There are files that make no pair, and this is to stop; or a split is written wrongly.
+            PipelineError: A split, the showcase or a pair of distinct images is written wrongly; then all that is wrong
+                with the files is named, too.
         """
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.rows or {}, data.splits.group_pattern
         groups, without = groups_of(collection.pairs.values(), rows, pattern)
         self._faults = [*collection.faults, *without]
-        self._settings = Settings(collection.folder, data.image_size, data.resize, data.channels, collection.masks)
-        if self._faults and data.on_fault == "stop":
-            raise self._all_that_is_wrong()
-        ids = collection.pairs.keys() - {fault.id for fault in without}
-        presence = self._presence(sorted(ids)) if data.splits.stratify else None
-        usable = sorted(ids if presence is None else presence)
-        self._division = divide(usable, rows, groups, data, collection.listed_in, presence)
+        self._settings = Settings(
+            collection.folder, data.image_size, data.resize, data.channels, collection.masks, data.mask_orientation
+        )
+        ids = sorted(collection.pairs.keys() - {fault.id for fault in without})
+        presence = self._presence(ids) if data.splits.stratify else None
+        try:
+            self._division = divide(
+                ids, rows, groups, data, collection.listed_in, presence, lambda name: self._is_showable(name, presence)
+            )
+        except PipelineError as error:
+            raise self._all_that_is_wrong(error) from None
         self._count = SurveyCount()
-        self._seen, self._split_of = LookAlikes(), dict[str, str]()
+        self._palettes = PaletteCheck()
+        self._duplicates = DuplicateCheck(data.near_duplicates, collection.pairs.keys(), key)
         self._first: Outcome | None = None
-        self._leaks = Counter[tuple[str, str]]()  # images left out, by their split and the one that has them too
 
     @property
     def title(self) -> str:
@@ -74,19 +82,16 @@ class OwnPicturesSource:
         split_of = {name: split for split in splits for name in self._division.ids[split]}
         pairs = [self._collection.pairs[name] for name in split_of]
         for outcome in decoded(pairs, self._settings):
-            split = split_of[outcome.pair.id]
-            found = outcome.decoded
-            if found is None:
-                self._faults += outcome.faults
+            split, found = split_of[outcome.pair.id], outcome.decoded
+            faults = list(outcome.faults)
+            if found is not None:
+                faults += [*self._unlike(outcome, found), *self._palettes.check(outcome.pair, found.palette)]
+            # Where all that is wrong is to be named, images are compared whatever is wrong with them or their masks.
+            if outcome.look is not None and (not faults or self._data.on_fault == "stop"):
+                faults += self._duplicates.check(outcome.pair, outcome.look, split)
+            self._faults += faults
+            if found is None or faults:
                 continue
-            alike = self._seen.find(found.image_sha256, found.appearance)
-            if fault := self._unlike(outcome, found) or self._leak(outcome, alike, split):
-                self._faults.append(fault)
-                continue
-            if alike:
-                self._count.add_duplicate(outcome.pair.id, alike[0])
-            self._seen.add(outcome.pair.id, found.image_sha256, found.appearance)
-            self._split_of[outcome.pair.id] = split
             self._count.add(found)
             group = self._division.groups.get(outcome.pair.id)
             yield (
@@ -99,13 +104,36 @@ class OwnPicturesSource:
                     height=found.height,
                     width=found.width,
                     sha256=found.sha256,
+                    has_ignored=self._has_ignored(found),
                 ),
             )
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        leak = leak_notice(self._leaks, self._collection.is_published)
-        return replace(self._count.survey(), notices=(*self._collection.notices, *([leak] if leak else [])))
+        leaks = Counter(splits for _, _, splits in self._duplicates.pairs() if splits[0] != splits[1])
+        leak = leak_notice(leaks, self._collection.is_published)
+        notices = [
+            *self._collection.notices,
+            *self._suggest_groups(),
+            *self._describe_sizes(),
+            *([leak] if leak else []),
+        ]
+        return replace(
+            self._count.survey(),
+            duplicates=len(self._duplicates.within),
+            first_duplicates=tuple(self._duplicates.within[:NAMED]),
+            notices=tuple(notices),
+        )
+
+    def duplicates(self) -> Iterator[DuplicatePair]:
+        """Decode the images that look the same as another one again, those in two splits first."""
+        for name, other, splits in self._duplicates.pairs():
+            found = [
+                outcome.decoded
+                for outcome in decoded([self._collection.pairs[one] for one in (name, other)], self._settings)
+            ]
+            if found[0] is not None and found[1] is not None:
+                yield DuplicatePair((name, other), splits, (found[0].image, found[1].image))
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """File or id and reason of all that was left out; complete once all samples were asked for."""
@@ -143,11 +171,13 @@ class OwnPicturesSource:
         leaks = self._collection.is_published and fault.kind is Kind.LOOKS_ALIKE
         return leaks or fault.id in self._collection.may_fail
 
-    def _all_that_is_wrong(self) -> PipelineError:
-        """Of files that do not even make pairs: and what else is wrong with those that do, so as to say it all."""
-        for outcome in decoded(list(self._collection.pairs.values()), self._settings):
-            self._faults += outcome.faults
-        return faults_error(self._faults, self._key, str(self._collection.folder))
+    def _all_that_is_wrong(self, mistake: PipelineError) -> PipelineError:
+        """A mistake in what divides the images, behind what is wrong with the files, if that is to stop."""
+        if self._data.on_fault == "stop":
+            for outcome in decoded(list(self._collection.pairs.values()), self._settings):
+                self._faults += outcome.faults
+        error = self.error()
+        return PipelineError(f"{error}\n{mistake}") if error else mistake
 
     @property
     def _written(self) -> set[str] | None:
@@ -155,33 +185,51 @@ class OwnPicturesSource:
         return None if rows is None else {row.split for row in rows.values()}
 
     def _presence(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """The classes in each mask; a pair that cannot be decoded is noted, and left out."""
+        """The classes in each mask; a pair that cannot be decoded has none known."""
         presence = {}
         for outcome in decoded([self._collection.pairs[name] for name in ids], self._settings):
-            if outcome.decoded is None:
-                self._faults += outcome.faults
-            else:
-                presence[outcome.pair.id] = frozenset(np.unique(outcome.decoded.mask).tolist()) - {IGNORE}
+            presence[outcome.pair.id] = _classes_in(outcome)
         return presence
 
-    def _unlike(self, outcome: Outcome, found: Decoded) -> Fault | None:
+    def _is_showable(self, name: str, presence: Mapping[str, frozenset[int]] | None) -> bool:
+        """Whether an image has foreground to show."""
+        if presence is None:
+            [outcome] = decoded([self._collection.pairs[name]], self._settings)
+            found = _classes_in(outcome)
+        else:
+            found = presence[name]
+        return any(self._collection.classes[index].foreground for index in found)
+
+    def _unlike(self, outcome: Outcome, found: Decoded) -> list[Fault]:
         """All images must be of one type and have as many channels as the first one."""
         self._first = self._first or outcome
         first = self._first.decoded
         assert first is not None
         if (found.image.dtype, found.image.shape) == (first.image.dtype, first.image.shape):
-            return None
+            return []
         detail = f"{_kind(found)}, but {self._first.pair.image} {_kind(first)}"
-        return Fault(Kind.DEPTH, outcome.pair.id, outcome.pair.image, detail)
+        return [Fault(Kind.DEPTH, outcome.pair.id, outcome.pair.image, detail)]
 
-    def _leak(self, outcome: Outcome, alike: Sequence[str], split: str) -> Fault | None:
-        """Whether one of the images that look the same is in another split."""
-        for name in alike:
-            if (other := self._split_of[name]) != split:
-                self._leaks[split, other] += 1
-                detail = f"in {split}, as {self._collection.pairs[name].image} in {other}"
-                return Fault(Kind.LOOKS_ALIKE, outcome.pair.id, outcome.pair.image, detail)
-        return None
+    def _has_ignored(self, found: Decoded) -> bool:
+        inner = inner_part((found.height, found.width), self._data.image_size, self._data.resize)
+        return bool((found.mask[inner] == IGNORE).any())
+
+    def _suggest_groups(self) -> list[str]:
+        if self._division.groups or self._collection.is_published:
+            return []
+        found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
+        return [found.sentence()] if found else []
+
+    def _describe_sizes(self) -> list[str]:
+        pairs = [self._collection.pairs[name] for split in SPLITS for name in self._division.ids[split]]
+        effects = measure_size_effects(pairs, self._collection, self._data.image_size, self._data.resize)
+        return [effects.sentence(self._key)] if effects.is_lossy else []
+
+
+def _classes_in(outcome: Outcome) -> frozenset[int]:
+    if outcome.decoded is None:
+        return frozenset()
+    return frozenset(np.unique(outcome.decoded.mask).tolist()) - {IGNORE}
 
 
 def _kind(decoded: Decoded) -> str:

@@ -33,7 +33,7 @@ def pets_collection(data: OxfordPetsData) -> Collection:
         credit="Photographs: Oxford-IIIT Pet (Parkhi, Vedaldi, Zisserman, Jawahar 2012), CC BY-SA 4.0.",
         classes=CLASSES,
         pairs={name: Pair(name, image, trimap) for name, (image, trimap) in found.pairs.items()},
-        masks=ValueMasks(tuple(TRIMAP_VALUES[one.name] for one in CLASSES), ignore=None),
+        masks=ValueMasks(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
         skipped=found.skipped,
         rows={name: Row(split) for name, split in found.splits.items()},
         listed_in=" and ".join(str(folder / file) for file in LISTS.values()),

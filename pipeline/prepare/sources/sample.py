@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
+from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.source import Sample
 from pipeline.prepare.sources import composite
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
@@ -102,6 +103,10 @@ class SampleSource:
     def survey(self) -> Survey:
         """Nothing was found in files: composites are made."""
         return Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=())
+
+    def duplicates(self) -> Iterator[DuplicatePair]:
+        """None: composites are made."""
+        return iter(())
 
     def error(self) -> PipelineError | None:
         """None: what cannot be read is an error at once."""

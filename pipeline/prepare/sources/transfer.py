@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
 from pipeline.params.pictures import FolderForTest, OwnPictures
+from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.source import Sample, Source
 from pipeline.prepare.sources.folder import folder_collection
 from pipeline.prepare.sources.own_pictures import OwnPicturesSource
@@ -59,6 +60,10 @@ class TransferSource:
         """Of the files that are tested on."""
         return self._tested.survey()
 
+    def duplicates(self) -> Iterator[DuplicatePair]:
+        """Of the files that are tested on."""
+        return self._tested.duplicates()
+
     def rejected(self) -> Sequence[tuple[str, str]]:
         """What either source left out."""
         return [*self._learned.rejected(), *self._tested.rejected()]
@@ -93,6 +98,8 @@ def tested_on(data: SampleData, test: FolderForTest) -> Source:
         resize=test.resize,
         splits=test.splits,
         on_fault=test.on_fault,
+        mask_orientation=test.mask_orientation,
+        near_duplicates=test.near_duplicates,
         image_size=data.image_size,
         channels=3,
         showcase=[],  # the composites have one

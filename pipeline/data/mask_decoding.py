@@ -1,0 +1,120 @@
+"""Decode masks: gray values, palette indices or colors of each pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.data.picture_error import PictureError
+from pipeline.data.pictures import ENDINGS, FORMATS, TIFF_MAGIC, decode, is_white_zero
+from pipeline.data.stored import UPRIGHT, read_orientation
+from pipeline.data.tiff import read_labels, turn_upright
+
+MASK_ENDINGS = (*ENDINGS, ".gif")
+MAX_VALUE = 65_535  # of a class
+MAX_NUMBER = 2**31 - 1  # of numbered objects; masks are kept as int32
+
+_MASK_FORMATS = (*FORMATS, "GIF")
+
+Palette = tuple[tuple[int, int], ...]  # index and color, 0xRRGGBB, of the indices that occur, ascending
+Values = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedMask:
+    """A mask as its file has it.
+
+    Attributes:
+        values: H x W, upright; colors are 0xRRGGBB; uint8 where the file has 8 bits, else int32.
+        palette: the colors of the indices that occur; empty where the file has no palette, or colors were asked for.
+        has_orientation: whether the file itself says how it is to be turned, which was done.
+    """
+
+    values: Values
+    palette: Palette = ()
+    has_orientation: bool = False
+
+
+def read_mask(content: bytes, colours: bool) -> Values:
+    """Decode a mask's values; see `decode_mask`."""
+    return decode_mask(content, colours).values
+
+
+def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
+    """Decode a mask, turned upright by its own EXIF orientation; transparency is ignored.
+
+    Args:
+        content: of the file.
+        colors: whether classes are told apart by color; else by gray value, or by index in a palette. Gray is as it is
+            displayed: in a TIFF whose white is zero (MINISWHITE) the stored values are inverted, whatever their depth.
+        max_value: highest value that a mask may hold.
+
+    Raises:
+        PictureError: The content is no whole picture, or not of the kind asked for.
+    """
+    has_orientation = read_orientation(content) != UPRIGHT
+    if content.startswith(TIFF_MAGIC) and not colors:
+        labels = read_labels(content)
+        if labels is not None:
+            return DecodedMask(_narrow(labels, max_value), has_orientation=has_orientation)
+    picture = decode(content, _MASK_FORMATS)
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        if colors:
+            raise PictureError("is grey with more than 8 bits, but the values of the classes are colours")
+        values = np.asarray(picture)
+        if picture.mode.startswith("I;16") and is_white_zero(picture):
+            values = ~values.astype(np.uint16)
+        return DecodedMask(_narrow(values, max_value), has_orientation=has_orientation)
+    if colors:
+        channels = np.asarray(picture.convert("RGB")).astype(np.int32)
+        values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+        return DecodedMask(values, has_orientation=has_orientation)
+    return DecodedMask(_gray_values(picture), _palette(picture), has_orientation)
+
+
+def orient_mask(values: Values, orientation: int) -> Values:
+    """Turn a mask (H x W) that was drawn over the stored pixels of an image by the image's EXIF orientation."""
+    return turn_upright(values[..., None], orientation)[..., 0]
+
+
+def _gray_values(picture: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(picture)
+    if picture.mode in ("1", "L", "P"):
+        return values.astype(np.uint8, copy=False)
+    if picture.mode in ("LA", "PA"):
+        return values[..., 0]
+    # Many programs can save RGB only: gray in three equal channels is gray.
+    if picture.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
+        return values[..., 0]
+    raise PictureError(
+        'holds colours, but the values of the classes are numbers; write each value as a colour, such as "#ff0000"'
+    )
+
+
+def _palette(picture: Image.Image) -> Palette:
+    if picture.mode not in ("P", "PA") or picture.palette is None:
+        return ()
+    colors = np.zeros((256, 3), np.int64)
+    listed = np.frombuffer(bytes(picture.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
+    colors[: len(listed)] = listed
+    used = np.flatnonzero(np.bincount(_gray_values(picture).ravel(), minlength=256))
+    return tuple((int(index), int(colors[index] @ (1 << 16, 1 << 8, 1))) for index in used)
+
+
+def _narrow(values: NDArray[Any], max_value: int) -> Values:
+    """The values as uint8 or int32; raises `PictureError` for what no mask value can be."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
+        raise PictureError(f"has pixels with fractions ({values.dtype}); save the mask with 8 bits")
+    low, high = values.min(), values.max()
+    if low < 0 or high > max_value:
+        raise PictureError(
+            f"has values outside 0 to {max_value}; it holds {low:.0f} to {high:.0f} ({values.dtype}): save the mask "
+            f"with 8 or 16 bits"
+        )
+    return values.astype(np.int32)

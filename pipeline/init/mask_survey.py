@@ -1,0 +1,135 @@
+"""Statistics of a sample of masks, from which the meaning of their values is guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.data.mask_decoding import MAX_NUMBER, Values, decode_mask
+from pipeline.data.picture_error import PictureError
+from pipeline.prepare.faults import Fault
+from pipeline.prepare.files import content_of
+from pipeline.prepare.pairs import Pair
+from pipeline.prepare.palettes import PaletteCheck
+from pipeline.prepare.sampling import sample_evenly
+
+MAX_MASKS = 200  # that are opened
+MAX_COLORS = 256  # photographs by mistake: each would bring a million more
+
+_MAX_CONNECTED = 40  # masks whose regions are counted, which takes longest
+_MAX_REGION_VALUES = 300  # in a mask, for the same reason
+_END = 0.05  # of the range of values: what is near either end of it
+_JPEG = b"\xff\xd8"  # how a JPEG begins
+
+
+@dataclass
+class MaskSurvey:
+    """What the masks that were opened hold.
+
+    Attributes:
+        colors: whether values are colors, 0xRRGGBB, instead of numbers.
+        count: masks that could be read.
+        values: the values of each mask.
+        pixels: by value.
+        masks: that hold a value.
+        between: pixels whose value is not near the lowest or highest one of its mask, by value range of the mask.
+        ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge.
+        regions: pairs of a mask and a value above 0 that were looked at.
+        connected: those whose pixels are one connected region.
+        has_jpeg: whether any mask is stored as JPEG.
+        palette_conflict: two masks of which the same index has other colors; None where there are none.
+    """
+
+    colors: bool
+    count: int = 0
+    values: list[frozenset[int]] = field(default_factory=list)
+    pixels: Counter[int] = field(default_factory=Counter)
+    masks: Counter[int] = field(default_factory=Counter)
+    between: int = 0
+    ramps: int = 0
+    regions: int = 0
+    connected: int = 0
+    has_jpeg: bool = False
+    palette_conflict: Fault | None = None
+
+    @property
+    def ramp_share(self) -> float:
+        """Share of the pixels with values in between that are on a soft edge."""
+        return self.ramps / self.between if self.between else 0.0
+
+    @property
+    def connected_share(self) -> float:
+        """Share of the values whose pixels are one connected region in their mask."""
+        return self.connected / self.regions if self.regions else 0.0
+
+    def add(self, mask: Values, is_jpeg: bool) -> None:
+        """Count a mask."""
+        values, pixels = np.unique(mask, return_counts=True)
+        self.count += 1
+        self.values.append(frozenset(values.tolist()))
+        self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+        self.masks.update(values.tolist())
+        self.has_jpeg |= is_jpeg
+        if self.colors:
+            return
+        if len(values) > 2:
+            self._count_ramps(mask, int(values[0]), int(values[-1]))
+        if len(self.values) <= _MAX_CONNECTED and len(values) <= _MAX_REGION_VALUES:
+            self._count_regions(mask, values)
+
+    def _count_ramps(self, mask: Values, low: int, high: int) -> None:
+        margin = _END * (high - low)
+        between = (mask > low + margin) & (mask < high - margin)
+        lowest = ndimage.minimum_filter(mask, 3)[between]
+        highest = ndimage.maximum_filter(mask, 3)[between]
+        self.between += int(between.sum())
+        self.ramps += int(((lowest < mask[between]) & (mask[between] < highest)).sum())
+
+    def _count_regions(self, mask: Values, values: NDArray[np.integer]) -> None:
+        for value in values[values > 0]:
+            _, regions = ndimage.label(mask == value, np.ones((3, 3)))
+            self.regions += 1
+            self.connected += regions == 1
+
+
+def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey | None:
+    """Open a sample of the masks.
+
+    Args:
+        folder: that the files are in.
+        files: relative to it.
+        colors: whether to read colors instead of numbers.
+
+    Returns:
+        What they hold; None where a mask holds colors, and numbers were expected. What cannot be read is left out.
+    """
+    survey, palettes = MaskSurvey(colors), PaletteCheck()
+    for file in sample_evenly(files, MAX_MASKS):
+        content = b""
+        try:
+            content = content_of(folder / file)
+            mask = decode_mask(content, colors, MAX_NUMBER)
+        except (PictureError, OSError):
+            if not colors and _is_color(content):
+                return None
+            continue
+        survey.add(mask.values, content.startswith(_JPEG))
+        faults = palettes.check(Pair(file, file, file), mask.palette)
+        survey.palette_conflict = survey.palette_conflict or next(iter(faults), None)
+        if colors and len(survey.pixels) > MAX_COLORS:
+            break
+    return survey
+
+
+def _is_color(content: bytes) -> bool:
+    try:
+        decode_mask(content, colors=True)
+    except PictureError:
+        return False
+    return True
