@@ -110,13 +110,11 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        leaks = Counter(splits for _, _, splits in self._duplicates.pairs() if splits[0] != splits[1])
-        leak = leak_notice(leaks, self._collection.is_published)
         notices = [
             *self._collection.notices,
             *self._suggest_groups(),
             *self._describe_sizes(),
-            *([leak] if leak else []),
+            *self._describe_leaks(),
         ]
         return replace(
             self._count.survey(),
@@ -219,6 +217,14 @@ class OwnPicturesSource:
             return []
         found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
         return [found.sentence()] if found else []
+
+    def _describe_leaks(self) -> list[str]:
+        """What was left out since another split has it; nothing where that is an error instead."""
+        if self._data.on_fault == "stop" and not self._collection.is_published:
+            return []
+        leaks = Counter(splits for _, _, splits in self._duplicates.pairs() if splits[0] != splits[1])
+        notice = leak_notice(leaks, self._collection.is_published)
+        return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
         pairs = [self._collection.pairs[name] for split in SPLITS for name in self._division.ids[split]]
