@@ -94,7 +94,14 @@ class DuplicateCheck:
         self._index.add(pair.id, look.sha256, look.appearance)
         return []
 
+    def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
+        """The ids and the splits of the pairs that are in two splits, the first of which is left out."""
+        return map(self._with_splits, self._across)
+
     def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
         """The ids and the splits of all pairs found, those in two splits first."""
-        for one, other in (*self._across, *self.of_showcase, *self.within):
-            yield one, other, (self._seen[one][1], self._seen[other][1])
+        return map(self._with_splits, (*self._across, *self.of_showcase, *self.within))
+
+    def _with_splits(self, pair: tuple[str, str]) -> tuple[str, str, tuple[str, str]]:
+        one, other = pair
+        return one, other, (self._seen[one][1], self._seen[other][1])

@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.arrays import Images
 from pipeline.data.mask_decoding import read_mask
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import (
-    Resize,
-    as_grey,
-    fit_image,
-    fit_mask,
-    inner_part,
-    read_like,
-)
+from pipeline.data.pictures import fit_image, fit_mask, inner_part
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 
 LISTED = 8  # values in a complaint
@@ -41,28 +34,26 @@ class Sight:
     shown: NDArray[Any]  # the photograph in its own proportions, its longest side at most PHOTO
 
 
-def look(photograph: Photograph, folder: Path, like: Images, resize: Resize, values: MaskValues) -> Sight:
+def look(photograph: Photograph, folder: Path, preprocessing: Preprocessing, values: MaskValues) -> Sight:
     """Read a photograph and its mask.
 
     Args:
         photograph: their files' names.
         folder: where these lie.
-        like: images that the network was trained on, N x size x size x C.
-        resize: how a picture comes into the square.
+        preprocessing: how images are prepared for the network.
         values: what the mask's values stand for.
 
     Raises:
         PipelineError: A file is missing, is no picture, or does not fit the other.
     """
-    size, channels = like.shape[2:]
-    bits = 8 * like.dtype.itemsize
-    image: NDArray[Any] = _read(folder / photograph.file, lambda content: read_like(content, channels, bits))
+    size, resize = preprocessing.size, preprocessing.resize
+    image: NDArray[Any] = _read(folder / photograph.file, preprocessing.read)
     truth = None
     if photograph.mask is not None:
         mask = _class_indices(folder / photograph.mask, image.shape[:2], values)
         truth = fit_mask(mask, size, resize, outside=runs.IGNORE)
     return Sight(
-        image=fit_image(as_grey(image) if channels == 1 else image, size, resize),
+        image=preprocessing.network_input(image),
         truth=truth,
         inner=inner_part(image.shape, size, resize),
         shown=_shown(image),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
 from pipeline.prepare.files import content_of
+from pipeline.prepare.leaks import leak_notice
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.palettes import PaletteCheck
 from pipeline.prepare.size_effects import measure_size_effects
@@ -125,6 +127,7 @@ class OwnPicturesSource:
             *self._suggest_groups(),
             *self._describe_sizes(),
             *self._describe_showcase(),
+            *self._describe_leaks(),
         ]
         return replace(
             self._count.survey(),
@@ -237,6 +240,14 @@ class OwnPicturesSource:
             f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
             f"memory. Choose another in {self._key}.showcase."
         ]
+
+    def _describe_leaks(self) -> list[str]:
+        """What was left out since another split has it; nothing where that is an error instead."""
+        if self._data.on_fault == "stop" and not self._collection.is_published:
+            return []
+        leaks = Counter(splits for _, _, splits in self._duplicates.leaks())
+        notice = leak_notice(leaks, self._collection.is_published)
+        return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
         pairs = [
