@@ -75,7 +75,8 @@ class SizeEffects:
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
         remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
-        return f"At {self.size} px {listed(lossy)} ({self.masks} masks were examined); {remedy}."
+        examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
+        return f"At {self.size} px {listed(lossy)} ({examined} examined); {remedy}."
 
 
 def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: int, resize: Resize) -> SizeEffects:

@@ -24,6 +24,7 @@ class Table:
         self.groups: set[tuple[str, str]] = set()
         self.pixels = np.zeros(len(classes), np.int64)  # of each class
         self.images = np.zeros(len(classes), np.int64)  # with pixels of each class
+        self.size = 0  # px, of the prepared masks
         self.without_foreground = 0  # samples
         self.without_pixels = 0  # samples all of whose pixels are ignored
         self.ignored_for_foreground = 0  # samples with ignored pixels, background, and no foreground
@@ -38,6 +39,7 @@ class Table:
             PipelineError: Its mask holds an index of no class.
         """
         pixels = _pixels(sample, self._names)
+        self.size = sample.mask.shape[0]
         self.pixels += pixels
         self.images += pixels > 0
         has_foreground, has_pixels = pixels[self._foreground].any(), pixels.any()
@@ -107,7 +109,8 @@ def _emptiness(source: Source, table: Table) -> PipelineError | None:
         )
         return PipelineError(
             f"{begin}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
-            f"'{table.split}', nor does any other but {_others(source, missing)}; {needed}. {remedy}"
+            f"'{table.split}', nor does any other but {_others(source, missing)}; {needed}. {remedy} Masks are "
+            f"counted at {table.size} px: objects that vanish at that size need a larger data.image_size."
         )
     return None
 

@@ -173,3 +173,14 @@ def test_prepare_reports_the_objects_that_its_masks_lose(tmp_path, run):
     (notice,) = (notice for notice in runs.Survey.read(prepared).notices if "px" in notice)
     assert len(table(prepared)) == 9
     assert f"At 32 px cell keeps {kept} of {8 * 64} objects" in notice
+
+
+def test_prepare_objects_that_vanish_in_all_of_training_are_refused_with_the_size(cells, refused):
+    for path in (cells / "masks").iterdir():
+        mask = np.zeros((320, 320), np.uint8)
+        mask[:40:10, :40:10] = 1
+        Image.fromarray(mask).save(path)
+        picture(int(path.stem[4:]), mask.shape).save(cells / "images" / path.name)
+    said = refused(cells, image_size=32)
+    assert "training needs two classes" in said
+    assert "Masks are counted at 32 px: objects that vanish at that size need a larger data.image_size." in said
