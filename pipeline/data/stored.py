@@ -75,6 +75,11 @@ def swaps_sides(orientation: int) -> bool:
     return orientation in _SWAPPING
 
 
+def reverse_orientation(orientation: int) -> int:
+    """The orientation that undoes another one."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
+
+
 def _orientation(file: Image.Image) -> int:
     found = file.getexif().get(_ORIENTATION, UPRIGHT)
     return found if found in range(1, 9) else UPRIGHT
