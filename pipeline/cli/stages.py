@@ -51,12 +51,14 @@ def prepare() -> None:
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
-    from pipeline.runs import PREPARED, REJECTED
+    from pipeline.runs import PREPARED, REJECTED, Survey
 
     exit_when_told()
     with attempt("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
+    for notice in Survey.read().notices:
+        click.echo(f"Notice: {notice}")
     with (PREPARED / REJECTED).open(encoding="utf-8", newline="") as file:
         if left_out := sum(1 for _ in csv.DictReader(file)):
             click.echo(f"left out: {left_out}; {PREPARED / REJECTED} says which and why")

@@ -18,7 +18,7 @@ from pipeline.prepare.duplicate_sheet import write_sheet
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.notices import complete_survey
 from pipeline.prepare.source import Source
-from pipeline.prepare.tables import Table, tables_of
+from pipeline.prepare.tables import Table, check_tables, fill_tables
 from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
 
 SHEET = SCRATCH / "near_duplicates.png"
@@ -37,8 +37,7 @@ class Finding:
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
         lines = [*self._files(), *_duplicates(self.survey, self.sheet)]
-        notices = [f"Notice: {readable(notice)}" for notice in self.survey.notices]
-        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *notices]))
+        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *_spell_notices(self.survey)]))
 
     def _files(self) -> list[str]:
         survey = self.survey
@@ -93,13 +92,18 @@ def check(data: Data) -> Finding:
         PipelineError: What `prepare` would raise of them.
     """
     source = source_of(data)
+    tables = fill_tables(source)
+    survey, sheet = complete_survey(source, tables), write_sheet(source.duplicates(), SHEET)
     try:
-        tables = tables_of(source)
+        check_tables(source, tables)
     except PipelineError as error:
-        if sheet := write_sheet(source.duplicates(), SHEET):
-            raise PipelineError(f"{error}\nImages that look the same are side by side in {sheet}.") from None
-        raise
-    return Finding(source, tables, complete_survey(source, tables), write_sheet(source.duplicates(), SHEET))
+        shown = [f"Images that look the same are side by side in {sheet}."] if sheet else []
+        raise PipelineError("\n".join([str(error), *shown, *_spell_notices(survey)])) from None
+    return Finding(source, tables, survey, sheet)
+
+
+def _spell_notices(survey: Survey) -> list[str]:
+    return [f"Notice: {readable(notice)}" for notice in survey.notices]
 
 
 def _duplicates(survey: Survey, sheet: Path | None) -> list[str]:

@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.prepare.names import counted, readable
 
 NAMED = 10  # mask values that an error names
+SOFT_VALUES = 3  # undeclared values, from which on masks may be soft
 
 _ANY = f"with any of the endings {', '.join(ENDINGS)}"
 
@@ -132,8 +133,8 @@ class Kind(Enum):
         "images that look the same as one of another split",
         "looks the same as one of another split",
         "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
-        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, list "
-        "them in near_duplicates.distinct, or set stricter limits there.",
+        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, "
+        "list them in near_duplicates.distinct, or set stricter limits there.",
     )
 
     def __init__(self, single: str, several: str, said: str, remedy: str) -> None:
@@ -195,12 +196,20 @@ def _declare(faults: Sequence[Fault], key: str) -> str:
     if len(values) == 1:
         (value,) = values
         spelt = f'"{value}"' if value.startswith("#") else value
-        remedy = f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none"
+        remedy = (
+            f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none; several values "
+            f"of one class are a list, such as value: [1, {spelt}]. Or correct the masks"
+        )
     else:
-        remedy = f"Declare each as a value of {key}.classes, or one as {key}.ignore"
+        remedy = (
+            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore. Or correct "
+            f"the masks"
+        )
     lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
-    return f"{remedy}, or mend the masks.{jpeg}"
+    is_soft = len(values) >= SOFT_VALUES and not any(value.startswith("#") for value in values)
+    soft = f" Soft masks of two classes (resized, blurred) are divided by {key}.mask_threshold." if is_soft else ""
+    return f"{remedy}.{jpeg}{soft}"
 
 
 def _common(faults: Sequence[Fault], unit: str) -> str:

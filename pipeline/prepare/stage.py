@@ -16,7 +16,7 @@ from pipeline.prepare.choice import source_of
 from pipeline.prepare.names import as_cell
 from pipeline.prepare.notices import complete_survey
 from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.tables import tables_of
+from pipeline.prepare.tables import check_tables, fill_tables
 from pipeline.runs import SHOWCASE, SPLITS
 
 
@@ -38,7 +38,8 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
                 for array, content in zip(arrays[split], (sample.image, sample.mask), strict=True):
                     array.append(content)
 
-            tables = tables_of(source, keep)
+            tables = fill_tables(source, keep)
+            check_tables(source, tables)
         fingerprint = hashlib.sha256()
         for split in tables:
             for file in (runs.IMAGES, runs.MASKS):

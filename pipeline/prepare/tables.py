@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,26 +54,31 @@ class Table:
         return [name for name, pixels in zip(self._names, self.pixels, strict=True) if not pixels]
 
 
-def tables_of(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
+def fill_tables(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
     """Go through all samples of a source: a table for each split and the showcase.
 
     Args:
         source: of the samples.
         keep: is given each sample, with its split.
-
-    Raises:
-        PipelineError: Files have faults; or a split has no sample or, unless it is the showcase, no evaluated pixel;
-            or training has one class only.
     """
     tables = {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
     for split, sample in source.samples(_ORDER):
         tables[split].add(sample)
         if keep is not None:
             keep(split, sample)
+    return tables
+
+
+def check_tables(source: Source, tables: Mapping[str, Table]) -> None:
+    """Check that the samples can be used, once all were asked for.
+
+    Raises:
+        PipelineError: Files have faults; or a split has no sample or, unless it is the showcase, no evaluated pixel;
+            or training has one class only.
+    """
     if error := source.error() or next(filter(None, (_emptiness(source, table) for table in tables.values())), None):
         raise error
     _check_apart(list(tables.values()))
-    return tables
 
 
 def _check_apart(tables: Sequence[Table]) -> None:

@@ -1,0 +1,400 @@
+"""Small data sets as users bring them, one function per kind of fault, each with the masks that are right."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageFilter
+
+from pipeline.runs import IGNORE
+
+SIDE = 64
+Truth = dict[str, np.ndarray]  # class indices by id, background first
+Write = Callable[[Path], Truth]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of input, and what is right.
+
+    Attributes:
+        write: makes the folder, and returns the masks that are right; none where the input is to be refused.
+        refused_by: the command that must refuse it: init, check; empty where it is prepared.
+        reported: a part of what init or the check must say.
+        section: keys that init must propose.
+        changes: keys that the user writes after reading what was said.
+    """
+
+    write: Write
+    refused_by: str = ""
+    reported: str = ""
+    section: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def make_image(index: int, side: int = SIDE) -> np.ndarray:
+    """Smooth colors with noise, unlike those of any other index."""
+    random = np.random.default_rng(index)
+    small = random.integers(0, 256, (5, 5, 3), np.uint8)
+    smooth = np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC), np.int16)
+    return (smooth + random.integers(-9, 9, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+def make_disc(index: int, side: int = SIDE) -> np.ndarray:
+    """A disc somewhere, as booleans."""
+    random = np.random.default_rng(1_000 + index)
+    radius = random.integers(8, 15)
+    top, left = random.integers(radius, side - radius, 2)
+    y, x = np.mgrid[:side, :side]
+    return (y - top) ** 2 + (x - left) ** 2 < radius**2
+
+
+def make_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image with a red disc, and the disc."""
+    image, disc = make_image(index), make_disc(index)
+    image[disc] = image[disc] // 3 + np.array([150, 30, 30], np.uint8)
+    return image, disc
+
+
+def save(folder: Path, kind: str, name: str, array: np.ndarray | Image.Image, **options: Any) -> None:
+    path = folder / kind / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    image.save(path, **options)
+
+
+def write_pairs(
+    folder: Path,
+    encode: Callable[[int, np.ndarray], np.ndarray | Image.Image],
+    count: int = 20,
+    mask_name: str = "{}.png",
+    decode: Callable[[int, np.ndarray], np.ndarray] = lambda _, disc: disc.astype(np.uint8),
+) -> Truth:
+    """Write pairs whose masks are discs as `encode` writes them; `decode` tells what is right."""
+    truth = {}
+    for index in range(count):
+        image, disc = make_pair(index)
+        save(folder, "images", f"{index:02}.png", image)
+        save(folder, "masks", mask_name.format(f"{index:02}"), encode(index, disc))
+        truth[f"{index:02}"] = decode(index, disc)
+    return truth
+
+
+def mixed_binary(folder: Path) -> Truth:
+    return write_pairs(folder, lambda index, disc: disc * np.uint8(1 if index in (3, 7, 11) else 255))
+
+
+def palette_order(folder: Path) -> Truth:
+    def encode(index: int, disc: np.ndarray) -> Image.Image:
+        mask = Image.fromarray((~disc if index % 2 else disc).astype(np.uint8), "P")
+        mask.putpalette([0, 255, 0, 0, 0, 0] if index % 2 else [0, 0, 0, 0, 255, 0])
+        return mask
+
+    return write_pairs(folder, encode)
+
+
+def bilinear(folder: Path) -> Truth:
+    soft: dict[int, np.ndarray] = {}
+
+    def encode(index: int, disc: np.ndarray) -> np.ndarray:
+        large = np.roll(np.kron(disc, np.ones((2, 2))) * 255, 1, (0, 1)).astype(np.uint8)
+        soft[index] = np.asarray(Image.fromarray(large).resize((SIDE, SIDE), Image.Resampling.BOX))
+        return soft[index]
+
+    return write_pairs(folder, encode, decode=lambda index, _: (soft[index] >= 128).astype(np.uint8))
+
+
+def blurred(folder: Path) -> Truth:
+    soft: dict[int, np.ndarray] = {}
+
+    def encode(index: int, disc: np.ndarray) -> np.ndarray:
+        sharp = Image.fromarray(disc * np.uint8(255))
+        soft[index] = np.asarray(sharp.filter(ImageFilter.GaussianBlur(1.2)))
+        return soft[index]
+
+    return write_pairs(folder, encode, decode=lambda index, _: (soft[index] >= 128).astype(np.uint8))
+
+
+def numbered_few(folder: Path) -> Truth:
+    """Five numbered objects, the second left out in every other mask."""
+    truth = {}
+    for index in range(20):
+        numbers = np.zeros((SIDE, SIDE), np.uint8)
+        for number in range(1, 6):
+            if index % 2 == 0 or number != 2:
+                top, left = 12 * number - 8, 3 + (index * 7 + number * 11) % 50
+                numbers[top : top + 8, left : left + 8] = number
+        save(folder, "images", f"{index:02}.png", make_image(index))
+        save(folder, "masks", f"{index:02}.png", numbers)
+        truth[f"{index:02}"] = numbers
+    return truth
+
+
+def red_and_infrared(folder: Path) -> Truth:
+    """Four-band TIFFs whose last band, near infrared, is flagged as alpha, as GDAL writes them."""
+    truth = {}
+    for index in range(16):
+        image, disc = make_pair(index)
+        infrared = np.where(disc, 230, 40).astype(np.uint8) + make_image(index + 99)[..., 0] % 20
+        path = folder / "images" / f"{index:02}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, np.dstack([image, infrared]), photometric="rgb", extrasamples=["unassalpha"])
+        save(folder, "masks", f"{index:02}.png", disc.astype(np.uint8))
+        truth[f"{index:02}"] = disc.astype(np.uint8)
+    return truth
+
+
+def turned_images(folder: Path) -> Truth:
+    """Every other JPEG is upside down by EXIF; the masks were drawn over the stored pixels."""
+    truth = {}
+    for index in range(20):
+        image, disc = make_pair(index)
+        exif = Image.Exif()
+        exif[0x0112] = 3 if index % 2 else 1
+        save(folder, "images", f"{index:02}.jpg", image, exif=exif, quality=95)
+        save(folder, "masks", f"{index:02}.png", disc.astype(np.uint8))
+        truth[f"{index:02}"] = (disc[::-1, ::-1] if index % 2 else disc).astype(np.uint8)
+    return truth
+
+
+def polygon(index: int) -> tuple[list[float], np.ndarray]:
+    """A rectangle as COCO has it, and its pixels."""
+    top, left = 4 + index, 6 + (index * 5) % 30
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[top : top + 12, left : left + 16] = True
+    return [left, top, left + 16, top, left + 16, top + 12, left, top + 12], inside
+
+
+def run_lengths(inside: np.ndarray) -> dict[str, Any]:
+    flat = inside.T.ravel().astype(np.int8)
+    borders = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
+    counts = np.diff(borders).tolist()
+    return {"size": [SIDE, SIDE], "counts": [0, *counts] if flat[0] else counts}
+
+
+def write_coco(
+    folder: Path,
+    categories: list[dict[str, Any]],
+    annotate: Callable[[int, list[float], np.ndarray], dict[str, Any]],
+    names: Callable[[int], str] = "{:02}.png".format,
+) -> Truth:
+    images, annotations, truth = [], [], {}
+    for index in range(20):
+        outline, inside = polygon(index)
+        save(folder, "images", f"{index:02}.png", make_image(index))
+        images.append({"id": index + 1, "file_name": names(index), "height": SIDE, "width": SIDE})
+        annotation = {"id": index + 1, "image_id": index + 1, "category_id": 1, "iscrowd": 0}
+        annotations.append({**annotation, **annotate(index, outline, inside)})
+        truth[f"{index:02}"] = inside.astype(np.uint8)
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
+    return truth
+
+
+CELL = [{"id": 1, "name": "cell"}]
+
+
+def coco_crowds(folder: Path) -> Truth:
+    def annotate(index: int, outline: list[float], inside: np.ndarray) -> dict[str, Any]:
+        if index % 2:
+            return {"segmentation": run_lengths(inside), "iscrowd": 1}
+        return {"segmentation": [outline]}
+
+    return write_coco(folder, CELL, annotate)
+
+
+def coco_root_category(folder: Path) -> Truth:
+    root = {"id": 0, "name": "cells-x1yz"}
+    return write_coco(folder, [root, *CELL], lambda _, outline, __: {"segmentation": [outline]})
+
+
+def coco_empty_segmentation(folder: Path) -> Truth:
+    truth = write_coco(folder, CELL, lambda index, outline, _: {"segmentation": [] if index == 5 else [outline]})
+    del truth["05"]
+    return truth
+
+
+def negatives(folder: Path) -> Truth:
+    return write_pairs(
+        folder,
+        lambda index, disc: disc.astype(np.uint8) * (index % 3 > 0),
+        count=30,
+        decode=lambda index, disc: disc.astype(np.uint8) * (index % 3 > 0),
+    )
+
+
+def void_images(folder: Path) -> Truth:
+    def encode(index: int, disc: np.ndarray) -> np.ndarray:
+        return np.full_like(disc, IGNORE, np.uint8) if index % 6 == 0 else disc.astype(np.uint8)
+
+    return write_pairs(folder, encode, count=24, decode=encode)
+
+
+def tiny_objects(folder: Path) -> Truth:
+    truth = {}
+    for index in range(12):
+        random = np.random.default_rng(index)
+        mask = np.zeros((1024, 1024), np.uint8)
+        for top, left in random.integers(0, 1020, (12, 2)):
+            mask[top : top + 3, left : left + 3] = 1
+        image = np.asarray(Image.fromarray(make_image(index)).resize((1024, 1024)))
+        save(folder, "images", f"{index:02}.png", np.where(mask[..., None], 255, image).astype(np.uint8))
+        save(folder, "masks", f"{index:02}.png", mask)
+        truth[f"{index:02}"] = np.asarray(Image.fromarray(mask).resize((384, 384), Image.Resampling.NEAREST))
+    return truth
+
+
+def split_folders(folder: Path) -> Truth:
+    truth = {}
+    for split, count in (("train", 14), ("val", 4), ("test", 4)):
+        for index in range(count):
+            image, disc = make_pair(100 * len(split) + index + (50 if split == "test" else 0))
+            save(folder, "images", f"{split}/{index:02}.png", image)
+            save(folder, "masks", f"{split}/{index:02}.png", disc.astype(np.uint8))
+            truth[f"{split}__{index:02}"] = disc.astype(np.uint8)
+    return truth
+
+
+def fundus(folder: Path) -> Truth:
+    """Round images of one kind of scene that differ in fine lines only."""
+    truth = {}
+    y, x = np.mgrid[:SIDE, :SIDE]
+    inside = np.hypot(y - 32, x - 32) < 30
+    for index in range(20):
+        lines = np.zeros((SIDE, SIDE), bool)
+        lines[:, 8 + (index * 7) % 48] = lines[8 + (index * 11) % 48] = True
+        lines &= inside
+        image = np.where(inside, 170, 0) - 60 * lines
+        save(folder, "images", f"eye{index:02}.png", np.dstack([image, image // 2, image // 4]).astype(np.uint8))
+        save(folder, "masks", f"eye{index:02}.png", lines.astype(np.uint8))
+        truth[f"eye{index:02}"] = lines.astype(np.uint8)
+    return truth
+
+
+def rare_class(folder: Path) -> Truth:
+    def encode(index: int, disc: np.ndarray) -> np.ndarray:
+        mask = disc.astype(np.uint8)
+        if index in (4, 17):
+            mask[50:60, 50:60] = 2
+        return mask
+
+    return write_pairs(folder, encode, count=24, decode=encode)
+
+
+def many_classes(folder: Path) -> Truth:
+    """150 classes with 0 for none of them; each image has eight."""
+    values = np.random.default_rng(0).permuted(np.tile(np.arange(1, 151), (60, 1)), axis=1)[:, :8]
+    known = [0, *np.unique(values).tolist()]
+    truth = {}
+    for index in range(60):
+        mask = np.kron(values[index].reshape(2, 4), np.ones((32, 16))).astype(np.uint8)
+        mask[:2] = 0
+        save(folder, "images", f"{index:02}.jpg", make_image(index))
+        save(folder, "masks", f"{index:02}.png", mask)
+        truth[f"{index:02}"] = np.searchsorted(known, mask).astype(np.uint8)
+    return truth
+
+
+def normalized_names(folder: Path) -> Truth:
+    truth = {}
+    for index in range(12):
+        image, disc = make_pair(index)
+        composed = unicodedata.normalize("NFC", f"Präparat-{index:02}")
+        save(folder, "images", f"{composed}.png", image)
+        save(folder, "masks", f"{unicodedata.normalize('NFD', composed)}.png", disc.astype(np.uint8))
+        truth[composed] = disc.astype(np.uint8)
+    return truth
+
+
+def four_images(folder: Path) -> Truth:
+    return write_pairs(folder, lambda _, disc: disc.astype(np.uint8), count=4)
+
+
+def plain(folder: Path) -> Truth:
+    return write_pairs(folder, lambda _, disc: disc.astype(np.uint8), count=24)
+
+
+def mask_suffix(folder: Path) -> Truth:
+    write_pairs(folder, lambda _, disc: disc * np.uint8(255), count=12, mask_name="{}_segmentation.png")
+    return {}
+
+
+def gif_suffix(folder: Path) -> Truth:
+    write_pairs(folder, lambda _, disc: Image.fromarray(disc), count=12, mask_name="{}_mask.gif")
+    return {}
+
+
+def pascal_voc(folder: Path) -> Truth:
+    for index in range(6):
+        save(folder, "JPEGImages", f"2007_{index:06}.jpg", make_image(index))
+        save(folder, "SegmentationClass", f"2007_{index:06}.png", make_disc(index).astype(np.uint8))
+    return {}
+
+
+def mask_per_object(folder: Path) -> Truth:
+    for index in range(6):
+        save(folder, f"stage1_train/{index:04x}/images", f"{index:04x}.png", make_image(index))
+        for number in range(3):
+            disc = make_disc(10 * index + number) * np.uint8(255)
+            save(folder, f"stage1_train/{index:04x}/masks", f"{number}.png", disc)
+    return {}
+
+
+def labelme(folder: Path) -> Truth:
+    for index in range(6):
+        save(folder, "", f"{index:02}.jpg", make_image(index))
+        shapes = [{"label": "cell", "points": [[1, 1], [20, 1], [20, 20]], "shape_type": "polygon"}]
+        content = {"shapes": shapes, "imagePath": f"{index:02}.jpg", "imageHeight": SIDE, "imageWidth": SIDE}
+        (folder / f"{index:02}.json").write_text(json.dumps(content))
+    return {}
+
+
+NUMBERED = {
+    "classes": [
+        {"name": name, "colour": color, "foreground": name == "object", "edge": name == "border", "value": value}
+        for value, (name, color) in enumerate((("background", "#000000"), ("object", "#ff0000"), ("border", "#00ff00")))
+    ],
+    "instances": {"border": 2},
+}
+
+CASES = {
+    "mixed_binary": Case(mixed_binary, reported="1 in 3 masks, 255 in 17 masks"),
+    "palette_order": Case(palette_order, reported="0 is #00ff00, 1 is #000000, but masks/00.png 0 is #000000"),
+    "coco_crowds": Case(coco_crowds, reported="10 of 20 annotations", section={"crowd": "object"}),
+    "coco_root_category": Case(coco_root_category, reported="'cells-x1yz'"),
+    "coco_empty_segmentation": Case(
+        coco_empty_segmentation, "check", "05.png (annotation 6: no segmentation)", changes={"on_fault": "set_aside"}
+    ),
+    "turned_images": Case(turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
+    "red_and_infrared": Case(red_and_infrared, reported="4 bands", section={"channels": 4}),
+    "negatives": Case(negatives, reported="10 whose mask holds no foreground"),
+    "void_images": Case(void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore": IGNORE}),
+    "plain": Case(plain),
+    "tiny_objects": Case(tiny_objects, reported="of 144 objects", section={"image_size": 384}),
+    "split_folders": Case(split_folders, reported="are named like splits"),
+    "fundus": Case(
+        fundus,
+        "check",
+        "near_duplicates.png",
+        changes={"near_duplicates": {"max_distance": 0, "min_correlation": 1.0}},
+    ),
+    "rare_class": Case(rare_class, reported="class 'class_2' occurs in none of the"),
+    "many_classes": Case(many_classes, reported="scores are undefined there"),
+    "bilinear": Case(bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore": None}),
+    "blurred": Case(blurred, reported="soft edges", section={"mask_threshold": 128, "ignore": None}),
+    "numbered_few": Case(numbered_few, reported="write instances: {border: 2}"),
+    "four_images": Case(four_images),
+    "normalized_names": Case(normalized_names),
+    "mask_suffix": Case(mask_suffix, "init", "end in _segmentation"),
+    "gif_suffix": Case(gif_suffix, "init", "end in _mask"),
+    "pascal_voc": Case(pascal_voc, "init", "rename JPEGImages to images"),
+    "mask_per_object": Case(mask_per_object, "init", "one mask per image that numbers its objects"),
+    "labelme": Case(labelme, "init", "labelme2coco"),
+}
