@@ -79,6 +79,8 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
     try:
         picture = decode(content)
     except PictureError as error:
+        if (gray := _gray_of_tiff(content, channels)) is not None:
+            return gray
         raise PictureError(_said_of_channels(content, channels) or str(error)) from None
     if picture.mode.startswith("I;16"):
         if channels == 3:
@@ -98,6 +100,17 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture.convert("RGBA"))
     coloured = picture if picture.mode == "RGB" else picture.convert("RGB")
     return np.asarray(coloured.convert("L"))[..., None] if channels == 1 else coloured
+
+
+def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray[Any] | None:
+    """A gray TIFF that Pillow does not read, such as big-endian 16 bits with white as zero; None for any other file."""
+    if not content.startswith(TIFF_MAGIC) or channels == 3:
+        return None
+    with contextlib.suppress(PictureError):
+        gray = _channels(content, 1)
+        is_deep = gray.dtype == np.uint16
+        return gray if is_deep or channels == 1 else Image.fromarray(gray[..., 0]).convert("RGB")
+    return None
 
 
 def has_extra_band(picture: Image.Image) -> bool:

@@ -96,11 +96,11 @@ def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:
 
 
 def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
-    was_jpeg = _was_jpeg(seen)
-    if len(seen.pixels) <= (2 if was_jpeg else _MAX_CLASSES):
+    was_lossy = _was_lossy(seen)
+    if len(seen.pixels) <= (2 if was_lossy else _MAX_CLASSES):
         return
-    why = "JPEG changes pixel values" if was_jpeg else "perhaps they were resized or blurred"
-    numbered = "" if was_jpeg or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
+    why = f"{seen.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
+    numbered = "" if was_lossy or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
     raise PipelineError(
         f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are no classes: "
         f"{why}. Export the masks as PNG with a value a class, or write the section by hand; see "
@@ -108,9 +108,9 @@ def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
     )
 
 
-def _was_jpeg(seen: MaskSurvey) -> bool:
+def _was_lossy(seen: MaskSurvey) -> bool:
     """Whether the values are not those that were drawn."""
-    return seen.has_jpeg or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
+    return bool(seen.lossy) or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
 
 
 def _propose_soft(seen: MaskSurvey) -> Classes | None:
@@ -123,14 +123,18 @@ def _propose_soft(seen: MaskSurvey) -> Classes | None:
         len(seen.pixels) >= _MIN_SOFT_VALUES
         and high - low >= _MIN_SOFT_RANGE
         and share >= _MIN_ENDS
-        and (seen.ramp_share >= _MIN_RAMPS if seen.between else _was_jpeg(seen))
+        and (seen.ramp_share >= _MIN_RAMPS if seen.between else _was_lossy(seen))
     )
     if not is_soft:
         return None
     threshold = (low + high + 1) // 2
     above = sum(count for value, count in seen.pixels.items() if value >= threshold) / seen.pixels.total()
     edges = f"{1 - share:.1%} of the pixels have values in between, nearly all on edges"
-    why = f"masks of two classes with soft edges: {edges}" if seen.between else "masks of two classes, changed by JPEG"
+    why = (
+        f"masks of two classes with soft edges: {edges}"
+        if seen.between
+        else f"masks of two classes, changed by {seen.lossy or 'JPEG'}"
+    )
     classes = [
         {"name": "background", "colour": colour(0), "foreground": False, "value": low},
         {"name": "foreground", "colour": colour(1), "foreground": True, "value": high},
@@ -237,7 +241,8 @@ def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
     if len(ordered) == 1:
         raise PipelineError(
             f"all {seen.count} masks that were opened hold nothing but the value {classes[0]['value']}: there is "
-            f"nothing to learn. Export them anew."
+            f"nothing to learn. Export them again; where the mask is in the alpha channel, which is ignored, save that "
+            f"channel as gray."
         )
     remark = f"often written where the class is unknown; in {seen.masks[VOID]} masks" if void is not None else ""
     doubts = describe_values(seen, void, ordered)

@@ -69,19 +69,22 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
         )
     once = [value for value in ordered if seen.masks[value] == 1]
     if once and seen.count >= 10:
-        named = ", ".join(f"{spell(value)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
+        named = ", ".join(f"{_spell(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
         more = f" and {len(once) - 10} more" if len(once) > 10 else ""
         doubts.append(
             f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
             f"remove the class; the check then names the mask."
         )
     if families := _find_families(seen, {background, void}):
-        named = "; ".join(", ".join(map(spell, sorted(family))) for family in families[:4])
+        named = "; ".join(", ".join(_spell(value, seen) for value in sorted(family)) for family in families[:4])
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
             f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
         )
-    doubts += _describe_near_colors(seen) if seen.colors else _describe_edge_values(seen)
+    if edges := _describe_edge_values(seen):
+        doubts += edges
+    elif seen.colors:
+        doubts += _describe_near_colors(seen)
     if len(others) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= MIN_CONNECTED and not seen.colors:
         doubts.append(
             "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
@@ -95,6 +98,10 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
             f"unlabeled, remove the class and write ignore: {spell(background)}."
         )
     return doubts
+
+
+def _spell(value: int, seen: MaskSurvey) -> str:
+    return f"#{value:06x}" if seen.colors else str(value)
 
 
 def _describe_near_colors(seen: MaskSurvey) -> list[str]:
@@ -125,10 +132,11 @@ def _describe_edge_values(seen: MaskSurvey) -> list[str]:
     share = sum(seen.pixels[value] for value in edges) / seen.pixels.total()
     if len(edges) < max(_MIN_EDGE_VALUES, len(seen.pixels) / 2) or share > _MAX_EDGE_PIXELS:
         return []
+    named = ", ".join(_spell(value, seen) for value in edges[:_NAMED])
     return [
         f"{len(edges)} of {len(seen.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
-        f"{', '.join(map(str, edges[:_NAMED]))}, ... Interpolation makes such values. If these are no classes, export "
-        f"the masks again, resized by nearest neighbor."
+        f"{named}, ... Interpolation makes such values. If these are no classes, export the masks again, resized by "
+        f"nearest neighbor."
     ]
 
 

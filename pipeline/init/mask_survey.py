@@ -25,7 +25,7 @@ MAX_COLORS = 256  # photographs by mistake: each would bring a million more
 _MAX_CONNECTED = 40  # masks whose regions are counted, which takes longest
 _MAX_REGION_VALUES = 300  # in a mask, for the same reason
 _END = 0.05  # of the range of values: what is near either end of it
-_JPEG = b"\xff\xd8"  # how a JPEG begins
+_MIN_COLORS = 8  # of a mask whose colors may be interpolated
 
 
 @dataclass
@@ -46,7 +46,7 @@ class MaskSurvey:
         ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
         regions: pairs of a mask and a value above 0 that were looked at.
         connected: those whose pixels are one connected region.
-        has_jpeg: whether any mask is stored as JPEG.
+        lossy: the format of masks that are stored with loss, which changes values; empty where there are none.
         palette_conflict: two masks of which the same index has other colors; None where there are none.
         background_conflict: two such masks whose background, index 0, has other colors.
     """
@@ -64,7 +64,7 @@ class MaskSurvey:
     ramps: Counter[int] = field(default_factory=Counter)
     regions: int = 0
     connected: int = 0
-    has_jpeg: bool = False
+    lossy: str = ""
     palette_conflict: Fault | None = None
     background_conflict: Fault | None = None
 
@@ -78,7 +78,7 @@ class MaskSurvey:
         """Share of the values whose pixels are one connected region in their mask."""
         return self.connected / self.regions if self.regions else 0.0
 
-    def add(self, file: str, mask: Values, is_jpeg: bool) -> None:
+    def add(self, file: str, mask: Values, lossy: str) -> None:
         """Count a mask."""
         values, pixels = np.unique(mask, return_counts=True)
         self.count += 1
@@ -88,8 +88,10 @@ class MaskSurvey:
         self.values.append(frozenset(values.tolist()))
         self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
         self.masks.update(values.tolist())
-        self.has_jpeg |= is_jpeg
+        self.lossy = self.lossy or lossy
         if self.colors:
+            if len(values) >= _MIN_COLORS:
+                self._count_color_ramps(mask)
             return
         if len(values) > 2:
             self._count_ramps(mask, int(values[0]), int(values[-1]))
@@ -104,6 +106,13 @@ class MaskSurvey:
         self.between += int(between.sum())
         on_ramp = (lowest < mask[between]) & (mask[between] < highest)
         self.ramps.update(mask[between][on_ramp].tolist())
+
+    def _count_color_ramps(self, mask: Values) -> None:
+        on_ramp = np.zeros(mask.shape, bool)
+        for shift in (16, 8, 0):
+            level = (mask >> shift & 255).astype(np.uint8)
+            on_ramp |= (ndimage.minimum_filter(level, 3) < level) & (level < ndimage.maximum_filter(level, 3))
+        self.ramps.update(mask[on_ramp].tolist())
 
     def _count_regions(self, mask: Values, values: NDArray[np.integer]) -> None:
         for value in values[values > 0]:
@@ -134,7 +143,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
                 return None
             survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
-        survey.add(file, mask.values, content.startswith(_JPEG))
+        survey.add(file, mask.values, _lossy_format(content))
         pair = Pair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
         background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
@@ -142,6 +151,12 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         if colors and len(survey.pixels) > MAX_COLORS:
             break
     return survey
+
+
+def _lossy_format(content: bytes) -> str:
+    if content.startswith(b"\xff\xd8"):
+        return "JPEG"
+    return "lossy WebP" if content[8:12] == b"WEBP" and b"VP8 " in content[12:64] else ""
 
 
 def _most_common(values: NDArray[np.integer]) -> int:

@@ -118,3 +118,15 @@ def test_read_image_of_signed_bytes_is_refused(channels: int | None) -> None:
     tifffile.imwrite(file, (RGB[..., 0].astype(int) - 128).astype(np.int8), photometric="minisblack")
     with pytest.raises(PictureError, match="has pixels of int8; save it as uint8"):
         read_image(file.getvalue(), channels)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate", "zstd"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_read_image_of_16_bit_gray_in_any_storage(photometric: str, compression: str | None, byteorder: Any) -> None:
+    gray = RGB[..., 0].astype(np.uint16) * 257
+    values = gray if photometric == "minisblack" else 65_535 - gray
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric=photometric, compression=compression, byteorder=byteorder)
+    for channels in (None, 1):
+        assert (read_image(file.getvalue(), channels)[..., 0] == gray).all()

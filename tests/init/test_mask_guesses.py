@@ -141,6 +141,33 @@ def test_init_interpolated_classes_are_doubted(see: See) -> None:
     assert any("are only on edges between others" in notice for notice in see(by_turns(interpolated)).notices)
 
 
+def test_init_colors_with_soft_edges_are_doubted(see: See) -> None:
+    notices = see(by_turns(lambda labels: (averaged(labels)[..., None] * (255, 128, 0)).astype(np.uint8))).notices
+    [notice] = [notice for notice in notices if "are only on edges between others" in notice]
+    assert notice.startswith("6 of 8 values")
+
+
+@pytest.mark.parametrize(("ending", "said"), [("webp", "lossy WebP changes pixel values"), ("jpg", "JPEG changes")])
+def test_init_masks_of_three_values_stored_with_loss_are_refused(see: See, ending: str, said: str) -> None:
+    def classes(labels: np.ndarray) -> np.ndarray:
+        drawn = np.where(labels > 0, 255, 0).astype(np.uint8)
+        drawn[SIZE // 2 :] = np.maximum(drawn[SIZE // 2 :], 127)
+        return np.dstack([drawn] * 3)
+
+    with pytest.raises(RefusedError, match=said):
+        see(by_turns(classes), ending=ending)
+
+
+def test_init_masks_in_the_alpha_channel_are_pointed_at(see: See) -> None:
+    def alpha(labels: np.ndarray) -> np.ndarray:
+        return np.dstack([np.full((SIZE, SIZE, 3), 255), labels * 255]).astype(np.uint8)
+
+    with pytest.raises(
+        RefusedError, match="where the mask is in the alpha channel, which is ignored, save that channel"
+    ):
+        see(by_turns(alpha))
+
+
 def test_init_thin_layers_between_classes_stay_classes(see: See) -> None:
     def layers(labels: np.ndarray) -> np.ndarray:
         top = 8 + int(labels.argmax()) % 9

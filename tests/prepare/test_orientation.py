@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.data.stored import read_orientation, reverse_orientation, swaps_sides
 from pipeline.data.tiff import turn_upright
-from tests.prepare.conftest import NAMES, WHOLE, table
+from tests.prepare.conftest import NAMES, WHOLE, shown, table
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -56,6 +56,27 @@ def test_masks_and_turned_images_stay_aligned(cells: Path, run: Any, covers: str
         ):
             np.testing.assert_array_equal(image, images[name])
             np.testing.assert_array_equal(np.array([1, 0, 2])[mask], masks[name])  # in the section's order of classes
+
+
+def test_masks_of_turned_tiffs_that_pillow_cannot_open_stay_aligned(cells: Path, run: Any, refused: Any) -> None:
+    """Five bands: the orientation is read by tifffile, and so must be what the mask is turned by."""
+    masks = {}
+    for place, name in enumerate(NAMES):
+        rng = np.random.default_rng(place)
+        bands, masks[name] = rng.integers(0, 256, (16, 16, 5), np.uint8), rng.integers(0, 3, (16, 16), np.uint8)
+        for folder in ("images", "masks"):
+            (cells / folder / f"{name}.png").unlink()
+        tifffile.imwrite(
+            cells / "images" / f"{name}.tif",
+            as_stored(bands, 6),
+            photometric="minisblack",
+            planarconfig="contig",
+            extratags=[(274, 3, 1, 6, True)],
+        )
+        Image.fromarray(as_stored(masks[name][..., None], 6)[..., 0]).save(cells / "masks" / f"{name}.png")
+    assert "may cover their turned images upright or as they are stored" in refused(cells, channels=5)
+    _, mask = shown(run(cells, channels=5, mask_orientation="stored"))
+    np.testing.assert_array_equal(np.array([1, 0, 2])[mask], masks["cell0"])
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
