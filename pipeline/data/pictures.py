@@ -151,10 +151,10 @@ def _count_known_bands(picture: Image.Image) -> int:
 def _ask_about_extra_band(picture: Image.Image) -> str:
     bands, known = _count_bands(picture), _count_known_bands(picture)
     more = bands - known
-    which = "the last one" if more == 1 else f"the last {more}"
+    which = "the last one is" if more == 1 else f"the last {more} are"
     what = "of unknown meaning" if _has_unnamed_band(picture) else "no transparency (its values are not 0 or 255)"
     return (
-        f"has {bands} bands, {which} {what}; set data.channels: {bands} to learn from all of them, or data.channels: "
+        f"has {bands} bands; {which} {what}; set data.channels: {bands} to learn from all of them, or data.channels: "
         f"{known} to leave {'it' if more == 1 else 'them'} out"
     )
 

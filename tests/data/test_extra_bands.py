@@ -70,7 +70,7 @@ def test_read_image_with_gray_and_a_band_of_data_asks_for_2_or_1() -> None:
         tiff(np.dstack([gray, DATA]), ["unspecified"], photometric="minisblack"),
     ):
         with pytest.raises(
-            PictureError, match=r"has 2 bands, .* set data\.channels: 2 .*data\.channels: 1 to leave it"
+            PictureError, match=r"has 2 bands; .* set data\.channels: 2 .*data\.channels: 1 to leave it"
         ):
             read_image(content)
         assert (read_image(content, 2) == np.dstack([gray, DATA])).all()
