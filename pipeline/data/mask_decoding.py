@@ -41,11 +41,6 @@ class DecodedMask:
     has_orientation: bool = False
 
 
-def read_mask(content: bytes, colours: bool) -> Values:
-    """Decode a mask's values; see `decode_mask`."""
-    return decode_mask(content, colours).values
-
-
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
     """Decode a mask, turned upright by its own EXIF orientation; transparency is ignored.
 

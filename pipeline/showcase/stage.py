@@ -13,6 +13,7 @@ from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing
 from pipeline.params import Params
+from pipeline.params.composites import SampleData
 from pipeline.params.pictures import OwnPictures
 from pipeline.project import project_folder
 from pipeline.runs import Cutout, Cutouts
@@ -49,13 +50,15 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     record = RunRecord.read(root / runs.RUNS / run)
     like = open_split("train", root / runs.PREPARED).images
     resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
+    own = params.data.test if isinstance(params.data, SampleData) else params.data
+    orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
     values = MaskValues.of_data(params.data, [item.name for item in data.classes])
     network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
     foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
     for place, photograph in enumerate(params.report.showcase):
-        sight = look(photograph, photographs, like, resize, values)
+        sight = look(photograph, photographs, like, resize, values, orientation)
         if sight.image.shape != like.shape[1:] or sight.image.dtype != like.dtype:
             raise PipelineError(
                 f"{photographs / photograph.file} has {sight.image.shape[-1]} channels of {sight.image.dtype}, and the "
