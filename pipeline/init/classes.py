@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.errors import PipelineError
-from pipeline.init.doubts import VOID, describe_background, describe_values
+from pipeline.init.doubts import VOIDS, describe_background, describe_values
 from pipeline.init.mask_survey import MaskSurvey, survey_masks
 from pipeline.init.numbered import are_numbered
 from pipeline.init.proposal import colour
@@ -176,10 +176,12 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     beside_background = {next(iter(values - {0})) for values in seen.values if 0 in values and len(values) == 2}
     if len(used) < 2 or not used <= FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
         return None
-    if VOID in used and VOID not in beside_background:
+    if used - beside_background:
         return None  # masks that are 255 throughout, and nowhere else: more likely unknown
     written = sorted(used)
     counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in written)
+    whole = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {written[-1]}]
+    perhaps = f" {len(whole)} masks hold nothing else, perhaps as unknown: {listed(whole, 5)}." if whole else ""
     share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
     classes = [
         {"name": "background", "colour": colour(0), "foreground": False, "value": 0},
@@ -191,7 +193,7 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
         notices=(
             f"The foreground is written in {len(written)} ways, and no mask holds two of them: {counts}. All are taken "
             f"for one class, value: {written}. If {written[-1]} means unknown instead, write value: {written[:-1]} and "
-            f"ignore: {written[-1]}.",
+            f"ignore: {written[-1]}.{perhaps}",
             *describe_background(seen, lambda value: value != 0),
         ),
     )
@@ -244,20 +246,23 @@ def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
             f"nothing to learn. Export them again; where the mask is in the alpha channel, which is ignored, save that "
             f"channel as gray."
         )
-    remark = f"often written where the class is unknown; in {seen.masks[VOID]} masks" if void is not None else ""
+    remark = f"often written where the class is unknown; in {seen.masks[void]} masks" if void is not None else ""
     doubts = describe_values(seen, void, ordered)
     doubts += describe_background(seen, lambda value: value not in (background, void))
     return Classes({"classes": classes, "ignore": void}, tuple(remarks), remark, (*notices, *doubts))
 
 
 def _find_void(seen: MaskSurvey) -> int | None:
-    """255, where it plausibly marks unknown pixels: beside few classes, and not as most of the foreground."""
-    others = seen.pixels.keys() - {VOID}
-    if seen.colors or VOID not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
-        return None
-    alone = [values for values in seen.values if VOID in values and not values - {0, VOID} and 0 in values]
-    beside = [values for values in seen.values if VOID in values and values - {0, VOID}]
-    foreground = sum(count for value, count in seen.pixels.items() if value not in (0, VOID))
-    if len(alone) > len(beside) or (beside and seen.pixels[VOID] > foreground and 0 in others):
-        return None
-    return VOID
+    """The value that plausibly marks unknown pixels; None where there is none."""
+    return next((value for value in VOIDS if not seen.colors and _is_void(seen, value)), None)
+
+
+def _is_void(seen: MaskSurvey, void: int) -> bool:
+    """Whether a value is beside few classes, and not most of the foreground."""
+    others = seen.pixels.keys() - {void}
+    if void not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
+        return False
+    alone = [values for values in seen.values if void in values and not values - {0, void} and 0 in values]
+    beside = [values for values in seen.values if void in values and values - {0, void}]
+    foreground = sum(count for value, count in seen.pixels.items() if value not in (0, void))
+    return len(alone) <= len(beside) and not (beside and seen.pixels[void] > foreground and 0 in others)

@@ -9,7 +9,8 @@ from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.numbered import MIN_CONNECTED
 from pipeline.prepare.names import listed
 
-VOID = 255  # often written where the class is unknown
+VOIDS = (255, 65_535)  # often written where the class is unknown
+_VOID_COLOR = 0xE0E0C0  # the same in Pascal VOC's color masks
 
 _MIN_PERHAPS_NUMBERED = 3  # values above 0, for a hint
 _MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes of which an image has one
@@ -32,7 +33,8 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
     if inside > _MIN_SURROUNDED * len(sides) and sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides):
         return [
             f"What is taken for the background is surrounded by foreground in {inside} of {len(sides)} masks, and is "
-            f"the smaller part of most. If it is the object, exchange the names and `foreground` of the classes."
+            f"the smaller part of most. If it is the object, exchange the names and `foreground` of the classes; if it "
+            f"means unlabeled, make it data.ignore instead."
         ]
     is_odd = inside <= len(sides) / 2
     odd = [file for file, frame, majority in sides if frame is majority is is_odd]
@@ -62,11 +64,14 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
             f"{void} is taken for unknown pixels (ignore: {void}): it is in {seen.masks[void]} of {seen.count} masks."
             f"{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."
         )
-    elif VOID in others and len(others) > 1 and not seen.colors:
-        doubts.append(
-            f"255 is taken for a class: it is in {seen.masks[VOID]} of {seen.count} masks. If it means unknown, remove "
-            f"the class and write ignore: 255."
-        )
+        doubts += _describe_exclusive(seen, void, others)
+    elif len(others) > 1:
+        doubts += [
+            f"{_spell(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. If it "
+            f"means unknown, remove the class and write ignore: {spell(value)}."
+            for value in ((_VOID_COLOR,) if seen.colors else VOIDS)
+            if value in others
+        ]
     once = [value for value in ordered if seen.masks[value] == 1]
     if once and seen.count >= 10:
         named = ", ".join(f"{_spell(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
@@ -98,6 +103,16 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
             f"unlabeled, remove the class and write ignore: {spell(background)}."
         )
     return doubts
+
+
+def _describe_exclusive(seen: MaskSurvey, void: int, classes: Sequence[int]) -> list[str]:
+    """Doubt that pixels are unknown where these masks, and only these, are without one of the classes."""
+    return [
+        f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
+        f"class, write value: [{value}, {void}] and ignore: null."
+        for value in classes
+        if all((value in values) is not (void in values) for values in seen.values)
+    ]
 
 
 def _spell(value: int, seen: MaskSurvey) -> str:

@@ -104,6 +104,51 @@ def test_init_void_that_is_foreground_elsewhere_names_the_masks(see: See) -> Non
     assert any("1 of these hold nothing else but 0, perhaps as foreground: masks/a03.png." in n for n in found.notices)
 
 
+@pytest.mark.parametrize(("void", "dtype"), [(255, np.uint8), (65_535, np.uint16)])
+def test_init_void_beside_classes_is_ignored(see: See, void: int, dtype: type) -> None:
+    masks = by_turns(values(0, 1, dtype))
+    for mask in masks.values():
+        mask[:2] = void
+    found = see(masks)
+    assert found.data["ignore"] == void
+    assert found.indices(masks) == {0: {0}, 1: {1}, void: {255}}
+    assert any(f"{void} is taken for unknown pixels" in notice for notice in found.notices)
+
+
+@pytest.mark.parametrize(("void", "dtype"), [(255, np.uint8), (65_535, np.uint16)])
+def test_init_masks_that_are_void_throughout_are_ignored(see: See, void: int, dtype: type) -> None:
+    masks = by_turns(*[values(0, 1, dtype)] * 3, lambda labels: np.full(labels.shape, void, dtype))
+    found = see(masks)
+    assert found.data["ignore"] == void
+    assert found.indices(masks) == {0: {0}, 1: {1}, void: {255}}
+
+
+def test_init_void_that_takes_the_place_of_a_class_is_doubted(see: See) -> None:
+    masks = by_turns(*[values(0, 1)] * 4)
+    for place, mask in enumerate(masks.values()):
+        mask[:2] = 2 if place % 4 else 255
+    found = see(masks)
+    assert found.data["ignore"] == 255
+    assert any("write value: [2, 255] and ignore: null" in notice for notice in found.notices)
+
+
+def test_init_the_void_color_of_pascal_voc_is_doubted(see: See) -> None:
+    def colored(labels: np.ndarray) -> np.ndarray:
+        drawn = np.where(labels[..., None] > 0, (128, 0, 0), 0).astype(np.uint8)
+        drawn[:2] = (224, 224, 192)
+        return drawn
+
+    assert any('write ignore: "#e0e0c0"' in notice for notice in see(by_turns(colored)).notices)
+
+
+def test_init_whole_masks_of_a_second_encoding_are_named(see: See) -> None:
+    masks = by_turns(*[values(0, 1)] * 3, values(0, 255))
+    masks["a00"][:] = 255
+    found = see(masks)
+    assert found.values == [0, [1, 255]]
+    assert any("1 masks hold nothing else, perhaps as unknown: masks/a00.png." in notice for notice in found.notices)
+
+
 SOFT = {
     "0 to 255": (soft(0, 255), 128),
     "0 to 100": (soft(0, 100), 50),
