@@ -111,7 +111,7 @@ def _describe_exclusive(seen: MaskSurvey, void: int, classes: Sequence[int]) -> 
         f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
         f"class, write value: [{value}, {void}] and ignore: null."
         for value in classes
-        if all((value in values) is not (void in values) for values in seen.values)
+        if all((value in values) is not (void in values and len(values) > 1) for values in seen.values)
     ]
 
 

@@ -24,7 +24,7 @@ class Kind(Enum):
         "image without a mask",
         "images without a mask",
         "has no mask",
-        f"Add a mask of the same name to masks/, {_ANY}, or remove the image.",
+        f"Add a mask of the same name to masks/, {_ANY} or .gif, or remove the image.",
     )
     NO_IMAGE = (
         "mask without an image",

@@ -121,6 +121,7 @@ def test_init_masks_that_are_void_throughout_are_ignored(see: See, void: int, dt
     found = see(masks)
     assert found.data["ignore"] == void
     assert found.indices(masks) == {0: {0}, 1: {1}, void: {255}}
+    assert not any("either" in notice for notice in found.notices)
 
 
 def test_init_void_that_takes_the_place_of_a_class_is_doubted(see: See) -> None:
