@@ -91,7 +91,7 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
     if has_extra_band(picture):
         if channels is None:
             raise PictureError(_ask_about_extra_band(picture))
-        picture = _without_last_band(picture)
+        picture = _stored_colors(content, picture) or _without_last_band(picture)
     elif _is_invisible(picture):
         if channels is None:
             raise PictureError(_ask_about_invisible(picture))
@@ -164,6 +164,16 @@ def _without_last_band(picture: Image.Image) -> Image.Image:
         return picture  # Pillow dropped it
     bands = picture.split()[:-1]
     return Image.merge("RGB", bands) if len(bands) == 3 else bands[0]
+
+
+def _stored_colors(content: bytes, picture: Image.Image) -> Image.Image | None:
+    """The colors of a TIFF as they are stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
+    if not content.startswith(TIFF_MAGIC) or picture.mode != "RGBA":
+        return None
+    with contextlib.suppress(PictureError):
+        bands = _channels(content, _count_bands(picture))
+        return Image.fromarray(np.ascontiguousarray(bands[..., :3])) if bands.dtype == np.uint8 else None
+    return None
 
 
 def _is_invisible(picture: Image.Image) -> bool:
