@@ -11,7 +11,17 @@ from ruamel.yaml import YAML
 from pipeline import runs
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("pipeline", "data/sample", "reports", "params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", "pyproject.toml")
+PARTS = (
+    "pipeline",
+    "custom",
+    "data/sample",
+    "reports",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    "pyproject.toml",
+)
 
 
 def copy_project(to: Path, changes: dict[str, dict[str, Any]]) -> None:

@@ -32,6 +32,7 @@ class Judgement:
     gap_low: float | None  # 95 % interval of the gap at the best epoch, as a statement about other images
     gap_high: float | None
     optimism: float | None  # by how much choosing the epoch on validation flatters val_loss, nats a pixel
+    beats_baseline: bool | None = None  # IoU on validation above that of predicting one class everywhere; None: unknown
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ class RateRow:
     gap_sd: float | None
     val_mean_iou_mean: float | None
     val_mean_iou_sd: float | None
+    beats_baseline: float | None = None  # share of the seeds whose runs do, of those where it is known
+
+    @property
+    def is_no_better(self) -> bool:
+        """Whether at least half of the seeds do no better than predicting one class everywhere."""
+        return self.beats_baseline is not None and self.beats_baseline <= 0.5
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,12 @@ class Summary:
     best_of_variant: tuple[Selection, ...]
     best: Selection | None  # None where no rate is ranked
     outside: tuple[str, ...]  # run folders that are no cell of the grid, left out
+
+    @property
+    def baseline_loss(self) -> float:
+        """The class-prior loss; defined, since `compare` refuses data without evaluated pixels."""
+        assert self.baseline.loss is not None
+        return self.baseline.loss
 
     @classmethod
     def read(cls, folder: Path = COMPARISON) -> Summary:

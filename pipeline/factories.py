@@ -1,4 +1,4 @@
-"""What `params.yaml` names by an import path, `module:callable`, in the project's folder or installed.
+"""What `params.yaml` names by an import path, `module:callable`, in the project's `custom/` or installed.
 
 Whatever goes wrong in the user's own code is said in a sentence with the key, the error and the line.
 """
@@ -8,42 +8,31 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import os
-import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
 from pipeline.errors import PipelineError
 from pipeline.project import project_folder
-
-NOT_OWN = {"pipeline", "data", "runs", "evaluation", "comparison", "showcase", "reports", "mlruns", "studies", "docs"}
-NOT_OWN |= {"tests", "benchmarks", "build", "dist"}  # folders of the project that hold none of the user's modules
-
-
-@contextmanager
-def project_on_path() -> Iterator[None]:
-    """The project's folder first, as `python -m` has it; a console script has only its own folder there."""
-    here = str(project_folder())
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the finders may have listed the folder before the module was written
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
 
 
 def find_factory(key: str, factory: str) -> Callable[..., Any]:
     """The callable that a key of `params.yaml` names.
 
     Raises:
-        PipelineError: The module does not import, or the name is missing in it or cannot be called.
+        PipelineError: The module does not import, is a file of the project outside `custom/`, or has nothing callable
+            of this name.
     """
     name = factory.partition(":")[2]
     module = _module(key, factory)
+    if file := misplaced_file(module):
+        raise PipelineError(
+            f"{key}: {factory} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, and "
+            f"would keep old results. Move it to {CUSTOM}/ and write {suggested_name(file)}:{name}."
+        )
     if not hasattr(module, name):
         names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
@@ -99,11 +88,9 @@ def _module(key: str, factory: str) -> ModuleType:
         missing = error.name or ""
         if name != missing and not name.startswith(f"{missing}."):  # the module is there, and misses another one
             raise _import_error(key, name, error) from error
-        files = [path.stem for path in project_folder().iterdir() if path.suffix == ".py" or path.is_dir()]
-        near = difflib.get_close_matches(missing, files, n=1)
-        hint = f"did you mean {near[0]}?" if near else "write it there, or correct the name."
         raise PipelineError(
-            f"{key}: there is no module '{missing}' in the project's folder, nor is one installed; {hint}"
+            f"{key}: there is no module '{missing}' in the project's folder, nor is one installed; "
+            f"{_suggestion(missing)}"
         ) from None
     except (Exception, SystemExit) as error:
         raise _import_error(key, name, error) from error
@@ -113,16 +100,12 @@ def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
     return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {in_words(error)}.")
 
 
-def own_modules(project: Path) -> list[Path]:
-    """Every module of the user's in the project's folder: what a network or an optimiser of the user's may import."""
-    found = []
-    for folder, folders, files in os.walk(project):
-        here = Path(folder)
-        skipped = NOT_OWN if here == project else set()
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith((".", "__")) and name not in skipped and not (here / name / "pyvenv.cfg").exists()
-        )
-        found += [here / name for name in sorted(files) if name.endswith(".py")]
-    return found
+def _suggestion(missing: str) -> str:
+    """Suggest the closest module of `custom/`, whether or not its folder was written."""
+    project = project_folder()
+    files = [file.relative_to(project) for file in custom_files(project) if file.suffix == ".py"]
+    modules = {file.stem: ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__"}
+    near = difflib.get_close_matches(missing.rpartition(".")[2], modules, n=1)
+    if near:
+        return f"did you mean {modules[near[0]]}?"
+    return f"write it in {CUSTOM}/ and name it {CUSTOM}.{missing.removeprefix(f'{CUSTOM}.')}, or correct the name."

@@ -35,13 +35,16 @@ RECORD = "run.json"
 WEIGHTS = "model.safetensors"  # of the best epoch; missing where no epoch had a finite yardstick
 HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1
 HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_loss", "val_mean_iou")
-IMAGE_LOSSES = "image_losses.npz"  # train, validation: epoch x image, nats a pixel; *_index, *_pixels: one an image
+# train, validation: epochs x images, nats per pixel, NaN without evaluated pixels; *_index, *_pixels: one per image
+IMAGE_LOSSES = "image_losses.npz"
 SHOWCASE_MASKS = "showcase.npz"  # masks: epoch x image x H x W, uint8
 TIMING = "timing.json"  # times, machine, throughput: nothing numeric depends on it
 
 # evaluation/<run>/
 EVALUATION = Path("evaluation")
 METRICS = "metrics.json"
+# A cell is empty where a score is undefined: all cells of an image without evaluated pixels, foreground_iou of an image
+# with no foreground in ground truth or prediction.
 PER_IMAGE = "per_image.csv"  # PER_IMAGE_COLUMNS; iou_<class>, empty where the class is in neither mask; then
 # loss_<class>, nats a pixel over those of that true class, empty where there is none
 PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
@@ -183,13 +186,16 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well a run's model does on a set of images."""
+    """Scores of a run's model on a set of images; None is undefined, which is not zero.
 
-    loss: float  # the yardstick: cross entropy, nats a pixel
-    accuracy: float  # share of the pixels that are right
-    mean_iou: float  # over the set's pixels and the classes present in the truth
-    foreground_iou: float
-    iou: dict[str, float | None]  # by class; None where the truth has none of it
+    A set without evaluated pixels has no scores at all.
+    """
+
+    loss: float | None  # cross-entropy, nats per pixel
+    accuracy: float | None  # share of the evaluated pixels
+    mean_iou: float | None  # over the set's pixels and the classes present in the ground truth
+    foreground_iou: float | None  # None if there is no foreground in ground truth or prediction; 0 for false positives
+    iou: dict[str, float | None]  # by class; None where the ground truth has none of it
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def write_params(folder: Path, changes: dict[str, Any]) -> Path:
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(merged(merged(shipped, TINY), changes), file)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _custom_of_each_project() -> Iterator[None]:
+    """Forget imported modules of `custom/`: each test has a project of its own, and Python keeps what it imported."""
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "custom"]:
+        del sys.modules[name]
+
+
+def write_custom(project: Path, **modules: str) -> Path:
+    """Write modules, by name, into a project's `custom/`."""
+    folder = project / "custom"
+    folder.mkdir(exist_ok=True)
+    for name, source in {"__init__": "", **modules}.items():
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
-LIBRARIES = {"data", "models", "analysis", "tracking", "variants"}
+LIBRARIES = {"data", "inference", "models", "analysis", "tracking", "variants"}
 CONTRACT = {
     "attempts",
     "comparison",
+    "custom_code",
     "runs",
     "params",
     "files",

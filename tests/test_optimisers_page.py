@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from pipeline.params.merging import merged
 from pipeline.params.train import Objective, Optimiser, Schedule
 from pipeline.train.optimisers import build_optimiser, parameter_groups
 from pipeline.train.schedules import build_schedule
+from tests.conftest import write_custom
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/optimisers.md").read_text(encoding="utf-8")
@@ -79,8 +79,7 @@ def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Mo
     (source,) = (block for block in blocks("python") if "class Lion" in block)
     (example,) = (block for block in blocks("yaml") if "Lion" in block)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_optimiser", raising=False)
-    Path("my_optimiser.py").write_text(source, encoding="utf-8")
+    write_custom(tmp_path, my_optimizer=source)
     cell = laid_over_the_shipped(example, tmp_path).cell("lion", 1e-2, 0)
     torch.manual_seed(0)
     network, images = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0), torch.rand(4, 3, 16, 16)
@@ -96,7 +95,6 @@ def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Mo
         schedule.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
-    monkeypatch.delitem(sys.modules, "my_optimiser")
 
 
 def test_plain_pytorch_gives_the_rates_of_the_pipeline() -> None:

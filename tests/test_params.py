@@ -114,7 +114,7 @@ MISTAKES = {
     ),
     "a factory without a name": (
         {"variants": {"mine": {"model": {"family": "own", "factory": "my_net", "size_divisor": 8}}}},
-        "variants.mine.model.factory: must be module:callable, such as my_package.my_net:build",
+        "variants.mine.model.factory: must be module:callable, such as custom.my_net:build",
         "but is 'my_net'.",
     ),
     "a factory that is a path": (

@@ -78,7 +78,7 @@ def by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[Part]:
     """
     reference = _mean(train["loss"], train["pixels"])
     names = validation["groups"].fillna("").str.split(";").explode()
-    rows = validation.drop(columns="groups").join(names[names.str.contains("=")], how="inner")
+    rows = validation[["loss", "pixels"]].join(names[names.str.contains("=")], how="inner")
     rows["kind"] = rows["groups"].str.split("=", n=1).str[0]
     found = []
     for _, of_kind in rows.groupby("kind"):

@@ -7,8 +7,11 @@ import numpy.typing as npt
 
 from pipeline.runs import Scores, SegmentationClass
 
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
-def iou_by_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+
+def iou_by_class(confusion: Integers) -> Floats:
     """Intersection over union (Jaccard index) of each class; NaN where neither truth nor prediction has the class.
 
     Args:
@@ -18,52 +21,65 @@ def iou_by_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         ... x C, 0 to 1.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits
-    with np.errstate(invalid="ignore"):
-        return np.asarray(hits / np.where(union == 0, np.nan, union), dtype=np.float64)
+    return _ratio(hits, confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits)
 
 
-def mean_iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Mean over the classes that are present in the truth (... x C x C to ...)."""
+def mean_iou(confusion: Integers) -> Floats:
+    """Mean over the classes present in the truth (... x C x C to ...); NaN without evaluated pixels."""
     present = confusion.sum(axis=-1) > 0
-    total = np.where(present, np.nan_to_num(iou_by_class(confusion)), 0).sum(axis=-1)
-    return np.asarray(total / np.maximum(present.sum(axis=-1), 1), dtype=np.float64)
+    return _ratio(np.where(present, iou_by_class(confusion), 0).sum(axis=-1), present.sum(axis=-1))
 
 
-def foreground_iou(confusion: npt.NDArray[np.int64], foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Intersection over union of the foreground classes as one (... x C x C to ...); NaN where there is none."""
+def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
+    """Intersection over union of the foreground classes as one (... x C x C to ...).
+
+    NaN where neither truth nor prediction has foreground; 0 where only the prediction has some.
+    """
     hits = confusion[..., foreground, :][..., :, foreground].sum(axis=(-2, -1))
     union = confusion[..., foreground, :].sum(axis=(-2, -1)) + confusion[..., :, foreground].sum(axis=(-2, -1)) - hits
-    with np.errstate(invalid="ignore"):
-        return np.asarray(hits / np.where(union == 0, np.nan, union), dtype=np.float64)
+    return _ratio(hits, union)
 
 
-def accuracy(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of the pixels that are right (... x C x C to ...)."""
+def accuracy(confusion: Integers) -> Floats:
+    """Share of the evaluated pixels that are right (... x C x C to ...); NaN without evaluated pixels."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
-    return np.asarray(hits / np.maximum(confusion.sum(axis=(-2, -1)), 1), dtype=np.float64)
+    return _ratio(hits, confusion.sum(axis=(-2, -1)))
 
 
-def score(loss: float, confusion: npt.NDArray[np.int64], classes: tuple[SegmentationClass, ...]) -> Scores:
-    """All scores of a set from its summed confusion table (C x C) and its yardstick (nats a pixel)."""
+def score(loss: float, confusion: Integers, classes: tuple[SegmentationClass, ...]) -> Scores:
+    """All scores of a set from its summed confusion table (C x C) and its loss (nats per pixel).
+
+    The loss of a set without evaluated pixels is ignored: none of its scores is defined.
+    """
     present = confusion.sum(axis=-1) > 0
-    values = np.nan_to_num(iou_by_class(confusion))
     foreground = np.array([item.foreground for item in classes])
     return Scores(
-        loss=loss,
-        accuracy=float(accuracy(confusion)),
-        mean_iou=float(mean_iou(confusion)),
-        foreground_iou=float(np.nan_to_num(foreground_iou(confusion, foreground))),
+        loss=loss if present.any() else None,
+        accuracy=_defined(accuracy(confusion)),
+        mean_iou=_defined(mean_iou(confusion)),
+        foreground_iou=_defined(foreground_iou(confusion, foreground)),
         iou={
-            item.name: float(value) if there else None
-            for item, value, there in zip(classes, values, present, strict=True)
+            item.name: float(value) if is_present else None
+            for item, value, is_present in zip(classes, iou_by_class(confusion), present, strict=True)
         },
     )
 
 
-def baseline(
-    train_shares: npt.NDArray[np.float64], shares: npt.NDArray[np.float64], classes: tuple[SegmentationClass, ...]
-) -> Scores:
+def _ratio(part: npt.NDArray[np.generic], whole: Integers) -> Floats:
+    """Quotients; NaN where `whole` is 0."""
+    return np.asarray(part / np.where(whole == 0, np.nan, whole), dtype=np.float64)
+
+
+def _defined(value: Floats) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def most_frequent(shares: Floats) -> int:
+    """Index of the class with the most pixels, the first of several."""
+    return int(np.argmax(shares))
+
+
+def baseline(train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]) -> Scores:
     """What knowing the classes' shares in training, and nothing of the image, scores on a set.
 
     The loss is the cross entropy of the training shares under the set's own; the mask is all the most frequent class.
@@ -76,5 +92,5 @@ def baseline(
     loss = float(-(shares * np.log(np.maximum(train_shares, 1e-6))).sum())
     pixels = np.round(shares * 1e9).astype(np.int64)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    confusion[:, int(np.argmax(train_shares))] = pixels
+    confusion[:, most_frequent(train_shares)] = pixels
     return score(loss, confusion, classes)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.analysis.curves import Curves, Gaps, gaps
+from pipeline.analysis.one_class import OneClassCheck
 from pipeline.analysis.onset import CERTAIN, FEWEST_EPOCHS, Onset, Search, find_onset
 
 Word = Literal["learning", "memorising", "overfitting", "underfitting", "diverged", "undecided"]
@@ -46,14 +47,20 @@ class Verdict:
     onset: tuple[int, int, int] | None
 
 
-def judge(curves: Curves, baseline: float | None = None, thresholds: Thresholds | None = None) -> Verdict:
+def judge(
+    curves: Curves,
+    baseline: float | None = None,
+    thresholds: Thresholds | None = None,
+    one_class: OneClassCheck | None = None,
+) -> Verdict:
     """Judge a training by its curves.
 
     The words are tried in this order, and the first that holds is the verdict: `diverged` where a loss is NaN or
     infinite; `underfitting` where training ends above `thresholds.underfitting` of the baseline; `overfitting` where
     validation has an onset and rises by `thresholds.overfitting` after it, while training does not; `memorising`
     where validation ends at `thresholds.memorising` times the training loss, which does not hurt yet; `undecided` where
-    there is too little to say; else `learning`.
+    there is too little to say; else `learning`, but never if the run does no better than predicting one class
+    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there.
 
     Args:
         curves: a loss an epoch, at least one epoch.
@@ -61,6 +68,8 @@ def judge(curves: Curves, baseline: float | None = None, thresholds: Thresholds 
             curves' unit; None where it is not known. Underfitting is then a training loss above `NO_PROGRESS` of its
             first value.
         thresholds: None for the defaults.
+        one_class: the run's masks against those of the one-class baseline; None where there are only curves. A run
+            that does not beat it has that in its evidence, whatever the verdict.
     """
     found = gaps(curves)
     if found is None:
@@ -68,13 +77,16 @@ def judge(curves: Curves, baseline: float | None = None, thresholds: Thresholds 
     not_checked: list[str] = []
     search = _search(curves, not_checked)
     onset = search.onset if search and search.onset and _training_goes_on(curves, search.onset) else None
-    case = _Case(curves, baseline, thresholds or Thresholds(), found, search, onset)
+    case = _Case(curves, baseline, thresholds or Thresholds(), found, search, onset, one_class)
     if baseline is None:
         not_checked.append("Underfitting by the classes' shares: their loss, the baseline, is not known.")
     if found.ratio is None:
         not_checked.append("Memorising: the training loss is not positive, so there is no ratio.")
     word, reason = next(said for check in _CHECKS if (said := check(case)))
-    evidence = [case.numbers(), *([case.rise()] if onset else []), *([reason] if reason else [])]
+    if one_class is not None and one_class.not_checked:
+        not_checked.append(one_class.not_checked)
+    label = one_class.phrase if one_class is not None and one_class.validation is False else ""
+    evidence = [case.numbers(), *([case.rise()] if onset else []), *(text for text in (reason, label) if text)]
     return Verdict(word, tuple(evidence), tuple(not_checked), found, case.onset_epochs())
 
 
@@ -88,6 +100,7 @@ class _Case:
     gaps: Gaps
     search: Search | None
     onset: Onset | None
+    one_class: OneClassCheck | None
 
     def numbers(self) -> str:
         train, val = self.curves.train[-1], self.curves.val[-1]
@@ -149,6 +162,11 @@ def _cannot_tell(case: _Case) -> tuple[Word, str] | None:
     return None
 
 
+def _predicts_one_class(case: _Case) -> tuple[Word, str] | None:
+    word = case.one_class.instead_of_learning if case.one_class else None
+    return (word, "") if word else None
+
+
 def _learns(case: _Case) -> tuple[Word, str]:
     return "learning", f"{case.limits.memorising:g} times would count as memorising" if case.gaps.ratio else ""
 
@@ -158,6 +176,7 @@ _CHECKS: tuple[Callable[[_Case], tuple[Word, str] | None], ...] = (
     _overfits,
     _memorises,
     _cannot_tell,
+    _predicts_one_class,
     _learns,
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import BASELINE, Picture
+from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.signals import exit_when_told
 
 
@@ -88,15 +89,17 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
     click.echo(command.as_json(judged) if as_json else command.as_text(judged))
 
 
-@click.command()
+@click.command(
+    help=f"""Suggest learning rates for the grid, by one short training at a growing learning rate.
+
+    {STEPS} batches, from {LOWEST:g} up to {HIGHEST:g}, on the prepared data; it writes no run and changes nothing else.
+    The suggestion is where to look: the grid decides which learning rate is best.
+    """
+)
 @click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")
 @click.option("--plot", type=Picture(), metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
 def lr_find(variant: str | None, plot: Path | None) -> None:
-    """Suggest learning rates for the grid, by one short training at a growing rate.
-
-    120 batches, from a rate of 1e-6 up to 1, on the prepared data; no run comes of it and nothing else changes. The
-    suggestion is where to look: which rate is best, the grid says.
-    """
+    """Run the range test."""
     from pipeline.lr_find import command
     from pipeline.params.file import read_params
 

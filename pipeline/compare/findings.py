@@ -7,6 +7,7 @@ from statistics import fmean
 
 from pipeline.analysis.parts import Part
 from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
+from pipeline.compare import one_class_findings
 from pipeline.compare.outcomes import lost, onsets, verdicts
 from pipeline.compare.phrases import losses_of, number, rate_of, rows_of, runs_of, seeds, signed, with_spread
 from pipeline.comparison import Finding, RateRow, RunRow, Summary
@@ -24,13 +25,15 @@ def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
     """
     if summary.best is None:
         none = Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())
-        return [none, *lost(summary)]
+        return [none, *filter(None, [one_class_findings.other_runs(summary)]), *lost(summary)]
     found = [
+        one_class_findings.best_setting(summary),
         _best(summary),
         _best_rate(summary),
         *_tenth(summary),
         _gap(summary),
         verdicts(summary),
+        one_class_findings.other_runs(summary),
         onsets(summary),
         _widest_class(summary, parts),
         _certainty(summary),
@@ -42,8 +45,8 @@ def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
 def _best(summary: Summary) -> Finding | None:
     assert summary.best is not None
     row = rate_of(summary, summary.best.variant, summary.best.learning_rate)
-    share = 1 - number(row.val_loss_mean) / summary.baseline.loss
-    prior = f"the {summary.baseline.loss:.3f} of knowing only how frequent each class is"
+    share = 1 - number(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
+    prior = f"the {summary.baseline_loss:.3f} of knowing only how frequent each class is"
     return Finding(
         "best",
         f"{summary.best.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
@@ -95,6 +98,8 @@ def _tenth(summary: Summary) -> list[Finding]:
 
 def _gap(summary: Summary) -> Finding | None:
     ranked = [row for row in summary.rates if row.ranked and row.gap_mean is not None]
+    if not ranked:
+        return None
     widest = max(ranked, key=lambda row: number(row.gap_mean))
     sentence = (
         f"The widest gap between validation and training loss at the best epoch is "
@@ -142,8 +147,12 @@ def _certainty(summary: Summary) -> Finding | None:
     """Whether the best rate is surer than it is right, or less sure, where all its seeds agree."""
     assert summary.best is not None
     rows = rows_of(summary, summary.best)
-    pairs = [(row.val_confidence, row.val_accuracy) for row in rows]
-    sure, right = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
+    sure, right = (
+        [value for value in (getattr(row, name) for row in rows) if value is not None]
+        for name in ("val_confidence", "val_accuracy")
+    )
+    if len(sure) != len(rows) or len(right) != len(rows):
+        return None
     excess = [confidence - accuracy for confidence, accuracy in zip(sure, right, strict=True)]
     if not excess or min(map(abs, excess)) < WORTH_A_WORD or min(excess) < 0 < max(excess):
         return None

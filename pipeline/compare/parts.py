@@ -49,9 +49,9 @@ def _sides(files: RunFiles, samples: pd.DataFrame, classes: Sequence[str]) -> tu
             f"{files.run}: {runs.PER_IMAGE} is of other images than the prepared data. Run `pipeline evaluate "
             f"{files.run}` again."
         )
-    for name in classes:
-        # Shares are written with all their digits, so that the number of pixels comes back whole.
-        table[f"pixels_{name}"] = (table[f"share_{name}"] * table["pixels"]).round().astype(int)
+    # Shares are written with all their digits, so that the number of pixels comes back whole.
+    counts = {f"pixels_{name}": (table[f"share_{name}"] * table["pixels"]).round().astype(int) for name in classes}
+    table = pd.concat([table, pd.DataFrame(counts)], axis=1)  # one by one, 150 classes would fragment the table
     _, _, compared = files.image_losses("train")
     ids = samples.loc[samples["split"] == "train", "id"].iloc[compared]
     return table[(table["split"] == "train") & table["id"].isin(ids)], table[table["split"] == "validation"]

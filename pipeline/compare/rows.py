@@ -74,10 +74,11 @@ def rate_rows(rows: list[RunRow]) -> list[RateRow]:
 
 def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
     finished = [row for row in group if row.status == "finished"]
-    ranked = len(finished) == len(group)
     losses = [row.val_loss for row in finished if row.val_loss is not None]
+    ranked = len(losses) == len(group)
     val_loss, val_loss_sd = spread(losses)
     gap, gap_sd = spread([row.gap for row in finished if row.gap is not None])
+    beating = [row.judgement.beats_baseline for row in finished if row.judgement]
     iou, iou_sd = spread([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
     return RateRow(
         variant=variant,
@@ -92,6 +93,7 @@ def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
         gap_sd=gap_sd,
         val_mean_iou_mean=iou,
         val_mean_iou_sd=iou_sd,
+        beats_baseline=spread([float(one) for one in beating if one is not None])[0],
     )
 
 

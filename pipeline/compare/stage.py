@@ -14,6 +14,7 @@ from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
 from pipeline.attempts import Attempt
+from pipeline.compare.class_shares import class_shares
 from pipeline.compare.findings import findings
 from pipeline.compare.judging import Judge
 from pipeline.compare.parts import run_parts, write_parts
@@ -51,7 +52,8 @@ def compare(
     cells = params.cells() if cells is None else cells
     data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
     prior = _baseline(data, samples)
-    judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()))
+    assert prior.loss is not None  # there are evaluated pixels
+    judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()), data.classes)
     files = {cell.name: RunFiles(cell.name, root) for cell in cells}
     ends = {one.run: one for one in lost}
     rows = [
@@ -100,16 +102,8 @@ def _samples(root: Path) -> pd.DataFrame:
 
 def _baseline(data: DataSet, samples: pd.DataFrame) -> Scores:
     """The class-prior baseline on validation, from the class shares that `prepare` counted."""
-    columns = [f"share_{item.name}" for item in data.classes]
-    try:
-        # Pixels, not images, are what the yardstick averages over.
-        pixels = samples[columns].mul(samples["pixels"], axis=0).groupby(samples["split"]).sum()
-    except KeyError as error:
-        raise PipelineError(
-            f"{runs.PREPARED / runs.SAMPLES} has no column {error}. Make it anew: dvc repro --force prepare"
-        ) from None
-    shares = {split: (pixels.loc[split] / pixels.loc[split].sum()).to_numpy() for split in runs.SPLITS}
-    return baseline(shares["train"], shares["validation"], data.classes)
+    train, validation = (class_shares(samples, split, data.classes) for split in runs.SPLITS[:2])
+    return baseline(train, validation, data.classes)
 
 
 def _outside(cells: set[str], root: Path) -> tuple[str, ...]:
@@ -132,18 +126,28 @@ def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) ->
 
 
 def _grid_metrics(summary: Summary) -> dict[str, object]:
-    """The numbers that `dvc metrics diff` shows: a few a rate, and the selection."""
+    """Numbers for `dvc metrics diff`: a few per learning rate, and the selection's test; undefined ones are left out.
+
+    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere.
+    """
     metrics: dict[str, object] = {
-        f"{rate.variant}-{rate.learning_rate}": {
-            "val_loss": rate.val_loss_mean,
-            "gap": rate.gap_mean,
-            "val_mean_iou": rate.val_mean_iou_mean,
-        }
+        f"{rate.variant}-{rate.learning_rate}": _known(
+            val_loss=rate.val_loss_mean,
+            gap=rate.gap_mean,
+            val_mean_iou=rate.val_mean_iou_mean,
+            beats_baseline=rate.beats_baseline,
+        )
         for rate in summary.rates
         if rate.ranked
     }
     if summary.best and summary.best.test_by_seed:
         for name in ("loss", "accuracy", "mean_iou"):
-            mean, sd = spread([getattr(scores, name) for scores in summary.best.test_by_seed])
-            metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
+            values = [getattr(scores, name) for scores in summary.best.test_by_seed]
+            mean, sd = spread([value for value in values if value is not None])
+            if mean is not None:
+                metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
     return metrics
+
+
+def _known(**numbers: float | None) -> dict[str, float]:
+    return {name: number for name, number in numbers.items() if number is not None}

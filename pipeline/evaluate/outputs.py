@@ -59,9 +59,13 @@ def write_evaluation(
 
 
 def _chosen(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
-    """Images spread over validation, the same for every run, and this run's best, median and worst by loss."""
-    spread = np.linspace(0, len(prediction.losses) - 1, min(examples, len(prediction.losses))).astype(np.int64)
-    order = np.argsort(prediction.losses, kind="stable")
+    """Images spread over validation, the same for every run, and this run's best, median and worst by loss.
+
+    Images without evaluated pixels have no loss and are not chosen.
+    """
+    evaluated = np.flatnonzero(prediction.pixels)
+    spread = evaluated[np.linspace(0, len(evaluated) - 1, min(examples, len(evaluated))).astype(np.int64)]
+    order = evaluated[np.argsort(prediction.losses[evaluated], kind="stable")]
     return np.unique(np.concatenate([spread, order[[0, len(order) // 2]], order[-WORST:]]))
 
 

@@ -91,7 +91,7 @@ def _evaluation(
     return Evaluation(
         run=record.run,
         key=record.key,
-        gap=parts["validation"].loss - parts["train"].loss,
+        gap=sides["validation"].loss - sides["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         **parts,
         showcase=tuple(
@@ -103,5 +103,7 @@ def _evaluation(
     )
 
 
-def _calibration(found: Reliability) -> Calibration:
+def _calibration(found: Reliability) -> Calibration | None:
+    if not found.pixels.any():
+        return None
     return Calibration(confidence=found.mean_confidence, error=found.error)

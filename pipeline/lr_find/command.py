@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pipeline.lr_find.rates import STEPS
 from pipeline.lr_find.suggestion import suggest
-from pipeline.lr_find.training import STEPS, range_test
+from pipeline.lr_find.training import range_test
 from pipeline.params import Params
 from pipeline.variants.check import check_models
 

@@ -12,6 +12,7 @@ from pipeline import runs
 from pipeline.data.arrays import open_split, training_subset
 from pipeline.data.augment import augment
 from pipeline.data.batches import Batches
+from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
 from pipeline.models.build import build_network
@@ -19,9 +20,7 @@ from pipeline.models.losses import objective
 from pipeline.params import Cell
 from pipeline.runs import DataSet
 from pipeline.train.optimisers import build_optimiser
-
-LOWEST, HIGHEST = 1e-6, 1.0
-STEPS = 240  # forty a power of ten
+from pipeline.variants.batch import check_batch
 
 
 def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], None]) -> RangeTest:
@@ -36,12 +35,14 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
         PipelineError: The prepared data is missing, or the network or optimiser cannot be built.
     """
     torch.set_num_threads(cell.train.threads)
-    torch.manual_seed(cell.seed)
     random = torch.Generator().manual_seed(cell.seed)
     everything, classes = open_split("train", root / runs.PREPARED), DataSet.read(root / runs.PREPARED).classes
     training = everything.take(training_subset(len(everything), cell.train_images))
+    size, channels = training.images.shape[2:]
+    check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
+    torch.manual_seed(cell.seed)
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels=training.images.shape[-1], classes=len(classes))
+    network = build_network(cell.model, channels, classes=len(classes))
     device = compute_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     batches = Batches(training, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,21 +18,25 @@ from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.runs import IGNORE, Precision
 
 BATCH = 32  # images; fixed, so that equal weights give equal last bits whatever the training's batch size
+# Fewer images per batch if they are larger than 256 x 256: activations need at most the memory of this many pixels, or
+# of a single image if that is larger.
+BATCH_PIXELS = BATCH * 256**2
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What a network made of a split of N images with C classes."""
 
-    losses: npt.NDArray[np.float64]  # N, nats a pixel, mean over an image's counted pixels
-    pixels: npt.NDArray[np.int64]  # N, counted pixels: those that are not ignored
+    losses: npt.NDArray[np.float64]  # N, nats per pixel, mean over an image's evaluated pixels; NaN without any
+    pixels: npt.NDArray[np.int64]  # N, evaluated pixels: those that are not ignored
     confusion: npt.NDArray[np.int64]  # N x C x C, pixels by truth (rows) and prediction (columns)
     masks: npt.NDArray[np.uint8]  # N x H x W, class indices
 
     @property
     def loss(self) -> float:
-        """The yardstick on the whole split: nats a pixel, over all counted pixels."""
-        return float((self.losses * self.pixels).sum() / self.pixels.sum())
+        """Cross-entropy of the whole split: nats per pixel, over all evaluated pixels; NaN without any."""
+        total = int(self.pixels.sum())
+        return float(np.where(self.pixels > 0, self.losses * self.pixels, 0).sum() / total) if total else math.nan
 
     def take(self, index: npt.NDArray[np.int64]) -> Prediction:
         """The prediction for the images at these places."""
@@ -82,22 +87,29 @@ def predict(
     """
     parts = []
     batches = Batches(split, device_of(network))
-    for start in range(0, len(split), BATCH):
-        images, truth = batches.take(np.arange(start, min(start + BATCH, len(split))))
+    size = batch_size(*split.masks.shape[1:])
+    for start in range(0, len(split), size):
+        images, truth = batches.take(np.arange(start, min(start + size, len(split))))
         pixels = _pixels(log_probabilities(network, images, precision), truth)
         if observe is not None:
             observe(pixels)
         parts.append((pixels.losses.sum(dim=(1, 2)).cpu(), pixels.predicted.to(torch.uint8).cpu()))
     predicted = torch.cat([labels for _, labels in parts]).numpy()
     masks = np.asarray(split.masks)
-    counted = (masks != IGNORE).sum(axis=(1, 2))
+    confusion = _confusion(masks, predicted, classes)
+    evaluated = confusion.sum(axis=(1, 2))
     sums = torch.cat([losses for losses, _ in parts]).double().numpy()
     return Prediction(
-        losses=sums / np.maximum(counted, 1),
-        pixels=counted,
-        confusion=_confusion(masks, predicted, classes),
+        losses=np.divide(sums, evaluated, out=np.full(len(sums), np.nan), where=evaluated > 0),
+        pixels=evaluated,
+        confusion=confusion,
         masks=predicted,
     )
+
+
+def batch_size(height: int, width: int) -> int:
+    """Images per batch: `BATCH`, or fewer so that a batch has at most `BATCH_PIXELS` pixels; at least one."""
+    return max(1, min(BATCH, BATCH_PIXELS // (height * width)))
 
 
 def _pixels(likelihoods: Tensor, truth: Tensor) -> Pixels:

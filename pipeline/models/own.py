@@ -1,16 +1,13 @@
-"""A user's own network: `model.factory` names a callable in the project's folder, and this builds and probes it.
-
-DVC does not know of the user's module: unless it stands among the deps of `train` in dvc.yaml, an edit to it trains
-nothing again, and old runs pass for new ones. docs/your-own-variant.md says how to add it.
-"""
+"""A user's own network: `model.factory` names a callable in `custom/`, and this builds and probes it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, kind, project_on_path
+from pipeline.factories import find_factory, in_words, kind
 from pipeline.params.model import OwnModel
 
 KEY = "model.factory"
@@ -18,7 +15,7 @@ PROBE = 64  # px; small, yet more than a pixel is left after five halvings, whic
 
 
 def own_network(model: OwnModel, channels: int, classes: int) -> nn.Module:
-    """Import the factory from the current folder, call it, and try what it returns on two blank images.
+    """Import the factory, call it, and try its network on two blank images.
 
     Args:
         model: `factory` is called as `build(channels=..., classes=...)`; height and width of the probe are the smallest
@@ -30,7 +27,7 @@ def own_network(model: OwnModel, channels: int, classes: int) -> nn.Module:
         PipelineError: The module does not import, the name is missing or cannot be called, or what it returns is no
             network that can be trained, kept and asked for masks.
     """
-    with project_on_path():
+    with custom_imports(KEY):
         network = _built(model.factory, channels, classes)
         _probe(network, model, channels, classes)
     _check_parameters(network, model.factory)

@@ -17,9 +17,9 @@ from pipeline.params.complaints import describe
 from pipeline.params.data import Data
 from pipeline.params.fields import TrainImages
 from pipeline.params.merging import merged
-from pipeline.params.model import Model
+from pipeline.params.model import Model, OwnModel
 from pipeline.params.section import Section
-from pipeline.params.train import Train
+from pipeline.params.train import OwnOptimiser, Train
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -137,6 +137,12 @@ class Cell(Section):
     def name(self) -> str:
         """The run's name, the same in DVC, on disk and in MLflow."""
         return f"{self.variant}-{self.learning_rate}-{self.seed}"
+
+    @property
+    def own_factories(self) -> dict[str, str]:
+        """The import paths of the user's own network and optimizer, by the key that names them."""
+        chosen = {"model.factory": self.model, "train.optimiser.factory": self.train.optimiser}
+        return {key: one.factory for key, one in chosen.items() if isinstance(one, OwnModel | OwnOptimiser)}
 
 
 class Params(Section):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 def _module_and_callable(factory: str) -> str:
     module, _, name = factory.partition(":")
     if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError("must be module:callable, such as my_package.my_net:build")
+        raise ValueError("must be module:callable, such as custom.my_net:build")
     return factory
 
 

@@ -113,7 +113,7 @@ class KerasPetsModel(Section):
 
 
 class OwnModel(Section):
-    """A network of the user's: `build(channels=..., classes=...)` of a module in the project's folder."""
+    """A user's own network: `build(channels=..., classes=...)` of a module in `custom/` or of an installed package."""
 
     family: Literal["own"]
     factory: Factory

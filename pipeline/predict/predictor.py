@@ -17,12 +17,12 @@ from pipeline.comparison import Summary
 from pipeline.data.arrays import open_split
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.inference.preprocessing import Preprocessing, Shares
 from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
 from pipeline.params.pictures import OwnPictures
-from pipeline.predict.preprocessing import Preprocessing, Shares
 from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
 
@@ -58,7 +58,7 @@ class Predictor:
             run=name,
             network=trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),
             precision=record.precision,
-            preprocessing=Preprocessing(like.shape[1], resize, like.shape[-1], 8 * like.dtype.itemsize),
+            preprocessing=Preprocessing.of_training(like, resize),
             data=data,
             values=MaskValues.of_data(params.data, [item.name for item in data.classes]),
         )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.data.values import MaskValues
 from pipeline.files import write_bytes
-from pipeline.predict.preprocessing import Preprocessing, Shares
+from pipeline.inference.preprocessing import Preprocessing, Shares
 from pipeline.runs import SegmentationClass
 
 TINT = 0.5  # of an overlay's colour

@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.data import Data
 from pipeline.prepare.choice import source_of
 from pipeline.prepare.duplicate_sheet import write_sheet
+from pipeline.prepare.faults import Kind
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.notices import complete_survey
 from pipeline.prepare.source import Source
@@ -36,7 +37,7 @@ class Finding:
 
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
-        lines = [*self._files(), *_duplicates(self.survey, self.sheet)]
+        lines = [*self._files(), *self._duplicates()]
         return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *_spell_notices(self.survey)]))
 
     def _files(self) -> list[str]:
@@ -59,6 +60,23 @@ class Finding:
             "whose mask holds no foreground": sum(table.without_foreground for table in self.tables.values()),
         }
         return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
+
+    def _duplicates(self) -> list[str]:
+        survey = self.survey
+        if not survey.compared:
+            return []
+        lines = []
+        if not any(reason.startswith(Kind.LOOKS_ALIKE.said) for _, reason in self.source.rejected()):
+            lines.append("no image looks the same as one of another split")
+        if survey.duplicates:
+            pairs = listed([f"{one} and {other}" for one, other in survey.first_duplicates])
+            more = f", and {survey.duplicates - len(survey.first_duplicates):,} more"
+            more = more if survey.duplicates > len(survey.first_duplicates) else ""
+            alike = "1 looks" if survey.duplicates == 1 else f"{survey.duplicates:,} look"
+            lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
+        if self.sheet:
+            lines.append(f"images that look the same are side by side in {self.sheet}")
+        return lines
 
     def _columns(self) -> Columns:
         columns = Columns(box=None, pad_edge=False)
@@ -104,21 +122,6 @@ def check(data: Data) -> Finding:
 
 def _spell_notices(survey: Survey) -> list[str]:
     return [f"Notice: {readable(notice)}" for notice in survey.notices]
-
-
-def _duplicates(survey: Survey, sheet: Path | None) -> list[str]:
-    if not survey.compared:
-        return []
-    lines = ["no image looks the same as one of another split"]
-    if survey.duplicates:
-        pairs = listed([f"{one} and {other}" for one, other in survey.first_duplicates], len(survey.first_duplicates))
-        more = f", and {survey.duplicates - len(survey.first_duplicates):,} more"
-        more = more if survey.duplicates > len(survey.first_duplicates) else ""
-        alike = "1 looks" if survey.duplicates == 1 else f"{survey.duplicates:,} look"
-        lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
-    if sheet:
-        lines.append(f"these are side by side in {sheet}")
-    return lines
 
 
 def _cell(row: Sequence[str], column: str) -> str:

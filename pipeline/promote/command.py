@@ -19,7 +19,7 @@ from pipeline.promote.packed import pack
 from pipeline.runs import RunRecord
 from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline
 from pipeline.tracking.track import track
 
 if TYPE_CHECKING:
@@ -127,7 +127,10 @@ def _evidence(root: Path, run: str) -> dict[str, str]:
     if summary.best and summary.best.run == run and summary.best.test:
         numbers |= {"test_loss": summary.best.test.loss, "test_mean_iou": summary.best.test.mean_iou}
     found = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
-    return {"run": run, **({"verdict": row.judgement.verdict} if row.judgement else {}), **found}
+    if row.judgement is None:
+        return {"run": run, **found}
+    judged = {"verdict": row.judgement.verdict, "beats_baseline": beats_baseline(row.judgement.beats_baseline)}
+    return {"run": run, **judged, **found}
 
 
 def _description(run: str, evidence: dict[str, str]) -> str:

@@ -15,12 +15,12 @@ from torch import nn
 
 from pipeline.data.arrays import Split
 from pipeline.errors import PipelineError
-from pipeline.models.inference import predict
+from pipeline.models.inference import batch_size, predict
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.served import probabilities
 
 ALIKE = 0.98  # of the pixels; bfloat16 and float32 differ in some tenths of a per cent, a broken graph in far more
-BATCH = 16  # images
+BATCH = 16  # images, fewer if they are large
 
 
 def export_onnx(predictor: Predictor, target: Path) -> None:
@@ -61,9 +61,10 @@ def agreement(predictor: Predictor, onnx: Path, split: Split) -> float:
     own = predict(predictor.network, split, len(predictor.data.classes), predictor.precision).masks
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
     same = 0
-    for start in range(0, len(split), BATCH):
-        found = probabilities(session, list(np.asarray(split.images[start : start + BATCH]))).argmax(axis=1)
-        same += int((found == own[start : start + BATCH]).sum())
+    size = min(BATCH, batch_size(*split.masks.shape[1:]))
+    for start in range(0, len(split), size):
+        found = probabilities(session, list(np.asarray(split.images[start : start + size]))).argmax(axis=1)
+        same += int((found == own[start : start + size]).sum())
     share = same / own.size
     if share < ALIKE:
         raise PipelineError(

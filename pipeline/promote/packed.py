@@ -18,8 +18,8 @@ from PIL import Image
 
 from pipeline.data.arrays import Split
 from pipeline.files import as_json
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.predict.predictor import Predictor
-from pipeline.predict.preprocessing import Preprocessing
 from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
 
 PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
@@ -28,7 +28,7 @@ TRAVELS = (
     "data/pictures.py",
     "data/tiff.py",
     "data/tiff_directory.py",
-    "predict/preprocessing.py",
+    "inference/preprocessing.py",
     "promote/served.py",
 )
 NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.data.picture_error import PictureError
-from pipeline.predict.preprocessing import Preprocessing
+from pipeline.inference.preprocessing import Preprocessing
 
 IMAGE, MASK = "image", "mask"  # columns; base64 of a file: a picture, and a PNG
 NETWORK, DESCRIPTION = "network", "description"  # artifacts: ONNX, and what its numbers mean, JSON

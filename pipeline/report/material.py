@@ -147,9 +147,9 @@ class Material:
             return dict(zip(table["id"], table["foreground_iou"].astype(float), strict=True))
 
     def validation_losses(self, run: str) -> dict[str, float]:
-        """The yardstick of each validation image at a run's best epoch, by sample."""
+        """Loss of each validation image with evaluated pixels at a run's best epoch, by sample."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
-            table = pd.read_csv(path, dtype={"id": str})
+            table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["loss"])
             rows = table[table["split"] == "validation"]
             return dict(zip(rows["id"], rows["loss"].astype(float), strict=True))
 

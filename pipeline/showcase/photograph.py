@@ -12,20 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.arrays import Images
 from pipeline.data.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import (
-    Resize,
-    as_grey,
-    fit_image,
-    fit_mask,
-    inner_part,
-    read_like,
-)
+from pipeline.data.pictures import fit_image, fit_mask, inner_part
 from pipeline.data.stored import UPRIGHT, read_orientation, swaps_sides
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 from pipeline.params.pictures import MaskOrientation
 
@@ -48,8 +41,7 @@ class Sight:
 def look(
     photograph: Photograph,
     folder: Path,
-    like: Images,
-    resize: Resize,
+    preprocessing: Preprocessing,
     values: MaskValues,
     mask_orientation: MaskOrientation | None,
 ) -> Sight:
@@ -58,24 +50,22 @@ def look(
     Args:
         photograph: their files' names.
         folder: where these lie.
-        like: images that the network was trained on, N x size x size x C.
-        resize: how a picture comes into the square.
+        preprocessing: how images are prepared for the network.
         values: what the mask's values stand for.
         mask_orientation: which pixels of a turned photograph its mask covers.
 
     Raises:
         PipelineError: A file is missing, is no picture, or does not fit the other; or the mask fits either way.
     """
-    size, channels = like.shape[2:]
-    bits = 8 * like.dtype.itemsize
-    image: NDArray[Any] = _read(folder / photograph.file, lambda content: read_like(content, channels, bits))
+    size, resize = preprocessing.size, preprocessing.resize
+    image: NDArray[Any] = _read(folder / photograph.file, preprocessing.read)
     truth = None
     if photograph.mask is not None:
         orientation = _read(folder / photograph.file, read_orientation)
         mask = _class_indices(folder / photograph.mask, image.shape[:2], values, orientation, mask_orientation)
         truth = fit_mask(mask, size, resize, outside=runs.IGNORE)
     return Sight(
-        image=fit_image(as_grey(image) if channels == 1 else image, size, resize),
+        image=preprocessing.network_input(image),
         truth=truth,
         inner=inner_part(image.shape, size, resize),
         shown=_shown(image),

@@ -10,7 +10,6 @@ import numpy as np
 
 from pipeline import runs
 from pipeline.comparison import Summary
-from pipeline.errors import PipelineError
 from pipeline.files import as_json, replacing
 from pipeline.params import Params
 from pipeline.params.composites import SampleData
@@ -41,6 +40,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     from pipeline.analysis.scores import foreground_iou
     from pipeline.data.arrays import Split, open_split
     from pipeline.data.values import MaskValues
+    from pipeline.inference.preprocessing import Preprocessing
     from pipeline.models.inference import predict
     from pipeline.models.trained import trained_network
     from pipeline.runs import DataSet, RunRecord
@@ -50,6 +50,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     record = RunRecord.read(root / runs.RUNS / run)
     like = open_split("train", root / runs.PREPARED).images
     resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
+    preprocessing = Preprocessing.of_training(like, resize)
     own = params.data.test if isinstance(params.data, SampleData) else params.data
     orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
@@ -58,12 +59,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
     for place, photograph in enumerate(params.report.showcase):
-        sight = look(photograph, photographs, like, resize, values, orientation)
-        if sight.image.shape != like.shape[1:] or sight.image.dtype != like.dtype:
-            raise PipelineError(
-                f"{photographs / photograph.file} has {sight.image.shape[-1]} channels of {sight.image.dtype}, and the "
-                f"data {like.shape[-1]} of {like.dtype}: a network sees only what it learned on."
-            )
+        sight = look(photograph, photographs, preprocessing, values, orientation)
         truth = sight.truth if sight.truth is not None else np.full(sight.image.shape[:2], runs.IGNORE, np.uint8)
         split = Split(sight.image[None], truth[None], (photograph.file,))
         prediction = predict(network, split, len(data.classes), record.precision)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import runs
 from pipeline.attempts import attempt
+from pipeline.custom_code import BYTECODE, CUSTOM
 from pipeline.errors import PipelineError
-from pipeline.factories import own_modules
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PROBE = 5  # seconds
 RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
+# Variables by their beginning: MLflow's address and password, and whether to log system metrics.
+NODES_GET = ("MLFLOW_TRACKING_", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_")
 
 
 def run_on_cluster(
@@ -113,12 +115,12 @@ def _with_reachable_store(params: Params) -> Params:
 
 
 def _connect(ray: Any, address: str, code: str) -> None:
-    credentials = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_TRACKING_")}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(NODES_GET)}
     try:
         _probe(address)
         ray.init(
             address=address,
-            runtime_env={"working_dir": code, "env_vars": credentials},
+            runtime_env={"working_dir": code, "env_vars": variables},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -137,13 +139,11 @@ def _probe(address: str) -> None:
 
 
 def _copy_code(root: Path, to: Path) -> None:
-    """This package, and the user's own modules, as they are now."""
-    shutil.copytree(PACKAGE, to / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy this package and the project's `custom/` as they are now."""
     project = project_folder(root)
-    for module in own_modules(project):
-        target = to / module.relative_to(project)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(module, target)
+    for folder in (PACKAGE, project / CUSTOM):
+        if folder.is_dir():
+            shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
 
 
 def _put(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:

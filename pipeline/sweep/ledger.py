@@ -29,8 +29,10 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from pipeline import runs
 from pipeline.attempts import LAST
+from pipeline.custom_code import CUSTOM
 from pipeline.errors import PipelineError
 from pipeline.files import write_bytes
+from pipeline.project import project_folder
 from pipeline.sweep.dvc_memory import forget_trees, parsed_once
 
 PAUSE, TRIES = 2, 60  # seconds, and how often: for a `dvc repro` that outlived the sweep that began it
@@ -66,16 +68,31 @@ class Ledger:
             said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
             raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
 
-    def stale(self, among: Collection[str]) -> tuple[list[str], list[str]]:
+    def stale(self, among: Collection[str], without_custom: Collection[str] = ()) -> tuple[list[str], list[str]]:
         """Names of the runs to train and of those to evaluate, in the order of the grid; of others nothing is asked.
 
         DVC looks one step ahead, at files as they are; so an evaluation whose training is stale is stale too.
+
+        Args:
+            among: the runs to look at.
+            without_custom: runs whose network and optimizer are not in `custom/`. Where nothing but that folder
+                changed, they are recorded as they are, since dvc.yaml cannot have a dependency of some variants only.
         """
         with _explained():
             self._open()  # what it read before may be old by now
             with self._locked() as cells:
                 asked = {name: cell for name, cell in cells.items() if name.partition("@")[2] in among}
                 status = {name: _status(cell) for name, cell in asked.items()}
+                custom = project_folder(self._root) / CUSTOM
+                unaffected = [
+                    name
+                    for name, cell in asked.items()
+                    if name.partition("@")[2] in without_custom
+                    and _is_only_change(custom, status[name])
+                    and _committed(cell)
+                ]
+                self._dump([asked[name] for name in unaffected])
+                status |= {name: {} for name in unaffected}
         train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
         evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
@@ -219,6 +236,15 @@ def _status(cell: PipelineStage) -> dict[str, Any]:
         return dict(cell.status(check_updates=True))
     finally:
         forget_trees()
+
+
+def _is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
+    """Whether DVC's status of a cell names no change but the one of a folder that it depends on."""
+    changes = [change for found in status.values() for change in found]
+    if len(changes) != 1 or not isinstance(changes[0], dict):
+        return False
+    ((kind, paths),) = changes[0].items()
+    return kind == "changed deps" and [Path(path).resolve() for path in paths] == [folder.resolve()]
 
 
 def _dependencies(cell: PipelineStage) -> str:

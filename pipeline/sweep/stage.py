@@ -104,7 +104,8 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     # the ledger leaves it out.
     if finished := journal.standing():
         ledger.record(finished)
-    train, evaluate = ledger.stale(chosen)
+    without_custom = [cell.name for cell in params.cells() if not cell.own_factories]
+    train, evaluate = ledger.stale(chosen, without_custom)
     restored = ledger.restore("train", train)
     if restored:
         train, evaluate = ledger.stale(chosen)

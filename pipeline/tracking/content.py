@@ -76,12 +76,15 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dict[str, float]:
-    """The numbers that a run has one of, which a table of runs is sorted by; none of a run without a model.
+    """The numbers that a run has one of, to sort a table of runs by; none of a run without a model.
+
+    Undefined scores are left out.
 
     MLflow's table shows the last value of a metric, which is not the best epoch's.
     """
-    if evaluation.validation is None or evaluation.train is None or evaluation.val_calibration is None:
+    if evaluation.validation is None or evaluation.train is None:
         return {}
+    calibration = evaluation.val_calibration
     values = {
         "val_loss_best": evaluation.validation.loss,
         "train_loss_best": evaluation.train.loss,
@@ -90,7 +93,7 @@ def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dic
         "best_epoch": record.best_epoch,
         "val_mean_iou_best": evaluation.validation.mean_iou,
         "val_foreground_iou_best": evaluation.validation.foreground_iou,
-        "val_calibration_error": evaluation.val_calibration.error,
+        "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
         "training_seconds": times.seconds,
     }

@@ -18,7 +18,16 @@ from pipeline.params import Params
 from pipeline.runs import DataSet
 from pipeline.tracking.content import Times
 from pipeline.tracking.stored_run import Sent, StoredRun
-from pipeline.tracking.tags import BEST_RUN, GRID_STAGE, NOTE, grid_digest, standard_tags, user
+from pipeline.tracking.tags import (
+    BEATS_BASELINE,
+    BEST_RUN,
+    GRID_STAGE,
+    NOTE,
+    beats_baseline,
+    grid_digest,
+    standard_tags,
+    user,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,6 +51,8 @@ def send_grid(
     tags = {**standard_tags(GRID_STAGE, data.fingerprint, params.grid), NOTE: _findings(root)}
     if summary.best:
         tags[BEST_RUN] = summary.best.run
+        row = next(row for row in summary.runs if row.run == summary.best.run)
+        tags[BEATS_BASELINE] = beats_baseline(row.judgement.beats_baseline if row.judgement else None)
     stored.describe({"grid": params.grid.model_dump(mode="json")}, tags)
     stored.send_dataset(data.title, data.source, data.fingerprint)
     stored.send_folder(root / runs.COMPARISON, "comparison")

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.params import Tracking
 from pipeline.signals import uncut
 from pipeline.tracking.mirror import End, Mirror
+from pipeline.tracking.system_metrics import SystemMetrics
 
 
 class LiveMirror:
@@ -24,14 +25,17 @@ class LiveMirror:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._mirror: Future[Mirror] = Future()
         self._mistake: BaseException | None = None
+        self._system = SystemMetrics()
 
     def open(self, **run: Any) -> None:
         """As `Mirror.open`; the first thing to tell."""
         self._mirror = self._thread.submit(lambda: Mirror.open(**run))
+        self._tell(self._follow)
 
     def log_epoch(self, epoch: int, values: Mapping[str, float], timestamp_ms: int) -> None:
         """As `Mirror.log_epoch`."""
         self._tell(lambda mirror: mirror.log_epoch(epoch, values, timestamp_ms))
+        self._tell(self._follow)  # a store may answer late, and another run may have taken this one's place
 
     def log_folder(self, folder: Path, under: str) -> None:
         """As `Mirror.log_folder`; the folder must stay as it is until the block ends."""
@@ -47,11 +51,15 @@ class LiveMirror:
 
     def end(self, status: End) -> None:
         """As `Mirror.end`; returns when all was told."""
+        self._tell(lambda _: self._system.stop())
         self._tell(lambda mirror: mirror.end(status))
         with uncut():  # or a run that is stopped right now stays RUNNING
             self._thread.shutdown()
         if self._mistake is not None:  # of ours: a mirror raises nothing on account of the store
             raise self._mistake
+
+    def _follow(self, mirror: Mirror) -> None:
+        self._system.follow(mirror.run_id, mirror.uri)
 
     def _tell(self, what: Callable[[Mirror], None]) -> None:
         self._thread.submit(lambda: what(self._mirror.result())).add_done_callback(self._note)

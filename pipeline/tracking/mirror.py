@@ -34,7 +34,7 @@ class Mirror:
 
     def __init__(self, name: str, uri: str, find: Callable[[], StoredRun | None]) -> None:
         self.name = name
-        self._uri = uri
+        self.uri = uri
         self._find = find
         self._run: StoredRun | None = None
         self._untold: list[Callable[[StoredRun], object]] = []
@@ -132,7 +132,7 @@ class Mirror:
                     "Run %s: MLflow at %s %s. The run goes on, and its files hold all of it; what MLflow lacks is sent "
                     "when it answers again, or afterwards by `pipeline track`.",
                     self.name,
-                    shown(self._uri),
+                    shown(self.uri),
                     refusal(error) or f"fails ({type(error).__name__}: {_reason(error)})",
                 )
             self._failed = time.monotonic()

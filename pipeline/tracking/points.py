@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.tracking.system_metrics import PREFIX
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
@@ -72,7 +74,8 @@ class Points:
     @classmethod
     def read(cls, client: MlflowClient, run: Run) -> Points:
         """Ask the store for all points of a run."""
-        return cls(point for name in run.data.metrics for point in client.get_metric_history(run.info.run_id, name))
+        names = [name for name in run.data.metrics if not name.startswith(PREFIX)]  # long histories of no use here
+        return cls(point for name in names for point in client.get_metric_history(run.info.run_id, name))
 
     def add(self, metrics: Iterable[Metric]) -> None:
         """Note what was sent; of two points at a step the later timestamp counts, as it does in MLflow's table."""

@@ -25,6 +25,7 @@ LEFT_OUT = "pipeline.left_out"  # values that were NaN or infinite
 CUT = "pipeline.cut"  # parameters and tags that are longer than MLflow keeps
 RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLflow refuses
 VERDICT = "pipeline.verdict"
+BEATS_BASELINE = "pipeline.beats_baseline"  # predicting one class everywhere: true, false, or not checked
 USER = "mlflow.user"  # MLflow's own, as the next
 NOTE = "mlflow.note.content"
 REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
@@ -50,6 +51,11 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit.removesuffix(DIRTY)
     return tags
+
+
+def beats_baseline(value: bool | None) -> str:
+    """The value of the tag `BEATS_BASELINE`."""
+    return "not checked" if value is None else str(value).lower()
 
 
 def grid_digest(grid: Grid) -> str:

@@ -21,7 +21,7 @@ from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
 from pipeline.tracking.stored_run import Sent, StoredRun
-from pipeline.tracking.tags import NOTE, STATUS, VERDICT, standard_tags
+from pipeline.tracking.tags import BEATS_BASELINE, NOTE, STATUS, VERDICT, beats_baseline, standard_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,6 +86,7 @@ def _send(
     tags: dict[str, str] = {STATUS: record.status}
     if row is not None and row.judgement is not None:
         tags |= {VERDICT: row.judgement.verdict, NOTE: _note(row)}
+        tags[BEATS_BASELINE] = beats_baseline(row.judgement.beats_baseline)
     if stored.sent.is_new:
         tags = {**standard_tags("track", record.data_fingerprint, params.grid), **tags}
     stored.describe(content.parameters(record.cell, record.precision), tags)

@@ -6,7 +6,7 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.tags import STATUS, VERDICT
+from pipeline.tracking.tags import BEATS_BASELINE, STATUS, VERDICT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +22,7 @@ COLUMNS = (
     "metrics.`gap`",
     "metrics.`val_mean_iou_best`",
     f"tags.`{VERDICT}`",
+    f"tags.`{BEATS_BASELINE}`",
     "metrics.`training_seconds`",
     f"tags.`{STATUS}`",
 )

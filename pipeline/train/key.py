@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.factories import factory_file, own_modules
+from pipeline.custom_code import custom_files
+from pipeline.factories import factory_file
 from pipeline.params import Cell
-from pipeline.params.model import OwnModel
-from pipeline.params.train import OwnOptimiser
 from pipeline.project import project_folder
 from pipeline.runs import FORMAT, Precision
 
@@ -25,32 +25,34 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
         "cell": cell.model_dump(mode="json"),
         "precision": precision,
         "data": data_fingerprint,
-        "code": {pattern: _hash(sorted(PACKAGE.glob(pattern))) for pattern in CODE},
+        "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},
         "own": _hash(_own_files(cell)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _own_files(cell: Cell) -> list[Path]:
-    """The user's modules where network or optimiser are the user's own: as much training code as this package's.
+def _own_files(cell: Cell) -> dict[str, Path]:
+    """Files by name that decide a run's numbers if its network or optimizer is the user's own.
 
-    All of them, since the one that is named may import any other.
+    All of `custom/`, because any file of it may be imported or read; and the file of a factory from a package.
     """
-    factories = [
-        chosen.factory for chosen in (cell.model, cell.train.optimiser) if isinstance(chosen, OwnModel | OwnOptimiser)
-    ]
-    named = [file for file in map(factory_file, factories) if file]
-    return sorted({*named, *own_modules(project_folder())}) if factories else []
+    factories = cell.own_factories.values()
+    if not factories:
+        return {}
+    project = project_folder()
+    named = {factory.partition(":")[0]: file for factory in factories if (file := factory_file(factory))}
+    return named | {file.relative_to(project).as_posix(): file for file in custom_files(project)}
 
 
-def _hash(paths: list[Path]) -> str:
+def _hash(files: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + _content(path) + b"\0")
+    for name, path in files.items():
+        digest.update(name.encode() + b"\0" + _digest(path))
     return digest.hexdigest()
 
 
 @functools.cache
-def _content(path: Path) -> bytes:
-    """As it was first read: a warm worker goes on with the code that it has imported, whatever becomes of the file."""
-    return path.read_bytes()
+def _digest(path: Path) -> bytes:
+    """SHA-256 of a file when it was first read: a warm worker keeps the code that it imported, even after an edit."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import objective
 from pipeline.params.train import Train
-from pipeline.runs import Precision
+from pipeline.runs import IGNORE, Precision
 from pipeline.train.averaging import averaged
 from pipeline.train.moving import Moving
 from pipeline.train.optimisers import build_optimiser
@@ -49,7 +50,7 @@ class Epoch:
 
     number: int  # from 1
     learning_rate: float  # of the last step
-    objective: float  # mean over the steps, as it was optimised: augmented, in training mode
+    objective: float  # mean over the steps with evaluated pixels, in training mode, augmented; NaN without any
     train: Prediction
     validation: Prediction
     showcase: Prediction
@@ -101,7 +102,7 @@ def train(
     for number in range(done + 1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
-        total = 0.0
+        total, evaluated = 0.0, 0
         order = torch.randperm(len(training), generator=random).numpy()
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
@@ -121,7 +122,8 @@ def train(
                 schedule.step()
             if mean is not None:
                 mean.update_parameters(network)
-            total += float(loss.detach())
+            if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
+                total, evaluated = total + float(loss.detach()), evaluated + 1
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
@@ -135,7 +137,7 @@ def train(
         yield Epoch(
             number=number,
             learning_rate=rate,
-            objective=total / steps,
+            objective=total / evaluated if evaluated else math.nan,
             train=on_train,
             validation=on_validation,
             showcase=on_showcase,

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, kind, project_on_path
+from pipeline.factories import find_factory, in_words, kind
 from pipeline.params.train import SGD, Adam, AdamW, Optimiser, OwnOptimiser, RMSprop, Train
 
 # RMSprop's guard against dividing by 0: Keras' number; torch's default is 1e-8. Keras adds it below the root, so that
@@ -84,7 +85,7 @@ def _optimiser(chosen: Optimiser, groups: list[dict[str, Any]], learning_rate: f
 
 
 def _own(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
-    with project_on_path():
+    with custom_imports(KEY):
         factory = find_factory(KEY, chosen.factory)
         if isinstance(factory, type):  # before its constructor complains of something else
             _refuse_closure(factory, chosen.factory)

@@ -78,15 +78,14 @@ class Outputs:
         row: dict[str, float | int | str] = {
             "epoch": epoch.number,
             "learning_rate": epoch.learning_rate,
-            "objective": epoch.objective,
+            "objective": _cell(epoch.objective),
             "train_loss": epoch.train.loss,
             "val_loss": epoch.validation.loss,
-            "val_mean_iou": float(mean_iou(epoch.validation.confusion.sum(axis=0))),
+            "val_mean_iou": _cell(float(mean_iou(epoch.validation.confusion.sum(axis=0)))),
         }
         for side, prediction in (("train", epoch.train), ("val", epoch.validation)):
             for item, value in zip(self.classes, iou_by_class(prediction.confusion.sum(axis=0)), strict=True):
-                # Empty where neither truth nor prediction has the class: a missing value, in CSV and in MLflow.
-                row[f"{side}_iou_{item.name}"] = "" if math.isnan(value) else float(value)
+                row[f"{side}_iou_{item.name}"] = _cell(float(value))
         return row
 
     def write(self, folder: Path, watched: Watched, train_index: npt.NDArray[np.int64]) -> None:
@@ -130,6 +129,11 @@ class Outputs:
             "torch": str(torch.__version__),
         }
         (folder / runs.TIMING).write_text(as_json(content), encoding="utf-8")
+
+
+def _cell(value: float) -> float | str:
+    """The number, or an empty cell where it is undefined: a missing value, in CSV and in MLflow."""
+    return "" if math.isnan(value) else value
 
 
 def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:

@@ -31,6 +31,7 @@ from pipeline.train.loop import DivergedError, Epoch, Watched, train
 from pipeline.train.moving import seed_all
 from pipeline.train.outputs import Outputs
 from pipeline.unfinished import Unfinished
+from pipeline.variants.batch import check_batch
 
 
 def train_cell(
@@ -53,17 +54,19 @@ def train_cell(
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
 
     Raises:
-        PipelineError: The prepared data is missing, or too small for what the cell asks; or another process trains
-            the same.
+        PipelineError: The prepared data is missing, or too small for what the cell asks; or its network cannot be
+            trained on such batches; or another process trains the same.
     """
     started = time.perf_counter()
     keep_freed_memory()
     torch.set_num_threads(cell.train.threads)
-    seed_all(cell.seed)
     data = DataSet.read(root / runs.PREPARED)
     training, watched, compared = _splits(cell, root / runs.PREPARED)
+    size, channels = training.images.shape[2:]
+    check_batch(cell, len(training), size, channels, len(data.classes))
+    seed_all(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
-    network = build_network(cell.model, channels=training.images.shape[-1], classes=len(data.classes))
+    network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(compute_device())
     key = run_key(cell, data.fingerprint, precision)
 
@@ -160,4 +163,11 @@ def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.in
     seen = training_subset(len(everything), cell.train_images)
     compared = gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    return training, Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder)), compared
+    watched = Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
+    for name, split in (("train", watched.train), ("validation", watched.validation)):
+        if not any((mask != runs.IGNORE).any() for mask in split.masks):
+            raise PipelineError(
+                f"{folder / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
+                "undefined. Add images whose masks have evaluated pixels to this split."
+            )
+    return training, watched, compared

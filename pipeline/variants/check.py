@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, project_on_path
+from pipeline.factories import find_factory, in_words
 from pipeline.params import Cell, Params
-from pipeline.params.model import Model, OwnModel, SmpModel, has_weights
-from pipeline.params.train import OwnOptimiser
+from pipeline.params.model import Model, SmpModel, has_weights
 
 
 def check_models(params: Params, variants: Collection[str]) -> None:
@@ -35,14 +35,9 @@ def check_models(params: Params, variants: Collection[str]) -> None:
 
 
 def _mistake(cell: Cell, size: int) -> str | None:
-    factories = [
-        (key, chosen.factory)
-        for key, chosen in (("model.factory", cell.model), ("train.optimiser.factory", cell.train.optimiser))
-        if isinstance(chosen, OwnModel | OwnOptimiser)
-    ]
     try:
-        with project_on_path():
-            for key, factory in factories:
+        for key, factory in cell.own_factories.items():
+            with custom_imports(key):
                 find_factory(key, factory)
     except PipelineError as error:
         return str(error)

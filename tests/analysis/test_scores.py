@@ -19,7 +19,9 @@ CLASSES = (
 #           predicted: animal, background, border
 BY_HAND = np.array([[6, 2, 0], [1, 9, 0], [0, 0, 0]])
 
-tables = arrays(np.int64, (3, 3), elements=st.integers(0, 1000)).filter(lambda table: table.sum() > 0)
+counts = st.one_of(st.just(0), st.integers(0, 1000))
+any_tables = arrays(np.int64, (3, 3), elements=counts)
+tables = any_tables.filter(lambda table: table.sum() > 0)
 
 
 def test_by_hand() -> None:
@@ -51,8 +53,43 @@ def test_several_foreground_classes_count_as_one() -> None:
 @given(tables)
 def test_scores_stay_between_0_and_1(confusion: np.ndarray) -> None:
     found = scores.score(0.5, confusion, CLASSES)
-    for value in (found.accuracy, found.mean_iou, found.foreground_iou):
-        assert 0 <= value <= 1
+    for value in (found.accuracy, found.mean_iou, found.foreground_iou, *found.iou.values()):
+        assert value is None or 0 <= value <= 1
+
+
+@given(any_tables)
+def test_scores_are_none_where_and_only_where_they_are_undefined(confusion: np.ndarray) -> None:
+    found = scores.score(0.5, confusion, CLASSES)
+    has_pixels = bool(confusion.any())
+    assert [value is not None for value in (found.loss, found.accuracy, found.mean_iou)] == [has_pixels] * 3
+    foreground_union = confusion[0].sum() + confusion[:, 0].sum()
+    assert (found.foreground_iou is None) == (foreground_union == 0)
+    in_truth = {item.name: bool(row.any()) for item, row in zip(CLASSES, confusion, strict=True)}
+    assert {name: value is not None for name, value in found.iou.items()} == in_truth
+    unions = confusion.sum(axis=0) + confusion.sum(axis=1)
+    assert np.isnan(scores.iou_by_class(confusion)).tolist() == (unions == 0).tolist()
+
+
+@given(arrays(np.int64, (4, 3, 3), elements=counts))
+def test_scores_of_many_images_equal_those_of_each(confusion: np.ndarray) -> None:
+    foreground = np.array([item.foreground for item in CLASSES])
+    for function in (scores.accuracy, scores.mean_iou, lambda table: scores.foreground_iou(table, foreground)):
+        np.testing.assert_array_equal(function(confusion), [float(function(table)) for table in confusion])
+
+
+@given(tables)
+def test_scores_of_a_set_ignore_an_image_without_evaluated_pixels(confusion: np.ndarray) -> None:
+    void = np.zeros_like(confusion)
+    assert scores.score(0.5, np.stack([confusion, void]).sum(axis=0), CLASSES) == scores.score(0.5, confusion, CLASSES)
+
+
+def test_foreground_iou_of_an_empty_prediction_without_foreground_is_undefined() -> None:
+    found = scores.score(0.5, np.diag([0, 9, 3]), CLASSES)
+    assert (found.foreground_iou, found.mean_iou, found.accuracy) == (None, 1, 1)
+
+
+def test_foreground_iou_of_a_false_positive_is_zero() -> None:
+    assert scores.score(0.5, np.array([[0, 0, 0], [1, 8, 0], [0, 0, 0]]), CLASSES).foreground_iou == 0
 
 
 @given(tables, st.permutations(range(3)))
@@ -74,3 +111,10 @@ def test_the_baseline_on_the_training_shares_is_their_entropy() -> None:
 def test_other_shares_than_the_sets_own_never_score_better(train: np.ndarray, own: np.ndarray) -> None:
     train, own = train / train.sum(), own / own.sum()
     assert scores.baseline(train, own, CLASSES).loss >= scores.baseline(own, own, CLASSES).loss - 1e-12
+
+
+def test_the_baseline_of_a_set_without_a_class_leaves_it_undefined() -> None:
+    found = scores.baseline(np.array([0.2, 0.7, 0.1]), np.array([0.0, 0.8, 0.2]), CLASSES)
+    assert found.foreground_iou is None
+    assert found.iou == {"animal": None, "background": pytest.approx(0.8), "border": 0}
+    assert found.mean_iou == pytest.approx(0.4)

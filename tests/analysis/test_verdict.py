@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.curves import Curves, gaps
+from pipeline.analysis.one_class import OneClassCheck
 from pipeline.analysis.verdict import Thresholds, judge
 
 # Keras' pets example, as its page prints it (keras.io, "Image segmentation with a U-Net-like architecture").
@@ -52,6 +53,34 @@ def test_the_published_curve_memorises() -> None:
 )
 def test_clear_cases(word: str, train: np.ndarray, val: np.ndarray) -> None:
     assert judge(curves(train, val), baseline=0.9).word == word
+
+
+@pytest.mark.parametrize(
+    ("validation", "training", "expected"),
+    [(True, True, "learning"), (None, True, "learning"), (False, True, "memorising"), (False, False, "underfitting"),
+     (False, None, "underfitting")],
+)  # fmt: skip
+def test_no_better_than_one_class_is_never_learning(
+    validation: bool | None, training: bool | None, expected: str
+) -> None:
+    check = OneClassCheck(validation, training, "no better than one class")
+    found = judge(curves(0.30 + FALL, 0.35 + FALL + WOBBLE), baseline=0.9, one_class=check)
+    assert found.word == expected
+    assert ("no better than one class" in found.evidence) == (validation is False)
+    assert any(reason.startswith("One-class baseline") for reason in found.not_checked) == (validation is None)
+
+
+@pytest.mark.parametrize("word", ["memorising", "overfitting", "underfitting", "undecided"])
+def test_other_words_stay_and_get_the_label(word: str) -> None:
+    train, val = {
+        "memorising": (0.10 + FALL, 0.35 + FALL + WOBBLE),
+        "overfitting": (0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
+        "underfitting": (0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
+        "undecided": ([0.5], [0.6]),
+    }[word]
+    plain = judge(curves(train, val), baseline=0.9)
+    labeled = judge(curves(train, val), baseline=0.9, one_class=OneClassCheck(False, False, "no better"))
+    assert (labeled.word, labeled.evidence) == (word, (*plain.evidence, "no better"))
 
 
 def test_without_a_baseline_underfitting_is_a_loss_that_hardly_fell() -> None:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from pipeline import runs
 from pipeline.attempts import attempt, read_attempts
 from pipeline.compare.findings import findings
+from pipeline.compare.parts import run_parts
+from pipeline.compare.reading import RunFiles
 from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
 from pipeline.comparison import Finding, RunRow, Summary
@@ -38,7 +40,7 @@ def scores(loss: float) -> Scores:
     return Scores(
         loss,
         accuracy=0.9,
-        mean_iou=1 - loss,
+        mean_iou=1 - loss / 2,
         foreground_iou=0.8,
         iou={"animal": 0.8, "background": 0.9, "border": None},
     )
@@ -345,3 +347,100 @@ def test_the_order_of_the_runs_changes_no_selection(
     means = {(row.variant, row.learning_rate): row.val_loss_mean for row in rate_rows(rows_of(losses))}
     for one, other in zip(ordered, shuffled, strict=True):
         assert means[one.variant, one.learning_rate] == pytest.approx(means[other.variant, other.learning_rate])
+
+
+def predict_background(project: Path, *names: str) -> None:
+    """Give runs the IoU of predicting background everywhere, on both sides; their losses stay."""
+    samples = pd.read_csv(project / "data/prepared/samples.csv")
+    for name in names:
+        path = project / "evaluation" / name / "metrics.json"
+        content = json.loads(path.read_text())
+        for side in ("train", "validation"):
+            background = samples.loc[samples["split"] == side, "share_background"].mean()
+            iou = {"animal": 0.0, "background": background, "border": 0.0}
+            content[side] |= {"mean_iou": background / 3, "foreground_iou": 0.0, "iou": iou}
+        path.write_text(json.dumps(content))
+
+
+def written_findings(project: Path) -> dict[str, dict[str, object]]:
+    found = json.loads((project / "comparison/findings.json").read_text())["findings"]
+    return {item["id"]: item for item in found}
+
+
+def test_runs_that_learn_beat_the_one_class_baseline(grid: Params, project: Path) -> None:
+    summary = compare(grid)
+    assert all(row.judgement and row.judgement.beats_baseline for row in summary.runs)
+    assert not {"one_class", "one_class_others"} & set(written_findings(project))
+    assert json.loads((project / "metrics.json").read_text())["unet-0.001"]["beats_baseline"] == 1
+
+
+def test_a_best_setting_that_predicts_one_class_is_said_first(grid: Params, project: Path) -> None:
+    before = {row.run: row for row in compare(grid).runs}
+    assert before["unet-0.001-0"].judgement is not None
+    assert before["unet-0.001-0"].judgement.verdict == "learning"
+    predict_background(project, "unet-0.001-0", "unet-0.001-1")
+    summary = compare(grid)
+    assert summary.best is not None
+    assert summary.best.run == "unet-0.001-0"  # ranks stay by loss
+    judgements = {row.run: row.judgement for row in summary.runs}
+    best = judgements["unet-0.001-0"]
+    assert best is not None
+    assert (best.verdict, best.beats_baseline) == ("underfitting", False)
+    assert "no better than predicting one class everywhere (background" in best.evidence[-1]
+    found = written_findings(project)
+    assert next(iter(found)) == "one_class"
+    assert found["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
+    assert "2 of 2 runs of unet at 0.001" in str(found["one_class"]["sentence"])
+    assert "foreground IoU is 0.000, that of the one class 0.000" in str(found["one_class"]["sentence"])
+    assert str(found["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
+    metrics = json.loads((project / "metrics.json").read_text())
+    assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
+
+
+def test_other_runs_that_predict_one_class_are_counted(grid: Params, project: Path) -> None:
+    predict_background(project, "unet-0.01-0")
+    summary = compare(grid)
+    found = written_findings(project)
+    assert "one_class" not in found
+    assert found["one_class_others"]["runs"] == ["unet-0.01-0"]
+    assert str(found["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
+    rate = next(row for row in summary.rates if (row.variant, row.learning_rate) == ("unet", 0.01))
+    assert (rate.beats_baseline, rate.is_no_better) == (0.5, True)
+
+
+def test_a_run_that_beats_one_class_in_training_only_memorises(grid: Params, project: Path) -> None:
+    path = project / "evaluation/unet-0.001-0/metrics.json"
+    training = json.loads(path.read_text())["train"]
+    predict_background(project, "unet-0.001-0")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "train": training}))
+    judgement = next(row.judgement for row in compare(grid).runs if row.run == "unet-0.001-0")
+    assert judgement is not None
+    assert (judgement.verdict, judgement.beats_baseline) == ("memorising", False)
+
+
+def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
+    """Classes missing from a side are no parts; pandas warns of nothing."""
+    names = [f"class {number}" for number in range(150)]
+    rows = [(f"{split}-{place}", split, "", 1500) for split in ("train", "validation") for place in range(6)]
+    samples = pd.DataFrame(rows, columns=["id", "split", "groups", "pixels"])
+    shares = np.full((12, 150), 1 / 149)
+    shares[:6, 3] = shares[6:, 7] = 0
+    samples = samples.join(pd.DataFrame(shares, columns=[f"share_{name}" for name in names]))
+    folder = tmp_path / "runs" / "many"
+    folder.mkdir(parents=True)
+    write_image_losses(tmp_path, folder, 0.4)
+    table = samples[["id", "split"]].assign(loss=0.4)
+    losses = pd.DataFrame(np.where(shares > 0, 0.4, np.nan), columns=[f"loss_{name}" for name in names])
+    evaluated = tmp_path / "evaluation" / "many"
+    evaluated.mkdir(parents=True)
+    table.join(losses).to_csv(evaluated / "per_image.csv", index=False)
+    sides = [
+        Scores(0.4, 0.9, 0.8, 0.8, {name: None if number == missing else 0.8 for number, name in enumerate(names)})
+        for missing in (3, 7)
+    ]
+    evaluation = Evaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None)
+    (evaluated / "metrics.json").write_text(as_json(evaluation))
+    parts = run_parts(RunFiles("many", tmp_path), samples)
+    classes = [part for part in parts if part.part == "class"]
+    assert [part.name for part in classes] == [name for number, name in enumerate(names) if number not in (3, 7)]
+    assert all(part.gap == pytest.approx(0) for part in classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import as_json
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runs import Evaluation, Scores
+from pipeline.runs import Evaluation, Scores, SegmentationClass
 from tests.conftest import write_params
 
 EPOCHS, IMAGES = 30, 24
@@ -28,8 +29,14 @@ def params(tmp_path: Path) -> Params:
     return read_params(write_params(tmp_path, {}))
 
 
+CLASSES = (
+    SegmentationClass("animal", "#e69f00", foreground=True),
+    SegmentationClass("background", "#0072b2", foreground=False),
+)
+
+
 def scores(loss: float, mean_iou: float) -> Scores:
-    return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8})
+    return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8, "background": 0.8})
 
 
 def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
@@ -54,7 +61,8 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
     history = pd.DataFrame(dict.fromkeys(runs.HISTORY_COLUMNS, 0.0), index=epochs)
     history["epoch"] = epochs + 1
     history.loc[20, "val_mean_iou"], history.loc[EPOCHS - 1, "val_mean_iou"] = 0.8, 0.75
-    history["train_iou_animal"], history["val_iou_animal"] = 0.95, 0.7
+    for name in ("animal", "background"):
+        history[f"train_iou_{name}"], history[f"val_iou_{name}"] = 0.95, 0.7
     history["train_loss"], history["val_loss"] = (table.mean(axis=1) for table in tables.values())
     folder = root / "runs" / cell.name
     folder.mkdir(parents=True)
@@ -73,7 +81,8 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
 def judge(groups: int) -> Judge:
     names = [f"animal=a{place % groups}" for place in range(IMAGES)]
     samples = pd.DataFrame({"split": ["train"] * IMAGES + ["validation"] * IMAGES, "groups": names * 2})
-    return Judge(samples, 0.9, Thresholds())
+    samples[["pixels", "share_animal", "share_background"]] = (9, 0.2, 0.8)
+    return Judge(samples, 0.9, Thresholds(), CLASSES)
 
 
 def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgement:
@@ -133,7 +142,7 @@ def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path
     cell = params.cells()[0]
     write_run(tmp_path, cell, 0.0)
     fewer = judge(12)
-    fewer = Judge(fewer.samples.iloc[2:], 0.9, Thresholds())
+    fewer = replace(fewer, samples=fewer.samples.iloc[2:])
     with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', and the prepared data 22"):
         fewer.judged(row(cell), cell, RunFiles(cell.name, tmp_path))
 

@@ -116,3 +116,20 @@ def test_data_that_dvc_keeps_is_data_as_any_other(project: Project, section: dic
     project.run("dvc", "add", "cells")
     assert prepared(project)
     assert project.read("data/prepared/classes.json") != before
+
+
+def test_queued_experiments_have_images_that_git_ignores_once_dvc_tracks_them(project: Project) -> None:
+    """As docs/scale.md has it; an experiment of the queue runs in the same kind of copy as with --temp."""
+    ask(project, FOLDER)
+    project.run("dvc", "config", "--local", "--unset", "core.no_scm")
+    with (project.root / ".gitignore").open("a", encoding="utf-8") as file:
+        file.write("/cells/\n")
+    commit = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "all")
+    for command in (("git", "init", "--quiet"), ("git", "add", "--all"), commit):
+        project.run(*command)
+    run = ("dvc", "exp", "run", "--temp", "prepare")
+    assert "No such file or directory" in project.run(*run, code=255)
+    assert "Running stage 'prepare'" in project.run(*run, "--set-param", f"data.path={project.root / 'cells'}")
+    for command in (("dvc", "add", "cells"), ("git", "add", "cells.dvc"), commit):
+        project.run(*command)
+    assert "Running stage 'prepare'" in project.run(*run, "--set-param", "data.seed=1")

@@ -18,7 +18,7 @@ MINE = """
 variants:
   plain: {}
   mine:
-    model: {family: own, factory: my_net:build, size_divisor: 1}
+    model: {family: own, factory: custom.my_net:build, size_divisor: 1}
 grid: {variant: [plain, mine], learning_rate: [0.01], seed: [0]}
 report: {title: "Is it mine?"}
 """
@@ -58,9 +58,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = copy_project(tmp_path_factory.mktemp("studies") / "project")
     project.change(grid={"variant": ["unet"]})
     project.run("git", "init", "--quiet")
-    make_report(project)
-    for name, text in {"params/tiny.yaml": MINE, "params/tiny.md": "My own words.", "my_net.py": NETWORK}.items():
+    for name, text in {
+        "params/tiny.yaml": MINE,
+        "params/tiny.md": "My own words.",
+        "custom/my_net.py": NETWORK,
+    }.items():
         (project.root / name).write_text(text, encoding="utf-8")
+    make_report(project)
     project.run("git", "add", "--all")
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "start")
     yield project
@@ -118,6 +122,23 @@ def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project
     assert Ledger(project.root).stale(["unet-0.01-0"]) == ([], [])
     assert trained(make_report(project, "SET=tiny")) == 1
     assert project.stale() == set()
+
+
+def test_an_edited_network_of_the_project_is_retrained_and_a_variant_without_it_is_not(
+    project: Project, study: Folder
+) -> None:
+    module = project.root / "custom/my_net.py"
+    module.write_text(NETWORK.replace("kernel_size=3, padding=1", "kernel_size=1"), encoding="utf-8")
+    # For DVC, which cannot make a dependency depend on the variant, all are stale.
+    assert {f"studies/tiny/dvc.yaml:train@{name}-0.01-0" for name in ("mine", "plain")} < project.stale()
+    plain = (study.root / "runs/plain-0.01-0/run.json").stat().st_mtime_ns
+    said = study.run("pipeline", "sweep")
+    assert trained(said) == 1
+    assert "mine-0.01-0  trained" in said
+    assert (study.root / "runs/plain-0.01-0/run.json").stat().st_mtime_ns == plain
+    module.write_text(NETWORK, encoding="utf-8")
+    assert "1 restored, 1 up to date" in study.run("pipeline", "sweep")
+    assert study.stale() == set()
 
 
 def test_data_from_elsewhere_is_named_on_the_command_line(project: Project, study: Folder, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.cli import main
+from pipeline.lr_find.rates import STEPS
 from pipeline.lr_find.suggestion import RangeTest, smooth, suggest
-from pipeline.lr_find.training import STEPS
-from tests.conftest import write_params
+from tests.conftest import ROOT, write_params
 
 RATES = np.geomspace(1e-6, 1, STEPS)
 
@@ -82,3 +82,10 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
     result = CliRunner().invoke(main, ["lr-find", "--variant", "unnet"])
     assert result.exit_code == 1
     assert "There is no variant 'unnet'" in result.stderr
+
+
+def test_help_and_docs_state_the_number_of_batches_that_run() -> None:
+    said = " ".join(CliRunner().invoke(main, ["lr-find", "--help"]).output.split())
+    page = " ".join((ROOT / "docs/optimisers.md").read_text(encoding="utf-8").split())
+    assert f"{STEPS} batches, from 1e-06 up to 1," in said
+    assert f"trains the variant for {STEPS} batches while the rate grows from 1e-6 to 1" in page

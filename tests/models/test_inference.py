@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.data.arrays import Split
-from pipeline.models.inference import BATCH, predict
+from pipeline.models.inference import BATCH, BATCH_PIXELS, batch_size, predict
 from pipeline.models.losses import cross_entropy
 from pipeline.runs import IGNORE
 
@@ -55,7 +57,24 @@ def test_an_image_without_counted_pixels_weighs_nothing() -> None:
     masks[0] = 0
     prediction = predict(Guess([0.5, 0.5]), split(masks), classes=2, precision="float32")
     assert prediction.loss == pytest.approx(np.log(2))
-    assert prediction.losses[1] == 0
+    assert np.isnan(prediction.losses[1])
+    assert prediction.pixels.tolist() == [4, 0]
+
+
+def test_the_loss_of_a_split_without_evaluated_pixels_is_undefined() -> None:
+    prediction = predict(Guess([0.5, 0.5]), split(np.full((2, 2, 2), IGNORE)), classes=2, precision="float32")
+    assert np.isnan(prediction.loss)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_batch_size_bounds_the_pixels_of_a_batch(height: int, width: int) -> None:
+    size = batch_size(height, width)
+    assert size == 1 or size * height * width <= BATCH_PIXELS
+    assert size == BATCH or (size + 1) * height * width > BATCH_PIXELS
+
+
+def test_batch_size_of_usual_images_is_fixed() -> None:
+    assert [batch_size(size, size) for size in (32, 96, 128, 160, 256, 512, 2048)] == [32, 32, 32, 32, 32, 8, 1]
 
 
 def test_more_images_than_a_batch_keep_their_order() -> None:

@@ -1,10 +1,10 @@
-"""A user's own network: found in the project's folder, tried before it is trained, each mistake a sentence."""
+"""A user's own network: found in the project's custom/, tried before it is trained, each mistake a sentence."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.models.build import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import OwnModel
 from pipeline.train.stage import train_cell
-from tests.conftest import write_params
+from tests.conftest import write_custom, write_params
 
 Build = Callable[..., nn.Module]
 NUMBER = itertools.count()
@@ -42,20 +42,16 @@ def build(channels, classes):
 
 
 @pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
-    """Writes a module into a project's folder and builds the network that `name` in it makes."""
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Writes a module into a project's custom/ and builds the network that `name` in it makes."""
     monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
 
     def write_and_build(source: str, name: str = "build", size_divisor: int = 1) -> nn.Module:
-        module = f"net_of_a_test_{next(NUMBER)}"  # a name of its own: Python keeps what it has imported
-        Path(f"{module}.py").write_text(source, encoding="utf-8")
-        return build_network(model(f"{module}:{name}", size_divisor), channels=3, classes=4)
+        module = f"net_{next(NUMBER)}"  # Python keeps what it has imported
+        write_custom(tmp_path, **{module: source})
+        return build_network(model(f"custom.{module}:{name}", size_divisor), channels=3, classes=4)
 
-    yield write_and_build
-    for module in set(sys.modules) - before:
-        if module.startswith("net_of_a_test"):
-            del sys.modules[module]
+    return write_and_build
 
 
 def model(factory: str, size_divisor: int = 1) -> OwnModel:
@@ -63,18 +59,20 @@ def model(factory: str, size_divisor: int = 1) -> OwnModel:
 
 
 @pytest.mark.parametrize("name", ["build", "Net"])
-def test_a_function_or_a_class_of_the_projects_folder_builds_it(build: Build, name: str) -> None:
+def test_a_function_or_a_class_of_custom_builds_it(build: Build, name: str) -> None:
     path = list(sys.path)
     assert build(GOOD, name)(torch.rand(2, 3, 24, 40)).shape == (2, 4, 24, 40)
     assert sys.path == path
 
 
-def test_a_module_may_stand_in_a_package(build: Build, tmp_path: Path) -> None:
-    package = tmp_path / "net_of_a_test_package"
+def test_own_network_in_a_package_of_custom_imports_its_helpers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    package = write_custom(tmp_path, parts=GOOD) / "nets"
     package.mkdir()
-    (package / "parts.py").write_text(GOOD, encoding="utf-8")
-    (package / "deep.py").write_text("from net_of_a_test_package.parts import build", encoding="utf-8")
-    network = build_network(model("net_of_a_test_package.deep:build"), channels=1, classes=2)
+    (package / "deep.py").write_text("from custom.parts import build", encoding="utf-8")
+    network = build_network(model("custom.nets.deep:build"), channels=1, classes=2)
     assert network(torch.rand(1, 1, 8, 8)).shape == (1, 2, 8, 8)
 
 
@@ -180,18 +178,20 @@ def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: s
     ("factory", "said"),
     [
         (
-            "my_nte:build",
-            "there is no module 'my_nte' in the project's folder, nor is one installed; did you mean my_net?",
+            "my_net:build",
+            "there is no module 'my_net' in the project's folder, nor is one installed; did you mean custom",
         ),
-        ("my_net.sub:build", "there is no module 'my_net.sub'"),
-        ("zzz.sub:build", "there is no module 'zzz' in the project's folder, nor is one installed; write it there"),
+        ("custom.my_nte:build", "there is no module 'custom.my_nte' in .*; did you mean custom.my_net?"),
+        ("custom.my_net.sub:build", "there is no module 'custom.my_net.sub'"),
+        ("zzz.sub:build", "there is no module 'zzz' in .*; write it in custom/ and name it custom.zzz, or correct"),
     ],
 )
-def test_a_module_that_is_not_there(build: Build, tmp_path: Path, factory: str, said: str) -> None:
-    (tmp_path / "my_net.py").write_text(GOOD, encoding="utf-8")
-    with pytest.raises(PipelineError, match=r"^model\.factory: ") as error:
+def test_own_network_of_a_missing_module_suggests_one_of_custom(
+    build: Build, tmp_path: Path, factory: str, said: str
+) -> None:
+    write_custom(tmp_path, my_net=GOOD)
+    with pytest.raises(PipelineError, match=rf"^model\.factory: {said}"):
         build_network(model(factory), channels=3, classes=4)
-    assert said in str(error.value)
 
 
 def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
@@ -200,9 +200,9 @@ def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
 
 
 def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
-    (project / "net_of_a_student.py").write_text(GOOD, encoding="utf-8")
+    write_custom(project, net=GOOD)
     changes: dict[str, Any] = {
-        "variants": {"mine": {"model": {"family": "own", "factory": "net_of_a_student:build", "size_divisor": 1}}},
+        "variants": {"mine": {"model": {"family": "own", "factory": "custom.net:build", "size_divisor": 1}}},
         "grid": {"variant": ["mine"]},
     }
     params = read_params(write_params(project, changes))

@@ -89,6 +89,7 @@ def test_the_version_has_its_evidence(registered: Registered) -> None:
     version = client.get_model_version_by_alias(NAME, "champion")
     assert version.tags["run"] == TRAINED
     assert float(version.tags["agreement"]) > 0.98
+    assert version.tags["beats_baseline"] in ("true", "false")
     metrics = json.loads((registered.root / runs.EVALUATION / TRAINED / runs.METRICS).read_text())
     assert version.tags["val_loss"] == f"{metrics['validation']['loss']:.4f}"
     assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"

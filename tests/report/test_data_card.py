@@ -190,7 +190,8 @@ def test_classes_of_next_to_no_pixels_are_named(project: Project) -> None:
     two = round(2 / (32 * 32 - 1), 6)  # as it is written; one pixel is ignored
     edit(project, share_border=[two, *[0.0] * 9])
     text = card(project)
-    assert "Less than 0.1 % of a split’s pixels: border (2 in training and 0 in validation)." in text
+    assert "Less than 0.1 % of a split’s pixels: border (2 in training)." in text
+    assert "Missing from a split: border (validation)." in text
     assert re.search(r"3 border < 0\.1 % 0\.0 % \d", text)
 
 

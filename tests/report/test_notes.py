@@ -78,7 +78,7 @@ def test_other_braces_stay(project: Project) -> None:
         ("rate('unet')", "line 3: "),
         ("best.run.length", "line 3: there is no 'length' here"),
         ("best.", "line 3: between the braces stands no value"),
-        ("best", "line 3: this is a group of values: add a point and one of best_epoch, "),
+        ("best", "line 3: this is a group of values: add a point and one of beats_baseline, best_epoch, "),
         ("run", "line 3: this takes names in brackets"),
         ("run.__globals__", "line 3: access to attribute '__globals__'"),
         ("best.__class__.__mro__", "line 3: access to attribute '__class__'"),

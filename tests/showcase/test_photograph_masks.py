@@ -13,11 +13,12 @@ from pipeline.data.stored import reverse_orientation
 from pipeline.data.tiff import turn_upright
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 from pipeline.showcase.photograph import look
 
 VALUES = MaskValues.of([(0,), (1, 255)], ())
-LIKE = np.zeros((1, 16, 16, 3), np.uint8)
+PREPROCESSING = Preprocessing.of_training(np.zeros((1, 16, 16, 3), np.uint8), "squash")
 RNG = np.random.default_rng(0)
 IMAGE, MASK = RNG.integers(0, 256, (16, 16, 3), np.uint8), RNG.integers(0, 2, (16, 16, 1), np.uint8)
 
@@ -34,7 +35,7 @@ def write(folder: Path, orientation: int, covers: str) -> None:
 
 def truth(folder: Path, mask_orientation: Any) -> Any:
     photograph = Photograph(file="photo.png", mask="mask.png")
-    sight = look(photograph, folder, LIKE, "squash", VALUES, mask_orientation)
+    sight = look(photograph, folder, PREPROCESSING, VALUES, mask_orientation)
     np.testing.assert_array_equal(sight.image, IMAGE)
     return sight.truth
 

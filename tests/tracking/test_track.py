@@ -147,6 +147,7 @@ def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -
     _, found = stored(trained.live, trained)
     for name in RUNS:
         assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
+        assert found[name].data.tags["pipeline.beats_baseline"] in ("true", "false")
         assert found[name].data.tags["pipeline.stage"] == "train"  # as it was told live
 
 

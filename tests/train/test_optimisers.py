@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from pipeline.train import key
 from pipeline.train.key import run_key
 from pipeline.train.optimisers import build_optimiser, parameter_groups
 from pipeline.train.schedules import build_schedule
-from tests.conftest import write_params
+from tests.conftest import write_custom, write_params
 
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = read_params(Path(__file__).parents[2] / "params.yaml")
@@ -163,11 +162,11 @@ def test_rmsprop_takes_the_first_step_of_keras() -> None:
 def test_ones_own_is_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     source = "import torch\n\ndef draws(groups, lr):\n    torch.rand(3)\n    return torch.optim.NAdam(groups, lr=lr)\n"
-    Path("optimiser_that_draws.py").write_text(source, encoding="utf-8")
+    write_custom(Path(), optimizer_that_draws=source)
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     torch.manual_seed(0)
-    optimiser = build_optimiser(net, own("optimiser_that_draws:draws"), 1e-3)
+    optimiser = build_optimiser(net, own("custom.optimizer_that_draws:draws"), 1e-3)
     drawn = torch.rand(1)
     torch.manual_seed(0)
     torch.rand(3)
@@ -178,9 +177,8 @@ def test_ones_own_is_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
-    module = project / "optimiser_of_a_student.py"
-    module.write_text("from torch.optim import NAdam as Mine\n", encoding="utf-8")
-    mine = {"name": "own", "factory": "optimiser_of_a_student:Mine", "arguments": {}}
+    module = write_custom(project, mine="from torch.optim import NAdam as Mine\n") / "mine.py"
+    mine = {"name": "own", "factory": "custom.mine:Mine", "arguments": {}}
     params = read_params(write_params(project, {"variants": {"mine": {"train": {"optimiser": mine}}}}))
     mine_cell, other = params.cell("mine", 0.01, 0), params.cell("unet", 0.01, 0)
 
@@ -191,16 +189,19 @@ def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
     assert keys() == first
     module.write_text("from torch.optim import RAdam as Mine\n", encoding="utf-8")
     assert keys() == first  # what this process has imported is as it was
-    key._content.cache_clear()  # another process
+    key._digest.cache_clear()  # another process
     second = keys()
     assert second[0] != first[0]
-    (project / "what_it_may_import.py").write_text("rate = 2\n", encoding="utf-8")
-    assert keys()[0] not in (first[0], second[0])
+    (project / "custom/table.csv").write_text("2\n", encoding="utf-8")  # which the module may read
+    third = keys()
+    assert third[0] not in (first[0], second[0])
+    (project / "custom/table.csv").rename(project / "custom/renamed.csv")
+    assert keys()[0] not in (first[0], second[0], third[0])
     assert keys()[1] == first[1]
 
 
 OWN_MISTAKES = {
-    "no module": ("optm:build", {}, "there is no module 'optm'", "write it there, or correct the name."),
+    "no module": ("optm:build", {}, "there is no module 'optm'", "name it custom.optm, or correct the name."),
     "another name": ("torch.optim:NAdm", {}, "there is no 'NAdm' in", "did you mean NAdam?"),
     "built into Python": ("sys:zzz", {}, "there is no 'zzz' in sys", "define zzz there."),
     "unknown argument": ("torch.optim:NAdam", {"speed": 3}, "(groups, lr=0.001, speed=3) raised TypeError", ""),
@@ -208,11 +209,11 @@ OWN_MISTAKES = {
     "a closure": ("torch.optim:LBFGS", {}, "wants to compute the loss several times a step", "choose another."),
     "matrices only": ("torch.optim:Muon", {}, "raised ValueError (Muon only supports 2D", ""),
     "sparse gradients": ("torch.optim:SparseAdam", {}, "raised RuntimeError", "in a step on copies of the weights"),
-    "no rate": ("own_mistakes:rateless", {}, "raised TypeError (rateless() got an unexpected", "'lr'"),
-    "no optimiser": ("own_mistakes:nothing", {}, "must make a torch optimiser", "a value of type NoneType"),
-    "a class": ("own_mistakes:a_class", {}, "must make a torch optimiser", "the class SGD itself"),
-    "a hidden closure": ("own_mistakes:hidden", {}, "wants to compute the loss several times a step", ""),
-    "an end": ("own_mistakes:ends", {}, "raised SystemExit (3) in own_mistakes.py, line 9", ""),
+    "no rate": ("custom.own_mistakes:rateless", {}, "raised TypeError (rateless() got an unexpected", "'lr'"),
+    "no optimiser": ("custom.own_mistakes:nothing", {}, "must make a torch optimiser", "a value of type NoneType"),
+    "a class": ("custom.own_mistakes:a_class", {}, "must make a torch optimiser", "the class SGD itself"),
+    "a hidden closure": ("custom.own_mistakes:hidden", {}, "wants to compute the loss several times a step", ""),
+    "an end": ("custom.own_mistakes:ends", {}, "raised SystemExit (3) in own_mistakes.py, line 9", ""),
 }  # fmt: skip
 OWN_MODULE = """import sys
 import torch
@@ -236,8 +237,7 @@ def test_a_mistake_of_ones_own_is_one_sentence(
     hint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own_mistakes.py").write_text(OWN_MODULE, encoding="utf-8")
-    monkeypatch.delitem(sys.modules, "own_mistakes", raising=False)
+    write_custom(tmp_path, own_mistakes=OWN_MODULE)
     with pytest.raises(PipelineError, match=r"^train\.optimiser\.factory: ") as error:
         build_optimiser(network(), own(factory, **arguments), 1e-3)
     message = str(error.value)

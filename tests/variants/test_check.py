@@ -15,7 +15,7 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.variants.check import check_models
-from tests.conftest import write_params
+from tests.conftest import write_custom, write_params
 
 ParamsWith = Callable[[dict[str, Any]], Params]
 
@@ -120,7 +120,7 @@ def test_the_usual_grid_is_checked_without_torch(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         (
-            {"model": {"family": "own", "factory": "net_to_check:biuld", "size_divisor": 2}},
+            {"model": {"family": "own", "factory": "custom.net_to_check:biuld", "size_divisor": 2}},
             r"^variants\.net: model\.factory: there is no 'biuld' in .*net_to_check\.py; did you mean build\?",
         ),
         (
@@ -134,7 +134,7 @@ def test_an_import_path_is_looked_up_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params_with: ParamsWith, changes: Any, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net_to_check.py").write_text("def build(channels, classes):\n    raise SystemExit\n")
+    write_custom(tmp_path, net_to_check="def build(channels, classes):\n    raise SystemExit\n")
     params = params_with({"variants": {"net": changes}, "grid": {"variant": ["net"]}})
     with pytest.raises(PipelineError, match=said):
         check_models(params, params.grid.variant)

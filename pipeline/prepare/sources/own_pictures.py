@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
 from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
+from pipeline.prepare.leaks import leak_notice
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.palettes import PaletteCheck
 from pipeline.prepare.size_effects import measure_size_effects
@@ -108,7 +110,12 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
-        notices = [*self._collection.notices, *self._suggest_groups(), *self._describe_sizes()]
+        notices = [
+            *self._collection.notices,
+            *self._suggest_groups(),
+            *self._describe_sizes(),
+            *self._describe_leaks(),
+        ]
         return replace(
             self._count.survey(),
             duplicates=len(self._duplicates.within),
@@ -210,6 +217,14 @@ class OwnPicturesSource:
             return []
         found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
         return [found.sentence()] if found else []
+
+    def _describe_leaks(self) -> list[str]:
+        """What was left out since another split has it; nothing where that is an error instead."""
+        if self._data.on_fault == "stop" and not self._collection.is_published:
+            return []
+        leaks = Counter(splits for _, _, splits in self._duplicates.pairs() if splits[0] != splits[1])
+        notice = leak_notice(leaks, self._collection.is_published)
+        return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
         pairs = [self._collection.pairs[name] for split in SPLITS for name in self._division.ids[split]]

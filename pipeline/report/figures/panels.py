@@ -97,6 +97,11 @@ def _ground(axes: Axes, plot: Plot, variant: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", loc="right")
+    if plot.baseline > 0:  # 0 where all pixels are of one class
+        _baseline(axes, plot, variant)
+
+
+def _baseline(axes: Axes, plot: Plot, variant: str) -> None:
     axes.axhline(plot.baseline, color=svg.QUIET, linewidth=1)
     axes.annotate(
         "class shares alone",

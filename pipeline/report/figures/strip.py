@@ -20,7 +20,9 @@ HEADROOM = 1.5  # times the baseline: what is worse stands at the edge and squas
 def strip(authors: Sequence[Author], mine: str, baseline: float, root: Path) -> Markup:
     """Draw the authors from the top on, `mine` in ink; `baseline` is the loss of the class shares alone."""
     losses = [loss for author in authors for loss in author.losses]
-    low, high = min(losses), min(max(*losses, baseline) * 1.05, HEADROOM * baseline)
+    low, high = min(losses), max(*losses, baseline) * 1.05
+    if baseline > 0:  # 0 where all pixels are of one class
+        high = min(high, HEADROOM * baseline)
     with svg.styled(root):
         figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
         axes = figure.add_subplot()

@@ -53,7 +53,7 @@ def authors(everybody: Everybody, material: Material, root: Path) -> Authors:
     drawn = [one for one in shown if one.losses]
     return Authors(
         sentences=_sentences(found, mine),
-        figure=strip(drawn, everybody.reader, material.summary.baseline.loss, root) if drawn else None,
+        figure=strip(drawn, everybody.reader, material.summary.baseline_loss, root) if drawn else None,
         lines=tuple(_line(found.index(one), one, mine=one is mine) for one in shown),
         left=len(found) - len(shown),
     )

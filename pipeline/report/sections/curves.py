@@ -85,7 +85,7 @@ def _plot(material: Material, chosen: Chosen, references: References) -> Plot:
     lines = [*means.values(), *(stray for group in strays.values() for stray in group)]
     if not lines:
         raise view.NothingToShowError("No run has an epoch with a finite loss, so there is no curve to draw.")
-    baseline = material.summary.baseline.loss
+    baseline = material.summary.baseline_loss
     return Plot(
         means=means,
         single=_single(table),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class _Split:
     rows: pd.DataFrame
     counted: int  # pixels that are not ignored
     pixels: tuple[int, ...]  # of each class
-    without: int  # images without foreground
+    without: int  # images with evaluated pixels, none of them foreground
+    ignored: int  # images without evaluated pixels
 
     @classmethod
     def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _Split:
@@ -72,13 +74,14 @@ class _Split:
             rows=rows,
             counted=int(rows["pixels"].sum()),
             pixels=tuple(pixels.sum(axis=0).tolist()),
-            without=int((~foreground.any(axis=1)).sum()),
+            without=int((~foreground.any(axis=1) & (rows["pixels"] > 0)).sum()),
+            ignored=int((rows["pixels"] == 0).sum()),
         )
 
     @property
     def shares(self) -> list[float]:
-        """Of each class in the pixels that count."""
-        return [pixels / max(self.counted, 1) for pixels in self.pixels]
+        """Of each class in the evaluated pixels; NaN without any."""
+        return [pixels / self.counted if self.counted else math.nan for pixels in self.pixels]
 
 
 NEARLY_EMPTY = 0.001  # of a split's pixels that count: a class with a smaller share is scored on next to nothing
@@ -106,7 +109,9 @@ def data_card(material: Material, root: Path) -> DataCard:
             ClassLine(place + 1, pictures.key(item), tuple(_percent(split.shares[place]) for split in splits))
             for place, item in enumerate(classes)
         ),
-        figure=share_bars({split.name: split.shares for split in splits}, [item.colour for item in classes], root),
+        figure=share_bars(
+            {split.name: split.shares for split in splits if split.counted}, [item.colour for item in classes], root
+        ),
         nearly_empty=_nearly_empty([item.name for item in classes], splits),
         sheet=_unless_broken("No pictures of the data", problems, lambda: contact_sheet(material)),
         files=_unless_broken(
@@ -135,10 +140,12 @@ def _sentence(splits: Sequence[_Split], apart: int) -> str:
 
 def _counts(splits: Sequence[_Split]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     groups = [group_names(split.rows) for split in splits]
+    ignored = [split.ignored for split in splits]
     factors = dict.fromkeys(factor for rows in groups for factor in rows["factor"].unique())
     counts = {
         "Images": [len(split.rows) for split in splits],
         "Images without foreground": [split.without for split in splits],
+        **({"Images without evaluated pixels": ignored} if any(ignored) else {}),
         **{
             "Groups" if factor == "group" else f"Groups: {factor}": [
                 rows.loc[rows["factor"] == factor, "name"].nunique() for rows in groups
@@ -151,25 +158,39 @@ def _counts(splits: Sequence[_Split]) -> tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def _percent(share: float) -> str:
+    if math.isnan(share):
+        return wording.NONE
     return f"< {wording.percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else wording.percent(share)
 
 
 def _nearly_empty(names: Sequence[str], splits: Sequence[_Split]) -> str:
-    """A sentence on the classes of which a split has next to no pixels; empty where there are none."""
-    found = []
+    """Sentences on classes of which a split has next to no pixels, or none; empty where there are none."""
+    rare, missing = [], []
     for place, name in enumerate(names):
-        few = [split for split in splits if split.shares[place] < NEARLY_EMPTY]
+        few = [split for split in splits if 0 < split.shares[place] < NEARLY_EMPTY]
         if few:
             counts = [f"{wording.whole(split.pixels[place])} in {split.name}" for split in few]
-            found.append(f"{name} ({wording.listing(counts)})")
-    if not found:
-        return ""
+            rare.append(f"{name} ({wording.listing(counts)})")
+        if none := [split.name for split in splits if split.counted and not split.pixels[place]]:
+            missing.append(f"{name} ({wording.listing(none)})")
+    sentences = []
+    if rare:
+        sentences.append(
+            f"Less than {wording.percent(NEARLY_EMPTY)} of a split’s pixels: {_first(rare)}. An IoU over so few pixels "
+            "says little."
+        )
+    if missing:
+        sentences.append(
+            f"Missing from a split: {_first(missing)}. Scores of these classes are not defined there, and mean IoU is "
+            "over the others."
+        )
+    return " ".join(sentences)
+
+
+def _first(found: Sequence[str]) -> str:
     rest = len(found) - MOST_NAMED
     more = [wording.plural(rest, "other class", "other classes")] if rest > 0 else []
-    return (
-        f"Less than {wording.percent(NEARLY_EMPTY)} of a split’s pixels: "
-        f"{wording.listing([*found[:MOST_NAMED], *more])}. An IoU over so few pixels says little."
-    )
+    return wording.listing([*found[:MOST_NAMED], *more])
 
 
 def _unless_broken(title: str, problems: list[view.Card], build: Callable[[], T]) -> T | None:

@@ -85,7 +85,7 @@ def _extremes(material: Material, run: str, kept: frozenset[str], problems: list
     except PipelineError as error:
         problems.append(view.Card.of(f"{run}: its best and worst image are not known", error))
         return ()
-    ordered = sorted(losses, key=lambda sample: losses[sample])
+    ordered = sorted(losses, key=lambda sample: losses[sample])  # of images with evaluated pixels
     if not ordered:
         return ()
     places = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.material import Mask, Material, Photo
+from pipeline.runs import SegmentationClass
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Shot:
 
     prediction: view.Picture
     errors: view.Picture
-    iou: str
+    score: str
 
 
 @dataclass(frozen=True)
@@ -83,5 +85,17 @@ def _shot(
     return Shot(
         prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
         errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
-        iou=wording.number(ious.get(sample), 2),
+        score=_score(ious.get(sample), truth, classes),
     )
+
+
+def _score(iou: float | None, truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
+    """The foreground IoU, or why it is not defined."""
+    evaluated = truth != runs.IGNORE
+    if not evaluated.any():
+        return "no evaluated pixels"
+    if pictures.foreground(truth[evaluated], classes).any():
+        return f"IoU {wording.number(iou, 2)}"
+    if iou is None:
+        return "no foreground, none predicted"
+    return f"IoU {wording.number(iou, 2)}: no foreground, some predicted"

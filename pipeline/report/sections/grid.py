@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.analysis.one_class import LABEL
 from pipeline.comparison import RateRow, RunRow, Selection, Summary
 from pipeline.report import wording
 from pipeline.report.material import Material
@@ -21,6 +22,7 @@ class RateLine:
     mean_iou: str
     seeds: str
     mark: str  # what it is the best of, or why it is not ranked
+    warning: str  # that its seeds do no better than predicting one class everywhere; else empty
     best: bool
     best_of_grid: bool
 
@@ -60,6 +62,7 @@ class Glance:
     groups: tuple[VariantLines, ...]
     baseline_loss: str
     baseline_iou: str
+    warnings: bool  # whether a line has one
 
 
 Place = tuple[str, float]  # variant, learning rate
@@ -81,6 +84,7 @@ def glance(material: Material, chosen: Chosen) -> Glance:
         ),
         baseline_loss=wording.number(summary.baseline.loss),
         baseline_iou=wording.number(summary.baseline.mean_iou),
+        warnings=any(_warning(row) for row in rates),
     )
 
 
@@ -126,9 +130,16 @@ def _rate_line(summary: Summary, row: RateRow, chosen: Chosen) -> RateLine:
         mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
         seeds=str(row.seeds) if row.ranked else f"{row.finished} of {row.seeds}",
         mark=grid if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
+        warning=_warning(row),
         best=best or of_grid,
         best_of_grid=of_grid,
     )
+
+
+def _warning(row: RateRow) -> str:
+    if row.beats_baseline is None or row.beats_baseline == 1:
+        return ""
+    return LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}"
 
 
 def _unranked(summary: Summary, row: RateRow) -> str:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import runs
+from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.seeds import spread
+from pipeline.comparison import RateRow
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.material import Mask, Material
 from pipeline.report.selection import Chosen
-from pipeline.runs import Cutout
+from pipeline.runs import Cutout, SegmentationClass
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Head:
     problems: tuple[view.Card, ...]
 
 
+NAMED_CLASSES = 12  # in the sentence on the data; more are counted
 CUT_OUT_WELL = 0.80  # foreground IoU of the showcase; below, holes and fringes are plain to see
 
 
@@ -89,7 +93,9 @@ def _data(material: Material) -> str:
     counts = [(wording.SPLITS[split], len(material.samples.get(split, ()))) for split in runs.SPLITS]
     images = wording.listing([f"{wording.whole(count)} {name}" for name, count in counts if count])
     height, width = material.truth("train", 0).shape
-    classes = wording.listing([item.name for item in material.data.classes])
+    names = [item.name for item in material.data.classes]
+    more = [f"{len(names) - NAMED_CLASSES} more"] if len(names) > NAMED_CLASSES else []
+    classes = wording.listing([*names[: NAMED_CLASSES if more else None], *more])
     return f"{material.data.title}: {images} images of {width} × {height} pixels; classes {classes}."
 
 
@@ -101,13 +107,36 @@ def _result(material: Material, chosen: Chosen) -> str:
         (r for r in material.summary.rates if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)), None
     )
     group = "these runs" if chosen.origin else "this grid"
-    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} learned best"
+    if row is not None and row.is_no_better:
+        return _no_result(material, row, group)
+    has_learned = row is None or row.val_loss_mean is None or row.val_loss_mean < material.summary.baseline_loss
+    verb = "learned best" if has_learned else "has the lowest loss"
+    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} {verb}"
     if row is None:
         return f"{start}."
     seeds = f" over {wording.plural(row.seeds, 'seed')}" if row.seeds > 1 else ""
-    return (
+    sentence = (
         f"{start}: {wording.spread(row.val_loss_mean, row.val_loss_sd)} nats a pixel on validation{seeds}, where "
         f"knowing the classes’ shares alone gives {wording.number(material.summary.baseline.loss)}."
+    )
+    return f"{sentence} Some of its seeds are {LABEL}." if row.beats_baseline not in (None, 1.0) else sentence
+
+
+def _no_result(material: Material, row: RateRow, group: str) -> str:
+    """The sentence where the setting with the lowest loss does no better than predicting one class everywhere."""
+    summary = material.summary
+    rows = [one for one in summary.runs if (one.variant, one.learning_rate) == (row.variant, row.learning_rate)]
+    foreground, _ = spread([one.val_foreground_iou for one in rows if one.val_foreground_iou is not None])
+    scores = [
+        f"mean IoU {wording.number(row.val_mean_iou_mean)} (one class: {wording.number(summary.baseline.mean_iou)})"
+    ]
+    if foreground is not None and summary.baseline.foreground_iou is not None:
+        of_one = wording.number(summary.baseline.foreground_iou)
+        scores.append(f"foreground IoU {wording.number(foreground)} (one class: {of_one})")
+    return (
+        f"No result: {row.variant} at a learning rate of {wording.rate(row.learning_rate)} has the lowest validation "
+        f"loss of {group}, {wording.spread(row.val_loss_mean, row.val_loss_sd)} nats per pixel, but its masks are "
+        f"{LABEL}: {wording.listing(scores)} on validation."
     )
 
 
@@ -139,21 +168,22 @@ def _showcase(material: Material) -> Showcase:
     prediction = _prediction(material, best.run, ids[0])
     found = pictures.Errors.between(prediction, truth, classes)
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
-    verdict, detail, failed = _verdict(iou, best.run)
+    verdict, detail, failed = _verdict(iou, best.run, prediction, truth, classes)
     edges = wording.listing([item.name for item in classes if item.edge])
+    shown = [(prediction, "The pixels predicted as foreground", "Cut-out")]
+    is_scored = bool(found.counted.any())
+    if is_scored:
+        shown.append((truth, "The true foreground", "Truth"))
     return Showcase(
         pictures=(
             pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
             *(
                 pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption)
-                for mask, alt, caption in (
-                    (prediction, "The pixels predicted as foreground", "Cut-out"),
-                    (truth, "The true foreground", "Truth"),
-                )
+                for mask, alt, caption in shown
             ),
-            pictures.errors(found, f"Errors: {found.describe()}", "Errors"),
+            *([pictures.errors(found, f"Errors: {found.describe()}", "Errors")] if is_scored else []),
         ),
-        keys=pictures.ERROR_KEYS,
+        keys=pictures.ERROR_KEYS if is_scored else (),
         verdict=verdict,
         detail=f"{detail} Half transparent in both cut-outs: {edges}." if edges else detail,
         failed=failed,
@@ -189,8 +219,16 @@ def _photograph(material: Material, place: int, found: Cutout) -> PhotographShow
             pictures.cut_out(image, pictures.opacity(truth, classes), f"{found.title}, the true foreground", "Truth"),
             pictures.errors(wrong, f"Errors: {wrong.describe()}", "Errors"),
         ]
-    score = f"Foreground IoU {wording.number(found.iou)}." if found.iou is not None else ""
-    return PhotographShown(found.title, score, tuple(shown))
+    return PhotographShown(found.title, _photograph_score(found, truth, classes), tuple(shown))
+
+
+def _photograph_score(found: Cutout, truth: Mask | None, classes: tuple[SegmentationClass, ...]) -> str:
+    if truth is None:
+        return ""
+    if found.iou is None:
+        return "It has no foreground, and none was predicted: foreground IoU is not defined."
+    score = f"Foreground IoU {wording.number(found.iou)}"
+    return f"{score}." if pictures.foreground(truth, classes).any() else f"{score}: it has no foreground."
 
 
 def _prediction(material: Material, run: str, sample: str) -> Mask:
@@ -206,8 +244,20 @@ def _prediction(material: Material, run: str, sample: str) -> Mask:
         return mask
 
 
-def _verdict(iou: float | None, run: str) -> tuple[str, str, bool]:
+def _verdict(
+    iou: float | None, run: str, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...]
+) -> tuple[str, str, bool]:
     where = f"{run} never saw this image, nor was it chosen by it."
+    evaluated = truth != runs.IGNORE
+    if not evaluated.any():
+        return "Not scored", f"Every pixel of this image’s mask is ignored, so no score is defined. {where}", False
+    if not pictures.foreground(truth[evaluated], classes).any():
+        share = float(pictures.foreground(prediction[evaluated], classes).mean())
+        if share == 0:
+            detail = f"This image has no foreground, so foreground IoU is not defined. {where}"
+            return "No foreground, and none was predicted", detail, False
+        detail = f"This image has no foreground, and {wording.percent(share)} of its pixels were predicted as such"
+        return "False positive", f"{detail}: foreground IoU 0. {where}", True
     if iou is None:
         return "Not measured", f"The comparison holds no foreground IoU of the showcase for {run}.", True
     if iou < CUT_OUT_WELL:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pipeline.analysis.curve_files import SCORES, Result
+from pipeline.analysis.one_class import LABEL
 from pipeline.analysis.verdict import judge
 from pipeline.comparison import Judgement, RunRow, Summary
 from pipeline.report import view, wording
@@ -22,6 +23,7 @@ class RunLine:
     rate: str
     seed: str
     verdict: str  # one word
+    label: str  # that its masks are no better than predicting one class everywhere; else empty
     evidence: str  # phrases that it rests on; may be empty
     reason: str  # instead of the figures, where there are none
     figures: tuple[str, ...]
@@ -101,6 +103,7 @@ def _run_line(row: RunRow, best: bool) -> RunLine:
         rate=wording.rate(row.learning_rate),
         seed=str(row.seed),
         verdict=verdict,
+        label=LABEL if row.judgement and row.judgement.beats_baseline is False else "",
         evidence="; ".join(row.judgement.evidence) if row.judgement else "",
         reason=row.reason or "It left no figures." if empty else "",
         figures=() if empty else (epoch, *figures),

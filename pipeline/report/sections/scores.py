@@ -28,9 +28,13 @@ class Test:
     sentence: str
     headings: tuple[str, ...]
     lines: tuple[ScoreLine, ...]
+    by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if they are too many to be columns
+    splits: tuple[str, ...]  # the headings of `by_class`
+    undefined: bool  # whether a score is not defined
     problems: tuple[view.Card, ...]
 
 
+MAX_CLASS_COLUMNS = 8
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
@@ -53,14 +57,23 @@ def test(material: Material, chosen: Chosen) -> Test:
     except PipelineError as error:
         problems.append(view.Card.of(f"{best.run}: no scores beside those of the test", error))
     names = tuple(best.test.iou)
+    columns = names if len(names) <= MAX_CLASS_COLUMNS else ()
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
+    known = [(split, scores) for split, scores in splits if scores]
     return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
-        headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in names)),
+        headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in columns)),
         lines=(
-            *(ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in splits if scores),
-            *_over_seeds(best.test_by_seed, names),
+            *(ScoreLine(split, _figures(scores, columns), split == "Test") for split, scores in known),
+            *_over_seeds(best.test_by_seed, columns),
         ),
+        by_class=tuple(
+            ScoreLine(name, tuple(wording.number(scores.iou.get(name)) for _, scores in known), test=False)
+            for name in names
+            if not columns
+        ),
+        splits=tuple(split for split, _ in known),
+        undefined=any(value is None for _, scores in known for value in _values(scores, names)),
         problems=tuple(problems),
     )
 
@@ -90,11 +103,13 @@ def _optimism(material: Material, run: str) -> float | None:
 
 
 def _sentence(run: str, score: Scores, validation: Scores | None, optimism: float | None) -> str:
+    if score.loss is None:
+        return f"{run} was chosen on validation alone; no pixel of the test images is evaluated: it has no test scores."
     start = (
         f"{run} was chosen on validation alone; on the test images its loss is {wording.number(score.loss)} nats a "
         f"pixel and its mean IoU {wording.number(score.mean_iou)}."
     )
-    if validation is None:
+    if validation is None or validation.loss is None:
         return start
     difference = score.loss - validation.loss
     if abs(difference) < ALIKE:

@@ -65,13 +65,14 @@ def where(material: Material, chosen: Chosen, root: Path) -> Where:
     if run is None:
         raise view.NothingToShowError("No run that is shown has finished, so there is no gap to take apart.")
     parts = material.parts[material.parts["run"] == run]
+    classes = parts[parts["part"] == "class"]
     problems: list[view.Card] = []
     curve, calibration = _calibration(material, run, root, problems)
     row = next(row for row in material.summary.runs if row.run == run)
     return Where(
         sentence=_sentence(row),
         class_headings=CLASS_HEADINGS,
-        classes=(*_classes(parts[parts["part"] == "class"]), _whole(row)),
+        classes=(*_classes(classes), _whole(row, classes, _class_count(material, len(classes)))),
         groups=_groups(parts[parts["part"] == "group"]),
         reliability=curve,
         calibration=calibration,
@@ -79,6 +80,13 @@ def where(material: Material, chosen: Chosen, root: Path) -> Where:
         run=run,
         problems=tuple(problems),
     )
+
+
+def _class_count(material: Material, otherwise: int) -> int:
+    try:
+        return len(material.data.classes)
+    except PipelineError:
+        return otherwise
 
 
 def _sentence(row: RunRow) -> str:
@@ -99,12 +107,16 @@ def _sentence(row: RunRow) -> str:
     return sentence
 
 
-def _whole(row: RunRow) -> ClassLine:
-    """The whole sets, below their classes."""
-    gap = row.judgement.iou_gap if row.judgement else None
-    train_iou = None if gap is None or row.val_mean_iou is None else row.val_mean_iou + gap
-    numbers = (row.train_loss, row.val_loss, row.gap, train_iou, row.val_mean_iou)
-    return ClassLine("all (mean IoU)", tuple(wording.number(number) for number in numbers), widest=False)
+def _whole(row: RunRow, parts: pd.DataFrame, classes: int) -> ClassLine:
+    """The whole sets, below their classes; mean IoU over the classes on both sides, if not all `classes` are there."""
+    name = "all (mean IoU)"
+    gap, val_iou = row.judgement.iou_gap if row.judgement else None, row.val_mean_iou
+    train_iou = None if gap is None or val_iou is None else val_iou + gap
+    if len(parts) < classes:
+        name = "all (mean IoU of the classes above)"
+        train_iou, val_iou = (float(parts[side].mean()) for side in ("train_iou", "val_iou"))
+    numbers = (row.train_loss, row.val_loss, row.gap, train_iou, val_iou)
+    return ClassLine(name, tuple(wording.number(number) for number in numbers), widest=False)
 
 
 def _classes(parts: pd.DataFrame) -> tuple[ClassLine, ...]:
@@ -138,7 +150,7 @@ def _calibration(material: Material, run: str, root: Path, problems: list[view.C
     try:
         scores, table = material.evaluation(run), material.reliability(run)
         train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
-        if train is None or validation is None or scored is None:
+        if train is None or validation is None or scored is None or scored.accuracy is None:
             raise PipelineError(f"The evaluation of {run} holds no calibration. Run `dvc repro evaluate@{run}`.")
         return reliability_curve(table, root), _certainty(train, validation, scored.accuracy)
     except PipelineError as error:

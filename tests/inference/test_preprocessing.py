@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.pictures import Resize
-from pipeline.predict.preprocessing import Preprocessing
+from pipeline.inference.preprocessing import Preprocessing
 
 SIDE = st.integers(1, 700)
 

@@ -1,4 +1,7 @@
-"""From a picture to what the network learned on, and from its answer back to the picture's own size."""
+"""From an image to the network's input, and from its output back to the image's own size.
+
+`pipeline predict`, the showcase and the served model all use this class, so an image means the same to each of them.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,11 @@ class Preprocessing:
     resize: Resize
     channels: int
     bits: int  # a channel, 8 or 16
+
+    @classmethod
+    def of_training(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
+        """How the images (N x size x size x C) that a network was trained on were prepared."""
+        return cls(images.shape[1], resize, images.shape[-1], 8 * images.dtype.itemsize)
 
     def read(self, content: bytes) -> NDArray[Any]:
         """Decode a picture, H x W x C: grey or colours where the network knows one of them, else all its channels.

@@ -1,0 +1,66 @@
+"""MLflow's system metrics (CPU, memory, disk, network, GPU) of a run, where the environment asks for them.
+
+`MlflowClient.create_run` does not start MLflow's monitor, which `mlflow.start_run` would.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+logger = logging.getLogger("pipeline.tracking")
+
+PREFIX = "system/"  # of the metrics' names, as MLflow writes them
+
+
+class SystemMetrics:
+    """The monitor of one run at a time; no method raises on account of MLflow."""
+
+    def __init__(self) -> None:
+        self._monitor: SystemMetricsMonitor | None = None
+        self._run_id: str | None = None
+
+    def follow(self, run_id: str | None, uri: str) -> None:
+        """Start monitoring a run, if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set and it is not monitored yet.
+
+        Args:
+            run_id: MLflow's id of the run; None while the store does not answer.
+            uri: of the store.
+        """
+        if run_id is None or run_id == self._run_id:
+            return
+        self.stop()
+        self._run_id = run_id
+        try:
+            from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+
+            if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
+                self._monitor = _started(run_id, uri)
+        except ModuleNotFoundError as error:
+            _warn(f"need the package {error.name}, which is not installed: pip install {error.name}")
+        except Exception as error:  # none of MLflow's mistakes is worth a training
+            _warn(f"could not be started ({type(error).__name__}: {error})")
+
+    def stop(self) -> None:
+        """Stop, and send the samples that were taken."""
+        if self._monitor is not None:
+            self._monitor.finish()  # type: ignore[no-untyped-call]
+            self._monitor = None
+
+
+def _started(run_id: str, uri: str) -> SystemMetricsMonitor:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    return monitor
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    """Warn once per process: a sweep trains many runs in it."""
+    logger.warning("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set, but system metrics %s.", reason)

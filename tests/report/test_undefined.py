@@ -1,0 +1,155 @@
+"""Pages of runs whose scores are undefined, or no better than those of one class everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import runs
+from pipeline.files import as_json
+from pipeline.params import Photograph
+from pipeline.report.stage import render_report
+from tests.report.conftest import Project, disc
+
+FOREGROUND, BACKGROUND = 0, 1
+
+
+def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Discs, but the showcase and the first validation image are background only."""
+    image, mask = disc(split, row, size)
+    is_negative = split == runs.SHOWCASE or (split, row) == ("validation", 0)
+    return image, np.full_like(mask, BACKGROUND) if is_negative else mask
+
+
+def rendered(project: Project) -> str:
+    return render_report(project.params, root=project.root).path.read_text(encoding="utf-8")
+
+
+def predict(project: Project, sample: str, foreground: int, iou: float | None) -> None:
+    """Let every run predict so many pixels of foreground in a sample, and note its IoU."""
+    mask = np.full((project.size, project.size), BACKGROUND, np.uint8)
+    mask.ravel()[:foreground] = FOREGROUND
+    for row in project.rows:
+        folder = project.root / runs.EVALUATION / row.run
+        Image.fromarray(mask).save(folder / runs.EXAMPLES / f"{sample}.png")
+        table = pd.read_csv(folder / runs.PER_IMAGE)
+        table.loc[table["id"] == sample, "foreground_iou"] = iou
+        table.to_csv(folder / runs.PER_IMAGE, index=False)
+
+
+@pytest.fixture
+def negatives(make_project: type[Project], tmp_path: Path) -> Project:
+    return make_project(tmp_path, paint=without_foreground)
+
+
+@pytest.mark.parametrize(
+    ("foreground", "iou", "verdict", "detail"),
+    [
+        (0, None, "No foreground, and none was predicted", "so foreground IoU is not defined."),
+        (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: foreground IoU 0."),
+    ],
+)
+def test_a_showcase_without_foreground_is_no_failed_cut_out(
+    negatives: Project, foreground: int, iou: float | None, verdict: str, detail: str
+) -> None:
+    predict(negatives, negatives.ids(runs.SHOWCASE)[0], foreground, iou)
+    rows = tuple(replace(row, showcase_iou=iou) for row in negatives.summary.runs)
+    negatives.write_summary(replace(negatives.summary, runs=rows))
+    page = rendered(negatives)
+    assert f"<strong>{verdict}.</strong>" in page
+    assert detail in page
+    assert "cut-out failed" not in page
+
+
+@pytest.mark.parametrize(
+    ("foreground", "iou", "words"),
+    [(0, None, "no foreground, none predicted"), (64, 0.0, "IoU 0.00: no foreground, some predicted")],
+)
+def test_an_example_without_foreground_says_what_its_score_is(
+    negatives: Project, foreground: int, iou: float | None, words: str
+) -> None:
+    predict(negatives, "validation-0000", foreground, iou)
+    assert f'<span class="label">{words}</span>' in rendered(negatives)
+
+
+def test_an_image_without_evaluated_pixels_is_no_extreme(project: Project) -> None:
+    for row in project.rows:
+        path = project.root / runs.EVALUATION / row.run / runs.PER_IMAGE
+        table = pd.read_csv(path)
+        table["loss"] = [None, 0.1, 0.2, 0.3]
+        table.to_csv(path, index=False)
+    page = rendered(project)
+    for sample, note in (("0001", "best, loss 0.100"), ("0002", "median, loss 0.200"), ("0003", "worst, loss 0.300")):
+        assert f"validation-{sample}<br>{note}" in page
+
+
+def test_a_best_setting_no_better_than_one_class_is_no_result(project: Project) -> None:
+    best = project.summary.best
+    assert best is not None
+    assert "learned best" in rendered(project)
+    chosen = (best.variant, best.learning_rate)
+    rates = tuple(
+        replace(rate, beats_baseline=float((rate.variant, rate.learning_rate) != chosen))
+        for rate in project.summary.rates
+    )
+    rows = tuple(
+        replace(row, judgement=replace(row.judgement, beats_baseline=row.run != best.run))
+        for row in project.summary.runs
+        if row.judgement
+    )
+    project.write_summary(replace(project.summary, rates=rates, runs=rows))
+    page = rendered(project)
+    assert "No result: " in page
+    assert "(one class: 0.200)" in page
+    assert "learned best" not in page.partition("<nav")[0]
+    labels = page.count('<span class="label">no better than predicting one class everywhere</span>')
+    assert labels == 2  # in the grid and in the table of all runs
+
+
+def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Project], tmp_path: Path) -> None:
+    classes = tuple(runs.SegmentationClass(f"class {n}", f"#0000{n:02x}", foreground=n == 0) for n in range(150))
+
+    def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return disc(split, row, size)[0], (np.arange(size * size) % 150).astype(np.uint8).reshape(size, size)
+
+    project = make_project(tmp_path, classes=classes, seeds=(0,), diverged="", paint=paint)
+    page = rendered(project)
+    table = page.partition('aria-label="IoU by class"')[2].partition("</table>")[0]
+    assert table.count("<tr>") == 151
+    head = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
+    assert head.count("<th ") == 5
+    assert "and 138 more" in page
+
+
+@pytest.mark.parametrize(
+    ("iou", "mask", "score"),
+    [
+        (0.5, FOREGROUND, "Foreground IoU 0.500."),
+        (0.0, BACKGROUND, "Foreground IoU 0.000: it has no foreground."),
+        (None, BACKGROUND, "It has no foreground, and none was predicted: foreground IoU is not defined."),
+        (None, None, ""),
+    ],
+)
+def test_a_photographs_score_says_what_is_not_defined(
+    project: Project, iou: float | None, mask: int | None, score: str
+) -> None:
+    best = project.summary.best
+    assert best is not None
+    folder = project.root / runs.CUTOUTS
+    folder.mkdir()
+    arrays = {"image": np.zeros((8, 8, 3), np.uint8), "prediction": np.full((8, 8), BACKGROUND, np.uint8)}
+    if mask is not None:
+        arrays["truth"] = np.full((8, 8), mask, np.uint8)
+    np.savez(folder / runs.CUTOUT.format(0), **arrays)
+    shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou)
+    (folder / runs.CUTOUT_LIST).write_text(as_json(runs.Cutouts(best.run, (shown,))))
+    entry = {"file": "a.png", "title": "A", "mask": shown.mask}
+    report = project.params.report.model_copy(update={"showcase": [Photograph(**entry)]})
+    project.params = project.params.model_copy(update={"report": report})
+    caption = "A, a photograph from outside the data."
+    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in rendered(project)

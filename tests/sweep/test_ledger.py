@@ -1,0 +1,34 @@
+"""Which changes of a cell a sweep may record without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sweep.ledger import _is_only_change
+
+CUSTOM = {"changed deps": {"../../custom": "modified"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([CUSTOM], True),
+        ([{"changed deps": {"../../custom": "modified", "params.yaml": {"train": "modified"}}}], False),
+        ([{"changed deps": {"../../pipeline/custom": "modified"}}], False),
+        ([CUSTOM, {"changed outs": {"runs/unet-0.01-0": "modified"}}], False),
+        ([CUSTOM, "changed command"], False),
+        (["changed command"], False),
+        ([], False),
+    ],
+)
+def test_only_a_change_of_the_folder_alone_is_one(
+    changes: list[Any], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "studies/skip"
+    study.mkdir(parents=True)
+    monkeypatch.chdir(study)
+    status = {"train@unet-0.01-0": changes} if changes else {}
+    assert _is_only_change(tmp_path / "custom", status) is expected

@@ -1,0 +1,121 @@
+"""MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is honored, ends with the run, and never stops a training."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.params import Tracking
+from pipeline.tracking import system_metrics
+from pipeline.tracking.live import live_mirror
+from pipeline.tracking.store import open_client, tracking_uri
+
+RUN: dict[str, Any] = {"name": "unet-0.001-0", "key": "ab" * 32, "parameters": {}, "tags": {}}
+VARIABLE = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    system_metrics._warn.cache_clear()
+
+
+def stored(tracking: Tracking) -> tuple[str, dict[str, float]]:
+    """The status and the metrics of the only run."""
+    client = open_client(tracking_uri(tracking))
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    return run.info.status, run.data.metrics
+
+
+def train(tracking: Tracking, raised: type[BaseException] | None = None, is_monitored: bool = True) -> None:
+    with live_mirror(tracking, **RUN) as mirror:
+        mirror.log_epoch(1, {"train_loss": 0.5}, 1)
+        started = time.monotonic()
+        while is_monitored and not monitors() and time.monotonic() < started + 60:
+            time.sleep(0.05)
+        time.sleep(0.5)  # some sampling intervals
+        if raised is not None:
+            raise raised
+
+
+def monitors() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_system_metrics_are_logged_until_the_run_ends(
+    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException] | None, status: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, "true")
+    if raised is None:
+        train(tracking)
+    else:
+        with pytest.raises(raised):
+            train(tracking, raised)
+    assert monitors() == []
+    found, metrics = stored(tracking)
+    assert found == status
+    assert metrics["train_loss"] == 0.5
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(metrics)
+
+
+def test_system_metrics_of_a_resumed_run_continue_behind_the_first_ones(
+    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "true")
+    for _ in range(2):
+        train(tracking)
+    client = open_client(tracking_uri(tracking))
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    points = client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")
+    steps = [point.step for point in sorted(points, key=lambda point: point.timestamp)]
+    assert steps == list(range(len(points)))
+
+
+@pytest.mark.parametrize("value", [None, "false"])
+def test_without_the_variable_there_are_no_system_metrics(
+    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value:
+        monkeypatch.setenv(VARIABLE, value)
+    train(tracking, is_monitored=False)
+    assert stored(tracking) == ("FINISHED", {"train_loss": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("true", "need the package psutil, which is not installed: pip install psutil."),
+        ("maybe", "could not be started"),
+    ],
+)
+def test_system_metrics_that_cannot_start_cost_one_warning(
+    project: Path,
+    tracking: Tracking,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    for name in [name for name in sys.modules if name.startswith("mlflow.system_metrics")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    for _ in range(2):
+        train(tracking, is_monitored=False)
+    assert stored(tracking)[0] == "FINISHED"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said in record.getMessage()
