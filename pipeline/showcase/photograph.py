@@ -43,7 +43,7 @@ def look(
     folder: Path,
     preprocessing: Preprocessing,
     values: MaskValues,
-    mask_orientation: MaskOrientation | None,
+    mask_orientation: MaskOrientation | None = None,
 ) -> Sight:
     """Read a photograph and its mask.
 
