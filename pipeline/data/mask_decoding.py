@@ -32,7 +32,7 @@ class DecodedMask:
 
     Attributes:
         values: H x W, upright; colors are 0xRRGGBB; uint8 where the file has 8 bits, else int32.
-        palette: what colors the values are; empty where colors were asked for.
+        palette: color of each value; empty if colors were requested.
         has_orientation: whether the file itself says how it is to be turned, which was done.
     """
 
@@ -77,7 +77,7 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
 
 
 def background_of(palette: Palette) -> Palette:
-    """Keep what a palette says of index 0: where indices number objects, their colors mean nothing."""
+    """Reduce a palette to index 0: colors of numbered objects mean nothing, except that of the background."""
     return tuple(entry for entry in palette if entry[0] == 0)
 
 

@@ -340,7 +340,7 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
 
 
 def _describe_misread(file: Image.Image) -> str:
-    """What of a TIFF Pillow decodes to wrong values; empty where there is nothing."""
+    """Describe why Pillow would decode a TIFF to wrong values; empty if it decodes them right."""
     tags = getattr(file, "tag_v2", {})
     bits, formats = tags.get(_BITS, ()), tags.get(_SAMPLE_FORMAT, ())
     if tags.get(_PLANES) == 2 and len(bits) > 1 and max(bits) > 8:

@@ -1,4 +1,4 @@
-"""Say what may be meant otherwise than `init` takes it: a sentence for each doubt, with what to write instead."""
+"""Report ambiguous masks: one sentence per doubt, with the setting for the other meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bands beside the colors: alpha darkens what is transparent, any other band is asked about and never lost."""
+"""Extra bands: transparent pixels become black; any other band is asked about and never dropped silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that nobody described, and what `init`, the check and `prepare` make of them."""
+"""Run `init`, the check and `prepare` on folders of masks and images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def disc(index: int) -> Drawn:
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a folder.
+    """The results for one folder.
 
     Attributes:
         output: of `init`.
@@ -56,7 +56,7 @@ class Seen:
 
     @property
     def notices(self) -> list[str]:
-        """What was said of guesses."""
+        """The notices that `init` printed."""
         return [line.removeprefix("Notice: ") for line in self.output.splitlines() if line.startswith("Notice: ")]
 
     @property
@@ -119,7 +119,7 @@ def _run(*arguments: str) -> str:
 
 
 class RefusedError(Exception):
-    """What a command said that ended with an error."""
+    """The output of a command that ended with an error."""
 
 
 def _prepared(folder: Path) -> dict[str, Drawn]:
