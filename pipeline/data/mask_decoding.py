@@ -20,7 +20,9 @@ MAX_NUMBER = 2**31 - 1  # of numbered objects; masks are kept as int32
 
 _MASK_FORMATS = (*FORMATS, "GIF")
 
-Palette = tuple[tuple[int, int], ...]  # index and color, 0xRRGGBB, of the indices that occur, ascending
+# Index and color, 0xRRGGBB, of the indices that occur, ascending; `GRAY` of gray masks that hold a 0.
+Palette = tuple[tuple[int, int], ...]
+GRAY: Palette = ((0, 0x000000), (1, 0x010101))
 Values = NDArray[np.integer[Any]]
 
 
@@ -30,18 +32,13 @@ class DecodedMask:
 
     Attributes:
         values: H x W, upright; colors are 0xRRGGBB; uint8 where the file has 8 bits, else int32.
-        palette: the colors of the indices that occur; empty where the file has no palette, or colors were asked for.
+        palette: color of each value; empty if colors were requested.
         has_orientation: whether the file itself says how it is to be turned, which was done.
     """
 
     values: Values
     palette: Palette = ()
     has_orientation: bool = False
-
-
-def read_mask(content: bytes, colours: bool) -> Values:
-    """Decode a mask's values; see `decode_mask`."""
-    return decode_mask(content, colours).values
 
 
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
@@ -60,7 +57,7 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
     if content.startswith(TIFF_MAGIC) and not colors:
         labels = read_labels(content)
         if labels is not None:
-            return DecodedMask(_narrow(labels, max_value), has_orientation=has_orientation)
+            return _decoded_gray(_narrow(labels, max_value), has_orientation)
     picture = decode(content, _MASK_FORMATS)
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         if colors:
@@ -68,12 +65,20 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
         values = np.asarray(picture)
         if picture.mode.startswith("I;16") and is_white_zero(picture):
             values = ~values.astype(np.uint16)
-        return DecodedMask(_narrow(values, max_value), has_orientation=has_orientation)
+        return _decoded_gray(_narrow(values, max_value), has_orientation)
     if colors:
         channels = np.asarray(picture.convert("RGB")).astype(np.int32)
         values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
         return DecodedMask(values, has_orientation=has_orientation)
-    return DecodedMask(_gray_values(picture), _palette(picture), has_orientation)
+    values = _gray_values(picture)
+    if picture.mode not in ("P", "PA") or picture.palette is None:
+        return _decoded_gray(values, has_orientation)
+    return DecodedMask(values, _palette(picture, values), has_orientation)
+
+
+def background_of(palette: Palette) -> Palette:
+    """Reduce a palette to index 0: colors of numbered objects mean nothing, except that of the background."""
+    return tuple(entry for entry in palette if entry[0] == 0)
 
 
 def orient_mask(values: Values, orientation: int) -> Values:
@@ -95,13 +100,15 @@ def _gray_values(picture: Image.Image) -> NDArray[np.uint8]:
     )
 
 
-def _palette(picture: Image.Image) -> Palette:
-    if picture.mode not in ("P", "PA") or picture.palette is None:
-        return ()
+def _decoded_gray(values: Values, has_orientation: bool) -> DecodedMask:
+    return DecodedMask(values, GRAY if (values == 0).any() else (), has_orientation)
+
+
+def _palette(picture: Image.Image, values: NDArray[np.uint8]) -> Palette:
     colors = np.zeros((256, 3), np.int64)
     listed = np.frombuffer(bytes(picture.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
     colors[: len(listed)] = listed
-    used = np.flatnonzero(np.bincount(_gray_values(picture).ravel(), minlength=256))
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     return tuple((int(index), int(colors[index] @ (1 << 16, 1 << 8, 1))) for index in used)
 
 
@@ -111,7 +118,7 @@ def _narrow(values: NDArray[Any], max_value: int) -> Values:
         return values
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise PictureError(f"has pixels with fractions ({values.dtype}); save the mask with 8 bits")
-    low, high = values.min(), values.max()
+    low, high = values.min().item(), values.max().item()  # numbers of Python: no float16 holds 65,535
     if low < 0 or high > max_value:
         raise PictureError(
             f"has values outside 0 to {max_value}; it holds {low:.0f} to {high:.0f} ({values.dtype}): save the mask "

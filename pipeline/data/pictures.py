@@ -19,8 +19,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _STACKS = ("PNG", "WEBP", "TIFF", "GIF")  # may hold several pictures; a second one in a JPEG is the camera's preview
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
-_PLANES, _BITS, _PHOTOMETRIC = 284, 258, 262  # TIFF tags
-_WHITE_IS_ZERO = 0
+_PLANES, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 284, 258, 262, 277, 339  # TIFF tags
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 
 # Share of an alpha band's pixels that may be half transparent: those of the bundled cut-outs' soft edges are up to 0.21
 # of an image, and a band of other data (near infrared, depth) that a program flagged as alpha has values in between
@@ -79,6 +79,8 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
     try:
         picture = decode(content)
     except PictureError as error:
+        if (gray := _gray_of_tiff(content, channels)) is not None:
+            return gray
         raise PictureError(_said_of_channels(content, channels) or str(error)) from None
     if picture.mode.startswith("I;16"):
         if channels == 3:
@@ -89,17 +91,31 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
     if has_extra_band(picture):
         if channels is None:
             raise PictureError(_ask_about_extra_band(picture))
+        picture = _stored_colors(content, picture) or _without_last_band(picture)
+    elif _is_invisible(picture):
+        if channels is None:
+            raise PictureError(_ask_about_invisible(picture))
         picture = _without_last_band(picture)
     elif picture.has_transparency_data:
-        _refuse_invisible(picture)
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture.convert("RGBA"))
     coloured = picture if picture.mode == "RGB" else picture.convert("RGB")
     return np.asarray(coloured.convert("L"))[..., None] if channels == 1 else coloured
 
 
+def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray[Any] | None:
+    """A gray TIFF that Pillow does not read, such as big-endian 16 bits with white as zero; None for any other file."""
+    if not content.startswith(TIFF_MAGIC) or channels == 3:
+        return None
+    with contextlib.suppress(PictureError):
+        gray = _channels(content, 1)
+        is_deep = gray.dtype == np.uint16
+        return gray if is_deep or channels == 1 else Image.fromarray(gray[..., 0]).convert("RGB")
+    return None
+
+
 def has_extra_band(picture: Image.Image) -> bool:
     """Whether the last band of a decoded picture is data of another kind, and no transparency."""
-    if picture.mode == "RGBX":
+    if _has_unnamed_band(picture):
         return True
     if picture.mode not in ("RGBA", "LA"):
         return False
@@ -116,28 +132,60 @@ def count_channels(content: bytes) -> int:
     return len(decode(content).getbands())
 
 
+def _has_unnamed_band(picture: Image.Image) -> bool:
+    """Whether a picture has a band of unknown meaning; of a TIFF's extra samples, Pillow drops such bands silently."""
+    return picture.mode == "RGBX" or _count_bands(picture) > len(picture.getbands())
+
+
+def _count_bands(picture: Image.Image) -> int:
+    """Count the bands that the file stores."""
+    samples: int = getattr(picture, "tag_v2", {}).get(_SAMPLES, 0)
+    return max(samples, len(picture.getbands()))
+
+
+def _count_known_bands(picture: Image.Image) -> int:
+    """Count the channels that are left without the last band."""
+    return 1 if picture.mode in ("1", "L", "LA") else 3
+
+
 def _ask_about_extra_band(picture: Image.Image) -> str:
-    bands = len(picture.getbands())
-    what = "that is no transparency (its values are not 0 or 255)" if picture.mode != "RGBX" else "of unknown meaning"
+    bands, known = _count_bands(picture), _count_known_bands(picture)
+    more = bands - known
+    which = "the last one is" if more == 1 else f"the last {more} are"
+    what = "of unknown meaning" if _has_unnamed_band(picture) else "no transparency (its values are not 0 or 255)"
     return (
-        f"has {bands} bands, the last one {what}; set data.channels: {bands} to learn from all of them, or "
-        f"data.channels: {1 if bands == 2 else bands - 1} to leave it out"
+        f"has {bands} bands; {which} {what}; set data.channels: {bands} to learn from all of them, or data.channels: "
+        f"{known} to leave {'it' if more == 1 else 'them'} out"
     )
 
 
 def _without_last_band(picture: Image.Image) -> Image.Image:
+    if picture.mode not in ("RGBA", "RGBX", "LA"):
+        return picture  # Pillow dropped it
     bands = picture.split()[:-1]
     return Image.merge("RGB", bands) if len(bands) == 3 else bands[0]
 
 
-def _refuse_invisible(picture: Image.Image) -> None:
-    """Raise where every pixel is fully transparent: the image would be black."""
-    if picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (0, 0):
-        bands = len(picture.getbands())
-        raise PictureError(
-            f"is transparent everywhere; save it without its last band, or set data.channels: {bands} if that band is "
-            f"no transparency"
-        )
+def _stored_colors(content: bytes, picture: Image.Image) -> Image.Image | None:
+    """The colors of a TIFF as they are stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
+    if not content.startswith(TIFF_MAGIC) or picture.mode != "RGBA":
+        return None
+    with contextlib.suppress(PictureError):
+        bands = _channels(content, _count_bands(picture))
+        return Image.fromarray(np.ascontiguousarray(bands[..., :3])) if bands.dtype == np.uint8 else None
+    return None
+
+
+def _is_invisible(picture: Image.Image) -> bool:
+    """Whether every pixel is fully transparent: the image would be black."""
+    return picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (0, 0)
+
+
+def _ask_about_invisible(picture: Image.Image) -> str:
+    return (
+        f"is transparent everywhere; set data.channels: {_count_known_bands(picture)} to leave its last band out, or "
+        f"data.channels: {_count_bands(picture)} if that band is no transparency"
+    )
 
 
 def _stored_deep(picture: Image.Image) -> NDArray[np.uint16]:
@@ -279,22 +327,27 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=formats) as file:
                 pictures = getattr(file, "n_frames", 1) if file.format in _STACKS else 1
-                garbled = _is_garbled(file)
-                if pictures == 1 and not garbled:
+                misread = _describe_misread(file)
+                if pictures == 1 and not misread:
                     ImageOps.exif_transpose(file, in_place=True)  # which spares a copy
                     file.load()
                     return file
     except Exception as error:  # a broken file makes decoders raise anything: OSError, SyntaxError, struct.error
         raise PictureError(_reason(error, formats)) from None
-    if garbled:
-        raise PictureError("has colours of 16 bits as planes, one behind the other; save them pixel by pixel")
+    if misread:
+        raise PictureError(misread)
     raise PictureError(f"holds {pictures} pictures; save one a file")
 
 
-def _is_garbled(file: Image.Image) -> bool:
-    """Whether Pillow mixes up the bytes of a TIFF: seen of planes of 16 bits."""
+def _describe_misread(file: Image.Image) -> str:
+    """Describe why Pillow would decode a TIFF to wrong values; empty if it decodes them right."""
     tags = getattr(file, "tag_v2", {})
-    return tags.get(_PLANES) == 2 and len(tags.get(_BITS, ())) > 1 and max(tags[_BITS]) > 8
+    bits, formats = tags.get(_BITS, ()), tags.get(_SAMPLE_FORMAT, ())
+    if tags.get(_PLANES) == 2 and len(bits) > 1 and max(bits) > 8:
+        return "has colours of 16 bits as planes, one behind the other; save them pixel by pixel"
+    if _SIGNED in formats and max(bits, default=8) <= 8:
+        return "has pixels of int8; save it as uint8 or uint16"
+    return ""
 
 
 def _reason(error: Exception, formats: tuple[str, ...]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.data.pictures import has_extra_band
+from pipeline.data.picture_error import PictureError
+from pipeline.data.pictures import TIFF_MAGIC, has_extra_band
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1
@@ -56,7 +57,7 @@ class Stored:
                         return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, transparent=False)
                     return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # decoders raise anything
-            return cls("TIFF of other channels", UPRIGHT, transparent=False)
+            return cls("TIFF of other channels", _tiff_orientation(content), transparent=False)
 
 
 def read_orientation(content: bytes) -> int:
@@ -67,7 +68,7 @@ def read_orientation(content: bytes) -> int:
             with Image.open(io.BytesIO(content)) as file:
                 return _orientation(file)
     except Exception:  # decoders raise anything
-        return UPRIGHT
+        return _tiff_orientation(content)
 
 
 def swaps_sides(orientation: int) -> bool:
@@ -75,9 +76,29 @@ def swaps_sides(orientation: int) -> bool:
     return orientation in _SWAPPING
 
 
+def reverse_orientation(orientation: int) -> int:
+    """The orientation that undoes another one."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
+
+
 def _orientation(file: Image.Image) -> int:
-    found = file.getexif().get(_ORIENTATION, UPRIGHT)
-    return found if found in range(1, 9) else UPRIGHT
+    return _known(file.getexif().get(_ORIENTATION, UPRIGHT))
+
+
+def _tiff_orientation(content: bytes) -> int:
+    """The orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
+    if not content.startswith(TIFF_MAGIC):
+        return UPRIGHT
+    from pipeline.data.tiff import orientation_of
+
+    try:
+        return _known(orientation_of(content))
+    except PictureError:
+        return UPRIGHT
+
+
+def _known(orientation: int) -> int:
+    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def _any_transparent(file: Image.Image) -> bool:

@@ -108,6 +108,13 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
     return inverted
 
 
+def orientation_of(content: bytes) -> int:
+    """The orientation tag of a TIFF's first page; raises `PictureError` where it is not read."""
+    with _pages(content) as pages:
+        found: int = pages[0].tags.valueof(_ORIENTATION, 1) if pages else 1
+        return found
+
+
 def channels_of(content: bytes) -> int:
     """How many channels a TIFF has; raises `PictureError` where it is not read."""
     with _pages(content) as pages:

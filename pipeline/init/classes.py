@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
-
-import numpy as np
-from scipy import stats
 
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.errors import PipelineError
+from pipeline.init.doubts import VOIDS, describe_background, describe_values
 from pipeline.init.mask_survey import MaskSurvey, survey_masks
+from pipeline.init.numbered import are_numbered
 from pipeline.init.proposal import colour
+from pipeline.prepare.names import listed
 from pipeline.runs import IGNORE
 
-VOID = 255  # often written where the class is unknown
 FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # by which tools write the one foreground class
 
 _MAX_CLASSES = IGNORE - 1
@@ -27,10 +24,7 @@ _MAX_BELOW_VOID = 40  # highest class of data sets that write 255 for unknown; a
 # Soft masks: values between two ends are on edges, and most pixels are at the ends.
 _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
 
-# Numbered objects: many values, each one connected region.
-_MIN_NUMBERED, _MIN_COUNTS, _MIN_CONNECTED, _MIN_FILL, _MAX_TREND = 8, 3, 0.8, 0.6, -0.8
-_MIN_PERHAPS_NUMBERED = 3  # values above 0, for a hint
-_MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes of which an image has one
+_MAX_SPREAD = 2  # colors for each index, above which the palettes of masks are arbitrary
 
 _JPEG_ENDS = frozenset((0, 1, 254, 255))  # what a mask of 0 and 255 holds at least, once it was a JPEG
 
@@ -54,14 +48,9 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     seen = survey_masks(folder, files, colors=False)
     if seen is None:
         return _propose_colors(folder, files)
-    if seen.palette_conflict is not None:
-        conflict = (
-            f"The palettes of the masks differ, so classes are told apart by color: {seen.palette_conflict.file} "
-            f"{seen.palette_conflict.detail}."
-        )
-        return _propose_colors(folder, files, conflict)
-    if not seen.count:
-        raise PipelineError(f"{folder}: none of the masks can be read. Save them as PNG, a value or a colour a class.")
+    _refuse_unreadable(folder, seen)
+    if seen.palette_conflict is not None and (seen.background_conflict is not None or not are_numbered(seen)):
+        return _propose_palette_colors(folder, files, seen)
     guesses: tuple[Callable[[MaskSurvey], Classes | None], ...] = (
         _propose_soft,
         _propose_encodings,
@@ -74,20 +63,44 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     return _propose_values(seen)
 
 
-def _propose_colors(folder: Path, files: Sequence[str], *notices: str) -> Classes:
+def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
     seen = survey_masks(folder, files, colors=True)
-    if seen is None or not seen.count:
-        raise PipelineError(f"{folder}: none of the masks can be read. Save them as PNG, a value or a colour a class.")
+    assert seen is not None
+    _refuse_unreadable(folder, seen)
     _refuse_too_many(folder, seen)
-    return _propose_values(seen, *notices)
+    return _propose_values(seen)
+
+
+def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSurvey) -> Classes:
+    """The colors of palettes that differ, where these name classes."""
+    seen, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
+    assert seen is not None and conflict is not None
+    single = sum(count == 1 for count in seen.masks.values())
+    if len(seen.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(seen.pixels) / 2:
+        raise PipelineError(
+            f"{folder}: the palettes of the masks differ ({conflict.file} {conflict.detail}), and {single} of "
+            f"{len(seen.pixels)} colors are in one mask only, so the colors do not name classes. If the indices do, "
+            f"save the masks without palettes: as gray PNG whose values are the indices."
+        )
+    _refuse_too_many(folder, seen)
+    why = f"The palettes of the masks differ, so classes are told apart by color: {conflict.file} {conflict.detail}."
+    return _propose_values(seen, why)
+
+
+def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:
+    if not seen.count:
+        raise PipelineError(
+            f"{folder}: none of the masks can be read; {seen.unreadable}. Save them as PNG with one value or color "
+            f"per class."
+        )
 
 
 def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
-    was_jpeg = _was_jpeg(seen)
-    if len(seen.pixels) <= (2 if was_jpeg else _MAX_CLASSES):
+    was_lossy = _was_lossy(seen)
+    if len(seen.pixels) <= (2 if was_lossy else _MAX_CLASSES):
         return
-    why = "JPEG changes pixel values" if was_jpeg else "perhaps they were resized or blurred"
-    numbered = "" if was_jpeg or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
+    why = f"{seen.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
+    numbered = "" if was_lossy or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
     raise PipelineError(
         f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are no classes: "
         f"{why}. Export the masks as PNG with a value a class, or write the section by hand; see "
@@ -95,9 +108,9 @@ def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
     )
 
 
-def _was_jpeg(seen: MaskSurvey) -> bool:
+def _was_lossy(seen: MaskSurvey) -> bool:
     """Whether the values are not those that were drawn."""
-    return seen.has_jpeg or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
+    return bool(seen.lossy) or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
 
 
 def _propose_soft(seen: MaskSurvey) -> Classes | None:
@@ -110,14 +123,18 @@ def _propose_soft(seen: MaskSurvey) -> Classes | None:
         len(seen.pixels) >= _MIN_SOFT_VALUES
         and high - low >= _MIN_SOFT_RANGE
         and share >= _MIN_ENDS
-        and (seen.ramp_share >= _MIN_RAMPS if seen.between else _was_jpeg(seen))
+        and (seen.ramp_share >= _MIN_RAMPS if seen.between else _was_lossy(seen))
     )
     if not is_soft:
         return None
     threshold = (low + high + 1) // 2
     above = sum(count for value, count in seen.pixels.items() if value >= threshold) / seen.pixels.total()
     edges = f"{1 - share:.1%} of the pixels have values in between, nearly all on edges"
-    why = f"masks of two classes with soft edges: {edges}" if seen.between else "masks of two classes, changed by JPEG"
+    why = (
+        f"masks of two classes with soft edges: {edges}"
+        if seen.between
+        else f"masks of two classes, changed by {seen.lossy or 'JPEG'}"
+    )
     classes = [
         {"name": "background", "colour": colour(0), "foreground": False, "value": low},
         {"name": "foreground", "colour": colour(1), "foreground": True, "value": high},
@@ -127,9 +144,28 @@ def _propose_soft(seen: MaskSurvey) -> Classes | None:
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
             f"The masks hold {len(seen.pixels)} values from {low} to {high} and are taken for {why}. "
-            f"mask_threshold: {threshold} divides them.",
+            f"mask_threshold: {threshold} divides them. If the values are classes instead, list them in data.classes "
+            f"and write mask_threshold: null.",
+            *_describe_lost(seen, low, threshold),
+            *describe_background(seen, lambda value: value >= threshold),
         ),
     )
+
+
+def _describe_lost(seen: MaskSurvey, low: int, threshold: int) -> list[str]:
+    """Name the masks whose foreground is below the threshold, as that of 0 and 1 among those of 0 to 255."""
+    lost = {
+        file: max(values)
+        for file, values in zip(seen.files, seen.values, strict=True)
+        if low in values and low < max(values) < threshold
+    }
+    if not lost:
+        return []
+    return [
+        f"{len(lost)} masks that are not empty hold no value of {threshold} or more (the highest is "
+        f"{max(lost.values())}), so their foreground is lost: {listed(list(lost), 5)}. Save them with the values of "
+        f"the other masks."
+    ]
 
 
 def _propose_encodings(seen: MaskSurvey) -> Classes | None:
@@ -140,29 +176,32 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     beside_background = {next(iter(values - {0})) for values in seen.values if 0 in values and len(values) == 2}
     if len(used) < 2 or not used <= FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
         return None
-    if VOID in used and VOID not in beside_background:
+    if used - beside_background:
         return None  # masks that are 255 throughout, and nowhere else: more likely unknown
-    listed = sorted(used)
-    counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in listed)
-    share = sum(seen.pixels[value] for value in listed) / seen.pixels.total()
+    written = sorted(used)
+    counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in written)
+    whole = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {written[-1]}]
+    perhaps = f" {len(whole)} masks hold nothing else, perhaps as unknown: {listed(whole, 5)}." if whole else ""
+    share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
     classes = [
         {"name": "background", "colour": colour(0), "foreground": False, "value": 0},
-        {"name": "foreground", "colour": colour(1), "foreground": True, "value": listed},
+        {"name": "foreground", "colour": colour(1), "foreground": True, "value": written},
     ]
     return Classes(
         {"classes": classes, "ignore": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
-            f"The foreground is written in {len(listed)} ways, and no mask holds two of them: {counts}. Both are taken "
-            f"for one class, value: {listed}. If {listed[-1]} means unknown instead, write value: {listed[0]} and "
-            f"ignore: {listed[-1]}.",
+            f"The foreground is written in {len(written)} ways, and no mask holds two of them: {counts}. All are taken "
+            f"for one class, value: {written}. If {written[-1]} means unknown instead, write value: {written[:-1]} and "
+            f"ignore: {written[-1]}.{perhaps}",
+            *describe_background(seen, lambda value: value != 0),
         ),
     )
 
 
 def _propose_numbered(seen: MaskSurvey) -> Classes | None:
     """Background, inside and border, where masks number objects."""
-    if not _are_numbered(seen):
+    if not are_numbered(seen):
         return None
     names = ((BACKGROUND, "background"), (INSIDE, "object"), (BORDER, "border"))
     classes = [
@@ -185,30 +224,6 @@ def _propose_numbered(seen: MaskSurvey) -> Classes | None:
     return Classes({"classes": classes, "ignore": None, "instances": {"border": 2}}, remarks, notices=(notice,))
 
 
-def _are_numbered(seen: MaskSurvey) -> bool:
-    """Whether masks number objects, per mask from 1 on with or without gaps, or on and on over all masks."""
-    objects = [values - {0} for values in seen.values if values - {0}]
-    if len(seen.pixels) <= _MIN_NUMBERED or not objects or seen.connected_share < _MIN_CONNECTED:
-        return False
-    return _count_from_one(objects) or _run_on(objects)
-
-
-def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
-    """Whether the values of masks are numbers from 1 on: filled up to the highest, and the higher the rarer."""
-    filled = median(len(values) / max(values) for values in objects)
-    if filled < _MIN_FILL or len({max(values) for values in objects}) < _MIN_COUNTS:
-        return False
-    numbers = np.arange(1, max(map(max, objects)) + 1)
-    holding = [sum(number in values for values in objects) for number in numbers.tolist()]
-    return bool(stats.spearmanr(numbers, holding).statistic < _MAX_TREND)
-
-
-def _run_on(objects: Sequence[frozenset[int]]) -> bool:
-    """Whether the numbers of each mask begin where those of another end."""
-    spans = sorted((min(values), max(values)) for values in objects)
-    return len(spans) > 1 and all(before[1] < after[0] for before, after in pairwise(spans))
-
-
 def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
     """A class for each value."""
     void = _find_void(seen)
@@ -228,77 +243,26 @@ def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
     if len(ordered) == 1:
         raise PipelineError(
             f"all {seen.count} masks that were opened hold nothing but the value {classes[0]['value']}: there is "
-            f"nothing to learn. Export them anew."
+            f"nothing to learn. Export them again; where the mask is in the alpha channel, which is ignored, save that "
+            f"channel as gray."
         )
-    remark = f"often written where the class is unknown; in {seen.masks[VOID]} masks" if void is not None else ""
-    return Classes(
-        {"classes": classes, "ignore": void}, tuple(remarks), remark, (*notices, *_doubts(seen, void, ordered))
-    )
+    remark = f"often written where the class is unknown; in {seen.masks[void]} masks" if void is not None else ""
+    doubts = describe_values(seen, void, ordered)
+    doubts += describe_background(seen, lambda value: value not in (background, void))
+    return Classes({"classes": classes, "ignore": void}, tuple(remarks), remark, (*notices, *doubts))
 
 
 def _find_void(seen: MaskSurvey) -> int | None:
-    """255, where it plausibly marks unknown pixels: beside few classes, and not as most of the foreground."""
-    others = seen.pixels.keys() - {VOID}
-    if seen.colors or VOID not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
-        return None
-    alone = [values for values in seen.values if VOID in values and not values - {0, VOID} and 0 in values]
-    beside = [values for values in seen.values if VOID in values and values - {0, VOID}]
-    foreground = sum(count for value, count in seen.pixels.items() if value not in (0, VOID))
-    if len(alone) > len(beside) or (beside and seen.pixels[VOID] > foreground and 0 in others):
-        return None
-    return VOID
+    """The value that plausibly marks unknown pixels; None where there is none."""
+    return next((value for value in VOIDS if not seen.colors and _is_void(seen, value)), None)
 
 
-def _doubts(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) -> list[str]:
-    """What may be meant otherwise than it was taken."""
-    spell = (lambda value: f"#{value:06x}") if seen.colors else str
-    background, *others = ordered
-    doubts = []
-    if void is not None:
-        doubts.append(
-            f"{void} is taken for unknown pixels (ignore: {void}): it is in {seen.masks[void]} of {seen.count} masks. "
-            f"If it is a class, list it in data.classes and write ignore: null."
-        )
-    elif VOID in others and len(others) > 1 and not seen.colors:
-        doubts.append(
-            f"255 is taken for a class: it is in {seen.masks[VOID]} of {seen.count} masks. If it means unknown, remove "
-            f"the class and write ignore: 255."
-        )
-    once = [value for value in ordered if seen.masks[value] == 1]
-    if once and seen.count >= 10:
-        named = ", ".join(f"{spell(value)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
-        more = f" and {len(once) - 10} more" if len(once) > 10 else ""
-        doubts.append(
-            f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
-            f"remove the class; the check then names the mask."
-        )
-    if families := _find_families(seen, {background, void}):
-        named = "; ".join(", ".join(map(spell, sorted(family))) for family in families[:4])
-        doubts.append(
-            f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
-            f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
-        )
-    if len(others) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= _MIN_CONNECTED and not seen.colors:
-        doubts.append(
-            "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
-            "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
-            "docs/microscopy.md."
-        )
-    share = seen.pixels[background] / seen.pixels.total()
-    if len(others) >= 10 and share < 0.1:
-        doubts.append(
-            f"{spell(background)} is taken for a class, background, and is {share:.1%} of the pixels. If it means "
-            f"unlabeled, remove the class and write ignore: {spell(background)}."
-        )
-    return doubts
-
-
-def _find_families(seen: MaskSurvey, shared: set[int | None]) -> list[set[int]]:
-    """Sets of values that never occur in one mask, but for shared ones; empty where there is one set, or very many."""
-    families: list[set[int]] = []
-    for values in seen.values:
-        found = set(values - shared)
-        if found:
-            joined = [family for family in families if family & found]
-            families = [family for family in families if not family & found] + [found.union(*joined)]
-    return sorted(families, key=min) if 1 < len(families) <= _MAX_FAMILIES else []
+def _is_void(seen: MaskSurvey, void: int) -> bool:
+    """Whether a value is beside few classes, and not most of the foreground."""
+    others = seen.pixels.keys() - {void}
+    if void not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
+        return False
+    alone = [values for values in seen.values if void in values and not values - {0, void} and 0 in values]
+    beside = [values for values in seen.values if void in values and values - {0, void}]
+    foreground = sum(count for value, count in seen.pixels.items() if value not in (0, void))
+    return len(alone) <= len(beside) and not (beside and seen.pixels[void] > foreground and 0 in others)

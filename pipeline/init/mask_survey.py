@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.data.mask_decoding import MAX_NUMBER, Values, decode_mask
+from pipeline.data.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
 from pipeline.data.picture_error import PictureError
 from pipeline.prepare.faults import Fault
 from pipeline.prepare.files import content_of
@@ -25,7 +25,7 @@ MAX_COLORS = 256  # photographs by mistake: each would bring a million more
 _MAX_CONNECTED = 40  # masks whose regions are counted, which takes longest
 _MAX_REGION_VALUES = 300  # in a mask, for the same reason
 _END = 0.05  # of the range of values: what is near either end of it
-_JPEG = b"\xff\xd8"  # how a JPEG begins
+_MIN_COLORS = 8  # of a mask whose colors may be interpolated
 
 
 @dataclass
@@ -35,48 +35,63 @@ class MaskSurvey:
     Attributes:
         colors: whether values are colors, 0xRRGGBB, instead of numbers.
         count: masks that could be read.
+        unreadable: the first file that could not, and why; empty where there is none.
+        files: of the masks that could be read.
         values: the values of each mask.
+        frames: the most common value on the outermost pixels of each mask.
+        majorities: the most common value of each mask.
         pixels: by value.
         masks: that hold a value.
         between: pixels whose value is not near the lowest or highest one of its mask, by value range of the mask.
-        ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge.
+        ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
         regions: pairs of a mask and a value above 0 that were looked at.
         connected: those whose pixels are one connected region.
-        has_jpeg: whether any mask is stored as JPEG.
+        lossy: the format of masks that are stored with loss, which changes values; empty where there are none.
         palette_conflict: two masks of which the same index has other colors; None where there are none.
+        background_conflict: two such masks whose background, index 0, has other colors.
     """
 
     colors: bool
     count: int = 0
+    unreadable: str = ""
+    files: list[str] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    majorities: list[int] = field(default_factory=list)
     values: list[frozenset[int]] = field(default_factory=list)
     pixels: Counter[int] = field(default_factory=Counter)
     masks: Counter[int] = field(default_factory=Counter)
     between: int = 0
-    ramps: int = 0
+    ramps: Counter[int] = field(default_factory=Counter)
     regions: int = 0
     connected: int = 0
-    has_jpeg: bool = False
+    lossy: str = ""
     palette_conflict: Fault | None = None
+    background_conflict: Fault | None = None
 
     @property
     def ramp_share(self) -> float:
         """Share of the pixels with values in between that are on a soft edge."""
-        return self.ramps / self.between if self.between else 0.0
+        return self.ramps.total() / self.between if self.between else 0.0
 
     @property
     def connected_share(self) -> float:
         """Share of the values whose pixels are one connected region in their mask."""
         return self.connected / self.regions if self.regions else 0.0
 
-    def add(self, mask: Values, is_jpeg: bool) -> None:
+    def add(self, file: str, mask: Values, lossy: str) -> None:
         """Count a mask."""
         values, pixels = np.unique(mask, return_counts=True)
         self.count += 1
+        self.files.append(file)
+        self.majorities.append(int(values[pixels.argmax()]))
+        self.frames.append(_most_common(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])))
         self.values.append(frozenset(values.tolist()))
         self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
         self.masks.update(values.tolist())
-        self.has_jpeg |= is_jpeg
+        self.lossy = self.lossy or lossy
         if self.colors:
+            if len(values) >= _MIN_COLORS:
+                self._count_color_ramps(mask)
             return
         if len(values) > 2:
             self._count_ramps(mask, int(values[0]), int(values[-1]))
@@ -89,7 +104,15 @@ class MaskSurvey:
         lowest = ndimage.minimum_filter(mask, 3)[between]
         highest = ndimage.maximum_filter(mask, 3)[between]
         self.between += int(between.sum())
-        self.ramps += int(((lowest < mask[between]) & (mask[between] < highest)).sum())
+        on_ramp = (lowest < mask[between]) & (mask[between] < highest)
+        self.ramps.update(mask[between][on_ramp].tolist())
+
+    def _count_color_ramps(self, mask: Values) -> None:
+        on_ramp = np.zeros(mask.shape, bool)
+        for shift in (16, 8, 0):
+            level = (mask >> shift & 255).astype(np.uint8)
+            on_ramp |= (ndimage.minimum_filter(level, 3) < level) & (level < ndimage.maximum_filter(level, 3))
+        self.ramps.update(mask[on_ramp].tolist())
 
     def _count_regions(self, mask: Values, values: NDArray[np.integer]) -> None:
         for value in values[values > 0]:
@@ -109,22 +132,36 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
     Returns:
         What they hold; None where a mask holds colors, and numbers were expected. What cannot be read is left out.
     """
-    survey, palettes = MaskSurvey(colors), PaletteCheck()
+    survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
     for file in sample_evenly(files, MAX_MASKS):
         content = b""
         try:
             content = content_of(folder / file)
             mask = decode_mask(content, colors, MAX_NUMBER)
-        except (PictureError, OSError):
+        except (PictureError, OSError) as error:
             if not colors and _is_color(content):
                 return None
+            survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
-        survey.add(mask.values, content.startswith(_JPEG))
-        faults = palettes.check(Pair(file, file, file), mask.palette)
-        survey.palette_conflict = survey.palette_conflict or next(iter(faults), None)
+        survey.add(file, mask.values, _lossy_format(content))
+        pair = Pair(file, file, file)
+        survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
+        background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
+        survey.background_conflict = survey.background_conflict or background
         if colors and len(survey.pixels) > MAX_COLORS:
             break
     return survey
+
+
+def _lossy_format(content: bytes) -> str:
+    if content.startswith(b"\xff\xd8"):
+        return "JPEG"
+    return "lossy WebP" if content[8:12] == b"WEBP" and b"VP8 " in content[12:64] else ""
+
+
+def _most_common(values: NDArray[np.integer]) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[counts.argmax()])
 
 
 def _is_color(content: bytes) -> bool:

@@ -45,7 +45,7 @@ def complete(proposal: Proposal) -> Proposal:
     if orientation is not None:
         section["mask_orientation"] = orientation.choice
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
-        notices.append(orientation.sentence())
+        notices += orientation.sentences()
     effects = measure_size_effects(list(collection.pairs.values()), collection, data.image_size, data.resize)
     if effects.is_lossy:
         notices.append(effects.sentence() + (" The section has that size." if effects.sufficient else ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,14 +11,40 @@ from numpy.typing import NDArray
 from pipeline.data.mask_decoding import orient_mask
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import read_image
-from pipeline.data.stored import UPRIGHT, read_orientation
+from pipeline.data.stored import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.prepare.files import content_of
+from pipeline.prepare.names import listed
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
 from pipeline.prepare.sampling import sample_evenly
 
 MAX_IMAGES = 400  # whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded
 CLEAR = 1.2  # ratio of the contrasts along mask edges, from which on one of the two is chosen
+CLEAR_SINGLE = 2.0  # the same for a single image, whose edges may match by chance
+MAX_CONTRARY = 0.15  # share of images that clearly fit the other way, above which none is chosen
+
+_FITS = 1e-6  # contrast of a mask without edges whose size fits
+_NAMED = 5  # files in a sentence
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Contrast of a turned image along the edges of its mask, by what the mask covers; 0 where sizes differ."""
+
+    file: str  # of the image
+    upright: float
+    stored: float
+    mask_is_turned: bool  # by an EXIF orientation of its own; `stored` is then without that
+
+    @property
+    def fits_upright(self) -> bool:
+        """Whether the mask clearly covers the upright pixels."""
+        return self.upright > CLEAR_SINGLE * self.stored
+
+    @property
+    def fits_stored(self) -> bool:
+        """Whether the mask clearly covers the stored pixels."""
+        return self.stored > CLEAR_SINGLE * self.upright
 
 
 @dataclass(frozen=True)
@@ -28,27 +53,55 @@ class OrientationGuess:
 
     Attributes:
         turned: images that have an EXIF orientation, of those that were opened.
-        choice: as `data.mask_orientation` has it; None where both fit.
+        choice: as `data.mask_orientation` has it; None where both fit, or each fits some images.
         contrasts: mean gray-level change of the images along the edges of their masks, if these are upright and if they
-            cover the stored pixels.
+            cover the stored pixels; 0 where sizes differ. None where all masks have an EXIF orientation of their own.
+        contrary: images that clearly fit the other way than most.
+        doubtful: images whose masks have an EXIF orientation of their own, and clearly fit without it.
     """
 
     turned: int
     choice: Literal["upright", "stored"] | None
-    contrasts: tuple[float, float]
+    contrasts: tuple[float, float] | None
+    contrary: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
-    def sentence(self) -> str:
+    def sentences(self) -> list[str]:
         """Tell what was guessed, and why."""
+        return [*self._choice(), *self._contrary(), *self._doubtful()]
+
+    def _choice(self) -> list[str]:
+        if self.contrasts is None:
+            return []
         upright, stored = self.contrasts
         found = (
             f"{self.turned} images are turned by their EXIF orientation. Their edges match the masks "
             f"{'better' if self.choice else 'about as well'} "
         )
         if self.choice == "upright":
-            return f"{found}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."
+            return [f"{found}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]
         if self.choice == "stored":
-            return f"{found}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."
-        return f"{found}upright as stored; look at some of them and write data.mask_orientation: upright or stored."
+            return [f"{found}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."]
+        if self.contrary:
+            return [f"{self.turned} images are turned by their EXIF orientation."]
+        return [f"{found}upright as stored; look at some of them and write data.mask_orientation: upright or stored."]
+
+    def _contrary(self) -> list[str]:
+        if not self.contrary:
+            return []
+        then = "" if self.choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
+        return [
+            f"{len(self.contrary)} masks match their images the other way than most do, those of "
+            f"{listed(self.contrary, _NAMED)}. Save these masks again like the others{then}."
+        ]
+
+    def _doubtful(self) -> list[str]:
+        if not self.doubtful:
+            return []
+        return [
+            f"{len(self.doubtful)} masks have an EXIF orientation of their own, by which they are turned, but match "
+            f"their images without it, those of {listed(self.doubtful, _NAMED)}. Save these masks without EXIF."
+        ]
 
 
 def guess_orientation(collection: Collection, channels: int | None) -> OrientationGuess | None:
@@ -63,43 +116,50 @@ def guess_orientation(collection: Collection, channels: int | None) -> Orientati
             turned.append((pair, orientation))
     if not turned:
         return None
-    found = [
-        contrasts
+    compared = [
+        fit
         for pair, orientation in sample_evenly(turned, MAX_COMPARED)
-        if (contrasts := _contrasts(pair, orientation, collection, channels))
+        if (fit := _compare(pair, orientation, collection, channels))
     ]
-    if not found:
+    if not compared:
         return None
-    upright, stored = np.nanmean(found, axis=0).tolist() if not np.isnan(found).all() else (0.0, 0.0)
-    return OrientationGuess(len(turned), _choose(found, upright, stored), (upright, stored))
+    fits = [fit for fit in compared if not fit.mask_is_turned]
+    doubtful = tuple(fit.file for fit in compared if fit.mask_is_turned and fit.fits_stored)
+    if not fits:
+        return OrientationGuess(len(turned), None, None, doubtful=doubtful)
+    upright, stored = np.mean([(fit.upright, fit.stored) for fit in fits], axis=0).tolist()
+    sides = [[fit.file for fit in fits if fit.fits_upright], [fit.file for fit in fits if fit.fits_stored]]
+    contrary = tuple(sides[0] if len(sides[0]) < len(sides[1]) else sides[1])
+    is_mixed = len(contrary) > MAX_CONTRARY * (len(sides[0]) + len(sides[1]))
+    choice = None if is_mixed else _choose(upright, stored)
+    return OrientationGuess(len(turned), choice, (upright, stored), contrary, doubtful)
 
 
-def _choose(found: Sequence[tuple[float, float]], upright: float, stored: float) -> Literal["upright", "stored"] | None:
-    fits = ~np.isnan(found)
-    if fits[:, 0].sum() != fits[:, 1].sum():  # images on end, whose sides fit one way only
-        return "upright" if fits[:, 0].sum() > fits[:, 1].sum() else "stored"
+def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | None:
     if upright > CLEAR * stored:
         return "upright"
     return "stored" if stored > CLEAR * upright else None
 
 
-def _contrasts(
-    pair: Pair, orientation: int, collection: Collection, channels: int | None
-) -> tuple[float, float] | None:
-    """Contrast of a turned image along the edges of its mask, in both orientations; NaN where sizes differ."""
+def _compare(pair: Pair, orientation: int, collection: Collection, channels: int | None) -> _Fit | None:
+    """Compare a turned image with its mask; None where one cannot be read, or no size fits."""
     try:
+        content = collection.masks.content(collection.folder, pair.truth)
         image = read_image(content_of(collection.folder / pair.image), channels)
-        mask = collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
+        mask = collection.masks.class_indices(content)
     except (OSError, PictureError, UndeclaredError):
         return None
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)
-    return _contrast(gray, mask), _contrast(gray, orient_mask(mask, orientation))
+    own = read_orientation(content)
+    other = orient_mask(mask, orientation if own == UPRIGHT else reverse_orientation(own))
+    fit = _Fit(pair.image, _contrast(gray, mask), _contrast(gray, other), own != UPRIGHT)
+    return fit if fit.upright or fit.stored else None
 
 
 def _contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
-    """Mean change of gray between neighbors that a mask puts into two classes; NaN where it does not fit."""
+    """Mean change of gray between neighbors that a mask puts into two classes; 0 where the mask has another size."""
     if gray.shape != mask.shape:
-        return float("nan")
+        return 0.0
     changes = [np.abs(np.diff(gray, axis=axis))[np.diff(mask.astype(np.int16), axis=axis) != 0] for axis in (0, 1)]
     edges = np.concatenate(changes)
-    return float(edges.mean()) if edges.size else 0.0
+    return float(edges.mean()) + _FITS if edges.size else _FITS

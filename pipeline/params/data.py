@@ -99,7 +99,7 @@ def _threshold_mistakes(key: str, data: FolderData | FolderForTest, values: Sequ
 
 def _instance_mistakes(data: FolderData) -> list[str]:
     if data.instances is None or (
-        sorted(str(item.value) for item in data.classes) == ["0", "1", "2"]
+        sorted(map(str, (as_values(item.value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
         and data.ignore is None
         and data.mask_threshold is None
     ):

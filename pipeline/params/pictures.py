@@ -13,6 +13,7 @@ from pipeline.params.section import Section
 Resize = Literal["squash", "pad"]
 OnFault = Literal["stop", "set_aside"]
 MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks of two classes: lower values are the lower class
+MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
 
 
@@ -106,7 +107,7 @@ class Pictures(Section):
     resize: Resize
     splits: SplitShares
     on_fault: OnFault = "stop"
-    mask_orientation: Literal["upright", "stored"] | None = None  # pixels of a turned image that its mask covers
+    mask_orientation: MaskOrientation | None = None  # pixels of a turned image that its mask covers
     near_duplicates: NearDuplicates = NearDuplicates()
 
 

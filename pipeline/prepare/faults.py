@@ -24,7 +24,7 @@ class Kind(Enum):
         "image without a mask",
         "images without a mask",
         "has no mask",
-        f"Add a mask of the same name to masks/, {_ANY}, or remove the image.",
+        f"Add a mask of the same name to masks/, {_ANY} or .gif, or remove the image.",
     )
     NO_IMAGE = (
         "mask without an image",
@@ -48,8 +48,8 @@ class Kind(Enum):
         "name that stands for several files",
         "names that stand for several files",
         "is one name for several files",
-        "The ending and the folder's / do not tell files apart (a/b.png, a/b.jpg and a__b.png are one name): rename or "
-        "remove all but one.",
+        "The ending, the folder's / and the Unicode form do not tell files apart (a/b.png, a/b.jpg and a__b.png are "
+        "one name, and so are letters with an accent in one character or in two): rename or remove all but one.",
     )
     NAME = (
         "name that cannot be used",

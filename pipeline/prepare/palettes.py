@@ -23,14 +23,15 @@ class PaletteCheck:
 
         Args:
             pair: of the mask.
-            palette: its entries that occur; empty where it has none.
+            palette: its entries that occur.
 
         Returns:
             A fault where a color has another index than before, or an index another color. A palette that only spells
-            out gray (index 1 is #010101) names no colors: any colors may take its place.
+            out gray (index 1 is #010101) names no colors: any colors may take its place. It still says that 0 is black,
+            as gray masks without a palette do: black may have no other index.
         """
         times = Counter(color for _, color in palette)
-        is_gray = all(color == index * 0x010101 for index, color in palette)
+        is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)
         conflict = None
         for index, color in palette:
             seen = self._by_index.get(index)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.mask_decoding import read_mask
+from pipeline.data.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import fit_image, fit_mask, inner_part
+from pipeline.data.stored import UPRIGHT, read_orientation, swaps_sides
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
+from pipeline.params.pictures import MaskOrientation
+
+Decoded = TypeVar("Decoded")
 
 LISTED = 8  # values in a complaint
 PHOTO = 576  # px, the longest side at which the page shows a photograph
@@ -34,7 +38,13 @@ class Sight:
     shown: NDArray[Any]  # the photograph in its own proportions, its longest side at most PHOTO
 
 
-def look(photograph: Photograph, folder: Path, preprocessing: Preprocessing, values: MaskValues) -> Sight:
+def look(
+    photograph: Photograph,
+    folder: Path,
+    preprocessing: Preprocessing,
+    values: MaskValues,
+    mask_orientation: MaskOrientation | None = None,
+) -> Sight:
     """Read a photograph and its mask.
 
     Args:
@@ -42,15 +52,17 @@ def look(photograph: Photograph, folder: Path, preprocessing: Preprocessing, val
         folder: where these lie.
         preprocessing: how images are prepared for the network.
         values: what the mask's values stand for.
+        mask_orientation: which pixels of a turned photograph its mask covers.
 
     Raises:
-        PipelineError: A file is missing, is no picture, or does not fit the other.
+        PipelineError: A file is missing, is no picture, or does not fit the other; or the mask fits either way.
     """
     size, resize = preprocessing.size, preprocessing.resize
     image: NDArray[Any] = _read(folder / photograph.file, preprocessing.read)
     truth = None
     if photograph.mask is not None:
-        mask = _class_indices(folder / photograph.mask, image.shape[:2], values)
+        orientation = _read(folder / photograph.file, read_orientation)
+        mask = _class_indices(folder / photograph.mask, image.shape[:2], values, orientation, mask_orientation)
         truth = fit_mask(mask, size, resize, outside=runs.IGNORE)
     return Sight(
         image=preprocessing.network_input(image),
@@ -74,8 +86,22 @@ def _shown(image: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(fit_image(image, PHOTO, "pad")[inner_part(image.shape, PHOTO, "pad")])
 
 
-def _class_indices(path: Path, shape: tuple[int, ...], values: MaskValues) -> NDArray[np.uint8]:
-    mask: NDArray[np.int32] = _read(path, lambda content: read_mask(content, values.are_colours))
+def _class_indices(
+    path: Path,
+    shape: tuple[int, ...],
+    values: MaskValues,
+    orientation: int,
+    mask_orientation: MaskOrientation | None,
+) -> NDArray[np.uint8]:
+    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, values.are_colours))
+    mask = decoded.values
+    if orientation != UPRIGHT and not decoded.has_orientation:
+        if mask_orientation is None and (shape[0] == shape[1] or not swaps_sides(orientation)):
+            raise PipelineError(
+                f"report.showcase: {path} may cover its photograph upright or as it is stored (EXIF orientation "
+                f"{orientation}). Save the photograph upright, without EXIF, or write data.mask_orientation."
+            )
+        mask = orient_mask(mask, orientation) if mask_orientation == "stored" else mask
     if mask.shape != shape:
         raise PipelineError(
             f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its photograph {shape[1]} × "
@@ -94,7 +120,7 @@ def _class_indices(path: Path, shape: tuple[int, ...], values: MaskValues) -> ND
     return indices
 
 
-def _read(path: Path, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
+def _read(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
     try:
         return decode(path.read_bytes())
     except OSError as error:

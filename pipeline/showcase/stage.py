@@ -12,6 +12,7 @@ from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.files import as_json, replacing
 from pipeline.params import Params
+from pipeline.params.composites import SampleData
 from pipeline.params.pictures import OwnPictures
 from pipeline.project import project_folder
 from pipeline.runs import Cutout, Cutouts
@@ -50,13 +51,15 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     like = open_split("train", root / runs.PREPARED).images
     resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
     preprocessing = Preprocessing.of_training(like, resize)
+    own = params.data.test if isinstance(params.data, SampleData) else params.data
+    orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
     values = MaskValues.of_data(params.data, [item.name for item in data.classes])
     network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
     foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
     for place, photograph in enumerate(params.report.showcase):
-        sight = look(photograph, photographs, preprocessing, values)
+        sight = look(photograph, photographs, preprocessing, values, orientation)
         truth = sight.truth if sight.truth is not None else np.full(sight.image.shape[:2], runs.IGNORE, np.uint8)
         split = Split(sight.image[None], truth[None], (photograph.file,))
         prediction = predict(network, split, len(data.classes), record.precision)

@@ -239,8 +239,8 @@ BROKEN_CASES = [
             (folder / "masks" / f"cell{index}.png").write_bytes(palette(colors))
             for index, colors in ((1, (0, 0, 0, 255, 0, 0, 0, 0, 255)), (2, (255, 0, 0, 0, 0, 0, 0, 0, 255)))
         ],
-        "1 mask with another palette than the others: masks/cell1.png (0 is #000000, 1 is #ff0000, 2 is #0000ff, but "
-        "masks/cell2.png 0 is #ff0000, 1 is #000000, 2 is #0000ff)",
+        "1 mask with another palette than the others: masks/cell2.png (0 is #ff0000, 1 is #000000, 2 is #0000ff, but "
+        "masks/cell0.png 0 is #000000",
     ),
     Case(
         "an undeclared value",

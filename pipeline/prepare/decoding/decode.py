@@ -22,7 +22,7 @@ from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 
 MaskOrientation = Literal["upright", "stored"]
 
-VERSION = 2  # of what is cached; another one makes all of it anew
+VERSION = 3  # of what is cached; another one makes all of it anew
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.instances import instance_classes
-from pipeline.data.mask_decoding import MAX_NUMBER, DecodedMask, Values, decode_mask, orient_mask
+from pipeline.data.mask_decoding import MAX_NUMBER, DecodedMask, Values, background_of, decode_mask, orient_mask
 from pipeline.data.pictures import Resize, fit_mask, frame_mask, resize_mask
 from pipeline.data.stored import UPRIGHT
 from pipeline.data.values import MaskValues
@@ -81,9 +81,8 @@ class InstanceMasks(_Files):
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
         classes = fit_mask(self._classes(values), size, resize, outside=IGNORE)
-        background = tuple(entry for entry in mask.palette if entry[0] == 0)  # the other colors only number objects
         height, width = values.shape
-        return FittedMask(classes, height, width, mask.has_orientation, background)
+        return FittedMask(classes, height, width, mask.has_orientation, background_of(mask.palette))
 
     def _classes(self, values: Values) -> NDArray[np.uint8]:
         return np.array(self.order, np.uint8).take(instance_classes(values, self.border))

@@ -1,0 +1,133 @@
+"""Run `init`, the check and `prepare` on folders of masks and images."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline import runs
+from pipeline.cli import main
+
+ROOT = Path(__file__).parents[2]
+SIZE = 32  # px, of images and of what is prepared
+
+Drawn = np.ndarray[Any, Any]
+
+
+def photo(index: int) -> Drawn:
+    """A smooth background, unlike that of every other index."""
+    small = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def disc(index: int) -> Drawn:
+    """Whether pixels are in an object, elsewhere in each image, and nowhere on the frame."""
+    rng = np.random.default_rng(index)
+    radius = rng.integers(5, 8)
+    row, column = rng.integers(radius + 1, SIZE - radius - 1, 2)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    inside: Drawn = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+    return inside
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The results for one folder.
+
+    Attributes:
+        output: of `init`.
+        data: the section that it wrote.
+        masks: by the image's id, as they were prepared.
+    """
+
+    output: str
+    data: dict[str, Any]
+    masks: dict[str, Drawn]
+
+    @property
+    def notices(self) -> list[str]:
+        """The notices that `init` printed."""
+        return [line.removeprefix("Notice: ") for line in self.output.splitlines() if line.startswith("Notice: ")]
+
+    @property
+    def values(self) -> list[Any]:
+        """The values of the classes."""
+        return [item["value"] for item in self.data["classes"]]
+
+    def indices(self, truths: dict[str, Drawn]) -> dict[Any, set[int]]:
+        """The indices that the pixels of each true label were prepared as."""
+        found: dict[Any, set[int]] = {}
+        for name, truth in truths.items():
+            for label in np.unique(truth).tolist():
+                found.setdefault(label, set()).update(np.unique(self.masks[name][truth == label]).tolist())
+        return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "10000")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for kind in ("images", "masks"):
+        (tmp_path / "cells" / kind).mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def see(project: Path) -> Callable[..., Seen]:
+    """Write masks (arrays or Pillow's images, or what saves itself to a path) beside images; run what a user runs."""
+
+    def seeing(masks: dict[str, Any], images: dict[str, Any] | None = None, ending: str = "png") -> Seen:
+        for place, (name, mask) in enumerate(masks.items()):
+            image = images[name] if images else Image.fromarray(photo(place))
+            _save(image, project / "cells" / "images", name, "png")
+            _save(mask, project / "cells" / "masks", name, ending)
+        output = _run("init", "cells")
+        section = YAML(typ="safe").load((project / "params.yaml").read_text())["data"]
+        _run("data", "--check", "cells")
+        _run("prepare")
+        return Seen(output, section, _prepared(project / "data" / "prepared"))
+
+    return seeing
+
+
+def _save(picture: Any, folder: Path, name: str, ending: str) -> None:
+    if callable(picture):
+        picture(folder / name)
+    else:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        image.save(folder / f"{name}.{ending}")
+
+
+def _run(*arguments: str) -> str:
+    result = CliRunner().invoke(main, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if result.exit_code:
+        raise RefusedError(result.output)
+    return result.output
+
+
+class RefusedError(Exception):
+    """The output of a command that ended with an error."""
+
+
+def _prepared(folder: Path) -> dict[str, Drawn]:
+    with (folder / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for split in {row["split"] for row in rows}:
+        masks = np.load(folder / split / runs.MASKS)
+        names = [row["id"] for row in rows if row["split"] == split]
+        found |= dict(zip(names, masks, strict=True))
+    return found
