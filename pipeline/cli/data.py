@@ -34,9 +34,7 @@ def data(check: Path | None, download: Path | None) -> None:
         from pipeline.prepare.check import check as check_source
 
         section = find_section(check)
-        for notice in section.notices:
-            click.echo(f"Notice: {notice}")
-        found = check_source(section.data)
+        found = check_source(section.data, section.notices)
         click.echo(f"{check}: no fault, as {section.origin} reads it")
         Console(highlight=False, markup=False, soft_wrap=True).print(found.shown())
     if download is not None:

@@ -11,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.data.extra_bands import (
+    ask_about_extra_band,
+    ask_about_invisible,
+    count_bands,
+    has_extra_band,
+    is_invisible,
+    without_last_band,
+)
 from pipeline.data.picture_error import PictureError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -19,13 +27,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _STACKS = ("PNG", "WEBP", "TIFF", "GIF")  # may hold several pictures; a second one in a JPEG is the camera's preview
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
-_PLANES, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 284, 258, 262, 277, 339  # TIFF tags
+_PLANES, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 284, 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO, _SIGNED = 0, 2
-
-# Share of an alpha band's pixels that may be half transparent: those of the bundled cut-outs' soft edges are up to 0.21
-# of an image, and a band of other data (near infrared, depth) that a program flagged as alpha has values in between
-# nearly everywhere.
-MAX_HALF_TRANSPARENT = 0.25
 
 Resize = Literal["squash", "pad"]
 
@@ -90,12 +93,12 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
         raise PictureError("has pixels of 32 bits; save it with 8 bits a channel, or as 16-bit grey")
     if has_extra_band(picture):
         if channels is None:
-            raise PictureError(_ask_about_extra_band(picture))
-        picture = _stored_colors(content, picture) or _without_last_band(picture)
-    elif _is_invisible(picture):
+            raise PictureError(ask_about_extra_band(picture))
+        picture = _stored_colors(content, picture) or without_last_band(picture)
+    elif is_invisible(picture):
         if channels is None:
-            raise PictureError(_ask_about_invisible(picture))
-        picture = _without_last_band(picture)
+            raise PictureError(ask_about_invisible(picture))
+        picture = without_last_band(picture)
     elif picture.has_transparency_data:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture.convert("RGBA"))
     coloured = picture if picture.mode == "RGB" else picture.convert("RGB")
@@ -113,16 +116,6 @@ def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray
     return None
 
 
-def has_extra_band(picture: Image.Image) -> bool:
-    """Whether the last band of a decoded picture is data of another kind, and no transparency."""
-    if _has_unnamed_band(picture):
-        return True
-    if picture.mode not in ("RGBA", "LA"):
-        return False
-    levels = picture.getchannel("A").histogram()
-    return sum(levels[1:255]) > MAX_HALF_TRANSPARENT * sum(levels)
-
-
 def count_channels(content: bytes) -> int:
     """Count the bands that a file stores; raises `PictureError` where it cannot be read."""
     if content.startswith(TIFF_MAGIC):
@@ -132,60 +125,14 @@ def count_channels(content: bytes) -> int:
     return len(decode(content).getbands())
 
 
-def _has_unnamed_band(picture: Image.Image) -> bool:
-    """Whether a picture has a band of unknown meaning; of a TIFF's extra samples, Pillow drops such bands silently."""
-    return picture.mode == "RGBX" or _count_bands(picture) > len(picture.getbands())
-
-
-def _count_bands(picture: Image.Image) -> int:
-    """Count the bands that the file stores."""
-    samples: int = getattr(picture, "tag_v2", {}).get(_SAMPLES, 0)
-    return max(samples, len(picture.getbands()))
-
-
-def _count_known_bands(picture: Image.Image) -> int:
-    """Count the channels that are left without the last band."""
-    return 1 if picture.mode in ("1", "L", "LA") else 3
-
-
-def _ask_about_extra_band(picture: Image.Image) -> str:
-    bands, known = _count_bands(picture), _count_known_bands(picture)
-    more = bands - known
-    which = "the last one is" if more == 1 else f"the last {more} are"
-    what = "of unknown meaning" if _has_unnamed_band(picture) else "no transparency (its values are not 0 or 255)"
-    return (
-        f"has {bands} bands; {which} {what}; set data.channels: {bands} to learn from all of them, or data.channels: "
-        f"{known} to leave {'it' if more == 1 else 'them'} out"
-    )
-
-
-def _without_last_band(picture: Image.Image) -> Image.Image:
-    if picture.mode not in ("RGBA", "RGBX", "LA"):
-        return picture  # Pillow dropped it
-    bands = picture.split()[:-1]
-    return Image.merge("RGB", bands) if len(bands) == 3 else bands[0]
-
-
 def _stored_colors(content: bytes, picture: Image.Image) -> Image.Image | None:
     """The colors of a TIFF as they are stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
     if not content.startswith(TIFF_MAGIC) or picture.mode != "RGBA":
         return None
     with contextlib.suppress(PictureError):
-        bands = _channels(content, _count_bands(picture))
+        bands = _channels(content, count_bands(picture))
         return Image.fromarray(np.ascontiguousarray(bands[..., :3])) if bands.dtype == np.uint8 else None
     return None
-
-
-def _is_invisible(picture: Image.Image) -> bool:
-    """Whether every pixel is fully transparent: the image would be black."""
-    return picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (0, 0)
-
-
-def _ask_about_invisible(picture: Image.Image) -> str:
-    return (
-        f"is transparent everywhere; set data.channels: {_count_known_bands(picture)} to leave its last band out, or "
-        f"data.channels: {_count_bands(picture)} if that band is no transparency"
-    )
 
 
 def _stored_deep(picture: Image.Image) -> NDArray[np.uint16]:

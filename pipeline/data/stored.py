@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from pipeline.data.extra_bands import has_extra_band
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import TIFF_MAGIC, has_extra_band
+from pipeline.data.pictures import TIFF_MAGIC
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1

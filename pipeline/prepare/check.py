@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -101,10 +101,14 @@ class Finding:
         return [f"{len(rejected):,} set aside:", *lines, *more]
 
 
-def check(data: Data) -> Finding:
+def check(data: Data, guesses: Sequence[str] = ()) -> Finding:
     """Go through all samples that a section of the parameters asks for.
 
     Images that look the same are written side by side into `SHEET`.
+
+    Args:
+        data: the section.
+        guesses: notices of how it came about.
 
     Raises:
         PipelineError: What `prepare` would raise of them.
@@ -112,6 +116,7 @@ def check(data: Data) -> Finding:
     source = source_of(data)
     tables = fill_tables(source)
     survey, sheet = complete_survey(source, tables), _draw_duplicates(source)
+    survey = replace(survey, notices=tuple(dict.fromkeys((*guesses, *survey.notices))))
     try:
         check_tables(source, tables)
     except PipelineError as error:

@@ -24,6 +24,7 @@ from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
 
 PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
 TRAVELS = (
+    "data/extra_bands.py",
     "data/picture_error.py",
     "data/pictures.py",
     "data/tiff.py",

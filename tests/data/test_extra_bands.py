@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.data.extra_bands import has_extra_band
 from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import count_channels, has_extra_band, read_image, read_like
+from pipeline.data.pictures import count_channels, read_image, read_like
 from pipeline.data.stored import Stored
 
 RNG = np.random.default_rng(0)

@@ -122,15 +122,17 @@ class OwnPicturesSource:
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
+        counted = self._count.survey()
         notices = [
             *self._collection.notices,
+            *counted.notices,
             *self._suggest_groups(),
             *self._describe_sizes(),
             *self._describe_showcase(),
             *self._describe_leaks(),
         ]
         return replace(
-            self._count.survey(),
+            counted,
             duplicates=len(self._duplicates.within),
             first_duplicates=tuple(self._duplicates.within[:NAMED]),
             notices=tuple(notices),
