@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.prepare.notices import describe_masks
 from pipeline.prepare.source import Sample
 from pipeline.prepare.tables import Table
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
+from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
+from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
 
 NAMES = ("ground", "cell", "wall")
 CLASSES = [SegmentationClass(name, "#0072b2", name != "ground", False) for name in NAMES]
@@ -104,3 +106,12 @@ def test_describe_masks_names_each_missing_class_of_each_split(masks):
     elsewhere = {value for split in SPLITS[1:] for mask in masks[split] for value in mask}
     expected = {NAMES[index] for index in elsewhere - in_training - {IGNORE}}
     assert {name for name in NAMES if name in unlearned} == expected
+
+
+@pytest.mark.parametrize(("bits", "is_dark"), [(12, True), (15, False)])
+def test_survey_images_of_few_bits_in_files_of_16_are_reported(cells, run, bits, is_dark):
+    for index, name in enumerate(NAMES_OF_CELLS):
+        values = np.random.default_rng(index).integers(0, 1 << bits, (16, 24), np.uint16)
+        Image.fromarray(values).save(cells / "images" / f"{name}.png")
+    notices = Survey.read(run(cells)).notices
+    assert any("a network sees them nearly black" in notice for notice in notices) is is_dark
