@@ -14,6 +14,8 @@ from pipeline.data.pictures import TIFF_MAGIC
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1
+# One of these is in each file with an orientation, but for TIFFs: names of EXIF's segments and chunks, and of XMP's.
+_EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"rientation", b"adobe.xmp")
 _SWAPPING = frozenset((5, 6, 7, 8))  # orientations that exchange height and width
 _KINDS = {
     "1": "black and white",
@@ -63,6 +65,8 @@ class Stored:
 
 def read_orientation(content: bytes) -> int:
     """Read the EXIF orientation of a file, 1 to 8; 1 (upright) where it has none or cannot be read."""
+    if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
+        return UPRIGHT  # spares most masks a second look at their header
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
