@@ -258,6 +258,14 @@ def test_init_numbered_objects_become_background_inside_and_border(see: See, cas
     assert any("numbered objects (instances)" in notice for notice in found.notices)
 
 
+def test_init_numbered_objects_with_a_very_high_number_are_still_numbered(see: See) -> None:
+    masks: dict[str, Any] = {name: numbered(index).astype(np.uint8) for index, name in enumerate(NAMES)}
+    last = numbered(COUNT - 1).astype(np.int32)
+    last[last == last.max()] = 2**31 - 1
+    masks[NAMES[-1]] = lambda path: tifffile.imwrite(path.with_suffix(".tif"), last)
+    assert see(masks).data["instances"] == {"border": 2}
+
+
 def test_init_organs_stay_classes(see: See) -> None:
     rng = np.random.default_rng(0)
     masks = {name: np.where(rng.random(12)[numbered(7) - 1] < 0.85, numbered(7), 0).astype(np.uint8) for name in NAMES}
