@@ -347,6 +347,14 @@ def mask_per_object(folder: Path) -> Truth:
     return {}
 
 
+def folder_per_split(folder: Path) -> Truth:
+    for index in range(6):
+        split = ("train", "val", "test")[index % 3]
+        save(folder, f"{split}/images", f"{index:02}.png", make_image(index))
+        save(folder, f"{split}/masks", f"{index:02}.png", make_disc(index).astype(np.uint8))
+    return {}
+
+
 def labelme(folder: Path) -> Truth:
     for index in range(6):
         save(folder, "", f"{index:02}.jpg", make_image(index))
@@ -396,5 +404,6 @@ CASES = {
     "gif_suffix": Case(gif_suffix, "init", "end in _mask"),
     "pascal_voc": Case(pascal_voc, "init", "rename JPEGImages to images"),
     "mask_per_object": Case(mask_per_object, "init", "one mask per image that numbers its objects"),
+    "folder_per_split": Case(folder_per_split, "init", "move the images to images/train"),
     "labelme": Case(labelme, "init", "labelme2coco"),
 }
