@@ -12,8 +12,8 @@ import pipeline
 
 ROOT = Path(pipeline.__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-# Code that moves, checks or records data and changes no byte of an output. DVC depends on the parameters' values, and on
-# `pipeline/runs.py:FORMAT` for the file formats.
+# Code that moves, checks or records data and changes no byte of an output. For the parameters DVC depends on their
+# values, for the file formats on `pipeline/runs.py:FORMAT`.
 NOT_IN_OUTPUTS = {
     "__init__",
     "attempts",

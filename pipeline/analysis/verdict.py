@@ -68,7 +68,7 @@ def judge(
             curves' unit; None where it is not known. Underfitting is then a training loss above `NO_PROGRESS` of its
             first value.
         thresholds: None for the defaults.
-        one_class: the run's masks against those of the one-class baseline; None where there are only curves. A run
+        one_class: the run's masks against those of the one-class baseline; None if only curves are known. A run
             that does not beat it has that in its evidence, whatever the verdict.
     """
     found = gaps(curves)

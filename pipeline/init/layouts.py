@@ -13,7 +13,7 @@ _MAX_BYTES = 50_000_000
 
 
 def describe_layout(folder: Path) -> str:
-    """Name the layout of a folder that is not read, and what to do; empty where it is unknown."""
+    """Name the layout of a folder that is not read, and how to convert it; empty if it is unknown."""
     if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
         return (
             f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "

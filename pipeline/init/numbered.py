@@ -18,7 +18,7 @@ _MIN_MASKS, _MIN_OBJECTS, _MIN_UNIQUE = 5, 3, 0.8  # of numbers that are in no o
 
 
 def are_numbered(seen: MaskSurvey) -> bool:
-    """Whether masks number objects: from 1 on in each mask, from mask to mask, or by numbers of their own."""
+    """Return whether masks number objects: from 1 on in each mask, from mask to mask, or by numbers of their own."""
     objects = [values - {0} for values in seen.values if values - {0}]
     if len(seen.pixels) <= _MIN_VALUES or not objects or seen.connected_share < MIN_CONNECTED:
         return False
@@ -36,13 +36,13 @@ def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
 
 
 def _run_on(objects: Sequence[frozenset[int]]) -> bool:
-    """Whether the numbers of each mask begin where those of another end."""
+    """Return whether the numbers of each mask begin where those of another end."""
     spans = sorted((min(values), max(values)) for values in objects)
     return len(spans) > 1 and all(before[1] < after[0] for before, after in pairwise(spans))
 
 
 def _are_unique(seen: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
-    """Whether masks hold several values each, and nearly every value is in one mask only."""
+    """Return whether masks hold several values each, and nearly every value is in one mask only."""
     held = [seen.masks[value] for value in seen.pixels if value]
     is_several = len(objects) >= _MIN_MASKS and median(map(len, objects)) >= _MIN_OBJECTS
     return is_several and held.count(1) >= _MIN_UNIQUE * len(held)

@@ -67,7 +67,7 @@ class OrientationGuess:
     doubtful: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
-        """Tell what was guessed, and why."""
+        """Report the guess, and the reason."""
         return [*self._choice(), *self._contrary(), *self._doubtful()]
 
     def _choice(self) -> list[str]:
@@ -105,7 +105,7 @@ class OrientationGuess:
 
 
 def guess_orientation(collection: Collection, channels: int | None) -> OrientationGuess | None:
-    """Compare turned images with their masks in both orientations; None where no image is turned."""
+    """Compare turned images with their masks in both orientations; None if no image is turned."""
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
         try:
@@ -142,7 +142,7 @@ def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | Non
 
 
 def _compare(pair: Pair, orientation: int, collection: Collection, channels: int | None) -> _Fit | None:
-    """Compare a turned image with its mask; None where one cannot be read, or no size fits."""
+    """Compare a turned image with its mask; None if one cannot be read, or no size fits."""
     try:
         content = collection.masks.content(collection.folder, pair.truth)
         image = read_image(content_of(collection.folder / pair.image), channels)
@@ -157,7 +157,7 @@ def _compare(pair: Pair, orientation: int, collection: Collection, channels: int
 
 
 def _contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
-    """Mean change of gray between neighbors that a mask puts into two classes; 0 where the mask has another size."""
+    """Measure the mean change of gray between neighbors of two classes; 0 if the mask has another size."""
     if gray.shape != mask.shape:
         return 0.0
     changes = [np.abs(np.diff(gray, axis=axis))[np.diff(mask.astype(np.int16), axis=axis) != 0] for axis in (0, 1)]

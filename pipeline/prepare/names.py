@@ -11,7 +11,7 @@ COMPUTED = ("=", "+", "-", "@")  # at the start of a cell, spreadsheets take wha
 
 
 def image_id(path: str) -> str:
-    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not.
+    """Derive an image's id from its path below images/, without the ending: fit for a file's name, nested or not.
 
     Normalized (NFC), since macOS writes ä as a and two dots: names that look equal are equal.
     """

@@ -17,7 +17,7 @@ RARE = 1 / 40  # share of the images: a class in so few may be a mistake in a ma
 
 
 def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationClass]) -> list[str]:
-    """List what the masks make one wonder about: missing and rare classes, images without evaluated pixels.
+    """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
 
     Args:
         tables: of the splits and the showcase.
@@ -101,6 +101,6 @@ def _showcase(table: Table) -> Iterable[str]:
 
 
 def complete_survey(source: Source, tables: Mapping[str, Table]) -> Survey:
-    """Add what the masks make one wonder about to the survey of a source whose samples were all asked for."""
+    """Add possible mistakes in the masks to the survey of a source whose samples were all asked for."""
     survey = source.survey()
     return replace(survey, notices=(*survey.notices, *describe_masks(tables, source.classes)))

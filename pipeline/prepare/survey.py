@@ -30,7 +30,7 @@ class SurveyCount:
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
     def survey(self) -> Survey:
-        """What was counted; of duplicates, which others look for, none."""
+        """Return the counts; duplicates, which are found elsewhere, are none."""
         return Survey(
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,

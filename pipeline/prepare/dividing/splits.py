@@ -48,7 +48,7 @@ def divide(
         data: the section of the parameters.
         listed_in: the list, for a message.
         presence: the classes in each image's mask, where splits are to be stratified.
-        is_showable: whether an image may be chosen for the showcase; where none may, the first one is.
+        is_showable: whether an image may be chosen for the showcase; if none may, the first one is.
 
     Raises:
         PipelineError: A group stands in two splits, or the showcase names an unknown image.
@@ -203,7 +203,7 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
 def _chosen(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], is_showable: Callable[[str], bool]
 ) -> list[str]:
-    """An image of training to show: of the smallest group, which is lost with it, by a hash.
+    """Choose a training image to show: of the smallest group, which is lost with it, by a hash.
 
     Not of the only group with foreground: training needs it.
     """

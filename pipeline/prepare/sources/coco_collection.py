@@ -101,7 +101,7 @@ def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: s
 
 
 def named(coco: Coco, files: Files) -> dict[str, CocoImage]:
-    """The images of a file of annotations, by the ids of the images' files."""
+    """Key the images of a file of annotations by the ids of the images' files."""
     return {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
 
 

@@ -97,13 +97,13 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
 
 
 def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path, key: str) -> None:
-    """Raise where no mask has the name of an image, but all would without an ending such as _mask.
+    """Raise if no mask has the name of an image, but all would without an ending such as _mask.
 
     Args:
         images: ids.
         masks: ids.
         folder: that both are in.
-        key: where it is from, for a message.
+        key: of the folder, for a message.
     """
     if set(images) & set(masks):
         return
@@ -117,7 +117,7 @@ def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path
 
 
 def _longest_start(mask: str, images: Collection_[str]) -> str:
-    """The image whose name a mask's begins with."""
+    """Find the image whose name a mask's begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 

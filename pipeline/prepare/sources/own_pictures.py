@@ -38,8 +38,8 @@ class OwnPicturesSource:
         """Divide the pairs.
 
         Raises:
-            PipelineError: A split, the showcase or a pair of distinct images is written wrongly; then all that is wrong
-                with the files is named, too.
+            PipelineError: A split, the showcase or a pair of distinct images is written wrongly; then the faults of
+                the files are named, too.
         """
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.rows or {}, None if collection.mistake else data.splits.group_pattern
@@ -98,7 +98,7 @@ class OwnPicturesSource:
             faults = list(outcome.faults)
             if found is not None:
                 faults += [*self._unlike(outcome, found), *self._palettes.check(outcome.pair, found.palette)]
-            # Where all that is wrong is to be named, images are compared whatever is wrong with them or their masks.
+            # If all faults are to be named, images are compared whatever faults they or their masks have.
             if outcome.look is not None and (not faults or self._data.on_fault == "stop"):
                 faults += self._duplicates.check(outcome.pair, outcome.look, split)
             self._faults += faults
@@ -180,7 +180,7 @@ class OwnPicturesSource:
         return leaks or fault.id in self._collection.may_fail
 
     def _all_that_is_wrong(self, mistake: PipelineError) -> PipelineError:
-        """A mistake in what divides the images, behind what is wrong with the files, if that is to stop."""
+        """Build the error for a mistake in the division of the images, after the faults of the files if these stop."""
         if self._data.on_fault == "stop":
             for outcome in decoded(list(self._collection.pairs.values()), self._settings):
                 self._faults += outcome.faults
@@ -193,14 +193,14 @@ class OwnPicturesSource:
         return None if rows is None else {row.split for row in rows.values()}
 
     def _presence(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """The classes in each mask; a pair that cannot be decoded has none known."""
+        """Find the classes in each mask; none in a pair that cannot be decoded."""
         presence = {}
         for outcome in decoded([self._collection.pairs[name] for name in ids], self._settings):
             presence[outcome.pair.id] = _classes_in(outcome)
         return presence
 
     def _is_showable(self, name: str, presence: Mapping[str, frozenset[int]] | None) -> bool:
-        """Whether an image has foreground to show."""
+        """Return whether an image has foreground to show."""
         if presence is None:
             [outcome] = decoded([self._collection.pairs[name]], self._settings)
             found = _classes_in(outcome)
@@ -244,7 +244,7 @@ class OwnPicturesSource:
         ]
 
     def _describe_leaks(self) -> list[str]:
-        """What was left out since another split has it; nothing where that is an error instead."""
+        """Report images left out because another split has them; nothing if that is an error instead."""
         if self._data.on_fault == "stop" and not self._collection.is_published:
             return []
         leaks = Counter(splits for _, _, splits in self._duplicates.leaks())
