@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.data.pictures import inner_part, read_fitted
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
-from pipeline.prepare.decoding.crew import decoded
+from pipeline.prepare.decoding.crew import FEW, decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.dividing.groups import groups_of, name_below_images, suggest_groups
@@ -56,7 +57,7 @@ class OwnPicturesSource:
             self._duplicates = DuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
             presence = self._presence(ids) if data.splits.stratify else None
             self._division = divide(
-                ids, rows, groups, data, collection.listed_in, presence, lambda name: self._is_showable(name, presence)
+                ids, rows, groups, data, collection.listed_in, presence, lambda names: self._showable(names, presence)
             )
         except PipelineError as error:
             raise self._all_that_is_wrong(error) from None
@@ -199,14 +200,19 @@ class OwnPicturesSource:
             presence[outcome.pair.id] = _classes_in(outcome)
         return presence
 
-    def _is_showable(self, name: str, presence: Mapping[str, frozenset[int]] | None) -> bool:
-        """Return whether an image has foreground to show."""
+    def _showable(self, names: Sequence[str], presence: Mapping[str, frozenset[int]] | None) -> Iterator[str]:
+        """Yield the images that have foreground; without `presence` their masks are decoded as they are needed."""
         if presence is None:
-            [outcome] = decoded([self._collection.pairs[name]], self._settings)
-            found = _classes_in(outcome)
+            first, rest = (
+                [self._collection.pairs[name] for name in some] for some in (names[: FEW - 1], names[FEW - 1 :])
+            )
+            outcomes = chain(decoded(first, self._settings), decoded(rest, self._settings))
+            classes = ((outcome.pair.id, _classes_in(outcome)) for outcome in outcomes)
         else:
-            found = presence[name]
-        return any(self._collection.classes[index].foreground for index in found)
+            classes = ((name, presence[name]) for name in names)
+        for name, found in classes:
+            if any(self._collection.classes[index].foreground for index in found):
+                yield name
 
     def _unlike(self, outcome: Outcome, found: Decoded) -> list[Fault]:
         """All images must be of one type and have as many channels as the first one."""
