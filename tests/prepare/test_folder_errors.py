@@ -1,11 +1,14 @@
 """Files that cannot be used: named all at once, before anything is written."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.errors import PipelineError
+from pipeline.prepare.sources.folder import check_suffix
 from tests.prepare.conftest import NAMES, WHOLE, picture
 
 
@@ -85,3 +88,10 @@ def test_folders_that_are_missing_empty_or_linked(cells, refused, tmp_path, kind
     (tmp_path / kind).rename(cells / kind)
     (cells / kind / "more").symlink_to(tmp_path)
     assert f"{cells / kind / 'more'} is a link" in refused(cells)
+
+
+def test_check_suffix_names_an_ending_that_all_masks_have():
+    with pytest.raises(PipelineError, match="the names of the masks end in _mask"):
+        check_suffix(["a", "b"], ["a_mask", "b_mask", "c_mask"], Path("cells"), "data.path")
+    check_suffix(["a", "b"], ["a_mask", "other"], Path("cells"), "data.path")
+    check_suffix(["a", "b"], ["a", "b_mask"], Path("cells"), "data.path")

@@ -108,8 +108,8 @@ def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path
     if set(images) & set(masks):
         return
     suffixes = {mask[len(image) :] for mask in masks if (image := _longest_start(mask, images))}
-    if len(suffixes) == 1 and len(masks) > 1:
-        (suffix,) = suffixes
+    suffix = next(iter(suffixes)) if len(suffixes) == 1 else ""
+    if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
         raise PipelineError(
             f"{key}: the names of the masks end in {suffix}, those of the images do not. Rename the masks, in bash by\n"
             f'  for f in {folder / MASKS}/*{suffix}.*; do mv "$f" "${{f/{suffix}./.}}"; done'
