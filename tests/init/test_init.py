@@ -69,7 +69,7 @@ def lossy(index: int) -> Image.Image:
 
 
 def export(categories: list[str], images: int = COUNT) -> dict[str, Any]:
-    """COCO's instances for the images of `write`: a square of each category in each."""
+    """Write COCO's instances for the images of `write`: a square of each category in each."""
     height, width = SHAPE
     square = {"segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]], "iscrowd": 0}
     return {

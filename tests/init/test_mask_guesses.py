@@ -20,7 +20,7 @@ DISCS = {name: disc(index).astype(int) for index, name in enumerate(NAMES)}
 
 
 def by_turns(*kinds: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """The discs, encoded by turns in each of these ways."""
+    """Encode the discs by turns in each of these ways."""
     return {name: kinds[place % len(kinds)](DISCS[name]) for place, name in enumerate(NAMES)}
 
 
@@ -29,7 +29,7 @@ def values(background: int, foreground: int, dtype: type = np.uint8) -> Callable
 
 
 def averaged(drawn: np.ndarray) -> np.ndarray:
-    """The mean of the 3 x 3 pixels around each one."""
+    """Take the mean of the 3 x 3 pixels around each one."""
     padded = np.pad(drawn.astype(float), 1, mode="edge")
     return np.mean(
         [padded[row : row + SIZE, column : column + SIZE] for row in range(3) for column in range(3)], axis=0
@@ -227,7 +227,7 @@ def test_init_thin_layers_between_classes_stay_classes(see: See) -> None:
 
 
 def numbered(index: int, offset: int = 0) -> np.ndarray:
-    """Squares, as many as the index says, numbered row by row."""
+    """Draw squares, as many as the index says, numbered row by row."""
     labels = np.zeros((SIZE, SIZE), int)
     for number in range(3 + index % 8):
         row, column = divmod(number, 4)
