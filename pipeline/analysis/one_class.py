@@ -16,7 +16,7 @@ MIN_IOU_GAIN = 0.01  # above the baseline's IoU; less is noise
 MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # of IoU summed over the classes, so that of 150 classes a few learned ones count
 LABEL = "no better than predicting one class everywhere"
 
-Word = Literal["underfitting", "memorising"]
+Word = Literal["underfitting", "memorising", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,21 @@ class OneClassCheck:
 
     @property
     def instead_of_learning(self) -> Word | None:
-        """The verdict of a run whose curves alone look like learning; None where that verdict is right."""
+        """The verdict of a run whose curves alone look like learning; None if that verdict is right."""
         if self.validation is not False:
             return None
+        if self.training is None:
+            return "undecided"
         return "memorising" if self.training else "underfitting"
 
     @property
     def not_checked(self) -> str:
-        """Reason why the check was not possible; empty if it was."""
-        if self.validation is not None:
-            return ""
-        return "One-class baseline: validation has pixels of fewer than two classes."
+        """Reason why the check was not possible, or its verdict is undecided; empty otherwise."""
+        if self.validation is None:
+            return "One-class baseline: validation has pixels of fewer than two classes."
+        if not self.validation and self.training is None:
+            return "One-class baseline: the compared training images have pixels of fewer than two classes."
+        return ""
 
 
 def check_one_class(

@@ -60,7 +60,8 @@ def judge(
     validation has an onset and rises by `thresholds.overfitting` after it, while training does not; `memorising`
     where validation ends at `thresholds.memorising` times the training loss, which does not hurt yet; `undecided` where
     there is too little to say; else `learning`, but never if the run does no better than predicting one class
-    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there.
+    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there, `undecided` if
+    they have fewer than two classes.
 
     Args:
         curves: a loss an epoch, at least one epoch.
