@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection as Collection_
 from pathlib import Path, PurePosixPath
 
@@ -112,7 +113,8 @@ def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path
     if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
         raise PipelineError(
             f"{key}: the names of the masks end in {suffix}, those of the images do not. Rename the masks, in bash by\n"
-            f'  for f in {folder / MASKS}/*{suffix}.*; do mv "$f" "${{f/{suffix}./.}}"; done'
+            f"  find {shlex.quote(str(folder / MASKS))} -name {shlex.quote(f'*{suffix}.*')} "
+            f'-exec bash -c \'mv "$0" "${{0/{suffix}./.}}"\' {{}} \\;'
         )
 
 
