@@ -83,7 +83,7 @@ class RateRow:
     gap_sd: float | None
     val_mean_iou_mean: float | None
     val_mean_iou_sd: float | None
-    beats_baseline: float | None = None  # share of the seeds whose runs do, of those where it is known
+    beats_baseline: float | None = None  # share of the seeds whose runs do, of those that could be checked
 
     @property
     def is_no_better(self) -> bool:

@@ -1,4 +1,4 @@
-"""Users' own code: where it must be, so that DVC retrains after an edit of it, and which files it has.
+"""Find users' own code and check that it is in `custom/`, so that DVC retrains after an edit.
 
 dvc.yaml lists `custom/` as a dependency of every stage that builds a network. Code imported from elsewhere in the
 project would be invisible to DVC, so it is refused.

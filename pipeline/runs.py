@@ -43,7 +43,7 @@ TIMING = "timing.json"  # times, machine, throughput: nothing numeric depends on
 # evaluation/<run>/
 EVALUATION = Path("evaluation")
 METRICS = "metrics.json"
-# A cell is empty where a score is undefined: all cells of an image without evaluated pixels, foreground_iou of an image
+# A cell is empty if a score is undefined: all cells of an image without evaluated pixels, foreground_iou of an image
 # with no foreground in ground truth or prediction.
 PER_IMAGE = "per_image.csv"  # PER_IMAGE_COLUMNS; iou_<class>, empty where the class is in neither mask; then
 # loss_<class>, nats a pixel over those of that true class, empty where there is none
@@ -194,7 +194,7 @@ class Scores:
     loss: float | None  # cross-entropy, nats per pixel
     accuracy: float | None  # share of the evaluated pixels
     mean_iou: float | None  # over the set's pixels and the classes present in the ground truth
-    foreground_iou: float | None  # None if there is no foreground in ground truth or prediction; 0 for false positives
+    foreground_iou: float | None  # None without foreground in ground truth and prediction; 0 for false positives
     iou: dict[str, float | None]  # by class; None where the ground truth has none of it
 
 

@@ -1,4 +1,4 @@
-"""Whether a run does better than predicting one class everywhere, which a low loss alone does not show.
+"""Check whether a run does better than predicting one class everywhere, which a low loss alone does not show.
 
 A network that predicts only background can have a loss below that of the class frequencies: it may be less sure where
 foreground is likely, and still never predict any.
@@ -16,7 +16,7 @@ MIN_IOU_GAIN = 0.01  # above the baseline's IoU; less is noise
 MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # of IoU summed over the classes, so that of 150 classes a few learned ones count
 LABEL = "no better than predicting one class everywhere"
 
-Word = Literal["underfitting", "memorising"]
+Word = Literal["underfitting", "memorising", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class OneClassBaseline:
 
     @classmethod
     def of(cls, train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]) -> OneClassBaseline:
-        """The baseline of a set with these class shares; shares as for `analysis.scores.baseline`."""
+        """Compute the baseline of a set with these class shares; shares as for `analysis.scores.baseline`."""
         return cls(baseline(train_shares, shares, classes), classes[most_frequent(train_shares)], classes)
 
     def is_beaten_by(self, scores: Scores) -> bool | None:
-        """Whether the scores of a run on the same set are better.
+        """Return whether the scores of a run on the same set are better.
 
         The sum of the classes' IoU must be above the baseline's by `MIN_TOTAL_GAIN`. Where the predicted class is not
         foreground and the set has foreground, foreground IoU must be above `MIN_IOU_GAIN`, too. None if the set has
-        fewer than two classes: there is nothing to tell apart.
+        fewer than two classes.
         """
         present = [item for item in self.classes if self.scores.iou[item.name] is not None]
         if len(present) < 2 or self.scores.mean_iou is None or scores.mean_iou is None:
@@ -55,7 +55,7 @@ class OneClassBaseline:
         return scores.foreground_iou is not None and scores.foreground_iou > MIN_IOU_GAIN
 
     def compare(self, scores: Scores, where: str) -> str:
-        """The numbers of a run beside the baseline's, as a phrase."""
+        """Put the scores of a run and those of the baseline, in brackets, into a phrase."""
         pairs = (
             ("mean IoU", scores.mean_iou, self.scores.mean_iou),
             ("foreground IoU", scores.foreground_iou, self.scores.foreground_iou),
@@ -82,17 +82,21 @@ class OneClassCheck:
 
     @property
     def instead_of_learning(self) -> Word | None:
-        """The verdict of a run whose curves alone look like learning; None where that verdict is right."""
+        """The verdict of a run whose curves alone look like learning; None if that verdict is right."""
         if self.validation is not False:
             return None
+        if self.training is None:
+            return "undecided"
         return "memorising" if self.training else "underfitting"
 
     @property
     def not_checked(self) -> str:
-        """Why there is no answer; empty where there is one."""
-        if self.validation is not None:
-            return ""
-        return "One-class baseline: validation has fewer than two classes, so there is nothing to tell apart."
+        """Reason why the check was not possible, or its verdict is undecided; empty otherwise."""
+        if self.validation is None:
+            return "One-class baseline: validation has pixels of fewer than two classes."
+        if not self.validation and self.training is None:
+            return "One-class baseline: the compared training images have pixels of fewer than two classes."
+        return ""
 
 
 def check_one_class(

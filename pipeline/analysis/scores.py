@@ -25,13 +25,13 @@ def iou_by_class(confusion: Integers) -> Floats:
 
 
 def mean_iou(confusion: Integers) -> Floats:
-    """Mean over the classes present in the truth (... x C x C to ...); NaN without evaluated pixels."""
+    """Average IoU over the classes present in the truth (... x C x C to ...); NaN without evaluated pixels."""
     present = confusion.sum(axis=-1) > 0
     return _ratio(np.where(present, iou_by_class(confusion), 0).sum(axis=-1), present.sum(axis=-1))
 
 
 def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
-    """Intersection over union of the foreground classes as one (... x C x C to ...).
+    """Compute intersection over union of the foreground classes as one (... x C x C to ...).
 
     NaN where neither truth nor prediction has foreground; 0 where only the prediction has some.
     """
@@ -41,13 +41,13 @@ def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Fl
 
 
 def accuracy(confusion: Integers) -> Floats:
-    """Share of the evaluated pixels that are right (... x C x C to ...); NaN without evaluated pixels."""
+    """Compute the share of correct evaluated pixels (... x C x C to ...); NaN without evaluated pixels."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
     return _ratio(hits, confusion.sum(axis=(-2, -1)))
 
 
 def score(loss: float, confusion: Integers, classes: tuple[SegmentationClass, ...]) -> Scores:
-    """All scores of a set from its summed confusion table (C x C) and its loss (nats per pixel).
+    """Compute all scores of a set from its summed confusion table (C x C) and its loss (nats per pixel).
 
     The loss of a set without evaluated pixels is ignored: none of its scores is defined.
     """
@@ -66,7 +66,7 @@ def score(loss: float, confusion: Integers, classes: tuple[SegmentationClass, ..
 
 
 def _ratio(part: npt.NDArray[np.generic], whole: Integers) -> Floats:
-    """Quotients; NaN where `whole` is 0."""
+    """Divide; NaN where `whole` is 0."""
     return np.asarray(part / np.where(whole == 0, np.nan, whole), dtype=np.float64)
 
 
@@ -75,7 +75,7 @@ def _defined(value: Floats) -> float | None:
 
 
 def most_frequent(shares: Floats) -> int:
-    """Index of the class with the most pixels, the first of several."""
+    """Return the index of the class with the most pixels, the first of several."""
     return int(np.argmax(shares))
 
 

@@ -60,7 +60,8 @@ def judge(
     validation has an onset and rises by `thresholds.overfitting` after it, while training does not; `memorising`
     where validation ends at `thresholds.memorising` times the training loss, which does not hurt yet; `undecided` where
     there is too little to say; else `learning`, but never if the run does no better than predicting one class
-    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there.
+    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there, `undecided` if
+    they have fewer than two classes.
 
     Args:
         curves: a loss an epoch, at least one epoch.
@@ -68,7 +69,7 @@ def judge(
             curves' unit; None where it is not known. Underfitting is then a training loss above `NO_PROGRESS` of its
             first value.
         thresholds: None for the defaults.
-        one_class: the run's masks against those of the one-class baseline; None where there are only curves. A run
+        one_class: the run's masks against those of the one-class baseline; None if only curves are known. A run
             that does not beat it has that in its evidence, whatever the verdict.
     """
     found = gaps(curves)

@@ -13,7 +13,7 @@ from pipeline.runs import SegmentationClass
 
 
 def class_shares(samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]) -> Floats:
-    """Share of each class in the evaluated pixels of a split, as the loss averages: over pixels, not images.
+    """Compute the share of each class in the evaluated pixels of a split: over pixels, not images, as the loss.
 
     Args:
         samples: rows of `samples.csv`, of this split and others.

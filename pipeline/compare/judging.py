@@ -72,7 +72,7 @@ class Judge:
         )
 
     def _one_class(self, files: RunFiles) -> OneClassCheck | None:
-        """The run at its best epoch against predicting the most frequent class everywhere."""
+        """Compare the run at its best epoch with predicting the most frequent class everywhere."""
         scored = files.evaluation
         if scored.validation is None or scored.train is None:
             return None
@@ -98,7 +98,7 @@ class Judge:
 
 
 def _iou_gap(scored: Evaluation) -> float | None:
-    """Mean IoU on training minus validation, over the classes that the ground truth of both sides has."""
+    """Compute the gap of mean IoU, over the classes that the ground truth of both sides has."""
     if scored.train is None or scored.validation is None:
         return None
     train, validation = scored.train, scored.validation
@@ -113,7 +113,7 @@ def _iou_gap(scored: Evaluation) -> float | None:
 
 
 def _last_iou_gap(history: pd.DataFrame, scored: Evaluation) -> float | None:
-    """Mean IoU on training minus validation after the last epoch, over the classes of `_iou_gap`."""
+    """Compute the gap of mean IoU after the last epoch, over the classes of `_iou_gap`."""
     means = []
     for side in ("train", "val"):
         columns = [f"{side}_iou_{name}" for name in _common(scored)]
@@ -124,7 +124,7 @@ def _last_iou_gap(history: pd.DataFrame, scored: Evaluation) -> float | None:
 
 
 def _common(scored: Evaluation) -> list[str]:
-    """Classes that the ground truth of both sides has."""
+    """List the classes that the ground truth of both sides has."""
     if scored.train is None or scored.validation is None:
         return []
     return [name for name in _present(scored.train) if name in _present(scored.validation)]

@@ -10,7 +10,7 @@ from pipeline.comparison import Finding, RunRow, Summary
 
 
 def best_setting(summary: Summary) -> Finding | None:
-    """The runs of the best setting that do no better; None where all do, or it cannot be checked."""
+    """Name the runs of the best setting that do no better; None if all do better or none can be checked."""
     if summary.best is None:
         return None
     rows = rows_of(summary, summary.best)
@@ -26,7 +26,7 @@ def best_setting(summary: Summary) -> Finding | None:
 
 
 def other_runs(summary: Summary) -> Finding | None:
-    """How many of the runs at other settings do no better; None where all do and those of the best setting, too."""
+    """Count the runs at other settings that do no better; None if all do better, those of the best setting too."""
     best = {row.run for row in rows_of(summary, summary.best)} if summary.best else set()
     checked = [row for row in summary.runs if row.run not in best and _beats(row) is not None]
     failing = _failing(checked)
@@ -40,7 +40,7 @@ def other_runs(summary: Summary) -> Finding | None:
 
 
 def _numbers(failing: list[RunRow], summary: Summary) -> str:
-    """Mean scores of these runs beside those of the baseline."""
+    """Compare the mean scores of these runs with those of the baseline."""
     columns = (
         ("mean IoU", [row.val_mean_iou for row in failing], summary.baseline.mean_iou),
         ("foreground IoU", [row.val_foreground_iou for row in failing], summary.baseline.foreground_iou),

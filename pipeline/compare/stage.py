@@ -126,7 +126,7 @@ def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) ->
 
 
 def _grid_metrics(summary: Summary) -> dict[str, object]:
-    """Numbers for `dvc metrics diff`: a few per learning rate, and the selection's test; undefined ones are left out.
+    """Collect numbers for `dvc metrics diff`: a few per learning rate, and the selection's test; no undefined ones.
 
     `beats_baseline` is the share of the seeds that do better than predicting one class everywhere.
     """

@@ -1,7 +1,6 @@
-"""A last band that is no transparency: near infrared, depth and other data that programs flag as alpha.
+"""Recognize a last band that is not transparency: near infrared, depth or other data that programs flag as alpha.
 
-Pillow multiplies such a band into the colors, or drops it. This file travels with served models, beside the readers of
-images.
+Pillow multiplies such a band into the colors, or drops it. Served models carry this file, because they read images.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ MAX_HALF_TRANSPARENT = 0.25
 
 
 def has_extra_band(picture: Image.Image) -> bool:
-    """Whether the last band of a decoded picture is data of another kind, and no transparency."""
+    """Return whether the last band of a decoded image is other data than transparency."""
     if _has_unnamed_band(picture):
         return True
     if picture.mode not in ("RGBA", "LA"):
@@ -27,7 +26,7 @@ def has_extra_band(picture: Image.Image) -> bool:
 
 
 def _has_unnamed_band(picture: Image.Image) -> bool:
-    """Whether a picture has a band of unknown meaning; of a TIFF's extra samples, Pillow drops such bands silently."""
+    """Return whether an image has a band of unknown meaning, which Pillow drops silently if it is a TIFF's."""
     return picture.mode == "RGBX" or count_bands(picture) > len(picture.getbands())
 
 
@@ -47,7 +46,7 @@ def ask_about_extra_band(picture: Image.Image) -> str:
     bands, known = count_bands(picture), _count_known_bands(picture)
     more = bands - known
     which = "the last one is" if more == 1 else f"the last {more} are"
-    what = "of unknown meaning" if _has_unnamed_band(picture) else "no transparency (its values are not 0 or 255)"
+    what = "of unknown meaning" if _has_unnamed_band(picture) else "not transparency (its values are not 0 or 255)"
     return (
         f"has {bands} bands; {which} {what}; set data.channels: {bands} to learn from all of them, or data.channels: "
         f"{known} to leave {'it' if more == 1 else 'them'} out"
@@ -63,7 +62,7 @@ def without_last_band(picture: Image.Image) -> Image.Image:
 
 
 def is_invisible(picture: Image.Image) -> bool:
-    """Whether every pixel is fully transparent: the image would be black."""
+    """Return whether every pixel is fully transparent: the image would be black."""
     return picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (0, 0)
 
 
@@ -71,5 +70,5 @@ def ask_about_invisible(picture: Image.Image) -> str:
     """Say, in words that follow a file's name, that `data.channels` must decide about a band that hides everything."""
     return (
         f"is transparent everywhere; set data.channels: {_count_known_bands(picture)} to leave its last band out, or "
-        f"data.channels: {count_bands(picture)} if that band is no transparency"
+        f"data.channels: {count_bands(picture)} if that band holds other data"
     )

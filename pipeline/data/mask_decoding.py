@@ -46,12 +46,12 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
 
     Args:
         content: of the file.
-        colors: whether classes are told apart by color; else by gray value, or by index in a palette. Gray is as it is
+        colors: whether colors stand for classes; else gray values, or indices in a palette do. Gray is as it is
             displayed: in a TIFF whose white is zero (MINISWHITE) the stored values are inverted, whatever their depth.
         max_value: highest value that a mask may hold.
 
     Raises:
-        PictureError: The content is no whole picture, or not of the kind asked for.
+        PictureError: The content is not a complete image, or not of the requested kind.
     """
     has_orientation = read_orientation(content) != UPRIGHT
     if content.startswith(TIFF_MAGIC) and not colors:
@@ -81,7 +81,7 @@ def background_of(palette: Palette) -> Palette:
     return tuple(entry for entry in palette if entry[0] == 0)
 
 
-def orient_mask(values: Values, orientation: int) -> Values:
+def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn a mask (H x W) that was drawn over the stored pixels of an image by the image's EXIF orientation."""
     return turn_upright(values[..., None], orientation)[..., 0]
 
@@ -113,7 +113,7 @@ def _palette(picture: Image.Image, values: NDArray[np.uint8]) -> Palette:
 
 
 def _narrow(values: NDArray[Any], max_value: int) -> Values:
-    """The values as uint8 or int32; raises `PictureError` for what no mask value can be."""
+    """Convert values to uint8 or int32; raises `PictureError` for values that a mask cannot have."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():

@@ -36,13 +36,13 @@ Resize = Literal["squash", "pad"]
 def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
     """Decode an image, turned upright as its EXIF orientation says.
 
-    Transparent parts become black: what colour a program left under them is chance. A last band that is no
+    Transparent parts become black: what colour a program left under them is chance. A last band that is not
     transparency (`MAX_HALF_TRANSPARENT`) is never multiplied into the others.
 
     Args:
         content: of the file.
         channels: how many the image is to have. None: 3, or 1 of 16-bit grey. 1: grey, of colours as ITU-R 601 weighs
-            them. 3: colours, or the three channels of a TIFF; a fourth band that is no transparency is left out. Any
+            them. 3: colours, or the three channels of a TIFF; a fourth band that is not transparency is left out. Any
             other: the bands of the file; of a TIFF its samples, planes or pages.
 
     Returns:
@@ -51,7 +51,7 @@ def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
 
     Raises:
         PictureError: The content is no whole picture, has pixels of 32 bits or another number of channels; or, where
-            `channels` is None, it has a fourth band that is no transparency.
+            `channels` is None, it has a fourth band that is not transparency.
     """
     return np.asarray(_picture(content, channels))
 
@@ -106,7 +106,7 @@ def _picture(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]
 
 
 def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray[Any] | None:
-    """A gray TIFF that Pillow does not read, such as big-endian 16 bits with white as zero; None for any other file."""
+    """Decode a gray TIFF that Pillow does not read, such as big-endian 16 bits, white as zero; None for other files."""
     if not content.startswith(TIFF_MAGIC) or channels == 3:
         return None
     with contextlib.suppress(PictureError):
@@ -126,7 +126,7 @@ def count_channels(content: bytes) -> int:
 
 
 def _stored_colors(content: bytes, picture: Image.Image) -> Image.Image | None:
-    """The colors of a TIFF as they are stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
+    """Read the colors of a TIFF as stored: Pillow divides them by a band that is flagged as premultiplied alpha."""
     if not content.startswith(TIFF_MAGIC) or picture.mode != "RGBA":
         return None
     with contextlib.suppress(PictureError):
@@ -136,13 +136,13 @@ def _stored_colors(content: bytes, picture: Image.Image) -> Image.Image | None:
 
 
 def _stored_deep(picture: Image.Image) -> NDArray[np.uint16]:
-    """The values of 16-bit grey, white as the highest one; Pillow itself inverts such TIFFs of up to 8 bits only."""
+    """Read 16-bit gray with white as the highest value; Pillow inverts such TIFFs only up to 8 bits."""
     values: NDArray[np.uint16] = np.asarray(picture).astype(np.uint16)  # astype: the file may be big-endian
     return ~values if is_white_zero(picture) else values
 
 
 def is_white_zero(picture: Image.Image) -> bool:
-    """Whether a TIFF's photometric interpretation is MINISWHITE."""
+    """Return whether a TIFF's photometric interpretation is MINISWHITE."""
     return getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
@@ -235,7 +235,7 @@ def _resampled(channel: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 def _channels(content: bytes, channels: int) -> NDArray[Any]:
-    """An image of so many channels: the bands of the file, of a TIFF its samples, planes or pages."""
+    """Decode an image of so many channels: the bands of the file, of a TIFF its samples, planes or pages."""
     if content.startswith(TIFF_MAGIC):
         from pipeline.data.tiff import read_channels
 
@@ -258,10 +258,10 @@ def _said_of_channels(content: bytes, channels: int | None) -> str | None:
 
 
 def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Decode a file of one picture, turned upright.
+    """Decode a file of one image, turned upright.
 
     Raises:
-        PictureError: It is of another format, broken, too large, or holds several pictures.
+        PictureError: It is of another format, broken, too large, or holds several images.
     """
     if content.startswith(TIFF_MAGIC):
         from pipeline.data.tiff_directory import check

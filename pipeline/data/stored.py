@@ -64,7 +64,7 @@ class Stored:
 
 
 def read_orientation(content: bytes) -> int:
-    """Read the EXIF orientation of a file, 1 to 8; 1 (upright) where it has none or cannot be read."""
+    """Read the EXIF orientation of a file, 1 to 8; 1 (upright) if it has none or cannot be read."""
     if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
         return UPRIGHT  # spares most masks a second look at their header
     try:
@@ -77,12 +77,12 @@ def read_orientation(content: bytes) -> int:
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Whether turning a picture upright exchanges its height and width."""
+    """Return whether turning an image upright exchanges its height and width."""
     return orientation in _SWAPPING
 
 
 def reverse_orientation(orientation: int) -> int:
-    """The orientation that undoes another one."""
+    """Return the orientation that undoes another one."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
@@ -91,7 +91,7 @@ def _orientation(file: Image.Image) -> int:
 
 
 def _tiff_orientation(content: bytes) -> int:
-    """The orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
+    """Read the orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
     if not content.startswith(TIFF_MAGIC):
         return UPRIGHT
     from pipeline.data.tiff import orientation_of

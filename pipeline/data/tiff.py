@@ -64,14 +64,14 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
 
 
 def read_labels(content: bytes) -> NDArray[Any] | None:
-    """Decode a gray TIFF of one sample a pixel, of any integer or float type, turned upright.
+    """Decode a gray TIFF of one sample per pixel, of any integer or float type, turned upright.
 
     Returns:
-        H x W, of the file's type, gray as it is displayed; None where it is of another kind (a palette, colors, a
-        compression that is not read here), which is for another reader.
+        H x W, of the file's type, gray as it is displayed; None if it is of another kind (a palette, colors,
+        several pages, a compression that is not read here), which is for another reader.
 
     Raises:
-        PictureError: The content is no whole TIFF, holds several images, or has pixels of a type that is not read.
+        PictureError: The content is not a complete TIFF, or has pixels of a type that is not read.
     """
     with _pages(content) as pages:
         if len(pages) != 1:
@@ -98,7 +98,7 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
 
 
 def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Labels of a TIFF whose white is zero, as they are displayed."""
+    """Invert the labels of a TIFF whose white is zero, as viewers do."""
     if labels.dtype.kind == "b":
         return ~labels
     if labels.dtype.kind != "u" or bits > 16:
@@ -109,7 +109,7 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def orientation_of(content: bytes) -> int:
-    """The orientation tag of a TIFF's first page; raises `PictureError` where it is not read."""
+    """Read the orientation tag of a TIFF's first page; raises `PictureError` if it cannot be read."""
     with _pages(content) as pages:
         found: int = pages[0].tags.valueof(_ORIENTATION, 1) if pages else 1
         return found

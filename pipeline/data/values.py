@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the parameters take longer to import than processes that de
 
 @dataclass(frozen=True, eq=False)
 class MaskValues:
-    """What the values of a mask's pixels stand for.
+    """The meaning of the values of a mask's pixels.
 
     Attributes:
         values: that masks may hold, ascending.
@@ -71,7 +71,7 @@ class MaskValues:
         return cls.of([(first + index,) for index in range(len(names))], (IGNORE,))
 
     def cover(self, mask: NDArray[np.integer[Any]]) -> bool:
-        """Whether each pixel of a mask has one of these values, or any where a threshold sorts them."""
+        """Return whether each pixel of a mask has one of these values, or any value if there is a threshold."""
         if self.threshold is not None:
             return True
         low, high = int(mask.min()), int(mask.max())
@@ -83,7 +83,7 @@ class MaskValues:
         return bool((self.values[self._places(mask)] == mask).all())
 
     def indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """The class index, or IGNORE, of each pixel of a mask that these values `cover`."""
+        """Look up the class index, or IGNORE, of each pixel of a mask that these values `cover`."""
         if self.threshold is not None:
             return self.classes.take(mask >= self.threshold)
         return self.classes.take(self._places(mask)) if self.are_colours else self._table.take(mask)

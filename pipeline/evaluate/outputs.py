@@ -59,7 +59,7 @@ def write_evaluation(
 
 
 def _chosen(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
-    """Images spread over validation, the same for every run, and this run's best, median and worst by loss.
+    """Choose images spread over validation, the same for every run, and this run's best, median and worst by loss.
 
     Images without evaluated pixels have no loss and are not chosen.
     """

@@ -30,7 +30,7 @@ class Preprocessing:
 
     @classmethod
     def of_training(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
-        """How the images (N x size x size x C) that a network was trained on were prepared."""
+        """Derive the preprocessing from the images (N x size x size x C) that a network was trained on."""
         return cls(images.shape[1], resize, images.shape[-1], 8 * images.dtype.itemsize)
 
     def read(self, content: bytes) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Guess from a sample of the masks what their values mean, and say what was guessed."""
+"""Guess the meaning of mask values from a sample of the masks, and report the guesses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
 
 _MAX_SPREAD = 2  # colors for each index, above which the palettes of masks are arbitrary
 
-_JPEG_ENDS = frozenset((0, 1, 254, 255))  # what a mask of 0 and 255 holds at least, once it was a JPEG
+_JPEG_ENDS = frozenset((0, 1, 254, 255))  # values of any mask of 0 and 255 that was a JPEG
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Classes:
     section: dict[str, Any]  # classes, ignore, and perhaps instances or mask_threshold
     remarks: tuple[str, ...]  # of the classes, in their order
     ignore_remark: str = ""
-    notices: tuple[str, ...] = ()  # what was guessed, and what to write if the guess is wrong
+    notices: tuple[str, ...] = ()  # the guesses, each with the setting to write if it is wrong
 
 
 def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     """Open a sample of the masks and guess their classes.
 
     Raises:
-        PipelineError: None can be read, or they hold so many values that these are no classes.
+        PipelineError: None can be read, or they hold more values than there can be classes.
     """
     seen = survey_masks(folder, files, colors=False)
     if seen is None:
@@ -72,7 +72,7 @@ def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
 
 
 def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSurvey) -> Classes:
-    """The colors of palettes that differ, where these name classes."""
+    """Propose the colors of palettes that differ as classes, if they name classes."""
     seen, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
     assert seen is not None and conflict is not None
     single = sum(count == 1 for count in seen.masks.values())
@@ -83,7 +83,7 @@ def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSur
             f"save the masks without palettes: as gray PNG whose values are the indices."
         )
     _refuse_too_many(folder, seen)
-    why = f"The palettes of the masks differ, so classes are told apart by color: {conflict.file} {conflict.detail}."
+    why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
     return _propose_values(seen, why)
 
 
@@ -102,19 +102,19 @@ def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
     why = f"{seen.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
     numbered = "" if was_lossy or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
     raise PipelineError(
-        f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are no classes: "
-        f"{why}. Export the masks as PNG with a value a class, or write the section by hand; see "
+        f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are not classes: "
+        f"{why}. Export the masks as PNG with one value per class, or write the section by hand; see "
         f"docs/your-own-data.md.{numbered}"
     )
 
 
 def _was_lossy(seen: MaskSurvey) -> bool:
-    """Whether the values are not those that were drawn."""
+    """Return whether the values are not those that were drawn."""
     return bool(seen.lossy) or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
 
 
 def _propose_soft(seen: MaskSurvey) -> Classes | None:
-    """Two classes and a threshold, where masks of two values were resized, blurred or saved as JPEG."""
+    """Propose two classes and a threshold, if masks of two values were resized, blurred or saved as JPEG."""
     low, high = min(seen.pixels), max(seen.pixels)
     margin = 0.05 * (high - low)
     ends = sum(count for value, count in seen.pixels.items() if not low + margin < value < high - margin)
@@ -162,14 +162,13 @@ def _describe_lost(seen: MaskSurvey, low: int, threshold: int) -> list[str]:
     if not lost:
         return []
     return [
-        f"{len(lost)} masks that are not empty hold no value of {threshold} or more (the highest is "
-        f"{max(lost.values())}), so their foreground is lost: {listed(list(lost), 5)}. Save them with the values of "
-        f"the other masks."
+        f"Masks whose foreground is lost, because their highest value, {max(lost.values())}, is below {threshold} "
+        f"({len(lost)}): {listed(list(lost), 5)}. Save them with the values of the other masks."
     ]
 
 
 def _propose_encodings(seen: MaskSurvey) -> Classes | None:
-    """Two classes, where some masks write the foreground as 1 and others as 255."""
+    """Propose two classes, if some masks write the foreground as 1 and others as 255."""
     others = [values - {0} for values in seen.values]
     used = frozenset().union(*others)
     by_mask = {next(iter(values)) for values in others if len(values) == 1}
@@ -181,7 +180,7 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     written = sorted(used)
     counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in written)
     whole = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {written[-1]}]
-    perhaps = f" {len(whole)} masks hold nothing else, perhaps as unknown: {listed(whole, 5)}." if whole else ""
+    perhaps = f" Masks that hold nothing else, perhaps as unknown ({len(whole)}): {listed(whole, 5)}." if whole else ""
     share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
     classes = [
         {"name": "background", "colour": colour(0), "foreground": False, "value": 0},
@@ -200,7 +199,7 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
 
 
 def _propose_numbered(seen: MaskSurvey) -> Classes | None:
-    """Background, inside and border, where masks number objects."""
+    """Propose background, inside and border, if masks number objects."""
     if not are_numbered(seen):
         return None
     names = ((BACKGROUND, "background"), (INSIDE, "object"), (BORDER, "border"))
@@ -225,7 +224,7 @@ def _propose_numbered(seen: MaskSurvey) -> Classes | None:
 
 
 def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
-    """A class for each value."""
+    """Propose a class for each value."""
     void = _find_void(seen)
     values = sorted(seen.pixels.keys() - {void})
     background = 0 if 0 in values else max(values, key=lambda value: seen.pixels[value])
@@ -253,12 +252,12 @@ def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
 
 
 def _find_void(seen: MaskSurvey) -> int | None:
-    """The value that plausibly marks unknown pixels; None where there is none."""
+    """Find the value that plausibly marks unknown pixels; None if there is none."""
     return next((value for value in VOIDS if not seen.colors and _is_void(seen, value)), None)
 
 
 def _is_void(seen: MaskSurvey, void: int) -> bool:
-    """Whether a value is beside few classes, and not most of the foreground."""
+    """Return whether a value occurs next to few classes, and is not most of the foreground."""
     others = seen.pixels.keys() - {void}
     if void not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
         return False

@@ -82,12 +82,12 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
 
 
 def _epochs(training: int, batch: int, usual: int) -> int:
-    """As many epochs as there are now, or more where they are fewer than `MIN_STEPS` steps."""
+    """Keep the usual number of epochs, or raise it to those that `MIN_STEPS` steps need."""
     return max(usual, math.ceil(MIN_STEPS / _steps(training, batch)))
 
 
 def _steps(training: int, batch: int) -> int:
-    """Steps of an epoch: a last batch that is not full is dropped."""
+    """Count the steps of an epoch: a last batch that is not full is dropped."""
     return max(1, training // batch)
 
 

@@ -13,7 +13,7 @@ VOIDS = (255, 65_535)  # often written where the class is unknown
 _VOID_COLOR = 0xE0E0C0  # the same in Pascal VOC's color masks
 
 _MIN_PERHAPS_NUMBERED = 3  # values above 0, for a hint
-_MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes of which an image has one
+_MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes, one per image
 _MAX_INVERTED, _MIN_SURROUNDED = 0.4, 0.6  # shares of masks: some that are inverted; most of them
 _MIN_EDGE_VALUES, _MIN_ON_EDGES, _MAX_EDGE_PIXELS = 4, 0.8, 0.3  # of class masks that were interpolated
 _MAX_NEAR = 10  # levels by which two colors of one class may differ in each channel
@@ -32,7 +32,7 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
     inside = sum(frame for _, frame, _ in sides)
     if inside > _MIN_SURROUNDED * len(sides) and sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides):
         return [
-            f"What is taken for the background is surrounded by foreground in {inside} of {len(sides)} masks, and is "
+            f"The value taken for the background is surrounded by foreground in {inside} of {len(sides)} masks, and is "
             f"the smaller part of most. If it is the object, exchange the names and `foreground` of the classes; if it "
             f"means unlabeled, make it data.ignore instead."
         ]
@@ -47,7 +47,7 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
 
 
 def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) -> list[str]:
-    """Doubt that each value is a class of its own, and what is ignored.
+    """Doubt that each value is a class of its own, and that the ignored value is none.
 
     Args:
         seen: of the masks.
@@ -150,13 +150,13 @@ def _describe_edge_values(seen: MaskSurvey) -> list[str]:
     named = ", ".join(_spell(value, seen) for value in edges[:_NAMED])
     return [
         f"{len(edges)} of {len(seen.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
-        f"{named}, ... Interpolation makes such values. If these are no classes, export the masks again, resized by "
+        f"{named}, ... Interpolation makes such values. If these are not classes, export the masks again, resized by "
         f"nearest neighbor."
     ]
 
 
 def _find_families(seen: MaskSurvey, shared: set[int | None]) -> list[set[int]]:
-    """Sets of values that never occur in one mask, but for shared ones; empty where there is one set, or very many."""
+    """Find sets of values that never share a mask, `shared` values aside; empty if there is one set or very many."""
     families: list[set[int]] = []
     for values in seen.values:
         found = set(values - shared)

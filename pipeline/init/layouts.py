@@ -13,11 +13,16 @@ _MAX_BYTES = 50_000_000
 
 
 def describe_layout(folder: Path) -> str:
-    """Name the layout of a folder that is not read, and what to do; empty where it is unknown."""
+    """Name the layout of a folder that is not read, and how to convert it; empty if it is unknown."""
     if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
         return (
             f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
             f"images that have no mask; 255 in these masks is unknown (ignore: 255)."
+        )
+    if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
+        return (
+            f"It has a folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
+            f"masks to {MASKS}/ likewise; folders named like splits are the splits."
         )
     if any(folder.glob(f"stage1_train/*/{MASKS}")) or any(folder.glob(f"*/{MASKS}/*")):
         return (
@@ -29,11 +34,6 @@ def describe_layout(folder: Path) -> str:
         return (
             "It looks like labelme, with a JSON per image: convert it to COCO's instances (labelme has the script "
             "labelme2coco.py), and put that JSON beside images/."
-        )
-    if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
-        return (
-            f"It has a folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
-            f"masks to {MASKS}/ likewise; folders named like splits are the splits."
         )
     return ""
 

@@ -20,11 +20,11 @@ from pipeline.prepare.palettes import PaletteCheck
 from pipeline.prepare.sampling import sample_evenly
 
 MAX_MASKS = 200  # that are opened
-MAX_COLORS = 256  # photographs by mistake: each would bring a million more
+MAX_COLORS = 256  # images by mistake: each would add a million more
 
 _MAX_CONNECTED = 40  # masks whose regions are counted, which takes longest
 _MAX_REGION_VALUES = 300  # in a mask, for the same reason
-_END = 0.05  # of the range of values: what is near either end of it
+_END = 0.05  # of the range of values: near either end of it
 _MIN_COLORS = 8  # of a mask whose colors may be interpolated
 
 
@@ -35,7 +35,7 @@ class MaskSurvey:
     Attributes:
         colors: whether values are colors, 0xRRGGBB, instead of numbers.
         count: masks that could be read.
-        unreadable: the first file that could not, and why; empty where there is none.
+        unreadable: the first file that could not, and why; empty if all could.
         files: of the masks that could be read.
         values: the values of each mask.
         frames: the most common value on the outermost pixels of each mask.
@@ -46,9 +46,9 @@ class MaskSurvey:
         ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
         regions: pairs of a mask and a value above 0 that were looked at.
         connected: those whose pixels are one connected region.
-        lossy: the format of masks that are stored with loss, which changes values; empty where there are none.
-        palette_conflict: two masks of which the same index has other colors; None where there are none.
-        background_conflict: two such masks whose background, index 0, has other colors.
+        lossy: the format of masks that are stored with loss, which changes values; empty if there are none.
+        palette_conflict: two masks in which the same index has different colors; None if there are none.
+        background_conflict: two such masks whose background, index 0, has different colors.
     """
 
     colors: bool
@@ -130,7 +130,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         colors: whether to read colors instead of numbers.
 
     Returns:
-        What they hold; None where a mask holds colors, and numbers were expected. What cannot be read is left out.
+        What they hold; None if a mask holds colors, and numbers were expected. Files that cannot be read are left out.
     """
     survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
     for file in sample_evenly(files, MAX_MASKS):

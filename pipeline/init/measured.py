@@ -1,4 +1,4 @@
-"""Complete a proposal by what its images and masks are like together: their size and their orientation."""
+"""Complete a proposal by measuring its images and masks together: their size and their orientation."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ProposedData(Section):
 
 
 def complete(proposal: Proposal) -> Proposal:
-    """Choose a size that keeps the objects, and the pixels that masks of turned images cover; count what is trained on.
+    """Choose the size that keeps the objects and the orientation of masks; count the training images.
 
-    Where the pairs cannot be collected the proposal stays as it is: the check says what is wrong with them.
+    If the pairs cannot be collected, the proposal stays as it is: the check reports the reason.
     """
     try:
         data = validate(ProposedData, {"data": proposal.section}, "").data
@@ -52,19 +52,19 @@ def complete(proposal: Proposal) -> Proposal:
         if effects.sufficient:
             section["image_size"] = effects.sufficient
             remarks["image_size"] = "px, a multiple of 32; keeps the objects of all classes"
-    # Without usable pairs, what there would be once they are.
+    # Without usable pairs, an estimate for when they are.
     training = _count_training(validate(ProposedData, {"data": section}, "").data, collection) or proposal.training
     return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training)
 
 
 def _count_training(data: Data, collection: Collection) -> int:
-    """Count the images that are trained on: by dividing them, or by the shares where that takes long."""
+    """Count the training images: by dividing the images, or by the shares if that takes long."""
     assert not isinstance(data, SampleData)
     if len(collection.pairs) <= MAX_DIVIDED:
         try:
             return OwnPicturesSource(data, collection).count(SPLITS[0])
         except PipelineError:
-            pass  # the check says what is wrong
+            pass  # the check reports the reason
     rows, shares = collection.rows or {}, data.splits
     weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
     splits = [rows[name].split if name in rows else "" for name in collection.pairs]

@@ -13,7 +13,7 @@ from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import read_image
 from pipeline.data.stored import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.prepare.files import content_of
-from pipeline.prepare.names import listed
+from pipeline.prepare.names import listed, number_of
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
 from pipeline.prepare.sampling import sample_evenly
 
@@ -67,45 +67,45 @@ class OrientationGuess:
     doubtful: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
-        """Tell what was guessed, and why."""
+        """Report the guess, and the reason."""
         return [*self._choice(), *self._contrary(), *self._doubtful()]
 
     def _choice(self) -> list[str]:
         if self.contrasts is None:
             return []
         upright, stored = self.contrasts
-        found = (
-            f"{self.turned} images are turned by their EXIF orientation. Their edges match the masks "
-            f"{'better' if self.choice else 'about as well'} "
-        )
+        found = f"{self._turned()}. Their edges match the masks {'better' if self.choice else 'about as well'} "
         if self.choice == "upright":
             return [f"{found}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]
         if self.choice == "stored":
             return [f"{found}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."]
         if self.contrary:
-            return [f"{self.turned} images are turned by their EXIF orientation."]
+            return [f"{self._turned()}."]
         return [f"{found}upright as stored; look at some of them and write data.mask_orientation: upright or stored."]
+
+    def _turned(self) -> str:
+        return f"{number_of(self.turned, 'image is', 'images are')} turned by EXIF orientation"
 
     def _contrary(self) -> list[str]:
         if not self.contrary:
             return []
         then = "" if self.choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
         return [
-            f"{len(self.contrary)} masks match their images the other way than most do, those of "
-            f"{listed(self.contrary, _NAMED)}. Save these masks again like the others{then}."
+            f"Masks that match their images the other way than most do ({len(self.contrary)}), those of "
+            f"{listed(self.contrary, _NAMED)}: save them again like the others{then}."
         ]
 
     def _doubtful(self) -> list[str]:
         if not self.doubtful:
             return []
         return [
-            f"{len(self.doubtful)} masks have an EXIF orientation of their own, by which they are turned, but match "
-            f"their images without it, those of {listed(self.doubtful, _NAMED)}. Save these masks without EXIF."
+            f"Masks that have an EXIF orientation of their own but match their images without it "
+            f"({len(self.doubtful)}), those of {listed(self.doubtful, _NAMED)}: save them without EXIF."
         ]
 
 
 def guess_orientation(collection: Collection, channels: int | None) -> OrientationGuess | None:
-    """Compare turned images with their masks in both orientations; None where no image is turned."""
+    """Compare turned images with their masks in both orientations; None if no image is turned."""
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
         try:
@@ -142,7 +142,7 @@ def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | Non
 
 
 def _compare(pair: Pair, orientation: int, collection: Collection, channels: int | None) -> _Fit | None:
-    """Compare a turned image with its mask; None where one cannot be read, or no size fits."""
+    """Compare a turned image with its mask; None if one cannot be read, or no size fits."""
     try:
         content = collection.masks.content(collection.folder, pair.truth)
         image = read_image(content_of(collection.folder / pair.image), channels)
@@ -157,7 +157,7 @@ def _compare(pair: Pair, orientation: int, collection: Collection, channels: int
 
 
 def _contrast(gray: NDArray[np.float32], mask: NDArray[Any]) -> float:
-    """Mean change of gray between neighbors that a mask puts into two classes; 0 where the mask has another size."""
+    """Measure the mean change of gray between neighbors of two classes; 0 if the mask has another size."""
     if gray.shape != mask.shape:
         return 0.0
     changes = [np.abs(np.diff(gray, axis=axis))[np.diff(mask.astype(np.int16), axis=axis) != 0] for axis in (0, 1)]

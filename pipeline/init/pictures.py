@@ -32,7 +32,7 @@ class Pictures:
     prepared_channels: int  # that a network gets
     sizes: str  # from which to which, and of how many if not of all
     groups: GroupSuggestion | None  # that names suggest
-    notices: tuple[str, ...] = ()  # what was guessed
+    notices: tuple[str, ...] = ()  # guesses
 
 
 def look_at(folder: Path, files: Sequence[str]) -> Pictures:
@@ -73,7 +73,7 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
 
 
 def _seen(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
-    """Height, width and channels; what `data.channels` must be for the image to be read, and why."""
+    """Read height, width and channels; what `data.channels` must be for the image to be read, and why."""
     try:
         return read_image(content).shape, None, ""
     except PictureError as error:

@@ -21,7 +21,7 @@ class FoundSection:
     Attributes:
         data: the section.
         origin: params.yaml, or the command that would write it.
-        notices: what was guessed.
+        notices: guesses.
     """
 
     data: Data

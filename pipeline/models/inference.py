@@ -108,7 +108,7 @@ def predict(
 
 
 def batch_size(height: int, width: int) -> int:
-    """Images per batch: `BATCH`, or fewer so that a batch has at most `BATCH_PIXELS` pixels; at least one."""
+    """Compute the images per batch: `BATCH`, or fewer for at most `BATCH_PIXELS` pixels; at least one."""
     return max(1, min(BATCH, BATCH_PIXELS // (height * width)))
 
 

@@ -30,7 +30,7 @@ def _mask_value(value: object) -> object:
 
 
 def _mask_values(value: object) -> object:
-    """One value, or a list of values that mean the same."""
+    """Check one value, or a list of values that mean the same."""
     if not isinstance(value, list | tuple):
         return _mask_value(value)
     if not value:

@@ -33,7 +33,7 @@ class Finding:
     source: Source
     tables: dict[str, Table]
     survey: Survey
-    sheet: Path | None  # of images that look the same; None where there are none
+    sheet: Path | None  # of images that look the same; None if there are none
 
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
@@ -130,7 +130,7 @@ def _spell_notices(survey: Survey) -> list[str]:
 
 
 def _draw_duplicates(source: Source) -> Path | None:
-    """Write `SHEET`; None where there is nothing to draw or the folder may not be written, which hides no finding."""
+    """Write `SHEET`; None if there is nothing to draw, or the folder is not writable, which hides no finding."""
     try:
         return write_sheet(source.duplicates(), SHEET)
     except OSError:

@@ -30,7 +30,7 @@ def source_of(data: Data) -> Source:
 
 
 def collection_of(data: FolderData | CocoData | OxfordPetsData) -> Collection:
-    """Collect the pairs of a source of images and masks; raises `PipelineError` where its files are missing."""
+    """Collect the pairs of a source of images and masks; raises `PipelineError` if its files are missing."""
     if isinstance(data, FolderData):
         return folder_collection(data, shown_classes(data.classes), "data")
     if isinstance(data, CocoData):

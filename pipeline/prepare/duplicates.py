@@ -24,7 +24,7 @@ class DuplicatePair:
 
     Attributes:
         names: their ids.
-        splits: that they are in; twice the same one where they leak nothing.
+        splits: that they are in; twice the same one if they leak nothing.
         images: H x W x C, as prepared.
     """
 
@@ -41,7 +41,7 @@ class DuplicateCheck:
         names: ids of all images, also of those whose masks cannot be used.
         key: of the section, for messages.
         chooses_showcase: whether the showcase is taken from training by a hash. Then training images that look the same
-            as it are no fault of the user's: they are kept, and reported.
+            as it are not the user's fault: they are kept, and reported.
 
     Raises:
         PipelineError: `distinct` names an image that is not there, or one image twice.
@@ -75,7 +75,7 @@ class DuplicateCheck:
         """Compare an image with those before.
 
         Returns:
-            A fault where it looks the same as one of another split; such an image is not compared with later ones.
+            A fault if it looks the same as one of another split; such an image is not compared with later ones.
         """
         alike = self._index.find(look.sha256, look.appearance, self._distinct.get(pair.id, ()))
         if self._chooses_showcase and split == SPLITS[0]:
@@ -95,11 +95,11 @@ class DuplicateCheck:
         return []
 
     def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
-        """The ids and the splits of the pairs that are in two splits, the first of which is left out."""
+        """List ids and splits of the pairs in two splits; the first image of each is left out."""
         return map(self._with_splits, self._across)
 
     def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
-        """The ids and the splits of all pairs found, those in two splits first."""
+        """List ids and splits of all pairs, those in two splits first."""
         return map(self._with_splits, (*self._across, *self.of_showcase, *self.within))
 
     def _with_splits(self, pair: tuple[str, str]) -> tuple[str, str, tuple[str, str]]:

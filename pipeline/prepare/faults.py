@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.prepare.names import counted, readable
 
 NAMED = 10  # mask values that an error names
-SOFT_VALUES = 3  # undeclared values, from which on masks may be soft
+SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
 
 _ANY = f"with any of the endings {', '.join(ENDINGS)}"
 

@@ -11,7 +11,7 @@ COMPUTED = ("=", "+", "-", "@")  # at the start of a cell, spreadsheets take wha
 
 
 def image_id(path: str) -> str:
-    """An image's id from its path below images/, without the ending: fit for a file's name, nested or not.
+    """Derive an image's id from its path below images/, without the ending: fit for a file's name, nested or not.
 
     Normalized (NFC), since macOS writes ä as a and two dots: names that look equal are equal.
     """
@@ -40,6 +40,11 @@ def as_cell(text: str) -> str:
     """A text as a cell that no spreadsheet computes, and that stays on its line."""
     text = readable(text)
     return f"'{text}" if text.startswith(COMPUTED) else text
+
+
+def number_of(count: int, single: str, several: str) -> str:
+    """Write a count with the noun, and perhaps the verb, that agrees with it."""
+    return f"{count:,} {single if count == 1 else several}"
 
 
 def counted(single: str, several: str, names: Sequence[str]) -> str:

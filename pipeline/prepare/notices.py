@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.prepare.names import listed
+from pipeline.prepare.names import listed, number_of
 from pipeline.prepare.source import Source
 from pipeline.prepare.tables import Table
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
@@ -17,7 +17,7 @@ RARE = 1 / 40  # share of the images: a class in so few may be a mistake in a ma
 
 
 def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationClass]) -> list[str]:
-    """List what the masks make one wonder about: missing and rare classes, images without evaluated pixels.
+    """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
 
     Args:
         tables: of the splits and the showcase.
@@ -84,8 +84,8 @@ def _ignored(tables: Iterable[Table]) -> Iterable[str]:
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
-            f"{instead} masks hold ignored pixels and no foreground, and none holds both: if the ignored value is "
-            f"another value of the foreground, add it to that class (value: [1, 255]) and write ignore: null."
+            f"{number_of(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds both: if "
+            f"the ignored value is another value of the foreground, add it to that class (value: [1, 255]) and write ignore: null."
         )
 
 
@@ -101,6 +101,6 @@ def _showcase(table: Table) -> Iterable[str]:
 
 
 def complete_survey(source: Source, tables: Mapping[str, Table]) -> Survey:
-    """Add what the masks make one wonder about to the survey of a source whose samples were all asked for."""
+    """Add possible mistakes in the masks to the survey of a source whose samples were all asked for."""
     survey = source.survey()
     return replace(survey, notices=(*survey.notices, *describe_masks(tables, source.classes)))

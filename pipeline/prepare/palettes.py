@@ -12,7 +12,7 @@ SHOWN = 6  # entries of a palette in a message
 
 
 class PaletteCheck:
-    """What index each color has had so far, and what color each index."""
+    """The index of each color and the color of each index in the masks so far."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, tuple[int, Pair, Palette]] = {}
@@ -26,7 +26,7 @@ class PaletteCheck:
             palette: its entries that occur.
 
         Returns:
-            A fault where a color has another index than before, or an index another color. A palette that only spells
+            A fault if a color has another index than before, or an index another color. A palette that only spells
             out gray (index 1 is #010101) names no colors: any colors may take its place. It still says that 0 is black,
             as gray masks without a palette do: black may have no other index.
         """

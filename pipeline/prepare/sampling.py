@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Take at most so many evenly spaced items: a folder in the order of its films or patients is seen whole."""
+    """Take at most so many evenly spaced items, to cover a folder that is sorted by film or patient."""
     if len(items) <= most:
         return list(items)
     return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

@@ -1,4 +1,4 @@
-"""Measure what the prepared size does to each class: objects that vanish, and area."""
+"""Measure the effect of the prepared size on each class: lost objects, and area."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = (64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  #
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """What happens to a class.
+    """The effect on one class.
 
     Attributes:
         name: of the class.
@@ -51,13 +51,13 @@ class ClassEffect:
 
 @dataclass(frozen=True)
 class SizeEffects:
-    """What a size does to the foreground classes.
+    """The effects of a size on the foreground classes.
 
     Attributes:
         size: of the prepared images, px.
         masks: how many were examined.
         classes: those that occur.
-        sufficient: the smallest size of `SIZES` that keeps them; None where none does, or `size` does.
+        sufficient: the smallest size of `SIZES` that keeps them; None if none does, or `size` does.
     """
 
     size: int
@@ -71,7 +71,7 @@ class SizeEffects:
         return any(effect.is_lossy for effect in self.classes)
 
     def sentence(self) -> str:
-        """Tell what is lost, and which size keeps it."""
+        """Report the loss, and the size that avoids it."""
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
         remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
@@ -83,7 +83,7 @@ def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: in
     """Compare masks at their own size with the same masks at the prepared size.
 
     Args:
-        pairs: a sample of their masks, evenly spaced, is decoded; what cannot be decoded is left out.
+        pairs: a sample of their masks, evenly spaced, is decoded; masks that cannot be decoded are left out.
         collection: that they are from.
         size: of the prepared images, px.
         resize: how they come into the square.
@@ -110,7 +110,7 @@ def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: in
 
 
 def _spread(items: Sequence[Pair]) -> list[Pair]:
-    """Reorder a sequence so that what comes first is spread over it, wherever it is cut off."""
+    """Reorder a sequence so that its beginning, of any length, is spread over all of it."""
     width = len(items).bit_length()
     places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
     return [items[place] for place in places if place < len(items)]
@@ -125,7 +125,7 @@ def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
 
 @dataclass
 class _Counts:
-    """What was found of a class at a size, over all masks so far; see `ClassEffect`."""
+    """Counts of a class at a size, over all masks so far; see `ClassEffect`."""
 
     objects: int = 0
     kept: int = 0

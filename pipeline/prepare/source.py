@@ -54,7 +54,7 @@ class Source(Protocol):
         """What the files are like; complete once all samples were asked for."""
 
     def duplicates(self) -> Iterator[DuplicatePair]:
-        """Images that look the same as another one, those in two splits first; once all samples were asked for."""
+        """Yield images that look the same, those in two splits first; complete once all samples were asked for."""
 
     def rejected(self) -> Sequence[tuple[str, str]]:
         """Id and reason of every sample that was left out; complete once all samples were asked for."""

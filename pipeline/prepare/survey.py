@@ -30,7 +30,7 @@ class SurveyCount:
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
     def survey(self) -> Survey:
-        """What was counted; of duplicates, which others look for, none."""
+        """Return the counts; duplicates, which are found elsewhere, are none."""
         return Survey(
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,
@@ -47,5 +47,5 @@ class SurveyCount:
             return []
         return [
             f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
-            f"Cameras of 10 to 14 bits write such files of 16 bits: rescale them, see docs/microscopy.md."
+            f"If they are 10 to 14 bits of a camera in files of 16 bits, rescale them; see docs/microscopy.md."
         ]

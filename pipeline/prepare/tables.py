@@ -94,7 +94,7 @@ def _check_apart(tables: Sequence[Table]) -> None:
 
 
 def _emptiness(source: Source, table: Table) -> PipelineError | None:
-    """Why a split cannot be used; a class that it is missing is only reported, since its scores are undefined there."""
+    """Describe why a split cannot be used; one missing class is only reported: its scores are undefined there."""
     begin, remedy = source.decides(table.split), source.remedy(table.split)
     if not table.rows:
         return PipelineError(

@@ -141,13 +141,13 @@ class Material:
             return {name: np.asarray(file[name], dtype=np.uint8) for name in ("skip", "below", "before", "after")}
 
     def per_image(self, run: str) -> dict[str, float]:
-        """The foreground IoU of each image of a run, by sample; images without foreground are left out."""
+        """The foreground IoU of each image of a run, by sample; images without a defined one are left out."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
             table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["foreground_iou"])
             return dict(zip(table["id"], table["foreground_iou"].astype(float), strict=True))
 
     def validation_losses(self, run: str) -> dict[str, float]:
-        """Loss of each validation image with evaluated pixels at a run's best epoch, by sample."""
+        """Read the loss of each validation image with evaluated pixels at a run's best epoch, by sample."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
             table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["loss"])
             rows = table[table["split"] == "validation"]

@@ -55,7 +55,7 @@ def look(
         mask_orientation: which pixels of a turned photograph its mask covers.
 
     Raises:
-        PipelineError: A file is missing, is no picture, or does not fit the other; or the mask fits either way.
+        PipelineError: A file is missing, is not an image, or does not fit the other; or the mask fits either way.
     """
     size, resize = preprocessing.size, preprocessing.resize
     image: NDArray[Any] = _read(folder / photograph.file, preprocessing.read)

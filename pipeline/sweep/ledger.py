@@ -75,8 +75,8 @@ class Ledger:
 
         Args:
             among: the runs to look at.
-            without_custom: runs whose network and optimizer are not in `custom/`. Where nothing but that folder
-                changed, they are recorded as they are, since dvc.yaml cannot have a dependency of some variants only.
+            without_custom: runs whose network and optimizer are not in `custom/`. If only that folder changed, they
+                are recorded as they are, since dvc.yaml cannot have a dependency of some variants only.
         """
         with _explained():
             self._open()  # what it read before may be old by now
@@ -239,7 +239,7 @@ def _status(cell: PipelineStage) -> dict[str, Any]:
 
 
 def _is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
-    """Whether DVC's status of a cell names no change but the one of a folder that it depends on."""
+    """Return whether a folder that a cell depends on is the only change in its DVC status."""
     changes = [change for found in status.values() for change in found]
     if len(changes) != 1 or not isinstance(changes[0], dict):
         return False

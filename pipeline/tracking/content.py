@@ -76,7 +76,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dict[str, float]:
-    """The numbers that a run has one of, to sort a table of runs by; none of a run without a model.
+    """Collect the numbers that a run has one of, to sort a table of runs by; none of a run without a model.
 
     Undefined scores are left out.
 

@@ -54,7 +54,7 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
 
 
 def beats_baseline(value: bool | None) -> str:
-    """The value of the tag `BEATS_BASELINE`."""
+    """Spell the value of the tag `BEATS_BASELINE`."""
     return "not checked" if value is None else str(value).lower()
 
 

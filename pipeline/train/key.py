@@ -32,7 +32,7 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
 
 
 def _own_files(cell: Cell) -> dict[str, Path]:
-    """Files by name that decide a run's numbers if its network or optimizer is the user's own.
+    """Find the files, by name, that decide a run's numbers if its network or optimizer is the user's own.
 
     All of `custom/`, because any file of it may be imported or read; and the file of a factory from a package.
     """
@@ -53,6 +53,6 @@ def _hash(files: Mapping[str, Path]) -> str:
 
 @functools.cache
 def _digest(path: Path) -> bytes:
-    """SHA-256 of a file when it was first read: a warm worker keeps the code that it imported, even after an edit."""
+    """Hash a file as it was first read: a warm worker keeps the code that it imported, even after an edit."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

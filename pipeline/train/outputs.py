@@ -132,7 +132,7 @@ class Outputs:
 
 
 def _cell(value: float) -> float | str:
-    """The number, or an empty cell where it is undefined: a missing value, in CSV and in MLflow."""
+    """Return the number, or an empty cell if it is undefined: a missing value in CSV and MLflow."""
     return "" if math.isnan(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Whether a network can be trained on batches of the size that the data allows, tried before training begins."""
+"""Check before training that a network can be trained on batches of the size that the data allows."""
 
 from __future__ import annotations
 

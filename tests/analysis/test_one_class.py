@@ -22,7 +22,7 @@ tables = arrays(np.int64, (3, 3), elements=counts).filter(lambda table: table.su
 
 
 def baseline(confusion: np.ndarray, train: np.ndarray | None = None) -> OneClassBaseline:
-    """The baseline on the images of a confusion table; training has the same class shares if none are given."""
+    """Compute the baseline on the images of a confusion table; training has the same class shares if none are given."""
     shares = confusion.sum(axis=1) / confusion.sum()
     return OneClassBaseline.of(shares if train is None else train, shares, CLASSES)
 

@@ -22,14 +22,14 @@ Write = Callable[[Path], Truth]
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of input, and what is right.
+    """A kind of input, and the right result.
 
     Attributes:
         write: makes the folder, and returns the masks that are right; none where the input is to be refused.
         refused_by: the command that must refuse it: init, check; empty where it is prepared.
         reported: a part of what init or the check must say.
         section: keys that init must propose.
-        changes: keys that the user writes after reading what was said.
+        changes: keys that the user writes after reading the messages.
     """
 
     write: Write
@@ -40,7 +40,7 @@ class Case:
 
 
 def make_image(index: int, side: int = SIDE) -> np.ndarray:
-    """Smooth colors with noise, unlike those of any other index."""
+    """Make smooth colors with noise, unlike those of any other index."""
     random = np.random.default_rng(index)
     small = random.integers(0, 256, (5, 5, 3), np.uint8)
     smooth = np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC), np.int16)
@@ -48,7 +48,7 @@ def make_image(index: int, side: int = SIDE) -> np.ndarray:
 
 
 def make_disc(index: int, side: int = SIDE) -> np.ndarray:
-    """A disc somewhere, as booleans."""
+    """Draw a disc somewhere, as booleans."""
     random = np.random.default_rng(1_000 + index)
     radius = random.integers(8, 15)
     top, left = random.integers(radius, side - radius, 2)
@@ -57,7 +57,7 @@ def make_disc(index: int, side: int = SIDE) -> np.ndarray:
 
 
 def make_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image with a red disc, and the disc."""
+    """Make an image with a red disc, and the disc."""
     image, disc = make_image(index), make_disc(index)
     image[disc] = image[disc] // 3 + np.array([150, 30, 30], np.uint8)
     return image, disc
@@ -77,7 +77,7 @@ def write_pairs(
     mask_name: str = "{}.png",
     decode: Callable[[int, np.ndarray], np.ndarray] = lambda _, disc: disc.astype(np.uint8),
 ) -> Truth:
-    """Write pairs whose masks are discs as `encode` writes them; `decode` tells what is right."""
+    """Write pairs whose masks are discs as `encode` writes them; `decode` gives the true classes."""
     truth = {}
     for index in range(count):
         image, disc = make_pair(index)
@@ -123,7 +123,7 @@ def blurred(folder: Path) -> Truth:
 
 
 def numbered_few(folder: Path) -> Truth:
-    """Five numbered objects, the second left out in every other mask."""
+    """Write five numbered objects, the second left out in every other mask."""
     truth = {}
     for index in range(20):
         numbers = np.zeros((SIDE, SIDE), np.uint8)
@@ -138,7 +138,7 @@ def numbered_few(folder: Path) -> Truth:
 
 
 def red_and_infrared(folder: Path) -> Truth:
-    """Four-band TIFFs whose last band, near infrared, is flagged as alpha, as GDAL writes them."""
+    """Write four-band TIFFs whose last band, near infrared, is flagged as alpha, as GDAL writes them."""
     truth = {}
     for index in range(16):
         image, disc = make_pair(index)
@@ -152,7 +152,7 @@ def red_and_infrared(folder: Path) -> Truth:
 
 
 def turned_images(folder: Path) -> Truth:
-    """Every other JPEG is upside down by EXIF; the masks were drawn over the stored pixels."""
+    """Turn every other JPEG upside down by EXIF; the masks were drawn over the stored pixels."""
     truth = {}
     for index in range(20):
         image, disc = make_pair(index)
@@ -165,7 +165,7 @@ def turned_images(folder: Path) -> Truth:
 
 
 def polygon(index: int) -> tuple[list[float], np.ndarray]:
-    """A rectangle as COCO has it, and its pixels."""
+    """Draw a rectangle as COCO has it, and its pixels."""
     top, left = 4 + index, 6 + (index * 5) % 30
     inside = np.zeros((SIDE, SIDE), bool)
     inside[top : top + 12, left : left + 16] = True
@@ -263,7 +263,7 @@ def split_folders(folder: Path) -> Truth:
 
 
 def fundus(folder: Path) -> Truth:
-    """Round images of one kind of scene that differ in fine lines only."""
+    """Write round images of one kind of scene that differ in fine lines only."""
     truth = {}
     y, x = np.mgrid[:SIDE, :SIDE]
     inside = np.hypot(y - 32, x - 32) < 30
@@ -289,7 +289,7 @@ def rare_class(folder: Path) -> Truth:
 
 
 def many_classes(folder: Path) -> Truth:
-    """150 classes with 0 for none of them; each image has eight."""
+    """Write 150 classes with 0 for none of them; each image has eight."""
     values = np.random.default_rng(0).permuted(np.tile(np.arange(1, 151), (60, 1)), axis=1)[:, :8]
     known = [0, *np.unique(values).tolist()]
     truth = {}
@@ -347,6 +347,14 @@ def mask_per_object(folder: Path) -> Truth:
     return {}
 
 
+def folder_per_split(folder: Path) -> Truth:
+    for index in range(6):
+        split = ("train", "val", "test")[index % 3]
+        save(folder, f"{split}/images", f"{index:02}.png", make_image(index))
+        save(folder, f"{split}/masks", f"{index:02}.png", make_disc(index).astype(np.uint8))
+    return {}
+
+
 def labelme(folder: Path) -> Truth:
     for index in range(6):
         save(folder, "", f"{index:02}.jpg", make_image(index))
@@ -396,5 +404,6 @@ CASES = {
     "gif_suffix": Case(gif_suffix, "init", "end in _mask"),
     "pascal_voc": Case(pascal_voc, "init", "rename JPEGImages to images"),
     "mask_per_object": Case(mask_per_object, "init", "one mask per image that numbers its objects"),
+    "folder_per_split": Case(folder_per_split, "init", "move the images to images/train"),
     "labelme": Case(labelme, "init", "labelme2coco"),
 }

@@ -51,7 +51,7 @@ def read_splits() -> dict[str, str]:
 
 
 def read_prepared(file: str = runs.MASKS) -> dict[str, np.ndarray]:
-    """The prepared arrays of all splits and the showcase, by id."""
+    """Read the prepared arrays of all splits and the showcase, by id."""
     splits, found = read_splits(), {}
     for folder in (*runs.SPLITS, runs.SHOWCASE):
         ids = [name for name, split in splits.items() if split == folder]

@@ -419,7 +419,7 @@ def test_a_run_that_beats_one_class_in_training_only_memorises(grid: Params, pro
 
 
 def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
-    """Classes missing from a side are no parts; pandas warns of nothing."""
+    """Classes missing from a side are not parts; pandas warns of nothing."""
     names = [f"class {number}" for number in range(150)]
     rows = [(f"{split}-{place}", split, "", 1500) for split in ("train", "validation") for place in range(6)]
     samples = pd.DataFrame(rows, columns=["id", "split", "groups", "pixels"])

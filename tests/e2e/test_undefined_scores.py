@@ -32,7 +32,7 @@ NAMES = ("animal", "background", "border")
 
 
 def edit_masks(root: Path, split: str, edit: Callable[[np.ndarray], None]) -> None:
-    """Change a split's prepared masks in place, and what `samples.csv` says of them."""
+    """Change a split's prepared masks in place, and their rows in `samples.csv`."""
     path = root / runs.PREPARED / split / runs.MASKS
     masks = np.load(path)
     edit(masks)

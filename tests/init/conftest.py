@@ -19,19 +19,19 @@ from pipeline import runs
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[2]
-SIZE = 32  # px, of images and of what is prepared
+SIZE = 32  # px, of images and of prepared arrays
 
 Drawn = np.ndarray[Any, Any]
 
 
 def photo(index: int) -> Drawn:
-    """A smooth background, unlike that of every other index."""
+    """Draw a smooth background, unlike that of every other index."""
     small = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
     return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
 def disc(index: int) -> Drawn:
-    """Whether pixels are in an object, elsewhere in each image, and nowhere on the frame."""
+    """Mark the pixels of an object, elsewhere in each image, and nowhere on the frame."""
     rng = np.random.default_rng(index)
     radius = rng.integers(5, 8)
     row, column = rng.integers(radius + 1, SIZE - radius - 1, 2)
@@ -65,7 +65,7 @@ class Seen:
         return [item["value"] for item in self.data["classes"]]
 
     def indices(self, truths: dict[str, Drawn]) -> dict[Any, set[int]]:
-        """The indices that the pixels of each true label were prepared as."""
+        """Collect the indices that the pixels of each true label were prepared as."""
         found: dict[Any, set[int]] = {}
         for name, truth in truths.items():
             for label in np.unique(truth).tolist():
@@ -85,7 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def see(project: Path) -> Callable[..., Seen]:
-    """Write masks (arrays or Pillow's images, or what saves itself to a path) beside images; run what a user runs."""
+    """Write masks (arrays, Pillow's images, or functions that save to a path) and images; run a user's commands."""
 
     def seeing(masks: dict[str, Any], images: dict[str, Any] | None = None, ending: str = "png") -> Seen:
         for place, (name, mask) in enumerate(masks.items()):

@@ -25,7 +25,7 @@ def params(tmp_path, monkeypatch):
 
 
 def write(folders, values=(0, 1)):
-    """So many pairs in each folder below images/ and masks/; each mask holds 0 and one of the other values."""
+    """Write so many pairs into each folder below images/ and masks/; each mask holds 0 and one of the other values."""
     number = 0
     for folder, count in folders.items():
         for index in range(count):
@@ -49,7 +49,7 @@ def load_train():
 
 
 def count_steps():
-    """Steps of a training on what is prepared, as the loop counts them."""
+    """Count the steps of a training on the prepared data, as the loop does."""
     result = CliRunner().invoke(main, ["prepare"])
     assert result.exit_code == 0, result.output
     images = [row["split"] for row in table(runs.PREPARED).values()].count("train")

@@ -69,7 +69,7 @@ def lossy(index: int) -> Image.Image:
 
 
 def export(categories: list[str], images: int = COUNT) -> dict[str, Any]:
-    """COCO's instances for the images of `write`: a square of each category in each."""
+    """Write COCO's instances for the images of `write`: a square of each category in each."""
     height, width = SHAPE
     square = {"segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]], "iscrowd": 0}
     return {
@@ -416,8 +416,8 @@ def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
         (lambda folder: (folder / "pictures").mkdir(), "holds pictures/. Expected is one of"),
         (lambda folder: write(folder, banded(7)), "nothing but the value 7"),
         (lambda folder: write(folder, noisy), "If they number objects, it takes `instances: {border: 2}`."),
-        (lambda folder: write(folder, photograph), "different values, which are no classes: perhaps they were resized"),
-        (lambda folder: _as_jpeg(write(folder, banded(90, 160))), "which are no classes: JPEG changes pixel values"),
+        (lambda folder: write(folder, photograph), "values, which are not classes: perhaps they were resized"),
+        (lambda folder: _as_jpeg(write(folder, banded(90, 160))), "which are not classes: JPEG changes pixel values"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "images"), "none of the images can be read"),
         (lambda folder: _spoil(write(folder, banded(0, 1)), "masks"), "none of the masks can be read"),
     ],

@@ -20,7 +20,7 @@ DISCS = {name: disc(index).astype(int) for index, name in enumerate(NAMES)}
 
 
 def by_turns(*kinds: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """The discs, encoded by turns in each of these ways."""
+    """Encode the discs by turns in each of these ways."""
     return {name: kinds[place % len(kinds)](DISCS[name]) for place, name in enumerate(NAMES)}
 
 
@@ -29,7 +29,7 @@ def values(background: int, foreground: int, dtype: type = np.uint8) -> Callable
 
 
 def averaged(drawn: np.ndarray) -> np.ndarray:
-    """The mean of the 3 x 3 pixels around each one."""
+    """Take the mean of the 3 x 3 pixels around each one."""
     padded = np.pad(drawn.astype(float), 1, mode="edge")
     return np.mean(
         [padded[row : row + SIZE, column : column + SIZE] for row in range(3) for column in range(3)], axis=0
@@ -147,7 +147,9 @@ def test_init_whole_masks_of_a_second_encoding_are_named(see: See) -> None:
     masks["a00"][:] = 255
     found = see(masks)
     assert found.values == [0, [1, 255]]
-    assert any("1 masks hold nothing else, perhaps as unknown: masks/a00.png." in notice for notice in found.notices)
+    assert any(
+        "Masks that hold nothing else, perhaps as unknown (1): masks/a00.png." in notice for notice in found.notices
+    )
 
 
 SOFT = {
@@ -227,7 +229,7 @@ def test_init_thin_layers_between_classes_stay_classes(see: See) -> None:
 
 
 def numbered(index: int, offset: int = 0) -> np.ndarray:
-    """Squares, as many as the index says, numbered row by row."""
+    """Draw squares, as many as the index says, numbered row by row."""
     labels = np.zeros((SIZE, SIZE), int)
     for number in range(3 + index % 8):
         row, column = divmod(number, 4)
@@ -256,6 +258,14 @@ def test_init_numbered_objects_become_background_inside_and_border(see: See, cas
     labels = {name: np.minimum(np.asarray(mask), 1) for name, mask in masks.items()}
     assert found.indices(labels)[1] == {1, 2}
     assert any("numbered objects (instances)" in notice for notice in found.notices)
+
+
+def test_init_numbered_objects_with_a_very_high_number_are_still_numbered(see: See) -> None:
+    masks: dict[str, Any] = {name: numbered(index).astype(np.uint8) for index, name in enumerate(NAMES)}
+    last = numbered(COUNT - 1).astype(np.int32)
+    last[last == last.max()] = 2**31 - 1
+    masks[NAMES[-1]] = lambda path: tifffile.imwrite(path.with_suffix(".tif"), last)
+    assert see(masks).data["instances"] == {"border": 2}
 
 
 def test_init_organs_stay_classes(see: See) -> None:

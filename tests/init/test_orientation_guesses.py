@@ -19,7 +19,7 @@ DISCS = {name: disc(index).astype(np.uint8) for index, name in enumerate(NAMES)}
 
 
 def as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels that this orientation turns into those that are given."""
+    """Find the pixels that this orientation turns into those that are given."""
     return turn_upright(np.atleast_3d(pixels), reverse_orientation(orientation)).reshape(
         *(pixels.shape[:2] if orientation < 5 else pixels.shape[1::-1]), *pixels.shape[2:]
     )
@@ -32,7 +32,7 @@ def save(pixels: np.ndarray, orientation: int, folder: str, name: str) -> Callab
 
 
 def drawn(name: str, height: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its mask, upright: a white object."""
+    """Draw an image and its mask, upright: a white object."""
     image, mask = photo(NAMES.index(name)).copy(), DISCS[name]
     image[mask > 0] = 255
     return image[:height], mask[:height]
@@ -44,7 +44,7 @@ def write(
     height: int = SIZE,
     mask_orientation: Callable[[int], int] = lambda _: 1,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Masks and images that save themselves.
+    """Make masks and images that save themselves.
 
     Args:
         orientation: of the image at a place.
@@ -104,5 +104,6 @@ def test_init_of_a_single_mask_that_covers_other_pixels_names_it(see: See) -> No
     found = see(*write(lambda _: 3, lambda place: place == 5))
     assert found.data["mask_orientation"] == "upright"
     assert any(
-        "1 masks match their images the other way than most do, those of images/a05.png" in n for n in found.notices
+        "Masks that match their images the other way than most do (1), those of images/a05.png" in n
+        for n in found.notices
     )

@@ -43,7 +43,7 @@ def build(channels, classes):
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Writes a module into a project's custom/ and builds the network that `name` in it makes."""
+    """Write a module into a project's custom/ and build the network that `name` in it makes."""
     monkeypatch.chdir(tmp_path)
 
     def write_and_build(source: str, name: str = "build", size_divisor: int = 1) -> nn.Module:

@@ -58,7 +58,7 @@ def exported(cells: Path, run: Callable[..., Path]) -> Export:
 
 
 def masks(prepared: Path) -> np.ndarray:
-    """The masks of all splits and of the showcase."""
+    """Read the masks of all splits and of the showcase."""
     return np.concatenate([np.load(prepared / split / runs.MASKS) for split in (*runs.SPLITS, runs.SHOWCASE)])
 
 
@@ -78,7 +78,7 @@ def polygon(left: float, top: float, right: float, bottom: float) -> list[list[f
 
 
 def with_gap() -> dict[str, Any]:
-    """RLE of two regions, as a real crowd may have."""
+    """Encode two regions as RLE, as a real crowd may have."""
     mask = np.zeros(WHOLE.shape, np.uint8)
     mask[2:5, 2:5] = mask[2:5, 10:13] = 1
     return encoded(mask, as_list=True)

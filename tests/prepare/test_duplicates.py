@@ -30,14 +30,14 @@ def copy_image(folder, source, target):
 
 
 def save_again(folder, source, target):
-    """A copy whose file differs."""
+    """Save a copy whose file differs."""
     with Image.open(folder / f"images/{source}.png") as image:
         (folder / f"images/{target}.png").unlink()
         image.save(folder / f"images/{target}.jpg", quality=95)
 
 
 def checked(folder, **changes):
-    """The survey of a folder that the check accepts."""
+    """Return the survey of a folder that the check accepts."""
     return check(section(folder, **changes)).survey
 
 

@@ -20,7 +20,7 @@ ALL = (0, 1, 2)
 
 
 def tables(masks):
-    """Tables of masks, each given as the values in it, by split."""
+    """Fill tables of masks, each given as the values in it, by split."""
     found = {split: Table(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
     for split, of_split in masks.items():
         for number, values in enumerate(of_split):

@@ -23,7 +23,7 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels that this orientation turns into those that are given."""
+    """Find the pixels that this orientation turns into those that are given."""
     return turn_upright(pixels, reverse_orientation(orientation))
 
 

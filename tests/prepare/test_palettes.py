@@ -23,7 +23,7 @@ COLORS = st.sampled_from([BLACK, WHITE, RED, GREEN, 0x0000FF, 0x010101, 0x020202
 
 
 def check(*palettes: Palette) -> list[str]:
-    """The files that contradict earlier ones."""
+    """Name the files that contradict earlier ones."""
     checks = PaletteCheck()
     pairs = [Pair(f"{place}", f"images/{place}.png", f"masks/{place}.png") for place in range(len(palettes))]
     faults = [fault for pair, entries in zip(pairs, palettes, strict=True) for fault in checks.check(pair, entries)]

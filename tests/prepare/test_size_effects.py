@@ -56,7 +56,7 @@ def squares(side, where, edge=4, value=1):
 
 
 def count_by_hand(masks, size, resize):
-    """Objects and kept ones of each class, from the array that prepare writes and one object at a time."""
+    """Count objects and kept ones of each class, from the array that prepare writes and one object at a time."""
     found = {}
     for mask in masks:
         for index in (1, 2):

@@ -21,7 +21,7 @@ SHARES = {"validation": 0.25, "test": 0.25}
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes so many pairs into each folder below images/ and masks/."""
+    """Write so many pairs into each folder below images/ and masks/."""
 
     def writing(folders):
         root = tmp_path / "cells"
@@ -39,7 +39,7 @@ def write(tmp_path):
 
 
 def split_folders(prepared):
-    """Pairs of split and folder, of all images but the showcase, with their counts."""
+    """Count pairs of split and folder, of all images but the showcase."""
     found = [(row["split"], name.rpartition("__")[0]) for name, row in table(prepared).items()]
     return {pair: found.count(pair) for pair in found if pair[0] != runs.SHOWCASE}
 

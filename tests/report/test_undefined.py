@@ -20,7 +20,7 @@ FOREGROUND, BACKGROUND = 0, 1
 
 
 def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Discs, but the showcase and the first validation image are background only."""
+    """Make discs, but the showcase and the first validation image are background only."""
     image, mask = disc(split, row, size)
     is_negative = split == runs.SHOWCASE or (split, row) == ("validation", 0)
     return image, np.full_like(mask, BACKGROUND) if is_negative else mask

@@ -28,7 +28,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stored(tracking: Tracking) -> tuple[str, dict[str, float]]:
-    """The status and the metrics of the only run."""
+    """Read the status and the metrics of the only run."""
     client = open_client(tracking_uri(tracking))
     experiment = client.get_experiment_by_name(tracking.experiment)
     assert experiment is not None

@@ -22,7 +22,7 @@ from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 
 MaskOrientation = Literal["upright", "stored"]
 
-VERSION = 3  # of what is cached; another one makes all of it anew
+VERSION = 3  # of the cache: a new one decodes everything again
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What an image is compared with others by."""
+    """The features by which an image is compared with others."""
 
     sha256: str  # of the file
     appearance: Appearance
@@ -121,7 +121,7 @@ class _FittedImage:
 def _fit(
     pair: Pair, picture: bytes, truth: bytes, settings: Settings
 ) -> tuple[_FittedImage | None, FittedMask | None, list[Fault]]:
-    """Decode and fit an image and its mask, either as far as it can be, and list what is wrong with them."""
+    """Decode and fit an image and its mask, each as far as possible, and list their faults."""
     faults: list[Fault] = []
     image: _FittedImage | None = None
     mask: FittedMask | None = None
@@ -149,7 +149,7 @@ def _fit(
 
 
 def _is_ambiguous(image: _FittedImage, mask: FittedMask) -> bool:
-    """Whether a mask of a turned image has the same size whichever way it is meant."""
+    """Return whether a mask of a turned image has the same size whichever way it is meant."""
     orientation = image.stored.orientation
     same_size = not swaps_sides(orientation) or image.height == image.width
     return orientation != UPRIGHT and not mask.has_orientation and same_size

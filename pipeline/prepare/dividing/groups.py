@@ -1,4 +1,4 @@
-"""Which group each image belongs to: as a list says, as a pattern finds in its name, or as its name suggests."""
+"""Find the group of each image: in a list, by a pattern in its name, or as its name suggests."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class GroupSuggestion:
     example: tuple[str, str]  # a name and its group
 
     def sentence(self, key: str) -> str:
-        """Tell a person what the names suggest, and what to do about it; `key` is the section's."""
+        """Say which groups the names suggest, and which setting keeps them; `key` is the section's."""
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
             f"together (a patient, a film, a slide), write {key}.splits.group_pattern: '{self.regex}', so that no "
-            f"group is in two splits: else what is trained on resembles what is tested on."
+            f"group is in two splits: otherwise training images resemble test images."
         )
 
 
@@ -72,7 +72,7 @@ def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
 
 
 def _find_groups(regex: str, names: Sequence[str]) -> list[str] | None:
-    """The group of each name; None where a name has none, or a group is in several folders (t1 of each patient)."""
+    """Find the group of each name; None if a name has none, or a group is in several folders (t1 of each patient)."""
     found = [re.search(regex, name) for name in names]
     folders: dict[str, str] = {}
     groups = []
@@ -87,7 +87,7 @@ def _find_groups(regex: str, names: Sequence[str]) -> list[str] | None:
 
 
 def name_below_images(file: str) -> str:
-    """An image's path below images/, without its ending."""
+    """Return an image's path below images/, without its ending."""
     return PurePath(file).with_suffix("").as_posix().partition("/")[2]
 
 

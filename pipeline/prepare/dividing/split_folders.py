@@ -23,13 +23,13 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class WrittenSplits:
-    """What a list or the folders say of each image.
+    """The split and the group of each image, from a list or from its folder.
 
     Attributes:
-        rows: by id; None where there is neither a list nor a folder that is named like a split.
-        source: the list or the folder, for messages; where the list would be, if there is none.
+        rows: by id; None if there is neither a list nor a folder that is named like a split.
+        source: the list or the folder, for messages; the place for a list, if there is none.
         notices: how folders were taken.
-        mistake: why the splits cannot be read; empty where they can.
+        mistake: why the splits cannot be read; empty if they can.
     """
 
     rows: Mapping[str, Row] | None
@@ -47,9 +47,9 @@ def read_splits(
     key: str,
     needs_training: bool = True,
 ) -> WrittenSplits:
-    """Read the splits of images from a list, and where it has none from folders that are named like splits.
+    """Read the splits of images from a list, and those it leaves empty from folders that are named like splits.
 
-    A mistake in them is returned, not raised: it is reported together with what is wrong with the files.
+    A mistake in them is returned, not raised: it is reported together with the faults of the files.
 
     Args:
         folder: that holds images/ and the list.
@@ -93,7 +93,7 @@ def read_split_folders(
         needs_training: whether a folder for training must be there.
 
     Returns:
-        A row for each image; None where no folder is named like a split, or all images are in one for training.
+        A row for each image; None if no folder is named like a split, or all images are in one for training.
 
     Raises:
         PipelineError: Some images are in folders that are named like splits and others in none or several, or there
@@ -148,7 +148,7 @@ def strip_split_folders(path: str) -> str:
 
 
 def _splits_of(path: str) -> frozenset[str]:
-    """The splits that folders of a path name; several different ones contradict each other."""
+    """Find the splits that folders of a path name; several different ones contradict each other."""
     return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _named(folder)) is not None)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -33,7 +33,7 @@ def divide(
     data: OwnPictures,
     listed_in: str,
     presence: Mapping[str, frozenset[int]] | None = None,
-    is_showable: Callable[[str], bool] = lambda _: True,
+    find_showable: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> Division:
     """Give every image its place.
 
@@ -48,7 +48,8 @@ def divide(
         data: the section of the parameters.
         listed_in: the list, for a message.
         presence: the classes in each image's mask, where splits are to be stratified.
-        is_showable: whether an image may be chosen for the showcase; where none may, the first one is.
+        find_showable: which of these images may be chosen for the showcase, in their order; no more are asked for than
+            needed. If there are none, the first image is chosen.
 
     Raises:
         PipelineError: A group stands in two splits, or the showcase names an unknown image.
@@ -77,7 +78,7 @@ def divide(
         return chosen.get(name) or hashed_split(data.seed, *unit(name, groups), data.splits)
 
     splits = {name: split_of(name) for name in ids}
-    shown = _chosen(data.seed, groups, splits, is_showable) if data.showcase is None else named
+    shown = _chosen(data.seed, groups, splits, find_showable) if data.showcase is None else named
     shows = {groups[name]: name for name in shown if name in groups}
     left_out = [
         (name, f"shares its group '{groups[name]}' with the showcase image {shows[groups[name]]}")
@@ -201,16 +202,19 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
 
 
 def _chosen(
-    seed: int, groups: Mapping[str, str], splits: Mapping[str, str], is_showable: Callable[[str], bool]
+    seed: int,
+    groups: Mapping[str, str],
+    splits: Mapping[str, str],
+    find_showable: Callable[[Sequence[str]], Iterable[str]],
 ) -> list[str]:
-    """An image of training to show: of the smallest group, which is lost with it, by a hash.
+    """Choose a training image to show: of the smallest group, which is lost with it, by a hash.
 
     Not of the only group with foreground: training needs it.
     """
     sizes = Counter(groups.values())
     train = [name for name, split in splits.items() if split == "train"]
     order = sorted(train, key=lambda name: (sizes[groups[name]] if name in groups else 1, _hash(seed, "", name)))
-    showable = filter(is_showable, order)
+    showable = iter(find_showable(order))
     found = next(showable, None)
     if found is None or any(unit(name, groups) != unit(found, groups) for name in showable):
         return order[:1] if found is None else [found]

@@ -130,7 +130,7 @@ class _Image:
         self._issues.setdefault(kind, []).append(short(detail))
 
     def image(self) -> CocoImage:
-        """All that was gathered."""
+        """Return the gathered data."""
         return CocoImage(
             file_name=self.file_name,
             size=self.size,
@@ -247,7 +247,7 @@ def _image_key(value: object) -> int | str | None:
 
 
 def _is_crowd(value: object) -> bool | None:
-    """What `iscrowd` says, also as true, false or text, as some tools write it; None: nothing that is known."""
+    """Read `iscrowd`, also as true, false or text, as some tools write it; None if it is none of these."""
     if isinstance(value, str):
         return _CROWD.get(value.strip().lower())
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.mask_decoding import orient_mask
 from pipeline.data.pictures import Resize, fit_mask
 from pipeline.data.stored import UPRIGHT
-from pipeline.data.tiff import turn_upright
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import CocoData
 from pipeline.prepare.dividing.split_folders import read_splits
@@ -53,7 +53,7 @@ class CocoMasks:
 
     def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
         """Draw a mask and fit it."""
-        mask = turn_upright(self.class_indices(content)[..., None], orientation)[..., 0]
+        mask = orient_mask(self.class_indices(content), orientation)
         height, width = mask.shape
         return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
 
@@ -101,7 +101,7 @@ def coco_collection(data: CocoData, classes: Sequence[SegmentationClass], key: s
 
 
 def named(coco: Coco, files: Files) -> dict[str, CocoImage]:
-    """The images of a file of annotations, by the ids of the images' files."""
+    """Key the images of a file of annotations by the ids of the images' files."""
     return {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
 
 

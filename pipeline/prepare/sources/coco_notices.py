@@ -1,4 +1,4 @@
-"""What may be a mistake in COCO annotations that can all be drawn: crowds, unused categories, odd annotations."""
+"""Find possible mistakes in COCO annotations that can all be drawn: crowds, unused categories, odd annotations."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Annotations:
         )
 
     def _some_crowds(self, crowds: int) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-        """Evenly spaced crowds, with the size of their image."""
+        """Take evenly spaced crowds, with the size of their image."""
         places = set(np.linspace(0, crowds - 1, min(crowds, _MAX_CHECKED)).round().astype(int).tolist())
         found, place = [], 0
         for image in self._images:
@@ -183,7 +183,7 @@ class Annotations:
 
 
 def _is_connected(segmentation: Any, size: tuple[int, int]) -> bool:
-    """Whether a segmentation is one region; corners connect."""
+    """Return whether a segmentation is one region; corners connect."""
     from scipy.ndimage import label  # takes 0.2 s, in each process that decodes images
 
     mask = mask_of(segmentation, *size)

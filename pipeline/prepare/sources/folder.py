@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection as Collection_
 from pathlib import Path, PurePosixPath
 
@@ -97,27 +98,28 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
 
 
 def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path, key: str) -> None:
-    """Raise where no mask has the name of an image, but all would without an ending such as _mask.
+    """Raise if no mask has the name of an image, but all would without an ending such as _mask.
 
     Args:
         images: ids.
         masks: ids.
         folder: that both are in.
-        key: where it is from, for a message.
+        key: of the folder, for a message.
     """
     if set(images) & set(masks):
         return
     suffixes = {mask[len(image) :] for mask in masks if (image := _longest_start(mask, images))}
-    if len(suffixes) == 1 and len(masks) > 1:
-        (suffix,) = suffixes
+    suffix = next(iter(suffixes)) if len(suffixes) == 1 else ""
+    if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
         raise PipelineError(
             f"{key}: the names of the masks end in {suffix}, those of the images do not. Rename the masks, in bash by\n"
-            f'  for f in {folder / MASKS}/*{suffix}.*; do mv "$f" "${{f/{suffix}./.}}"; done'
+            f"  find {shlex.quote(str(folder / MASKS))} -name {shlex.quote(f'*{suffix}.*')} "
+            f'-exec bash -c \'mv "$0" "${{0/{suffix}./.}}"\' {{}} \\;'
         )
 
 
 def _longest_start(mask: str, images: Collection_[str]) -> str:
-    """The image whose name a mask's begins with."""
+    """Find the image whose name a mask's begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.data.pictures import inner_part, read_fitted
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
-from pipeline.prepare.decoding.crew import decoded
+from pipeline.prepare.decoding.crew import FEW, decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.dividing.groups import groups_of, name_below_images, suggest_groups
@@ -38,8 +39,8 @@ class OwnPicturesSource:
         """Divide the pairs.
 
         Raises:
-            PipelineError: A split, the showcase or a pair of distinct images is written wrongly; then all that is wrong
-                with the files is named, too.
+            PipelineError: A split, the showcase or a pair of distinct images is written wrongly; then the faults of
+                the files are named, too.
         """
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.rows or {}, None if collection.mistake else data.splits.group_pattern
@@ -56,7 +57,7 @@ class OwnPicturesSource:
             self._duplicates = DuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
             presence = self._presence(ids) if data.splits.stratify else None
             self._division = divide(
-                ids, rows, groups, data, collection.listed_in, presence, lambda name: self._is_showable(name, presence)
+                ids, rows, groups, data, collection.listed_in, presence, lambda names: self._showable(names, presence)
             )
         except PipelineError as error:
             raise self._all_that_is_wrong(error) from None
@@ -98,7 +99,7 @@ class OwnPicturesSource:
             faults = list(outcome.faults)
             if found is not None:
                 faults += [*self._unlike(outcome, found), *self._palettes.check(outcome.pair, found.palette)]
-            # Where all that is wrong is to be named, images are compared whatever is wrong with them or their masks.
+            # If all faults are to be named, images are compared whatever faults they or their masks have.
             if outcome.look is not None and (not faults or self._data.on_fault == "stop"):
                 faults += self._duplicates.check(outcome.pair, outcome.look, split)
             self._faults += faults
@@ -180,7 +181,7 @@ class OwnPicturesSource:
         return leaks or fault.id in self._collection.may_fail
 
     def _all_that_is_wrong(self, mistake: PipelineError) -> PipelineError:
-        """A mistake in what divides the images, behind what is wrong with the files, if that is to stop."""
+        """Build the error for a mistake in the division of the images, after the faults of the files if these stop."""
         if self._data.on_fault == "stop":
             for outcome in decoded(list(self._collection.pairs.values()), self._settings):
                 self._faults += outcome.faults
@@ -193,20 +194,25 @@ class OwnPicturesSource:
         return None if rows is None else {row.split for row in rows.values()}
 
     def _presence(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """The classes in each mask; a pair that cannot be decoded has none known."""
+        """Find the classes in each mask; none in a pair that cannot be decoded."""
         presence = {}
         for outcome in decoded([self._collection.pairs[name] for name in ids], self._settings):
             presence[outcome.pair.id] = _classes_in(outcome)
         return presence
 
-    def _is_showable(self, name: str, presence: Mapping[str, frozenset[int]] | None) -> bool:
-        """Whether an image has foreground to show."""
+    def _showable(self, names: Sequence[str], presence: Mapping[str, frozenset[int]] | None) -> Iterator[str]:
+        """Yield the images that have foreground; without `presence` their masks are decoded as they are needed."""
         if presence is None:
-            [outcome] = decoded([self._collection.pairs[name]], self._settings)
-            found = _classes_in(outcome)
+            first, rest = (
+                [self._collection.pairs[name] for name in some] for some in (names[: FEW - 1], names[FEW - 1 :])
+            )
+            outcomes = chain(decoded(first, self._settings), decoded(rest, self._settings))
+            classes = ((outcome.pair.id, _classes_in(outcome)) for outcome in outcomes)
         else:
-            found = presence[name]
-        return any(self._collection.classes[index].foreground for index in found)
+            classes = ((name, presence[name]) for name in names)
+        for name, found in classes:
+            if any(self._collection.classes[index].foreground for index in found):
+                yield name
 
     def _unlike(self, outcome: Outcome, found: Decoded) -> list[Fault]:
         """All images must be of one type and have as many channels as the first one."""
@@ -244,7 +250,7 @@ class OwnPicturesSource:
         ]
 
     def _describe_leaks(self) -> list[str]:
-        """What was left out since another split has it; nothing where that is an error instead."""
+        """Report images left out because another split has them; nothing if that is an error instead."""
         if self._data.on_fault == "stop" and not self._collection.is_published:
             return []
         leaks = Counter(splits for _, _, splits in self._duplicates.leaks())

@@ -105,7 +105,7 @@ class SampleSource:
         return Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=())
 
     def duplicates(self) -> Iterator[DuplicatePair]:
-        """None: composites are made."""
+        """Yield nothing: composites are made."""
         return iter(())
 
     def error(self) -> PipelineError | None:

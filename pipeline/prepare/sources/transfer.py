@@ -61,7 +61,7 @@ class TransferSource:
         return self._tested.survey()
 
     def duplicates(self) -> Iterator[DuplicatePair]:
-        """Of the files that are tested on."""
+        """Yield the pairs among the test files."""
         return self._tested.duplicates()
 
     def rejected(self) -> Sequence[tuple[str, str]]:

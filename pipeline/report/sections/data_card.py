@@ -164,7 +164,7 @@ def _percent(share: float) -> str:
 
 
 def _nearly_empty(names: Sequence[str], splits: Sequence[_Split]) -> str:
-    """Sentences on classes of which a split has next to no pixels, or none; empty where there are none."""
+    """Report classes with few or no pixels in a split; empty if there are none."""
     rare, missing = [], []
     for place, name in enumerate(names):
         few = [split for split in splits if 0 < split.shares[place] < NEARLY_EMPTY]

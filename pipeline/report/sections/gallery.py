@@ -90,7 +90,7 @@ def _shot(
 
 
 def _score(iou: float | None, truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
-    """The foreground IoU, or why it is not defined."""
+    """Write the foreground IoU, or why it is not defined."""
     evaluated = truth != runs.IGNORE
     if not evaluated.any():
         return "no evaluated pixels"

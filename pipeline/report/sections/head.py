@@ -123,7 +123,7 @@ def _result(material: Material, chosen: Chosen) -> str:
 
 
 def _no_result(material: Material, row: RateRow, group: str) -> str:
-    """The sentence where the setting with the lowest loss does no better than predicting one class everywhere."""
+    """Write the sentence for a best setting that does no better than predicting one class everywhere."""
     summary = material.summary
     rows = [one for one in summary.runs if (one.variant, one.learning_rate) == (row.variant, row.learning_rate)]
     foreground, _ = spread([one.val_foreground_iou for one in rows if one.val_foreground_iou is not None])

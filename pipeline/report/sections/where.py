@@ -108,7 +108,7 @@ def _sentence(row: RunRow) -> str:
 
 
 def _whole(row: RunRow, parts: pd.DataFrame, classes: int) -> ClassLine:
-    """The whole sets, below their classes; mean IoU over the classes on both sides, if not all `classes` are there."""
+    """Make the line of the whole sets; mean IoU is over the classes on both sides if one of `classes` is missing."""
     name = "all (mean IoU)"
     gap, val_iou = row.judgement.iou_gap if row.judgement else None, row.val_mean_iou
     train_iou = None if gap is None or val_iou is None else val_iou + gap

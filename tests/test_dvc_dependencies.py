@@ -1,0 +1,68 @@
+"""DVC sees every module that decides what a stage writes: those that the stage imports, directly or not."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import pipeline
+
+ROOT = Path(pipeline.__file__).parents[1]
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+# Code that moves, checks or records data and changes no byte of an output. For the parameters DVC depends on their
+# values, for the file formats on `pipeline/runs.py:FORMAT`.
+NOT_IN_OUTPUTS = {
+    "__init__",
+    "attempts",
+    "custom_code",
+    "errors",
+    "factories",
+    "files",
+    "orphans",
+    "params",
+    "progress",
+    "project",
+    "runs",
+    "signals",
+    "tracking",
+    "unfinished",
+    "variants",
+}
+
+
+def find_imports(module: Path) -> set[Path]:
+    """Find the files of this package that a module imports, those for type checkers aside."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in names if name.startswith("pipeline.")}
+    return {file for file in files if file.exists()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_dependencies_of_a_stage_have_all_modules_that_it_imports(stage: str) -> None:
+    found, unread = set[Path](), {ROOT / "pipeline" / stage / "stage.py"}
+    while unread:
+        module = unread.pop()
+        found.add(module)
+        unread |= find_imports(module) - found
+    deps = [ROOT / path for path in STAGES[stage]["deps"]]
+    missing = [
+        str(module.relative_to(ROOT))
+        for module in sorted(found)
+        if module.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py") not in NOT_IN_OUTPUTS
+        and not any(module.is_relative_to(path) for path in deps)
+    ]
+    assert len(found) > 10
+    assert missing == []
