@@ -84,8 +84,9 @@ def _ignored(tables: Iterable[Table]) -> Iterable[str]:
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
-            f"{number_of(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds both: if "
-            f"the ignored value is another value of the foreground, add it to that class (value: [1, 255]) and write ignore: null."
+            f"{number_of(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds both: "
+            f"if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) and "
+            f"write ignore: null."
         )
 
 

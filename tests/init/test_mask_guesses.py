@@ -172,8 +172,8 @@ def test_init_soft_masks_get_the_threshold_in_the_middle(see: See, case: str) ->
 
 def test_init_masks_of_0_and_1_among_soft_ones_are_named(see: See) -> None:
     found = see(by_turns(soft(0, 255), soft(0, 255), values(0, 1)))
-    [notice] = [notice for notice in found.notices if "their foreground is lost" in notice]
-    assert notice.startswith("4 masks that are not empty hold no value of 128 or more (the highest is 1)")
+    [notice] = [notice for notice in found.notices if "whose foreground is lost" in notice]
+    assert "their highest value, 1, is below 128 (4): " in notice
     assert "masks/a02.png" in notice
 
 

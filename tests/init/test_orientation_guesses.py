@@ -90,7 +90,8 @@ def test_init_of_upright_masks_with_a_copied_orientation_names_them(see: See) ->
     )
     found = see(masks, images)
     [notice] = [notice for notice in found.notices if "without EXIF" in notice]
-    assert notice.startswith("8 masks have an EXIF orientation of their own")
+    assert "Masks that have an EXIF orientation of their own" in notice
+    assert "(8), those of" in notice
     assert "images/a01.png" in notice
     assert not any("better" in notice for notice in found.notices)
 
