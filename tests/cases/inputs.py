@@ -278,6 +278,22 @@ def fundus(folder: Path) -> Truth:
     return truth
 
 
+def fixed_camera(folder: Path) -> Truth:
+    """The same tray in the light from a corner, with other small parts in each image."""
+    truth = {}
+    y, x = np.mgrid[:SIDE, :SIDE]
+    for index in range(20):
+        random = np.random.default_rng(index)
+        parts = np.zeros((SIDE, SIDE), bool)
+        for top, left in random.integers(0, SIDE - 8, (random.integers(1, 4), 2)):
+            parts[top : top + 8, left : left + 8] = True
+        image = 220 - 1.6 * x - 0.8 * y - 60 * parts + random.normal(0, 4, parts.shape)
+        save(folder, "images", f"{index:02}.png", np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, 2))
+        save(folder, "masks", f"{index:02}.png", parts.astype(np.uint8))
+        truth[f"{index:02}"] = parts.astype(np.uint8)
+    return truth
+
+
 def rare_class(folder: Path) -> Truth:
     def encode(index: int, disc: np.ndarray) -> np.ndarray:
         mask = disc.astype(np.uint8)
@@ -393,6 +409,7 @@ CASES = {
         "near_duplicates.png",
         changes={"near_duplicates": {"max_distance": 0, "min_correlation": 1.0}},
     ),
+    "fixed_camera": Case(fixed_camera, reported="no image looks the same as one of another split"),
     "rare_class": Case(rare_class, reported="class 'class_2' occurs in none of the"),
     "many_classes": Case(many_classes, reported="scores are undefined there"),
     "bilinear": Case(bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore": None}),
