@@ -59,7 +59,13 @@ class Finding:
             "with transparent parts, which become black": survey.transparent,
             "whose mask holds no foreground": sum(table.without_foreground for table in self.tables.values()),
         }
-        return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
+        return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count), *self._size_effects()]
+
+    def _size_effects(self) -> list[str]:
+        effects = self.source.size_effects()
+        if effects is None or not effects.classes:
+            return []
+        return [f"at {effects.size} px {listed([str(effect) for effect in effects.classes])}"]
 
     def _duplicates(self) -> list[str]:
         survey = self.survey

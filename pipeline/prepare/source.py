@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.size_effects import SizeEffects
 from pipeline.runs import SegmentationClass, Survey
 
 
@@ -52,6 +53,9 @@ class Source(Protocol):
 
     def survey(self) -> Survey:
         """What the files are like; complete once all samples were asked for."""
+
+    def size_effects(self) -> SizeEffects | None:
+        """Measure what the prepared size does to each class, once all samples were asked for; None of made images."""
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield images that look the same, those in two splits first; complete once all samples were asked for."""

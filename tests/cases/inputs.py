@@ -401,7 +401,7 @@ CASES = {
     "negatives": Case(negatives, reported="10 whose mask holds no foreground"),
     "void_images": Case(void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore": IGNORE}),
     "plain": Case(plain),
-    "tiny_objects": Case(tiny_objects, reported="of 144 objects", section={"image_size": 384}),
+    "tiny_objects": Case(tiny_objects, reported="at 384 px foreground keeps", section={"image_size": 384}),
     "split_folders": Case(split_folders, reported="are named like splits"),
     "fundus": Case(
         fundus,

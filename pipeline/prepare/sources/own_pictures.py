@@ -26,7 +26,7 @@ from pipeline.prepare.files import content_of
 from pipeline.prepare.leaks import leak_notice
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.palettes import PaletteCheck
-from pipeline.prepare.size_effects import measure_size_effects
+from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
 from pipeline.prepare.source import Sample
 from pipeline.prepare.survey import NAMED, SurveyCount
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
@@ -65,6 +65,7 @@ class OwnPicturesSource:
         self._palettes = PaletteCheck()
         self._first: Outcome | None = None
         self._asked: set[str] = set()  # splits whose samples were asked for
+        self._effects: SizeEffects | None = None  # measured once
 
     @property
     def title(self) -> str:
@@ -138,6 +139,18 @@ class OwnPicturesSource:
             first_duplicates=tuple(self._duplicates.within[:NAMED]),
             notices=tuple(notices),
         )
+
+    def size_effects(self) -> SizeEffects:
+        """Measure what the prepared size does to the classes in the splits that were asked for."""
+        if self._effects is None:
+            pairs = [
+                self._collection.pairs[name]
+                for split in SPLITS
+                if split in self._asked
+                for name in self._division.ids[split]
+            ]
+            self._effects = measure_size_effects(pairs, self._collection, self._data.image_size, self._data.resize)
+        return self._effects
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Decode the images that look the same as another one again, those in two splits first."""
@@ -258,13 +271,7 @@ class OwnPicturesSource:
         return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
-        pairs = [
-            self._collection.pairs[name]
-            for split in SPLITS
-            if split in self._asked
-            for name in self._division.ids[split]
-        ]
-        effects = measure_size_effects(pairs, self._collection, self._data.image_size, self._data.resize)
+        effects = self.size_effects()
         return [effects.sentence()] if effects.is_lossy else []
 
 

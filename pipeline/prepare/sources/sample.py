@@ -104,6 +104,9 @@ class SampleSource:
         """Nothing was found in files: composites are made."""
         return Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=())
 
+    def size_effects(self) -> None:
+        """None: composites are made at the prepared size."""
+
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield nothing: composites are made."""
         return iter(())

@@ -10,6 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
 from pipeline.params.pictures import FolderForTest, OwnPictures
 from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.size_effects import SizeEffects
 from pipeline.prepare.source import Sample, Source
 from pipeline.prepare.sources.folder import folder_collection
 from pipeline.prepare.sources.own_pictures import OwnPicturesSource
@@ -59,6 +60,10 @@ class TransferSource:
     def survey(self) -> Survey:
         """Of the files that are tested on."""
         return self._tested.survey()
+
+    def size_effects(self) -> SizeEffects | None:
+        """Those of the files that are tested on."""
+        return self._tested.size_effects()
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield the pairs among the test files."""
