@@ -81,6 +81,17 @@ def swaps_sides(orientation: int) -> bool:
     return orientation in _SWAPPING
 
 
+def fits_either_way(orientation: int, height: int, width: int) -> bool:
+    """Return whether a mask's size leaves open if it covers the upright or the stored pixels of its image.
+
+    Args:
+        orientation: EXIF orientation of the image, 1 to 8.
+        height: Of the image, px.
+        width: Of the image, px.
+    """
+    return orientation != UPRIGHT and (height == width or not swaps_sides(orientation))
+
+
 def reverse_orientation(orientation: int) -> int:
     """Return the orientation that undoes another one."""
     return {6: 8, 8: 6}.get(orientation, orientation)

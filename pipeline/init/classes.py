@@ -16,7 +16,7 @@ from pipeline.init.proposal import colour
 from pipeline.prepare.names import listed
 from pipeline.runs import IGNORE
 
-FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # by which tools write the one foreground class
+_FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # by which tools write the one foreground class
 
 _MAX_CLASSES = IGNORE - 1
 _MAX_BELOW_VOID = 40  # highest class of data sets that write 255 for unknown; above, 255 is one gray of many
@@ -173,7 +173,7 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     used = frozenset().union(*others)
     by_mask = {next(iter(values)) for values in others if len(values) == 1}
     beside_background = {next(iter(values - {0})) for values in seen.values if 0 in values and len(values) == 2}
-    if len(used) < 2 or not used <= FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
+    if len(used) < 2 or not used <= _FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
         return None
     if used - beside_background:
         return None  # masks that are 255 throughout, and nowhere else: more likely unknown

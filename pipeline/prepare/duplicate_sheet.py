@@ -25,7 +25,7 @@ def write_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
     """Write the first pairs as one PNG, two images side by side with their names and splits.
 
     Returns:
-        The path; None if there are no pairs, and then no file either.
+        The path; None, and no file is written, if there are no pairs.
     """
     found = list(islice(pairs, MAX_PAIRS))
     if not found:

@@ -15,7 +15,7 @@ from pipeline import runs
 from pipeline.data.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import fit_image, fit_mask, inner_part
-from pipeline.data.stored import UPRIGHT, read_orientation, swaps_sides
+from pipeline.data.stored import fits_either_way, read_orientation
 from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.inference.preprocessing import Preprocessing
@@ -95,8 +95,8 @@ def _class_indices(
 ) -> NDArray[np.uint8]:
     decoded: DecodedMask = _read(path, lambda content: decode_mask(content, values.are_colours))
     mask = decoded.values
-    if orientation != UPRIGHT and not decoded.has_orientation:
-        if mask_orientation is None and (shape[0] == shape[1] or not swaps_sides(orientation)):
+    if not decoded.has_orientation:
+        if mask_orientation is None and fits_either_way(orientation, *shape):
             raise PipelineError(
                 f"report.showcase: {path} may cover its photograph upright or as it is stored (EXIF orientation "
                 f"{orientation}). Save the photograph upright, without EXIF, or write data.mask_orientation."

@@ -134,7 +134,7 @@ def test_prepare_copy_in_another_split_folder_is_refused(write, refused):
 
 def test_prepare_stratified_val_folder_of_single_images_has_a_test_split(write, run):
     folder = write({"train": 4, "val": 4})
-    for index in range(4):  # each a class by itself, and so a stratum by itself
+    for index in range(4):  # one class per image, so one stratum per image
         mask = np.full((16, 24), index % 3, np.uint8)
         Image.fromarray(mask).save(folder / f"masks/val/{index:02}.png")
     found = split_folders(run(folder, showcase=["train/00"], splits={**SHARES, "stratify": True}))

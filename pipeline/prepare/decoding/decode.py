@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import Resize, read_fitted
-from pipeline.data.stored import UPRIGHT, Stored, swaps_sides
+from pipeline.data.stored import UPRIGHT, Stored, fits_either_way
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import Appearance
@@ -20,7 +20,8 @@ from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 
-MaskOrientation = Literal["upright", "stored"]
+if TYPE_CHECKING:
+    from pipeline.params.pictures import MaskOrientation
 
 VERSION = 3  # of the cache: a new one decodes everything again
 
@@ -150,6 +151,4 @@ def _fit(
 
 def _is_ambiguous(image: _FittedImage, mask: FittedMask) -> bool:
     """Return whether a mask of a turned image has the same size whichever way it is meant."""
-    orientation = image.stored.orientation
-    same_size = not swaps_sides(orientation) or image.height == image.width
-    return orientation != UPRIGHT and not mask.has_orientation and same_size
+    return not mask.has_orientation and fits_either_way(image.stored.orientation, image.height, image.width)

@@ -70,8 +70,8 @@ def read_splits(
         return WrittenSplits(None, str(file), mistake=str(error))
     if by_folder is None:
         only_train = bool(undecided) and all(map(_splits_of, undecided.values()))
-        return WrittenSplits(rows, str(file), (describe_training_folder(key),) if only_train else ())
-    notice = describe_split_folders(by_folder, key)
+        return WrittenSplits(rows, str(file), (_describe_training_folder(key),) if only_train else ())
+    notice = _describe_split_folders(by_folder, key)
     if rows is None:
         return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would replace them.",))
     merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
@@ -120,7 +120,7 @@ def read_split_folders(
     return {name: Row(meaning[split]) for name, splits in named_by.items() for split in splits}
 
 
-def describe_split_folders(rows: Mapping[str, Row], key: str) -> str:
+def _describe_split_folders(rows: Mapping[str, Row], key: str) -> str:
     """Say in a sentence how folders that are named like splits were taken."""
     there = {row.split for row in rows.values()}
     if TRAINVAL in there:
@@ -132,7 +132,7 @@ def describe_split_folders(rows: Mapping[str, Row], key: str) -> str:
     return f"The folders in images/ are named like splits, and are the splits{rest}."
 
 
-def describe_training_folder(key: str) -> str:
+def _describe_training_folder(key: str) -> str:
     """Say in a sentence that the only folder named like a split is divided."""
     return (
         f"All images are in folders that are named for training, and are divided into training, validation and test "

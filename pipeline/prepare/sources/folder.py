@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection as Collection_
+from collections import abc
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.mask_decoding import MASK_ENDINGS
@@ -97,7 +97,7 @@ def folder_collection(data: FolderData | FolderForTest, classes: list[Segmentati
     )
 
 
-def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path, key: str) -> None:
+def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
     """Raise if no mask has the name of an image, but all would without an ending such as _mask.
 
     Args:
@@ -118,7 +118,7 @@ def check_suffix(images: Collection_[str], masks: Collection_[str], folder: Path
         )
 
 
-def _longest_start(mask: str, images: Collection_[str]) -> str:
+def _longest_start(mask: str, images: abc.Collection[str]) -> str:
     """Find the image whose name a mask's begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
