@@ -36,16 +36,20 @@ CLASSES = (
 
 
 def scores(loss: float, mean_iou: float) -> Scores:
-    return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8, "background": 0.8})
+    shares = {"animal": 0.5, "background": 0.5}
+    return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
 def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
-         "val_foreground_iou", "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
+         "val_foreground_iou", "val_object_iou", "showcase_mean_iou",
+         "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
          "trainable_parameters", "judgement"),
     )  # fmt: skip
-    return RunRow(cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, **numbers)
+    return RunRow(
+        cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, missed_classes=(), **numbers
+    )
 
 
 def write_run(root: Path, cell: Cell, rise: float) -> None:
