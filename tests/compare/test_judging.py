@@ -126,6 +126,23 @@ def test_with_few_groups_the_interval_is_withheld(params: Params, tmp_path: Path
     assert any("7 groups" in reason for reason in found.not_checked)
 
 
+def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: Path) -> None:
+    cell = params.cells()[0]
+    write_run(tmp_path, cell, 0.0)
+    path = tmp_path / "runs" / cell.name / "image_losses.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["validation_pixels"][5:] = 0  # five images have evaluated pixels
+    np.savez(path, **arrays)
+    without = judge(IMAGES)
+    without.samples["groups"] = ""
+    found = without.judged(row(cell), cell, RunFiles(cell.name, tmp_path)).judgement
+    assert found is not None
+    assert [reason for reason in found.not_checked if "Interval" in reason] == [
+        "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
+    ]
+
+
 def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
     ended = judge(12).judged(row(cell, "diverged", "NaN in epoch 3."), cell, RunFiles(cell.name, tmp_path)).judgement
