@@ -48,12 +48,13 @@ def variants() -> None:
     from rich.progress import track as progress_bar
 
     from pipeline.params.file import read_params
+    from pipeline.process_memory import measure_process
     from pipeline.variants.table import as_text, variant_rows
 
     found = read_params()
     console = Console(stderr=True)
     rows = progress_bar(
-        variant_rows(found, Path()),
+        variant_rows(found, Path(), measure_process),
         "Measuring each variant",
         total=len(found.variants),
         console=console,

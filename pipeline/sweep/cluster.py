@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
-from pipeline.sweep.cluster_memory import check_fits, memory_requests
+from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
 from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.pool import GLANCE
@@ -68,7 +68,8 @@ def run_on_cluster(
         _connect(ray, address, code)
         try:
             requests = memory_requests(params, jobs, root)
-            check_fits(requests, (node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+            demands = {job.cell.variant: _demand(params, job, requests) for job in jobs}
+            warn_of_unmet(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             listener = _listener(ray)
             data = Data(root.absolute(), token, _put(ray, root / runs.PREPARED))
             pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
@@ -161,6 +162,11 @@ def _listener(ray: Any) -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(Listener).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
+    """What a job asks a node for, by Ray's name of the resource."""
+    return {"CPU": job.cell.train.threads, "memory": memory[job.cell.variant], **params.cluster.resources}
 
 
 def _submit(

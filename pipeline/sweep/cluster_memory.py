@@ -9,11 +9,11 @@ import click
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.process_memory import ProcessKilledError, measure_process
 from pipeline.sweep.worker import Job
 from pipeline.variants.image_data import describe_images
-from pipeline.variants.process_memory import ProcessKilledError, measure_process
 
-HEADROOM = 1.2  # factor on the measured memory: Ray's own part of a worker process, and data that is not blank
+HEADROOM = 1.2  # factor on the measured memory: the evaluation that follows a training, Ray's part of the process
 
 
 def memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str, int]:
@@ -46,18 +46,31 @@ def memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str
     return requests
 
 
-def check_fits(requests: Mapping[str, int], nodes: Iterable[float]) -> None:
-    """Raise `PipelineError` if no node has the memory that a run asks for: Ray would wait for one forever.
+def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> None:
+    """Warn of runs that no node has room for: Ray waits silently until a node joins that has.
 
     Args:
-        requests: bytes by variant.
-        nodes: bytes that each node of the cluster offers.
+        demands: what a run of each variant asks for, by Ray's name of the resource.
+        nodes: what each node offers, likewise.
     """
-    largest = max(nodes, default=0.0)
-    if too_large := {variant: asked for variant, asked in requests.items() if asked > largest}:
-        listed = ", ".join(f"{variant} {asked / 1e9:.1f} GB" for variant, asked in too_large.items())
-        raise PipelineError(
-            f"cluster.memory: no node of the Ray cluster offers the memory of a run ({listed}; the largest node offers "
-            f"{largest / 1e9:.1f} GB). Reduce train.batch_size or data.image_size, set cluster.memory to less, or "
-            "start a larger node."
+    unmet = {
+        variant: demand
+        for variant, demand in demands.items()
+        if not any(all(node.get(name, 0) >= amount for name, amount in demand.items()) for node in nodes)
+    }
+    if unmet:
+        asked = "; ".join(f"{variant}: {_listed(demand, demand)}" for variant, demand in unmet.items())
+        names = dict.fromkeys(name for demand in unmet.values() for name in demand)
+        offered = "; ".join(_listed(node, names) for node in nodes)
+        click.echo(
+            f"No node of the Ray cluster has room for a run of these variants, so they wait for one to join: {asked}. "
+            f"The nodes offer: {offered}. See cluster and train.threads in params.yaml.",
+            err=True,
         )
+
+
+def _listed(resources: Mapping[str, float], names: Iterable[str]) -> str:
+    return ", ".join(
+        f"{resources.get(name, 0) / 1e9:.1f} GB of memory" if name == "memory" else f"{resources.get(name, 0):g} {name}"
+        for name in names
+    )

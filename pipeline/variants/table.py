@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from pipeline.params import Cell, Params, Variant
 from pipeline.variants.check import model_mistake
 from pipeline.variants.cost import Cost, measure
 from pipeline.variants.image_data import ImageData, describe_images
-from pipeline.variants.process_memory import measure_process
 
 HEAD = ("variant", "family", "parameters", "MACs", "step memory", "process memory", "grid", "what it changes")
 NUMBERS = range(2, 6)  # columns whose entries end together
@@ -33,8 +32,14 @@ class Row:
     process: int | PipelineError  # bytes, the peak of a process that trains it
 
 
-def variant_rows(params: Params, root: Path) -> Iterator[Row]:
-    """A row for each variant, in the order of the file; `root` is the project's folder."""
+def variant_rows(params: Params, root: Path, measure_process: Callable[[Cell, ImageData], int]) -> Iterator[Row]:
+    """Measure each variant, in the order of the file.
+
+    Args:
+        params: the whole of `params.yaml`.
+        root: the project's folder.
+        measure_process: measures the peak memory of a process that trains a cell; may raise `PipelineError`.
+    """
     data = describe_images(params, root)
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
@@ -46,13 +51,15 @@ def variant_rows(params: Params, root: Path) -> Iterator[Row]:
             network = build_network(cell.model, data.channels, data.classes)
             precision = resolve_precision(cell.train.precision)
             cost = measure(network, data.channels, data.size, cell.train.batch_size, precision)
-            process = _process_memory(cell, data)
+            process = _result_or_error(measure_process, cell, data)
         except PipelineError as error:
             cost = process = error
         yield Row(name, cell.model.family, _changes(variant), name in params.grid.variant, cost, process)
 
 
-def _process_memory(cell: Cell, data: ImageData) -> int | PipelineError:
+def _result_or_error(
+    measure_process: Callable[[Cell, ImageData], int], cell: Cell, data: ImageData
+) -> int | PipelineError:
     try:
         return measure_process(cell, data)
     except PipelineError as error:

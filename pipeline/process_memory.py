@@ -104,7 +104,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
         pass  # the step was taken
     except PipelineError:
         raise
-    except Exception as error:  # of a user's own network or optimizer
+    except (Exception, SystemExit) as error:  # of a user's own network or optimizer
         raise PipelineError(f"variants.{cell.variant}: a training step raised {in_words(error)}.") from error
     tracking.join()
     del copies, predicted
@@ -112,6 +112,6 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
 
 
 def _peak_resident() -> int:
-    """Read this process's peak; `ru_maxrss` would start at the peak of the process that started this one."""
+    """Read this process's peak in bytes; `ru_maxrss` would include that of the process that started this one."""
     lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(lines["VmHWM"].split()[0]) * 1024

@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.sweep.cluster_memory import HEADROOM, check_fits, memory_requests
+from pipeline.process_memory import ProcessKilledError, measure_process
+from pipeline.sweep.cluster_memory import HEADROOM, memory_requests, warn_of_unmet
 from pipeline.sweep.worker import Job
 from pipeline.variants.image_data import describe_images
-from pipeline.variants.process_memory import ProcessKilledError, measure_process
 from tests.conftest import ROOT, write_custom, write_params
 
 # Prints the peak of its own process: ru_maxrss would begin at that of pytest's, which started it.
@@ -112,7 +112,14 @@ def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
     assert memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 
-def test_a_request_that_no_node_can_meet_is_refused() -> None:
-    check_fits({"unet": 2_000_000_000}, [1e9, 2e9])
-    with pytest.raises(PipelineError, match=r"lite0 3\.0 GB; the largest node offers 2\.0 GB"):
-        check_fits({"unet": 2_000_000_000, "lite0": 3_000_000_000}, [1e9, 2e9])
+def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    head, node = {"memory": 15e9}, {"CPU": 2.0, "memory": 2e9}
+    warn_of_unmet({"unet": {"CPU": 1, "memory": 2e9}}, [head, node])
+    assert not capsys.readouterr().err
+    demands = {"unet": {"CPU": 1, "memory": 2e9}, "lite0": {"CPU": 1, "memory": 3e9}}
+    warn_of_unmet(demands, [head, node])
+    said = capsys.readouterr().err
+    assert "wait for one to join: lite0: 1 CPU, 3.0 GB of memory. " in said
+    assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
+    warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
+    assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
