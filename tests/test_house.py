@@ -30,7 +30,7 @@ CONTRACT = {
     "targets",
     "unfinished",
 }
-ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
+ABOVE = {"cli", "init", "judge", "lr_find", "predict", "process_memory", "promote", "study", "sweep", "tracked_report"}
 
 
 def imports(module: Path) -> set[str]:

@@ -31,21 +31,28 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     IMAGES are files, or folders with pictures in them and below: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
     turned upright as a camera noted it. Masks have the values of the data's own masks. What cannot be read is told and
     passed over; then the exit code is 1.
+
+    The first line names the data that the run was trained on. The table has the first images, with the classes that
+    have the largest shares; all of it is in shares.csv.
     """
     from rich.console import Console
 
     from pipeline.params.file import read_params
-    from pipeline.predict.command import predict_pictures
+    from pipeline.predict.command import TABLE, predict_pictures
     from pipeline.predict.predictor import Predictor
     from pipeline.predict.table import as_table
 
     exit_when_told()
     predictor = Predictor.of_run(read_params(), run, Path())
+    click.echo(predictor.trained_on)
+    if predictor.advice:
+        click.echo(predictor.advice)
     found = predict_pictures(predictor, images, out, overlay, cutout, Console(stderr=True))
     if found.rows:
-        Console(highlight=False, markup=False).print(as_table(found.rows, predictor.data))
+        console = Console(highlight=False, markup=False)
+        console.print(as_table(found.rows, predictor.data, console.width))
     masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
-    click.echo(f"{out}: {masks} by {predictor.run}, in masks/; shares.csv has each class's share")
+    click.echo(f"{out}: {masks} by {predictor.run}, in masks/; {out / TABLE} has every class's share")
     if found.skipped:
         raise PipelineError(
             f"{found.skipped} of {found.skipped + len(found.rows)} pictures were passed over; see above."

@@ -32,17 +32,36 @@ def params(schema: bool) -> None:
 
 @click.command()
 def variants() -> None:
-    """List the variants of params.yaml and what their networks cost.
+    """List the variants of params.yaml and what training them costs.
 
-    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size. Memory is
-    what a training step holds at once at train.batch_size: weights, gradients, two numbers a parameter for the
-    optimiser (Adam's; SGD needs fewer), and the feature maps kept for the way back, as measured on a blank batch.
-    What torch itself and its scratch space take comes on top: half a gigabyte and more.
+    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size.
+
+    Step memory is what one training step at train.batch_size adds to a process: weights, gradients, two numbers per
+    parameter for the optimizer (Adam's; SGD needs fewer), and the activations kept for the backward pass.
+
+    Process memory is the peak resident memory of a whole training process, with PyTorch, MLflow, scratch space and
+    evaluation. It is measured: each variant takes a few steps on blank images in a process of its own, for some
+    seconds. Memory-mapped images come on top, in pages that the system reclaims when memory is short. With a GPU it is
+    main memory only. docs/cluster.md has more.
     """
+    from rich.console import Console
+    from rich.progress import track as progress_bar
+
     from pipeline.params.file import read_params
+    from pipeline.process_memory import measure_process
     from pipeline.variants.table import as_text, variant_rows
 
-    click.echo(as_text(list(variant_rows(read_params(), Path()))))
+    found = read_params()
+    console = Console(stderr=True)
+    rows = progress_bar(
+        variant_rows(found, Path(), measure_process),
+        "Measuring each variant",
+        total=len(found.variants),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    click.echo(as_text(list(rows)))
 
 
 @click.command()

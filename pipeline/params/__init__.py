@@ -89,7 +89,7 @@ class Tracking(Section):
 class Cluster(Section):
     """What a run asks of a Ray cluster, beside a processor for each of `train.threads`."""
 
-    memory: float = Field(default=2.0, gt=0, allow_inf_nan=False)  # GB
+    memory: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # GB; None: measured for each variant
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 

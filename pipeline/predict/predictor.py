@@ -23,6 +23,8 @@ from pipeline.models.inference import log_probabilities
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
 from pipeline.params.pictures import OwnPictures
+from pipeline.params.recorded import recorded_cell
+from pipeline.predict.provenance import advise_on_composites, describe_training_data
 from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
 
@@ -37,6 +39,8 @@ class Predictor:
     preprocessing: Preprocessing
     data: DataSet
     values: MaskValues
+    trained_on: str  # a line that names the training data
+    advice: str  # on better training data; may be empty
 
     @classmethod
     def of_run(cls, params: Params, run: str, root: Path) -> Predictor:
@@ -61,6 +65,8 @@ class Predictor:
             preprocessing=Preprocessing.of_training(like, resize),
             data=data,
             values=MaskValues.of_data(params.data, [item.name for item in data.classes]),
+            trained_on=describe_training_data(recorded_cell(record, folder), data, len(like), like.shape[1]),
+            advice=advise_on_composites(params),
         )
 
     def shares(self, squares: Sequence[npt.NDArray[Any]]) -> Shares:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from pipeline.prepare.names import COMPUTED
+from pipeline.prepare.names import COMPUTED, readable
 from pipeline.runs import DataSet
 
 SHOWN = 20  # pictures in a terminal
+GAP = 2  # characters between columns
+MIN_FILE = 20  # characters of a file's name that columns of classes leave room for
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,71 @@ def as_csv(rows: Sequence[Row], data: DataSet) -> str:
     return buffer.getvalue()
 
 
-def as_table(rows: Sequence[Row], data: DataSet) -> Table:
-    """The classes' shares of the first pictures, and of all on average, for a terminal."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("picture", overflow="fold")
-    table.add_column("pixels", justify="right")
-    for item in data.classes:
-        table.add_column(item.name, justify="right")
-    for row in rows[:SHOWN]:
-        table.add_row(row.file, f"{row.width} × {row.height}", *(f"{share:.1%}" for share in row.shares))
+def as_table(rows: Sequence[Row], data: DataSet, width: int) -> Table:
+    """Lay out the class shares of the first images, and of all on average, in lines of at most `width` characters.
+
+    Each class has a column if all of them fit, else each image has a list of the classes with the largest shares.
+    """
+    names = [readable(item.name) for item in data.classes]
+    lines = [(readable(row.file), f"{row.width} × {row.height}", row.shares) for row in rows[:SHOWN]]
     if len(rows) > SHOWN:
-        table.add_row(f"and {len(rows) - SHOWN} more", "")
+        lines.append((f"and {len(rows) - SHOWN} more", "", ()))
     if len(rows) > 1:
-        means = np.mean([row.shares for row in rows], axis=0)
-        table.add_row("mean", "", *(f"{share:.1%}" for share in means))
+        lines.append(("mean", "", tuple(np.mean([row.shares for row in rows], axis=0).tolist())))
+    size_width = max(cell_len(size) for _, size, _ in lines)
+    longest = max(cell_len(file) for file, _, _ in lines)
+    columns = sum(GAP + max(cell_len(name), len("100.0%")) for name in names)
+    has_columns = columns + min(longest, MIN_FILE) + GAP + size_width <= width
+    reserved = columns if has_columns else GAP + width // 2
+    file_width = max(cell_len("image"), min(longest, width - reserved - GAP - size_width))
+
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    table.add_column("image", no_wrap=True)
+    table.add_column("pixels", justify="right", no_wrap=True)
+    for name in names if has_columns else ["largest classes"]:
+        table.add_column(name, justify="right" if has_columns else "left", no_wrap=True)
+    for file, size, shares in lines:
+        if has_columns:
+            cells = [f"{share:.1%}" for share in shares]
+        else:
+            cells = [largest_classes(shares, names, width - file_width - size_width - 2 * GAP)]
+        table.add_row(_shorten_path(file, file_width), size, *cells)
     return table
+
+
+def largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -> str:
+    """List the classes with the largest shares, as many as fit: `road 41%, building 22%, +6 more`.
+
+    Args:
+        shares: of an image's pixels, by class, 0 to 1.
+        names: of the classes.
+        width: of the list, in characters.
+    """
+    present = sorted((place for place, share in enumerate(shares) if share > 0), key=lambda place: -shares[place])
+    for count in range(len(present), 0, -1):
+        rest = f", +{len(present) - count} more" if count < len(present) else ""
+        ends = [f" {_percent(shares[place])}" for place in present[:count]]
+        listed = ", ".join(f"{names[place]}{end}" for place, end in zip(present, ends, strict=False)) + rest
+        if cell_len(listed) <= width:
+            return listed
+    if not present:
+        return ""
+    return _shorten_name(names[present[0]], width - cell_len(ends[0] + rest)) + ends[0] + rest
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
+
+
+def _shorten_path(path: str, width: int) -> str:
+    """Leave out the beginning of a path that is longer than `width` characters."""
+    if cell_len(path) <= width:
+        return path
+    while path and cell_len(path) > width - 1:
+        path = path[1:]
+    return f"…{path}"
+
+
+def _shorten_name(name: str, width: int) -> str:
+    """Leave out the end of a name that is longer than `width` characters."""
+    return name if cell_len(name) <= width else f"{set_cell_size(name, max(0, width - 1))}…"

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
+from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
 from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.pool import GLANCE
@@ -66,9 +67,12 @@ def run_on_cluster(
         _copy_code(root, Path(code))
         _connect(ray, address, code)
         try:
+            requests = memory_requests(params, jobs, root)
+            demands = {job.cell.variant: _demand(params, job, requests) for job in jobs}
+            warn_of_unmet(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             listener = _listener(ray)
             data = Data(root.absolute(), token, _put(ray, root / runs.PREPARED))
-            pending = {_submit(ray, params, job, data, root, listener): job for job in jobs}
+            pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
             told = False
             while pending:
                 if stopping() and not told:
@@ -160,15 +164,21 @@ def _listener(ray: Any) -> Any:
     return ray.remote(Listener).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _submit(ray: Any, params: Params, job: Job, data: Data, root: Path, listener: Any) -> ObjectRef[Result]:
+def _demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
+    """What a job asks a node for, by Ray's name of the resource."""
+    return {"CPU": job.cell.train.threads, "memory": memory[job.cell.variant], **params.cluster.resources}
+
+
+def _submit(
+    ray: Any, params: Params, job: Job, data: Data, root: Path, listener: Any, memory: int
+) -> ObjectRef[Result]:
     trained = _put(ray, root / runs.RUNS / job.cell.name) if job.train is None else {}
-    asked = params.cluster
     task = ray.remote(run_task).options(
         name=job.cell.name,
         num_cpus=job.cell.train.threads,
         num_gpus=min(1, ray.cluster_resources().get("GPU", 0)),
-        memory=round(asked.memory * 1e9),
-        resources=asked.resources,
+        memory=memory,
+        resources=params.cluster.resources,
         max_retries=RETRIES,
     )
     reference: ObjectRef[Result] = task.remote(params, job, data, trained, listener)

@@ -3,57 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs
-from pipeline.data.arrays import open_split
 from pipeline.errors import PipelineError
 from pipeline.models.arithmetic import resolve_precision
 from pipeline.models.build import build_network
-from pipeline.params import Params, Variant
-from pipeline.params.pictures import CocoData, FolderData, OwnPictures
+from pipeline.params import Cell, Params, Variant
 from pipeline.variants.check import model_mistake
 from pipeline.variants.cost import Cost, measure
+from pipeline.variants.image_data import ImageData, describe_images
 
-HEAD = ("variant", "family", "parameters", "MACs", "memory", "grid", "what it changes")
-NUMBERS = range(2, 5)  # columns whose entries end together
-RGB = 3  # channels, where nothing else is said
-OWN_CLASSES = 3  # of sources that bring their own: an animal, the background, the border between them
+HEAD = ("variant", "family", "parameters", "MACs", "step memory", "process memory", "grid", "what it changes")
+NUMBERS = range(2, 6)  # columns whose entries end together
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant, and what its network costs, or why it has none."""
+    """A variant, and what its network and a training of it cost, or why that is unknown."""
 
     name: str
     family: str
     changes: str
     in_grid: bool
     cost: Cost | PipelineError
+    process: int | PipelineError  # bytes, the peak of a process that trains it
 
 
-def variant_rows(params: Params, root: Path) -> Iterator[Row]:
-    """A row for each variant, in the order of the file; `root` is the project's folder."""
-    channels, classes = _images(params, root)
+def variant_rows(params: Params, root: Path, measure_process: Callable[[Cell, ImageData], int]) -> Iterator[Row]:
+    """Measure each variant, in the order of the file.
+
+    Args:
+        params: the whole of `params.yaml`.
+        root: the project's folder.
+        measure_process: measures the peak memory of a process that trains a cell; may raise `PipelineError`.
+    """
+    data = describe_images(params, root)
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
-        size = params.data.image_size
         cost: Cost | PipelineError
+        process: int | PipelineError
         try:
-            if mistake := model_mistake(cell.model, size):
+            if mistake := model_mistake(cell.model, data.size):
                 raise PipelineError(mistake)
-            network = build_network(cell.model, channels, classes)
-            cost = measure(network, channels, size, cell.train.batch_size, resolve_precision(cell.train.precision))
+            network = build_network(cell.model, data.channels, data.classes)
+            precision = resolve_precision(cell.train.precision)
+            cost = measure(network, data.channels, data.size, cell.train.batch_size, precision)
+            process = _result_or_error(measure_process, cell, data)
         except PipelineError as error:
-            cost = error
-        yield Row(name, cell.model.family, _changes(variant), name in params.grid.variant, cost)
+            cost = process = error
+        yield Row(name, cell.model.family, _changes(variant), name in params.grid.variant, cost, process)
+
+
+def _result_or_error(
+    measure_process: Callable[[Cell, ImageData], int], cell: Cell, data: ImageData
+) -> int | PipelineError:
+    try:
+        return measure_process(cell, data)
+    except PipelineError as error:
+        return error
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Columns in plain text; where there is no cost, the sentence stands at the end of the row."""
+    """Columns in plain text; where something could not be measured, the reason is at the end of the row."""
     table = [HEAD, *(_entries(row) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
     lines = (
@@ -66,26 +80,18 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _images(params: Params, root: Path) -> tuple[int, int]:
-    """Channels and classes: as prepared, or as the parameters have it."""
-    folder = root / runs.PREPARED
-    if (folder / runs.CLASSES).exists():
-        return open_split("train", folder).images.shape[-1], len(runs.DataSet.read(folder).classes)
-    data = params.data
-    channels = (data.channels or RGB) if isinstance(data, OwnPictures) else RGB
-    return channels, len(data.classes) if isinstance(data, FolderData | CocoData) else OWN_CLASSES
-
-
 def _entries(row: Row) -> tuple[str, ...]:
-    numbers, last = ("-", "-", "-"), row.changes
+    numbers, last = ["-"] * len(NUMBERS), row.changes
     if isinstance(row.cost, Cost):
-        numbers = (
+        numbers[:3] = (
             f"{row.cost.parameters:,}",
             f"{row.cost.multiply_accumulates / 1e6:,.0f} M",
             f"{row.cost.training_bytes / 1e6:,.0f} MB",
         )
+    if isinstance(row.process, PipelineError):
+        last = " ".join(str(row.process).split())
     else:
-        last = " ".join(str(row.cost).split())
+        numbers[3] = f"{row.process / 1e6:,.0f} MB"
     return (row.name, row.family, *numbers, "yes" if row.in_grid else "no", last)
 
 

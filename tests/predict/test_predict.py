@@ -73,6 +73,20 @@ def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result
     counted = np.bincount(labels(out / "masks" / "photo.png").ravel(), minlength=len(shares)) / (90 * 150)
     assert list(shares.values()) == pytest.approx(counted, abs=1e-6)
     assert "by unet-0.01-0" in done.output
+    assert f"{out / 'shares.csv'} has every class's share" in done.output
+
+
+def test_the_first_line_says_which_data_the_run_was_trained_on(
+    predict: Callable[..., Result], trained: Path, tmp_path: Path
+) -> None:
+    photo = save(scene(), tmp_path / "photo.jpg")
+    said = predict(photo).output.splitlines()
+    title = "Cut-out animals over photographs"
+    expected = f'{TRAINED} was trained on "{title}": 12 images of 32 x 32 px; classes: animal, background, border'
+    assert said[0] == expected
+    assert said[1].startswith("Photographs differ from these composites")
+    assert "pipeline init FOLDER" in said[1]
+    assert "make report SET=composites" in said[1]
 
 
 def test_the_mask_is_that_of_the_evaluation(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.errors import PipelineError
 from tests.conftest import ROOT, write_params
 
 VARIANTS: dict[str, Any] = {
@@ -19,6 +20,12 @@ VARIANTS: dict[str, Any] = {
     "mine": {"model": {"family": "own", "factory": "not_here:build", "size_divisor": 1}},
     "deep": {"model": {"depth": 6}},
 }
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds per variant; test_process_memory.py has it."""
+    monkeypatch.setattr("pipeline.process_memory.measure_process", lambda cell, data: 1_234_000_000)
 
 
 def listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -38,6 +45,20 @@ def test_each_variant_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert lines["unet_40"].endswith("yes   augmentation: null, epochs: 4, train_images: 10")
     assert lines["unet_40"].split()[2:7] == lines["unet"].split()[2:7]  # the same network and batch
     assert lines["keras_pets"].split()[2] == "2,055,203"
+    assert "1,234 MB" in lines["unet"]
+
+
+def test_a_training_that_cannot_be_measured_says_why_beside_what_its_network_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> int:
+        raise PipelineError("the process was killed.")
+
+    monkeypatch.setattr("pipeline.process_memory.measure_process", killed)
+    write_params(tmp_path, {"grid": {"variant": ["unet"]}})
+    row = listed(tmp_path, monkeypatch)["unet"]
+    assert row.endswith("-  yes   the process was killed.")
+    assert " MB " in row
 
 
 def test_a_network_that_cannot_be_had_says_why_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

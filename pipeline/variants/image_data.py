@@ -1,0 +1,52 @@
+"""What the cost of a training depends on, of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.data.arrays import open_split
+from pipeline.params import Params
+from pipeline.params.composites import SampleData
+from pipeline.params.pictures import CocoData, FolderData, OwnPictures
+
+RGB = 3  # channels by default
+OWN_CLASSES = 3  # of sources that bring their own: an animal, the background, the border between them
+UNKNOWN = 64  # images in a split that is not prepared yet: enough to fill a batch
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Size and number of the prepared images."""
+
+    size: int  # px, height and width
+    channels: int
+    classes: int
+    train: int  # images in the training split
+    validation: int  # images in the validation split
+    dtype: str = "uint8"
+
+
+def describe_images(params: Params, root: Path) -> ImageData:
+    """Describe the prepared images, or what the parameters say of them before they are prepared.
+
+    Args:
+        params: the whole of `params.yaml`.
+        root: the project's folder.
+    """
+    data, folder = params.data, root / runs.PREPARED
+    if (folder / runs.CLASSES).exists():
+        train, validation = open_split("train", folder), open_split("validation", folder)
+        return ImageData(
+            size=data.image_size,
+            channels=train.images.shape[-1],
+            classes=len(runs.DataSet.read(folder).classes),
+            train=len(train),
+            validation=len(validation),
+            dtype=str(train.images.dtype),
+        )
+    counts = (data.samples.train, data.samples.validation) if isinstance(data, SampleData) else (UNKNOWN, UNKNOWN)
+    channels = (data.channels or RGB) if isinstance(data, OwnPictures) else RGB
+    classes = len(data.classes) if isinstance(data, FolderData | CocoData) else OWN_CLASSES
+    return ImageData(data.image_size, channels, classes, *counts)

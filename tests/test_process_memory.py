@@ -1,0 +1,125 @@
+"""The memory that a training is said to need, against the peak of a process that really trains."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.process_memory import ProcessKilledError, measure_process
+from pipeline.sweep.cluster_memory import HEADROOM, memory_requests, warn_of_unmet
+from pipeline.sweep.worker import Job
+from pipeline.variants.image_data import describe_images
+from tests.conftest import ROOT, write_custom, write_params
+
+# Prints the peak of its own process: ru_maxrss would begin at that of pytest's, which started it.
+COMMAND = """
+import sys
+from pathlib import Path
+from pipeline.cli import main
+main(sys.argv[1:], standalone_mode=False)
+print("peak", Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0], "kB")
+"""
+DATA = {"path": str(ROOT / "data/sample"), "image_size": 160, "samples": {"train": 16, "validation": 8, "test": 1}}
+
+
+def run(folder: Path, *arguments: str) -> str:
+    variables = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    return subprocess.run(command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def tiny(folder: Path, model: dict[str, object] | None = None) -> Params:
+    """Parameters of one variant, `unet`."""
+    path = write_params(folder, {"data": DATA, "model": {"base_channels": 16, "depth": 4}, "train": {"batch_size": 8}})
+    yaml = YAML(typ="safe")
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    content |= {"variants": {"unet": {"model": model} if model else {}}}
+    content["grid"] |= {"variant": ["unet"], "learning_rate": [0.001], "seed": [0, 1]}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    return read_params(path)
+
+
+def jobs(params: Params) -> list[Job]:
+    return [Job(cell, train="made from this", evaluate=None) for cell in params.cells()]
+
+
+def test_process_memory_is_that_of_a_training(tmp_path: Path, store: Path) -> None:
+    tiny(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(store.read_bytes())
+    row = next(line for line in run(tmp_path, "variants").splitlines() if line.startswith("unet"))
+    step, process = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) MB", row))
+    run(tmp_path, "prepare")
+    said = run(tmp_path, "train", "--variant", "unet", "--learning-rate", "0.001", "--seed", "0")
+    trained = int(said.split("peak")[1].split()[0]) * 1024 / 1e6
+    assert 0.8 < trained / process < 1.3
+    assert trained > 2 * step
+
+
+def test_a_network_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_custom(
+        tmp_path,
+        nets="""
+import os, signal, torch
+
+class Raises(torch.nn.Conv2d):
+    def forward(self, images):
+        raise ValueError("no such shape")
+
+class Dies(torch.nn.Conv2d):
+    def forward(self, images):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def raises(channels, classes): return Raises(channels, classes, 1)
+def dies(channels, classes): return Dies(channels, classes, 1)
+""",
+    )
+    own = {"family": "own", "size_divisor": 1}
+    params = tiny(tmp_path, {**own, "factory": "custom.nets:raises"})
+    with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
+        measure_process(params.cells()[0], describe_images(params, tmp_path))
+    assert memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
+
+    params = tiny(tmp_path, {**own, "factory": "custom.nets:dies"})
+    with pytest.raises(ProcessKilledError, match=r"too little"):
+        measure_process(params.cells()[0], describe_images(params, tmp_path))
+    with pytest.raises(PipelineError, match=r"set cluster\.memory"):
+        memory_requests(params, jobs(params), tmp_path)
+
+
+def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = tiny(tmp_path)
+    assert params.cluster.memory is None  # as shipped
+    asked = memory_requests(params, jobs(params), tmp_path)["unet"]
+    cell, data = params.cells()[0], replace(describe_images(params, tmp_path), train=64)
+    larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
+    assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
+    assert f"unet: each run asks for {asked / 1e9:.1f} GB" in capsys.readouterr().out
+    fixed = params.model_copy(update={"cluster": params.cluster.model_copy(update={"memory": 3.5})})
+    assert memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
+
+
+def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    head, node = {"memory": 15e9}, {"CPU": 2.0, "memory": 2e9}
+    warn_of_unmet({"unet": {"CPU": 1, "memory": 2e9}}, [head, node])
+    assert not capsys.readouterr().err
+    demands = {"unet": {"CPU": 1, "memory": 2e9}, "lite0": {"CPU": 1, "memory": 3e9}}
+    warn_of_unmet(demands, [head, node])
+    said = capsys.readouterr().err
+    assert "wait for one to join: lite0: 1 CPU, 3.0 GB of memory. " in said
+    assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
+    warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
+    assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
