@@ -117,7 +117,8 @@ def _describe_sizes(params: Params, proposal: Proposal) -> str:
         columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
         cost = f"{time.summary()}\n"
     lines = format_size_table(proposal.size.ceilings, proposal.size.size, columns)
-    return "\n".join(lines) + f"\n{RULE}\n{cost}"
+    rule = [RULE] if len(proposal.size.ceilings.sizes) > 1 else []
+    return "\n".join([*lines, *rule, cost])
 
 
 def _pretrained(text: str, where: str) -> list[str]:

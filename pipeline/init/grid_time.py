@@ -116,7 +116,7 @@ def _count_steps(cell: Cell, training: int) -> int:
 def format_duration(seconds: float) -> str:
     """Write a duration that is known to two digits at most."""
     for unit, length in (("days", 86_400.0), ("h", 3_600.0)):
-        if seconds >= 2 * length:
+        if seconds >= 1.5 * length:
             return f"{float(f'{seconds / length:.2g}'):g} {unit}"
     return f"{float(f'{seconds / 60:.2g}'):.0f} min" if seconds >= 60 else "1 min"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
-# Larger batches need so many steps. With fewer, small batches learn better in the same epochs (docs/recipe.md: batches of
-# 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
+# Larger batches need so many steps. With fewer, small batches learn better in the same epochs (docs/recipe.md: batches
+# of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
