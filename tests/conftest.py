@@ -53,6 +53,12 @@ def _custom_of_each_project() -> Iterator[None]:
         del sys.modules[name]
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `init` skip its training steps on blank images, which take seconds."""
+    monkeypatch.setattr("pipeline.init.grid_time.measure_grid_time", lambda *_: None)
+
+
 def write_custom(project: Path, **modules: str) -> Path:
     """Write modules, by name, into a project's `custom/`."""
     folder = project / "custom"

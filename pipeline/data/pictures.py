@@ -204,6 +204,12 @@ def inner_part(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[slice
     return slice(top, top + height), slice(left, left + width)
 
 
+def restore_mask(square: NDArray[np.uint8], shape: tuple[int, ...], resize: Resize) -> NDArray[np.uint8]:
+    """Resize a mask that `fit_mask` made back to its own shape (H x W), by its nearest pixels."""
+    inner = np.ascontiguousarray(square[inner_part(shape, len(square), resize)])
+    return np.asarray(Image.fromarray(inner).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+
+
 def _inner(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[int, int]:
     """Height and width of the picture inside the square."""
     if resize == "squash":

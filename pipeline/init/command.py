@@ -13,16 +13,16 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.init.look import look
 from pipeline.init.proposal import Proposal
+from pipeline.init.proposed_size import RULE
+from pipeline.init.steps import MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
 from pipeline.init.text import scalar, section_text, with_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
 from pipeline.prepare.names import readable
+from pipeline.prepare.size_table import Column, format_size_table
 
 BEFORE = Path("params.before.yaml")  # what stood there
-_BATCHES = ((500, 4), (2_000, 8), (10_000, 16))  # up to so many images, so many a step
-_LARGEST_BATCH = 32
-MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
 _EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
@@ -46,13 +46,15 @@ def init(folder: Path) -> str:
     write_text(BEFORE, before)
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
-    short = _describe_short(_checked(text, where), proposal.training)
+    params = _checked(text, where)
+    short = _describe_short(params, proposal.training)
     notices = "".join(f"Notice: {readable(notice)}\n" for notice in (*proposal.notices, *short))
     of_classes = f", {len(classes)} classes: {', '.join(classes)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_of_variants(left_out)}"
+        f"{_describe_sizes(params, proposal)}"
         f"{notices}"
         f"What stood there is in {BEFORE}.\n"
         f"Then:\n"
@@ -64,9 +66,11 @@ def init(folder: Path) -> str:
 def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str]]:
     """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
     text = with_section(before, section_text(proposal))
-    batch = next((size for most, size in _BATCHES if proposal.images <= most), _LARGEST_BATCH)
+    batch = choose_batch(proposal.training, _checked(text, where).train.epochs)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    text = _EPOCHS.sub(lambda found: f"{found[1]}{_epochs(proposal.training, batch, int(found[2]))}", text, count=1)
+    text = _EPOCHS.sub(
+        lambda found: f"{found[1]}{choose_epochs(proposal.training, batch, int(found[2]))}", text, count=1
+    )
     grid = _checked(text, where).grid.variant
     pretrained = _pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
@@ -81,22 +85,12 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     return text, pretrained
 
 
-def _epochs(training: int, batch: int, usual: int) -> int:
-    """Keep the usual number of epochs, or raise it to those that `MIN_STEPS` steps need."""
-    return max(usual, math.ceil(MIN_STEPS / _steps(training, batch)))
-
-
-def _steps(training: int, batch: int) -> int:
-    """Count the steps of an epoch: a last batch that is not full is dropped."""
-    return max(1, training // batch)
-
-
 def _describe_short(params: Params, training: int) -> list[str]:
     """Name the variants that train for fewer than `MIN_STEPS` steps, because they, or another line, set the epochs."""
     short: dict[tuple[int, int, int], list[str]] = {}
     for cell in params.cells():
         train = cell.train
-        steps = _steps(min(training, cell.train_images or training), train.batch_size)
+        steps = steps_per_epoch(min(training, cell.train_images or training), train.batch_size)
         if training and steps * train.epochs < MIN_STEPS:
             names = short.setdefault((train.epochs, steps * train.epochs, math.ceil(MIN_STEPS / steps)), [])
             names += [cell.variant] if cell.variant not in names else []
@@ -105,6 +99,26 @@ def _describe_short(params: Params, training: int) -> list[str]:
         f"train.epochs: {enough} or more."
         for (epochs, steps, enough), names in short.items()
     ]
+
+
+def _describe_sizes(params: Params, proposal: Proposal) -> str:
+    """Show what each size leaves of the masks, and how long the grid takes with it on this machine."""
+    if proposal.size is None or not proposal.size.ceilings.sizes:
+        return ""
+    from pipeline.init.grid_time import format_duration, measure_grid_time
+    from pipeline.variants.table import OWN_CLASSES
+
+    classes = len(proposal.section.get("classes", ())) or OWN_CLASSES
+    time = measure_grid_time(params, proposal.training, proposal.channels, classes)
+    columns: list[Column] = []
+    cost = "The time of the grid is unknown: none of its networks could be run on a blank image.\n"
+    if time is not None:
+        columns.append(("s per step", lambda size: f"{time.step_seconds(size):.2g}"))
+        columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
+        cost = f"{time.summary()}\n"
+    lines = format_size_table(proposal.size.ceilings, proposal.size.size, columns)
+    rule = [RULE] if len(proposal.size.ceilings.sizes) > 1 else []
+    return "\n".join([*lines, *rule, cost])
 
 
 def _pretrained(text: str, where: str) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.init.classes import look_at_masks
 from pipeline.init.layouts import describe_layout
 from pipeline.init.measured import complete
-from pipeline.init.pictures import USUAL_SIZE, Pictures, look_at
+from pipeline.init.pictures import Pictures, look_at
 from pipeline.init.proposal import Proposal, colour
 from pipeline.params.pictures import Crowd
 from pipeline.prepare.dividing.split_list import USUAL
@@ -138,9 +138,8 @@ def _proposal(
         "seed": 0,
         "train_images": None,
     }
-    capped = f", and {USUAL_SIZE} at most keeps a first grid short" if seen.image_size == USUAL_SIZE else ""
     beside = {
-        "image_size": f"px, a multiple of 32; the images are {seen.sizes}{capped}",
+        "image_size": f"px, a multiple of 32; the images are {seen.sizes}",
         "splits": f"{USUAL.file} says which image is where" if has_list else "shares of the images",
     }
     found = f"{images} images of {seen.sizes}"

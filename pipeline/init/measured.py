@@ -7,6 +7,8 @@ from dataclasses import replace
 from pipeline.errors import PipelineError
 from pipeline.init.orientation import guess_orientation
 from pipeline.init.proposal import Proposal
+from pipeline.init.proposed_size import propose_size
+from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import validate
 from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
@@ -14,7 +16,6 @@ from pipeline.params.section import Section
 from pipeline.prepare.choice import collection_of
 from pipeline.prepare.dividing.split_list import TRAINVAL
 from pipeline.prepare.pairs import Collection
-from pipeline.prepare.size_effects import measure_size_effects
 from pipeline.prepare.sources.own_pictures import OwnPicturesSource
 from pipeline.runs import SPLITS
 
@@ -46,15 +47,14 @@ def complete(proposal: Proposal) -> Proposal:
         section["mask_orientation"] = orientation.choice
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
         notices += orientation.sentences()
-    effects = measure_size_effects(list(collection.pairs.values()), collection, data.image_size, data.resize)
-    if effects.is_lossy:
-        notices.append(effects.sentence() + (" The section has that size." if effects.sufficient else ""))
-        if effects.sufficient:
-            section["image_size"] = effects.sufficient
-            remarks["image_size"] = "px, a multiple of 32; keeps the objects of all classes"
+    proposed = propose_size(data, collection)
+    section["image_size"] = proposed.size
+    remarks["image_size"] = "; ".join(filter(None, (remarks.get("image_size"), proposed.remark())))
+    notices += proposed.notices()
+    notices += describe_rare_classes(proposed.ceilings.pixel_shares, collection.classes)
     # Without usable pairs, an estimate for when they are.
     training = _count_training(validate(ProposedData, {"data": section}, "").data, collection) or proposal.training
-    return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training)
+    return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training, size=proposed)
 
 
 def _count_training(data: Data, collection: Collection) -> int:

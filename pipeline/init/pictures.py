@@ -17,7 +17,7 @@ from pipeline.prepare.files import content_of
 from pipeline.prepare.sampling import sample_evenly
 
 MOST = 200  # files that are opened
-USUAL_SIZE = 128  # px; a first grid of this size takes minutes
+USUAL_SIZE = 128  # px; smaller images show too little of what they are of
 _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
 _MULTIPLE = 32  # px that suit every variant
 
@@ -26,7 +26,7 @@ _MULTIPLE = 32  # px that suit every variant
 class Pictures:
     """What the images are like."""
 
-    image_size: int
+    image_size: int  # the smallest that is proposed
     resize: Literal["squash", "pad"]
     channels: int | None  # as `data.channels` has it
     prepared_channels: int  # that a network gets

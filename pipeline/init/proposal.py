@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.init.proposed_size import ProposedSize
+
 # Okabe and Ito's, which differ for colour-blind readers too; the first one is for what the pictures are not of.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
@@ -21,6 +23,7 @@ class Proposal:
     class_remarks: tuple[str, ...] = ()  # of the classes, in their order
     groups: str = ""  # a regular expression that may tell groups apart; empty where names show none
     channels: int = 3  # of the prepared images
+    size: ProposedSize | None = None  # None if the pairs could not be collected
     notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
 
 

@@ -18,6 +18,7 @@ from pipeline.prepare.duplicate_sheet import write_sheet
 from pipeline.prepare.faults import Kind
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.notices import complete_survey
+from pipeline.prepare.size_table import format_size_table
 from pipeline.prepare.source import Source
 from pipeline.prepare.tables import Table, check_tables, fill_tables
 from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
@@ -65,7 +66,15 @@ class Finding:
         effects = self.source.size_effects()
         if effects is None or not effects.classes:
             return []
-        return [f"at {effects.size} px {listed([str(effect) for effect in effects.classes])}"]
+        lines = [f"at {effects.size} px {listed([str(effect) for effect in effects.classes])}"]
+        ceilings = self.source.size_ceilings()
+        if ceilings is None or not ceilings.sizes:
+            return lines
+        present = ceilings.sizes[0]
+        lines.append(f"at {present.size} px even perfect predictions have an IoU of: {present}")
+        if not present.is_good:
+            lines += [*format_size_table(ceilings, present.size), f"  > is the present size; {ceilings.remedy()}"]
+        return lines
 
     def _duplicates(self) -> list[str]:
         survey = self.survey

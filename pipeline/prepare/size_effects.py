@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipeline.data.picture_error import PictureError
 from pipeline.data.pictures import Resize, inner_part
+from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.names import listed
-from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
-from pipeline.prepare.sampling import sample_evenly
+from pipeline.prepare.pairs import Collection, Pair
 from pipeline.runs import SegmentationClass
 
 MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
 MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
-SIZES = (64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,9 @@ def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: in
     classes = [(index, one) for index, one in enumerate(collection.classes) if one.foreground]
     sizes = [size, *(larger for larger in SIZES if larger > size)]
     counts = {(tried, index): _Counts() for tried in sizes for index, _ in classes}
-    masks = pixels = longest = 0
-    for pair in _spread(sample_evenly(pairs, MAX_MASKS)):
-        mask = _decode(pair, collection)  # one at a time: a hundred large ones exceed the memory
-        if mask is None:
-            continue
-        if masks and pixels + mask.size > MAX_PIXELS:
-            break
-        masks, pixels, longest = masks + 1, pixels + mask.size, max(longest, *mask.shape)
+    masks = longest = 0
+    for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
+        masks, longest = masks + 1, max(longest, *mask.shape)
         _count(mask, counts, resize)
     by_size = {tried: _effects(classes, counts, tried) for tried in sizes if tried == size or tried < longest + 32}
     effects = by_size.pop(size)
@@ -107,20 +101,6 @@ def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: in
         larger = (tried for tried, found in by_size.items() if not any(effect.is_lossy for effect in found))
         sufficient = next(larger, None)
     return SizeEffects(size, masks, effects, sufficient)
-
-
-def _spread(items: Sequence[Pair]) -> list[Pair]:
-    """Reorder a sequence so that its beginning, of any length, is spread over all of it."""
-    width = len(items).bit_length()
-    places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
-    return [items[place] for place in places if place < len(items)]
-
-
-def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
-    try:
-        return collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
-    except (OSError, PictureError, UndeclaredError):
-        return None
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
 from pipeline.runs import SegmentationClass, Survey
 
@@ -56,6 +57,9 @@ class Source(Protocol):
 
     def size_effects(self) -> SizeEffects | None:
         """Measure what the prepared size does to each class, once all samples were asked for; None of made images."""
+
+    def size_ceilings(self) -> SizeCeilings | None:
+        """Measure the IoU that the prepared size and larger ones allow, once all samples were asked for."""
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield images that look the same, those in two splits first; complete once all samples were asked for."""

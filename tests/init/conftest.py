@@ -74,7 +74,7 @@ class Seen:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmeasured: None) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "10000")
     shutil.copy(ROOT / "params.yaml", tmp_path)

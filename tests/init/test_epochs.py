@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def params(tmp_path, monkeypatch):
+def params(tmp_path, monkeypatch, unmeasured):
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copy(ROOT / "params.yaml", tmp_path))
 

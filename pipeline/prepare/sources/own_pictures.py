@@ -24,8 +24,9 @@ from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
 from pipeline.prepare.files import content_of
 from pipeline.prepare.leaks import leak_notice
-from pipeline.prepare.pairs import Collection
+from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.palettes import PaletteCheck
+from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
 from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
 from pipeline.prepare.source import Sample
 from pipeline.prepare.survey import NAMED, SurveyCount
@@ -143,14 +144,22 @@ class OwnPicturesSource:
     def size_effects(self) -> SizeEffects:
         """Measure what the prepared size does to the classes in the splits that were asked for."""
         if self._effects is None:
-            pairs = [
-                self._collection.pairs[name]
-                for split in SPLITS
-                if split in self._asked
-                for name in self._division.ids[split]
-            ]
-            self._effects = measure_size_effects(pairs, self._collection, self._data.image_size, self._data.resize)
+            self._effects = measure_size_effects(
+                self._asked_pairs(), self._collection, self._data.image_size, self._data.resize
+            )
         return self._effects
+
+    def size_ceilings(self) -> SizeCeilings:
+        """Measure the IoU that the prepared size and larger ones allow in the splits that were asked for."""
+        return measure_size_ceilings(self._asked_pairs(), self._collection, self._data.image_size, self._data.resize)
+
+    def _asked_pairs(self) -> list[Pair]:
+        return [
+            self._collection.pairs[name]
+            for split in SPLITS
+            if split in self._asked
+            for name in self._division.ids[split]
+        ]
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Decode the images that look the same as another one again, those in two splits first."""

@@ -107,6 +107,9 @@ class SampleSource:
     def size_effects(self) -> None:
         """None: composites are made at the prepared size."""
 
+    def size_ceilings(self) -> None:
+        """None: composites are made at the prepared size."""
+
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield nothing: composites are made."""
         return iter(())

@@ -10,6 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.params.composites import SampleData
 from pipeline.params.pictures import FolderForTest, OwnPictures
 from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
 from pipeline.prepare.source import Sample, Source
 from pipeline.prepare.sources.folder import folder_collection
@@ -64,6 +65,10 @@ class TransferSource:
     def size_effects(self) -> SizeEffects | None:
         """Those of the files that are tested on."""
         return self._tested.size_effects()
+
+    def size_ceilings(self) -> SizeCeilings | None:
+        """Those of the files that are tested on."""
+        return self._tested.size_ceilings()
 
     def duplicates(self) -> Iterator[DuplicatePair]:
         """Yield the pairs among the test files."""

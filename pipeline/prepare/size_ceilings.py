@@ -1,0 +1,152 @@
+"""Measure the IoU that even a perfect prediction cannot exceed at each prepared size.
+
+A mask is brought to the prepared size as `prepare` does it, and back to its own size. What differs from the original is
+lost for every network that is trained at that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.data.pictures import Resize, fit_mask, restore_mask
+from pipeline.prepare import size_effects
+from pipeline.prepare.mask_sample import sample_masks
+from pipeline.prepare.names import listed
+from pipeline.prepare.pairs import Collection, Pair
+from pipeline.runs import IGNORE
+
+MAX_MASKS, MAX_PIXELS = 100, 40_000_000  # that are examined; some seconds in all
+# A size that costs at most a tenth usually costs less than the network's own errors.
+GOOD_IOU = 0.9
+
+
+@dataclass(frozen=True)
+class SizeCeiling:
+    """The highest IoU of each class at a size.
+
+    Attributes:
+        size: of the prepared images, px.
+        iou: by the class's name, pooled over the masks; classes that occur, in the order of their indices.
+    """
+
+    size: int
+    iou: Mapping[str, float]
+
+    @property
+    def worst(self) -> str:
+        """The class with the lowest IoU."""
+        return min(self.iou, key=self.iou.__getitem__)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest IoU of all classes."""
+        return self.iou[self.worst]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the size limits no class below `GOOD_IOU`."""
+        return self.lowest >= GOOD_IOU
+
+    def __str__(self) -> str:
+        """The classes with their IoU, the lowest first."""
+        ordered = sorted(self.iou.items(), key=lambda item: item[1])
+        return listed([f"{name} {iou:.3f}" for name, iou in ordered])
+
+
+@dataclass(frozen=True)
+class SizeCeilings:
+    """The ceilings of some sizes.
+
+    Attributes:
+        masks: how many were examined.
+        sizes: from the smallest on; none if no class occurs. The last one is the first that enlarges all masks, or the
+            largest that is tried.
+        pixel_shares: of each class that occurs, in the evaluated pixels of all examined masks.
+    """
+
+    masks: int
+    sizes: tuple[SizeCeiling, ...]
+    pixel_shares: Mapping[str, float]
+
+    @property
+    def sufficient(self) -> SizeCeiling | None:
+        """The smallest size that is good; None if none is."""
+        return next((ceiling for ceiling in self.sizes if ceiling.is_good), None)
+
+    def at(self, size: int) -> SizeCeiling:
+        """Look up a size; larger ones than were tried have the last one's ceiling."""
+        return next((ceiling for ceiling in self.sizes if ceiling.size >= size), self.sizes[-1])
+
+    def remedy(self) -> str:
+        """Name the size that is good, or say that none is."""
+        if better := self.sufficient:
+            return f"data.image_size: {better.size} gives every class {GOOD_IOU} or more"
+        largest = self.sizes[-1].size
+        return f"no image_size up to {largest} gives every class {GOOD_IOU}, smaller tiles of the images would"
+
+    def sentence(self, size: int) -> str:
+        """Report the classes that a size limits, and the size that is good."""
+        ordered = sorted(self.at(size).iou.items(), key=lambda item: item[1])
+        low = listed([f"{name} {iou:.3f}" for name, iou in ordered if iou < GOOD_IOU])
+        examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
+        return (
+            f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: {low} "
+            f"({examined} examined); {self.remedy()}."
+        )
+
+
+def measure_size_ceilings(pairs: Sequence[Pair], collection: Collection, size: int, resize: Resize) -> SizeCeilings:
+    """Bring masks to a size and to larger ones and back, and compare them with the originals.
+
+    Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
+
+    Args:
+        pairs: a sample of their masks, evenly spaced, is decoded; masks that cannot be decoded are left out.
+        collection: that they are from.
+        size: the smallest size to try, px.
+        resize: how masks come into the square.
+    """
+    sizes = [size, *(larger for larger in size_effects.SIZES if larger > size)]
+    matching, either = np.zeros((len(sizes), 256), np.int64), np.zeros((len(sizes), 256), np.int64)
+    pixels = np.zeros(256, np.int64)
+    masks = longest = 0
+    for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
+        masks, longest = masks + 1, max(longest, *mask.shape)
+        pixels += _count(mask)
+        for place, tried in enumerate(sizes):
+            same, union = _compare(mask, tried, resize)
+            matching[place] += same
+            either[place] += union
+    total = max(1, pixels[:IGNORE].sum())
+    occurring = {one.name: index for index, one in enumerate(collection.classes) if pixels[index]}
+    judged = {one.name: occurring[one.name] for one in collection.classes if one.name in occurring and not one.edge}
+    last = next((place for place, tried in enumerate(sizes) if tried >= longest), len(sizes) - 1)
+    ceilings = [
+        SizeCeiling(tried, {name: float(same[index] / union[index]) for name, index in judged.items()})
+        for tried, same, union in zip(sizes[: last + 1], matching, either, strict=False)
+        if judged
+    ]
+    return SizeCeilings(
+        masks, tuple(ceilings), {name: float(pixels[index] / total) for name, index in occurring.items()}
+    )
+
+
+def _compare(mask: NDArray[np.uint8], size: int, resize: Resize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
+    before = _count(mask)
+    if size >= max(mask.shape):  # each pixel has one of its own in the square
+        return before, before
+    restored = restore_mask(fit_mask(mask, size, resize, outside=IGNORE), mask.shape, resize)
+    same = _count(mask, mask == restored)
+    return same, before + _count(restored, mask != IGNORE) - same
+
+
+def _count(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Count the pixels of each of 256 values; numpy would need eight bytes per pixel for it."""
+    chosen = None if where is None else Image.fromarray(where.view(np.uint8))
+    return np.array(Image.fromarray(mask).histogram(chosen), np.int64)

@@ -1,0 +1,238 @@
+"""The prepared size that init proposes, the table that explains it, the batch size, and notices on rare classes."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from rich.cells import cell_len
+from ruamel.yaml import YAML
+
+from pipeline.cli import main
+from pipeline.init import grid_time
+from pipeline.init.grid_time import GridTime, StepTime, format_duration, measure_grid_time
+from pipeline.init.proposed_size import AFFORDABLE, AFFORDABLE_FOR_OBJECTS
+from pipeline.init.steps import MANY_STEPS, MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.params.file import read_params
+from tests.conftest import write_custom
+from tests.prepare.conftest import picture
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def write(masks, folder="cells"):
+    for index, mask in enumerate(masks):
+        for kind, image in (("images", picture(index, mask.shape)), ("masks", Image.fromarray(mask))):
+            path = Path(folder, kind, f"{index:02}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def load_params():
+    return YAML(typ="safe").load(Path("params.yaml").read_text("utf-8"))
+
+
+def rows(output):
+    """Read the table of sizes: the marked size, and the entries of each size."""
+    found = [line for line in output.splitlines() if re.match(r"[> ] +\d+  +\d\.\d{3}", line)]
+    marked = [int(line[1:].split()[0]) for line in found if line.startswith(">")]
+    return marked, {int(line[1:].split()[0]): line[1:].split()[1:] for line in found}
+
+
+def blob(index, side=512, half=150):
+    mask = np.zeros((side, side), np.uint8)
+    top = 60 + 4 * index
+    mask[top : top + half, top : top + half] = 1
+    return mask
+
+
+def lines(index, side=512, width=2):
+    mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
+    for start in random.integers(0, side - width, 12):
+        mask[start : start + width] = mask[:, start : start + width] = 1
+    return mask
+
+
+def discs(index, side=448):
+    """Draw discs of 20 px, which 256 px keeps well enough and 128 px does not."""
+    mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
+    rows_, columns = np.mgrid[:side, :side]
+    for row, column in random.integers(12, side - 12, (15, 2)):
+        mask[(rows_ - row) ** 2 + (columns - column) ** 2 < 100] = 1
+    return mask
+
+
+def dots(index, side=1024):
+    mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
+    for row, column in random.integers(0, side - 1, (30, 2)):
+        mask[row, column] = 1
+    return mask
+
+
+def test_init_large_objects_keep_the_usual_size(unmeasured):
+    write(map(blob, range(8)))
+    output = run("init", "cells")
+    assert load_params()["data"]["image_size"] == 128
+    assert "perfect predictions" not in output
+    marked, table = rows(output)
+    assert marked == [128]
+    assert len(table) == 3  # for comparison
+
+
+def test_init_small_objects_get_the_smallest_size_that_is_good(unmeasured):
+    write(map(discs, range(6)))
+    output = run("init", "cells")
+    size = load_params()["data"]["image_size"]
+    assert 128 < size <= AFFORDABLE
+    marked, table = rows(output)
+    assert marked == [size]
+    assert all(min(map(float, entries)) < 0.9 for tried, entries in table.items() if tried < size)
+    assert min(map(float, table[size])) >= 0.9
+
+
+def test_init_thin_lines_get_the_affordable_size_and_hear_of_a_better_one(unmeasured):
+    write(map(lines, range(4)))
+    output = run("init", "cells")
+    size = load_params()["data"]["image_size"]
+    better = int(re.search(rf"At {size} px even perfect predictions.*: foreground 0\.\d+.*size: (\d+)", output)[1])
+    marked, table = rows(output)
+    assert (marked, max(table)) == ([size], better)
+    assert float(table[better][1]) >= 0.9
+    assert size == max((tried for tried in table if tried <= AFFORDABLE), key=lambda tried: float(table[tried][1]))
+
+
+def test_init_objects_that_vanish_are_not_worth_any_size(unmeasured):
+    write(map(dots, range(4)))
+    output = run("init", "cells")
+    assert load_params()["data"]["image_size"] == AFFORDABLE_FOR_OBJECTS
+    assert re.search(r"data\.image_size: 1024 keeps them\. The section has 512 px\.", output)
+
+
+def test_check_shows_what_the_present_size_allows_and_better_ones(unmeasured):
+    write(map(lines, range(4)))
+    _, proposed = rows(run("init", "cells"))
+    path = Path("params.yaml")
+    path.write_text(re.sub(r"image_size: \d+", "image_size: 128", path.read_text("utf-8")), "utf-8")
+    output = run("data", "--check", "cells")
+    marked, table = rows(output)
+    assert marked == [128]
+    assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
+    assert f"at 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
+    assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
+    path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
+    output = run("data", "--check", "cells")
+    assert "even perfect predictions have" in output
+    assert rows(output) == ([], {})
+
+
+def test_table_of_many_classes_names_the_worst_in_80_columns(unmeasured):
+    mask = np.zeros((256, 256), np.uint8)
+    for value in range(1, 31):
+        mask[8 * value - 4 : 8 * value + 1] = value
+    mask[:, 100:102] = 30
+    write([np.roll(mask, 3 * index, axis=1) for index in range(6)])
+    output = run("init", "cells")
+    table = output[output.index("IoU that") : output.index("The time of")].splitlines()
+    assert "lowest  class" in table[1]
+    assert all(cell_len(line) <= 80 for line in table)
+
+
+def test_init_says_how_long_the_grid_takes_and_writes_no_time(monkeypatch):
+    write(map(lines, range(4)))
+    written = []
+    for factor in (1, 7):
+        time = GridTime(27, 2, {"unet": 27 * 600}, {"unet": StepTime(0.1 * factor, 1e-5 * factor)})
+        monkeypatch.setattr(grid_time, "measure_grid_time", lambda *_, time=time: time)
+        output = run("init", "cells")
+        written.append(Path("params.yaml").read_text("utf-8"))
+        _, table = rows(output)
+        seconds = (0.1 + 1e-5 * 256**2) * factor
+        assert table[256][2:] == [f"{seconds:.2g}", "about", *format_duration(seconds * 600 * 27 / 2).split()]
+        assert "27 runs of 600 steps,\n2 at a time." in output
+        shutil.move("params.before.yaml", "params.yaml")
+    assert written[0] == written[1]
+
+
+def test_init_measures_real_steps():
+    write([blob(index, 96, 30) for index in range(6)])
+    output = run("init", "cells")
+    _, table = rows(output)
+    assert float(table[96][2]) > 0
+    assert "27 runs of 600 steps" in output
+
+
+def test_measure_grid_time_grows_with_pixels_and_names_what_cannot_be_run(project, params_with):
+    write_custom(project, broken="raise ValueError('a mistake of the user')\n")
+    model = {"family": "own", "factory": "custom.broken:build", "size_divisor": 1}
+    params = params_with({"grid": {"variant": ["unet", "broken"]}, "variants": {"broken": {"model": model}}})
+    time = measure_grid_time(params, 40, 3, 2)
+    assert (time.runs, time.steps["unet"]) == (8, 4 * 2 * 10)
+    assert 0 < time.step_seconds(64) < time.step_seconds(512)
+    assert time.seconds(128) == pytest.approx(time.step_seconds(128) * 160 / time.at_once)
+    assert time.summary().endswith("; not measured: broken.")
+    only = params.model_copy(update={"grid": params.grid.model_copy(update={"variant": ["broken"]})})
+    assert measure_grid_time(only, 40, 3, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (3, "1 min"),
+        (100, "2 min"),
+        (5_300, "88 min"),
+        (7_199, "2 h"),
+        (9_000, "2.5 h"),
+        (100_000, "28 h"),
+        (300_000, "3.5 days"),
+    ],
+)
+def test_format_duration_has_two_digits(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize("epochs", [12, 60])
+def test_batch_is_raised_only_where_many_steps_remain(epochs):
+    for training in (1, 10, 140, 350, 351, 420, 1_400, 5_000, 30_000, 1_000_000):
+        batch = choose_batch(training, epochs)
+        steps = choose_epochs(training, batch, epochs) * steps_per_epoch(training, batch)
+        assert steps >= MIN_STEPS
+        assert batch == 4 or steps >= MANY_STEPS
+    assert choose_batch(420, 12) == 4
+    assert choose_batch(1_000_000, 12) == 32
+
+
+def test_init_more_than_500_images_keep_batches_of_4(unmeasured):
+    write([blob(0, 96, 12 + index % 8) for index in range(520)])
+    run("init", "cells")
+    assert load_params()["train"]["batch_size"] == 4
+
+
+def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
+    masks = [blob(index) for index in range(6)]
+    for mask in masks:
+        mask[400:412, 400:412] = 2
+    write(masks)
+    (notice,) = (line for line in run("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line)
+    assert "class_2 (0.05%) holds less than 1% of the pixels" in notice
+    assert "class_1" not in notice
+    for objective in re.search(r"train\.objective: (\w+) or (\w+),", notice).groups():
+        path = Path("params.yaml")
+        path.write_text(re.sub(r"objective: \w+", f"objective: {objective}", path.read_text("utf-8")), "utf-8")
+        assert read_params(path).train.objective == objective
+    assert "## Rare classes" in (ROOT / "docs/recipe.md").read_text("utf-8")
