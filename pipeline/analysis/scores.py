@@ -33,8 +33,11 @@ def mean_iou(confusion: Integers) -> Floats:
 def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
     """Compute intersection over union of the foreground classes as one (... x C x C to ...).
 
-    NaN where neither truth nor prediction has foreground; 0 where only the prediction has some.
+    NaN where neither truth nor prediction has foreground, and if every class is foreground: any prediction would have
+    1. 0 where only the prediction has some.
     """
+    if foreground.all():
+        return np.full(confusion.shape[:-2], np.nan)
     hits = confusion[..., foreground, :][..., :, foreground].sum(axis=(-2, -1))
     union = confusion[..., foreground, :].sum(axis=(-2, -1)) + confusion[..., :, foreground].sum(axis=(-2, -1)) - hits
     return _ratio(hits, union)

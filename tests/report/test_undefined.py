@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.files import as_json
 from pipeline.params import Photograph
 from pipeline.report.stage import render_report
-from tests.report.conftest import Project, disc
+from tests.report.conftest import CLASSES, Project, disc
 
 FOREGROUND, BACKGROUND = 0, 1
 
@@ -64,6 +64,13 @@ def test_a_showcase_without_foreground_is_no_failed_cut_out(
     assert f"<strong>{verdict}.</strong>" in page
     assert detail in page
     assert "cut-out failed" not in page
+
+
+def test_a_showcase_of_foreground_classes_only_is_not_scored(make_project: type[Project], tmp_path: Path) -> None:
+    project = make_project(tmp_path, classes=tuple(replace(item, foreground=True) for item in CLASSES))
+    page = rendered(project)
+    assert "Every class is foreground, so foreground IoU is not defined." in page
+    assert "Cut out well" not in page
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,8 @@ def _photograph(material: Material, place: int, found: Cutout) -> PhotographShow
 def _photograph_score(found: Cutout, truth: Mask | None, classes: tuple[SegmentationClass, ...]) -> str:
     if truth is None:
         return ""
+    if all(item.foreground for item in classes):
+        return "Every class is foreground, so foreground IoU is not defined."
     if found.iou is None:
         return "It has no foreground, and none was predicted: foreground IoU is not defined."
     score = f"Foreground IoU {wording.number(found.iou)}"
@@ -258,6 +260,8 @@ def _verdict(
             return "No foreground, and none was predicted", detail, False
         detail = f"This image has no foreground, and {wording.percent(share)} of its pixels were predicted as such"
         return "False positive", f"{detail}: foreground IoU 0. {where}", True
+    if all(item.foreground for item in classes):
+        return "Not scored", f"Every class is foreground, so foreground IoU is not defined. {where}", False
     if iou is None:
         return "Not measured", f"The comparison holds no foreground IoU of the showcase for {run}.", True
     if iou < CUT_OUT_WELL:
