@@ -80,7 +80,12 @@ def find_background_candidate(seen: MaskSurvey, values: Sequence[int]) -> int:
 
 
 def describe_no_background(seen: MaskSurvey, candidate: int, name: str, spelled: str) -> str:
-    """Report that a value is a class like the others, with the settings for its other meanings."""
+    """Report that all values are classes, 0 like the others, with the settings for its other meanings."""
+    if candidate != 0:
+        return (
+            "No value looks like a background, so all classes are foreground. If one is the background, write "
+            "foreground: false for it."
+        )
     share, frame = seen.pixels[candidate] / seen.pixels.total(), _frame_share(seen, candidate)
     return (
         f"No value looks like a background, so all classes are foreground, including {spelled} ({name}): it is "

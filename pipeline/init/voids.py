@@ -84,7 +84,7 @@ def describe_voids(seen: MaskSurvey, voids: Sequence[int], classes: Sequence[int
         if void not in RESERVED:
             share = seen.pixels[void] / seen.pixels.total()
             doubts.append(
-                f"{void} is taken for unlabeled pixels (ignore: {void}): {share:.1%} of the pixels, scattered over "
+                f"{void} is taken for unlabeled pixels (ignore: {void}): {share:.1%} of the pixels, in "
                 f"{seen.masks[void]} of {seen.count} masks. If it is a class, list it in data.classes and write "
                 f"ignore: null."
             )
