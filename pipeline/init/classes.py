@@ -49,7 +49,7 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
         if found := guess(seen):
             return found
     _refuse_too_many(folder, seen)
-    return propose_values(seen)
+    return propose_values(folder, seen)
 
 
 def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
@@ -57,7 +57,7 @@ def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
     assert seen is not None
     _refuse_unreadable(folder, seen)
     _refuse_too_many(folder, seen)
-    return propose_values(seen)
+    return propose_values(folder, seen)
 
 
 def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSurvey) -> Classes:
@@ -73,7 +73,7 @@ def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSur
         )
     _refuse_too_many(folder, seen)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
-    return propose_values(seen, why)
+    return propose_values(folder, seen, why)
 
 
 def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.init.class_names import class_names
 from pipeline.init.classes import look_at_masks
 from pipeline.init.layouts import describe_layout
 from pipeline.init.measured import complete
@@ -87,7 +87,7 @@ def _coco(folder: Path, file: Path) -> Proposal:
         ignored = []
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
-    names = _class_names(["background", *categories])
+    names = class_names(["background", *categories])
     colors, color_notices = choose_category_colors(categories)
     classes = [
         {"name": name, "colour": color, "foreground": category is not None, "category": category}
@@ -173,16 +173,6 @@ def _is_utf8(folder: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _class_names(wanted: Sequence[str]) -> list[str]:
-    """Names that classes may have: others' letters become _, and a name that is taken gets a number."""
-    names: list[str] = []
-    for name in wanted:
-        plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"
-        numbered = (plain, *(f"{plain}_{number}" for number in range(2, len(wanted) + 2)))
-        names.append(next(one for one in numbered if one not in names))
-    return names
 
 
 def _sorted(files: Files) -> list[str]:

@@ -166,9 +166,16 @@ def find_palette_by_names(names: Sequence[str]) -> Palette | None:
     return _find_best(found) if is_enough else None
 
 
-def find_palette_by_colors(colors: Iterable[int]) -> Palette | None:
-    """Find the palette that the colors of masks are from; None if there is none, or more than one fits."""
+def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) -> Palette | None:
+    """Find the palette that the colors of masks are from; None if there is none, or more than one fits.
+
+    Args:
+        colors: of the masks.
+        own: the palette of the data set itself, if it is known; it is preferred.
+    """
     seen = set(colors)
+    if own is not None and _count_fitting(own, seen):
+        return own
     found = {palette.title: _count_fitting(palette, seen) for palette in PALETTES}
     return _find_best(found) if any(found.values()) else None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.init.colors import propose_colors
 from pipeline.init.doubts import describe_background, describe_values
+from pipeline.init.label_files import read_label_file
 from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.palettes import Palette, find_palette_by_colors
 from pipeline.init.proposal import Classes
@@ -35,13 +37,18 @@ class _Roles:
     names: dict[int, str]
 
 
-def propose_values(seen: MaskSurvey, *notices: str) -> Classes:
+def propose_values(folder: Path, seen: MaskSurvey, *notices: str) -> Classes:
     """Propose a class for each value that is not ignored.
+
+    Args:
+        folder: of the data set, which may hold a file with the names of colors.
+        seen: of its masks.
+        notices: that come first.
 
     Raises:
         PipelineError: The masks hold one class.
     """
-    published = _find_palette(seen)
+    published = _find_palette(seen, read_label_file(folder))
     roles = _find_roles(seen) if published is None else _read_palette(seen, published)
     if len(roles.values) == 1:
         raise PipelineError(
@@ -88,14 +95,14 @@ def _find_roles(seen: MaskSurvey) -> _Roles:
     return _Roles(voids, ordered, background, boundary, names)
 
 
-def _find_palette(seen: MaskSurvey) -> Palette | None:
-    """Find the published palette that the masks are colored by: color masks, or indices with a palette."""
+def _find_palette(seen: MaskSurvey, own: Palette | None) -> Palette | None:
+    """Find the palette that the masks are colored by: color masks, or indices with a palette."""
     if seen.colors:
-        return find_palette_by_colors(seen.pixels)
+        return find_palette_by_colors(seen.pixels, own)
     if seen.palette_conflict is not None or not seen.pixels.keys() <= seen.palette.keys():
         return None
     colors = {seen.palette[value] for value in seen.pixels}
-    return find_palette_by_colors(colors) if len(colors) == len(seen.pixels) else None
+    return find_palette_by_colors(colors, own) if len(colors) == len(seen.pixels) else None
 
 
 def _read_palette(seen: MaskSurvey, published: Palette) -> _Roles:
@@ -118,7 +125,7 @@ def _choose_colors(seen: MaskSurvey, roles: _Roles, published: Palette | None) -
 def _describe(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
     classes = [value for value in roles.values if value != roles.background]
     if published is not None:
-        return [_describe_palette(published, roles), *describe_values(seen, (), roles.background, classes, None)]
+        return [_describe_palette(seen, published, roles), *describe_values(seen, (), roles.background, classes, None)]
     doubts = []
     if roles.boundary is not None:
         doubts.append(describe_boundary(seen, roles.boundary, str(_spell(roles.boundary, seen))))
@@ -132,12 +139,13 @@ def _describe(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> lis
     return doubts
 
 
-def _describe_palette(published: Palette, roles: _Roles) -> str:
-    ignored = f", without {listed(sorted(published.ignored), _NAMED)}, which are ignored" if roles.voids else ""
+def _describe_palette(seen: MaskSurvey, published: Palette, roles: _Roles) -> str:
+    voids = listed([published.names[_color(value, seen)] for value in roles.voids], _NAMED)
+    ignored = f"; ignored: {voids}" if voids else ""
     return (
         f"The colors of the masks are those of {published.title}, so the classes have its names: "
         f"{listed([roles.names[value] for value in roles.values], _NAMED)}{ignored}. If the colors mean something "
-        f"else, change the names in data.classes."
+        f"else, change data.classes and data.ignore."
     )
 
 

@@ -228,7 +228,7 @@ def test_init_color_masks_of_camvid_get_its_names(see: See) -> None:
     assert names(found) == {f"#{CAMVID.colors[name]:06x}": name for name in shown[:-1]}
     assert of(found, "colour") == {value: value for value in names(found)}
     assert found.data["ignore"] == "#000000"
-    assert "change the names in data.classes" in notice(found, "those of CamVid")
+    assert "change data.classes and data.ignore" in notice(found, "those of CamVid")
 
 
 def test_init_color_masks_of_cityscapes_get_its_names(see: See) -> None:
@@ -264,6 +264,33 @@ def test_init_few_classes_without_void_get_no_names_of_pascal_voc(see: See, has_
     found = see(masks(draw))
     assert names(found) == {0: "background", 1: "class_1", 2: "class_2", 3: "class_3"}
     assert "PASCAL" not in found.output
+
+
+LABEL_FILES = {
+    "labelmap.txt": "# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf/stem:10,200,30::\nsoil:90,60,30::\n",
+    "class_dict.csv": "name,r,g,b\nbackground,0,0,0\nleaf/stem, 10, 200, 30\nsoil,90,60,30\nunused,1,2,3\n",
+    "label_colors.txt": "0 0 0\tbackground\n10 200 30\tleaf/stem\n90 60 30\t\tsoil\n",
+}
+
+
+@pytest.mark.parametrize("file", LABEL_FILES)
+def test_init_a_label_file_names_the_colors_of_masks(see: See, file: str) -> None:
+    Path("cells", file).write_text(LABEL_FILES[file])
+    colors = np.array([[0, 0, 0], [10, 200, 30], [90, 60, 30]], np.uint8)
+    found = see(masks(lambda index: colors[trimap(index, 1, 0, 2)]))
+    assert names(found) == {"#000000": "background", "#0ac81e": "leaf_stem", "#5a3c1e": "soil"}
+    assert of(found, "foreground") == {"#000000": False, "#0ac81e": True, "#5a3c1e": True}
+    assert file in notice(found, "The colors of the masks are those of")
+
+
+@pytest.mark.parametrize("text", ["", "leaf:300,0,0::", "leaf:1,2,3::", "\xff"])
+def test_init_a_label_file_of_other_colors_is_left_alone(see: See, text: str) -> None:
+    Path("cells/labelmap.txt").write_bytes(text.encode("latin-1"))
+    colors = np.array([[0, 0, 0], [10, 200, 30]], np.uint8)
+    assert names(see(masks(lambda index: colors[disc(index).astype(int)]))) == {
+        "#000000": "background",
+        "#0ac81e": "foreground",
+    }
 
 
 def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
