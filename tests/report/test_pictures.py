@@ -26,22 +26,6 @@ def opened(picture: view.Picture) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(picture.src.split(",", 1)[1])))
 
 
-def test_errors_are_sorted_into_missed_false_alarm_and_the_rest() -> None:
-    truth = np.array([[0, 0, 1, 1, 2, runs.IGNORE]], dtype=np.uint8)
-    prediction = np.array([[0, 2, 0, 1, 1, 0]], dtype=np.uint8)
-    found = pictures.Errors.between(prediction, truth, CLASSES)
-    assert found.found.tolist() == [[True, False, False, False, False, False]]
-    assert found.missed.tolist() == [[False, True, False, False, False, False]]
-    assert found.false_alarm.tolist() == [[False, False, True, False, False, False]]
-    assert found.confused.tolist() == [[False, False, False, False, True, False]]
-    assert found.describe().startswith("20.0 % foreground missed, 20.0 % false alarm")
-
-
-def test_a_prediction_of_another_size_is_refused() -> None:
-    with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
-        pictures.Errors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), CLASSES)
-
-
 def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> None:
     picture = opened(pictures.mask(np.array([[0, 1], [2, runs.IGNORE]], dtype=np.uint8), CLASSES, "a mask"))
     assert picture.convert("RGBA").getpixel((0, 0)) == (0xD9, 0x8C, 0x21, 255)

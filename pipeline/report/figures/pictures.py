@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import view, wording
+from pipeline.report import view
+from pipeline.report.figures.error_kinds import GROUND, Errors
 from pipeline.report.material import Mask, Photo
 from pipeline.runs import SegmentationClass
 
@@ -22,56 +22,6 @@ LARGEST = 288  # px; larger images are shrunk to it, since the page shows none l
 QUALITY = 84  # of WebP; below, the edges that the page is about begin to ring
 EXTREMES = (0.5, 99.5)  # per cent of a 16-bit image's values that are shown as black or white
 TILE = 12  # px, of the checkerboard under a cut-out
-
-# Told apart by lightness and from blue to yellow, so by colour-blind readers too, on a light ground of their own.
-MISSED, FALSE_ALARM, CONFUSED = "#4b2a8c", "#d9480f", "#56b4e9"
-GROUND, FOUND, IGNORED = "#f3efe6", "#bdb9ae", "#ffffff"
-ERROR_KEYS = (
-    view.Key(FOUND, "foreground found"),
-    view.Key(MISSED, "foreground missed"),
-    view.Key(FALSE_ALARM, "false alarm"),
-    view.Key(CONFUSED, "wrong class outside the foreground"),
-)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Where a prediction is wrong: H x W each, true where it is so."""
-
-    missed: npt.NDArray[np.bool_]
-    false_alarm: npt.NDArray[np.bool_]
-    confused: npt.NDArray[np.bool_]
-    found: npt.NDArray[np.bool_]
-    counted: npt.NDArray[np.bool_]
-
-    @classmethod
-    def between(cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...]) -> Errors:
-        """Sort a prediction's pixels; the first two kinds are those that lower the foreground IoU."""
-        if prediction.shape != truth.shape:
-            raise PipelineError(
-                f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
-                f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
-            )
-        counted = truth != runs.IGNORE
-        predicted, true = foreground(prediction, classes), foreground(truth, classes)
-        missed, false_alarm = counted & true & ~predicted, counted & predicted & ~true
-        confused = counted & (prediction != truth) & ~missed & ~false_alarm
-        return cls(missed, false_alarm, confused, counted & true & predicted, counted)
-
-    def describe(self) -> str:
-        """The errors in words, as shares of the pixels that count."""
-        total = max(int(self.counted.sum()), 1)
-        parts = (
-            ("foreground missed", self.missed),
-            ("false alarm", self.false_alarm),
-            ("wrong class outside the foreground", self.confused),
-        )
-        return ", ".join(f"{wording.percent(float(part.sum()) / total)} {name}" for name, part in parts)
-
-
-def foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    """Whether each pixel shows what the picture is of."""
-    return np.isin(mask, [index for index, item in enumerate(classes) if item.foreground])
 
 
 def photograph(image: Photo, alt: str, caption: str = "") -> view.Picture:
@@ -87,13 +37,12 @@ def mask(values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption
 
 
 def errors(found: Errors, alt: str, caption: str = "") -> view.Picture:
-    """A prediction's errors as PNG; what is right and not foreground is the ground."""
-    indices = np.zeros(found.missed.shape, dtype=np.uint8)
-    layers = (found.found, found.missed, found.false_alarm, found.confused, ~found.counted)
-    for index, layer in enumerate(layers, start=1):
-        indices[layer] = index
-    colours = [channels(colour) for colour in (GROUND, FOUND, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
-    return _png(indices, colours, None, alt, caption)
+    """Draw the errors of a prediction as PNG; pixels that are right and not foreground are the ground."""
+    kinds = (found.found, *found.wrong, found.ignored)
+    indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
+    for index, kind in enumerate(kinds, start=1):
+        indices[kind.pixels] = index
+    return _png(indices, [channels(color) for color in (GROUND, *(kind.color for kind in kinds))], None, alt, caption)
 
 
 def opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:

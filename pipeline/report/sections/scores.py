@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.analysis.seeds import spread
@@ -22,6 +23,14 @@ class ScoreLine:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of the table of scores."""
+
+    heading: str
+    value: Callable[[Scores], float | None]
+
+
+@dataclass(frozen=True)
 class Test:
     """The grid's best on the images that chose nothing."""
 
@@ -34,7 +43,7 @@ class Test:
     problems: tuple[view.Card, ...]
 
 
-MAX_CLASS_COLUMNS = 8
+MAX_CLASS_COLUMNS = 4
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
@@ -57,42 +66,61 @@ def test(material: Material, chosen: Chosen) -> Test:
     except PipelineError as error:
         problems.append(view.Card.of(f"{best.run}: no scores beside those of the test", error))
     names = tuple(best.test.iou)
-    columns = names if len(names) <= MAX_CLASS_COLUMNS else ()
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     known = [(split, scores) for split, scores in splits if scores]
+    foreground = material.summary.foreground
+    columns = _set_columns(foreground, has_boundary=any(scores.object_iou is not None for _, scores in known))
+    class_columns = tuple(_class_column(name) for name in names)
+    is_wide = len(names) > MAX_CLASS_COLUMNS
+    shown = columns if is_wide else (*columns, *class_columns)
+    every = (*columns, *class_columns)
     return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
-        headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in columns)),
+        headings=tuple(column.heading for column in shown),
         lines=(
-            *(ScoreLine(split, _figures(scores, columns), split == "Test") for split, scores in known),
-            *_over_seeds(best.test_by_seed, columns),
+            *(ScoreLine(split, _figures(scores, shown), split == "Test") for split, scores in known),
+            *_over_seeds(best.test_by_seed, shown),
         ),
         by_class=tuple(
             ScoreLine(name, tuple(wording.number(scores.iou.get(name)) for _, scores in known), test=False)
             for name in names
-            if not columns
+            if is_wide
         ),
         splits=tuple(split for split, _ in known),
-        undefined=any(value is None for _, scores in known for value in _values(scores, names)),
+        undefined=any(column.value(scores) is None for _, scores in known for column in every),
         problems=tuple(problems),
     )
 
 
-def _figures(scores: Scores, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(wording.number(value) for value in _values(scores, names))
+def _set_columns(foreground: tuple[str, ...], *, has_boundary: bool) -> tuple[Column, ...]:
+    """Choose the columns on all classes; the IoU of a single foreground class is that of the class, not repeated."""
+    columns = [
+        Column("Loss", lambda scores: scores.loss),
+        Column("Accuracy", lambda scores: scores.accuracy),
+        Column("Mean IoU", lambda scores: scores.mean_iou),
+    ]
+    if len(foreground) != 1:
+        columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
+    if has_boundary:
+        name = foreground[0] if len(foreground) == 1 else "foreground"
+        columns.append(Column(f"IoU {name} with boundary", lambda scores: scores.object_iou))
+    return tuple(columns)
 
 
-def _values(scores: Scores, names: tuple[str, ...]) -> tuple[float | None, ...]:
-    whole = (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou)
-    return (*whole, *(scores.iou.get(name) for name in names))
+def _class_column(name: str) -> Column:
+    return Column(f"IoU {name}", lambda scores: scores.iou.get(name))
 
 
-def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[ScoreLine, ...]:
-    """Mean and standard deviation over the seeds of the chosen rate; nothing where there is one seed."""
+def _figures(scores: Scores, columns: tuple[Column, ...]) -> tuple[str, ...]:
+    return tuple(wording.number(column.value(scores)) for column in columns)
+
+
+def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple[ScoreLine, ...]:
+    """Compute mean and standard deviation over the seeds of the chosen learning rate; empty for one seed."""
     if len(seeds) < 2:
         return ()
-    columns = zip(*(_values(scores, names) for scores in seeds), strict=True)
-    spreads = (spread([value for value in column if value is not None]) for column in columns)
+    values = ([column.value(scores) for scores in seeds] for column in columns)
+    spreads = (spread([value for value in column if value is not None]) for column in values)
     figures = tuple(wording.spread(mean, sd) for mean, sd in spreads)
     return (ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
 
