@@ -19,7 +19,7 @@ _IGNORED = frozenset(("void", "unlabeled", "unlabelled", "unknown", "ignore"))
 
 
 def read_label_file(folder: Path) -> Palette | None:
-    """Read the names and colors of classes from a file beside the masks; None if there is none that can be read."""
+    """Read the names and colors of classes from a file in the folder; None if there is none, or none can be read."""
     for file, line_format in _FORMATS.items():
         try:
             path = folder / file

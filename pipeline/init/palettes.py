@@ -19,7 +19,7 @@ class Palette:
     Attributes:
         title: of the data set.
         classes: colors, 0xRRGGBB, by class name.
-        ignored: colors of what its authors leave out of scores, by name.
+        ignored: colors of pixels that its authors leave out of scores, by name.
         min_colors: of its classes that must occur in masks, so that their colors are hardly those of other classes.
         is_common: whether other tools color any classes in this way, so that its ignored color must occur, too.
         background: the name of its background, if it has one.
@@ -34,7 +34,7 @@ class Palette:
 
     @property
     def colors(self) -> dict[str, int]:
-        """Colors by name, of classes and of what is ignored."""
+        """Colors of classes and of ignored pixels, by name."""
         return self.classes | self.ignored
 
     @property
