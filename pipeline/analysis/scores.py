@@ -35,12 +35,15 @@ def mean_iou(confusion: Integers) -> Floats:
 def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
     """Compute intersection over union of several classes as one (... x C x C to ...).
 
-    NaN where neither truth nor prediction has any of them; 0 where only the prediction has some.
+    NaN where neither truth nor prediction has any of them, and if these are all classes: any prediction would have 1.
+    0 where only the prediction has some.
 
     Args:
         confusion: ... x C x C, pixels by truth (rows) and prediction (columns).
         foreground: C, whether a class is one of them.
     """
+    if foreground.all():
+        return np.full(confusion.shape[:-2], np.nan)
     hits = confusion[..., foreground, :][..., :, foreground].sum(axis=(-2, -1))
     union = confusion[..., foreground, :].sum(axis=(-2, -1)) + confusion[..., :, foreground].sum(axis=(-2, -1)) - hits
     return _ratio(hits, union)

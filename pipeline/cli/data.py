@@ -51,7 +51,7 @@ def init(path: Path) -> None:
 
     PATH holds images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. What is guessed has a
     comment beside it. All but the section `data`, the batch size and variants that do not fit stays as it is; the
-    file that was there is kept as params.before.yaml.
+    file from before is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.command import init as write_params
 

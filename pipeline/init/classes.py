@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.errors import PipelineError
-from pipeline.init.doubts import VOIDS, describe_background, describe_values
+from pipeline.init.colors import OKABE_ITO
+from pipeline.init.doubts import describe_background
 from pipeline.init.mask_survey import MaskSurvey, survey_masks
 from pipeline.init.numbered import are_numbered
-from pipeline.init.proposal import colour
+from pipeline.init.proposal import Classes
+from pipeline.init.value_classes import propose_values
 from pipeline.prepare.names import listed
 from pipeline.runs import IGNORE
 
 _FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # by which tools write the one foreground class
 
 _MAX_CLASSES = IGNORE - 1
-_MAX_BELOW_VOID = 40  # highest class of data sets that write 255 for unknown; above, 255 is one gray of many
 
 # Soft masks: values between two ends are on edges, and most pixels are at the ends.
 _MIN_RAMPS, _MIN_SOFT_RANGE, _MIN_ENDS, _MIN_SOFT_VALUES = 0.7, 16, 0.6, 4
 
 _MAX_SPREAD = 2  # colors for each index, above which the palettes of masks are arbitrary
 
-_JPEG_ENDS = frozenset((0, 1, 254, 255))  # values of any mask of 0 and 255 that was a JPEG
-
-
-@dataclass(frozen=True)
-class Classes:
-    """What the masks hold, as a section says it."""
-
-    section: dict[str, Any]  # classes, ignore, and perhaps instances or mask_threshold
-    remarks: tuple[str, ...]  # of the classes, in their order
-    ignore_remark: str = ""
-    notices: tuple[str, ...] = ()  # the guesses, each with the setting to write if it is wrong
+_JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values of any mask of 0 and 255 that was a JPEG
 
 
 def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
@@ -52,15 +41,15 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     if seen.palette_conflict is not None and (seen.background_conflict is not None or not are_numbered(seen)):
         return _propose_palette_colors(folder, files, seen)
     guesses: tuple[Callable[[MaskSurvey], Classes | None], ...] = (
+        _propose_numbered,
         _propose_soft,
         _propose_encodings,
-        _propose_numbered,
     )
     for guess in guesses:
         if found := guess(seen):
             return found
     _refuse_too_many(folder, seen)
-    return _propose_values(seen)
+    return propose_values(folder, seen)
 
 
 def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
@@ -68,7 +57,7 @@ def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
     assert seen is not None
     _refuse_unreadable(folder, seen)
     _refuse_too_many(folder, seen)
-    return _propose_values(seen)
+    return propose_values(folder, seen)
 
 
 def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSurvey) -> Classes:
@@ -84,7 +73,7 @@ def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSur
         )
     _refuse_too_many(folder, seen)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
-    return _propose_values(seen, why)
+    return propose_values(folder, seen, why)
 
 
 def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:
@@ -136,8 +125,8 @@ def _propose_soft(seen: MaskSurvey) -> Classes | None:
         else f"masks of two classes, changed by {seen.lossy or 'JPEG'}"
     )
     classes = [
-        {"name": "background", "colour": colour(0), "foreground": False, "value": low},
-        {"name": "foreground", "colour": colour(1), "foreground": True, "value": high},
+        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": low},
+        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": high},
     ]
     return Classes(
         {"classes": classes, "ignore": None, "mask_threshold": threshold},
@@ -183,8 +172,8 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     perhaps = f" Masks that hold nothing else, perhaps as unknown ({len(whole)}): {listed(whole, 5)}." if whole else ""
     share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
     classes = [
-        {"name": "background", "colour": colour(0), "foreground": False, "value": 0},
-        {"name": "foreground", "colour": colour(1), "foreground": True, "value": written},
+        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": 0},
+        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": written},
     ]
     return Classes(
         {"classes": classes, "ignore": None},
@@ -206,7 +195,7 @@ def _propose_numbered(seen: MaskSurvey) -> Classes | None:
     classes = [
         {
             "name": name,
-            "colour": colour(place),
+            "colour": OKABE_ITO[place],
             "foreground": name == "object",
             "edge": name == "border",
             "value": value,
@@ -221,47 +210,3 @@ def _propose_numbered(seen: MaskSurvey) -> Classes | None:
         f"instances: null."
     )
     return Classes({"classes": classes, "ignore": None, "instances": {"border": 2}}, remarks, notices=(notice,))
-
-
-def _propose_values(seen: MaskSurvey, *notices: str) -> Classes:
-    """Propose a class for each value."""
-    void = _find_void(seen)
-    values = sorted(seen.pixels.keys() - {void})
-    background = 0 if 0 in values else max(values, key=lambda value: seen.pixels[value])
-    ordered = [background, *(value for value in values if value != background)]
-    total = sum(seen.pixels[value] for value in values)
-    classes, remarks = [], []
-    for place, value in enumerate(ordered):
-        named = f"class_{place}" if seen.colors else f"class_{value}"
-        name = "background" if value == background else "foreground" if len(ordered) == 2 else named
-        spelt = f"#{value:06x}" if seen.colors else value
-        foreground = value != background
-        classes.append({"name": name, "colour": colour(place), "foreground": foreground, "value": spelt})
-        share = seen.pixels[value] / total
-        remarks.append(f"{share:.1%} of the pixels, in {seen.masks[value]} of {seen.count} masks that were opened")
-    if len(ordered) == 1:
-        raise PipelineError(
-            f"all {seen.count} masks that were opened hold nothing but the value {classes[0]['value']}: there is "
-            f"nothing to learn. Export them again; where the mask is in the alpha channel, which is ignored, save that "
-            f"channel as gray."
-        )
-    remark = f"often written where the class is unknown; in {seen.masks[void]} masks" if void is not None else ""
-    doubts = describe_values(seen, void, ordered)
-    doubts += describe_background(seen, lambda value: value not in (background, void))
-    return Classes({"classes": classes, "ignore": void}, tuple(remarks), remark, (*notices, *doubts))
-
-
-def _find_void(seen: MaskSurvey) -> int | None:
-    """Find the value that plausibly marks unknown pixels; None if there is none."""
-    return next((value for value in VOIDS if not seen.colors and _is_void(seen, value)), None)
-
-
-def _is_void(seen: MaskSurvey, void: int) -> bool:
-    """Return whether a value occurs next to few classes, and is not most of the foreground."""
-    others = seen.pixels.keys() - {void}
-    if void not in seen.pixels or len(others) < 2 or max(others) > _MAX_BELOW_VOID:
-        return False
-    alone = [values for values in seen.values if void in values and not values - {0, void} and 0 in values]
-    beside = [values for values in seen.values if void in values and values - {0, void}]
-    foreground = sum(count for value, count in seen.pixels.items() if value not in (0, void))
-    return len(alone) <= len(beside) and not (beside and seen.pixels[void] > foreground and 0 in others)

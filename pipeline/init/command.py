@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shlex
@@ -19,48 +20,56 @@ from pipeline.init.text import scalar, section_text, with_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
-from pipeline.prepare.names import readable
+from pipeline.prepare.names import listed, readable
 from pipeline.prepare.size_table import Column, format_size_table
 
-BEFORE = Path("params.before.yaml")  # what stood there
+BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
+_NAMED = 12  # classes in the summary
 _EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
 
 
 def init(folder: Path) -> str:
-    """Write `params.yaml` for a folder, and say what was found; what stood there is kept beside it.
+    """Write `params.yaml` for a folder and describe its contents; keep the file from before as a backup.
 
     Raises:
-        PipelineError: There is no `params.yaml` to start from, nothing can be proposed for the folder, or the file
-            beside is taken.
+        PipelineError: There is no `params.yaml` to start from, or nothing can be proposed for the folder.
     """
     read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
     proposal = look(folder)
     where = f"{PARAMS_FILE} for {folder}"
     text, left_out = _written(before, proposal, where)
-    if BEFORE.exists():
-        raise PipelineError(
-            f"{BEFORE} is there already, and is where the present {PARAMS_FILE} would go. Remove it, or rename it."
-        )
-    write_text(BEFORE, before)
+    checked = _checked(text, where)
+    kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
-    params = _checked(text, where)
-    short = _describe_short(params, proposal.training)
+    short = _describe_short(checked, proposal.training)
     notices = "".join(f"Notice: {readable(notice)}\n" for notice in (*proposal.notices, *short))
-    of_classes = f", {len(classes)} classes: {', '.join(classes)}" if classes else ""
+    of_classes = f", {len(classes)} classes: {listed(classes, _NAMED)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_of_variants(left_out)}"
-        f"{_describe_sizes(params, proposal)}"
+        f"{_describe_sizes(checked, proposal)}"
         f"{notices}"
-        f"What stood there is in {BEFORE}.\n"
+        f"The {PARAMS_FILE} from before {kept}.\n"
         f"Then:\n"
         f"  pipeline data --check {shlex.quote(str(folder))}\n"
         f"  make report"
     )
+
+
+def _back_up(text: str) -> Path:
+    """Write a file under the first free backup name, unless a backup has the same text; none is ever replaced."""
+    names = (BACKUPS.format(f".{number}" if number > 1 else "") for number in itertools.count(1))
+    path = next(path for path in map(Path, names) if not path.exists() or _has_text(path, text))
+    write_text(path, text)
+    return path
+
+
+def _has_text(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
 def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str]]:
@@ -106,7 +115,7 @@ def _describe_sizes(params: Params, proposal: Proposal) -> str:
     if proposal.size is None or not proposal.size.ceilings.sizes:
         return ""
     from pipeline.init.grid_time import format_duration, measure_grid_time
-    from pipeline.variants.table import OWN_CLASSES
+    from pipeline.variants.image_data import OWN_CLASSES
 
     classes = len(proposal.section.get("classes", ())) or OWN_CLASSES
     time = measure_grid_time(params, proposal.training, proposal.channels, classes)

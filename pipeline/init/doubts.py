@@ -7,10 +7,11 @@ from itertools import combinations
 
 from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.numbered import MIN_CONNECTED
+from pipeline.init.voids import describe_voids
 from pipeline.prepare.names import listed
 
-VOIDS = (255, 65_535)  # often written where the class is unknown
-_VOID_COLOR = 0xE0E0C0  # the same in Pascal VOC's color masks
+_VOIDS = (255, 65_535)  # that are doubted as classes
+_VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
 
 _MIN_PERHAPS_NUMBERED = 3  # values above 0, for a hint
 _MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes, one per image
@@ -46,31 +47,27 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
     ]
 
 
-def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) -> list[str]:
-    """Doubt that each value is a class of its own, and that the ignored value is none.
+def describe_values(
+    seen: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
+) -> list[str]:
+    """Doubt that each value is a class of its own, and that the ignored values are none.
 
     Args:
         seen: of the masks.
-        void: the value that is ignored.
-        ordered: the values of the classes, that of the background first.
+        voids: the values that are ignored.
+        background: the value of the background, if there is one.
+        classes: the values of all other classes.
+        boundary: the one of these that separates the others, if there is one.
     """
     spell = (lambda value: f'"#{value:06x}"') if seen.colors else str  # in quotes, as YAML needs them
-    background, *others = ordered
-    doubts = []
-    if void is not None:
-        alone = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {0, void}]
-        perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {listed(alone, _NAMED)}."
-        doubts.append(
-            f"{void} is taken for unknown pixels (ignore: {void}): it is in {seen.masks[void]} of {seen.count} masks."
-            f"{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."
-        )
-        doubts += _describe_exclusive(seen, void, others)
-    elif len(others) > 1:
+    ordered = [value for value in (background, *classes) if value is not None]
+    doubts = describe_voids(seen, voids, classes)
+    if not voids and len(classes) > 1:
         doubts += [
             f"{_spell(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. If it "
             f"means unknown, remove the class and write ignore: {spell(value)}."
-            for value in ((_VOID_COLOR,) if seen.colors else VOIDS)
-            if value in others
+            for value in ((_VOID_COLOR,) if seen.colors else _VOIDS)
+            if value in classes and value != boundary
         ]
     once = [value for value in ordered if seen.masks[value] == 1]
     if once and seen.count >= 10:
@@ -80,7 +77,7 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
             f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
             f"remove the class; the check then names the mask."
         )
-    if families := _find_families(seen, {background, void}):
+    if families := _find_families(seen, {background, *voids}):
         named = "; ".join(", ".join(_spell(value, seen) for value in sorted(family)) for family in families[:4])
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
@@ -90,29 +87,13 @@ def describe_values(seen: MaskSurvey, void: int | None, ordered: Sequence[int]) 
         doubts += edges
     elif seen.colors:
         doubts += _describe_near_colors(seen)
-    if len(others) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= MIN_CONNECTED and not seen.colors:
+    if len(classes) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= MIN_CONNECTED and not seen.colors:
         doubts.append(
             "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
             "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
             "docs/microscopy.md."
         )
-    share = seen.pixels[background] / seen.pixels.total()
-    if len(others) >= 10 and share < 0.1:
-        doubts.append(
-            f"{spell(background)} is taken for a class, background, and is {share:.1%} of the pixels. If it means "
-            f"unlabeled, remove the class and write ignore: {spell(background)}."
-        )
     return doubts
-
-
-def _describe_exclusive(seen: MaskSurvey, void: int, classes: Sequence[int]) -> list[str]:
-    """Doubt that pixels are unknown where these masks, and only these, are without one of the classes."""
-    return [
-        f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
-        f"class, write value: [{value}, {void}] and ignore: null."
-        for value in classes
-        if all((value in values) is not (void in values and len(values) > 1) for values in seen.values)
-    ]
 
 
 def _spell(value: int, seen: MaskSurvey) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.init.class_names import class_names
 from pipeline.init.classes import look_at_masks
 from pipeline.init.layouts import describe_layout
 from pipeline.init.measured import complete
+from pipeline.init.palettes import choose_category_colors
 from pipeline.init.pictures import Pictures, look_at
-from pipeline.init.proposal import Proposal, colour
+from pipeline.init.proposal import Proposal
 from pipeline.params.pictures import Crowd
 from pipeline.prepare.dividing.split_list import USUAL
 from pipeline.prepare.names import listed, readable
@@ -86,10 +87,11 @@ def _coco(folder: Path, file: Path) -> Proposal:
         ignored = []
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
-    names = _class_names(["background", *categories])
+    names = class_names(["background", *categories])
+    colors, color_notices = choose_category_colors(categories)
     classes = [
-        {"name": name, "colour": colour(place), "foreground": category is not None, "category": category}
-        for place, (name, category) in enumerate(zip(names, [None, *categories], strict=True))
+        {"name": name, "colour": color, "foreground": category is not None, "category": category}
+        for name, color, category in zip(names, colors, [None, *categories], strict=True)
     ]
     section = {
         "annotations": file.relative_to(folder).as_posix(),
@@ -99,7 +101,7 @@ def _coco(folder: Path, file: Path) -> Proposal:
     }
     remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
     proposal = _proposal("coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",))
-    return replace(proposal, notices=(*annotations.notices(crowd, "data"), *proposal.notices))
+    return replace(proposal, notices=(*annotations.notices(crowd, "data"), *color_notices, *proposal.notices))
 
 
 def _pets(folder: Path) -> Proposal:
@@ -170,16 +172,6 @@ def _is_utf8(folder: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _class_names(wanted: Sequence[str]) -> list[str]:
-    """Names that classes may have: others' letters become _, and a name that is taken gets a number."""
-    names: list[str] = []
-    for name in wanted:
-        plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"
-        numbered = (plain, *(f"{plain}_{number}" for number in range(2, len(wanted) + 2)))
-        names.append(next(one for one in numbered if one not in names))
-    return names
 
 
 def _sorted(files: Files) -> list[str]:

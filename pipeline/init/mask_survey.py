@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from pipeline.data.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
 from pipeline.data.picture_error import PictureError
+from pipeline.init.mask_geometry import MaskGeometry
 from pipeline.prepare.faults import Fault
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Pair
@@ -22,8 +23,8 @@ from pipeline.prepare.sampling import sample_evenly
 MAX_MASKS = 200  # that are opened
 MAX_COLORS = 256  # images by mistake: each would add a million more
 
-_MAX_CONNECTED = 40  # masks whose regions are counted, which takes longest
-_MAX_REGION_VALUES = 300  # in a mask, for the same reason
+_MAX_MEASURED = 40  # masks whose regions are measured, which takes longest
+_MAX_REGION_VALUES = 2_000  # in a mask, for the same reason
 _END = 0.05  # of the range of values: near either end of it
 _MIN_COLORS = 8  # of a mask whose colors may be interpolated
 
@@ -39,13 +40,14 @@ class MaskSurvey:
         files: of the masks that could be read.
         values: the values of each mask.
         frames: the most common value on the outermost pixels of each mask.
+        frame_pixels: outermost pixels of all masks, by value.
         majorities: the most common value of each mask.
         pixels: by value.
         masks: that hold a value.
         between: pixels whose value is not near the lowest or highest one of its mask, by value range of the mask.
         ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
-        regions: pairs of a mask and a value above 0 that were looked at.
-        connected: those whose pixels are one connected region.
+        geometry: regions of the values, in some of the masks.
+        palette: the color of each index in palettes, those aside that only spell out gray.
         lossy: the format of masks that are stored with loss, which changes values; empty if there are none.
         palette_conflict: two masks in which the same index has different colors; None if there are none.
         background_conflict: two such masks whose background, index 0, has different colors.
@@ -56,14 +58,15 @@ class MaskSurvey:
     unreadable: str = ""
     files: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
+    frame_pixels: Counter[int] = field(default_factory=Counter)
     majorities: list[int] = field(default_factory=list)
     values: list[frozenset[int]] = field(default_factory=list)
     pixels: Counter[int] = field(default_factory=Counter)
     masks: Counter[int] = field(default_factory=Counter)
     between: int = 0
     ramps: Counter[int] = field(default_factory=Counter)
-    regions: int = 0
-    connected: int = 0
+    geometry: MaskGeometry = field(default_factory=MaskGeometry)
+    palette: dict[int, int] = field(default_factory=dict)
     lossy: str = ""
     palette_conflict: Fault | None = None
     background_conflict: Fault | None = None
@@ -75,8 +78,9 @@ class MaskSurvey:
 
     @property
     def connected_share(self) -> float:
-        """Share of the values whose pixels are one connected region in their mask."""
-        return self.connected / self.regions if self.regions else 0.0
+        """Share of the values above 0 whose pixels are one connected region in their mask."""
+        seen = sum(count for value, count in self.geometry.masks.items() if value)
+        return sum(count for value, count in self.geometry.single.items() if value) / seen if seen else 0.0
 
     def add(self, file: str, mask: Values, lossy: str) -> None:
         """Count a mask."""
@@ -84,19 +88,20 @@ class MaskSurvey:
         self.count += 1
         self.files.append(file)
         self.majorities.append(int(values[pixels.argmax()]))
-        self.frames.append(_most_common(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])))
+        frame = _count(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]))
+        self.frames.append(max(frame, key=lambda value: frame[value]))
+        self.frame_pixels.update(frame)
         self.values.append(frozenset(values.tolist()))
         self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
         self.masks.update(values.tolist())
         self.lossy = self.lossy or lossy
+        if len(self.values) <= _MAX_MEASURED and len(values) <= _MAX_REGION_VALUES:
+            self.geometry.add(mask, values)
         if self.colors:
             if len(values) >= _MIN_COLORS:
                 self._count_color_ramps(mask)
-            return
-        if len(values) > 2:
+        elif len(values) > 2:
             self._count_ramps(mask, int(values[0]), int(values[-1]))
-        if len(self.values) <= _MAX_CONNECTED and len(values) <= _MAX_REGION_VALUES:
-            self._count_regions(mask, values)
 
     def _count_ramps(self, mask: Values, low: int, high: int) -> None:
         margin = _END * (high - low)
@@ -113,12 +118,6 @@ class MaskSurvey:
             level = (mask >> shift & 255).astype(np.uint8)
             on_ramp |= (ndimage.minimum_filter(level, 3) < level) & (level < ndimage.maximum_filter(level, 3))
         self.ramps.update(mask[on_ramp].tolist())
-
-    def _count_regions(self, mask: Values, values: NDArray[np.integer]) -> None:
-        for value in values[values > 0]:
-            _, regions = ndimage.label(mask == value, np.ones((3, 3)))
-            self.regions += 1
-            self.connected += regions == 1
 
 
 def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey | None:
@@ -144,6 +143,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
             survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
         survey.add(file, mask.values, _lossy_format(content))
+        survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
         pair = Pair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
         background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
@@ -159,9 +159,9 @@ def _lossy_format(content: bytes) -> str:
     return "lossy WebP" if content[8:12] == b"WEBP" and b"VP8 " in content[12:64] else ""
 
 
-def _most_common(values: NDArray[np.integer]) -> int:
-    found, counts = np.unique(values, return_counts=True)
-    return int(found[counts.argmax()])
+def _count(pixels: NDArray[np.integer]) -> dict[int, int]:
+    values, counts = np.unique(pixels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _is_color(content: bytes) -> bool:

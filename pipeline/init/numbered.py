@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, pairwise
-from statistics import median
 
 from scipy import stats
 
 from pipeline.init.mask_survey import MaskSurvey
+from pipeline.runs import IGNORE
 
 MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask
 
+_MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
 _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8
-_MIN_MASKS, _MIN_OBJECTS, _MIN_UNIQUE = 5, 3, 0.8  # of numbers that are in no other mask
+_MIN_MASKS, _MIN_NUMBERS, _MIN_UNIQUE = 5, 5, 0.8  # with objects; numbers, and the share that is in few masks
+_MAX_SHARED, _MIN_SHARING = 2, 20  # masks with a number, if there are many: crops of one label image share objects
 
 
 def are_numbered(seen: MaskSurvey) -> bool:
-    """Return whether masks number objects: from 1 on in each mask, from mask to mask, or by numbers of their own."""
+    """Return whether masks number objects, instead of naming classes.
+
+    Either the numbers are from 1 on in each mask, or run on from mask to mask, or nearly all are in one or two masks
+    only, as in crops of a label image; or there are more of them than there may be classes.
+    """
     objects = [values - {0} for values in seen.values if values - {0}]
-    if len(seen.pixels) <= _MIN_VALUES or not objects or seen.connected_share < MIN_CONNECTED:
+    if not objects or seen.lossy or seen.connected_share < MIN_CONNECTED or seen.ramp_share >= _MAX_RAMPS:
         return False
-    return _count_from_one(objects) or _run_on(objects) or _are_unique(seen, objects)
+    if len(seen.pixels) > IGNORE:
+        return True
+    if _are_unique(seen, objects):
+        return True
+    return len(seen.pixels) > _MIN_VALUES and (_count_from_one(objects) or _run_on(objects))
 
 
 def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
@@ -42,7 +52,7 @@ def _run_on(objects: Sequence[frozenset[int]]) -> bool:
 
 
 def _are_unique(seen: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
-    """Return whether masks hold several values each, and nearly every value is in one mask only."""
+    """Return whether nearly every number is in one mask only, or in two of many: classes would be in more of them."""
     held = [seen.masks[value] for value in seen.pixels if value]
-    is_several = len(objects) >= _MIN_MASKS and median(map(len, objects)) >= _MIN_OBJECTS
-    return is_several and held.count(1) >= _MIN_UNIQUE * len(held)
+    few = sum(count <= (_MAX_SHARED if len(objects) >= _MIN_SHARING else 1) for count in held)
+    return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)

@@ -7,9 +7,6 @@ from typing import Any
 
 from pipeline.init.proposed_size import ProposedSize
 
-# Okabe and Ito's, which differ for colour-blind readers too; the first one is for what the pictures are not of.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
-
 
 @dataclass(frozen=True)
 class Proposal:
@@ -27,6 +24,11 @@ class Proposal:
     notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
 
 
-def colour(index: int) -> str:
-    """A class's colour; they repeat where there are many."""
-    return COLOURS[index % len(COLOURS)]
+@dataclass(frozen=True)
+class Classes:
+    """What the masks hold, as a section says it."""
+
+    section: dict[str, Any]  # classes, ignore, and perhaps instances or mask_threshold
+    remarks: tuple[str, ...]  # of the classes, in their order
+    ignore_remark: str = ""
+    notices: tuple[str, ...] = ()  # the guesses, each with the setting to write if it is wrong

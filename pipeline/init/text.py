@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.init.proposal import Proposal
 
 _COLUMN = 26  # where comments begin, if the line is not longer
+_MAX_WIDTH = 32  # of a column of classes
 _COMMENTS = {
     "source": "docs/your-own-data.md has each source's keys",
     "path": "of the folder",
@@ -75,14 +76,23 @@ def _escaped(letter: str) -> str:
 
 
 def _classes(proposal: Proposal) -> Iterator[str]:
-    items = []
-    for one in proposal.section["classes"]:
-        pairs = {key: value for key, value in one.items() if not (key == "edge" and not value)}
-        items.append(f"    - {{{', '.join(f'{key}: {scalar(value)}' for key, value in pairs.items())}}}")
+    items = list(_aligned(proposal.section["classes"]))
     width = max(map(len, items))
     for place, item in enumerate(items):
         remark = proposal.class_remarks[place] if place < len(proposal.class_remarks) else ""
         yield f"{item:{width}}  # {remark}" if remark else item
+
+
+def _aligned(classes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Write a line per class, with its keys in columns; long values shift the rest of their line."""
+    rows = [
+        {key: f"{key}: {scalar(value)}" for key, value in item.items() if key != "edge" or value} for item in classes
+    ]
+    *keys, last = max(rows, key=len)
+    widths = {key: min(_MAX_WIDTH, max(len(row.get(key, "")) for row in rows)) + len(", ") for key in keys}
+    for row in rows:
+        cells = {key: f"{row[key]}, " if key in row else "" for key in keys}
+        yield f"    - {{{''.join(f'{cells[key]:{widths[key]}}' for key in keys)}{row[last]}}}"
 
 
 def _inside(section: dict[str, Any]) -> Iterator[str]:

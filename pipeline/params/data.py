@@ -19,6 +19,7 @@ from pipeline.params.pictures import (
     OwnPictures,
     OxfordPetsData,
     Pictures,
+    ShownClass,
 )
 
 Data = Annotated[SampleData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
@@ -34,7 +35,7 @@ def data_mistakes(data: SampleData | OwnPictures) -> list[str]:
     if isinstance(data, CocoData):
         mistakes += _category_mistakes(data)
     if isinstance(data, FolderData | CocoData):
-        mistakes += _name_mistakes("data", data.classes)
+        mistakes += _name_mistakes("data", data.classes) + _color_mistakes(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; say foreground: true of what the pictures are of.")
     if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.list or data.splits.group_pattern):
@@ -63,6 +64,19 @@ def _test_mistakes(data: FolderForTest) -> list[str]:
 def _name_mistakes(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[str]:
     doubles = _doubles([item.name for item in classes])
     return [f"{key}.classes: two classes are named '{name}'; rename one." for name in doubles]
+
+
+def _color_mistakes(classes: Sequence[ShownClass]) -> list[str]:
+    """Refuse classes of one color: masks and overlays would show them as one."""
+    by_color: dict[str, list[str]] = {}
+    for item in classes:
+        by_color.setdefault(item.colour.lower(), []).append(f"'{item.name}'")
+    return [
+        f"data.classes: {', '.join(names[:-1])} and {names[-1]} have the same color, {color}, so images would show "
+        f"them as one class. Write another `colour` for {'one' if len(names) == 2 else 'all but one'} of them."
+        for color, names in by_color.items()
+        if len(names) > 1
+    ]
 
 
 def _value_mistakes(key: str, data: FolderData | FolderForTest) -> list[str]:

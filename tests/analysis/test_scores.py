@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,6 +88,13 @@ def test_scores_of_a_set_ignore_an_image_without_evaluated_pixels(confusion: np.
 def test_foreground_iou_of_an_empty_prediction_without_foreground_is_undefined() -> None:
     found = scores.score(0.5, np.diag([0, 9, 3]), CLASSES)
     assert (found.foreground_iou, found.mean_iou, found.accuracy) == (None, 1, 1)
+
+
+def test_foreground_iou_of_foreground_classes_only_is_undefined() -> None:
+    classes = tuple(replace(item, foreground=True) for item in CLASSES)
+    assert scores.score(0.5, BY_HAND, classes).foreground_iou is None
+    by_image = scores.foreground_iou(np.stack([BY_HAND, BY_HAND]), np.ones(3, bool))
+    assert by_image.shape == (2,) and np.isnan(by_image).all()
 
 
 def test_foreground_iou_of_a_false_positive_is_zero() -> None:

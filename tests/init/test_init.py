@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -236,7 +237,6 @@ def test_init_coco_with_unused_categories_makes_no_class_of_them(tmp_path: Path)
     assert [item["category"] for item in section["classes"]] == [None, "cell"]
     assert section["crowd"] == "ignore"
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    Path("params.before.yaml").unlink()
     for said in (ran("init", folder).output, ran("data", "--check", folder).output):
         assert "'cells-x1yz'" in said
 
@@ -301,16 +301,43 @@ def test_init_coco_with_single_objects_as_crowds_proposes_objects(tmp_path: Path
     assert counts in ran("data", "--check", folder).output
 
 
-def test_what_stood_there_is_kept_and_never_written_over(tmp_path: Path) -> None:
-    before = Path("params.yaml").read_text()
+def test_init_again_keeps_each_file_from_before(tmp_path: Path) -> None:
+    contents = [Path("params.yaml").read_text()]
+    folder, other = write(tmp_path / "cells", banded(0, 1)), write(tmp_path / "fibers", banded(0, 1, 2))
+    assert "from before is now params.before.yaml." in ran("init", folder).output
+    edited = Path("params.yaml").read_text().replace("name: foreground", "name: cell")
+    Path("params.yaml").write_text(edited)
+    contents.append(edited)
+    assert "from before is now params.before.2.yaml." in ran("init", folder).output
+    contents.append(Path("params.yaml").read_text())
+    assert "from before is now params.before.3.yaml." in ran("init", other).output
+    backups = ("params.before.yaml", "params.before.2.yaml", "params.before.3.yaml")
+    assert [Path(file).read_text() for file in backups] == contents
+    assert read_params().data.path == str(other)
+
+
+def test_init_again_without_a_change_makes_no_backup(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cells", banded(0, 1))
+    original = Path("params.yaml").read_text()
+    assert ran("init", folder).exit_code == 0
+    written = Path("params.yaml").read_text()
+    assert "from before had the same content." in ran("init", folder).output
+    Path("params.yaml").write_text(original)
+    assert "from before is now params.before.yaml." in ran("init", folder).output
+    assert (Path("params.yaml").read_text(), Path("params.before.yaml").read_text()) == (written, original)
+    assert not Path("params.before.2.yaml").exists()
+
+
+def test_init_leaves_neutral_notes_and_keeps_edited_ones(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    notes = Path(shutil.copy(ROOT / "reports/notes.md", tmp_path / "reports"))
     folder = write(tmp_path / "cells", banded(0, 1))
     assert ran("init", folder).exit_code == 0
-    assert Path("params.before.yaml").read_text() == before
-    written = Path("params.yaml").read_text()
-    again = ran("init", folder)
-    assert again.exit_code == 1
-    assert "params.before.yaml is there already" in again.output
-    assert (Path("params.yaml").read_text(), Path("params.before.yaml").read_text()) == (written, before)
+    text = Path(read_params().report.notes).read_text()
+    assert not re.search(r"animal|\bpets?\b|\bdogs?\b|\bcats?\b|photograph|cut-out", text, re.IGNORECASE)
+    notes.write_text("What we expected of these cells.")
+    assert ran("init", folder).exit_code == 0
+    assert Path(read_params().report.notes).read_text() == "What we expected of these cells."
 
 
 def test_a_grid_of_nothing_but_pretrained_variants_is_for_the_user_to_change(tmp_path: Path) -> None:
@@ -357,7 +384,6 @@ def test_of_coco_s_files_the_instances_are_taken(tmp_path: Path) -> None:
     assert proposed(folder)["annotations"] == "annotations/instances_val.json"
     (folder / "annotations/instances_train.json").write_text(json.dumps(export(["cell"])))
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    Path("params.before.yaml").unlink()
     assert "several JSON files: annotations/instances_train.json, annotations/inst" in ran("init", folder).output
 
 
@@ -377,7 +403,6 @@ def test_any_name_is_written_so_that_it_is_read_back(
         shutil.rmtree(folder / "masks")
         (folder / f"a{file}.json").write_text(json.dumps(export(categories, images=1)))
         shutil.copy(ROOT / "params.yaml", tmp_path)
-        Path("params.before.yaml").unlink(missing_ok=True)
         result = ran("init", "--", folder)
     assert result.exit_code == 0, result.output
     data = read_params().data

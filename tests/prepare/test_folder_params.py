@@ -85,6 +85,18 @@ MISTAKES = {
         {"source": "oxford_iiit_pet", "classes": ..., "ignore": ...},
         "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
     ),
+    "two classes of one color": (
+        {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "colour": "#E69F00"}]},
+        "data.classes: 'cell' and 'wall' have the same color, #e69f00, so images would show them as one class. Write "
+        "another `colour` for one of them.",
+    ),
+    "categories of one color": (
+        {
+            **coco("a", "b", None),
+            "classes": [{**item, "colour": "#0072b2"} for item in coco("a", "b", None)["classes"]],
+        },
+        "data.classes: 'cell', 'ground' and 'wall' have the same color, #0072b2",
+    ),
     "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "value": 9}]}, "are named 'cell'"),
 }
 

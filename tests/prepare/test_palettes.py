@@ -112,7 +112,13 @@ def test_gray_masks_among_those_of_a_palette_are_taken_by_value(cells: Path, run
 
 def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, run: Any) -> None:
     classes = [
-        {"name": name, "colour": "#0072b2", "foreground": name == "object", "edge": name == "border", "value": value}
+        {
+            "name": name,
+            "colour": f"#0072b{value}",
+            "foreground": name == "object",
+            "edge": name == "border",
+            "value": value,
+        }
         for value, name in enumerate(["ground", "object", "border"])
     ]
     changes = {"classes": classes, "instances": {"border": 1}}

@@ -1,0 +1,56 @@
+"""The colors that `pipeline init` proposes: distinct for any number of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.init.colors import OKABE_ITO, propose_colors
+
+MIN_DISTANCE = 20  # CIE76 Delta E of 20 classes: about ten times what a viewer just notices (2.3)
+MIN_DISTANCE_OF_MANY = 8
+MOST = 254
+
+
+def lab(color: str) -> np.ndarray:
+    """Convert a color to CIELAB by the definitions of IEC 61966-2-1 and CIE 15 (D65)."""
+    srgb = np.array(list(bytes.fromhex(color[1:]))) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    white = np.array([0.9505, 1.0, 1.089])
+    scaled = to_xyz @ linear / white
+    x, y, z = np.where(scaled > 216 / 24389, np.cbrt(scaled), scaled * 841 / 108 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def closest(colors: list[str]) -> float:
+    labs = np.array([lab(color) for color in colors])
+    distances = np.linalg.norm(labs[:, None] - labs[None], axis=-1)
+    return float(distances[np.triu_indices(len(colors), 1)].min())
+
+
+def test_colors_of_any_number_of_classes_are_distinct() -> None:
+    colors = propose_colors(MOST)
+    assert len({color.lower() for color in colors}) == MOST
+    assert closest(colors) > MIN_DISTANCE_OF_MANY
+    for count in range(MOST):
+        assert propose_colors(count) == colors[:count]
+
+
+def test_colors_of_up_to_20_classes_are_far_apart() -> None:
+    assert closest(propose_colors(20)) > MIN_DISTANCE
+
+
+def test_the_first_colors_are_those_for_color_vision_deficiency() -> None:
+    assert propose_colors(7) == list(OKABE_ITO)
+
+
+@pytest.mark.parametrize("taken", [["#000000", "#0072b2"], ["#0173b3", "#00ff00", "#0000ff"]])
+def test_colors_differ_from_those_that_are_taken(taken: list[str]) -> None:
+    colors = propose_colors(20, taken)
+    assert closest([taken[-1], *colors]) > 10
+    assert all(np.linalg.norm(lab(one) - lab(other)) > 10 for one in taken for other in colors)
+
+
+def test_black_and_white_are_not_proposed() -> None:
+    assert all(15 < lab(color)[0] < 97 for color in propose_colors(MOST))
