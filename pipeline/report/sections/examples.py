@@ -10,6 +10,7 @@ from pipeline.report.figures import pictures
 from pipeline.report.material import Material
 from pipeline.report.sections.gallery import Sample, side_by_side
 from pipeline.report.selection import Chosen, leading
+from pipeline.runs import SHOWCASE
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Pi
         return (), ""
     try:
         masks, kept = material.showcase_masks(best.run), material.record(best.run).best_epoch
-        classes = material.data.classes
+        classes, frame = material.data.classes, material.frame(SHOWCASE, 0)
     except PipelineError as error:
         problems.append(view.Card.of(f"{best.run}: no masks of the showcase over epochs", error))
         return (), ""
@@ -125,6 +126,7 @@ def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Pi
             classes,
             f"The showcase’s mask after epoch {epoch}",
             f"Epoch {epoch}, kept" if epoch == kept else f"Epoch {epoch}",
+            frame,
         )
         for epoch in _epochs(len(masks), kept)
     )

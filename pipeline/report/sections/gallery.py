@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
+from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Material, Photo
 from pipeline.runs import SegmentationClass
+
+MANY_RUNS = 4  # the page shows the images of more than these smaller, ...
+SMALL = 288  # px: ... and their files must not make it too large to mail
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,37 @@ def side_by_side(
     found = []
     for sample in wanted:
         image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
+        frame = material.frame("validation", rows[sample])
+        if len(kept) > MANY_RUNS:
+            frame = replace(frame, largest=SMALL)
         shots = tuple(
-            _shot(material, run, sample, truth, ious[run], problems) if sample in kept[run] else None for run in kept
+            _shot(material, run, sample, truth, frame, ious[run], problems) if sample in kept[run] else None
+            for run in kept
         )
-        found.append(_sample(material, sample, image, truth, shots))
+        found.append(_sample(material, sample, image, truth, frame, shots))
     return tuple(found)
 
 
-def _sample(material: Material, sample: str, image: Photo, truth: Mask, shots: tuple[Shot | None, ...]) -> Sample:
+def _sample(
+    material: Material, sample: str, image: Photo, truth: Mask, frame: Frame, shots: tuple[Shot | None, ...]
+) -> Sample:
     classes = material.data.classes
     return Sample(
         id=sample,
-        image=pictures.photograph(image, f"Image {sample}"),
-        truth=pictures.mask(truth, classes, f"True mask of {sample}"),
+        image=pictures.photograph(image, f"Image {sample}", frame=frame),
+        truth=pictures.mask(truth, classes, f"True mask of {sample}", frame=frame),
         shots=shots,
     )
 
 
 def _shot(
-    material: Material, run: str, sample: str, truth: Mask, ious: dict[str, float], problems: list[view.Card]
+    material: Material,
+    run: str,
+    sample: str,
+    truth: Mask,
+    frame: Frame,
+    ious: dict[str, float],
+    problems: list[view.Card],
 ) -> Shot | None:
     classes = material.data.classes
     try:
@@ -83,8 +99,8 @@ def _shot(
         problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
         return None
     return Shot(
-        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
-        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
+        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}", frame=frame),
+        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
         score=_score(ious.get(sample), truth, classes),
     )
 

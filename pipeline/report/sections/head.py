@@ -165,6 +165,7 @@ def _showcase(material: Material) -> Showcase:
         raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no showcase. `pipeline prepare` makes one.")
     classes = material.data.classes
     image, truth = material.image(runs.SHOWCASE, 0), material.truth(runs.SHOWCASE, 0)
+    frame = material.frame(runs.SHOWCASE, 0)
     prediction = _prediction(material, best.run, ids[0])
     found = pictures.Errors.between(prediction, truth, classes)
     iou = next((row.showcase_iou for row in material.summary.runs if row.run == best.run), None)
@@ -176,12 +177,14 @@ def _showcase(material: Material) -> Showcase:
         shown.append((truth, "The true foreground", "Truth"))
     return Showcase(
         pictures=(
-            pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
+            pictures.photograph(image, f"The showcase, {ids[0]}", "Image", frame=frame),
             *(
-                pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption)
+                pictures.cut_out(
+                    image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption, frame=frame
+                )
                 for mask, alt, caption in shown
             ),
-            *([pictures.errors(found, f"Errors: {found.describe()}", "Errors")] if is_scored else []),
+            *([pictures.errors(found, f"Errors: {found.describe()}", "Errors", frame=frame)] if is_scored else []),
         ),
         keys=pictures.ERROR_KEYS if is_scored else (),
         verdict=verdict,

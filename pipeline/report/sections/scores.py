@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.analysis.seeds import spread
 from pipeline.errors import PipelineError
@@ -28,13 +29,15 @@ class Test:
     sentence: str
     headings: tuple[str, ...]
     lines: tuple[ScoreLine, ...]
-    by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if they are too many to be columns
+    by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if the table would be too wide
     splits: tuple[str, ...]  # the headings of `by_class`
     undefined: bool  # whether a score is not defined
     problems: tuple[view.Card, ...]
 
 
-MAX_CLASS_COLUMNS = 8
+HEADINGS = ("Loss", "Accuracy", "Mean IoU", "Foreground IoU")  # of the scores that are not of a class
+MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
+WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
@@ -57,25 +60,39 @@ def test(material: Material, chosen: Chosen) -> Test:
     except PipelineError as error:
         problems.append(view.Card.of(f"{best.run}: no scores beside those of the test", error))
     names = tuple(best.test.iou)
-    columns = names if len(names) <= MAX_CLASS_COLUMNS else ()
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     known = [(split, scores) for split, scores in splits if scores]
+    headings = (*HEADINGS, *(f"IoU {name}" for name in names))
+    lines = (
+        *(ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in known),
+        *_over_seeds(best.test_by_seed, names),
+    )
+    is_wide = _width(headings, lines) > MAX_WIDTH
+    columns = len(HEADINGS) if is_wide else len(headings)
     return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
-        headings=("Loss", "Accuracy", "Mean IoU", "Foreground IoU", *(f"IoU {name}" for name in columns)),
-        lines=(
-            *(ScoreLine(split, _figures(scores, columns), split == "Test") for split, scores in known),
-            *_over_seeds(best.test_by_seed, columns),
-        ),
+        headings=headings[:columns],
+        lines=tuple(replace(line, figures=line.figures[:columns]) for line in lines),
         by_class=tuple(
-            ScoreLine(name, tuple(wording.number(scores.iou.get(name)) for _, scores in known), test=False)
-            for name in names
-            if not columns
+            ScoreLine(name, tuple(line.figures[place] for line in lines), test=False)
+            for place, name in enumerate(names, start=len(HEADINGS))
+            if is_wide
         ),
-        splits=tuple(split for split, _ in known),
+        splits=tuple(line.split for line in lines),
         undefined=any(value is None for _, scores in known for value in _values(scores, names)),
         problems=tuple(problems),
     )
+
+
+def _width(headings: Sequence[str], lines: Sequence[ScoreLine]) -> float:
+    """Estimate the width of a table in px; headings wrap at spaces, figures do not."""
+    columns = zip(headings, *(line.figures for line in lines), strict=True)
+    cells = [[line.split for line in lines], *((*heading.split(), *figures) for heading, *figures in columns)]
+    return sum(PADDING + max(map(_text_width, texts), default=0) for texts in cells)
+
+
+def _text_width(text: str) -> float:
+    return sum(NARROW if character in ".,|il " else WIDE for character in text)
 
 
 def _figures(scores: Scores, names: tuple[str, ...]) -> tuple[str, ...]:
