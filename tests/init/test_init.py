@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from ruamel.yaml import YAML
 from pipeline import runs
 from pipeline.cli import main
 from pipeline.init.pictures import MOST
+from pipeline.init.proposal import colour
 from pipeline.init.text import scalar, with_section
 from pipeline.params.file import read_params
 from pipeline.params.pictures import CocoData
@@ -477,3 +479,8 @@ def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path: Path) ->
     checked = ran("data", "--check", folder)
     assert checked.exit_code == 1
     assert "images/a03.png (is no file, but a pipe, a device or a folder)" in checked.output
+
+
+def test_colour_many_classes_differ() -> None:
+    colors = [np.array([int(colour(place)[at : at + 2], 16) for at in (1, 3, 5)]) for place in range(40)]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(colors, 2)) > 30

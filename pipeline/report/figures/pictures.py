@@ -27,7 +27,6 @@ DARK = 85  # of 255: 8-bit images with no brighter value are stretched, ...
 FLAT = 64  # ... and those whose values span fewer levels, ...
 EMPTY = 4  # ... but not those that span fewer than these: they show nothing
 MIN_SPAN = 16  # levels that are stretched to the full range at least: fewer would show noise as if it were structure
-STRETCHED = "The contrast of dark or flat images is stretched for display; networks see them as they are stored."
 TILE = 12  # px, of the checkerboard under a cut-out
 
 # Told apart by lightness and from blue to yellow, so by colour-blind readers too, on a light ground of their own.

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline import runs
 from pipeline.report import view, wording
-from pipeline.report.figures import pictures
 from pipeline.report.figures.frames import Frame
 from pipeline.report.figures.thumbnails import thumbnail
 from pipeline.report.material import Mask, Material, Photo
@@ -23,6 +20,7 @@ class ContactSheet:
 
     splits: tuple[tuple[str, tuple[view.Picture, ...]], ...]  # the split's name, and pictures with the samples' ids
     caption: str
+    is_stretched: bool  # whether the contrast of a picture was increased
 
 
 def contact_sheet(material: Material) -> ContactSheet:
@@ -51,8 +49,11 @@ def contact_sheet(material: Material) -> ContactSheet:
         )
         for split, samples in read.items()
     )
-    is_stretched = any(picture.stretched for _, found in splits for picture in found)
-    return ContactSheet(splits, _caption(shown[0][1], [(mask, frame) for _, _, mask, frame in shown], is_stretched))
+    return ContactSheet(
+        splits=splits,
+        caption=_caption(shown[0][1], [(mask, frame) for _, _, mask, frame in shown]),
+        is_stretched=any(picture.stretched for _, found in splits for picture in found),
+    )
 
 
 def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
@@ -66,7 +67,7 @@ def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
     }
 
 
-def _caption(image: Photo, masks: list[tuple[Mask, Frame]], is_stretched: bool) -> str:
+def _caption(image: Photo, masks: list[tuple[Mask, Frame]]) -> str:
     """How the pictures are drawn, and what of the images they cannot show."""
     height, width, channels = image.shape
     fitted = {
@@ -84,8 +85,4 @@ def _caption(image: Photo, masks: list[tuple[Mask, Frame]], is_stretched: bool) 
         sentences.append("Of the two channels the first is shown, as grey.")
     elif channels > 3:
         sentences.append(f"Of the {channels} channels the first three are shown, as red, green and blue.")
-    if image.dtype == np.uint16:
-        sentences.append("Each picture’s 16 bits are stretched from its darkest to its brightest pixels.")
-    elif is_stretched:
-        sentences.append(pictures.STRETCHED)
     return " ".join(sentences)
