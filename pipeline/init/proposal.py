@@ -9,7 +9,7 @@ from typing import Any
 # Okabe and Ito's, which differ for colour-blind readers too; the first one is for what the pictures are not of.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
-_GOLDEN = 0.618034  # of a turn
+_GOLDEN, _OFFSET = 0.618034, 0.35  # turns, from hue to hue and from shade to shade
 _SHADES = ((1.0, 0.45), (0.35, 1.0), (1.0, 0.9), (0.5, 0.7))  # saturation and value
 
 
@@ -29,10 +29,12 @@ class Proposal:
 
 
 def colour(index: int) -> str:
-    """Return a class's color; those after `COLOURS` have several shades of hues at golden-ratio steps."""
+    """Return a class's color; those after `COLOURS` are shades of hues at golden-ratio steps."""
     if index < len(COLOURS):
         return COLOURS[index]
     turn, shade = divmod(index - len(COLOURS), len(_SHADES))
     saturation, value = _SHADES[shade]
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(turn * _GOLDEN % 1, saturation, value))
+    red, green, blue = (
+        round(255 * part) for part in colorsys.hsv_to_rgb((turn * _GOLDEN + shade * _OFFSET) % 1, saturation, value)
+    )
     return f"#{red:02x}{green:02x}{blue:02x}"
