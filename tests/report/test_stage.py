@@ -315,7 +315,7 @@ def test_only_so_many_runs_have_pictures_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr("pipeline.report.sections.examples.MOST_RUNS", 2)
     html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
-    assert part(html, "examples").count("Mask of validation-0000 predicted by") == 2
+    assert part(html, "examples").count('alt="Mask of validation-0000 predicted by') == 2
     assert "2 further runs would make the page too large" in html
     assert len(table_of_runs(html)) == 4
 

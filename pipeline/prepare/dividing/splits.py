@@ -207,9 +207,9 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
 
 
 def _chosen(seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable) -> list[str]:
-    """Choose a training image to show: of the smallest groups, one of which is lost with it, the most typical image.
+    """Choose a training image to show: the most typical image of the smallest groups.
 
-    Not of the only group with foreground: training needs it.
+    Its group leaves the training set with it, so it is not taken from the only group with foreground.
     """
     counts = Counter(groups.values())
     sizes = {name: counts[groups[name]] if name in groups else 1 for name in splits}
