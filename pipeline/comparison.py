@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.files import parsed
-from pipeline.runs import COMPARISON, SUMMARY, Scores
+from pipeline.runs import COMPARISON, SUMMARY, MissedClass, Scores
 
 # Of a cell of the grid: failed and killed have no figures, as missing, but somebody knows why.
 RunState = Literal["finished", "diverged", "failed", "killed", "missing"]
@@ -54,10 +54,13 @@ class RunRow:
     val_accuracy: float | None
     val_mean_iou: float | None
     val_foreground_iou: float | None
+    val_object_iou: float | None
+    missed_classes: tuple[MissedClass, ...]  # on validation
     train_calibration_error: float | None  # expected, 0 to 1
     val_calibration_error: float | None
     val_confidence: float | None  # mean probability of the predicted class; val_accuracy is what it should be
     showcase_iou: float | None  # foreground IoU of the first showcase image
+    showcase_mean_iou: float | None
     trainable_parameters: int | None
     judgement: Judgement | None
 
@@ -83,6 +86,7 @@ class RateRow:
     gap_sd: float | None
     val_mean_iou_mean: float | None
     val_mean_iou_sd: float | None
+    missed_classes: float | None  # how many classes a run misses on validation, mean over its seeds
     beats_baseline: float | None = None  # share of the seeds whose runs do, of those that could be checked
 
     @property
@@ -112,6 +116,7 @@ class Summary:
     best_of_variant: tuple[Selection, ...]
     best: Selection | None  # None where no rate is ranked
     outside: tuple[str, ...]  # run folders that are no cell of the grid, left out
+    foreground: tuple[str, ...]  # names of the foreground classes
 
     @property
     def baseline_loss(self) -> float:
@@ -132,11 +137,14 @@ class Summary:
                 best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
                 best=_selection(content["best"]) if content["best"] else None,
                 outside=tuple(content["outside"]),
+                foreground=tuple(content["foreground"]),
             ),
         )
 
 
 def _run_row(content: dict[str, Any]) -> RunRow:
+    missed = tuple(MissedClass(**item) for item in content["missed_classes"])
+    content = {**content, "missed_classes": missed}
     found = content["judgement"]
     if found is None:
         return RunRow(**content)

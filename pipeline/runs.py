@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pipeline.errors import PipelineError
 from pipeline.files import parsed, read_json
 
-FORMAT = 1  # of the files below; DVC runs every cell again when it changes
+FORMAT = 2  # of the files below; DVC runs every cell again when it changes
 IGNORE = 255  # mask value of pixels that count nowhere
 
 # data/prepared/: per split a folder with these two arrays, and beside the splits these files
@@ -184,6 +184,22 @@ class RunRecord:
         return f"{self.run}: trained {self.epochs} epochs, best epoch {self.best_epoch}"
 
 
+MIN_CLASS_IOU = 0.05  # below it a class counts as missed: less than a twentieth of its area is segmented right
+
+
+@dataclass(frozen=True)
+class MissedClass:
+    """A class that the ground truth of a set has and a model does not segment."""
+
+    name: str
+    iou: float  # below MIN_CLASS_IOU
+    is_predicted: bool  # for any pixel of the set
+
+    def __str__(self) -> str:
+        """The class and how badly it is segmented."""
+        return f"{self.name} ({f'IoU {self.iou:.3f}' if self.is_predicted else 'never predicted'})"
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of a run's model on a set of images; None is undefined, which is not zero.
@@ -195,7 +211,17 @@ class Scores:
     accuracy: float | None  # share of the evaluated pixels
     mean_iou: float | None  # over the set's pixels and the classes present in the ground truth
     foreground_iou: float | None  # None without foreground in ground truth and prediction; 0 for false positives
+    object_iou: float | None  # foreground and its boundary as one class; None without a boundary class, and as above
     iou: dict[str, float | None]  # by class; None where the ground truth has none of it
+    predicted: dict[str, float | None]  # by class, the share of the evaluated pixels that are predicted as it
+
+    def find_missed_classes(self) -> tuple[MissedClass, ...]:
+        """Return the classes of the ground truth whose IoU is below `MIN_CLASS_IOU`."""
+        return tuple(
+            MissedClass(name, iou, is_predicted=bool(self.predicted[name]))
+            for name, iou in self.iou.items()
+            if iou is not None and iou < MIN_CLASS_IOU
+        )
 
 
 @dataclass(frozen=True)
@@ -243,6 +269,7 @@ class Cutout:
     title: str
     mask: str | None
     iou: float | None  # of the foreground; None where no mask is known
+    mean_iou: float | None
 
 
 @dataclass(frozen=True)

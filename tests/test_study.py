@@ -213,7 +213,7 @@ def test_the_command_lists_the_sets_and_makes_one_from_anywhere_in_the_project(
     assert CliRunner().invoke(main, ["study"]).output == "mine  Why?\n"
     monkeypatch.chdir(project / "data")
     result = CliRunner().invoke(main, ["study", "mine", "--data", "sample"])
-    assert result.output == "studies/mine: 1 runs. Why?\n"
+    assert result.output == "studies/mine: 1 run. Why?\n"
     assert read_params(project / "studies/mine/params.yaml").data.path == "../../data/sample"
 
 

@@ -39,6 +39,7 @@ class ImageLosses:
     losses: Floats
     pixels: Integers
     groups: tuple[Integers, ...]
+    has_groups: bool = True  # False: it is not known which images belong together
 
     @property
     def fewest_groups(self) -> int:
@@ -108,8 +109,8 @@ def gap_estimate(
             return Estimate(
                 None,
                 None,
-                f"{name} has {images.fewest_groups} groups, and an interval takes {FEWEST_GROUPS}: "
-                f"how much groups differ is known from groups alone",
+                f"{name} has {images.fewest_groups} {'groups' if images.has_groups else 'images'}, fewer than the "
+                f"{FEWEST_GROUPS} that an interval requires",
             )
     generator = np.random.default_rng(seed)
     here = int(validation.mean().argmin()) if epoch is None else epoch

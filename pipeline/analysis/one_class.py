@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.analysis.scores import Floats, baseline, most_frequent
+from pipeline.analysis.scores import Floats, baseline, most_frequent, name_foreground_iou
 from pipeline.runs import Scores, SegmentationClass
 
 MIN_IOU_GAIN = 0.01  # above the baseline's IoU; less is noise
@@ -56,9 +56,10 @@ class OneClassBaseline:
 
     def compare(self, scores: Scores, where: str) -> str:
         """Put the scores of a run and those of the baseline, in brackets, into a phrase."""
+        foreground = [item.name for item in self.classes if item.foreground]
         pairs = (
             ("mean IoU", scores.mean_iou, self.scores.mean_iou),
-            ("foreground IoU", scores.foreground_iou, self.scores.foreground_iou),
+            (name_foreground_iou(foreground), scores.foreground_iou, self.scores.foreground_iou),
         )
         numbers = [
             f"{name} {own:.3f} ({base:.3f})" for name, own, base in pairs if own is not None and base is not None

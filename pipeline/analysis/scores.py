@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,13 +33,22 @@ def mean_iou(confusion: Integers) -> Floats:
 
 
 def foreground_iou(confusion: Integers, foreground: npt.NDArray[np.bool_]) -> Floats:
-    """Compute intersection over union of the foreground classes as one (... x C x C to ...).
+    """Compute intersection over union of several classes as one (... x C x C to ...).
 
-    NaN where neither truth nor prediction has foreground; 0 where only the prediction has some.
+    NaN where neither truth nor prediction has any of them; 0 where only the prediction has some.
+
+    Args:
+        confusion: ... x C x C, pixels by truth (rows) and prediction (columns).
+        foreground: C, whether a class is one of them.
     """
     hits = confusion[..., foreground, :][..., :, foreground].sum(axis=(-2, -1))
     union = confusion[..., foreground, :].sum(axis=(-2, -1)) + confusion[..., :, foreground].sum(axis=(-2, -1)) - hits
     return _ratio(hits, union)
+
+
+def name_foreground_iou(foreground: Sequence[str]) -> str:
+    """Return the name of `Scores.foreground_iou` in a sentence, given the names of the foreground classes."""
+    return f"IoU of {foreground[0]}" if len(foreground) == 1 else "foreground IoU"
 
 
 def accuracy(confusion: Integers) -> Floats:
@@ -53,15 +64,19 @@ def score(loss: float, confusion: Integers, classes: tuple[SegmentationClass, ..
     """
     present = confusion.sum(axis=-1) > 0
     foreground = np.array([item.foreground for item in classes])
+    boundary = np.array([item.edge for item in classes])
+    predicted = _ratio(confusion.sum(axis=-2), confusion.sum())
     return Scores(
         loss=loss if present.any() else None,
         accuracy=_defined(accuracy(confusion)),
         mean_iou=_defined(mean_iou(confusion)),
         foreground_iou=_defined(foreground_iou(confusion, foreground)),
+        object_iou=_defined(foreground_iou(confusion, foreground | boundary)) if boundary.any() else None,
         iou={
             item.name: float(value) if is_present else None
             for item, value, is_present in zip(classes, iou_by_class(confusion), present, strict=True)
         },
+        predicted={item.name: _defined(share) for item, share in zip(classes, predicted, strict=True)},
     )
 
 

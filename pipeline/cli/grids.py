@@ -64,7 +64,8 @@ def study(name: str | None, data: Path | None) -> None:
             click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.title()}")
         return
     made = make_study(name, project_folder(), data)
-    click.echo(f"{made.folder}: {len(made.params.cells())} runs. {made.params.report.title}")
+    runs = len(made.params.cells())
+    click.echo(f"{made.folder}: {runs} {'run' if runs == 1 else 'runs'}. {made.params.report.title}")
 
 
 @click.command()

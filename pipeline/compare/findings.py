@@ -8,6 +8,7 @@ from statistics import fmean
 from pipeline.analysis.parts import Part
 from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
 from pipeline.compare import one_class_findings
+from pipeline.compare.missed_class_findings import missed_classes
 from pipeline.compare.outcomes import lost, onsets, verdicts
 from pipeline.compare.phrases import losses_of, number, rate_of, rows_of, runs_of, seeds, signed, with_spread
 from pipeline.comparison import Finding, RateRow, RunRow, Summary
@@ -27,6 +28,7 @@ def findings(summary: Summary, parts: dict[str, list[Part]]) -> list[Finding]:
         none = Finding("none_ranked", "No rate finished with all its seeds, so nothing can be ranked.", ())
         return [none, *filter(None, [one_class_findings.other_runs(summary)]), *lost(summary)]
     found = [
+        missed_classes(summary),
         one_class_findings.best_setting(summary),
         _best(summary),
         _best_rate(summary),

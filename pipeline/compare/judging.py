@@ -94,7 +94,9 @@ class Judge:
                 f"{len(groups)}. Train it again: dvc repro --force train@{files.run}"
             )
         evaluated = pixels > 0
-        return ImageLosses(losses[:, evaluated], pixels[evaluated], labels(groups.iloc[places[evaluated]]))
+        groups = groups.iloc[places[evaluated]]
+        has_groups = bool(groups.str.contains("=", na=False).any())
+        return ImageLosses(losses[:, evaluated], pixels[evaluated], labels(groups), has_groups)
 
 
 def _iou_gap(scored: Evaluation) -> float | None:

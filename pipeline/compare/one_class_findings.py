@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.scores import name_foreground_iou
 from pipeline.compare.phrases import rows_of
 from pipeline.comparison import Finding, RunRow, Summary
 
@@ -41,9 +42,10 @@ def other_runs(summary: Summary) -> Finding | None:
 
 def _numbers(failing: list[RunRow], summary: Summary) -> str:
     """Compare the mean scores of these runs with those of the baseline."""
+    foreground = name_foreground_iou(summary.foreground)
     columns = (
         ("mean IoU", [row.val_mean_iou for row in failing], summary.baseline.mean_iou),
-        ("foreground IoU", [row.val_foreground_iou for row in failing], summary.baseline.foreground_iou),
+        (foreground, [row.val_foreground_iou for row in failing], summary.baseline.foreground_iou),
     )
     known = [
         f"{name} is {fmean(values):.3f}, that of the one class {base:.3f}"

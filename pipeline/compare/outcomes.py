@@ -17,7 +17,7 @@ ENDS = {
 
 
 def verdicts(summary: Summary) -> Finding | None:
-    """What the runs at the best rate came to, and how many of the others came to what."""
+    """Count the verdicts of the runs with the lowest validation loss, and those of the others."""
     assert summary.best is not None
     judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
     here = {row.run for row in rows_of(summary, summary.best)}
@@ -25,8 +25,8 @@ def verdicts(summary: Summary) -> Finding | None:
     others = Counter(judgement.verdict for run, judgement in judged if run not in here)
     if not at_best:
         return None
-    sentence = f"At the best rate the verdict is {_tally(at_best)}"
-    sentence += f"; of the other runs it is {_tally(others)}." if others else "."
+    sentence = f"By their loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
+    sentence += f"; on the other runs it is {_tally(others)}." if others else "."
     overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
     return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
 

@@ -55,10 +55,13 @@ def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, fo
         val_accuracy=validation.accuracy if validation else None,
         val_mean_iou=validation.mean_iou if validation else None,
         val_foreground_iou=validation.foreground_iou if validation else None,
+        val_object_iou=validation.object_iou if validation else None,
+        missed_classes=validation.find_missed_classes() if validation else (),
         train_calibration_error=found.train_calibration.error if found and found.train_calibration else None,
         val_calibration_error=found.val_calibration.error if found and found.val_calibration else None,
         val_confidence=found.val_calibration.confidence if found and found.val_calibration else None,
         showcase_iou=found.showcase[0].foreground_iou if found and found.showcase else None,
+        showcase_mean_iou=found.showcase[0].mean_iou if found and found.showcase else None,
         trainable_parameters=record.trainable_parameters if record else None,
         judgement=None,
     )
@@ -93,6 +96,7 @@ def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
         gap_sd=gap_sd,
         val_mean_iou_mean=iou,
         val_mean_iou_sd=iou_sd,
+        missed_classes=spread([float(len(row.missed_classes)) for row in finished])[0],
         beats_baseline=spread([float(one) for one in beating if one is not None])[0],
     )
 

@@ -73,6 +73,7 @@ def compare(
         best_of_variant=tuple(selected),
         best=best,
         outside=_outside({cell.name for cell in cells}, root),
+        foreground=tuple(item.name for item in data.classes if item.foreground),
     )
     with replacing(root / runs.COMPARISON) as folder:
         (folder / runs.SUMMARY).write_text(as_json(summary), encoding="utf-8")
@@ -128,7 +129,8 @@ def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) ->
 def _grid_metrics(summary: Summary) -> dict[str, object]:
     """Collect numbers for `dvc metrics diff`: a few per learning rate, and the selection's test; no undefined ones.
 
-    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere.
+    `beats_baseline` is the share of the seeds that do better than predicting one class everywhere, `missed_classes` the
+    mean number of classes whose IoU on validation is below `runs.MIN_CLASS_IOU`.
     """
     metrics: dict[str, object] = {
         f"{rate.variant}-{rate.learning_rate}": _known(
@@ -136,6 +138,7 @@ def _grid_metrics(summary: Summary) -> dict[str, object]:
             gap=rate.gap_mean,
             val_mean_iou=rate.val_mean_iou_mean,
             beats_baseline=rate.beats_baseline,
+            missed_classes=rate.missed_classes,
         )
         for rate in summary.rates
         if rate.ranked

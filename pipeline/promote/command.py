@@ -19,7 +19,7 @@ from pipeline.promote.packed import pack
 from pipeline.runs import RunRecord
 from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline, missed_classes
 from pipeline.tracking.track import track
 
 if TYPE_CHECKING:
@@ -123,13 +123,18 @@ def _evidence(root: Path, run: str) -> dict[str, str]:
         "gap": row.gap,
         "val_mean_iou": row.val_mean_iou,
         "val_foreground_iou": row.val_foreground_iou,
+        "val_object_iou": row.val_object_iou,
     }
     if summary.best and summary.best.run == run and summary.best.test:
         numbers |= {"test_loss": summary.best.test.loss, "test_mean_iou": summary.best.test.mean_iou}
     found = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
     if row.judgement is None:
         return {"run": run, **found}
-    judged = {"verdict": row.judgement.verdict, "beats_baseline": beats_baseline(row.judgement.beats_baseline)}
+    judged = {
+        "verdict": row.judgement.verdict,
+        "beats_baseline": beats_baseline(row.judgement.beats_baseline),
+        "missed_classes": missed_classes(row.missed_classes),
+    }
     return {"run": run, **judged, **found}
 
 

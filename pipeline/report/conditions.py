@@ -32,7 +32,9 @@ NUMBERS = (
     "gap",
     "val_mean_iou",
     "val_foreground_iou",
+    "val_object_iou",
     "showcase_iou",
+    "showcase_mean_iou",
 )
 
 

@@ -153,11 +153,11 @@ class Material:
         ):
             return {name: np.asarray(file[name], dtype=np.uint8) for name in ("skip", "below", "before", "after")}
 
-    def per_image(self, run: str) -> dict[str, float]:
-        """The foreground IoU of each image of a run, by sample; images without a defined one are left out."""
+    def per_image(self, run: str, score: str) -> dict[str, float]:
+        """Read a column of scores of a run's images, by sample; images whose score is undefined are left out."""
         with self._reading(runs.EVALUATION / run / runs.PER_IMAGE, f"dvc repro evaluate@{run}") as path:
-            table = pd.read_csv(path, dtype={"id": str}).dropna(subset=["foreground_iou"])
-            return dict(zip(table["id"], table["foreground_iou"].astype(float), strict=True))
+            table = pd.read_csv(path, dtype={"id": str}).dropna(subset=[score])
+            return dict(zip(table["id"], table[score].astype(float), strict=True))
 
     def validation_losses(self, run: str) -> dict[str, float]:
         """Read the loss of each validation image with evaluated pixels at a run's best epoch, by sample."""

@@ -37,7 +37,7 @@ def cut_out(params: Params, root: Path = Path()) -> Cutouts:
 
 def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Here, since without photographs none of these seconds of imports are worth it.
-    from pipeline.analysis.scores import foreground_iou
+    from pipeline.analysis.scores import foreground_iou, mean_iou
     from pipeline.data.arrays import Split, open_split
     from pipeline.data.values import MaskValues
     from pipeline.inference.preprocessing import Preprocessing
@@ -66,7 +66,9 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
         # NaN: without a mask nothing is judged; with one there may be no foreground, and none predicted.
         iou = float(foreground_iou(prediction.confusion[0], foreground))
         title = photograph.title or Path(photograph.file).stem
-        cutouts.append(Cutout(photograph.file, title, photograph.mask, None if math.isnan(iou) else iou))
+        mean = float(mean_iou(prediction.confusion[0]))
+        scores = [None if math.isnan(score) else score for score in (iou, mean)]
+        cutouts.append(Cutout(photograph.file, title, photograph.mask, *scores))
         arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}
         if sight.truth is not None:
             arrays["truth"] = in_proportion(sight.truth, sight)

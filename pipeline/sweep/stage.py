@@ -67,7 +67,8 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         at_once = min(jobs or _default_jobs(plan.jobs), len(plan.jobs))
         if plan.jobs:
-            click.echo(f"{len(plan.jobs)} runs to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
+            runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
+            click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
         recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
         unrecorded: PipelineError | None = None
         try:

@@ -51,6 +51,10 @@ def _told(sent: Sequence[Sent], names: Sequence[str]) -> str:
     new = sum(one.is_new for one in there)
     points, folders = sum(one.points for one in sent), sum(one.folders for one in sent)
     if not (new or points or folders):
-        return f"{len(there)} runs are there, and nothing of them lacked."
-    counted = f"{len(there)} runs are there, {new or 'none'} of them new"
+        return f"{_count(len(there))}, and nothing was missing."
+    counted = f"{_count(len(there))}, {new or 'none'} of them new"
     return f"{counted}; sent {points:,} points and {folders} folders of files."
+
+
+def _count(runs: int) -> str:
+    return "1 run is there" if runs == 1 else f"{runs} runs are there"

@@ -93,8 +93,11 @@ def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dic
         "best_epoch": record.best_epoch,
         "val_mean_iou_best": evaluation.validation.mean_iou,
         "val_foreground_iou_best": evaluation.validation.foreground_iou,
+        "val_object_iou_best": evaluation.validation.object_iou,
+        "val_missed_classes": len(evaluation.validation.find_missed_classes()),
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
+        "showcase_mean_iou": evaluation.showcase[0].mean_iou if evaluation.showcase else None,
         "training_seconds": times.seconds,
     }
     return {name: float(value) for name, value in values.items() if value is not None}

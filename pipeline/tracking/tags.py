@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.params import Grid
 from pipeline.project import project_root
+from pipeline.runs import MissedClass
 
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
@@ -26,6 +27,7 @@ CUT = "pipeline.cut"  # parameters and tags that are longer than MLflow keeps
 RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLflow refuses
 VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # predicting one class everywhere: true, false, or not checked
+MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
 USER = "mlflow.user"  # MLflow's own, as the next
 NOTE = "mlflow.note.content"
 REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
@@ -56,6 +58,11 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
 def beats_baseline(value: bool | None) -> str:
     """Spell the value of the tag `BEATS_BASELINE`."""
     return "not checked" if value is None else str(value).lower()
+
+
+def missed_classes(classes: tuple[MissedClass, ...]) -> str:
+    """Spell the value of the tag `MISSED_CLASSES`."""
+    return ", ".join(map(str, classes)) or "none"
 
 
 def grid_digest(grid: Grid) -> str:

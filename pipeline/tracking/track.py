@@ -21,7 +21,16 @@ from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
 from pipeline.tracking.stored_run import Sent, StoredRun
-from pipeline.tracking.tags import BEATS_BASELINE, NOTE, STATUS, VERDICT, beats_baseline, standard_tags
+from pipeline.tracking.tags import (
+    BEATS_BASELINE,
+    MISSED_CLASSES,
+    NOTE,
+    STATUS,
+    VERDICT,
+    beats_baseline,
+    missed_classes,
+    standard_tags,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +96,7 @@ def _send(
     if row is not None and row.judgement is not None:
         tags |= {VERDICT: row.judgement.verdict, NOTE: _note(row)}
         tags[BEATS_BASELINE] = beats_baseline(row.judgement.beats_baseline)
+        tags[MISSED_CLASSES] = missed_classes(row.missed_classes)
     if stored.sent.is_new:
         tags = {**standard_tags("track", record.data_fingerprint, params.grid), **tags}
     stored.describe(content.parameters(record.cell, record.precision), tags)
@@ -111,8 +121,9 @@ def _is_evaluated(folder: Path, record: RunRecord) -> bool:
 
 
 def _note(row: RunRow) -> str:
-    """A run's description, in Markdown: its verdict and what that rests on."""
+    """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
     assert row.judgement is not None
     evidence = "; ".join(row.judgement.evidence)
     best = f" Best epoch: {row.best_epoch} of {row.epochs}." if row.best_epoch else ""
-    return f"**{row.judgement.verdict}**: {evidence}.{best}"
+    missed = f"Missed classes: {missed_classes(row.missed_classes)}. " if row.missed_classes else ""
+    return f"{missed}Verdict on the loss curve: **{row.judgement.verdict}**: {evidence}.{best}"

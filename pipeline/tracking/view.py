@@ -23,6 +23,7 @@ COLUMNS = (
     "metrics.`val_mean_iou_best`",
     f"tags.`{VERDICT}`",
     f"tags.`{BEATS_BASELINE}`",
+    "metrics.`val_missed_classes`",
     "metrics.`training_seconds`",
     f"tags.`{STATUS}`",
 )

@@ -99,5 +99,5 @@ def test_the_check_carries_both_sides_numbers() -> None:
     )
     assert (check.validation, check.training, check.instead_of_learning) == (False, True, "memorising")
     assert check.phrase.startswith(f"{LABEL} (background; ")
-    assert "on validation mean IoU 0.450 (0.450), foreground IoU 0.000 (0.000)" in check.phrase
-    assert "training images mean IoU 1.000 (0.400), foreground IoU 1.000 (0.000)" in check.phrase
+    assert "on validation mean IoU 0.450 (0.450), IoU of animal 0.000 (0.000)" in check.phrase
+    assert "training images mean IoU 1.000 (0.400), IoU of animal 1.000 (0.000)" in check.phrase

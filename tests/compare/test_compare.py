@@ -42,7 +42,9 @@ def scores(loss: float) -> Scores:
         accuracy=0.9,
         mean_iou=1 - loss / 2,
         foreground_iou=0.8,
+        object_iou=None,
         iou={"animal": 0.8, "background": 0.9, "border": None},
+        predicted={"animal": 0.3, "background": 0.7, "border": 0.0},
     )
 
 
@@ -313,7 +315,10 @@ def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
     assert "unet at 0.001 falls furthest behind on border: pixels of that class cost 0.500" in said["widest_class"]
     assert "surer than it is right: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
     assert "the expected calibration error is 0.050, on training 0.020" in said["certainty"]
-    assert "At the best rate the verdict is learning (2); of the other runs it is" in said["verdicts"]
+    assert said["verdicts"].startswith(
+        "By their loss curves, the verdict on the runs with the lowest validation loss is "
+    )
+    assert "is learning (2); on the other runs it is" in said["verdicts"]
 
 
 def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
@@ -322,6 +327,7 @@ def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
             run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed,
             status="finished", reason="", epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0,
             val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0,
+            val_object_iou=None, missed_classes=(), showcase_mean_iou=1.0,
             train_calibration_error=0.0, val_calibration_error=0.0, val_confidence=1.0, showcase_iou=1.0,
             trainable_parameters=1, judgement=None,
         )
@@ -388,13 +394,49 @@ def test_a_best_setting_that_predicts_one_class_is_said_first(grid: Params, proj
     assert (best.verdict, best.beats_baseline) == ("underfitting", False)
     assert "no better than predicting one class everywhere (background" in best.evidence[-1]
     found = written_findings(project)
-    assert next(iter(found)) == "one_class"
+    assert list(found)[:2] == ["missed_classes", "one_class"]
     assert found["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
     assert "2 of 2 runs of unet at 0.001" in str(found["one_class"]["sentence"])
-    assert "foreground IoU is 0.000, that of the one class 0.000" in str(found["one_class"]["sentence"])
+    assert "IoU of animal is 0.000, that of the one class 0.000" in str(found["one_class"]["sentence"])
     assert str(found["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
     metrics = json.loads((project / "metrics.json").read_text())
     assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
+
+
+def miss(project: Path, name: str, iou: float, predicted: float, *runs_: str) -> None:
+    """Lower the validation scores of a class in the evaluations of these runs."""
+    for run in runs_:
+        path = project / "evaluation" / run / "metrics.json"
+        content = json.loads(path.read_text())
+        content["validation"]["iou"][name] = iou
+        content["validation"]["predicted"][name] = predicted
+        path.write_text(json.dumps(content))
+
+
+def test_classes_that_the_best_setting_misses_are_the_first_finding(grid: Params, project: Path) -> None:
+    miss(project, "animal", 0.0, 0.0, "unet-0.001-0", "unet-0.001-1")
+    miss(project, "background", 0.049, 0.2, "unet-0.001-1")
+    miss(project, "background", 0.05, 0.2, "unet-0.01-0")  # at the bound: not missed
+    summary = compare(grid)
+    found = written_findings(project)
+    assert next(iter(found)) == "missed_classes"
+    assert found["missed_classes"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
+    sentence = str(found["missed_classes"]["sentence"])
+    assert "unet at 0.001, the setting with the lowest validation loss, misses 2 of the 3 classes" in sentence
+    assert "in at least one of 2 seeds: animal (never predicted), background (IoU 0.049, 1 of 2 runs)." in sentence
+    assert sentence.endswith("The fewest are missed by unet at 0.01: on average 0, here 1.5.")
+    missed = {row.run: [str(one) for one in row.missed_classes] for row in summary.runs if row.missed_classes}
+    assert missed == {
+        "unet-0.001-0": ["animal (never predicted)"],
+        "unet-0.001-1": ["animal (never predicted)", "background (IoU 0.049)"],
+    }
+    metrics = json.loads((project / "metrics.json").read_text())
+    assert (metrics["unet-0.001"]["missed_classes"], metrics["unet-0.01"]["missed_classes"]) == (1.5, 0)
+
+
+def test_without_a_missed_class_there_is_no_finding(grid: Params, project: Path) -> None:
+    compare(grid)
+    assert "missed_classes" not in written_findings(project)
 
 
 def test_other_runs_that_predict_one_class_are_counted(grid: Params, project: Path) -> None:
@@ -435,7 +477,15 @@ def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
     evaluated.mkdir(parents=True)
     table.join(losses).to_csv(evaluated / "per_image.csv", index=False)
     sides = [
-        Scores(0.4, 0.9, 0.8, 0.8, {name: None if number == missing else 0.8 for number, name in enumerate(names)})
+        Scores(
+            0.4,
+            0.9,
+            0.8,
+            0.8,
+            None,
+            {name: None if number == missing else 0.8 for number, name in enumerate(names)},
+            {},
+        )
         for missing in (3, 7)
     ]
     evaluation = Evaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None)

@@ -36,16 +36,20 @@ CLASSES = (
 
 
 def scores(loss: float, mean_iou: float) -> Scores:
-    return Scores(loss, 0.9, mean_iou, 0.8, {"animal": 0.8, "background": 0.8})
+    shares = {"animal": 0.5, "background": 0.5}
+    return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
 def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
-         "val_foreground_iou", "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
+         "val_foreground_iou", "val_object_iou", "showcase_mean_iou",
+         "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
          "trainable_parameters", "judgement"),
     )  # fmt: skip
-    return RunRow(cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, **numbers)
+    return RunRow(
+        cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, missed_classes=(), **numbers
+    )
 
 
 def write_run(root: Path, cell: Cell, rise: float) -> None:
@@ -120,6 +124,23 @@ def test_with_few_groups_the_interval_is_withheld(params: Params, tmp_path: Path
     found = judged(params, tmp_path, 0.0, groups=7)
     assert (found.gap_low, found.gap_high) == (None, None)
     assert any("7 groups" in reason for reason in found.not_checked)
+
+
+def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: Path) -> None:
+    cell = params.cells()[0]
+    write_run(tmp_path, cell, 0.0)
+    path = tmp_path / "runs" / cell.name / "image_losses.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["validation_pixels"][5:] = 0  # five images have evaluated pixels
+    np.savez(path, **arrays)
+    without = judge(IMAGES)
+    without.samples["groups"] = ""
+    found = without.judged(row(cell), cell, RunFiles(cell.name, tmp_path)).judgement
+    assert found is not None
+    assert [reason for reason in found.not_checked if "Interval" in reason] == [
+        "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
+    ]
 
 
 def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:

@@ -187,10 +187,13 @@ class Project:
             val_accuracy=None if ended else scores.accuracy,
             val_mean_iou=None if ended else scores.mean_iou,
             val_foreground_iou=None if ended else scores.foreground_iou,
+            val_object_iou=None if ended else scores.object_iou,
+            missed_classes=() if ended else scores.find_missed_classes(),
             train_calibration_error=None if ended else 0.01,
             val_calibration_error=None if ended else 0.05,
             val_confidence=None if ended else 0.95,
             showcase_iou=None if ended else iou(masks[best], self.masks[runs.SHOWCASE, 0], 0),
+            showcase_mean_iou=None if ended else scores.mean_iou,
             trainable_parameters=1_940_000,
             judgement=Judgement(
                 verdict="diverged" if ended else "memorising",
@@ -240,7 +243,7 @@ class Project:
         by_class = {item.name: float(mean) for item, mean in zip(self.classes, means, strict=True)}
 
         def scores(loss: float) -> Scores:
-            return Scores(loss, 0.9, float(means.mean()), float(means[0]), by_class)
+            return Scores(loss, 0.9, float(means.mean()), float(means[0]), None, by_class, dict.fromkeys(by_class, 0.3))
 
         evaluation = Evaluation(
             run=name,
@@ -290,7 +293,7 @@ class Project:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
         if any(row.status != "finished" for row in rows):
             finished = sum(row.status == "finished" for row in rows)
-            return RateRow(variant, rate, len(rows), finished, False, *[None] * 7)
+            return RateRow(variant, rate, len(rows), finished, False, *[None] * 8)
         ordered = sorted(rows, key=lambda row: row.val_loss or 0)
         columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
         numbers = [
@@ -298,7 +301,9 @@ class Project:
             for column in columns
             for value in (float(np.mean(column)), float(np.std(column, ddof=1)) if len(column) > 1 else None)
         ]
-        return RateRow(variant, rate, len(rows), len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers)
+        return RateRow(
+            variant, rate, len(rows), len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers, missed_classes=0.0
+        )
 
     def _compare(self) -> None:
         rates = [self._rate(variant, rate) for variant in self.variants for rate in self.rates]
@@ -314,7 +319,7 @@ class Project:
         seeds = [row.run for row in self.rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
         tests = [Evaluation.read(self.root / runs.EVALUATION / run).test for run in seeds]
         self.summary = Summary(
-            baseline=Scores(BASELINE, 0.6, 0.2, 0.0, {item.name: 0.2 for item in self.classes}),
+            baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),
             runs=tuple(self.rows),
             rates=tuple(rates),
             best_of_variant=tuple(chosen),
@@ -322,6 +327,7 @@ class Project:
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
             outside=("unet-0.5-0",),
+            foreground=tuple(item.name for item in self.classes if item.foreground),
         )
         self.write_summary(self.summary)
         self.write_findings(

@@ -160,7 +160,7 @@ def everywhere(project: Project, harm: str) -> None:
     )  # fmt: skip
     (project.root / runs.CUTOUTS).mkdir()
     best = project.summary.best
-    cutouts = Cutouts(best.run if best else None, (Cutout("x.png", harm, None, 0.5),))
+    cutouts = Cutouts(best.run if best else None, (Cutout("x.png", harm, None, 0.5, 0.5),))
     write_text(project.root / runs.CUTOUTS / runs.CUTOUT_LIST, as_json(cutouts))
     image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     np.savez(project.root / runs.CUTOUTS / runs.CUTOUT.format(0), image=image, prediction=mask, truth=mask)

@@ -28,22 +28,6 @@ def opened(picture: view.Picture) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(picture.src.split(",", 1)[1])))
 
 
-def test_errors_are_sorted_into_missed_false_alarm_and_the_rest() -> None:
-    truth = np.array([[0, 0, 1, 1, 2, runs.IGNORE]], dtype=np.uint8)
-    prediction = np.array([[0, 2, 0, 1, 1, 0]], dtype=np.uint8)
-    found = pictures.Errors.between(prediction, truth, CLASSES)
-    assert found.found.tolist() == [[True, False, False, False, False, False]]
-    assert found.missed.tolist() == [[False, True, False, False, False, False]]
-    assert found.false_alarm.tolist() == [[False, False, True, False, False, False]]
-    assert found.confused.tolist() == [[False, False, False, False, True, False]]
-    assert found.describe().startswith("20.0 % foreground missed, 20.0 % false alarm")
-
-
-def test_a_prediction_of_another_size_is_refused() -> None:
-    with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
-        pictures.Errors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), CLASSES)
-
-
 def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> None:
     picture = opened(pictures.mask(np.array([[0, 1], [2, runs.IGNORE]], dtype=np.uint8), CLASSES, "a mask"))
     assert picture.convert("RGBA").getpixel((0, 0)) == (0xD9, 0x8C, 0x21, 255)
@@ -145,8 +129,8 @@ def test_padded_images_are_cropped_to_what_was_not_padded() -> None:
     frame = Frame(height=300, width=400, resize="pad")
     image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), runs.IGNORE, np.uint8)
     mask[8:56] = 0
-    picture = pictures.mask(mask, CLASSES, "a mask", frame=frame)
+    picture = pictures.mask(frame.crop(mask), CLASSES, "a mask", frame=frame)
     assert (picture.width, picture.height, picture.aspect) == (64, 48, pytest.approx(4 / 3))
     assert opened(picture).convert("RGBA").getcolors() == [(64 * 48, (0xD9, 0x8C, 0x21, 255))]
-    cut = pictures.cut_out(image, np.ones((64, 64)), "a cut-out", frame=frame)
+    cut = pictures.cut_out(frame.crop(image), np.ones((48, 64)), "a cut-out", frame=frame)
     assert cut.width / cut.height == pytest.approx(4 / 3)

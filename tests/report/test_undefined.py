@@ -50,8 +50,8 @@ def negatives(make_project: type[Project], tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     ("foreground", "iou", "verdict", "detail"),
     [
-        (0, None, "No foreground, and none was predicted", "so foreground IoU is not defined."),
-        (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: foreground IoU 0."),
+        (0, None, "No foreground, and none was predicted", "so IoU of pet is not defined."),
+        (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: IoU of pet 0."),
     ],
 )
 def test_a_showcase_without_foreground_is_no_failed_cut_out(
@@ -122,16 +122,16 @@ def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Projec
     table = page.partition('aria-label="IoU by class"')[2].partition("</table>")[0]
     assert table.count("<tr>") == 151
     head = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
-    assert head.count("<th ") == 5
+    assert head.count("<th ") == 4  # images, loss, accuracy, mean IoU
     assert "and 138 more" in page
 
 
 @pytest.mark.parametrize(
     ("iou", "mask", "score"),
     [
-        (0.5, FOREGROUND, "Foreground IoU 0.500."),
-        (0.0, BACKGROUND, "Foreground IoU 0.000: it has no foreground."),
-        (None, BACKGROUND, "It has no foreground, and none was predicted: foreground IoU is not defined."),
+        (0.5, FOREGROUND, "IoU of pet 0.500."),
+        (0.0, BACKGROUND, "IoU of pet 0.000: it has no foreground."),
+        (None, BACKGROUND, "It has no foreground, and none was predicted: IoU of pet is not defined."),
         (None, None, ""),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_photographs_score_says_what_is_not_defined(
     if mask is not None:
         arrays["truth"] = np.full((8, 8), mask, np.uint8)
     np.savez(folder / runs.CUTOUT.format(0), **arrays)
-    shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou)
+    shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou, iou)
     (folder / runs.CUTOUT_LIST).write_text(as_json(runs.Cutouts(best.run, (shown,))))
     entry = {"file": "a.png", "title": "A", "mask": shown.mask}
     report = project.params.report.model_copy(update={"showcase": [Photograph(**entry)]})

@@ -1,4 +1,4 @@
-"""The part of a prepared square that shows the original image, and the proportions it had."""
+"""The part of a prepared square that shows the original image, its proportions and its size in the page."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import view, wording
-from pipeline.report.figures.frames import LARGEST, Frame, Pixels
+from pipeline.report import view
+from pipeline.report.figures.error_kinds import GROUND, Errors
+from pipeline.report.figures.frames import LARGEST, Frame
 from pipeline.report.material import Mask, Photo
 from pipeline.runs import SegmentationClass
 
@@ -29,61 +30,11 @@ EMPTY = 4  # ... but not those that span fewer than these: they show nothing
 MIN_SPAN = 16  # levels that are stretched to the full range at least: fewer would show noise as if it were structure
 TILE = 12  # px, of the checkerboard under a cut-out
 
-# Told apart by lightness and from blue to yellow, so by colour-blind readers too, on a light ground of their own.
-MISSED, FALSE_ALARM, CONFUSED = "#4b2a8c", "#d9480f", "#56b4e9"
-GROUND, FOUND, IGNORED = "#f3efe6", "#bdb9ae", "#ffffff"
-ERROR_KEYS = (
-    view.Key(FOUND, "foreground found"),
-    view.Key(MISSED, "foreground missed"),
-    view.Key(FALSE_ALARM, "false alarm"),
-    view.Key(CONFUSED, "wrong class outside the foreground"),
-)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Where a prediction is wrong: H x W each, true where it is so."""
-
-    missed: npt.NDArray[np.bool_]
-    false_alarm: npt.NDArray[np.bool_]
-    confused: npt.NDArray[np.bool_]
-    found: npt.NDArray[np.bool_]
-    counted: npt.NDArray[np.bool_]
-
-    @classmethod
-    def between(cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...]) -> Errors:
-        """Sort a prediction's pixels; the first two kinds are those that lower the foreground IoU."""
-        if prediction.shape != truth.shape:
-            raise PipelineError(
-                f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
-                f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
-            )
-        counted = truth != runs.IGNORE
-        predicted, true = foreground(prediction, classes), foreground(truth, classes)
-        missed, false_alarm = counted & true & ~predicted, counted & predicted & ~true
-        confused = counted & (prediction != truth) & ~missed & ~false_alarm
-        return cls(missed, false_alarm, confused, counted & true & predicted, counted)
-
-    def describe(self) -> str:
-        """The errors in words, as shares of the pixels that count."""
-        total = max(int(self.counted.sum()), 1)
-        parts = (
-            ("foreground missed", self.missed),
-            ("false alarm", self.false_alarm),
-            ("wrong class outside the foreground", self.confused),
-        )
-        return ", ".join(f"{wording.percent(float(part.sum()) / total)} {name}" for name, part in parts)
-
-
-def foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    """Whether each pixel shows what the picture is of."""
-    return np.isin(mask, [index for index, item in enumerate(classes) if item.foreground])
-
 
 def photograph(image: Photo, alt: str, caption: str = "", frame: Frame | None = None) -> view.Picture:
     """A photograph as WebP."""
     largest = frame.largest if frame else LARGEST
-    picture = webp(_fitted(as_rgb(_cropped(image, frame)), Image.Resampling.LANCZOS, largest), alt, caption)
+    picture = webp(_fitted(as_rgb(image), Image.Resampling.LANCZOS, largest), alt, caption)
     return _framed(replace(picture, stretched=display_range(image) is not None), frame)
 
 
@@ -101,13 +52,13 @@ def mask(
 
 
 def errors(found: Errors, alt: str, caption: str = "", frame: Frame | None = None) -> view.Picture:
-    """A prediction's errors as PNG; what is right and not foreground is the ground."""
-    indices = np.zeros(found.missed.shape, dtype=np.uint8)
-    layers = (found.found, found.missed, found.false_alarm, found.confused, ~found.counted)
-    for index, layer in enumerate(layers, start=1):
-        indices[layer] = index
-    colours = [channels(colour) for colour in (GROUND, FOUND, MISSED, FALSE_ALARM, CONFUSED, IGNORED)]
-    return _png(indices, colours, None, alt, caption, frame)
+    """Draw the errors of a prediction as PNG; pixels that are right and not foreground are the ground."""
+    kinds = (found.found, *found.wrong, found.ignored)
+    indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
+    for index, kind in enumerate(kinds, start=1):
+        indices[kind.pixels] = index
+    colors = [channels(color) for color in (GROUND, *(kind.color for kind in kinds))]
+    return _png(indices, colors, None, alt, caption, frame)
 
 
 def opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
@@ -121,7 +72,7 @@ def cut_out(
     image: Photo, shown: npt.NDArray[np.float64], alt: str, caption: str = "", frame: Frame | None = None
 ) -> view.Picture:
     """A photograph, each pixel as far as it is shown, over a checkerboard; large, so that the board stays sharp."""
-    photo, shown = as_rgb(_cropped(image, frame)), _cropped(shown, frame)
+    photo = as_rgb(image)
     scale = max(1, round(LARGEST_CUT_OUT / max(photo.size)))
     size = (photo.width * scale, photo.height * scale)
     alpha = Image.fromarray((shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
@@ -196,10 +147,6 @@ def channels(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _cropped(values: Pixels, frame: Frame | None) -> Pixels:
-    return values if frame is None else frame.crop(values)
-
-
 def _framed(picture: view.Picture, frame: Frame | None) -> view.Picture:
     return picture if frame is None else replace(picture, aspect=frame.aspect)
 
@@ -221,7 +168,7 @@ def _png(
     frame: Frame | None = None,
 ) -> view.Picture:
     largest = frame.largest if frame else LARGEST
-    picture = _fitted(Image.fromarray(_cropped(indices, frame)), Image.Resampling.NEAREST, largest)
+    picture = _fitted(Image.fromarray(indices), Image.Resampling.NEAREST, largest)
     picture.putpalette([channel for colour in colours for channel in colour])
     buffer = io.BytesIO()
     options = {} if transparent is None else {"transparency": transparent}

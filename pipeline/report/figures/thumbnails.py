@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.report import view
 from pipeline.report.figures import pictures
+from pipeline.report.figures.error_kinds import is_foreground
 from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Photo
 from pipeline.runs import IGNORE, SegmentationClass
@@ -58,7 +59,7 @@ def _drawn(
     colours = np.full((256, 3), VEIL_COLOUR)
     colours[: len(classes)] = [pictures.channels(item.colour) for item in classes]
     amount = np.zeros(indices.shape)
-    amount[pictures.foreground(indices, classes)] = TINT
+    amount[is_foreground(indices, classes)] = TINT
     amount[_outline(indices, classes)] = 1.0
     amount[indices == IGNORE] = VEIL
     mixed = pixels + (colours[indices] - pixels) * amount[..., None]

@@ -8,19 +8,21 @@ from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.material import Material
-from pipeline.report.sections.gallery import Sample, side_by_side
+from pipeline.report.primary_score import PrimaryScore
+from pipeline.report.sections.gallery import Sample, class_legend, error_legend, side_by_side
 from pipeline.report.selection import Chosen, leading
 from pipeline.runs import SHOWCASE
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Segmentations side by side, and the showcase's mask while the best run learned."""
+    """Segmentations side by side, and the showcase's mask while the leading run learned."""
 
     leading: str  # the run of the extremes; empty where there are none
     extremes: tuple[Sample, ...]  # its best, its median and its worst image
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
+    score: str  # what the number below each prediction is
     classes: tuple[view.Key, ...]
     errors: tuple[view.Key, ...]
     left_out: str
@@ -49,7 +51,7 @@ def examples(material: Material, chosen: Chosen) -> Examples:
     foremost = leading(material.summary, chosen) or ""
     extremes = _extremes(material, foremost, kept[foremost], problems) if foremost in kept else ()
     samples = _samples(material, kept, {sample.id for sample in extremes}, problems)
-    strip, strip_run = _strip(material, problems)
+    strip = _strip(material, foremost, problems) if foremost else ()
     if not samples and not extremes and not strip:
         if problems:
             raise PipelineError(" ".join(card.text for card in problems))
@@ -59,13 +61,21 @@ def examples(material: Material, chosen: Chosen) -> Examples:
         extremes=extremes,
         runs=tuple(kept),
         samples=samples,
-        classes=tuple(pictures.key(item) for item in material.data.classes),
-        errors=pictures.ERROR_KEYS,
+        score=_explain_score([item.name for item in material.data.classes if item.foreground]),
+        classes=class_legend([*extremes, *samples], material.data.classes),
+        errors=error_legend([*extremes, *samples]),
         left_out=_left_out(len(names) - len(shown)),
         strip=strip,
-        strip_run=strip_run,
+        strip_run=foremost,
         problems=tuple(problems),
     )
+
+
+def _explain_score(foreground: list[str]) -> str:
+    primary = PrimaryScore.of(foreground)
+    if primary.is_mean:
+        return "Below each pair is mean IoU over the classes that the image has."
+    return f"Below each pair is the {primary.name}, which missed pixels and false alarms lower."
 
 
 def _with_pictures(material: Material, chosen: Chosen) -> list[str]:
@@ -109,20 +119,17 @@ def _samples(
     return side_by_side(material, kept, [sample for sample in validation if sample in wanted], problems)
 
 
-def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Picture, ...], str]:
-    """The best run's masks of the showcase at epochs spread over the training, the best one among them."""
-    best = material.summary.best
-    if best is None:
-        return (), ""
+def _strip(material: Material, run: str, problems: list[view.Card]) -> tuple[view.Picture, ...]:
+    """Draw a run's masks of the showcase at epochs spread over the training, the best one among them."""
     try:
-        masks, kept = material.showcase_masks(best.run), material.record(best.run).best_epoch
+        masks, kept = material.showcase_masks(run), material.record(run).best_epoch
         classes, frame = material.data.classes, material.frame(SHOWCASE, 0)
     except PipelineError as error:
-        problems.append(view.Card.of(f"{best.run}: no masks of the showcase over epochs", error))
-        return (), ""
-    pictured = tuple(
+        problems.append(view.Card.of(f"{run}: no masks of the showcase over epochs", error))
+        return ()
+    return tuple(
         pictures.mask(
-            masks[epoch - 1],
+            frame.crop(masks[epoch - 1]),
             classes,
             f"The showcase’s mask after epoch {epoch}",
             f"Epoch {epoch}, kept" if epoch == kept else f"Epoch {epoch}",
@@ -130,7 +137,6 @@ def _strip(material: Material, problems: list[view.Card]) -> tuple[tuple[view.Pi
         )
         for epoch in _epochs(len(masks), kept)
     )
-    return pictured, best.run
 
 
 def _epochs(last: int, kept: int | None) -> list[int]:

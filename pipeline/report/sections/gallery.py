@@ -9,8 +9,10 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
+from pipeline.report.figures.error_kinds import Errors, is_foreground
 from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Material, Photo
+from pipeline.report.primary_score import PrimaryScore
 from pipeline.runs import SegmentationClass
 
 MANY_RUNS = 4  # the page shows the images of more than these smaller, ...
@@ -23,6 +25,7 @@ class Shot:
 
     prediction: view.Picture
     errors: view.Picture
+    error_keys: tuple[view.Key, ...]
     score: str
 
 
@@ -34,7 +37,19 @@ class Sample:
     image: view.Picture
     truth: view.Picture
     shots: tuple[Shot | None, ...]
+    has_ignored: bool  # whether the ground truth has ignored pixels
     note: str = ""  # why it is shown
+
+
+def class_legend(samples: Sequence[Sample], classes: tuple[SegmentationClass, ...]) -> tuple[view.Key, ...]:
+    """Make the legend of the masks; ignored pixels are in it if a mask has some."""
+    ignored = [view.Key("none", "ignored pixels (left blank)")] if any(one.has_ignored for one in samples) else []
+    return (*(pictures.key(item) for item in classes), *ignored)
+
+
+def error_legend(samples: Sequence[Sample]) -> tuple[view.Key, ...]:
+    """Make the legend of the error images: the kinds of error that can occur, and ignored pixels if there are some."""
+    return tuple(dict.fromkeys(key for one in samples for shot in one.shots if shot for key in shot.error_keys))
 
 
 def side_by_side(
@@ -48,10 +63,11 @@ def side_by_side(
         wanted: the samples, in the order of the page.
         problems: is given a card for what is missing.
     """
+    primary = PrimaryScore.of([item.name for item in material.data.classes if item.foreground])
     ious: dict[str, dict[str, float]] = {}
     for run in kept:
         try:
-            ious[run] = material.per_image(run)
+            ious[run] = material.per_image(run, primary.field)
         except PipelineError as error:
             ious[run] = {}
             problems.append(view.Card.of(f"{run}: no IoU under its pictures", error))
@@ -63,7 +79,7 @@ def side_by_side(
         if len(kept) > MANY_RUNS:
             frame = replace(frame, largest=SMALL)
         shots = tuple(
-            _shot(material, run, sample, truth, frame, ious[run], problems) if sample in kept[run] else None
+            _shot(material, run, sample, truth, frame, primary, ious[run], problems) if sample in kept[run] else None
             for run in kept
         )
         found.append(_sample(material, sample, image, truth, frame, shots))
@@ -76,9 +92,10 @@ def _sample(
     classes = material.data.classes
     return Sample(
         id=sample,
-        image=pictures.photograph(image, f"Image {sample}", frame=frame),
-        truth=pictures.mask(truth, classes, f"True mask of {sample}", frame=frame),
+        image=pictures.photograph(frame.crop(image), f"Image {sample}", frame=frame),
+        truth=pictures.mask(frame.crop(truth), classes, f"True mask of {sample}", frame=frame),
         shots=shots,
+        has_ignored=bool((frame.crop(truth) == runs.IGNORE).any()),
     )
 
 
@@ -88,29 +105,33 @@ def _shot(
     sample: str,
     truth: Mask,
     frame: Frame,
+    primary: PrimaryScore,
     ious: dict[str, float],
     problems: list[view.Card],
 ) -> Shot | None:
     classes = material.data.classes
     try:
         prediction = material.example(run, sample)
-        wrong = pictures.Errors.between(prediction, truth, classes)
+        wrong = Errors.between(prediction, truth, classes, frame)
     except PipelineError as error:
         problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
         return None
     return Shot(
-        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}", frame=frame),
+        prediction=pictures.mask(frame.crop(prediction), classes, f"Mask of {sample} predicted by {run}", frame=frame),
         errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
-        score=_score(ious.get(sample), truth, classes),
+        error_keys=wrong.keys,
+        score=_score(primary, ious.get(sample), truth, classes),
     )
 
 
-def _score(iou: float | None, truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
-    """Write the foreground IoU, or why it is not defined."""
+def _score(primary: PrimaryScore, iou: float | None, truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
+    """Format the primary score of an image, or say why it is undefined."""
     evaluated = truth != runs.IGNORE
     if not evaluated.any():
         return "no evaluated pixels"
-    if pictures.foreground(truth[evaluated], classes).any():
+    if primary.is_mean:
+        return f"mean IoU {wording.number(iou, 2)}"
+    if is_foreground(truth[evaluated], classes).any():
         return f"IoU {wording.number(iou, 2)}"
     if iou is None:
         return "no foreground, none predicted"

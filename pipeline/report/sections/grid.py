@@ -10,6 +10,7 @@ from pipeline.comparison import RateRow, RunRow, Selection, Summary
 from pipeline.report import wording
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen
+from pipeline.runs import MIN_CLASS_IOU
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RateLine:
     mean_iou: str
     seeds: str
     mark: str  # what it is the best of, or why it is not ranked
-    warning: str  # that its seeds do no better than predicting one class everywhere; else empty
+    warning: str  # that its seeds do no better than predicting one class everywhere, or miss classes; else empty
     best: bool
     best_of_grid: bool
 
@@ -63,6 +64,7 @@ class Glance:
     baseline_loss: str
     baseline_iou: str
     warnings: bool  # whether a line has one
+    missed_below: float  # IoU
 
 
 Place = tuple[str, float]  # variant, learning rate
@@ -85,6 +87,7 @@ def glance(material: Material, chosen: Chosen) -> Glance:
         baseline_loss=wording.number(summary.baseline.loss),
         baseline_iou=wording.number(summary.baseline.mean_iou),
         warnings=any(_warning(row) for row in rates),
+        missed_below=MIN_CLASS_IOU,
     )
 
 
@@ -122,14 +125,14 @@ def _rate_line(summary: Summary, row: RateRow, chosen: Chosen) -> RateLine:
     here = (row.variant, row.learning_rate)
     of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
     best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
-    grid = "best of these" if chosen.origin else "best of the grid"
+    grid = "lowest loss of these" if chosen.origin else "lowest loss of the grid"
     return RateLine(
         rate=wording.rate(row.learning_rate),
         val_loss=wording.spread(row.val_loss_mean, row.val_loss_sd),
         gap=wording.spread(row.gap_mean, row.gap_sd),
         mean_iou=wording.spread(row.val_mean_iou_mean, row.val_mean_iou_sd),
         seeds=str(row.seeds) if row.ranked else f"{row.finished} of {row.seeds}",
-        mark=grid if of_grid else f"best of {row.variant}" if best else _unranked(summary, row),
+        mark=grid if of_grid else f"lowest loss of {row.variant}" if best else _unranked(summary, row),
         warning=_warning(row),
         best=best or of_grid,
         best_of_grid=of_grid,
@@ -137,9 +140,14 @@ def _rate_line(summary: Summary, row: RateRow, chosen: Chosen) -> RateLine:
 
 
 def _warning(row: RateRow) -> str:
-    if row.beats_baseline is None or row.beats_baseline == 1:
-        return ""
-    return LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}"
+    warnings = []
+    if row.beats_baseline is not None and row.beats_baseline < 1:
+        warnings.append(LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}")
+    if row.missed_classes:
+        mean = "on average " if row.finished > 1 else ""
+        number = f"{row.missed_classes:.3g}"
+        warnings.append(f"misses {mean}{number} {'class' if number == '1' else 'classes'}")
+    return "; ".join(warnings)
 
 
 def _unranked(summary: Summary, row: RateRow) -> str:

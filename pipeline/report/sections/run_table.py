@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from pipeline.analysis.curve_files import SCORES, Result
 from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
 from pipeline.comparison import Judgement, RunRow, Summary
 from pipeline.report import view, wording
+from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.references import References
 from pipeline.report.selection import Chosen
+from pipeline.runs import MIN_CLASS_IOU
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class RunLine:
     rate: str
     seed: str
     verdict: str  # one word
-    label: str  # that its masks are no better than predicting one class everywhere; else empty
+    label: str  # that its masks are no better than predicting one class everywhere, or miss classes; else empty
     evidence: str  # phrases that it rests on; may be empty
     reason: str  # instead of the figures, where there are none
     figures: tuple[str, ...]
@@ -49,30 +52,27 @@ class RunTable:
     figures: int  # how many of the headings are figures
     lines: tuple[RunLine, ...]
     not_checked: tuple[str, ...]  # sentences: which checks of the verdicts could not be made, and why
+    missed_below: float  # IoU
     references: tuple[ReferenceLine, ...]
     sources: tuple[tuple[str, str], ...]  # of the references: name, and whose it is
     problems: tuple[view.Card, ...]
 
 
-FIGURES = (
-    "Best epoch",
-    "Training loss",
-    "Validation loss",
-    "Gap",
-    "Mean IoU",
-    "Foreground IoU",
-    "Showcase IoU",
-)
+FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap", "Mean IoU")  # then two that depend on the classes
 
 
 def run_table(chosen: Chosen, summary: Summary, references: References) -> RunTable:
     """A line a chosen run; a run without figures says why. What others got stands below, apart."""
     best = {selection.run for selection in summary.best_of_variant}
+    primary = PrimaryScore.of(summary.foreground)
+    foreground = name_foreground_iou(summary.foreground)
+    figures = (*FIGURES, f"{foreground[:1].upper()}{foreground[1:]}", f"Showcase, {primary.name}")
     return RunTable(
-        headings=("Run", "Rate", "Seed", "Verdict", *FIGURES),
-        figures=len(FIGURES),
-        lines=tuple(_run_line(row, row.run in best) for row in chosen.rows),
+        headings=("Run", "Rate", "Seed", "Verdict", *figures),
+        figures=len(figures),
+        lines=tuple(_run_line(row, primary, row.run in best) for row in chosen.rows),
         not_checked=_not_checked(chosen),
+        missed_below=MIN_CLASS_IOU,
         references=tuple(_reference_line(result) for result in references.results),
         sources=references.sources,
         problems=references.problems,
@@ -89,8 +89,9 @@ def _not_checked(chosen: Chosen) -> tuple[str, ...]:
     )
 
 
-def _run_line(row: RunRow, best: bool) -> RunLine:
-    losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, row.showcase_iou)
+def _run_line(row: RunRow, primary: PrimaryScore, best: bool) -> RunLine:
+    showcase = primary.of_showcase(row)
+    losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, showcase)
     empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
     epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
     sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
@@ -103,13 +104,21 @@ def _run_line(row: RunRow, best: bool) -> RunLine:
         rate=wording.rate(row.learning_rate),
         seed=str(row.seed),
         verdict=verdict,
-        label=LABEL if row.judgement and row.judgement.beats_baseline is False else "",
+        label=_label(row),
         evidence="; ".join(row.judgement.evidence) if row.judgement else "",
         reason=row.reason or "It left no figures." if empty else "",
         figures=() if empty else (epoch, *figures),
         values=json.dumps(values, allow_nan=False),
         best=best,
     )
+
+
+def _label(row: RunRow) -> str:
+    """Warn of the masks of a run, whatever its verdict."""
+    labels = [LABEL] if row.judgement and row.judgement.beats_baseline is False else []
+    if row.missed_classes and row.status == "finished":
+        labels.append(f"misses {wording.plural(len(row.missed_classes), 'class', 'classes')}")
+    return "; ".join(labels)
 
 
 def _reference_line(result: Result) -> ReferenceLine:

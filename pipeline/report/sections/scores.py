@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.analysis.seeds import spread
@@ -23,6 +23,14 @@ class ScoreLine:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of the table of scores."""
+
+    heading: str
+    value: Callable[[Scores], float | None]
+
+
+@dataclass(frozen=True)
 class Test:
     """The grid's best on the images that chose nothing."""
 
@@ -35,7 +43,6 @@ class Test:
     problems: tuple[view.Card, ...]
 
 
-HEADINGS = ("Loss", "Accuracy", "Mean IoU", "Foreground IoU")  # of the scores that are not of a class
 MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
 WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
@@ -62,24 +69,27 @@ def test(material: Material, chosen: Chosen) -> Test:
     names = tuple(best.test.iou)
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     known = [(split, scores) for split, scores in splits if scores]
-    headings = (*HEADINGS, *(f"IoU {name}" for name in names))
+    foreground = material.summary.foreground
+    columns = _set_columns(foreground, has_boundary=any(scores.object_iou is not None for _, scores in known))
+    every = (*columns, *(_class_column(name) for name in names))
+    headings = tuple(column.heading for column in every)
     lines = (
-        *(ScoreLine(split, _figures(scores, names), split == "Test") for split, scores in known),
-        *_over_seeds(best.test_by_seed, names),
+        *(ScoreLine(split, _figures(scores, every), split == "Test") for split, scores in known),
+        *_over_seeds(best.test_by_seed, every),
     )
     is_wide = _width(headings, lines) > MAX_WIDTH
-    columns = len(HEADINGS) if is_wide else len(headings)
+    shown = len(columns) if is_wide else len(every)
     return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
-        headings=headings[:columns],
-        lines=tuple(replace(line, figures=line.figures[:columns]) for line in lines),
+        headings=headings[:shown],
+        lines=tuple(replace(line, figures=line.figures[:shown]) for line in lines),
         by_class=tuple(
             ScoreLine(name, tuple(line.figures[place] for line in lines), test=False)
-            for place, name in enumerate(names, start=len(HEADINGS))
+            for place, name in enumerate(names, start=len(columns))
             if is_wide
         ),
         splits=tuple(line.split for line in lines),
-        undefined=any(value is None for _, scores in known for value in _values(scores, names)),
+        undefined=any(column.value(scores) is None for _, scores in known for column in every),
         problems=tuple(problems),
     )
 
@@ -95,21 +105,35 @@ def _text_width(text: str) -> float:
     return sum(NARROW if character in ".,|il " else WIDE for character in text)
 
 
-def _figures(scores: Scores, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(wording.number(value) for value in _values(scores, names))
+def _set_columns(foreground: tuple[str, ...], *, has_boundary: bool) -> tuple[Column, ...]:
+    """Choose the columns on all classes; the IoU of a single foreground class is that of the class, not repeated."""
+    columns = [
+        Column("Loss", lambda scores: scores.loss),
+        Column("Accuracy", lambda scores: scores.accuracy),
+        Column("Mean IoU", lambda scores: scores.mean_iou),
+    ]
+    if len(foreground) != 1:
+        columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
+    if has_boundary:
+        name = foreground[0] if len(foreground) == 1 else "foreground"
+        columns.append(Column(f"IoU {name} with boundary", lambda scores: scores.object_iou))
+    return tuple(columns)
 
 
-def _values(scores: Scores, names: tuple[str, ...]) -> tuple[float | None, ...]:
-    whole = (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou)
-    return (*whole, *(scores.iou.get(name) for name in names))
+def _class_column(name: str) -> Column:
+    return Column(f"IoU {name}", lambda scores: scores.iou.get(name))
 
 
-def _over_seeds(seeds: tuple[Scores, ...], names: tuple[str, ...]) -> tuple[ScoreLine, ...]:
-    """Mean and standard deviation over the seeds of the chosen rate; nothing where there is one seed."""
+def _figures(scores: Scores, columns: tuple[Column, ...]) -> tuple[str, ...]:
+    return tuple(wording.number(column.value(scores)) for column in columns)
+
+
+def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple[ScoreLine, ...]:
+    """Compute mean and standard deviation over the seeds of the chosen learning rate; empty for one seed."""
     if len(seeds) < 2:
         return ()
-    columns = zip(*(_values(scores, names) for scores in seeds), strict=True)
-    spreads = (spread([value for value in column if value is not None]) for column in columns)
+    values = ([column.value(scores) for scores in seeds] for column in columns)
+    spreads = (spread([value for value in column if value is not None]) for column in values)
     figures = tuple(wording.spread(mean, sd) for mean, sd in spreads)
     return (ScoreLine(f"Test, over {len(seeds)} seeds", figures, test=False),)
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures.reliability import reliability_curve
 from pipeline.report.material import Material
-from pipeline.report.sections.gallery import Sample, side_by_side
+from pipeline.report.sections.gallery import Sample, class_legend, error_legend, side_by_side
 from pipeline.report.selection import Chosen, leading
 from pipeline.runs import Calibration
 
@@ -49,6 +49,8 @@ class Where:
     reliability: Markup  # a figure; empty where it cannot be drawn
     calibration: str
     worst: tuple[Sample, ...]
+    worst_classes: tuple[view.Key, ...]  # legends of the worst images
+    worst_errors: tuple[view.Key, ...]
     run: str
     problems: tuple[view.Card, ...]
 
@@ -69,6 +71,7 @@ def where(material: Material, chosen: Chosen, root: Path) -> Where:
     problems: list[view.Card] = []
     curve, calibration = _calibration(material, run, root, problems)
     row = next(row for row in material.summary.runs if row.run == run)
+    worst = _worst(material, run, parts[parts["part"] == "image"], problems)
     return Where(
         sentence=_sentence(row),
         class_headings=CLASS_HEADINGS,
@@ -76,7 +79,9 @@ def where(material: Material, chosen: Chosen, root: Path) -> Where:
         groups=_groups(parts[parts["part"] == "group"]),
         reliability=curve,
         calibration=calibration,
-        worst=_worst(material, run, parts[parts["part"] == "image"], problems),
+        worst=worst,
+        worst_classes=class_legend(worst, material.data.classes) if worst else (),
+        worst_errors=error_legend(worst),
         run=run,
         problems=tuple(problems),
     )
@@ -95,7 +100,7 @@ def _sentence(row: RunRow) -> str:
     if found is None:
         return f"{row.run} was not judged."
     evidence = "; ".join(found.evidence)
-    sentence = f"{row.run}: {found.verdict}. {evidence[:1].upper()}{evidence[1:]}."
+    sentence = f"By its loss curve, {row.run} is {found.verdict}. {evidence[:1].upper()}{evidence[1:]}."
     if found.onset:
         sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
     if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:

@@ -1,0 +1,98 @@
+"""Errors of a prediction, pixel by pixel: their kinds, colors and legend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report import view, wording
+from pipeline.report.figures.frames import Frame
+from pipeline.report.material import Mask
+from pipeline.runs import SegmentationClass
+
+# Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
+GROUND, FOUND, MISSED, FALSE_ALARM = "#f3efe6", "#bdb9ae", "#4b2a8c", "#d9480f"
+WRONG_FOREGROUND, WRONG_OTHER, IGNORED = "#009e73", "#56b4e9", "#ffe88a"
+
+
+@dataclass(frozen=True)
+class PixelKind:
+    """Pixels (H x W, true where it applies) of one kind."""
+
+    text: str
+    color: str
+    pixels: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The pixels of a prediction that are wrong, by kind, and those of the foreground that are right.
+
+    Kinds that cannot occur with these classes are left out.
+    """
+
+    found: PixelKind
+    wrong: tuple[PixelKind, ...]
+    ignored: PixelKind
+
+    @classmethod
+    def between(
+        cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
+    ) -> Errors:
+        """Compare a prediction with the ground truth, inside the frame if there is one.
+
+        Raises:
+            PipelineError: They differ in shape.
+        """
+        if prediction.shape != truth.shape:
+            raise PipelineError(
+                f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
+                f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
+            )
+        if frame is not None:
+            prediction, truth = frame.crop(prediction), frame.crop(truth)
+        evaluated = truth != runs.IGNORE
+        predicted, true = is_foreground(prediction, classes), is_foreground(truth, classes)
+        same = prediction == truth
+        foreground = sum(item.foreground for item in classes)
+        others = len(classes) - foreground
+        right = "foreground in the right class" if foreground > 1 else "foreground found"
+        wrong = []
+        if foreground and others:
+            wrong.append(PixelKind("foreground missed", MISSED, evaluated & true & ~predicted))
+            wrong.append(PixelKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true))
+        if foreground > 1:
+            wrong.append(PixelKind("wrong foreground class", WRONG_FOREGROUND, evaluated & true & predicted & ~same))
+        if others > 1:
+            text = "wrong class outside the foreground"
+            wrong.append(PixelKind(text, WRONG_OTHER, evaluated & ~true & ~predicted & ~same))
+        return cls(
+            PixelKind(right, FOUND, evaluated & true & same),
+            tuple(wrong),
+            PixelKind("ignored pixels", IGNORED, ~evaluated),
+        )
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether any pixel is evaluated."""
+        return not self.ignored.pixels.all()
+
+    @property
+    def keys(self) -> tuple[view.Key, ...]:
+        """The legend; ignored pixels are in it if there are some."""
+        kinds = (self.found, *self.wrong, *([self.ignored] if self.ignored.pixels.any() else []))
+        return tuple(view.Key(kind.color, kind.text) for kind in kinds)
+
+    def describe(self) -> str:
+        """Describe the errors as shares of the evaluated pixels."""
+        total = max(int((~self.ignored.pixels).sum()), 1)
+        return ", ".join(f"{wording.percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
+
+
+def is_foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
+    """Return which pixels are of a foreground class."""
+    return np.isin(mask, [index for index, item in enumerate(classes) if item.foreground])

@@ -1,0 +1,52 @@
+"""The primary score of an image or a run: the IoU of the only foreground class, or mean IoU if there are several.
+
+The IoU of several foreground classes as one says little about each of them: street scenes reach 0.9 while poles and
+signs are never predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.analysis.scores import name_foreground_iou
+from pipeline.comparison import RunRow
+from pipeline.runs import Scores
+
+
+@dataclass(frozen=True)
+class PrimaryScore:
+    """Which score it is.
+
+    Attributes:
+        field: of `Scores`, and column of `per_image.csv`.
+        name: in a sentence.
+    """
+
+    field: Literal["foreground_iou", "mean_iou"]
+    name: str
+
+    @classmethod
+    def of(cls, foreground: Sequence[str]) -> PrimaryScore:
+        """Choose the score for data with these foreground classes."""
+        if len(foreground) == 1:
+            return cls("foreground_iou", name_foreground_iou(foreground))
+        return cls("mean_iou", "mean IoU")
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is mean IoU."""
+        return self.field == "mean_iou"
+
+    def of_scores(self, scores: Scores) -> float | None:
+        """Return the score of a set; None if it is undefined."""
+        return scores.mean_iou if self.is_mean else scores.foreground_iou
+
+    def of_validation(self, row: RunRow) -> float | None:
+        """Return a run's score on validation; None if it is undefined."""
+        return row.val_mean_iou if self.is_mean else row.val_foreground_iou
+
+    def of_showcase(self, row: RunRow) -> float | None:
+        """Return a run's score on the first showcase image; None if it is undefined."""
+        return row.showcase_mean_iou if self.is_mean else row.showcase_iou

@@ -1,0 +1,111 @@
+"""What the head of the page claims about data of one and of several foreground classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import runs
+from pipeline.files import as_json, write_text
+from pipeline.report.stage import render_report
+from pipeline.runs import MissedClass, SegmentationClass
+from tests.report.conftest import Project, disc
+
+STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
+MEMBRANES = (SegmentationClass("membrane", "#d98c21", True), SegmentationClass("cell", "#2e5a6b", False))
+
+
+def stripes(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thin lines in both directions, with a few ignored pixels."""
+    y, x = np.indices((size, size))
+    mask = np.where(((y + row) % 8 == 0) | (x % 8 == 0), 0, 1).astype(np.uint8)
+    mask[0, :2] = runs.IGNORE
+    return disc(split, row, size)[0], mask
+
+
+def rendered(project: Project, selection: str | None = None) -> str:
+    return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
+
+
+def head_of(page: str) -> str:
+    return page.partition("<nav")[0]
+
+
+@pytest.fixture
+def street(make_project: type[Project], tmp_path: Path) -> Project:
+    return make_project(tmp_path, classes=STREET, paint=disc)
+
+
+def test_several_foreground_classes_are_summed_up_by_mean_iou(street: Project) -> None:
+    page = rendered(street)
+    best = next(row for row in street.rows if street.summary.best and row.run == street.summary.best.run)
+    assert best.showcase_mean_iou is not None
+    assert f"<strong>Mean IoU {best.showcase_mean_iou:.3f}.</strong>" in head_of(page)
+    assert "Mean IoU over the 3 classes of the validation images is " in head_of(page)
+    assert "cut out" not in head_of(page).lower()
+    assert "Below each pair is mean IoU over the classes that the image has." in page
+    assert "wrong foreground class" in page
+    assert "wrong class outside the foreground" not in page  # there is one such class
+
+
+def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: Project) -> None:
+    missed = (MissedClass("pole", 0.0, is_predicted=False),)
+    rows = tuple(replace(row, missed_classes=missed) for row in street.summary.runs)
+    rates = tuple(replace(rate, missed_classes=1.0) for rate in street.summary.rates)
+    street.write_summary(replace(street.summary, runs=rows, rates=rates))
+    sentence = "Missed classes: unet at 0.001 misses 1 of the 3 classes: pole (never predicted)."
+    findings = [{"id": "missed_classes", "sentence": sentence, "runs": []}]
+    write_text(street.root / runs.COMPARISON / runs.FINDINGS, as_json({"findings": findings}))
+    page = rendered(street)
+    assert f'<p class="missed">{sentence}</p>' in head_of(page)
+    assert '<span class="label">misses on average 1 class</span>' in page
+    assert '<span class="label">misses 1 class</span>' in page
+    assert "IoU below 0.05 on validation" in page
+
+
+@pytest.mark.parametrize("iou", [0.31, 0.99])
+def test_thin_structures_are_not_judged_as_a_cut_out(make_project: type[Project], tmp_path: Path, iou: float) -> None:
+    project = make_project(tmp_path, classes=MEMBRANES, paint=stripes)
+    rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
+    project.write_summary(replace(project.summary, runs=rows))
+    page = rendered(project)
+    assert f"<strong>IoU of membrane {iou:.3f}.</strong>" in head_of(page)
+    assert "cut out" not in head_of(page).lower()
+    assert "cut-out" not in head_of(page).lower()
+    assert "ignored pixels" in head_of(page)
+    table = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
+    assert "IoU membrane" in table
+    assert "Foreground IoU" not in table  # the same number under another name
+
+
+def test_a_boundary_class_adds_the_iou_of_the_whole_object(project: Project) -> None:
+    best = project.summary.best
+    assert best is not None
+    assert best.test is not None
+    assert "with boundary" not in rendered(project)
+    rows = tuple(replace(row, val_object_iou=0.876) for row in project.summary.runs)
+    test = replace(best.test, object_iou=0.865)
+    project.write_summary(replace(project.summary, runs=rows, best=replace(best, test=test)))
+    page = rendered(project)
+    assert "the IoU of the foreground with its boundary 0.876" in head_of(page)
+    table = page.partition('aria-label="Scores by split"')[2].partition("</table>")[0]
+    assert "IoU pet with boundary" in table
+    assert "0.865" in table
+
+
+def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> None:
+    best = project.summary.best
+    assert best is not None
+    others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
+    page = rendered(project, others[0])
+    pictures = head_of(page).partition('class="showcase"')[2]
+    assert others[0] in pictures
+    assert best.run not in pictures
+    assert f"The showcase while {others[0]} learned" in page
+
+
+def test_the_verdict_says_that_it_is_about_the_loss_curve(project: Project) -> None:
+    assert "By its loss curve, " in rendered(project)
