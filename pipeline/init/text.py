@@ -26,7 +26,7 @@ _COMMENTS = {
     "mask_threshold": "values from it on are the class of the higher value, the others that of the lower one",
     "instances": "masks number objects; px of the border that keeps touching ones apart",
     "on_fault": "stop: name all faults | set_aside: go on without such images, and list them",
-    "showcase": "ids of images to show first, in no split; null: one of training is taken",
+    "showcase": "ids of images to show first, in no split; null: a typical one of training is taken",
     "seed": "of the split, never of a run",
     "train_images": "how many of the training images a run sees; null: all",
     "stratify": "every class in every split, as far as there are images",

@@ -15,7 +15,7 @@ from pipeline.project import project_folder
 from pipeline.report import wording
 from pipeline.report.figures import palette
 
-STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js")
+STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js", "enlarge.js")
 
 # Styles cannot go by hash: matplotlib's SVG carries style attributes, which a hashed policy drops.
 POLICY = (

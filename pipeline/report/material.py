@@ -19,9 +19,11 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.comparison import Finding, Summary
+from pipeline.data.pictures import Resize
 from pipeline.errors import PipelineError
 from pipeline.files import read_json
 from pipeline.project import make
+from pipeline.report.figures.frames import Frame
 from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord, Survey
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
@@ -29,10 +31,10 @@ Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
 
 
 class Material:
-    """The files of a project's folder."""
+    """The files of a project's folder; `resize` is how its images were prepared."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, resize: Resize = "squash") -> None:
+        self.root, self.resize = root, resize
 
     @cached_property
     def summary(self) -> Summary:
@@ -95,6 +97,17 @@ class Material:
             return None
         with self._reading(runs.PREPARED / runs.SURVEY, "pipeline prepare"):
             return Survey.read(self.root / runs.PREPARED)
+
+    @cached_property
+    def _shapes(self) -> dict[str, list[tuple[int, int]]]:
+        """Height and width of the originals by split, in the order of the arrays' rows."""
+        splits = self.sample_table.groupby("split", sort=False)
+        return {str(split): list(zip(rows["height"], rows["width"], strict=True)) for split, rows in splits}
+
+    def frame(self, split: str, row: int) -> Frame:
+        """How a sample's original was fitted into its square."""
+        height, width = self._shapes[split][row]
+        return Frame(int(height), int(width), self.resize)
 
     def image(self, split: str, row: int) -> Photo:
         """A sample's image."""

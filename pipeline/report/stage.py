@@ -56,7 +56,7 @@ def render_report(
     Raises:
         PipelineError: there is no comparison, no such run, or a template is missing or wrong.
     """
-    material = Material(elsewhere.folder if elsewhere else root)
+    material = Material(elsewhere.folder if elsewhere else root, params.data.resize)
     chosen = choose(material.summary, selection)
     if elsewhere:
         chosen = replace(chosen, origin=elsewhere.origin)

@@ -39,6 +39,8 @@ class Picture:
     width: int  # px of the file, not of the page
     height: int
     crisp: bool  # masks keep their pixels, photographs are smoothed
+    aspect: float  # width by height on the page, which differs from the file's for squashed images
+    stretched: bool = False  # whether the contrast was increased for display
 
 
 @dataclass(frozen=True)

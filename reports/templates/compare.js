@@ -3,7 +3,7 @@ for (const section of document.querySelectorAll("section:has(table.gallery)")) {
   const overlays = [];
   for (const row of section.querySelectorAll("table.gallery tbody tr")) {
     const truth = row.cells[1].querySelector("img");
-    for (const prediction of row.querySelectorAll(".pair img:first-child")) {
+    for (const prediction of row.querySelectorAll(".pair > :first-child img")) {
       const frame = document.createElement("span");
       const overlay = truth.cloneNode();
       [frame.className, overlay.alt] = ["compare", ""];

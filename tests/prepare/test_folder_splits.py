@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.params.pictures import SplitShares
 from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import divide
+from pipeline.prepare.dividing.splits import MAX_COMPARED, divide
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
 LINES = {
@@ -150,9 +151,8 @@ def test_divide_showcase_leaves_foreground_to_training(groups):
     data = section("x", showcase=None)
 
     def choose(showable):
-        division = divide(
-            names, rows, groups, data, "", find_showable=lambda order: filter(showable.__contains__, order)
-        )
+        shares = {name: np.array([0.5]) for name in showable}
+        division = divide(names, rows, groups, data, "", find_showable=lambda _: shares)
         return division.ids[runs.SHOWCASE]
 
     assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground is trained on
@@ -160,3 +160,36 @@ def test_divide_showcase_leaves_foreground_to_training(groups):
     assert choose(set()) == choose(set(names))
     if groups:
         assert groups[choose({"i3", "i4", "i5"})[0]] != "g1"
+
+
+def test_prepare_showcase_is_the_most_typical_training_image_with_foreground(cells, run):
+    rows_of_cell = {"cell0": 16, "cell1": 0, "cell2": 9, "cell4": 3, "cell7": 4, "cell10": 2}  # of 16; median 4
+    write_splits(cells, [f"{name},{'train' if name in rows_of_cell else SPLITS[name]}" for name in NAMES])
+    for name, count in rows_of_cell.items():
+        mask = np.zeros(WHOLE.shape, np.uint8)
+        mask[:count] = 1
+        Image.fromarray(mask).save(cells / "masks" / f"{name}.png")
+    rows = table(run(cells, showcase=None, seed=5))
+    assert [name for name, row in rows.items() if row["split"] == runs.SHOWCASE] == ["cell7"]
+
+
+def test_divide_large_training_set_measures_no_more_than_needed():
+    names = [f"i{index}" for index in range(3 * MAX_COMPARED)]
+    asked = []
+
+    def find(some):
+        asked.extend(some)
+        return {name: np.array([0.5]) for name in some}
+
+    divide(names, {name: Row("train") for name in names}, {}, section("x", showcase=None), "", find_showable=find)
+    assert len(asked) == MAX_COMPARED
+
+
+def test_divide_showcase_is_typical_within_the_smallest_groups():
+    groups = {**{f"a{index}": "a" for index in range(5)}, **{f"b{index}": "b" for index in range(2)}}
+    groups |= {f"c{index}": "c" for index in range(2)}
+    shares = {name: np.array([0.3]) for name in groups} | {name: np.array([0.9]) for name in ("b0", "c0", "c1")}
+    rows = {name: Row("train") for name in groups}
+    found = divide(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
+    assert found.ids[runs.SHOWCASE] == ["b1"]
+    assert [name for name, _ in found.left_out] == ["b0"]

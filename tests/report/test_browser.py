@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipeline import runs
 from pipeline.report.stage import render_report
 from pipeline.runs import SegmentationClass
+from tests.prepare.conftest import section
 
 if TYPE_CHECKING:
     from tests.report.conftest import Project
@@ -222,6 +225,134 @@ def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: 
     assert complaints == []
 
 
+def first_photograph(page: Page) -> Locator:
+    return page.locator("#examples .gallery tbody th details.zoom").first
+
+
+def covers_the_screen(image: Locator) -> bool:
+    """Whether an image is enlarged: its summary is all of the window, or of the frame, and the image most of it."""
+    window, summary, picture = image.evaluate(
+        """details => {
+            const size = (part) => part.getBoundingClientRect();
+            const [summary, picture] = [details.querySelector("summary"), details.querySelector("img")].map(size);
+            const window = [0, 0, document.documentElement.clientWidth, innerHeight];
+            const box = [summary.x, summary.y, summary.width, summary.height];
+            return [window, box, [picture.width, picture.height]];
+        }"""
+    )
+    is_large = picture[0] > 0.9 * window[2] or picture[1] > 0.8 * window[3]
+    return bool(is_large and summary == window)
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_an_image_enlarges_by_mouse_and_keyboard(browser: Browser, report: Path, width: int, javascript: bool) -> None:
+    options = {"viewport": {"width": width, "height": 800}, "java_script_enabled": javascript}
+    page, complaints = opened(browser, report, **options)
+    image = first_photograph(page)
+    summary = image.locator("summary")
+    summary.scroll_into_view_if_needed()
+    before = summary.bounding_box()
+    summary.click()
+    assert covers_the_screen(image)
+    assert image.get_by_text("Image validation-0").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    summary.click()  # wherever it is clicked
+    assert summary.bounding_box() == before
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert covers_the_screen(image)
+    page.keyboard.press("Enter")
+    assert summary.bounding_box() == before
+    expect(summary).to_be_focused()
+    assert complaints == []
+
+
+def test_escape_and_leaving_it_close_an_enlarged_image(browser: Browser, report: Path) -> None:
+    page, complaints = opened(browser, report)
+    image = first_photograph(page)
+    summary = image.locator("summary")
+    summary.click()
+    page.keyboard.press("Escape")
+    assert not covers_the_screen(image)
+    expect(summary).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert not covers_the_screen(image)
+    assert page.locator("details.zoom[open]").count() == 0
+    page.keyboard.press("Enter")  # on the next image
+    assert page.locator("details.zoom[open]").count() == 1
+    page.emulate_media(media="print")
+    assert not covers_the_screen(page.locator("details.zoom[open]"))
+    assert complaints == []
+
+
+def test_an_enlarged_prediction_keeps_the_truth_over_it(browser: Browser, report: Path) -> None:
+    page, _ = opened(browser, report)
+    page.locator("#examples").get_by_label("Lay the truth over the predictions").fill("40")
+    page.locator("#examples .pair summary").first.click()
+    prediction, overlay = page.locator("#examples .pair summary").first.locator("img").all()
+    assert overlay.bounding_box() == prediction.bounding_box()
+    assert overlay.bounding_box()["height"] > 400  # type: ignore[index]
+
+
+def test_each_image_is_in_the_file_once(report: Path) -> None:
+    html = report.read_text(encoding="utf-8").partition('aria-label="Examples"')[2].partition("</table>")[0]
+    addresses = re.findall(r'"(data:image/webp[^"]+)"', html)
+    assert len(addresses) == len(set(addresses)) == 4
+
+
+@pytest.mark.parametrize(("variants", "width", "share"), [(1, 1280, 0.95), (2, 1280, 0.95), (2, 400, 0.95)])
+def test_the_examples_fill_the_page_and_do_not_scroll(
+    browser: Browser, make_project: type[Project], tmp_path: Path, variants: int, width: int, share: float
+) -> None:
+    project = make_project(tmp_path, ("unet", "unet_no_skip")[:variants])
+    report = render_report(project.params, root=project.root).path
+    page, _ = opened(browser, report, viewport={"width": width, "height": 800})
+    for gallery in page.locator(".scroll:has(.gallery)").all():
+        client, scroll = gallery.evaluate("region => [region.clientWidth, region.scrollWidth]")
+        assert scroll == client
+        row = [image.bounding_box() for image in gallery.locator("tbody tr").first.locator("details.zoom").all()]
+        right, left = max(box["x"] + box["width"] for box in row), min(box["x"] for box in row)  # type: ignore[index]
+        assert right - left > share * client
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 200)])
+def test_images_have_the_proportions_of_the_originals(
+    browser: Browser, project: Project, height: int, width: int, resize: str
+) -> None:
+    path = project.root / runs.PREPARED / runs.SAMPLES
+    pd.read_csv(path).assign(height=height, width=width).to_csv(path, index=False)
+    params = project.params.model_copy(update={"data": section("cells", resize=resize)})
+    page, _ = opened(browser, render_report(params, root=project.root).path)
+    for place in ("header .showcase", "#examples .gallery", "#examples .strip", "#data .sheet"):
+        for image in page.locator(place).first.locator("img").all():
+            box = image.bounding_box()
+            assert box is not None
+            assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.05)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_no_table_of_long_class_names_is_cut(
+    browser: Browser, make_project: type[Project], tmp_path: Path, seeds: tuple[int, ...]
+) -> None:
+    names = ("pet", "background", "border", "permanently irrigated land", "industrial_and_commercial_units", "port")
+    classes = tuple(SegmentationClass(name, f"#d98c{n:02x}", foreground=n == 0) for n, name in enumerate(names))
+
+    def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.indices((size, size)).sum(0).astype(np.uint8) % len(classes)
+        return np.repeat(40 * mask[..., None], 3, axis=-1), mask
+
+    project = make_project(tmp_path, classes=classes, seeds=seeds, paint=paint, diverged="")
+    report = render_report(project.params, root=project.root).path
+    page, _ = opened(browser, report, viewport={"width": 1280, "height": 800})
+    for part in ("test", "where", "data"):
+        for region in page.locator(f"#{part} .scroll").all():
+            assert region.evaluate("region => region.scrollWidth - region.clientWidth") == 0
+    assert page.locator("#test").get_by_text("industrial_and_commercial_units").count() == 1
+
+
 def test_without_javascript_everything_is_there(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report, java_script_enabled=False)
     assert page.locator("table[data-sortable] tbody tr").count() == 8
@@ -274,6 +405,11 @@ def test_it_works_in_a_sandboxed_frame(browser: Browser, report: Path) -> None:
     frame.get_by_role("button", name="Validation loss").click()
     assert frame.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     frame.get_by_role("button", name="rate 0.01", exact=True).click()
+    image = frame.locator("#examples details.zoom").first
+    image.locator("summary").click()
+    assert covers_the_screen(image)
+    page.keyboard.press("Escape")
+    assert image.get_attribute("open") is None
     assert frame.locator(".plot g[id*='-rate-0-']").first.evaluate("g => g.className.baseVal") == "faded"
     assert complaints == []
 

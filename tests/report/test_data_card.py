@@ -285,7 +285,7 @@ def test_a_page_of_16_bits_and_any_channels(
     html = section(project)
     assert cards(html) == []
     assert words in html
-    assert "16 bits are stretched" in html
+    assert "The contrast of images with 16 bits" in html
     assert "As prepared, 32 × 32 pixels." in html
     assert "grey veil" not in html
 

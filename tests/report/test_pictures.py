@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view
 from pipeline.report.figures import pictures
+from pipeline.report.figures.frames import Frame
 from pipeline.runs import SegmentationClass
 
 CLASSES = (
@@ -75,3 +77,60 @@ def test_a_cut_out_shows_the_chosen_pixels_over_the_board() -> None:
     assert isinstance(inside, tuple) and isinstance(outside, tuple)
     assert inside[0] - inside[1] > 100
     assert abs(outside[0] - outside[1]) < 12
+
+
+def fluorescence(low: int, high: int) -> np.ndarray:
+    """Noise at the lowest values with a bright square."""
+    image = np.random.default_rng(0).integers(low, low + 3, (64, 64, 1), np.uint8)
+    image[20:40, 20:40] = high
+    return image
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 20), (3, 60), (110, 140), (200, 250)], ids=["dark", "dim", "flat", "pale"]
+)
+def test_photograph_dark_or_flat_image_is_stretched_and_marked(low: int, high: int) -> None:
+    picture = pictures.photograph(fluorescence(low, high), "a photograph")
+    shown = np.asarray(opened(picture).convert("L"), dtype=int)
+    assert picture.stretched
+    assert shown[25:35, 25:35].min() > 230
+    assert np.median(shown) < 40
+
+
+def test_photograph_faint_noise_is_not_shown_as_structure() -> None:
+    noise = np.random.default_rng(0).integers(0, 6, (64, 64, 1), np.uint8)
+    assert np.asarray(opened(pictures.photograph(noise, "a photograph")).convert("L")).max() < 120
+    empty = pictures.photograph(np.full((64, 64, 3), 120, np.uint8), "a photograph")
+    assert not empty.stretched
+    assert opened(empty).convert("L").getextrema() == (120, 120)
+
+
+def test_photograph_of_usual_contrast_is_shown_as_stored() -> None:
+    sparse = fluorescence(0, 0)
+    sparse[30:35, 30:35] = 200  # bright objects, but in less than a hundredth of the image
+    assert not pictures.photograph(sparse, "a photograph").stretched
+    files = sorted((Path(__file__).parents[2] / "data/sample/backgrounds").glob("*.*"))
+    images = [np.asarray(Image.open(file).convert("RGB")) for file in files if file.suffix in (".jpg", ".webp", ".png")]
+    assert len(images) > 20
+    assert sum(pictures.photograph(image, "a photograph").stretched for image in images) == 0
+
+
+def test_squashed_images_have_the_originals_proportions() -> None:
+    frame = Frame(height=300, width=400, resize="squash")
+    mask = np.zeros((64, 64), np.uint8)
+    for picture in (
+        pictures.photograph(np.zeros((64, 64, 3), np.uint8), "a photograph", frame=frame),
+        pictures.mask(mask, CLASSES, "a mask", frame=frame),
+    ):
+        assert (picture.width, picture.height, picture.aspect) == (64, 64, pytest.approx(4 / 3))
+
+
+def test_padded_images_are_cropped_to_what_was_not_padded() -> None:
+    frame = Frame(height=300, width=400, resize="pad")
+    image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), runs.IGNORE, np.uint8)
+    mask[8:56] = 0
+    picture = pictures.mask(frame.crop(mask), CLASSES, "a mask", frame=frame)
+    assert (picture.width, picture.height, picture.aspect) == (64, 48, pytest.approx(4 / 3))
+    assert opened(picture).convert("RGBA").getcolors() == [(64 * 48, (0xD9, 0x8C, 0x21, 255))]
+    cut = pictures.cut_out(frame.crop(image), np.ones((48, 64)), "a cut-out", frame=frame)
+    assert cut.width / cut.height == pytest.approx(4 / 3)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import Reference
 from pipeline.report.stage import render_report
+from tests.report.conftest import disc
 
 if TYPE_CHECKING:
     from tests.report.conftest import Project
@@ -51,6 +53,7 @@ def test_the_stage_writes_the_whole_page(project: Project) -> None:
     where = part(html, "where")
     assert "mean confidence" in where
     assert re.findall(r'<tr class="best"><th scope="row">(\w+)</th>', where) == ["border"]
+    assert re.findall(r'<th scope="row">(pet|background|border)</th>', where) == ["border", "background", "pet"]
     assert re.findall(r"<td>(\d)</td>", where) == ["0", "1", "2", "3"]  # groups, the widest gap first
     assert re.findall(r'<span class="label">(validation-\d+)', where) == [f"validation-000{row}" for row in range(3)]
     assert html.count("<svg ") > html.count('class="swatch')
@@ -312,7 +315,7 @@ def test_only_so_many_runs_have_pictures_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr("pipeline.report.sections.examples.MOST_RUNS", 2)
     html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
-    assert part(html, "examples").count("Mask of validation-0000 predicted by") == 2
+    assert part(html, "examples").count('alt="Mask of validation-0000 predicted by') == 2
     assert "2 further runs would make the page too large" in html
     assert len(table_of_runs(html)) == 4
 
@@ -324,3 +327,17 @@ def test_examples_are_those_that_all_shown_runs_keep(project: Project) -> None:
     assert "True mask of validation-0001" in html
     assert "True mask of validation-0002" not in html
     assert cards(html) == []
+
+
+def test_the_page_of_large_images_is_small_enough_to_mail(make_project: type[Project], tmp_path: Path) -> None:
+    """Noise compresses badly, and each run's masks of four images are on the page; photographs take a quarter of it."""
+
+    def noise(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([row, *split.encode()])
+        return rng.integers(0, 256, (size, size, 3), np.uint8), disc(split, row, size)[1]
+
+    variants = tuple(f"unet{place}" for place in range(6))
+    project = make_project(tmp_path, variants, rates=(0.01,), seeds=(0,), size=768, epochs=2, paint=noise, diverged="")
+    html = render_report(project.params, root=project.root).path.read_text(encoding="utf-8")
+    assert cards(html) == []
+    assert len(html) < 6_000_000

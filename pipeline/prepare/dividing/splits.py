@@ -6,15 +6,20 @@ import hashlib
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures, SplitShares
 from pipeline.prepare.dividing.split_list import TRAINVAL, VALTEST, Row
+from pipeline.prepare.dividing.typical import Shares, most_typical
 from pipeline.prepare.names import image_id
 from pipeline.runs import SHOWCASE, SPLITS
+
+MAX_COMPARED = 500  # images: enough for a stable median; the others need not be decoded before the splits are known
+
+FindShowable = Callable[[Sequence[str]], Mapping[str, Shares]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ def divide(
     data: OwnPictures,
     listed_in: str,
     presence: Mapping[str, frozenset[int]] | None = None,
-    find_showable: Callable[[Sequence[str]], Iterable[str]] = iter,
+    find_showable: FindShowable = lambda _: {},
 ) -> Division:
     """Give every image its place.
 
@@ -48,8 +53,8 @@ def divide(
         data: the section of the parameters.
         listed_in: the list, for a message.
         presence: the classes in each image's mask, where splits are to be stratified.
-        find_showable: which of these images may be chosen for the showcase, in their order; no more are asked for than
-            needed. If there are none, the first image is chosen.
+        find_showable: returns the class shares of those of these images that may be chosen for the showcase. It is
+            called with at most `MAX_COMPARED` images at a time. Without any, the first image is chosen.
 
     Raises:
         PipelineError: A group stands in two splits, or the showcase names an unknown image.
@@ -201,25 +206,28 @@ def _named(data: OwnPictures, ids: Collection[str]) -> list[str]:
     return shown
 
 
-def _chosen(
-    seed: int,
-    groups: Mapping[str, str],
-    splits: Mapping[str, str],
-    find_showable: Callable[[Sequence[str]], Iterable[str]],
-) -> list[str]:
-    """Choose a training image to show: of the smallest group, which is lost with it, by a hash.
+def _chosen(seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable) -> list[str]:
+    """Choose a training image to show: the most typical image of the smallest groups.
 
-    Not of the only group with foreground: training needs it.
+    Its group leaves the training set with it, so it is not taken from the only group with foreground.
     """
-    sizes = Counter(groups.values())
+    counts = Counter(groups.values())
+    sizes = {name: counts[groups[name]] if name in groups else 1 for name in splits}
     train = [name for name, split in splits.items() if split == "train"]
-    order = sorted(train, key=lambda name: (sizes[groups[name]] if name in groups else 1, _hash(seed, "", name)))
-    showable = iter(find_showable(order))
-    found = next(showable, None)
-    if found is None or any(unit(name, groups) != unit(found, groups) for name in showable):
-        return order[:1] if found is None else [found]
-    others = [name for name in order if unit(name, groups) != unit(found, groups)]
-    return others[:1] or [found]
+    order = sorted(train, key=lambda name: (sizes[name], _hash(seed, "", name)))
+    shares: dict[str, Shares] = {}
+    for first in range(0, len(order), MAX_COMPARED):
+        names = order[first : first + MAX_COMPARED]
+        found = find_showable(names)
+        shares |= {name: found[name] for name in names if name in found}
+        if len({unit(name, groups) for name in shares}) > 1:
+            break
+    units = {unit(name, groups) for name in shares}
+    others = [name for name in order if unit(name, groups) not in units]
+    if not shares or (len(units) == 1 and others):
+        return others[:1]
+    smallest = min(sizes[name] for name in shares)
+    return [most_typical(shares, {name for name in shares if sizes[name] == smallest})]
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], listed_in: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from pipeline.data.pictures import inner_part, read_fitted
 from pipeline.errors import PipelineError
 from pipeline.params.pictures import OwnPictures
-from pipeline.prepare.decoding.crew import FEW, decoded
+from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.dividing.groups import groups_of, name_below_images, suggest_groups
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL
 from pipeline.prepare.dividing.splits import divide
+from pipeline.prepare.dividing.typical import Shares
 from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
 from pipeline.prepare.faults import Fault, Kind, faults_error
 from pipeline.prepare.files import content_of
@@ -56,9 +56,16 @@ class OwnPicturesSource:
                 raise PipelineError(collection.mistake)
             known = collection.pairs.keys() | {fault.id for fault in collection.faults}
             self._duplicates = DuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
-            presence = self._presence(ids) if data.splits.stratify else None
+            shares = self._measure_shares(ids) if data.splits.stratify else {}
+            presence = {name: frozenset(np.flatnonzero(shares[name]).tolist()) for name in shares}
             self._division = divide(
-                ids, rows, groups, data, collection.listed_in, presence, lambda names: self._showable(names, presence)
+                ids,
+                rows,
+                groups,
+                data,
+                collection.listed_in,
+                presence if data.splits.stratify else None,
+                lambda names: self._find_showable(shares or self._measure_shares(names), names),
             )
         except PipelineError as error:
             raise self._all_that_is_wrong(error) from None
@@ -215,26 +222,15 @@ class OwnPicturesSource:
         rows = self._collection.rows
         return None if rows is None else {row.split for row in rows.values()}
 
-    def _presence(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """Find the classes in each mask; none in a pair that cannot be decoded."""
-        presence = {}
-        for outcome in decoded([self._collection.pairs[name] for name in ids], self._settings):
-            presence[outcome.pair.id] = _classes_in(outcome)
-        return presence
+    def _measure_shares(self, names: Sequence[str]) -> dict[str, Shares]:
+        """Measure the share of each class in the evaluated pixels of each mask; 0 in a pair that cannot be decoded."""
+        outcomes = decoded([self._collection.pairs[name] for name in names], self._settings)
+        return {outcome.pair.id: _class_shares(outcome, len(self.classes)) for outcome in outcomes}
 
-    def _showable(self, names: Sequence[str], presence: Mapping[str, frozenset[int]] | None) -> Iterator[str]:
-        """Yield the images that have foreground; without `presence` their masks are decoded as they are needed."""
-        if presence is None:
-            first, rest = (
-                [self._collection.pairs[name] for name in some] for some in (names[: FEW - 1], names[FEW - 1 :])
-            )
-            outcomes = chain(decoded(first, self._settings), decoded(rest, self._settings))
-            classes = ((outcome.pair.id, _classes_in(outcome)) for outcome in outcomes)
-        else:
-            classes = ((name, presence[name]) for name in names)
-        for name, found in classes:
-            if any(self._collection.classes[index].foreground for index in found):
-                yield name
+    def _find_showable(self, shares: Mapping[str, Shares], names: Sequence[str]) -> dict[str, Shares]:
+        """Find the images with foreground, with their class shares."""
+        foreground = [one.foreground for one in self.classes]
+        return {name: shares[name] for name in names if shares[name][foreground].any()}
 
     def _unlike(self, outcome: Outcome, found: Decoded) -> list[Fault]:
         """All images must be of one type and have as many channels as the first one."""
@@ -284,10 +280,11 @@ class OwnPicturesSource:
         return [effects.sentence()] if effects.is_lossy else []
 
 
-def _classes_in(outcome: Outcome) -> frozenset[int]:
+def _class_shares(outcome: Outcome, classes: int) -> Shares:
     if outcome.decoded is None:
-        return frozenset()
-    return frozenset(np.unique(outcome.decoded.mask).tolist()) - {IGNORE}
+        return np.zeros(classes)
+    pixels = np.bincount(outcome.decoded.mask.ravel(), minlength=IGNORE + 1)[:classes]
+    return pixels / max(int(pixels.sum()), 1)
 
 
 def _kind(decoded: Decoded) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
+from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask
 from pipeline.runs import SegmentationClass
 
@@ -39,8 +40,10 @@ class Errors:
     ignored: PixelKind
 
     @classmethod
-    def between(cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...]) -> Errors:
-        """Compare a prediction with the ground truth.
+    def between(
+        cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
+    ) -> Errors:
+        """Compare a prediction with the ground truth, inside the frame if there is one.
 
         Raises:
             PipelineError: They differ in shape.
@@ -50,6 +53,8 @@ class Errors:
                 f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
                 f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
             )
+        if frame is not None:
+            prediction, truth = frame.crop(prediction), frame.crop(truth)
         evaluated = truth != runs.IGNORE
         predicted, true = is_foreground(prediction, classes), is_foreground(truth, classes)
         same = prediction == truth

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from pipeline.report.figures import svg
 
-WIDTH, ROW, MARGIN = 4.8, 0.42, 0.55  # inches
-FITS = 3.0  # per cent of a bar that a digit of a segment's number takes
+NARROW, WIDE, ROW, MARGIN = 4.8, 6.9, 0.42, 0.55  # inches
+FEW = 8  # classes: the bars of more are wide
+FITS = 0.14  # inches that a digit of a segment's number takes
 
 
 def share_bars(shares: Mapping[str, Sequence[float]], colours: Sequence[str], root: Path) -> Markup:
@@ -24,12 +25,13 @@ def share_bars(shares: Mapping[str, Sequence[float]], colours: Sequence[str], ro
         colours: of the classes, #rrggbb.
         root: the project's folder, or a study's.
     """
+    width = NARROW if len(colours) <= FEW else WIDE
     with svg.styled(root):
-        figure = Figure((WIDTH, MARGIN + ROW * len(shares)), layout="constrained")
+        figure = Figure((width, MARGIN + ROW * len(shares)), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False)
         for place, values in enumerate(shares.values()):
-            _bar(axes, place, values, colours)
+            _bar(axes, place, values, colours, 100 * FITS / width)
         axes.set_xlim(0, 100)
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.set_yticks(range(len(shares)), list(shares))
@@ -38,13 +40,14 @@ def share_bars(shares: Mapping[str, Sequence[float]], colours: Sequence[str], ro
         return svg.inline(figure, "shares")
 
 
-def _bar(axes: Axes, place: int, shares: Sequence[float], colours: Sequence[str]) -> None:
+def _bar(axes: Axes, place: int, shares: Sequence[float], colours: Sequence[str], digit: float) -> None:
+    """Draw a bar; `digit` is the share, in per cent, that a digit of a segment's number takes."""
     left = 0.0
     for number, (share, colour) in enumerate(zip(shares, colours, strict=True), start=1):
         width = 100 * share
         # Framed: a class may have the page's own colour.
         axes.barh(place, width, 0.7, left, color=svg.itself(colour), edgecolor=svg.QUIET, linewidth=0.6)
-        if width >= FITS * (len(str(number)) + 0.5):
+        if width >= digit * (len(str(number)) + 0.5):
             axes.text(
                 left + width / 2, place, str(number), ha="center", va="center_baseline", color=_readable_on(colour)
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -9,6 +11,7 @@ from PIL import Image
 from pipeline.report import view
 from pipeline.report.figures import pictures
 from pipeline.report.figures.error_kinds import is_foreground
+from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Photo
 from pipeline.runs import IGNORE, SegmentationClass
 
@@ -20,7 +23,14 @@ TINT = 0.4  # how much of the foreground's colour lies over it
 VEIL, VEIL_COLOUR = 0.75, 128.0  # grey over the pixels that count nowhere
 
 
-def thumbnail(image: Photo, mask: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str) -> view.Picture:
+def thumbnail(
+    image: Photo,
+    mask: Mask,
+    classes: tuple[SegmentationClass, ...],
+    alt: str,
+    caption: str,
+    frame: Frame | None = None,
+) -> view.Picture:
     """A small WebP: regions outlined from inside in their classes' colours, foreground tinted, what is ignored grey.
 
     Args:
@@ -29,19 +39,21 @@ def thumbnail(image: Photo, mask: Mask, classes: tuple[SegmentationClass, ...], 
         classes: their colours.
         alt: what is said to who cannot see it.
         caption: what stands below it.
+        frame: the original's proportions, which it is drawn in; None: those of the image.
     """
-    photo = pictures.as_rgb(image)
+    photo, indices = pictures.as_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
+    aspect = frame.aspect if frame else photo.width / photo.height
     for size, quality in _STEPS:
-        drawn = _drawn(photo, mask, classes, size)
-        found = pictures.webp(drawn, alt, caption, quality)
+        shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
+        found = pictures.webp(_drawn(photo, indices, classes, shape), alt, caption, quality)
         if len(found.src) <= MOST_BYTES * 4 / 3:
             break
-    return found
+    return replace(found, stretched=pictures.display_range(image) is not None)
 
 
-def _drawn(photo: Image.Image, mask: Mask, classes: tuple[SegmentationClass, ...], size: int) -> Image.Image:
-    longest = max(photo.size)
-    shape = (max(1, round(photo.width * size / longest)), max(1, round(photo.height * size / longest)))
+def _drawn(
+    photo: Image.Image, mask: Mask, classes: tuple[SegmentationClass, ...], shape: tuple[int, int]
+) -> Image.Image:
     pixels = np.asarray(photo.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colours = np.full((256, 3), VEIL_COLOUR)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline import runs
 from pipeline.report import view, wording
+from pipeline.report.figures.frames import Frame
 from pipeline.report.figures.thumbnails import thumbnail
 from pipeline.report.material import Mask, Material, Photo
 
@@ -21,6 +20,7 @@ class ContactSheet:
 
     splits: tuple[tuple[str, tuple[view.Picture, ...]], ...]  # the split's name, and pictures with the samples' ids
     caption: str
+    is_stretched: bool  # whether the contrast of a picture was increased
 
 
 def contact_sheet(material: Material) -> ContactSheet:
@@ -28,23 +28,31 @@ def contact_sheet(material: Material) -> ContactSheet:
     rows = picked({split: len(material.samples[split]) for split in runs.SPLITS if split in material.samples})
     read = {
         split: [
-            (material.samples[split][row], material.image(split, row), material.truth(split, row)) for row in places
+            (
+                material.samples[split][row],
+                material.image(split, row),
+                material.truth(split, row),
+                material.frame(split, row),
+            )
+            for row in places
         ]
         for split, places in rows.items()
     }
-    shown = [(image, mask) for samples in read.values() for _, image, mask in samples]
+    shown = [sample for samples in read.values() for sample in samples]
+    splits = tuple(
+        (
+            wording.SPLITS[split].capitalize(),
+            tuple(
+                thumbnail(image, mask, material.data.classes, f"{name} with the outlines of its mask", name, frame)
+                for name, image, mask, frame in samples
+            ),
+        )
+        for split, samples in read.items()
+    )
     return ContactSheet(
-        splits=tuple(
-            (
-                wording.SPLITS[split].capitalize(),
-                tuple(
-                    thumbnail(image, mask, material.data.classes, f"{name} with the outlines of its mask", name)
-                    for name, image, mask in samples
-                ),
-            )
-            for split, samples in read.items()
-        ),
-        caption=_caption(shown[0][0], [mask for _, mask in shown]),
+        splits=splits,
+        caption=_caption(shown[0][1], [(mask, frame) for _, _, mask, frame in shown]),
+        is_stretched=any(picture.stretched for _, found in splits for picture in found),
     )
 
 
@@ -59,18 +67,22 @@ def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
     }
 
 
-def _caption(image: Photo, masks: list[Mask]) -> str:
+def _caption(image: Photo, masks: list[tuple[Mask, Frame]]) -> str:
     """How the pictures are drawn, and what of the images they cannot show."""
     height, width, channels = image.shape
+    fitted = {
+        "squash": ", here in the proportions of the originals",
+        "pad": ", here without what was padded",
+    }
+    reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
-        f"As prepared, {width} × {height} pixels. Each region is outlined in its class’s colour; foreground is tinted."
+        f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s colour; "
+        "foreground is tinted."
     ]
-    if any((mask == runs.IGNORE).any() for mask in masks):
+    if any((frame.crop(mask) == runs.IGNORE).any() for mask, frame in masks):
         sentences.append("Under the grey veil pixels count nowhere.")
     if channels == 2:
         sentences.append("Of the two channels the first is shown, as grey.")
     elif channels > 3:
         sentences.append(f"Of the {channels} channels the first three are shown, as red, green and blue.")
-    if image.dtype == np.uint16:
-        sentences.append("Each picture’s 16 bits are stretched from its darkest to its brightest pixels.")
     return " ".join(sentences)

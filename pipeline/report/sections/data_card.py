@@ -17,7 +17,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
-from pipeline.report.figures.shares import share_bars
+from pipeline.report.figures.shares import FEW, share_bars
 from pipeline.report.material import Material
 from pipeline.report.sections.contact_sheet import ContactSheet, contact_sheet
 from pipeline.report.sections.data_files import Files, SetAside, files, set_aside
@@ -45,6 +45,7 @@ class DataCard:
     counts: tuple[tuple[str, tuple[str, ...]], ...]  # what is counted, and how much of it each split has
     classes: tuple[ClassLine, ...]
     figure: Markup
+    is_wide: bool  # the figure
     nearly_empty: str  # empty where no class is
     sheet: ContactSheet | None
     files: Files | None  # None of composites, and of data prepared before there was a survey
@@ -112,6 +113,7 @@ def data_card(material: Material, root: Path) -> DataCard:
         figure=share_bars(
             {split.name: split.shares for split in splits if split.counted}, [item.colour for item in classes], root
         ),
+        is_wide=len(classes) > FEW,
         nearly_empty=_nearly_empty([item.name for item in classes], splits),
         sheet=_unless_broken("No pictures of the data", problems, lambda: contact_sheet(material)),
         files=_unless_broken(

@@ -11,6 +11,7 @@ from pipeline.report.material import Material
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.sections.gallery import Sample, class_legend, error_legend, side_by_side
 from pipeline.report.selection import Chosen, leading
+from pipeline.runs import SHOWCASE
 
 
 @dataclass(frozen=True)
@@ -122,16 +123,17 @@ def _strip(material: Material, run: str, problems: list[view.Card]) -> tuple[vie
     """Draw a run's masks of the showcase at epochs spread over the training, the best one among them."""
     try:
         masks, kept = material.showcase_masks(run), material.record(run).best_epoch
-        classes = material.data.classes
+        classes, frame = material.data.classes, material.frame(SHOWCASE, 0)
     except PipelineError as error:
         problems.append(view.Card.of(f"{run}: no masks of the showcase over epochs", error))
         return ()
     return tuple(
         pictures.mask(
-            masks[epoch - 1],
+            frame.crop(masks[epoch - 1]),
             classes,
             f"The showcase’s mask after epoch {epoch}",
             f"Epoch {epoch}, kept" if epoch == kept else f"Epoch {epoch}",
+            frame,
         )
         for epoch in _epochs(len(masks), kept)
     )

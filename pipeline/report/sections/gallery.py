@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.figures.error_kinds import Errors, is_foreground
+from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Material, Photo
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.runs import SegmentationClass
+
+MANY_RUNS = 4  # the page shows the images of more than these smaller, ...
+SMALL = 288  # px: ... and their files must not make it too large to mail
 
 
 @dataclass(frozen=True)
@@ -71,22 +75,27 @@ def side_by_side(
     found = []
     for sample in wanted:
         image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
+        frame = material.frame("validation", rows[sample])
+        if len(kept) > MANY_RUNS:
+            frame = replace(frame, largest=SMALL)
         shots = tuple(
-            _shot(material, run, sample, truth, primary, ious[run], problems) if sample in kept[run] else None
+            _shot(material, run, sample, truth, frame, primary, ious[run], problems) if sample in kept[run] else None
             for run in kept
         )
-        found.append(_sample(material, sample, image, truth, shots))
+        found.append(_sample(material, sample, image, truth, frame, shots))
     return tuple(found)
 
 
-def _sample(material: Material, sample: str, image: Photo, truth: Mask, shots: tuple[Shot | None, ...]) -> Sample:
+def _sample(
+    material: Material, sample: str, image: Photo, truth: Mask, frame: Frame, shots: tuple[Shot | None, ...]
+) -> Sample:
     classes = material.data.classes
     return Sample(
         id=sample,
-        image=pictures.photograph(image, f"Image {sample}"),
-        truth=pictures.mask(truth, classes, f"True mask of {sample}"),
+        image=pictures.photograph(frame.crop(image), f"Image {sample}", frame=frame),
+        truth=pictures.mask(frame.crop(truth), classes, f"True mask of {sample}", frame=frame),
         shots=shots,
-        has_ignored=bool((truth == runs.IGNORE).any()),
+        has_ignored=bool((frame.crop(truth) == runs.IGNORE).any()),
     )
 
 
@@ -95,6 +104,7 @@ def _shot(
     run: str,
     sample: str,
     truth: Mask,
+    frame: Frame,
     primary: PrimaryScore,
     ious: dict[str, float],
     problems: list[view.Card],
@@ -102,13 +112,13 @@ def _shot(
     classes = material.data.classes
     try:
         prediction = material.example(run, sample)
-        wrong = Errors.between(prediction, truth, classes)
+        wrong = Errors.between(prediction, truth, classes, frame)
     except PipelineError as error:
         problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
         return None
     return Shot(
-        prediction=pictures.mask(prediction, classes, f"Mask of {sample} predicted by {run}"),
-        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}"),
+        prediction=pictures.mask(frame.crop(prediction), classes, f"Mask of {sample} predicted by {run}", frame=frame),
+        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
         error_keys=wrong.keys,
         score=_score(primary, ious.get(sample), truth, classes),
     )

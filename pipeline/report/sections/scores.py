@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.analysis.seeds import spread
 from pipeline.errors import PipelineError
@@ -37,13 +37,14 @@ class Test:
     sentence: str
     headings: tuple[str, ...]
     lines: tuple[ScoreLine, ...]
-    by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if they are too many to be columns
+    by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if the table would be too wide
     splits: tuple[str, ...]  # the headings of `by_class`
     undefined: bool  # whether a score is not defined
     problems: tuple[view.Card, ...]
 
 
-MAX_CLASS_COLUMNS = 4
+MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
+WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
 ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
 
 
@@ -70,26 +71,38 @@ def test(material: Material, chosen: Chosen) -> Test:
     known = [(split, scores) for split, scores in splits if scores]
     foreground = material.summary.foreground
     columns = _set_columns(foreground, has_boundary=any(scores.object_iou is not None for _, scores in known))
-    class_columns = tuple(_class_column(name) for name in names)
-    is_wide = len(names) > MAX_CLASS_COLUMNS
-    shown = columns if is_wide else (*columns, *class_columns)
-    every = (*columns, *class_columns)
+    every = (*columns, *(_class_column(name) for name in names))
+    headings = tuple(column.heading for column in every)
+    lines = (
+        *(ScoreLine(split, _figures(scores, every), split == "Test") for split, scores in known),
+        *_over_seeds(best.test_by_seed, every),
+    )
+    is_wide = _width(headings, lines) > MAX_WIDTH
+    shown = len(columns) if is_wide else len(every)
     return Test(
         sentence=_sentence(best.run, best.test, validation, _optimism(material, best.run)),
-        headings=tuple(column.heading for column in shown),
-        lines=(
-            *(ScoreLine(split, _figures(scores, shown), split == "Test") for split, scores in known),
-            *_over_seeds(best.test_by_seed, shown),
-        ),
+        headings=headings[:shown],
+        lines=tuple(replace(line, figures=line.figures[:shown]) for line in lines),
         by_class=tuple(
-            ScoreLine(name, tuple(wording.number(scores.iou.get(name)) for _, scores in known), test=False)
-            for name in names
+            ScoreLine(name, tuple(line.figures[place] for line in lines), test=False)
+            for place, name in enumerate(names, start=len(columns))
             if is_wide
         ),
-        splits=tuple(split for split, _ in known),
+        splits=tuple(line.split for line in lines),
         undefined=any(column.value(scores) is None for _, scores in known for column in every),
         problems=tuple(problems),
     )
+
+
+def _width(headings: Sequence[str], lines: Sequence[ScoreLine]) -> float:
+    """Estimate the width of a table in px; headings wrap at spaces, figures do not."""
+    columns = zip(headings, *(line.figures for line in lines), strict=True)
+    cells = [[line.split for line in lines], *((*heading.split(), *figures) for heading, *figures in columns)]
+    return sum(PADDING + max(map(_text_width, texts), default=0) for texts in cells)
+
+
+def _text_width(text: str) -> float:
+    return sum(NARROW if character in ".,|il " else WIDE for character in text)
 
 
 def _set_columns(foreground: tuple[str, ...], *, has_boundary: bool) -> tuple[Column, ...]:

@@ -15,6 +15,7 @@ from pipeline.params import Params
 from pipeline.report import view, wording
 from pipeline.report.figures import pictures
 from pipeline.report.figures.error_kinds import Errors, is_foreground
+from pipeline.report.figures.frames import Frame
 from pipeline.report.material import Mask, Material, Photo
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.selection import Chosen, leading
@@ -66,13 +67,15 @@ def showcase(material: Material, chosen: Chosen) -> Showcase:
     classes = material.data.classes
     image, truth = material.image(runs.SHOWCASE, 0), material.truth(runs.SHOWCASE, 0)
     prediction = _prediction(material, run, ids[0])
-    wrong = Errors.between(prediction, truth, classes)
+    frame = material.frame(runs.SHOWCASE, 0)
+    wrong = Errors.between(prediction, truth, classes, frame)
+    image, prediction, truth = frame.crop(image), frame.crop(prediction), frame.crop(truth)
     row = next(row for row in summary.runs if row.run == run)
     is_cut_out = _has_main_object(truth, classes)
     masks = (
-        _cut_outs(image, prediction, truth if wrong.is_scored else None, classes)
+        _cut_outs(image, prediction, truth if wrong.is_scored else None, classes, frame)
         if is_cut_out
-        else _masks(prediction, truth if wrong.is_scored else None, classes)
+        else _masks(prediction, truth if wrong.is_scored else None, classes, frame)
     )
     verdict, detail, failed = _verdict(row, prediction, truth, classes, is_cut_out=is_cut_out)
     edges = wording.listing([item.name for item in classes if item.edge])
@@ -80,9 +83,9 @@ def showcase(material: Material, chosen: Chosen) -> Showcase:
         detail += f" {run} has the lowest validation loss of the runs on this page."
     return Showcase(
         pictures=(
-            pictures.photograph(image, f"The showcase, {ids[0]}", "Image"),
+            pictures.photograph(image, f"The showcase, {ids[0]}", "Image", frame),
             *masks,
-            *([pictures.errors(wrong, f"Errors: {wrong.describe()}", "Errors")] if wrong.is_scored else []),
+            *([pictures.errors(wrong, f"Errors: {wrong.describe()}", "Errors", frame)] if wrong.is_scored else []),
         ),
         classes=() if is_cut_out else _legend((prediction, truth), classes),
         errors=wrong.keys if wrong.is_scored else (),
@@ -107,21 +110,27 @@ def _has_main_object(truth: Mask, classes: tuple[SegmentationClass, ...]) -> boo
 
 
 def _cut_outs(
-    image: Photo, prediction: Mask, truth: Mask | None, classes: tuple[SegmentationClass, ...]
+    image: Photo,
+    prediction: Mask,
+    truth: Mask | None,
+    classes: tuple[SegmentationClass, ...],
+    frame: Frame | None = None,
 ) -> list[view.Picture]:
     shown = [(prediction, "The pixels predicted as foreground", "Cut-out")]
     if truth is not None:
         shown.append((truth, "The true foreground", "Ground truth"))
     return [
-        pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption)
+        pictures.cut_out(image, pictures.opacity(mask, classes), f"{alt}, over a checkerboard", caption, frame)
         for mask, alt, caption in shown
     ]
 
 
-def _masks(prediction: Mask, truth: Mask | None, classes: tuple[SegmentationClass, ...]) -> list[view.Picture]:
-    shown = [pictures.mask(prediction, classes, "The predicted mask", "Prediction")]
+def _masks(
+    prediction: Mask, truth: Mask | None, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
+) -> list[view.Picture]:
+    shown = [pictures.mask(prediction, classes, "The predicted mask", "Prediction", frame)]
     if truth is not None:
-        shown.append(pictures.mask(truth, classes, "The true mask", "Ground truth"))
+        shown.append(pictures.mask(truth, classes, "The true mask", "Ground truth", frame))
     return shown
 
 

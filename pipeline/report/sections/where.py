@@ -125,11 +125,12 @@ def _whole(row: RunRow, parts: pd.DataFrame, classes: int) -> ClassLine:
 
 
 def _classes(parts: pd.DataFrame) -> tuple[ClassLine, ...]:
+    """Make a line for each class, the widest gap first."""
     columns = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")
     widest = parts["gap"].idxmax() if len(parts) > 1 else None
     return tuple(
         ClassLine(str(row["name"]), tuple(wording.number(row[column]) for column in columns), index == widest)
-        for index, row in parts.iterrows()
+        for index, row in parts.sort_values("gap", ascending=False, kind="stable").iterrows()
     )
 
 
