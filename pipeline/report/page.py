@@ -75,7 +75,7 @@ def page(
         sections=(
             *(data if alarming else ()),  # what is read after it means less than it says
             *_by_author(everybody, material, root),
-            _section("notes", "Notes", lambda: notes(root, params.report.notes, material)),
+            _section("notes", "Notes", lambda: notes(root, params.report.notes, material, chosen)),
             _section("findings", "Findings", lambda: findings(material, chosen)),
             _section("curves", "Loss curves", lambda: curves(material, chosen, references, root)),
             _section("grid", "The grid at a glance", lambda: glance(material, chosen)),

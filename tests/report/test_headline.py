@@ -105,6 +105,8 @@ def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> No
     assert others[0] in pictures
     assert best.run not in pictures
     assert f"The showcase while {others[0]} learned" in page
+    assert f"scored for {best.run} alone, which validation chose and this page leaves out" in page
+    assert f"run key of {others[0]}" in page
 
 
 def test_the_verdict_says_that_it_is_about_the_loss_curve(project: Project) -> None:

@@ -12,7 +12,8 @@ import pytest
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.report.material import Material
-from pipeline.report.sections.notes import notes, to_html
+from pipeline.report.sections.notes import Notes, notes, to_html
+from pipeline.report.selection import choose
 from pipeline.report.values import filled
 
 if TYPE_CHECKING:
@@ -92,10 +93,15 @@ def test_a_value_that_is_none_is_named_with_its_line(project: Project, value: st
     assert said in str(caught.value)
 
 
+def written(project: Project, selection: str | None = None) -> Notes:
+    material = Material(project.root)
+    return notes(project.root, NOTES, material, choose(material.summary, selection))
+
+
 def test_values_reach_the_page_and_stay_text(project: Project) -> None:
     path = project.root / NOTES
     path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
-    (part,) = notes(project.root, NOTES, Material(project.root)).parts
+    (part,) = written(project).parts
     html = part.html
     assert "<strong>unet-" in html
     assert "<script" not in html
@@ -111,9 +117,9 @@ def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
     maps = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}
     path = project.root / NOTES
     path.write_text('One.\n\n{{ picture("skip") }}\n\nTwo.\n\n{{ picture("upsampling") }}\n')
-    assert [part.figure for part in notes(project.root, NOTES, Material(project.root)).parts] == [None] * 3
+    assert [part.figure for part in written(project).parts] == [None] * 3
     np.savez(project.root / runs.EVALUATION / best.run / runs.EXPLAIN, **maps)
-    one, two, end = notes(project.root, NOTES, Material(project.root)).parts
+    one, two, end = written(project).parts
     assert ("One." in one.html, "Two." in two.html, end.html.strip()) == (True, True, "")
     assert one.figure is not None
     assert two.figure is not None
@@ -121,31 +127,37 @@ def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
     assert len(one.figure.pictures) == 1 + 4
     assert [picture.caption for picture in two.figure.pictures] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
     assert one.figure.pictures[1].src.startswith("data:image/png")
+    others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
+    assert {part.figure for part in written(project, ",".join(others)).parts} == {None}  # maps of a run not shown
+    np.savez(project.root / runs.EVALUATION / others[0] / runs.EXPLAIN, **maps)
+    shown = written(project, others[0]).parts[0].figure
+    assert shown is not None
+    assert others[0] in shown.caption
 
 
 def test_a_picture_that_is_none_is_named(project: Project) -> None:
     (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
     with pytest.raises(PipelineError, match=r"line 3: there is no picture 'skips'; did you mean skip\?"):
-        notes(project.root, NOTES, Material(project.root))
+        written(project)
 
 
 def test_a_picture_among_words_is_told(project: Project) -> None:
     (project.root / NOTES).write_text('See {{ picture("skip") }} here.')
     with pytest.raises(PipelineError, match=r"picture\('skip'\) }} must be a paragraph of its own"):
-        notes(project.root, NOTES, Material(project.root))
+        written(project)
 
 
 def test_missing_empty_and_undecodable_notes_say_what_to_do(project: Project) -> None:
     path = project.root / NOTES
     path.unlink()
     with pytest.raises(PipelineError, match="is missing"):
-        notes(project.root, NOTES, Material(project.root))
+        written(project)
     path.write_text(" \n")
     with pytest.raises(PipelineError, match="is empty"):
-        notes(project.root, NOTES, Material(project.root))
+        written(project)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="not UTF-8"):
-        notes(project.root, NOTES, Material(project.root))
+        written(project)
 
 
 def test_the_shipped_notes_hold_no_number_that_could_go_stale() -> None:

@@ -8,6 +8,7 @@ from pipeline import runs
 from pipeline.report import view
 from pipeline.report.figures import pictures
 from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,19 @@ class MapFigure:
 NAMES = ("skip", "below", "upsampling")  # what `{{ picture(name) }}` may ask for
 
 
-def map_figures(material: Material) -> dict[str, MapFigure]:
-    """A figure a name, of the best run whose network has maps and a skip; none where there is no such run.
+def map_figures(material: Material, chosen: Chosen) -> dict[str, MapFigure]:
+    """Make a figure per name, of the best shown run whose network has maps and a skip; none if there is no such run.
 
-    Raises `PipelineError` where its files are broken.
+    Raises:
+        PipelineError: The files of a run are broken.
     """
-    for chosen in material.summary.best_of_variant:
-        model = material.record(chosen.run).cell.get("model", {})
-        if model.get("skip", "none") != "none" and (maps := material.maps(chosen.run)):
+    for run in _shown_runs(material, chosen):
+        model = material.record(run).cell.get("model", {})
+        if model.get("skip", "none") != "none" and (maps := material.maps(run)):
             break
     else:
         return {}
-    run, photograph = chosen.run, pictures.photograph(material.image(runs.SHOWCASE, 0), "The showcase", "Image")
+    photograph = pictures.photograph(material.image(runs.SHOWCASE, 0), "The showcase", "Image")
     rows = {
         name: (photograph, *(pictures.grey(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)))
         for name, what in (("skip", "Crossing the uppermost skip"), ("below", "Coming from below"))
@@ -49,3 +51,10 @@ def map_figures(material: Material) -> dict[str, MapFigure]:
         "upsampling": f"The deepest upsampling of {run}: of the maps before and after it those that vary most.",
     }
     return {name: MapFigure(rows[name], captions[name]) for name in NAMES}
+
+
+def _shown_runs(material: Material, chosen: Chosen) -> list[str]:
+    """List the runs of the page that have a model: the best of each variant, then the others by validation loss."""
+    best = [item.run for item in material.summary.best_of_variant if item.run in chosen.names]
+    losses = sorted((row.val_loss, row.run) for row in chosen.rows if row.val_loss is not None)
+    return list(dict.fromkeys([*best, *(run for _, run in losses)]))

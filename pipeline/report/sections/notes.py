@@ -11,6 +11,7 @@ from markupsafe import Markup
 from pipeline.errors import PipelineError
 from pipeline.report.figures.maps import MapFigure, map_figures
 from pipeline.report.material import Material
+from pipeline.report.selection import Chosen
 from pipeline.report.values import PICTURE_INLINE, PICTURE_MARK, filled
 
 
@@ -33,7 +34,7 @@ DEEPEST = 6  # HTML has no heading below
 HIGHEST = 3  # the section's own heading is level 2; the notes' headings stand under it, whatever level they begin at
 
 
-def notes(root: Path, path: str, material: Material) -> Notes:
+def notes(root: Path, path: str, material: Material, chosen: Chosen) -> Notes:
     """Render the file that `report.notes` names, with its live values and pictures.
 
     Raises `PipelineError` where it is missing or empty, or names a value or a picture that there is not.
@@ -47,7 +48,7 @@ def notes(root: Path, path: str, material: Material) -> Notes:
     if not text.strip():
         raise PipelineError(f"{path} is empty. Write into it, in Markdown: what did you expect, and learn?")
     html = to_html(filled(text, material.summary, path))
-    figures = map_figures(material) if PICTURE_MARK.search(html) else {}
+    figures = map_figures(material, chosen) if PICTURE_MARK.search(html) else {}
     pieces = PICTURE_MARK.split(html)  # words, a name, words, ..., words
     if stray := next((found for words in pieces[::2] if (found := PICTURE_INLINE.search(words))), None):
         asked = f"{{{{ picture('{stray[1]}') }}}}"

@@ -15,7 +15,7 @@ from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
 from pipeline.report.live import LiveFact, live_facts, read_timing
 from pipeline.report.material import Material
-from pipeline.report.selection import Chosen
+from pipeline.report.selection import Chosen, leading
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ SOURCES = (
 
 def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool) -> Reproduce:
     """The commands, and what identifies the data and the best run; with `live`, what differs from time to time too."""
-    here, best = material.root, material.summary.best
-    run = best.run if best else chosen.rows[0].run
+    here = material.root
+    run = leading(material.summary, chosen) or chosen.rows[0].run
     problems = []
     identity: list[tuple[str, str]] = []
     key = ""

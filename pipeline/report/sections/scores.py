@@ -57,6 +57,10 @@ def test(material: Material, chosen: Chosen) -> Test:
         raise view.NothingToShowError(
             "These runs were picked, not chosen on validation alone: their test stays unseen."
         )
+    if best.run not in chosen.names:
+        raise view.NothingToShowError(
+            f"The test images were scored for {best.run} alone, which validation chose and this page leaves out."
+        )
     if best.test is None:
         raise PipelineError(f"The comparison holds no test score of {best.run}. Run `dvc repro evaluate@{best.run}`.")
     problems: list[view.Card] = []
