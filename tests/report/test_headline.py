@@ -11,7 +11,7 @@ import pytest
 from pipeline import runs
 from pipeline.files import as_json, write_text
 from pipeline.report.stage import render_report
-from pipeline.runs import MissedClass, SegmentationClass
+from pipeline.runs import Evaluation, MissedClass, SegmentationClass
 from tests.report.conftest import Project, disc
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
@@ -111,3 +111,23 @@ def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> No
 
 def test_the_verdict_says_that_it_is_about_the_loss_curve(project: Project) -> None:
     assert "By its loss curve, " in rendered(project)
+
+
+def test_foreground_iou_is_left_out_where_every_class_is_foreground(
+    make_project: type[Project], tmp_path: Path
+) -> None:
+    classes = tuple(replace(item, foreground=True) for item in STREET)
+    project = make_project(tmp_path, classes=classes, paint=disc)
+    assert "Foreground IoU" in rendered(project)
+    rows = tuple(replace(row, val_foreground_iou=None) for row in project.summary.runs)
+    best = project.summary.best
+    assert best is not None
+    assert best.test is not None
+    test = replace(best.test, foreground_iou=None)
+    project.write_summary(replace(project.summary, runs=rows, best=replace(best, test=test)))
+    scores = Evaluation.read(project.root / runs.EVALUATION / best.run)
+    assert scores.train is not None
+    assert scores.validation is not None
+    sides = {side: replace(getattr(scores, side), foreground_iou=None) for side in ("train", "validation")}
+    write_text(project.root / runs.EVALUATION / best.run / runs.METRICS, as_json(replace(scores, **sides)))
+    assert "Foreground IoU" not in rendered(project)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.analysis.curve_files import SCORES, Result
+from pipeline.analysis.curve_files import Result
 from pipeline.analysis.one_class import LABEL
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
@@ -58,25 +59,43 @@ class RunTable:
     problems: tuple[view.Card, ...]
 
 
-FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap", "Mean IoU")  # then two that depend on the classes
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column of scores, which depend on the classes of the data."""
+
+    heading: str
+    of_run: Callable[[RunRow], float | None]
+    reference: str  # the same score among the numbers of a reference; empty if it has none
+
+
+FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
 
 def run_table(chosen: Chosen, summary: Summary, references: References) -> RunTable:
     """A line a chosen run; a run without figures says why. What others got stands below, apart."""
     best = {selection.run for selection in summary.best_of_variant}
-    primary = PrimaryScore.of(summary.foreground)
-    foreground = name_foreground_iou(summary.foreground)
-    figures = (*FIGURES, f"{foreground[:1].upper()}{foreground[1:]}", f"Showcase, {primary.name}")
+    scores = _score_columns(summary)
+    figures = (*FIGURES, *(score.heading for score in scores))
     return RunTable(
         headings=("Run", "Rate", "Seed", "Verdict", *figures),
         figures=len(figures),
-        lines=tuple(_run_line(row, primary, row.run in best) for row in chosen.rows),
+        lines=tuple(_run_line(row, scores, row.run in best) for row in chosen.rows),
         not_checked=_not_checked(chosen),
         missed_below=MIN_CLASS_IOU,
-        references=tuple(_reference_line(result) for result in references.results),
+        references=tuple(_reference_line(result, scores) for result in references.results),
         sources=references.sources,
         problems=references.problems,
     )
+
+
+def _score_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
+    """Choose the scores; foreground IoU is left out if no run has one, as where every class is foreground."""
+    primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
+    columns = [ScoreColumn("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
+    if any(row.val_foreground_iou is not None for row in summary.runs):
+        heading = f"{foreground[:1].upper()}{foreground[1:]}"
+        columns.append(ScoreColumn(heading, lambda row: row.val_foreground_iou, "foreground_iou"))
+    return (*columns, ScoreColumn(f"Showcase, {primary.name}", primary.of_showcase, ""))
 
 
 def _not_checked(chosen: Chosen) -> tuple[str, ...]:
@@ -89,9 +108,8 @@ def _not_checked(chosen: Chosen) -> tuple[str, ...]:
     )
 
 
-def _run_line(row: RunRow, primary: PrimaryScore, best: bool) -> RunLine:
-    showcase = primary.of_showcase(row)
-    losses = (row.train_loss, row.val_loss, row.gap, row.val_mean_iou, row.val_foreground_iou, showcase)
+def _run_line(row: RunRow, scores: tuple[ScoreColumn, ...], best: bool) -> RunLine:
+    losses = (row.train_loss, row.val_loss, row.gap, *(score.of_run(row) for score in scores))
     empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
     epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
     sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
@@ -121,15 +139,14 @@ def _label(row: RunRow) -> str:
     return "; ".join(labels)
 
 
-def _reference_line(result: Result) -> ReferenceLine:
+def _reference_line(result: Result, scores: tuple[ScoreColumn, ...]) -> ReferenceLine:
     verdict = judge(result.curves) if result.curves else None
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     numbers = (
         train,
         val,
         None if train is None or val is None else val - train,
-        *(result.numbers.get(score) for score in SCORES),
-        None,  # the showcase's IoU
+        *(result.numbers.get(score.reference) for score in scores),
     )
     epoch = wording.NONE
     if result.curves and verdict and verdict.gaps:

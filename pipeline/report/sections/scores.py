@@ -74,7 +74,7 @@ def test(material: Material, chosen: Chosen) -> Test:
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     known = [(split, scores) for split, scores in splits if scores]
     foreground = material.summary.foreground
-    columns = _set_columns(foreground, has_boundary=any(scores.object_iou is not None for _, scores in known))
+    columns = _set_columns(foreground, [scores for _, scores in known])
     every = (*columns, *(_class_column(name) for name in names))
     headings = tuple(column.heading for column in every)
     lines = (
@@ -109,16 +109,20 @@ def _text_width(text: str) -> float:
     return sum(NARROW if character in ".,|il " else WIDE for character in text)
 
 
-def _set_columns(foreground: tuple[str, ...], *, has_boundary: bool) -> tuple[Column, ...]:
-    """Choose the columns on all classes; the IoU of a single foreground class is that of the class, not repeated."""
+def _set_columns(foreground: tuple[str, ...], known: Sequence[Scores]) -> tuple[Column, ...]:
+    """Choose the columns on all classes.
+
+    The IoU of a single foreground class is that of the class, and not repeated. Scores that are undefined for these
+    classes are left out.
+    """
     columns = [
         Column("Loss", lambda scores: scores.loss),
         Column("Accuracy", lambda scores: scores.accuracy),
         Column("Mean IoU", lambda scores: scores.mean_iou),
     ]
-    if len(foreground) != 1:
+    if len(foreground) != 1 and any(scores.foreground_iou is not None for scores in known):
         columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
-    if has_boundary:
+    if any(scores.object_iou is not None for scores in known):
         name = foreground[0] if len(foreground) == 1 else "foreground"
         columns.append(Column(f"IoU {name} with boundary", lambda scores: scores.object_iou))
     return tuple(columns)

@@ -240,8 +240,8 @@ def _describe_classes(prediction: Mask, truth: Mask, classes: tuple[Segmentation
     """Say how many classes an image has, and which of them are not predicted at their pixels."""
     present = [index for index in range(len(classes)) if (truth == index).any()]
     absent = [classes[index].name for index in present if not (prediction[truth == index] == index).any()]
-    over = f"Over the {wording.plural(len(present), 'class', 'classes')} of this image."
+    count = f"This image has {wording.plural(len(present), 'class', 'classes')}."
     if not absent:
-        return over
+        return count
     more = [f"{len(absent) - MAX_NAMED_CLASSES} more"] if len(absent) > MAX_NAMED_CLASSES else []
-    return f"{over} Not found in it: {wording.listing([*absent[:MAX_NAMED_CLASSES], *more])}."
+    return f"{count} Not found in it: {wording.listing([*absent[:MAX_NAMED_CLASSES], *more])}."
