@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from statistics import fmean
 
 from pipeline.compare.phrases import rate_of, rows_of, seeds
@@ -23,24 +24,32 @@ def missed_classes(summary: Summary) -> Finding | None:
     if not by_class:
         return None
     present = sum(iou is not None for iou in summary.baseline.iou.values())
-    classes = sorted(by_class.values(), key=lambda found: (-len(found), fmean(one.iou for one in found)))
-    names = [_describe(found, len(rows)) for found in classes[:MAX_NAMED]]
+    classes = sorted(by_class.values(), key=lambda found: (-len(found), *_badness(found)))
+    names = [
+        f"{', '.join(found[0].name for found in alike)} ({how})"
+        for how, alike in groupby(classes[:MAX_NAMED], lambda found: _describe(found, len(rows)))
+    ]
     if len(classes) > MAX_NAMED:
         names.append(f"{len(classes) - MAX_NAMED} more")
     who = f"{summary.best.variant} at {summary.best.learning_rate}"
     over = "" if len(rows) == 1 else f" in at least one of {seeds(len(rows))}"
     sentence = (
         f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
-        f"classes of the validation images{over}: {', '.join(names)}. A class counts as missed if its IoU is below "
+        f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
         f"{MIN_CLASS_IOU}.{_fewer_elsewhere(summary)}"
     )
     return Finding("missed_classes", sentence, tuple(row.run for row in rows if row.missed_classes))
 
 
+def _badness(found: list[MissedClass]) -> tuple[bool, float]:
+    return any(one.is_predicted for one in found), fmean(one.iou for one in found)
+
+
 def _describe(found: list[MissedClass], runs: int) -> str:
-    """Describe a class that some of the runs miss."""
-    how = f"IoU {fmean(one.iou for one in found):.3f}" if any(one.is_predicted for one in found) else "never predicted"
-    return f"{found[0].name} ({how})" if len(found) == runs else f"{found[0].name} ({how}, {len(found)} of {runs} runs)"
+    """Describe how badly some of the runs segment a class, and how many if not all."""
+    is_predicted, iou = _badness(found)
+    how = f"IoU {iou:.3f}" if is_predicted else "never predicted"
+    return how if len(found) == runs else f"{how}, {len(found)} of {runs} runs"
 
 
 def _fewer_elsewhere(summary: Summary) -> str:

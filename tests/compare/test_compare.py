@@ -423,7 +423,7 @@ def test_classes_that_the_best_setting_misses_are_the_first_finding(grid: Params
     assert found["missed_classes"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
     sentence = str(found["missed_classes"]["sentence"])
     assert "unet at 0.001, the setting with the lowest validation loss, misses 2 of the 3 classes" in sentence
-    assert "in at least one of 2 seeds: animal (never predicted), background (IoU 0.049, 1 of 2 runs)." in sentence
+    assert "in at least one of 2 seeds: animal (never predicted); background (IoU 0.049, 1 of 2 runs)." in sentence
     assert sentence.endswith("The fewest are missed by unet at 0.01: on average 0, here 1.5.")
     missed = {row.run: [str(one) for one in row.missed_classes] for row in summary.runs if row.missed_classes}
     assert missed == {

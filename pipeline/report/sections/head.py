@@ -121,7 +121,7 @@ def _scores(summary: Summary, row: RateRow) -> str:
         present = sum(iou is not None for iou in summary.baseline.iou.values())
         sentence = f"Mean IoU over the {present} classes of the validation images is {score}"
     else:
-        sentence = f"The {primary.name} is {score}"
+        sentence = f"The {primary.name} on validation is {score}"
     with_boundary, sd = _mean(one.val_object_iou for one in rows)
     if with_boundary is None:
         return f"{sentence}."
