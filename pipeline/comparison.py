@@ -117,6 +117,7 @@ class Summary:
     best: Selection | None  # None where no rate is ranked
     outside: tuple[str, ...]  # run folders that are no cell of the grid, left out
     foreground: tuple[str, ...]  # names of the foreground classes
+    boundary: tuple[str, ...]  # names of the boundary classes
 
     @property
     def baseline_loss(self) -> float:
@@ -138,6 +139,7 @@ class Summary:
                 best=_selection(content["best"]) if content["best"] else None,
                 outside=tuple(content["outside"]),
                 foreground=tuple(content["foreground"]),
+                boundary=tuple(content["boundary"]),
             ),
         )
 

@@ -122,9 +122,20 @@ def find_onset(val: Floats, seed: int = 0) -> Search:
     if evidence < CERTAIN:
         return Search(None, evidence, rise)
     lowest = _lowest(rising, variance, np.random.default_rng(seed))
+    if not _has_measured_rise(tail, int(np.median(lowest))):
+        return Search(None, 0.0)
     low, high = np.quantile(lowest, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
     most_likely = start + int(np.median(lowest)) * width + width // 2
     return Search(Onset(most_likely, start + int(low) * width, start + int(high + 1) * width - 1, rise), evidence, rise)
+
+
+def _has_measured_rise(losses: Floats, place: int) -> bool:
+    """Return whether the losses after a place are higher than around it, as a fit of a rise says.
+
+    A fit may also take a fall that slows down for a decay and a rise.
+    """
+    after = losses[place + 1 :]
+    return bool(len(after)) and bool(after.mean() > losses[max(0, place - 1) : place + 2].mean())
 
 
 def _settled(val: Floats) -> int:

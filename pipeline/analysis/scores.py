@@ -54,6 +54,12 @@ def name_foreground_iou(foreground: Sequence[str]) -> str:
     return f"IoU of {foreground[0]}" if len(foreground) == 1 else "foreground IoU"
 
 
+def name_object_iou(foreground: Sequence[str], boundary: Sequence[str]) -> str:
+    """Return the name of `Scores.object_iou` in a sentence, given the names of the classes."""
+    objects = foreground[0] if len(foreground) == 1 else "the foreground"
+    return f"IoU of {objects} with {' and '.join(boundary)}"
+
+
 def accuracy(confusion: Integers) -> Floats:
     """Compute the share of correct evaluated pixels (... x C x C to ...); NaN without evaluated pixels."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)

@@ -14,6 +14,7 @@ from pipeline.compare.phrases import losses_of, number, rate_of, rows_of, runs_o
 from pipeline.comparison import Finding, RateRow, RunRow, Summary
 
 SIGNIFICANT = 0.05  # Fisher's convention
+MIN_GAP = 0.005  # nats per pixel: a smaller gap is not reported as one
 WORTH_A_WORD = 0.005  # of the pixels: a smaller difference between confidence and accuracy is nothing to report
 
 
@@ -103,6 +104,12 @@ def _gap(summary: Summary) -> Finding | None:
     if not ranked:
         return None
     widest = max(ranked, key=lambda row: number(row.gap_mean))
+    if number(widest.gap_mean) < MIN_GAP:
+        sentence = (
+            f"No gap: at no learning rate is the mean validation loss more than {MIN_GAP} nats per pixel above the "
+            f"training loss at the best epoch."
+        )
+        return Finding("widest_gap", sentence, runs_of(summary, widest))
     sentence = (
         f"The widest gap between validation and training loss at the best epoch is "
         f"{with_spread(widest.gap_mean, widest.gap_sd)} nats a pixel: {widest.variant} at {widest.learning_rate}."
@@ -135,7 +142,7 @@ def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | N
     if not all(len(classes) > 1 for classes in by_run):
         return None
     widest = [max(classes, key=lambda part: part.gap) for classes in by_run]
-    if len({part.name for part in widest}) > 1 or min(part.gap for part in widest) <= 0:
+    if len({part.name for part in widest}) > 1 or min(part.gap for part in widest) < MIN_GAP:
         return None
     train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
     sentence = (

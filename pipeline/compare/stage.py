@@ -14,6 +14,7 @@ from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
 from pipeline.attempts import Attempt
+from pipeline.compare.class_mix import check_class_mix
 from pipeline.compare.class_shares import class_shares
 from pipeline.compare.findings import findings
 from pipeline.compare.judging import Judge
@@ -60,12 +61,15 @@ def compare(
         judge.judged(run_row(cell, files[cell.name], root, ends.get(cell.name)), cell, files[cell.name])
         for cell in cells
     ]
+    parts = {row.run: run_parts(files[row.run], samples) for row in rows if row.status == "finished"}
+    shares = class_shares(samples, "validation", data.classes).tolist()
+    by_name = {item.name: share for item, share in zip(data.classes, shares, strict=True)}
+    rows = [check_class_mix(row, parts.get(row.run, []), by_name, params.verdict.memorising) for row in rows]
     rates = rate_rows(rows)
     selected = best_of_variants(rates)
     best = selected[0] if selected else None
     if best is not None and is_grid:
         best = _tested(best, rows, files)
-    parts = {row.run: run_parts(files[row.run], samples) for row in rows if row.status == "finished"}
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
@@ -74,6 +78,7 @@ def compare(
         best=best,
         outside=_outside({cell.name for cell in cells}, root),
         foreground=tuple(item.name for item in data.classes if item.foreground),
+        boundary=tuple(item.name for item in data.classes if item.edge),
     )
     with replacing(root / runs.COMPARISON) as folder:
         (folder / runs.SUMMARY).write_text(as_json(summary), encoding="utf-8")

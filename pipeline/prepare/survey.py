@@ -47,5 +47,5 @@ class SurveyCount:
             return []
         return [
             f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
-            f"If they are 10 to 14 bits of a camera in files of 16 bits, rescale them; see docs/microscopy.md."
+            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/microscopy.md."
         ]

@@ -44,7 +44,7 @@ def make_report(project: Project, *variables: str, code: int = 0) -> str:
 
 
 def trained(said: str) -> int:
-    found = re.search(r"(\d+) runs to do", said)
+    found = re.search(r"(\d+) runs? to do", said)
     return int(found[1]) if found else 0
 
 

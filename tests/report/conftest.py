@@ -328,6 +328,7 @@ class Project:
             ),
             outside=("unet-0.5-0",),
             foreground=tuple(item.name for item in self.classes if item.foreground),
+            boundary=tuple(item.name for item in self.classes if item.edge),
         )
         self.write_summary(self.summary)
         self.write_findings(

@@ -23,6 +23,7 @@ STREET = (
     SegmentationClass("void", "#2e5a6b", False),
     SegmentationClass("car", "#e9dfc7", True),
 )
+TRIMAP = (*PET[:2], SegmentationClass("border", "#e9dfc7", False, edge=True))
 NUCLEI = PET[:2]
 ALL_FOREGROUND = (STREET[0], STREET[2])
 
@@ -42,6 +43,17 @@ def test_one_foreground_class_with_two_others_has_three_kinds_of_error() -> None
         "false alarm": [2],
         "wrong class outside the foreground": [4],
         "ignored pixels": [5],
+    }
+
+
+def test_foreground_taken_for_its_boundary_is_neither_missed_nor_a_false_alarm() -> None:
+    assert compare([2, 0, 1, 0, 2], [0, 2, 0, 1, 1], TRIMAP) == {
+        "foreground found": [],
+        "foreground missed": [2],
+        "false alarm": [3],
+        "foreground and border confused": [0, 1],
+        "wrong class outside the foreground": [4],
+        "ignored pixels": [],
     }
 
 
@@ -75,7 +87,7 @@ def test_ignored_pixels_are_in_the_legend_where_a_mask_has_some() -> None:
     assert not Errors.between(mask, np.full((1, 2), runs.IGNORE, np.uint8), NUCLEI).is_scored
 
 
-@given(predictions, masks, st.sampled_from([PET, STREET]))
+@given(predictions, masks, st.sampled_from([PET, STREET, TRIMAP]))
 def test_every_evaluated_pixel_is_right_or_of_one_kind(
     prediction: np.ndarray, truth: np.ndarray, classes: tuple[SegmentationClass, ...]
 ) -> None:

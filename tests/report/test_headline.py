@@ -77,7 +77,7 @@ def test_thin_structures_are_not_judged_as_a_cut_out(make_project: type[Project]
     assert "cut-out" not in head_of(page).lower()
     assert "ignored pixels" in head_of(page)
     table = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
-    assert "IoU membrane" in table
+    assert "IoU of membrane" in table
     assert "Foreground IoU" not in table  # the same number under another name
 
 
@@ -85,14 +85,14 @@ def test_a_boundary_class_adds_the_iou_of_the_whole_object(project: Project) -> 
     best = project.summary.best
     assert best is not None
     assert best.test is not None
-    assert "with boundary" not in rendered(project)
+    assert "with border" not in rendered(project)
     rows = tuple(replace(row, val_object_iou=0.876) for row in project.summary.runs)
     test = replace(best.test, object_iou=0.865)
-    project.write_summary(replace(project.summary, runs=rows, best=replace(best, test=test)))
+    project.write_summary(replace(project.summary, runs=rows, best=replace(best, test=test), boundary=("border",)))
     page = rendered(project)
-    assert "the IoU of the foreground with its boundary 0.876" in head_of(page)
+    assert "the IoU of pet with border 0.876" in head_of(page)
     table = page.partition('aria-label="Scores by split"')[2].partition("</table>")[0]
-    assert "IoU pet with boundary" in table
+    assert "IoU of pet with border" in table
     assert "0.865" in table
 
 

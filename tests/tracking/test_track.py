@@ -133,7 +133,7 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
     track("--to", uri)
     client, first = stored(uri, trained)
     before = {name: points(client, run) for name, run in first.items()}
-    assert "2 runs are there, and nothing of them lacked" in track("--to", uri)
+    assert "2 runs are there, and nothing was missing" in track("--to", uri)
     client, again = stored(uri, trained)
     assert {len(run.inputs.dataset_inputs) for run in again.values()} == {1}
     assert {name: points(client, run) for name, run in again.items()} == before

@@ -73,7 +73,8 @@ class OwnPicturesSource:
         self._palettes = PaletteCheck()
         self._first: Outcome | None = None
         self._asked: set[str] = set()  # splits whose samples were asked for
-        self._effects: SizeEffects | None = None  # measured once
+        self._effects: SizeEffects | None = None  # measured once, as the next
+        self._ceilings: SizeCeilings | None = None
 
     @property
     def title(self) -> str:
@@ -158,7 +159,11 @@ class OwnPicturesSource:
 
     def size_ceilings(self) -> SizeCeilings:
         """Measure the IoU that the prepared size and larger ones allow in the splits that were asked for."""
-        return measure_size_ceilings(self._asked_pairs(), self._collection, self._data.image_size, self._data.resize)
+        if self._ceilings is None:
+            self._ceilings = measure_size_ceilings(
+                self._asked_pairs(), self._collection, self._data.image_size, self._data.resize
+            )
+        return self._ceilings
 
     def _asked_pairs(self) -> list[Pair]:
         return [
@@ -276,8 +281,12 @@ class OwnPicturesSource:
         return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
-        effects = self.size_effects()
-        return [effects.sentence()] if effects.is_lossy else []
+        effects, ceilings = self.size_effects(), self.size_ceilings()
+        notices = [effects.sentence()] if effects.is_lossy else []
+        size = self._data.image_size
+        if ceilings.sizes and not ceilings.at(size).is_good:
+            notices.append(ceilings.sentence(size))
+        return notices
 
 
 def _class_shares(outcome: Outcome, classes: int) -> Shares:

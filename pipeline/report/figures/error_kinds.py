@@ -16,7 +16,7 @@ from pipeline.runs import SegmentationClass
 
 # Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
 GROUND, FOUND, MISSED, FALSE_ALARM = "#f3efe6", "#bdb9ae", "#4b2a8c", "#d9480f"
-WRONG_FOREGROUND, WRONG_OTHER, IGNORED = "#009e73", "#56b4e9", "#ffe88a"
+BOUNDARY, WRONG_FOREGROUND, WRONG_OTHER, IGNORED = "#d16ba5", "#7a0019", "#2a7fb8", "#ffe88a"
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,14 @@ class Errors:
         others = len(classes) - foreground
         right = "foreground in the right class" if foreground > 1 else "foreground found"
         wrong = []
-        if foreground and others:
-            wrong.append(PixelKind("foreground missed", MISSED, evaluated & true & ~predicted))
-            wrong.append(PixelKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true))
+        edge, true_edge = _is_boundary(prediction, classes), _is_boundary(truth, classes)
+        if foreground and others > sum(item.edge for item in classes):
+            wrong.append(PixelKind("foreground missed", MISSED, evaluated & true & ~predicted & ~edge))
+            wrong.append(PixelKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true & ~true_edge))
+        if foreground and any(item.edge for item in classes):
+            names = wording.listing([item.name for item in classes if item.edge])
+            text = f"foreground and {names} confused"
+            wrong.append(PixelKind(text, BOUNDARY, evaluated & ((true & edge) | (predicted & true_edge))))
         if foreground > 1:
             wrong.append(PixelKind("wrong foreground class", WRONG_FOREGROUND, evaluated & true & predicted & ~same))
         if others > 1:
@@ -91,6 +96,10 @@ class Errors:
         """Describe the errors as shares of the evaluated pixels."""
         total = max(int((~self.ignored.pixels).sum()), 1)
         return ", ".join(f"{wording.percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
+
+
+def _is_boundary(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
+    return np.isin(mask, [index for index, item in enumerate(classes) if item.edge])
 
 
 def is_foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:

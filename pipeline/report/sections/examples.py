@@ -75,7 +75,9 @@ def _explain_score(foreground: list[str]) -> str:
     primary = PrimaryScore.of(foreground)
     if primary.is_mean:
         return "Below each pair is mean IoU over the classes that the image has."
-    return f"Below each pair is the {primary.name}, which missed pixels and false alarms lower."
+    return (
+        f"Below each pair is the {primary.name}: the pixels found, of all that are in the mask, the prediction or both."
+    )
 
 
 def _with_pictures(material: Material, chosen: Chosen) -> list[str]:

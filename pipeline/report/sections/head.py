@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline import runs
 from pipeline.analysis.one_class import LABEL
-from pipeline.analysis.scores import name_foreground_iou
+from pipeline.analysis.scores import name_foreground_iou, name_object_iou
 from pipeline.analysis.seeds import spread
 from pipeline.comparison import RateRow, RunRow, Summary
 from pipeline.errors import PipelineError
@@ -63,7 +63,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         data=data,
         credit=credit,
         result=_result(material, chosen),
-        missed=_missed(material),
+        missed=_missed(material, chosen),
         scope=_scope(material, chosen),
         showcase=shown,
         photographs=photographed,
@@ -91,9 +91,7 @@ def _result(material: Material, chosen: Chosen) -> str:
     group = "these runs" if chosen.origin else "this grid"
     if row is not None and row.is_no_better:
         return _no_result(material, row, group)
-    has_learned = row is None or row.val_loss_mean is None or row.val_loss_mean < material.summary.baseline_loss
-    verb = "learned best" if has_learned and row and not row.missed_classes else "has the lowest validation loss"
-    start = f"Of {group}, {best.variant} at a learning rate of {wording.rate(best.learning_rate)} {verb}"
+    start = f"{best.variant} at a learning rate of {wording.rate(best.learning_rate)} has the lowest loss of {group}"
     if row is None:
         return f"{start}."
     seeds = f" over {wording.plural(row.seeds, 'seed')}" if row.seeds > 1 else ""
@@ -125,12 +123,15 @@ def _scores(summary: Summary, row: RateRow) -> str:
     with_boundary, sd = _mean(one.val_object_iou for one in rows)
     if with_boundary is None:
         return f"{sentence}."
-    return f"{sentence}, the IoU of the foreground with its boundary {wording.spread(with_boundary, sd)}."
+    name = name_object_iou(summary.foreground, summary.boundary)
+    return f"{sentence}, the {name} {wording.spread(with_boundary, sd)}."
 
 
-def _missed(material: Material) -> str:
+def _missed(material: Material, chosen: Chosen) -> str:
+    """Repeat the finding on missed classes, unless the page leaves out the runs that it is about."""
     try:
-        return next((item.sentence for item in material.findings if item.id == "missed_classes"), "")
+        found = [item for item in material.findings if item.id == "missed_classes"]
+        return next((item.sentence for item in found if not item.runs or {*item.runs} & {*chosen.names}), "")
     except PipelineError:
         return ""  # the section on findings reports the error
 

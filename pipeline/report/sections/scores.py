@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.analysis.scores import name_object_iou
 from pipeline.analysis.seeds import spread
+from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.report import view, wording
 from pipeline.report.material import Material
@@ -40,12 +42,14 @@ class Test:
     by_class: tuple[ScoreLine, ...]  # a line per class and a figure per split, if the table would be too wide
     splits: tuple[str, ...]  # the headings of `by_class`
     undefined: bool  # whether a score is not defined
+    size: str  # at which size the scores are
+    means: str  # how many classes each mean IoU is over, if the splits differ; else empty
     problems: tuple[view.Card, ...]
 
 
 MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
 WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
-ALIKE = 0.005  # nats a pixel; a smaller difference is not worth a word
+ALIKE, ALIKE_SHARE = 0.005, 0.1  # nats per pixel, and share of the loss: smaller differences are not reported
 
 
 def test(material: Material, chosen: Chosen) -> Test:
@@ -73,8 +77,7 @@ def test(material: Material, chosen: Chosen) -> Test:
     names = tuple(best.test.iou)
     splits = (("Training, its fixed subset", train), ("Validation", validation), ("Test", best.test))
     known = [(split, scores) for split, scores in splits if scores]
-    foreground = material.summary.foreground
-    columns = _set_columns(foreground, [scores for _, scores in known])
+    columns = _set_columns(material.summary, [scores for _, scores in known])
     every = (*columns, *(_class_column(name) for name in names))
     headings = tuple(column.heading for column in every)
     lines = (
@@ -94,8 +97,34 @@ def test(material: Material, chosen: Chosen) -> Test:
         ),
         splits=tuple(line.split for line in lines),
         undefined=any(column.value(scores) is None for _, scores in known for column in every),
+        size=_describe_size(material),
+        means=_describe_means(known),
         problems=tuple(problems),
     )
+
+
+def _describe_size(material: Material) -> str:
+    """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
+    try:
+        height, width = material.truth("train", 0).shape
+        table = material.sample_table
+    except PipelineError:
+        return ""  # the section on the data reports the error
+    sentence = f"All scores are at the prepared size, {width} × {height} pixels, against masks resized to it."
+    if not ((table["height"] > height) | (table["width"] > width)).any():
+        return sentence
+    return (
+        f"{sentence} At the size of the originals they are lower, mostly those of thin and small classes; "
+        "`pipeline data --check` shows how high they can be."
+    )
+
+
+def _describe_means(known: Sequence[tuple[str, Scores]]) -> str:
+    counts = {split: sum(iou is not None for iou in scores.iou.values()) for split, scores in known}
+    if len(set(counts.values())) < 2:
+        return ""
+    listed = wording.listing([f"{count} ({split})" for split, count in counts.items()])
+    return f"Each mean IoU is over the classes that its images have, so they are not of the same classes: {listed}."
 
 
 def _width(headings: Sequence[str], lines: Sequence[ScoreLine]) -> float:
@@ -109,7 +138,7 @@ def _text_width(text: str) -> float:
     return sum(NARROW if character in ".,|il " else WIDE for character in text)
 
 
-def _set_columns(foreground: tuple[str, ...], known: Sequence[Scores]) -> tuple[Column, ...]:
+def _set_columns(summary: Summary, known: Sequence[Scores]) -> tuple[Column, ...]:
     """Choose the columns on all classes.
 
     The IoU of a single foreground class is that of the class, and not repeated. Scores that are undefined for these
@@ -120,16 +149,15 @@ def _set_columns(foreground: tuple[str, ...], known: Sequence[Scores]) -> tuple[
         Column("Accuracy", lambda scores: scores.accuracy),
         Column("Mean IoU", lambda scores: scores.mean_iou),
     ]
-    if len(foreground) != 1 and any(scores.foreground_iou is not None for scores in known):
+    if len(summary.foreground) != 1 and any(scores.foreground_iou is not None for scores in known):
         columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
     if any(scores.object_iou is not None for scores in known):
-        name = foreground[0] if len(foreground) == 1 else "foreground"
-        columns.append(Column(f"IoU {name} with boundary", lambda scores: scores.object_iou))
+        columns.append(Column(name_object_iou(summary.foreground, summary.boundary), lambda scores: scores.object_iou))
     return tuple(columns)
 
 
 def _class_column(name: str) -> Column:
-    return Column(f"IoU {name}", lambda scores: scores.iou.get(name))
+    return Column(f"IoU of {name}", lambda scores: scores.iou.get(name))
 
 
 def _figures(scores: Scores, columns: tuple[Column, ...]) -> tuple[str, ...]:
@@ -161,7 +189,7 @@ def _sentence(run: str, score: Scores, validation: Scores | None, optimism: floa
     if validation is None or validation.loss is None:
         return start
     difference = score.loss - validation.loss
-    if abs(difference) < ALIKE:
+    if abs(difference) < min(ALIKE, ALIKE_SHARE * validation.loss):
         return f"{start} That is what validation promised ({wording.number(validation.loss)})."
     word = "more" if difference > 0 else "less"
     meaning = (
