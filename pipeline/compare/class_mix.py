@@ -40,8 +40,9 @@ def check_class_mix(row: RunRow, parts: Sequence[Part], shares: Mapping[str, flo
     change = (row.val_loss / row.train_loss) / (validation / train)
     if max(change, 1 / change) < MIN_CHANGE:
         return row
+    over = "the only class" if len(classes) == 1 else f"the {len(classes)} classes"
     phrase = (
-        f"at the best epoch, over the {len(classes)} classes of both sides and with the class shares of validation, "
+        f"at the best epoch, over {over} of both sides and with the class shares of validation, "
         f"training is at {train:.3f} and validation at {validation:.3f}"
     )
     judgement = replace(row.judgement, evidence=(*row.judgement.evidence, phrase))

@@ -91,3 +91,12 @@ def test_prechelts_criteria_by_hand() -> None:
     assert progress_quotient(train, val)[4] == pytest.approx(10 / 340)
     assert np.isnan(progress_quotient(train, val)[:4]).all()
     assert rises_in_a_row(np.array([5, 4, 3, 4, 5, 6.0]), strip=2).tolist() == [0, 0, 0, 0, 1, 1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(1e-5, 0.2), min_size=12, max_size=60), st.floats(0.1, 1.0))
+def test_a_curve_that_never_rises_has_no_onset(falls: list[float], start: float) -> None:
+    curve = start + np.cumsum(np.array(falls)[::-1])[::-1]  # strictly falling
+    found = find_onset(curve)
+    assert found.onset is None
+    assert not found.doubtful
