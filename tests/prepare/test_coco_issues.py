@@ -117,11 +117,11 @@ def test_crowd_in_any_encoding_looks_like_a_single_object(exported: Export, shap
     exported.add(0, 7, polygon(0, 0, 1, 1))
     for split in (1, 2, 3):
         exported.add(split, 7, polygon(0, 0, 4, 4))
-    (notice,) = exported.notices()
+    (notice,) = (notice for notice in exported.notices() if "iscrowd" in notice)
     assert notice.startswith("12 of 28 annotations are marked as crowds (iscrowd: 1): the pixels of crowds are ignored")
     assert "12 of 12 cover one connected region" in notice
     assert "set data.crowd: object." in notice
-    (notice,) = exported.notices(crowd="object")
+    (notice,) = (notice for notice in exported.notices(crowd="object") if "crowd" in notice)
     assert "12 of 12 cover one connected region" in notice
     assert "set data.crowd: ignore." in notice
 

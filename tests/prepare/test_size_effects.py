@@ -170,7 +170,8 @@ def test_prepare_reports_the_objects_that_its_masks_lose(tmp_path, run):
     for split in runs.SPLITS:
         for mask in np.load(prepared / split / runs.MASKS):
             kept += ndimage.label(mask == 0, np.ones((3, 3)))[1]  # the cells come first in the section
-    (notice,) = (notice for notice in runs.Survey.read(prepared).notices if "px" in notice)
+    notice, of_iou = (notice for notice in runs.Survey.read(prepared).notices if "px" in notice)
+    assert "At 32 px even perfect predictions" in of_iou
     assert len(table(prepared)) == 9
     assert f"At 32 px cell keeps {kept} of {8 * 64} objects" in notice
 
