@@ -9,11 +9,11 @@ from typing import Any
 
 from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.errors import PipelineError
-from pipeline.init.class_names import class_names
-from pipeline.init.classes import look_at_masks
 from pipeline.init.layouts import describe_layout
+from pipeline.init.masks.class_names import class_names
+from pipeline.init.masks.classes import look_at_masks
+from pipeline.init.masks.palettes import choose_category_colors
 from pipeline.init.measured import complete
-from pipeline.init.palettes import choose_category_colors
 from pipeline.init.pictures import Pictures, look_at
 from pipeline.init.proposal import Proposal
 from pipeline.params.pictures import Crowd

@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.errors import PipelineError
 from pipeline.init.colors import OKABE_ITO
-from pipeline.init.doubts import describe_background
-from pipeline.init.mask_survey import MaskSurvey, survey_masks
-from pipeline.init.numbered import are_numbered
+from pipeline.init.masks.doubts import describe_background
+from pipeline.init.masks.numbered import are_numbered
+from pipeline.init.masks.survey import MaskSurvey, survey_masks
+from pipeline.init.masks.value_classes import propose_values
 from pipeline.init.proposal import Classes
-from pipeline.init.value_classes import propose_values
 from pipeline.prepare.names import listed
 from pipeline.runs import IGNORE
 

@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 
 from scipy import stats
 
-from pipeline.init.mask_survey import MaskSurvey
+from pipeline.init.masks.survey import MaskSurvey
 from pipeline.runs import IGNORE
 
 MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask

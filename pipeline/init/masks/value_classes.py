@@ -8,19 +8,19 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.init.colors import propose_colors
-from pipeline.init.doubts import describe_background, describe_values
-from pipeline.init.label_files import read_label_file
-from pipeline.init.mask_survey import MaskSurvey
-from pipeline.init.palettes import Palette, find_palette_by_colors
-from pipeline.init.proposal import Classes
-from pipeline.init.value_roles import (
+from pipeline.init.masks.doubts import describe_background, describe_values
+from pipeline.init.masks.label_files import read_label_file
+from pipeline.init.masks.palettes import Palette, find_palette_by_colors
+from pipeline.init.masks.survey import MaskSurvey
+from pipeline.init.masks.value_roles import (
     describe_boundary,
     describe_no_background,
     find_background,
     find_background_candidate,
     find_boundary,
 )
-from pipeline.init.voids import find_voids
+from pipeline.init.masks.voids import find_voids
+from pipeline.init.proposal import Classes
 from pipeline.prepare.names import listed
 
 _NAMED = 8  # classes in a sentence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from pipeline.init.mask_survey import MaskSurvey
+from pipeline.init.masks.survey import MaskSurvey
 
 # A boundary is a thin strip with other values on both sides, and these hardly touch each other.
 _MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # of the shorter side of the masks; px that count as thin in any mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from pipeline.init.mask_survey import MaskSurvey
+from pipeline.init.masks.survey import MaskSurvey
 from pipeline.prepare.names import listed
 
 RESERVED = (*range(250, 256), 65_535)  # often written where the class is unknown

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.init.class_names import class_names
-from pipeline.init.palettes import Palette
+from pipeline.init.masks.class_names import class_names
+from pipeline.init.masks.palettes import Palette
 
 # CVAT's labelmap.txt, class_dict.csv as of data sets on Kaggle, CamVid's label_colors.txt
 _FORMATS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from pipeline.init.mask_survey import MaskSurvey
-from pipeline.init.numbered import MIN_CONNECTED
-from pipeline.init.voids import describe_voids
+from pipeline.init.masks.numbered import MIN_CONNECTED
+from pipeline.init.masks.survey import MaskSurvey
+from pipeline.init.masks.voids import describe_voids
 from pipeline.prepare.names import listed
 
 _VOIDS = (255, 65_535)  # that are doubted as classes

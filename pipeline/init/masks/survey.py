@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from pipeline.data.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
 from pipeline.data.picture_error import PictureError
-from pipeline.init.mask_geometry import MaskGeometry
+from pipeline.init.masks.geometry import MaskGeometry
 from pipeline.prepare.faults import Fault
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import Pair
