@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.orphans import end_with_parent
 from pipeline.params import Cell
 from pipeline.variants.image_data import ImageData
 
@@ -39,7 +40,7 @@ def measure_process(cell: Cell, data: ImageData) -> int:
     Raises:
         PipelineError: The network cannot be trained on such images, or the process was killed.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             return pool.submit(_train_blank, cell, data).result()
         except BrokenProcessPool:

@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -123,3 +125,28 @@ def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[
     assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
     warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
     assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
+
+
+def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    command = subprocess.Popen([sys.executable, "-c", COMMAND, "variants"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    parent = psutil.Process(command.pid)
+    deadline = time.monotonic() + 60
+    while not (children := parent.children(recursive=True)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children
+    command.kill()
+    command.wait()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    assert gone
+
+
+def test_prepared_data_of_other_classes_or_size_is_not_taken_for_that_of_the_parameters(tmp_path: Path) -> None:
+    params = tiny(tmp_path)
+    run(tmp_path, "prepare")
+    assert describe_images(params, tmp_path).train == 16
+    other = params.model_copy(update={"data": params.data.model_copy(update={"image_size": 64})})
+    assert describe_images(other, tmp_path).size == 64
+    (tmp_path / "data/prepared/classes.json").rename(tmp_path / "classes.json")
+    assert describe_images(other, tmp_path) == describe_images(other, tmp_path / "nowhere")

@@ -51,6 +51,7 @@ def init(folder: Path) -> str:
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_of_variants(left_out)}"
+        f"{_describe_steps(checked, proposal.training)}"
         f"{_describe_sizes(checked, proposal)}"
         f"{notices}"
         f"The {PARAMS_FILE} from before {kept}.\n"
@@ -75,11 +76,10 @@ def _has_text(path: Path, text: str) -> bool:
 def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str]]:
     """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
     text = with_section(before, section_text(proposal))
-    batch = choose_batch(proposal.training, _checked(text, where).train.epochs)
+    usual = _usual_epochs(text, where)
+    batch = choose_batch(proposal.training, usual)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    text = _EPOCHS.sub(
-        lambda found: f"{found[1]}{choose_epochs(proposal.training, batch, int(found[2]))}", text, count=1
-    )
+    text = _EPOCHS.sub(lambda found: f"{found[1]}{choose_epochs(proposal.training, batch, usual)}", text, count=1)
     grid = _checked(text, where).grid.variant
     pretrained = _pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
@@ -92,6 +92,23 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
             f"{', '.join(left)}. Put others there first, such as unet."
         )
     return text, pretrained
+
+
+def _describe_steps(params: Params, training: int) -> str:
+    epochs, batch = params.train.epochs, params.train.batch_size
+    if not training:
+        return ""
+    steps = steps_per_epoch(training, batch)
+    return f"Training takes {epochs} epochs of {steps} steps with {batch} images each.\n"
+
+
+def _usual_epochs(text: str, where: str) -> int:
+    """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
+    first = Path(BACKUPS.format(""))
+    try:
+        return int(read_sections(first)["train"]["epochs"])
+    except (PipelineError, KeyError, TypeError, ValueError):
+        return _checked(text, where).train.epochs
 
 
 def _describe_short(params: Params, training: int) -> list[str]:

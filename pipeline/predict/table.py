@@ -94,7 +94,7 @@ def largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.005 else "<1%"
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 def _shorten_path(path: str, width: int) -> str:

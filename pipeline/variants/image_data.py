@@ -9,6 +9,7 @@ from pipeline import runs
 from pipeline.data.arrays import open_split
 from pipeline.params import Params
 from pipeline.params.composites import SampleData
+from pipeline.params.data import Data
 from pipeline.params.pictures import CocoData, FolderData, OwnPictures
 
 RGB = 3  # channels by default
@@ -36,7 +37,7 @@ def describe_images(params: Params, root: Path) -> ImageData:
         root: the project's folder.
     """
     data, folder = params.data, root / runs.PREPARED
-    if (folder / runs.CLASSES).exists():
+    if (folder / runs.CLASSES).exists() and _is_of(folder, data):
         train, validation = open_split("train", folder), open_split("validation", folder)
         return ImageData(
             size=data.image_size,
@@ -50,3 +51,10 @@ def describe_images(params: Params, root: Path) -> ImageData:
     channels = (data.channels or RGB) if isinstance(data, OwnPictures) else RGB
     classes = len(data.classes) if isinstance(data, FolderData | CocoData) else OWN_CLASSES
     return ImageData(data.image_size, channels, classes, *counts)
+
+
+def _is_of(folder: Path, data: Data) -> bool:
+    """Return whether prepared data has the size and the classes of the parameters, so that it is not older."""
+    names = [item.name for item in runs.DataSet.read(folder).classes]
+    written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
+    return names == written and open_split("train", folder).images.shape[1] == data.image_size

@@ -316,6 +316,16 @@ def test_init_again_keeps_each_file_from_before(tmp_path: Path) -> None:
     assert read_params().data.path == str(other)
 
 
+def test_init_again_does_not_keep_the_epochs_of_other_data(tmp_path: Path) -> None:
+    few, many = write(tmp_path / "few", banded(0, 1)), write(tmp_path / "many", banded(0, 1), count=90)
+    epochs = {}
+    for name, folder in (("many", many), ("few", few), ("many again", many)):
+        assert "Training takes " in (output := ran("init", folder).output)
+        epochs[name] = read_params().train.epochs
+        assert f"Training takes {epochs[name]} epochs of " in output
+    assert epochs["few"] > epochs["many"] == epochs["many again"]
+
+
 def test_init_again_without_a_change_makes_no_backup(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", banded(0, 1))
     original = Path("params.yaml").read_text()

@@ -89,6 +89,22 @@ def test_init_objects_of_value_0_are_doubted(see: See, kind: Any) -> None:
     assert any("surrounded by foreground in 12 of 12 masks" in notice for notice in found.notices)
 
 
+BIG = {name: np.pad(np.ones((28, 28), np.uint8), 2) for name in NAMES}  # objects of three quarters of the pixels
+
+
+def test_init_without_a_value_0_the_frame_shows_the_background(see: See) -> None:
+    found = see({name: np.where(labels > 0, 1, 2).astype(np.uint8) for name, labels in BIG.items()})
+    assert found.indices(BIG) == {0: {0}, 1: {1}}
+    assert [item["value"] for item in found.data["classes"]] == [2, 1]
+    assert not any("surrounded" in notice for notice in found.notices)
+
+
+def test_init_large_objects_of_value_0_are_doubted(see: See) -> None:
+    found = see({name: np.where(labels > 0, 0, 255).astype(np.uint8) for name, labels in BIG.items()})
+    [notice] = [notice for notice in found.notices if "surrounded by foreground in 12 of 12 masks" in notice]
+    assert "smaller part" not in notice
+
+
 @pytest.mark.parametrize("kinds", [[values(0, 255)], [values(0, 1), values(0, 255)], [soft(0, 255)]])
 def test_init_usual_masks_raise_no_doubt_of_the_background(see: See, kinds: Any) -> None:
     assert not any("surrounded" in notice or "inverted" in notice for notice in see(by_turns(*kinds)).notices)

@@ -31,11 +31,12 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
         if len({is_foreground(value) for value in values}) > 1
     ]
     inside = sum(frame for _, frame, _ in sides)
-    if inside > _MIN_SURROUNDED * len(sides) and sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides):
+    if inside > _MIN_SURROUNDED * len(sides):
+        is_small = sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides)
         return [
-            f"The value taken for the background is surrounded by foreground in {inside} of {len(sides)} masks, and is "
-            f"the smaller part of most. If it is the object, exchange the names and `foreground` of the classes; if it "
-            f"means unlabeled, make it data.ignore instead."
+            f"The value taken for the background is surrounded by foreground in {inside} of {len(sides)} masks"
+            f"{', and is the smaller part of most' if is_small else ''}. If it is the object, exchange the names and "
+            f"`foreground` of the classes; if it means unlabeled, make it data.ignore instead."
         ]
     is_odd = inside <= len(sides) / 2
     odd = [file for file, frame, majority in sides if frame is majority is is_odd]

@@ -14,7 +14,7 @@ _FORMATS = {
     "class_dict.csv": re.compile(r"(?P<name>[^,]+), *(?P<red>\d+), *(?P<green>\d+), *(?P<blue>\d+)"),
     "label_colors.txt": re.compile(r"(?P<red>\d+)\s+(?P<green>\d+)\s+(?P<blue>\d+)\s+(?P<name>\S.*)"),
 }
-_MAX_BYTES = 1_000_000
+_MAX_BYTES, _MAX_DIGITS = 1_000_000, 9
 _IGNORED = frozenset(("void", "unlabeled", "unlabelled", "unknown", "ignore"))
 
 
@@ -27,7 +27,7 @@ def read_label_file(folder: Path) -> Palette | None:
         except (OSError, UnicodeDecodeError):
             continue
         found = [match for line in text.splitlines() if (match := line_format.fullmatch(line.strip()))]
-        levels = [[int(match[key]) for key in ("red", "green", "blue")] for match in found]
+        levels = [[int(match[key][:_MAX_DIGITS]) for key in ("red", "green", "blue")] for match in found]
         if not found or any(level > 255 for color in levels for level in color):
             continue
         names = class_names([match["name"].strip() for match in found])

@@ -60,7 +60,7 @@ def describe_boundary(seen: MaskSurvey, boundary: int, spelled: str) -> str:
 
 
 def find_background(seen: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value of the background: 0, else the most frequent; None if, beside many classes, it looks like one.
+    """Find the value of the background: 0, else the most frequent on the frame; None if many classes have none.
 
     Args:
         seen: of the masks.
@@ -76,7 +76,7 @@ def find_background(seen: MaskSurvey, values: Sequence[int]) -> int | None:
 
 def find_background_candidate(seen: MaskSurvey, values: Sequence[int]) -> int:
     """Find the value that would be the background, if any is."""
-    return 0 if 0 in values else max(values, key=lambda value: seen.pixels[value])
+    return 0 if 0 in values else max(values, key=lambda value: (seen.frame_pixels[value], seen.pixels[value]))
 
 
 def describe_no_background(seen: MaskSurvey, candidate: int, name: str, spelled: str) -> str:
