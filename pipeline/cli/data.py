@@ -47,10 +47,10 @@ def data(check: Path | None, download: Path | None) -> None:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def init(path: Path) -> None:
-    """Write params.yaml for the images in the folder PATH: classes, colours, sizes, splits, batch.
+    """Write params.yaml for the images in the folder PATH: classes, colors, size, splits, batch, epochs.
 
     PATH holds images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. What is guessed has a
-    comment beside it. All but the section `data`, the batch size and variants that do not fit stays as it is; the
+    comment beside it. Only the section `data`, the batch size, the epochs and variants that do not fit are changed; the
     file from before is kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.command import init as write_params
