@@ -14,6 +14,7 @@ from pipeline.compare.phrases import losses_of, number, rate_of, rows_of, runs_o
 from pipeline.comparison import Finding, RateRow, RunRow, Summary
 
 SIGNIFICANT = 0.05  # Fisher's convention
+MIN_IMAGES = 3  # of validation that have a class: the gap of a class in fewer says little
 MIN_GAP = 0.005  # nats per pixel: a smaller gap is not reported as one
 WORTH_A_WORD = 0.005  # of the pixels: a smaller difference between confidence and accuracy is nothing to report
 
@@ -138,7 +139,9 @@ def _widest_class(summary: Summary, parts: dict[str, list[Part]]) -> Finding | N
     """Which class the best rate's gap is widest in, where all its seeds agree."""
     assert summary.best is not None
     rows = rows_of(summary, summary.best)
-    by_run = [[part for part in parts.get(row.run, ()) if part.part == "class"] for row in rows]
+    by_run = [
+        [part for part in parts.get(row.run, ()) if part.part == "class" and part.images >= MIN_IMAGES] for row in rows
+    ]
     if not all(len(classes) > 1 for classes in by_run):
         return None
     widest = [max(classes, key=lambda part: part.gap) for classes in by_run]
