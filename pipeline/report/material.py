@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -31,10 +31,16 @@ Photo = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
 
 
 class Material:
-    """The files of a project's folder; `resize` is how its images were prepared."""
+    """The files of a project's folder.
 
-    def __init__(self, root: Path, resize: Resize = "squash") -> None:
-        self.root, self.resize = root, resize
+    Args:
+        root: the folder.
+        composed: splits of composites, which are made at the prepared size and show a part of each original only.
+        resize: how the originals of the other splits were fitted into the prepared squares.
+    """
+
+    def __init__(self, root: Path, composed: Collection[str] = (), resize: Resize = "squash") -> None:
+        self.root, self._composed, self._resize = root, composed, resize
 
     @cached_property
     def summary(self) -> Summary:
@@ -105,9 +111,11 @@ class Material:
         return {str(split): list(zip(rows["height"], rows["width"], strict=True)) for split, rows in splits}
 
     def frame(self, split: str, row: int) -> Frame:
-        """How a sample's original was fitted into its square."""
+        """How a sample's original was fitted into its square; a composite is the whole square."""
+        if split in self._composed:
+            return Frame(1, 1, self._resize)
         height, width = self._shapes[split][row]
-        return Frame(int(height), int(width), self.resize)
+        return Frame(int(height), int(width), self._resize)
 
     def image(self, split: str, row: int) -> Photo:
         """A sample's image."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline import runs
 from pipeline.files import write_text
 from pipeline.params import Params
+from pipeline.params.composites import SampleData
+from pipeline.params.data import Data
 from pipeline.report.html import render
 from pipeline.report.material import Material
 from pipeline.report.page import page
@@ -56,7 +59,7 @@ def render_report(
     Raises:
         PipelineError: there is no comparison, no such run, or a template is missing or wrong.
     """
-    material = Material(elsewhere.folder if elsewhere else root, params.data.resize)
+    material = Material(elsewhere.folder if elsewhere else root, _composed_splits(params.data), params.data.resize)
     chosen = choose(material.summary, selection)
     if elsewhere:
         chosen = replace(chosen, origin=elsewhere.origin)
@@ -66,3 +69,10 @@ def render_report(
     target = out if out is not None else root / chosen.out
     write_text(target, render(TEMPLATE, content, root, rates))
     return Rendered(target, content.faults)
+
+
+def _composed_splits(data: Data) -> tuple[str, ...]:
+    """List the splits whose images are composites."""
+    if not isinstance(data, SampleData):
+        return ()
+    return tuple(split for split in (*runs.SPLITS, runs.SHOWCASE) if data.test is None or split != runs.SPLITS[-1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline import runs
@@ -131,3 +133,14 @@ def test_foreground_iou_is_left_out_where_every_class_is_foreground(
     sides = {side: replace(getattr(scores, side), foreground_iou=None) for side in ("train", "validation")}
     write_text(project.root / runs.EVALUATION / best.run / runs.METRICS, as_json(replace(scores, **sides)))
     assert "Foreground IoU" not in rendered(project)
+
+
+def test_composites_are_shown_whole_whatever_the_shape_of_their_background(project: Project) -> None:
+    """Their `samples.csv` has the size of the background, of which a composite shows a square part."""
+    before = rendered(project)
+    path = project.root / runs.PREPARED / runs.SAMPLES
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["height"], table["width"] = "256", "384"
+    table.to_csv(path, index=False)
+    images = [set(re.findall(r'src="data:image[^"]+"', page)) for page in (before, rendered(project))]
+    assert images[0] == images[1]
