@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
+
+# No test measures time: Hypothesis would fail examples that take long on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 TRAINED = "unet-0.01-0"
