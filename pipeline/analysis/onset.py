@@ -118,6 +118,8 @@ def find_onset(val: Floats, seed: int = 0) -> Search:
     variance = _variance(tail - rising.curve(best), float(np.square(tail).mean()))
     evidence = max(0.0, float(falling.errors.min() - rising.errors[best])) / variance
     curve = rising.curve(best)
+    if not _has_measured_rise(tail, int(curve.argmin())):
+        return Search(None, 0.0)
     rise = float(curve[-1] - curve.min())
     if evidence < CERTAIN:
         return Search(None, evidence, rise)
