@@ -12,7 +12,6 @@ from typing import Literal
 
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.comparison import RunRow
-from pipeline.runs import Scores
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,6 @@ class PrimaryScore:
     def is_mean(self) -> bool:
         """Whether it is mean IoU."""
         return self.field == "mean_iou"
-
-    def of_scores(self, scores: Scores) -> float | None:
-        """Return the score of a set; None if it is undefined."""
-        return scores.mean_iou if self.is_mean else scores.foreground_iou
 
     def of_validation(self, row: RunRow) -> float | None:
         """Return a run's score on validation; None if it is undefined."""

@@ -136,7 +136,7 @@ def test_foreground_iou_is_left_out_where_every_class_is_foreground(
 
 
 def test_composites_are_shown_whole_whatever_the_shape_of_their_background(project: Project) -> None:
-    """Their `samples.csv` has the size of the background, of which a composite shows a square part."""
+    """Their `samples.csv` has the size of the background; a composite shows a square part of it."""
     before = rendered(project)
     path = project.root / runs.PREPARED / runs.SAMPLES
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
