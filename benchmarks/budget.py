@@ -44,7 +44,7 @@ def budget(variant: str) -> None:
 
     from pipeline.data.batches import Batches
     from pipeline.evaluate.stage import evaluate_run
-    from pipeline.tracking.live import LiveMirror
+    from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoint import Checkpoints
     from pipeline.train.outputs import Outputs
     from pipeline.train.stage import train_cell
@@ -55,8 +55,8 @@ def budget(variant: str) -> None:
     watches = {
         "checkpoint": Stopwatch(Checkpoints, "save"),
         "history": Stopwatch(Outputs, "add"),
-        "tracking": Stopwatch(LiveMirror, "open", "log_epoch", "log_folder", "set_tags"),
-        "telling": Stopwatch(LiveMirror, "end"),
+        "tracking": Stopwatch(BackgroundLogger, "log_epoch", "log_folder", "set_tags"),
+        "telling": Stopwatch(BackgroundLogger, "end"),
     }
     take, begun = Batches.take, list[float]()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.orphans import end_with_parent
 from pipeline.params import Cell
+from pipeline.process import terminate_with_parent
 from pipeline.variants.image_data import ImageData
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
@@ -40,7 +40,7 @@ def measure_process(cell: Cell, data: ImageData) -> int:
     Raises:
         PipelineError: The network cannot be trained on such images, or the process was killed.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=terminate_with_parent) as pool:
         try:
             return pool.submit(_train_blank, cell, data).result()
         except BrokenProcessPool:

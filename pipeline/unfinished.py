@@ -18,6 +18,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
 from pipeline.project import project_root
+from pipeline.shutdown import check_signals, is_stopping
 
 FOLDER = runs.SCRATCH / "unfinished"
 PATIENCE = 60  # seconds: a process that was told to end may be in the middle of telling MLflow
@@ -36,21 +37,19 @@ class Unfinished:
 
     @contextlib.contextmanager
     def at_work(self, note: str) -> Iterator[None]:
-        """A block that trains the run, alone; a process that is killed in it leaves the note behind.
+        """Hold the run's lock for a block that trains it, and write a note that remains until `settle` is called.
 
         Raises:
-            PipelineError: Another process trains the same, and goes on doing so.
+            PipelineError: Another process trains the same run, and still did so after `PATIENCE` seconds.
         """
         with self._locked(PATIENCE) as held:
             if not held:
+                check_signals()
                 raise PipelineError(
                     f"Another process trains exactly this; it holds {self.folder / _LOCK}. Wait for it, or stop it."
                 )
             write_text(self.folder / _AT_WORK, note)
-            try:
-                yield
-            finally:  # whatever ended it was told to MLflow
-                self.settle()
+            yield
 
     @contextlib.contextmanager
     def killed(self) -> Iterator[str | None]:
@@ -88,7 +87,7 @@ class Unfinished:
         while not lock.is_locked:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=max(0, deadline - time.monotonic()))
+                lock.acquire(timeout=max(0, deadline - time.monotonic()), cancel_check=is_stopping)
             except FileNotFoundError:
                 continue
             except Timeout:

@@ -16,8 +16,8 @@ WORK = """
 import sys, time
 from pathlib import Path
 from pipeline.attempts import attempt
-from pipeline.signals import exit_when_told
-exit_when_told()
+from pipeline.shutdown import exit_on_sigterm
+exit_on_sigterm()
 with attempt("train", "unet-0.01-0", Path(sys.argv[1])) as say:
     say("epoch 3 of 12: training 0.5, validation 0.6")
     print("there", flush=True)

@@ -23,10 +23,10 @@ CONTRACT = {
     "files",
     "errors",
     "factories",
-    "orphans",
+    "process",
     "progress",
     "project",
-    "signals",
+    "shutdown",
     "targets",
     "unfinished",
 }

@@ -24,11 +24,11 @@ def data(check: Path | None, download: Path | None) -> None:
     """
     from rich.console import Console
 
-    from pipeline.signals import exit_when_told
+    from pipeline.shutdown import exit_on_sigterm
 
     if (check is None) == (download is None):
         raise click.UsageError("Write --check PATH, or --download PATH.")
-    exit_when_told()
+    exit_on_sigterm()
     if check is not None:
         from pipeline.init.section import find_section
         from pipeline.prepare.check import check as check_source

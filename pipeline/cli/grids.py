@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.options import BASELINE, Picture
 from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
-from pipeline.signals import exit_when_told
+from pipeline.shutdown import defer_signals, exit_on_sigterm
 
 
 @click.command()
@@ -31,11 +31,13 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """
     from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
-    from pipeline.sweep.stage import sweep as run_sweep
 
     if jobs and ray:
         raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")
-    exit_when_told()
+    defer_signals()
+
+    from pipeline.sweep.stage import sweep as run_sweep
+
     for stage in ("prepare", "compare", "showcase", "report"):
         forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
@@ -104,6 +106,6 @@ def lr_find(variant: str | None, plot: Path | None) -> None:
     from pipeline.lr_find import command
     from pipeline.params.file import read_params
 
-    exit_when_told()
+    exit_on_sigterm()
     found = read_params()
     click.echo(command.lr_find(found, variant or found.grid.variant[0], plot, Path()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import PipelineError
-from pipeline.signals import exit_when_told
+from pipeline.shutdown import defer_signals, exit_on_sigterm
 
 
 @click.command()
@@ -42,7 +42,7 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     from pipeline.predict.predictor import Predictor
     from pipeline.predict.table import as_table
 
-    exit_when_told()
+    exit_on_sigterm()
     predictor = Predictor.of_run(read_params(), run, Path())
     click.echo(predictor.trained_on)
     if predictor.advice:
@@ -88,6 +88,7 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
     from pipeline.params.file import read_params
     from pipeline.tracking.command import track_runs
 
+    defer_signals()
     click.echo(track_runs(read_params(), targets, uri, Path()))
 
 

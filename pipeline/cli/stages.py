@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from pipeline.errors import PipelineError
-from pipeline.signals import exit_when_told
 
 
 @click.command()
@@ -70,9 +69,12 @@ def prepare() -> None:
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
+    from pipeline.process import terminate_with_dvc
     from pipeline.runs import PREPARED, REJECTED, Survey
+    from pipeline.shutdown import GRACE_SECONDS, exit_on_sigterm
 
-    exit_when_told()
+    exit_on_sigterm()
+    terminate_with_dvc(GRACE_SECONDS)
     with attempt("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
@@ -94,14 +96,22 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     """
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
+    from pipeline.process import terminate_with_dvc
     from pipeline.progress import EpochReport, TrainingProgress
+    from pipeline.shutdown import GRACE_SECONDS, check_signals, defer_signals
+
+    # Before the imports that take seconds.
+    defer_signals()
+    terminate_with_dvc(GRACE_SECONDS)
+
     from pipeline.tracking.settle import settle_killed
     from pipeline.train.stage import train_cell
     from pipeline.variants.check import check_models
 
-    check = exit_when_told()
+    check_signals()
     found = read_params()
     settle_killed()
+    check_signals()
     cell = found.cell(variant, learning_rate, seed)
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
@@ -109,7 +119,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
         def listen(report: EpochReport) -> None:
             progress.epoch(report)
             say(report.sentence())
-            check()
+            check_signals()
 
         record = train_cell(found, cell, listen=listen)
     click.echo(record.sentence())
@@ -120,9 +130,16 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 def evaluate(run: str) -> None:
     """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
     from pipeline.attempts import attempt
-    from pipeline.evaluate.stage import evaluate_run
     from pipeline.params.file import read_params
+    from pipeline.process import terminate_with_dvc
+    from pipeline.shutdown import GRACE_SECONDS, check_signals, defer_signals
 
+    defer_signals()
+    terminate_with_dvc(GRACE_SECONDS)
+
+    from pipeline.evaluate.stage import evaluate_run
+
+    check_signals()
     with attempt("evaluate", run):
         found = evaluate_run(read_params(), run)
     if found.validation is None or found.gap is None:

@@ -16,6 +16,7 @@ from pipeline.data.arrays import Split
 from pipeline.data.batches import Batches
 from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.runs import IGNORE, Precision
+from pipeline.shutdown import check_signals
 
 BATCH = 32  # images; fixed, so that equal weights give equal last bits whatever the training's batch size
 # Fewer images per batch if they are larger than 256 x 256: activations need at most the memory of this many pixels, or
@@ -89,6 +90,7 @@ def predict(
     batches = Batches(split, device_of(network))
     size = batch_size(*split.masks.shape[1:])
     for start in range(0, len(split), size):
+        check_signals()
         images, truth = batches.take(np.arange(start, min(start + size, len(split))))
         pixels = _pixels(log_probabilities(network, images, precision), truth)
         if observe is not None:

@@ -25,6 +25,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.project import project_folder
+from pipeline.shutdown import check_signals
 from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
 from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal
@@ -75,6 +76,7 @@ def run_on_cluster(
             pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
             told = False
             while pending:
+                check_signals()
                 if stopping() and not told:
                     told = True
                     ray.get(listener.stop.remote())

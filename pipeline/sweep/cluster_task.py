@@ -15,7 +15,7 @@ from pipeline.files import replacing
 from pipeline.params import Params
 from pipeline.progress import EpochReport
 from pipeline.sweep.alone import FOLDER
-from pipeline.sweep.worker import Job, Outcome, StopAfterEpoch, work
+from pipeline.sweep.worker import Job, Outcome, StopRequested, work
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -80,7 +80,7 @@ def run_task(params: Params, job: Job, data: Data, trained: dict[str, ObjectRef[
 
     def report(epoch: EpochReport) -> None:
         if ray.get(listener.tell.remote(epoch)) and epoch.epoch < epoch.epochs:
-            raise StopAfterEpoch
+            raise StopRequested
 
     if ray.get(listener.tell.remote(None)):
         return Result(None, {}, elsewhere=False)

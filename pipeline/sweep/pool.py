@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.params import Params
 from pipeline.progress import EpochReport
+from pipeline.shutdown import check_signals
 from pipeline.sweep.gpus import gpus, least_used, run_on
 from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
 
@@ -73,6 +74,7 @@ def run_jobs(
     told = False
     try:
         while waiting or busy:
+            check_signals()
             if stopping() and not told:
                 told = True
                 waiting.clear()

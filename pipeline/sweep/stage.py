@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.progress import TrainingProgress
-from pipeline.signals import asked_first
+from pipeline.shutdown import check_signals, graceful_interrupt
 from pipeline.sweep.alone import alone
 from pipeline.sweep.cluster import run_on_cluster
 from pipeline.sweep.gpus import gpus
@@ -61,10 +61,13 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
     with alone(root):
         settle_killed(root)
+        check_signals()
         ledger, journal = Ledger(root), Journal(root)
         ledger.make("prepare")
         plan = _plan(params, chosen, ledger, journal, root)
+        check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
+        check_signals()
         at_once = min(jobs or _default_jobs(plan.jobs), len(plan.jobs))
         if plan.jobs:
             runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
@@ -134,12 +137,12 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
 @contextlib.contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
     """Whether somebody pressed Ctrl-C, once; it is answered in a line."""
-    with asked_first() as asked:
+    with graceful_interrupt() as is_asked:
         told = False
 
         def stopping() -> bool:
             nonlocal told
-            if asked() and not told:
+            if is_asked() and not told:
                 told = True
                 click.echo("Stopping when the epochs under way have ended; Ctrl-C again stops now.", err=True)
             return told

@@ -13,13 +13,16 @@ from typing import Literal
 
 from pipeline.attempts import attempt, forget_attempt
 from pipeline.errors import PipelineError
-from pipeline.orphans import end_with_parent
 from pipeline.params import Cell, Params
+from pipeline.process import terminate_with_parent
 from pipeline.progress import EpochReport
-from pipeline.signals import exit_when_told
+from pipeline.shutdown import check_signals, defer_signals
 from pipeline.sweep.journal import Journal
 
-PATIENCE = 20  # seconds that a worker has to tell MLflow that its run was killed
+# From SIGTERM until a worker is killed: its training ends with the step, MLflow learns of it. The sweep has to do what
+# comes after that within `shutdown.GRACE_SECONDS`.
+PATIENCE = 10
+_POLL_SECONDS = 0.5
 STOP = "stop"  # instead of a job: end the epoch that is under way, and then the process
 
 
@@ -49,43 +52,62 @@ class Outcome:
         return [f"{stage}@{self.job.cell.name}" for stage, is_done in done if is_done]
 
 
-class StopAfterEpoch(KeyboardInterrupt):
-    """Somebody asked the sweep to stop; the epoch that just ended is safe."""
+class StopRequested(KeyboardInterrupt):
+    """The user asked the sweep to stop; the last finished epoch is saved."""
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
     """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
-    check = exit_when_told()
-    # Ctrl-C reaches every process of the terminal; what is to end is the sweep's to say.
+    # Ctrl-C reaches every process of the terminal; the sweep decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(PATIENCE)
+    defer_signals()
+    terminate_with_parent(PATIENCE)
 
     def report(epoch: EpochReport) -> None:
         try:
             pipe.send(epoch)
-        except OSError:  # the sweep is gone, so nobody waits for this
+        except OSError:  # the sweep is gone
             sys.exit(128 + signal.SIGHUP)
-        check()
-        if pipe.poll() and epoch.epoch < epoch.epochs:  # nothing but STOP comes while a job is under way
-            raise StopAfterEpoch
+        check_signals()
+        if epoch.epoch < epoch.epochs:
+            check_request()
+
+    def check_request() -> None:
+        if pipe.poll():  # only STOP is sent while a job runs
+            raise StopRequested
 
     while True:
-        check()
+        check_signals()
+        if not pipe.poll(_POLL_SECONDS):
+            continue
         try:
             job = pipe.recv()
         except EOFError:
             job = STOP
         if job == STOP:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would hit an interpreter that is being taken down
             return
         try:
-            pipe.send(work(params, job, root, report))
-        except OSError:  # as above
+            pipe.send(work(params, job, root, report, check_request))
+        except OSError:  # the sweep is gone
             return
 
 
-def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], None]) -> Outcome:
-    """Do a job; a failure of it is an outcome, so that the other cells go on."""
+def work(
+    params: Params,
+    job: Job,
+    root: Path,
+    report: Callable[[EpochReport], None],
+    check_request: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Do a job; a failure of it is an outcome, so that the other cells continue.
+
+    Args:
+        params: the whole of `params.yaml`.
+        job: what to do.
+        root: the project's folder.
+        report: called as each epoch ends.
+        check_request: called before the training starts; both may raise `StopRequested`.
+    """
     started = time.monotonic()
     trained = evaluated = False
     said: list[str] = []
@@ -99,6 +121,8 @@ def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], N
         from pipeline.evaluate.stage import evaluate_run
         from pipeline.train.stage import train_cell
 
+        check_signals()
+        check_request()
         name = job.cell.name
         if job.train is not None:
             made_from = job.train
@@ -123,8 +147,8 @@ def work(params: Params, job: Job, root: Path, report: Callable[[EpochReport], N
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
-    except StopAfterEpoch:
-        return outcome("stopped", f"stopped after {said[0]}")
+    except StopRequested:
+        return outcome("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
     except (PipelineError, OSError) as error:  # a user's mistake, a full disk: the sentence says all
         return outcome("failed", str(error))
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.params import Tracking
-from pipeline.signals import uncut
 from pipeline.tracking.store import experiment_id, open_client, refusal, shown, store_is_missing, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
@@ -98,13 +97,14 @@ class Mirror:
         """Set tags; one that MLflow would cut silently is cut and named in a tag."""
         self._send(lambda run: run.describe({}, tags))
 
-    def end(self, status: End) -> None:
-        """Say how the run ended, and what was left untold."""
+    def end(self, status: End) -> bool:
+        """Log the end of the run and everything that is not logged yet; return whether the store took the end."""
         self._untold.append(lambda run: run.end(status))
         # A server whose database was restarted fails once for each connection that it had kept.
-        if not any(self._attempt() for _ in range(END_TRIES)) and len(self._untold) > 1:
-            del self._untold[:-1]  # a store may refuse a file; that the run ended, it can be told all the same
-            self._attempt()
+        if any(self._attempt() for _ in range(END_TRIES)):
+            return True
+        del self._untold[:-1]  # a store may refuse a file, and still take the status
+        return self._attempt()
 
     @classmethod
     def end_killed(cls, name: str, uri: str, experiment: str, key: str) -> bool:
@@ -120,9 +120,8 @@ class Mirror:
 
     def _attempt(self) -> bool:
         try:
-            with uncut():
-                self._tell()
-                return True
+            self._tell()
+            return True
         # Whatever it is: MLflow's exceptions, a database driver's, the disk's. None is worth a training.
         except Exception as error:
             # What it holds is asked anew when it answers again: an action may have been done in part.

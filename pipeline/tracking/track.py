@@ -17,6 +17,7 @@ from pipeline.comparison import RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.runs import DataSet, Evaluation, RunRecord
+from pipeline.shutdown import check_signals
 from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
@@ -60,6 +61,7 @@ def track(params: Params, names: Sequence[str], root: Path = Path(), to: str | N
         client = open_client(uri)
         experiment = experiment_id(client, uri, params.tracking.experiment)
         for name in names:
+            check_signals()
             yield _send(client, experiment, params, root / runs.RUNS / name, data, rows.get(name))
         if summary:
             yield send_grid(client, experiment, params, summary, data, root)

@@ -21,6 +21,7 @@ from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import IGNORE, Precision
+from pipeline.shutdown import check_signals
 from pipeline.train.averaging import averaged
 from pipeline.train.moving import Moving
 from pipeline.train.optimisers import build_optimiser
@@ -105,6 +106,7 @@ def train(
         total, evaluated = 0.0, 0
         order = torch.randperm(len(training), generator=random).numpy()
         for step in range(steps):
+            check_signals()
             chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
             images, masks = batches.take(chosen)
             if settings.augmentation is not None:

@@ -1,4 +1,4 @@
-"""Trains one cell, mirrors it into MLflow while it runs, and writes `runs/<run>/` whole or not at all."""
+"""Trains one cell, logs it to MLflow while it runs, and writes `runs/<run>/` whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
+from pipeline.shutdown import check_signals
 from pipeline.tracking import content
-from pipeline.tracking.live import LiveMirror, live_mirror
+from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
 from pipeline.tracking.settle import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
 from pipeline.train.checkpoint import Checkpoints
@@ -73,16 +74,18 @@ def train_cell(
     outputs = Outputs(data.classes)
     unfinished = Unfinished(key, root)
     with unfinished.at_work(note_of(params.tracking, cell.name)):
-        with live_mirror(
+        check_signals()
+        with log_in_background(
             params.tracking,
             name=cell.name,
             key=key,
             parameters=content.parameters(cell.model_dump(mode="json"), precision),
             tags=standard_tags("train", data.fingerprint, params.grid),
-        ) as mirror:
-            mirror.log_dataset(data.title, data.source, data.fingerprint)
+            when_ended=unfinished.settle,
+        ) as logger:
+            logger.log_dataset(data.title, data.source, data.fingerprint)
             checkpoints = Checkpoints(unfinished.folder, cell.name)
-            state = _resumed(checkpoints, outputs, mirror)
+            state = _resumed(checkpoints, outputs, logger)
             started -= outputs.seconds
             epochs = train(
                 network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
@@ -94,7 +97,7 @@ def train_cell(
                     outputs.add(epoch)
                     outputs.seconds = time.perf_counter() - started
                     checkpoints.save(epoch.number, {"moving": epoch.moving.state(key), "outputs": outputs.state()})
-                    _log(mirror, outputs, epoch.number)
+                    _log(logger, outputs, epoch.number)
                     if listen:
                         listen(_epoch_report(cell, epoch))
             except DivergedError as end:
@@ -117,29 +120,29 @@ def train_cell(
                 outputs.write(folder, watched, compared)
                 outputs.write_timing(folder)
                 (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
-            mirror.set_tags({STATUS: record.status})
-            mirror.log_folder(root / runs.RUNS / cell.name, "run")
+            logger.set_tags({STATUS: record.status})
+            logger.log_folder(root / runs.RUNS / cell.name, "run")
         if complete:
             complete()
         unfinished.forget()
     return record
 
 
-def _resumed(checkpoints: Checkpoints, outputs: Outputs, mirror: LiveMirror) -> Mapping[str, Any] | None:
+def _resumed(checkpoints: Checkpoints, outputs: Outputs, logger: BackgroundLogger) -> Mapping[str, Any] | None:
     """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
     checkpoint = checkpoints.newest()
     if checkpoint is None:
         return None
     outputs.restore(checkpoint["outputs"])
     for row in outputs.history:  # a kill may have come between a checkpoint and MLflow
-        _log(mirror, outputs, int(row["epoch"]))
+        _log(logger, outputs, int(row["epoch"]))
     moving: Mapping[str, Any] = checkpoint["moving"]
     return moving
 
 
-def _log(mirror: LiveMirror, outputs: Outputs, epoch: int) -> None:
+def _log(logger: BackgroundLogger, outputs: Outputs, epoch: int) -> None:
     row = outputs.history[epoch - 1]
-    mirror.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
+    logger.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
 def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.params import Tracking
-from pipeline.signals import exit_when_told
-from pipeline.tracking.live import live_mirror
+from pipeline.shutdown import check_signals, defer_signals
+from pipeline.tracking.background_logger import log_in_background
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.store import open_client, tracking_uri
 
@@ -236,12 +236,14 @@ class TellsToEnd(dict[str, Any]):
 
 
 def _train_until_told(tracking: Tracking, beginning: bool) -> None:
-    exit_when_told()
+    defer_signals()
     parameters = TellsToEnd(sent="whole") if beginning else {}
-    with live_mirror(tracking, name="unet-0.001-0", key="ab" * 32, parameters=parameters, tags={}) as mirror:
+    with log_in_background(tracking, name="unet-0.001-0", key="ab" * 32, parameters=parameters, tags={}) as mirror:
         mirror.set_tags(TellsToEnd(sent="whole"))
-        time.sleep(60)  # it is told in another thread
-        raise AssertionError("a process that was told to end went on")
+        for _ in range(600):  # the background thread sends the signal
+            time.sleep(0.1)
+            check_signals()
+        raise AssertionError("a process that received a signal continued")
 
 
 @pytest.mark.parametrize("beginning", [True, False])

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.params import Tracking
 from pipeline.tracking import system_metrics
-from pipeline.tracking.live import live_mirror
+from pipeline.tracking.background_logger import log_in_background
 from pipeline.tracking.store import open_client, tracking_uri
 
 RUN: dict[str, Any] = {"name": "unet-0.001-0", "key": "ab" * 32, "parameters": {}, "tags": {}}
@@ -37,7 +37,7 @@ def stored(tracking: Tracking) -> tuple[str, dict[str, float]]:
 
 
 def train(tracking: Tracking, raised: type[BaseException] | None = None, is_monitored: bool = True) -> None:
-    with live_mirror(tracking, **RUN) as mirror:
+    with log_in_background(tracking, **RUN) as mirror:
         mirror.log_epoch(1, {"train_loss": 0.5}, 1)
         started = time.monotonic()
         while is_monitored and not monitors() and time.monotonic() < started + 60:

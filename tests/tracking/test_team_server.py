@@ -20,8 +20,8 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking import mirror as mirror_module
+from pipeline.tracking.background_logger import log_in_background
 from pipeline.tracking.fetch import fetch_runs
-from pipeline.tracking.live import live_mirror
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import user
 from tests.servers import MlflowServer, free_port
@@ -94,7 +94,7 @@ def write(number: int, server: str, folder: str, pause: float) -> None:
     """A training, as far as MLflow hears of it."""
     os.environ["MLFLOW_TRACKING_URI"] = server
     mirror_module.RETRY_SECONDS = 1.0
-    with live_mirror(
+    with log_in_background(
         TRACKING, name=f"unet-0.001-{number}", key=f"{number:064x}", parameters={"seed": number}, tags={}
     ) as mirror:
         for epoch in range(1, EPOCHS + 1):
@@ -224,5 +224,5 @@ def _log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def _train(number: int) -> None:
     tags = {"mlflow.user": user()}
-    with live_mirror(TRACKING, name="unet-0.001-0", key=f"{number:064x}", parameters={}, tags=tags) as mirror:
+    with log_in_background(TRACKING, name="unet-0.001-0", key=f"{number:064x}", parameters={}, tags=tags) as mirror:
         mirror.log_epoch(1, {"val_loss": 0.5}, 1_000)

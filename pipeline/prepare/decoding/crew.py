@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import track
 
 from pipeline.errors import PipelineError
-from pipeline.orphans import end_with_parent
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decode import Outcome, Settings, decode
 from pipeline.prepare.pairs import Pair
+from pipeline.process import terminate_with_parent
 from pipeline.runs import SCRATCH
 
 CACHE = SCRATCH / "decoded"
@@ -85,7 +85,7 @@ class _Work:
 
 def _begin(settings: Settings, cache: Cache | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    end_with_parent()
+    terminate_with_parent()
     _Work.settings, _Work.cache = settings, cache
 
 
