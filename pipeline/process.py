@@ -60,9 +60,11 @@ def terminate_with_dvc(grace_seconds: float) -> None:
     if DVC_STAGE not in os.environ:
         return
     parent = os.getppid()
+    # DVC leaves a command in its process group; if it was killed before this line, the parent is another process.
+    is_orphan = os.getpgid(parent) != os.getpgrp()
 
     def wait_for_orphaning() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not is_orphan:
             time.sleep(POLL_SECONDS)
 
     _terminate_after(wait_for_orphaning, grace_seconds)

@@ -113,6 +113,28 @@ finally:
     assert run(script) == ("", -signal.SIGALRM)
 
 
+def test_command_of_dvc_that_starts_as_an_orphan_ends() -> None:
+    child = """
+shutdown.defer_signals()
+time.sleep(1)
+process.terminate_with_dvc(30)
+for _ in range(40):
+    time.sleep(0.1)
+    shutdown.check_signals()
+print("continued", flush=True)
+"""
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {START + child!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DVC_STAGE": "train@unet-0.01-0"},
+        start_new_session=True,
+    ) as dvc:
+        output, _ = dvc.communicate()  # until the child, which holds the pipe, is gone
+    assert (dvc.returncode, output) == (0, "")
+
+
 def test_exit_on_sigterm_cleans_up_in_place() -> None:
     script = """
 shutdown.exit_on_sigterm()
@@ -140,7 +162,9 @@ print("continued", flush=True)
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {START + child!r}])"
     variables = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
     variables |= {} if stage is None else {"DVC_STAGE": stage}
-    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, env=variables) as dvc:
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, env=variables, start_new_session=True
+    ) as dvc:
         assert dvc.stdout is not None
         pid = int(dvc.stdout.readline())
         dvc.terminate()
