@@ -12,9 +12,14 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line imports this module, and must start fast
+    from filelock import FileLock
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 14  # from the signal until the operating system ends the process
@@ -54,8 +59,12 @@ def defer_signals() -> None:
 
 
 def check_signals() -> None:
-    """Raise `KeyboardInterrupt` or `SystemExit` if a signal arrived; only once, so that cleaning up is not cut off."""
-    if _state.received is not None and not _state.is_raised:
+    """Raise `KeyboardInterrupt` or `SystemExit` in the main thread if a signal arrived.
+
+    Only once, so that cleaning up is not cut off.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if _state.received is not None and not _state.is_raised and is_main:
         _state.is_raised = True
         _raise(_state.received)
 
@@ -63,6 +72,22 @@ def check_signals() -> None:
 def is_stopping() -> bool:
     """Return whether a signal arrived: waits must come to an end."""
     return _state.received is not None
+
+
+@contextlib.contextmanager
+def hold(lock: FileLock) -> Iterator[None]:
+    """Hold a lock for a block; a signal ends the wait for it."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(cancel_check=is_stopping)
+    except Timeout:
+        check_signals()
+        raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def exit_on_sigterm() -> None:

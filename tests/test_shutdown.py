@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 START = """
 import os, signal, sys, threading, time
@@ -56,6 +57,33 @@ finally:
     print("cleaned up")
 """
     assert run(script) == ("cleaned up\n", 128 + signal.SIGTERM)
+
+
+def test_check_in_another_thread_leaves_the_signal_to_the_main_thread() -> None:
+    script = """
+shutdown.defer_signals()
+send(signal.SIGTERM)
+thread = threading.Thread(target=lambda: (shutdown.check_signals(), print("thread", flush=True)))
+thread.start()
+thread.join()
+shutdown.check_signals()
+print("continued")
+"""
+    assert run(script) == ("thread\n", 128 + signal.SIGTERM)
+
+
+def test_signal_ends_the_wait_for_a_lock(tmp_path: Path) -> None:
+    script = f"""
+from filelock import FileLock
+shutdown.defer_signals()
+threading.Timer(0.5, lambda: send(signal.SIGTERM)).start()
+print("waits", flush=True)
+with shutdown.hold(FileLock({str(tmp_path / "lock")!r})):
+    print("continued")
+"""
+    with FileLock(tmp_path / "lock"):
+        assert run(script) == ("waits\n", 128 + signal.SIGTERM)
+    assert run(script.replace("SIGTERM", "SIGCONT")) == ("waits\ncontinued\n", 0)
 
 
 def test_second_ctrl_c_exits_at_once() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import project_root
+from pipeline.shutdown import hold
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -170,7 +171,7 @@ def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock", timeout=_MAKING_SECONDS):
+    with hold(FileLock(f"{path}.lock", timeout=_MAKING_SECONDS)):
         if _is_there(path):
             return
         making = path.with_name(f"{path.name}.making")

@@ -17,7 +17,7 @@ from pipeline.comparison import RunRow, Summary
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.runs import DataSet, Evaluation, RunRecord
-from pipeline.shutdown import check_signals
+from pipeline.shutdown import check_signals, hold
 from pipeline.tracking import content, view
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
@@ -57,7 +57,7 @@ def track(params: Params, names: Sequence[str], root: Path = Path(), to: str | N
     rows = {row.run: row for row in summary.runs} if summary else {}
     (root / runs.SCRATCH).mkdir(exist_ok=True)
     # Two at once would both find a run missing, and make it.
-    with FileLock(root / LOCK), answering(uri):
+    with hold(FileLock(root / LOCK)), answering(uri):
         client = open_client(uri)
         experiment = experiment_id(client, uri, params.tracking.experiment)
         for name in names:
