@@ -27,6 +27,7 @@ NOT_IN_OUTPUTS = {
     "project",
     "runs",
     "signals",
+    "timing",  # shown with `report --live` only
     "tracking",
     "unfinished",
     "variants",

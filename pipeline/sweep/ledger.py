@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -31,9 +30,9 @@ from pipeline import runs
 from pipeline.attempts import LAST
 from pipeline.custom_code import CUSTOM
 from pipeline.errors import PipelineError
-from pipeline.files import write_bytes
 from pipeline.project import project_folder
 from pipeline.sweep.dvc_memory import forget_trees, parsed_once
+from pipeline.sweep.lock_file import write_lock
 
 PAUSE, TRIES = 2, 60  # seconds, and how often: for a `dvc repro` that outlived the sweep that began it
 
@@ -140,6 +139,16 @@ class Ledger:
             self._dump(good)
         return changed
 
+    def tidy(self) -> None:
+        """Bring the entries of dvc.lock into the order of dvc.yaml, and remove those of other stages."""
+        with _explained():
+            self._open()
+            with self._locked():
+                lock = self._root.absolute() / LOCK
+                entries = list(Lockfile(self._repo, str(lock)).load().get("stages", {}))
+                if entries != [name for name in self._names if name in entries]:
+                    write_lock(lock, [], self._names)
+
     def _open(self) -> None:
         self._repo = Repo(self._root, _wait_for_lock=True)
 
@@ -177,21 +186,16 @@ class Ledger:
         return True
 
     def _dump(self, cells: list[PipelineStage]) -> None:
-        """Write committed cells into dvc.lock, which is renamed into place: a kill would leave half of it."""
+        """Write committed cells into dvc.lock."""
         if cells:
-            lock = self._root.absolute() / LOCK
-            new = self._root.absolute() / runs.SCRATCH / LOCK
-            write_bytes(new, lock.read_bytes() if lock.exists() else b"")
-            Lockfile(self._repo, str(new)).dump_stages(cells)
-            with new.open("rb") as file:
-                os.fsync(file.fileno())
-            new.replace(lock)
+            write_lock(self._root.absolute() / LOCK, cells, self._names)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
         """DVC's lock held; gives the cells by name."""
         with lock_repo(self._repo), parsed_once():
             stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+            self._names = [stage.name for stage in stages]
             yield {stage.name: stage for stage in stages if "@" in stage.name}
 
 

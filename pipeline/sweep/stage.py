@@ -12,6 +12,7 @@ import click
 
 from pipeline.attempts import forget_attempt
 from pipeline.errors import PipelineError
+from pipeline.outside_grid import move_outside_grid
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.progress import TrainingProgress
@@ -61,6 +62,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
     with alone(root):
         settle_killed(root)
+        move_outside_grid([cell.name for cell in params.cells()], root)
         ledger, journal = Ledger(root), Journal(root)
         ledger.make("prepare")
         plan = _plan(params, chosen, ledger, journal, root)
