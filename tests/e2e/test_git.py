@@ -55,6 +55,36 @@ def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> No
     ).read_bytes()
 
 
+def test_a_merge_trains_nothing_that_either_side_trained(origin: Project) -> None:
+    """Each clone has pulled the base, so that DVC's run cache of neither knows of it."""
+    grid = {"variant": ["unet"]}
+    origin.change(grid=grid)
+    origin.run("pipeline", "sweep")
+    origin.repro()
+    commit(origin, "base")
+    origin.run("dvc", "push")
+    mine = clone(origin, "mine")
+    mine.run("dvc", "pull")
+    for project, rate in ((origin, 0.003), (mine, 0.002)):
+        project.change(grid={**grid, "learning_rate": [0.01, rate]})
+        project.run("pipeline", "sweep")
+        project.repro()
+        commit(project, f"rate {rate}")
+    origin.run("dvc", "push")
+    mine.run(*GIT, "pull", "--quiet", "--no-rebase", code=1)
+    assert "git could not merge lines" in mine.run("pipeline", "sweep", code=1)
+    mine.change(grid={**grid, "learning_rate": [0.01, 0.002, 0.003]})
+    said = mine.run("pipeline", "sweep")
+    assert (
+        "dvc.lock had a merge conflict: kept 7 entries of both sides; dropped 3 that differ (compare, showcase, "
+        "report); fetched 2 from DVC's remote\n"
+    ) in said
+    assert "3 runs: 1 restored, 2 up to date\n" in said
+    assert mine.repro() == ["compare", "showcase", "report"]
+    assert mine.stale() == set()
+    assert set(mine.read("metrics.json")) >= {"unet-0.01", "unet-0.002", "unet-0.003"}  # it had markers too
+
+
 def test_a_removed_rate_leaves_nothing_that_a_clone_lacks(origin: Project) -> None:
     one_rate, two_rates = ({"variant": ["unet"], "learning_rate": rates} for rates in ([0.01], [0.01, 0.003]))
     origin.change(grid=two_rates)
