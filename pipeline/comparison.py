@@ -115,7 +115,6 @@ class Summary:
     rates: tuple[RateRow, ...]
     best_of_variant: tuple[Selection, ...]
     best: Selection | None  # None where no rate is ranked
-    outside: tuple[str, ...]  # run folders that are no cell of the grid, left out
     foreground: tuple[str, ...]  # names of the foreground classes
     boundary: tuple[str, ...]  # names of the boundary classes
 
@@ -137,7 +136,6 @@ class Summary:
                 rates=tuple(RateRow(**row) for row in content["rates"]),
                 best_of_variant=tuple(_selection(item) for item in content["best_of_variant"]),
                 best=_selection(content["best"]) if content["best"] else None,
-                outside=tuple(content["outside"]),
                 foreground=tuple(content["foreground"]),
                 boundary=tuple(content["boundary"]),
             ),

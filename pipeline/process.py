@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from pipeline.shutdown import check_signals
 DVC_STAGE = "DVC_STAGE"  # DVC sets it for the commands that it runs
 POLL_SECONDS = 0.5
 _END_SECONDS = 5  # for a command that received SIGTERM
+
+
+def describe_process() -> str:
+    """Return this process by its id, machine and the time now, for a person who wants to find it."""
+    return f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M}"
 
 
 def run_command(command: list[str], folder: Path) -> tuple[int, str]:

@@ -38,7 +38,7 @@ HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_los
 # train, validation: epochs x images, nats per pixel, NaN without evaluated pixels; *_index, *_pixels: one per image
 IMAGE_LOSSES = "image_losses.npz"
 SHOWCASE_MASKS = "showcase.npz"  # masks: epoch x image x H x W, uint8
-TIMING = "timing.json"  # times, machine, throughput: nothing numeric depends on it
+TIMING = "timing.json"  # run key, times, machine: no other file depends on it, and DVC ignores it (.dvcignore)
 
 # evaluation/<run>/
 EVALUATION = Path("evaluation")

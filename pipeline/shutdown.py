@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # the command line imports this module, and must start fast
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 14  # from the signal until the operating system ends the process
+_POLL_SECONDS = 0.2
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
@@ -72,6 +74,14 @@ def check_signals() -> None:
 def is_stopping() -> bool:
     """Return whether a signal arrived: waits must come to an end."""
     return _state.received is not None
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, unless a signal arrives, which is raised."""
+    deadline = time.monotonic() + seconds
+    while (rest := deadline - time.monotonic()) > 0:
+        check_signals()
+        time.sleep(min(rest, _POLL_SECONDS))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import write_text
+from pipeline.process import describe_process
 from pipeline.project import project_root
 from pipeline.shutdown import check_signals, is_stopping
 
@@ -25,6 +26,7 @@ PATIENCE = 60  # seconds: a process that was told to end may be in the middle of
 KEPT = 30 * 24 * 3600  # seconds: parameters that nobody came back to for so long are not waited for
 
 _LOCK = "lock"
+_HOLDER = "holder"  # which process has the lock
 _AT_WORK = "at_work"  # is there from before MLflow hears of a run until after it heard of the end
 
 
@@ -46,8 +48,10 @@ class Unfinished:
             if not held:
                 check_signals()
                 raise PipelineError(
-                    f"Another process trains exactly this; it holds {self.folder / _LOCK}. Wait for it, or stop it."
+                    f"Another process trains exactly this ({self._holder()}). Wait until it ends, or stop it, and run "
+                    "the same command again."
                 )
+            write_text(self.folder / _HOLDER, describe_process())
             write_text(self.folder / _AT_WORK, note)
             yield
 
@@ -63,6 +67,12 @@ class Unfinished:
         with self._locked(0) as held:
             there = held and (self.folder / _AT_WORK).exists()
             yield (self.folder / _AT_WORK).read_text(encoding="utf-8") if there else None
+
+    def _holder(self) -> str:
+        try:
+            return (self.folder / _HOLDER).read_text(encoding="utf-8")
+        except FileNotFoundError:  # it has just begun, or is about to end
+            return f"it holds {self.folder / _LOCK}"
 
     def is_old(self) -> bool:
         """Whether nobody came back to it for long, and nobody has to be told of its end."""

@@ -21,6 +21,7 @@ CONTRACT = {
     "runs",
     "params",
     "files",
+    "merge_conflict",
     "errors",
     "factories",
     "process",
@@ -28,6 +29,7 @@ CONTRACT = {
     "project",
     "shutdown",
     "targets",
+    "timing",
     "unfinished",
 }
 ABOVE = {"cli", "init", "judge", "lr_find", "predict", "process_memory", "promote", "study", "sweep", "tracked_report"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 from pathlib import Path
 
 import click
@@ -154,11 +155,17 @@ def compare() -> None:
     from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
+    from pipeline.sweep.outside_grid import move_outside_grid
 
     with attempt("compare"):
-        summary = stage(read_params())
-    for name in summary.outside:
-        click.echo(f"runs/{name} is no cell of the grid and was left out", err=True)
+        found = read_params()
+        # Before the comparison: DVC hashes the dependencies of a stage when its command has ended.
+        move_outside_grid([cell.name for cell in found.cells()])
+        if "DVC_STAGE" in os.environ:  # it has just appended the stages that it ran
+            from pipeline.sweep.ledger import Ledger
+
+            Ledger(Path()).tidy()
+        summary = stage(found)
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")
 

@@ -76,7 +76,6 @@ def compare(
         rates=tuple(rates),
         best_of_variant=tuple(selected),
         best=best,
-        outside=_outside({cell.name for cell in cells}, root),
         foreground=tuple(item.name for item in data.classes if item.foreground),
         boundary=tuple(item.name for item in data.classes if item.edge),
     )
@@ -110,12 +109,6 @@ def _baseline(data: DataSet, samples: pd.DataFrame) -> Scores:
     """The class-prior baseline on validation, from the class shares that `prepare` counted."""
     train, validation = (class_shares(samples, split, data.classes) for split in runs.SPLITS[:2])
     return baseline(train, validation, data.classes)
-
-
-def _outside(cells: set[str], root: Path) -> tuple[str, ...]:
-    """Run folders that are no cell of the grid any more; DVC leaves them on disk."""
-    there = {path.parent.name for path in (root / runs.RUNS).glob(f"*/{runs.RECORD}")}
-    return tuple(sorted(name for name in there - cells if not name.startswith(".")))  # those: a killed stage's
 
 
 def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) -> None:

@@ -62,8 +62,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     mirror = Mirror.find(params.tracking, record.key)
     if mirror is not None:
         times = Times.read(folder)
-        if times.last_ms is not None:
-            mirror.log_values(best_metrics(evaluation, record, times), times.last_ms)
+        mirror.log_values(best_metrics(evaluation, record, times), times.last_ms if times else None)
         mirror.log_folder(target, "evaluation")
     return evaluation
 

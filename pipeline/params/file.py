@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
+from pipeline.merge_conflict import find_conflict
 from pipeline.params import Params, validate
 from pipeline.params.composites import SampleData
 from pipeline.params.data import data_mistakes
@@ -39,6 +40,8 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
+        if conflict := find_conflict(path.read_text(encoding="utf-8", errors="replace")):
+            raise PipelineError(f"{path}: {conflict.describe()}") from None
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise PipelineError(f"{path} must hold sections such as data: and grid:, but holds {content!r}.")

@@ -6,16 +6,17 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
 from pipeline.params import Params
 from pipeline.project import make
 from pipeline.report import wording
 from pipeline.report.selection import Chosen
+from pipeline.timing import read_timing
 from pipeline.tracking.tags import DIRTY, UNKNOWN, git_commit
+
+UNKNOWN_TIMES = f"unknown: DVC restores runs without {runs.TIMING}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def live_facts(params: Params, chosen: Chosen, run: str, key: str, root: Path) -
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("git commit", _git_commit(root)),
         ("trained for", _durations([float(timing["seconds"]) for timing in timings], len(chosen.names))),
-        ("processor", wording.listing(sorted({str(timing["processor"]) for timing in timings})) or wording.NONE),
-        ("torch", wording.listing(sorted({str(timing["torch"]) for timing in timings})) or wording.NONE),
+        ("processor", wording.listing(sorted({str(timing["processor"]) for timing in timings})) or UNKNOWN_TIMES),
+        ("torch", wording.listing(sorted({str(timing["torch"]) for timing in timings})) or UNKNOWN_TIMES),
         ("Python, which rendered this", platform.python_version()),
     ]
     return (*(LiveFact(name, value) for name, value in facts), _mlflow(params, run, key, root))
@@ -62,17 +63,9 @@ def _mlflow(params: Params, run: str, key: str, root: Path) -> LiveFact:
     return LiveFact("MLflow", f"{make('ui', root)}, experiment {params.tracking.experiment}")
 
 
-def read_timing(folder: Path) -> dict[str, Any] | None:
-    """What a run's folder says of its machine and its times; None where that is missing or broken."""
-    try:
-        return read_json(folder / runs.TIMING, "pipeline train")
-    except PipelineError:
-        return None
-
-
 def _durations(seconds: list[float], count: int) -> str:
     if not seconds:
-        return wording.NONE
+        return UNKNOWN_TIMES
     known = "" if len(seconds) == count else f" (known of {len(seconds)})"
     each = f"{min(seconds):.0f} to {max(seconds):.0f} s a run, {sum(seconds) / 60:.1f} min in all"
     return each + known

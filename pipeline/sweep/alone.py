@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.process import describe_process
 
 FOLDER = runs.SCRATCH / "sweep"
 
@@ -31,7 +29,7 @@ def alone(root: Path) -> Iterator[None]:
             f"A sweep is at work here already ({who}). Wait for it, or stop it with Ctrl-C where it runs."
         ) from None
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M}", "utf-8")
+        holder.write_text(describe_process(), "utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -8,20 +8,17 @@ write, and one write a cell would rewrite the whole lock file each time; so that
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Any
 
+import click
+from dvc.config import NoRemoteError
 from dvc.dvcfile import LOCK_FILE as LOCK
-from dvc.dvcfile import Lockfile
 from dvc.exceptions import ConfirmRemoveError, DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
@@ -31,11 +28,33 @@ from pipeline import runs
 from pipeline.attempts import LAST
 from pipeline.custom_code import CUSTOM
 from pipeline.errors import PipelineError
-from pipeline.files import write_bytes
+from pipeline.merge_conflict import find_conflict
+from pipeline.process import run_command
 from pipeline.project import project_folder
+from pipeline.shutdown import check_signals, is_stopping, sleep
+from pipeline.sweep.dvc_cells import (
+    cell_status,
+    commit_cell,
+    hash_dependencies,
+    is_only_change,
+    names_of_runs,
+    output_hash,
+)
 from pipeline.sweep.dvc_memory import forget_trees, parsed_once
+from pipeline.sweep.lock_file import is_in_order, replace_lock, write_lock
+from pipeline.sweep.lock_merge import MergedLock, merge_lock
+from pipeline.sweep.reserve import mend_list, reserved
 
+BROKEN_LOCK = f"{LOCK}.broken"
 PAUSE, TRIES = 2, 60  # seconds, and how often: for a `dvc repro` that outlived the sweep that began it
+
+
+class Refusal(Enum):
+    """Why a finished cell was not recorded."""
+
+    DEPENDENCIES = "parameters, data or code changed"
+    OUTPUTS = "their files were changed or removed"
+    GONE = "dvc.yaml no longer has them"
 
 
 class Ledger:
@@ -49,24 +68,91 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self._root = root
         logging.getLogger("dvc").setLevel(logging.WARNING)  # it has a line for each stage
+        stages = root / "dvc.yaml"
+        if stages.exists() and (conflict := find_conflict(stages.read_text(encoding="utf-8", errors="replace"))):
+            raise PipelineError(f"{stages}: {conflict.describe()}")
         with _explained():
             self._open()
-            _mend_rwlock(Path(self._repo.tmp_dir or root))
+            mend_list(Path(self._repo.tmp_dir or root))
+
+    @contextlib.contextmanager
+    def reserved(self, among: Collection[str] | None) -> Iterator[None]:
+        """Keep other DVC commands away from runs and evaluations while the block lasts.
+
+        Args:
+            among: names of the runs; None for all.
+
+        Raises:
+            PipelineError: A DVC command is at work on one of them.
+        """
+        parts = [self._root / part for part in (runs.RUNS, runs.EVALUATION)]
+        folders = parts if among is None else [part / name for part in parts for name in among]
+        with reserved(self._repo, folders):
+            yield
 
     def make(self, stage: str) -> None:
         """Bring a stage, and what it needs, up to date by `dvc repro`; raises `PipelineError` where that fails."""
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", stage]
         for patience in (*[PAUSE] * TRIES, 0):
-            done = subprocess.run(
-                command, cwd=self._root, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            if done.returncode and "it is being blocked by" in done.stdout and patience:
-                time.sleep(patience)  # what a killed sweep began goes on until it is done
-            elif not done.returncode or not self._mended():
+            code, output = run_command(command, self._root)
+            if code and "it is being blocked by" in output and patience:
+                sleep(patience)  # a command that a killed sweep started runs until it is done
+            elif not code or not self._mended():
                 break
-        if done.returncode:
-            said = "\n".join(done.stdout.strip().splitlines()[-LAST:])
+        if code:
+            said = "\n".join(output.strip().splitlines()[-LAST:])
             raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
+
+    def resolve_conflict(self) -> MergedLock | None:
+        """Rebuild dvc.lock if git could not merge it; returns None if it has no conflict markers, or not in order."""
+        lock = self._root.absolute() / LOCK
+        try:
+            text = lock.read_text(encoding="utf-8")
+            if find_conflict(text) is None:
+                return None
+            merged = merge_lock(text)
+        except (FileNotFoundError, ValueError, DvcException):  # what cannot be read is set aside when DVC says so
+            return None
+        replace_lock(lock, merged.content)
+        return merged
+
+    def recognize(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
+        """Record trainings whose entries were dropped, as far as their output is up to date.
+
+        Args:
+            trained: by stage, hashes of the output that DVC had recorded.
+            is_current: whether the folder of a run, by name, holds what its training would give now.
+
+        Returns:
+            The stages that were recorded.
+        """
+        with _explained(), self._locked() as cells:
+            found = [
+                cell
+                for name, hashes in trained.items()
+                if (cell := cells.get(name))
+                and is_current(name.partition("@")[2])
+                and output_hash(cell) in hashes
+                and commit_cell(cell)
+            ]
+            self._dump(found)
+        return [cell.name for cell in found]
+
+    def fetch(self, among: Collection[str]) -> list[str]:
+        """Fetch what DVC recorded of runs and has not in its cache; returns the stages whose outputs came."""
+        with _explained(), self._locked() as cells:
+            missing = [
+                cell
+                for name, cell in cells.items()
+                if name.partition("@")[2] in among
+                and all(out.hash_info for out in cell.outs)
+                and not cell.outs_cached()
+            ]
+            if missing:
+                with contextlib.suppress(NoRemoteError):
+                    self._repo.fetch([cell.addressing for cell in missing])
+            forget_trees()
+            return [cell.name for cell in missing if cell.outs_cached()]
 
     def stale(self, among: Collection[str], without_custom: Collection[str] = ()) -> tuple[list[str], list[str]]:
         """Names of the runs to train and of those to evaluate, in the order of the grid; of others nothing is asked.
@@ -82,19 +168,19 @@ class Ledger:
             self._open()  # what it read before may be old by now
             with self._locked() as cells:
                 asked = {name: cell for name, cell in cells.items() if name.partition("@")[2] in among}
-                status = {name: _status(cell) for name, cell in asked.items()}
+                status = {name: cell_status(cell) for name, cell in asked.items()}
                 custom = project_folder(self._root) / CUSTOM
                 unaffected = [
                     name
                     for name, cell in asked.items()
                     if name.partition("@")[2] in without_custom
-                    and _is_only_change(custom, status[name])
-                    and _committed(cell)
+                    and is_only_change(custom, status[name])
+                    and commit_cell(cell)
                 ]
                 self._dump([asked[name] for name in unaffected])
                 status |= {name: {} for name in unaffected}
-        train = [run for run in _runs(status, "train") if status[f"train@{run}"]]
-        evaluate = [run for run in _runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
+        train = [run for run in names_of_runs(status, "train") if status[f"train@{run}"]]
+        evaluate = [run for run in names_of_runs(status, "evaluate") if run in train or status[f"evaluate@{run}"]]
         return train, evaluate
 
     def restore(self, stage: str, names: list[str]) -> list[str]:
@@ -103,7 +189,7 @@ class Ledger:
             return []
         with _explained(), self._locked() as cells:
             restored = [name for name in names if self._restored(cells[f"{stage}@{name}"])]
-            self._dump([cell for name in restored if _committed(cell := cells[f"{stage}@{name}"])])
+            self._dump([cell for name in restored if commit_cell(cell := cells[f"{stage}@{name}"])])
         return restored
 
     def made_from(self, stages: list[str]) -> dict[str, str]:
@@ -114,57 +200,73 @@ class Ledger:
         if not stages:
             return {}
         with _explained(), self._locked() as cells:
-            return {stage: _dependencies(cells[stage]) for stage in stages if stage in cells}
+            return {stage: hash_dependencies(cells[stage]) for stage in stages if stage in cells}
 
-    def record(self, finished: Mapping[str, str]) -> list[str]:
+    def record(self, finished: Mapping[str, str]) -> dict[str, Refusal]:
         """Record stages that just succeeded, all in one write of the lock file.
 
         Args:
             finished: by stage, what `made_from` said of it when it was begun.
 
         Returns:
-            The stages that were left out, since parameters, data or code are no longer what they began with: recorded,
-            they would pass for what was never trained.
+            The stages that were left out, and why: recorded, they would pass for what was never trained.
         """
         if not finished:
-            return []
-        changed, good = [], []
+            return {}
+        refused, good = dict[str, Refusal](), []
         with _explained(), self._locked() as cells:
             # Training before evaluation: the one's output is the other's dependency.
             for name in sorted(finished, key=lambda name: not name.startswith("train@")):
                 cell = cells.get(name)
-                if cell is None or _dependencies(cell) != finished[name] or not _committed(cell):
-                    changed.append(name)
+                if cell is None:
+                    refused[name] = Refusal.GONE
+                elif hash_dependencies(cell) != finished[name]:
+                    refused[name] = Refusal.DEPENDENCIES
+                elif not commit_cell(cell):
+                    refused[name] = Refusal.OUTPUTS
                 else:
                     good.append(cell)
             self._dump(good)
-        return changed
+        return refused
+
+    def tidy(self) -> None:
+        """Bring the entries of dvc.lock into the order of dvc.yaml, and remove those of other stages."""
+        with _explained():
+            self._open()
+            with self._locked():
+                self._dump([])
 
     def _open(self) -> None:
-        self._repo = Repo(self._root, _wait_for_lock=True)
+        self._repo = Repo(self._root)
 
     def _mended(self) -> bool:
-        """Whether dvc.lock could not be read and was put aside: a kill may leave half of it where DVC itself writes it.
+        """Set dvc.lock aside if it cannot be read, and say so; returns whether it was.
 
-        Nothing is lost with it, since DVC's run cache has what was recorded.
+        A kill may leave half of it where DVC itself writes it. DVC's run cache still has what was recorded on this
+        machine.
         """
         lock = self._root / LOCK
-        if not lock.exists() or self._can_load():
+        if not lock.exists() or not (reason := self._loading_error()):
             return False
-        aside = lock.rename(lock.with_name(f".{LOCK}.broken"))
-        if self._can_load():
-            aside.unlink()
-            return True
-        aside.rename(lock)  # something else cannot be read
-        return False
+        aside = lock.rename(lock.with_name(BROKEN_LOCK))
+        if self._loading_error():  # something else cannot be read
+            aside.rename(lock)
+            return False
+        click.echo(
+            f"{LOCK} cannot be read ({reason}). It is kept as {BROKEN_LOCK}; what it recorded is looked up in DVC's "
+            "cache. Or restore it, `git checkout dvc.lock`, and run the same command again.",
+            err=True,
+        )
+        return True
 
-    def _can_load(self) -> bool:
+    def _loading_error(self) -> str:
+        """Why DVC cannot read dvc.yaml or dvc.lock; empty if it can."""
         try:
             self._open()
             self._repo.stage.load_all(str(self._root / "dvc.yaml"))
-        except DvcException:
-            return False
-        return True
+        except DvcException as error:
+            return str(error.__cause__ or error).partition("\n")[0]
+        return ""
 
     def _restored(self, cell: PipelineStage) -> bool:
         try:
@@ -177,22 +279,36 @@ class Ledger:
         return True
 
     def _dump(self, cells: list[PipelineStage]) -> None:
-        """Write committed cells into dvc.lock, which is renamed into place: a kill would leave half of it."""
-        if cells:
-            lock = self._root.absolute() / LOCK
-            new = self._root.absolute() / runs.SCRATCH / LOCK
-            write_bytes(new, lock.read_bytes() if lock.exists() else b"")
-            Lockfile(self._repo, str(new)).dump_stages(cells)
-            with new.open("rb") as file:
-                os.fsync(file.fileno())
-            new.replace(lock)
+        """Write committed cells into dvc.lock, and all entries in order."""
+        lock = self._root.absolute() / LOCK
+        if cells or not is_in_order(lock, self._names):
+            write_lock(lock, cells, self._names)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
         """DVC's lock held; gives the cells by name."""
-        with lock_repo(self._repo), parsed_once():
+        with _hold_lock(self._repo), parsed_once():
             stages = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+            self._names = [stage.name for stage in stages]
             yield {stage.name: stage for stage in stages if "@" in stage.name}
+
+
+@contextlib.contextmanager
+def _hold_lock(repo: Repo) -> Iterator[None]:
+    """Hold DVC's lock for a block, and wait for it until a signal arrives: DVC itself would wait for ever."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock_repo(repo))
+                break
+            except LockError:  # after three seconds
+                check_signals()
+                if is_stopping():
+                    raise PipelineError(
+                        "Another DVC command holds DVC's lock, so what finished is not recorded yet. The next "
+                        "`pipeline sweep` records it."
+                    ) from None
+        yield
 
 
 @contextlib.contextmanager
@@ -206,61 +322,3 @@ def _explained() -> Iterator[None]:
         ) from None
     except DvcException as error:
         raise PipelineError(f"DVC says: {error}") from None
-
-
-def _mend_rwlock(folder: Path) -> None:
-    """Remove DVC's list of who reads and writes what, where a kill left half of it: DVC would refuse all work."""
-    path = folder / "rwlock"
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError:
-        path.unlink(missing_ok=True)
-
-
-def _committed(cell: PipelineStage) -> bool:
-    """Whether DVC's cache could take what a cell made, as `dvc commit` has it do; not where a file is gone."""
-    try:
-        cell.save()
-        cell.commit()
-    except DvcException:
-        return False
-    finally:
-        forget_trees()
-    return True
-
-
-def _status(cell: PipelineStage) -> dict[str, Any]:
-    try:
-        return dict(cell.status(check_updates=True))
-    finally:
-        forget_trees()
-
-
-def _is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
-    """Return whether a folder that a cell depends on is the only change in its DVC status."""
-    changes = [change for found in status.values() for change in found]
-    if len(changes) != 1 or not isinstance(changes[0], dict):
-        return False
-    ((kind, paths),) = changes[0].items()
-    return kind == "changed deps" and [Path(path).resolve() for path in paths] == [folder.resolve()]
-
-
-def _dependencies(cell: PipelineStage) -> str:
-    """A digest of a cell's dependencies as of now, without the run folder: its own training is about to write it."""
-    hashes = {}
-    for dependency in cell.deps:
-        if not dependency.def_path.startswith(f"{runs.RUNS}/"):
-            try:
-                dependency.save()
-                hashes[dependency.def_path] = dependency.hash_info.value
-            except DvcException:  # somebody removed it, which is a change like another
-                hashes[dependency.def_path] = None
-    forget_trees()
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _runs(cells: Iterable[str], stage: str) -> list[str]:
-    prefix = f"{stage}@"
-    return [cell.removeprefix(prefix) for cell in cells if cell.startswith(prefix)]

@@ -8,7 +8,7 @@ import click
 
 from pipeline.errors import PipelineError
 from pipeline.sweep.journal import Journal
-from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.ledger import Ledger, Refusal
 from pipeline.sweep.worker import Outcome
 
 BATCH = 8  # cells at least; the journal holds what a kill would lose meanwhile
@@ -22,7 +22,7 @@ class Recorder:
         self._ledger, self._journal = ledger, journal
         self._waiting, self._recorded = list[str](), set[str]()
         self._written, self._cost = time.monotonic(), 0.0
-        self.changed: list[str] = []
+        self.refused: dict[str, Refusal] = {}  # by stage, why it is not recorded
 
     def add(self, outcome: Outcome) -> None:
         """Take in an outcome; records when it is worth a write. Where DVC cannot, a later one tries again."""
@@ -42,10 +42,10 @@ class Recorder:
         started = time.monotonic()
         # Also what a worker finished before it was killed; not what was changed by hand since.
         finished = self._journal.standing(self._recorded)
-        self.changed += self._ledger.record(finished)
+        self.refused |= self._ledger.record(finished)
         # A training may have been recorded while its evaluation went on, before its outcome came.
         self._recorded |= finished.keys()
-        self.changed += [stage for stage in self._waiting if stage not in self._recorded]
+        self.refused |= {stage: Refusal.OUTPUTS for stage in self._waiting if stage not in self._recorded}
         self._waiting = []
         self._written = time.monotonic()
         self._cost = self._written - started

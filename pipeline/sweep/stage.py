@@ -21,12 +21,15 @@ from pipeline.sweep.cluster import run_on_cluster
 from pipeline.sweep.gpus import gpus
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.lock_merge import MergedLock
+from pipeline.sweep.outside_grid import move_outside_grid
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
 from pipeline.targets import chosen_runs
 from pipeline.tracking.settle import settle_killed
+from pipeline.train.key import is_current
 from pipeline.variants.check import check_models
 
 STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended
@@ -59,11 +62,16 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
             be used; nothing was trained.
     """
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
-    with alone(root):
+    with alone(root), contextlib.ExitStack() as stack:
         settle_killed(root)
         check_signals()
         ledger, journal = Ledger(root), Journal(root)
+        stack.enter_context(ledger.reserved(chosen if targets else None))
+        move_outside_grid([cell.name for cell in params.cells()], root)
+        merged = ledger.resolve_conflict()
         ledger.make("prepare")
+        if merged:
+            _recover(merged, params, chosen, ledger, root)
         plan = _plan(params, chosen, ledger, journal, root)
         check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
@@ -94,12 +102,24 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
     begun = {outcome.job.cell.name for outcome in outcomes}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]
-    click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.changed, root))
+    click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.refused, root))
     if unrecorded:
         raise unrecorded
     if left or any(outcome.end == "stopped" for outcome in outcomes):
         return STOPPED
-    return 1 if recorder.changed or any(outcome.end == "failed" for outcome in outcomes) else 0
+    return 1 if recorder.refused or any(outcome.end == "failed" for outcome in outcomes) else 0
+
+
+def _recover(merged: MergedLock, params: Params, chosen: list[str], ledger: Ledger, root: Path) -> None:
+    """Find the trainings of either side of a merge, and say what was done."""
+    cells = {cell.name: cell for cell in params.cells()}
+    recognized = ledger.recognize(merged.trained, lambda name: name in cells and is_current(cells[name], root))
+    fetched = list[str]()
+    try:
+        fetched = ledger.fetch(chosen)
+    except PipelineError as error:
+        click.echo(f"not fetched from DVC's remote, so trained again: {error}", err=True)
+    click.echo(merged.describe(len(recognized), len(fetched)), err=True)
 
 
 def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, root: Path) -> Plan:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.project import inside
+from pipeline.sweep.ledger import Refusal
 from pipeline.sweep.worker import Outcome
 
 
 def summary(
-    outcomes: list[Outcome], restored: list[str], left: list[str], current: int, changed: list[str], root: Path
+    outcomes: list[Outcome],
+    restored: list[str],
+    left: list[str],
+    current: int,
+    refused: Mapping[str, Refusal],
+    root: Path,
 ) -> str:
     """A row a run that something happened to, a line that counts, and what to do next.
 
@@ -18,7 +25,7 @@ def summary(
         restored: runs that DVC's cache gave something of.
         left: runs that were not begun, since the sweep was asked to stop.
         current: how many runs were up to date.
-        changed: DVC's stages that were not recorded.
+        refused: DVC's stages that were not recorded, and why.
         root: the folder of the sweep.
     """
     names = [outcome.job.cell.name for outcome in outcomes]
@@ -37,11 +44,11 @@ def summary(
         lines.append("The same command goes on.")
     elif failed:
         lines.append("To do just that: " + inside(root, " ".join(["pipeline sweep", *failed])))
-    if changed:
-        lines.append(
-            f"Parameters, data or code changed while these ran, so they are not recorded: {', '.join(changed)}\n"
-            "  run the same command again"
-        )
+    for reason in Refusal:
+        if stages := [stage for stage, why in refused.items() if why is reason]:
+            lines.append(f"Not recorded, because {reason.value} while they ran: {', '.join(stages)}")
+    if refused:
+        lines.append("Run the same command again.")
     return "\n".join(lines)
 
 

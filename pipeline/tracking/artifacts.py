@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.runs import TIMING
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -19,9 +21,13 @@ def checksum(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256, hex, over the names and contents of a folder's files, subfolders included."""
+    """SHA-256, hex, over the names and contents of a folder's files, subfolders included; a run's times are left out.
+
+    A run that DVC restored has no times, and is the one that was sent with them.
+    """
     digest = hashlib.sha256()
-    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in _files(folder)):
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in _files(folder))
+    for name, path in ((name, path) for name, path in files if name != TIMING):
         digest.update(f"{name}\0{checksum(path)}\0".encode())
     return digest.hexdigest()
 

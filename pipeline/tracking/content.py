@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.files import parsed
 from pipeline.runs import Evaluation, RunRecord
+from pipeline.timing import read_timing
 
 YARDSTICK = "val_loss"
 
@@ -28,13 +28,12 @@ class Times:
     seconds: float
 
     @classmethod
-    def read(cls, folder: Path) -> Times:
-        """Read a run's `timing.json`; raises `PipelineError` where it is missing or broken."""
-        return parsed(
-            folder / runs.TIMING,
-            "pipeline train",
-            lambda content: cls(tuple(int(one["ended_ms"]) for one in content["epochs"]), float(content["seconds"])),
-        )
+    def read(cls, folder: Path) -> Times | None:
+        """Read a run's times; None if they are unknown."""
+        timing = read_timing(folder)
+        if timing is None:
+            return None
+        return cls(tuple(int(epoch["ended_ms"]) for epoch in timing["epochs"]), float(timing["seconds"]))
 
     @property
     def last_ms(self) -> int | None:
@@ -75,7 +74,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         ) from None
 
 
-def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dict[str, float]:
+def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times | None) -> dict[str, float]:
     """Collect the numbers that a run has one of, to sort a table of runs by; none of a run without a model.
 
     Undefined scores are left out.
@@ -98,6 +97,6 @@ def best_metrics(evaluation: Evaluation, record: RunRecord, times: Times) -> dic
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
         "showcase_mean_iou": evaluation.showcase[0].mean_iou if evaluation.showcase else None,
-        "training_seconds": times.seconds,
+        "training_seconds": times.seconds if times else None,
     }
     return {name: float(value) for name, value in values.items() if value is not None}

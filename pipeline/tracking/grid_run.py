@@ -61,16 +61,18 @@ def send_grid(
             shutil.copyfile(root / runs.REPORT, Path(name) / runs.REPORT.name)
             stored.send_folder(Path(name), "report")
     if stored.status != "FINISHED":
-        stored.end("FINISHED", ended_ms)
+        stored.end("FINISHED", stored.began_ms if ended_ms is None else ended_ms)
     return stored.sent
 
 
 def _span(summary: Summary, root: Path) -> tuple[int | None, int | None]:
-    """When the grid's first training began and its last one ended, in milliseconds since 1970; None without any."""
+    """When the grid's first training began and its last one ended, in milliseconds since 1970; None if unknown."""
     folders = [root / runs.RUNS / row.run for row in summary.runs if row.trained]
-    times = [Times.read(folder) for folder in folders]
-    began = [one.began_ms for one in times if one.began_ms is not None]
-    ended = [one.last_ms for one in times if one.last_ms is not None]
+    known = [times for folder in folders if (times := Times.read(folder))]
+    if len(known) < len(folders):  # those known could be the short part of it
+        return None, None
+    began = [times.began_ms for times in known if times.began_ms is not None]
+    ended = [times.last_ms for times in known if times.last_ms is not None]
     return min(began, default=None), max(ended, default=None)
 
 

@@ -81,8 +81,8 @@ class Mirror:
         """Send an epoch's values, at the step `epoch`; NaN and infinity are left out and named in a tag."""
         self._send(lambda run: run.send_epochs([(epoch, values, timestamp_ms)]))
 
-    def log_values(self, values: Mapping[str, float], timestamp_ms: int) -> None:
-        """Send values that a run has one of, such as `val_loss_best`, at step 0."""
+    def log_values(self, values: Mapping[str, float], timestamp_ms: int | None) -> None:
+        """Send values that a run has one of, such as `val_loss_best`, at step 0; None for the run's start."""
         self._send(lambda run: run.send_values(values, timestamp_ms))
 
     def log_folder(self, folder: Path, under: str) -> None:

@@ -51,6 +51,7 @@ class StoredRun:
         self.run_id: str = run.info.run_id
         self.name: str = run.info.run_name
         self.status: str = run.info.status  # when it was found or begun
+        self.began_ms: int = run.info.start_time
         self._client = client
         self._is_new = is_new
         self._points_sent = self._folders_sent = 0
@@ -105,12 +106,13 @@ class StoredRun:
         ]
         self._send(points, noted)
 
-    def send_values(self, values: Mapping[str, float], timestamp_ms: int) -> None:
-        """Send values that a run has one of, at step 0.
+    def send_values(self, values: Mapping[str, float], timestamp_ms: int | None) -> None:
+        """Send values that a run has one of, at step 0; without a timestamp, with that of the run's start.
 
         A changed value (the evaluation's code did change) gets a later timestamp than the old one, so that it counts.
         """
         finite, others = split_finite(values)
+        timestamp_ms = self.began_ms if timestamp_ms is None else timestamp_ms
         points = [(name, value, timestamp_ms, 0) for name, value in self._points.missing(finite, 0).items()]
         points += [
             (name, finite[name], max(timestamp_ms, self._points.timestamp(name, 0) + 1), 0)
@@ -208,6 +210,7 @@ class StoredRun:
             self._client.set_tag(old.info.run_id, REPLACED_BY, new.info.run_id)
             self._client.delete_run(old.info.run_id)
         self.run_id, self._points, self._noted[LEFT_OUT] = new.info.run_id, Points(kept), []
+        self.began_ms = new.info.start_time
         self._is_new, self.status = True, "RUNNING"  # to whoever sends it: it has not ended yet
         self._digests.clear()
 

@@ -6,6 +6,9 @@ gets all the same what it would have been told live.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,14 +89,17 @@ def _send(
 ) -> Sent:
     record, times = RunRecord.read(folder), content.Times.read(folder)
     history = content.read_history(folder)
-    if len(history) != len(times.ended_ms):
+    if times is not None and len(history) != len(times.ended_ms):
         raise PipelineError(
             f"{folder}: {runs.HISTORY} has {len(history)} epochs and {runs.TIMING} {len(times.ended_ms)}. "
             f"Train it again: dvc repro --force train@{record.run}"
         )
     stored = StoredRun.find(client, experiment, record.key)
     if stored is None or stored.status != "FINISHED":
-        stored = StoredRun.begin(client, experiment, record.run, record.key, times.began_ms)
+        stored = StoredRun.begin(client, experiment, record.run, record.key, times.began_ms if times else None)
+    # MLflow wants a time for each point. The run's start invents no duration, and repeated sending gives equal points.
+    ended_ms = times.ended_ms if times else (stored.began_ms,) * len(history)
+    last_ms = times.last_ms if times else stored.began_ms
     tags: dict[str, str] = {STATUS: record.status}
     if row is not None and row.judgement is not None:
         tags |= {VERDICT: row.judgement.verdict, NOTE: _note(row)}
@@ -104,17 +110,27 @@ def _send(
     stored.describe(content.parameters(record.cell, record.precision), tags)
     if record.data_fingerprint == data.fingerprint:
         stored.send_dataset(data.title, data.source, data.fingerprint)
-    epochs = zip(history, times.ended_ms, strict=True)
+    epochs = zip(history, ended_ms, strict=True)
     stored.send_epochs([(number, values, ended) for number, (values, ended) in enumerate(epochs, start=1)])
-    stored.send_folder(folder, "run")
+    with _without_foreign_times(folder, is_foreign=times is None) as sent:
+        stored.send_folder(sent, "run")
     evaluated = folder.parents[1] / runs.EVALUATION / record.run
     if _is_evaluated(evaluated, record):
-        if times.last_ms is not None:
-            stored.send_values(content.best_metrics(Evaluation.read(evaluated), record, times), times.last_ms)
+        stored.send_values(content.best_metrics(Evaluation.read(evaluated), record, times), last_ms)
         stored.send_folder(evaluated, "evaluation")
     if stored.status != "FINISHED":
-        stored.end("FINISHED", times.last_ms)
+        stored.end("FINISHED", last_ms)
     return stored.sent
+
+
+@contextlib.contextmanager
+def _without_foreign_times(folder: Path, *, is_foreign: bool) -> Iterator[Path]:
+    """Provide a run's folder, or a copy without `timing.json` if that file is of another training."""
+    if not is_foreign or not (folder / runs.TIMING).exists():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        yield shutil.copytree(folder, Path(name) / folder.name, ignore=shutil.ignore_patterns(runs.TIMING))
 
 
 def _is_evaluated(folder: Path, record: RunRecord) -> bool:

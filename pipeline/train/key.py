@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.custom_code import custom_files
+from pipeline.errors import PipelineError
 from pipeline.factories import factory_file
 from pipeline.params import Cell
 from pipeline.project import project_folder
-from pipeline.runs import FORMAT, Precision
+from pipeline.runs import FORMAT, PREPARED, RUNS, DataSet, Precision, RunRecord
 
 PACKAGE = Path(__file__).parents[1]
 CODE = ("train/*.py", "data/*.py", "models/*.py", "analysis/scores.py")  # decides a run's numbers, as in dvc.yaml
@@ -29,6 +30,15 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
         "own": _hash(_own_files(cell)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(cell: Cell, root: Path) -> bool:
+    """Return whether the folder of a run holds what training the cell would give now."""
+    try:
+        record, data = RunRecord.read(root / RUNS / cell.name), DataSet.read(root / PREPARED)
+        return record.key == run_key(cell, data.fingerprint, record.precision)
+    except PipelineError:
+        return False
 
 
 def _own_files(cell: Cell) -> dict[str, Path]:

@@ -116,10 +116,11 @@ class Outputs:
             content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
             (folder / runs.WEIGHTS).write_bytes(content)  # its own writing to files hides what a full disk says
 
-    def write_timing(self, folder: Path) -> None:
-        """Write `timing.json`: seconds in all, an epoch's times, and images a second while training."""
+    def write_timing(self, folder: Path, key: str) -> None:
+        """Write `timing.json`: the run key, seconds in all, an epoch's times, and images a second while training."""
         training = sum(entry["training_seconds"] for entry in self.times)
         content = {
+            "key": key,  # the file may outlive the training that it is of: DVC ignores it
             "seconds": self.seconds,
             "training_seconds": training,
             "watching_seconds": sum(entry["watching_seconds"] for entry in self.times),

@@ -118,7 +118,7 @@ def train_cell(
             )
             with replacing(root / runs.RUNS / cell.name) as folder:
                 outputs.write(folder, watched, compared)
-                outputs.write_timing(folder)
+                outputs.write_timing(folder, key)
                 (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
             logger.set_tags({STATUS: record.status})
             logger.log_folder(root / runs.RUNS / cell.name, "run")

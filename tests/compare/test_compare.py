@@ -10,11 +10,13 @@ from statistics import fmean, stdev
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
 from pipeline.attempts import attempt, read_attempts
+from pipeline.cli import main
 from pipeline.compare.findings import findings
 from pipeline.compare.parts import run_parts
 from pipeline.compare.reading import RunFiles
@@ -281,23 +283,23 @@ def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) ->
     assert compare(params).baseline.loss == pytest.approx(expected)
 
 
-def test_a_killed_stages_folder_is_no_run(grid: Params, project: Path) -> None:
-    write_run(project, grid.cell("unet", 0.5, 0), 0.4)
-    (project / "runs/unet-0.5-0").rename(project / "runs/.unet-0.5-0-x1y2z3")
-    assert compare(grid).outside == ()
-
-
 def test_nothing_finished_is_said(params: Params) -> None:
     summary = compare(params)
     assert summary.best is None
     assert [finding.id for finding in findings(summary, {})] == ["none_ranked", "missing"]
 
 
-def test_a_removed_rate_is_left_out_and_named(grid: Params, project: Path) -> None:
-    smaller = read_params(write_params(project, {"grid": {"learning_rate": [0.01]}}))
-    summary = compare(smaller)
-    assert {row.learning_rate for row in summary.runs} == {0.01}
-    assert set(summary.outside) == {name for name in LOSSES if "-0.001-" in name}
+@pytest.mark.usefixtures("grid")
+def test_a_removed_rate_is_left_out_and_its_folders_leave_what_dvc_hashes(project: Path) -> None:
+    write_params(project, {"grid": {"learning_rate": [0.01]}})
+    removed = sorted(name for name in LOSSES if "-0.001-" in name)
+    done = CliRunner().invoke(main, ["compare"])
+    assert done.exit_code == 0
+    assert f"No longer in the grid, so moved to .scratch/outside_grid/: {', '.join(removed)}" in done.stderr
+    assert {row.learning_rate for row in Summary.read().runs} == {0.01}
+    for folder in ("runs", "evaluation"):
+        kept = sorted(LOSSES.keys() - set(removed))
+        assert sorted(path.name for path in (project / folder).iterdir()) == kept
 
 
 def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:

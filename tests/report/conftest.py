@@ -326,7 +326,6 @@ class Project:
             best=Selection(
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
-            outside=("unet-0.5-0",),
             foreground=tuple(item.name for item in self.classes if item.foreground),
             boundary=tuple(item.name for item in self.classes if item.edge),
         )

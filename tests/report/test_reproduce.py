@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from pipeline import runs
 from pipeline.report.stage import render_report
+from pipeline.timing import KEYS
 from tests.report.test_stage import best, part, rendered
 
 if TYPE_CHECKING:
@@ -25,13 +29,12 @@ def test_every_file_that_is_named_is_there(project: Project) -> None:
 
 def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
     run = best(project)
-    timing = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
-    (project.root / runs.RUNS / run / runs.TIMING).write_text(json.dumps(timing))
+    write_timing(project.root / runs.RUNS / run)
     lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
     (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
     plain = part(rendered(project, run), "reproduce")
     assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
-    assert "trained with</dt><dd><code>torch 9.9 on A processor<" in plain
+    assert "A processor" not in plain  # DVC does not keep times and machine: the page may not depend on them
     assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
     live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
     assert "This time" not in plain
@@ -41,6 +44,26 @@ def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
     assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
     assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
     assert facts["MLflow"] == "make ui, experiment learning-report"
+
+
+def write_timing(folder: Path, **changes: str) -> None:
+    key = json.loads((folder / runs.RECORD).read_text())["key"]
+    machine = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
+    timing = {**dict.fromkeys(KEYS), **machine, "key": key, **changes}
+    (folder / runs.TIMING).write_text(json.dumps(timing))
+
+
+@pytest.mark.parametrize("is_foreign", [False, True], ids=["missing", "of another training"])
+def test_live_does_not_know_the_times_of_a_restored_run(project: Project, is_foreign: bool) -> None:
+    run = best(project)
+    if is_foreign:
+        write_timing(project.root / runs.RUNS / run, key="another")
+    else:
+        (project.root / runs.RUNS / run / runs.TIMING).unlink(missing_ok=True)
+    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
+    unknown = "unknown: DVC restores runs without timing.json"
+    assert {facts[name] for name in ("trained for", "processor", "torch")} == {unknown}
 
 
 def test_live_shows_a_server_without_its_password(project: Project) -> None:

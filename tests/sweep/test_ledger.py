@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep.ledger import _is_only_change
+from pipeline.sweep.dvc_cells import is_only_change
 
 CUSTOM = {"changed deps": {"../../custom": "modified"}}
 
@@ -31,4 +31,4 @@ def test_only_a_change_of_the_folder_alone_is_one(
     study.mkdir(parents=True)
     monkeypatch.chdir(study)
     status = {"train@unet-0.01-0": changes} if changes else {}
-    assert _is_only_change(tmp_path / "custom", status) is expected
+    assert is_only_change(tmp_path / "custom", status) is expected

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.params.file import read_params
 from pipeline.sweep.journal import Journal
+from pipeline.sweep.ledger import Refusal
 from pipeline.sweep.recorder import BATCH, Recorder
 from pipeline.sweep.worker import Job, Outcome
 from tests.conftest import write_params
@@ -21,9 +22,9 @@ class Book:
     def __init__(self) -> None:
         self.recorded: list[str] = []
 
-    def record(self, finished: Mapping[str, str]) -> list[str]:
+    def record(self, finished: Mapping[str, str]) -> dict[str, Refusal]:
         self.recorded += finished
-        return []
+        return {}
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_training_that_was_recorded_before_its_evaluation_ended_is_no_change(
     finish(journal, tmp_path, last, "evaluate")
     recorder.add(last)
     recorder.close()
-    assert recorder.changed == []
+    assert recorder.refused == {}
     assert sorted(book.recorded) == sorted(stage for outcome in outcomes for stage in outcome.finished())
 
 
@@ -67,4 +68,5 @@ def test_what_was_changed_by_hand_is_told_and_not_recorded(tmp_path: Path, outco
     (tmp_path / "evaluation" / name / "file").write_text("by hand")
     recorder.add(outcomes[0])
     recorder.close()
-    assert (book.recorded, recorder.changed) == ([f"train@{name}"], [f"evaluate@{name}"])
+    assert book.recorded == [f"train@{name}"]
+    assert recorder.refused == {f"evaluate@{name}": Refusal.OUTPUTS}

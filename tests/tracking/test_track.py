@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,6 +118,38 @@ def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: st
             assert files(client, found[name], under) == files(live_client, live[name], under) != []
 
 
+@pytest.fixture(params=["missing", "of another training"])
+def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The times of both runs, as DVC leaves them when it restores a run."""
+    paths = [trained.root / runs.RUNS / name / runs.TIMING for name in RUNS]
+    kept = [path.read_text(encoding="utf-8") for path in paths]
+    for path, text in zip(paths, kept, strict=True):
+        path.unlink()
+        if request.param != "missing":
+            path.write_text(json.dumps({**json.loads(text), "key": "another"}), encoding="utf-8")
+    yield
+    for path, text in zip(paths, kept, strict=True):
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("unknown_times")
+def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Trained, uri: str) -> None:
+    assert "2 runs are there, 2 of them new" in track("--to", uri)
+    (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
+    for name in RUNS:
+        sent, complete = points(client, found[name]), points(live_client, live[name])
+        assert complete.keys() - sent.keys() == {"training_seconds"}
+        assert [point[::2] for point in sent["val_loss"]] == [point[::2] for point in complete["val_loss"]]
+        assert {time for series in sent.values() for _, time, _ in series} == {found[name].info.start_time}
+        assert found[name].info.end_time == found[name].info.start_time
+        assert set(files(live_client, live[name], "run")) - set(files(client, found[name], "run")) == {
+            "run/timing.json"
+        }
+    grid = next(run for name, run in found.items() if name not in RUNS)
+    assert grid.info.end_time == grid.info.start_time
+    assert "2 runs are there, and nothing was missing" in track("--to", uri)
+
+
 def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained, uri: str) -> None:
     """It takes the first of a run's metrics, in the order in which they came."""
     track("--to", uri)
@@ -217,3 +250,15 @@ def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> 
     said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
     assert "it sends the rest" in said
+
+
+@pytest.mark.usefixtures("unknown_times")
+def test_a_restored_run_changes_nothing_of_the_run_that_was_sent_live(trained: Trained) -> None:
+    client, before = stored(trained.live, trained)
+    track("--to", trained.live)
+    client, after = stored(trained.live, trained)
+    for name in RUNS:
+        assert points(client, after[name]) == points(client, before[name])
+        assert after[name].info.end_time == before[name].info.end_time
+        digest = "pipeline.sha256.run"
+        assert after[name].data.tags[digest] == before[name].data.tags[digest]

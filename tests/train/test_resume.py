@@ -182,7 +182,10 @@ def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> Non
 def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.unfinished.PATIENCE", 0.2)
     key = train(project, {}).key
-    with Unfinished(key).at_work("{}"), pytest.raises(PipelineError, match="Another process trains exactly this"):
+    with (
+        Unfinished(key).at_work("{}"),
+        pytest.raises(PipelineError, match=rf"trains exactly this \(process {os.getpid()} on"),
+    ):
         train(project, {})
 
 

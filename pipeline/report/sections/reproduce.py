@@ -13,7 +13,7 @@ from pipeline.params.composites import SampleData
 from pipeline.params.file import read_sections
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
-from pipeline.report.live import LiveFact, live_facts, read_timing
+from pipeline.report.live import LiveFact, live_facts
 from pipeline.report.material import Material
 from pipeline.report.selection import Chosen, leading
 
@@ -73,7 +73,7 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
         ]
     except PipelineError as error:
         problems.append(view.Card.of(f"The parameters of {run} are not known", error))
-    identity += [*_hashes(here, run), *_machine(here, run)]
+    identity += [*_hashes(here, run)]
     return Reproduce(
         commands=_commands(params, here, run, chosen),
         identity=tuple(identity),
@@ -121,10 +121,3 @@ def _hashes(root: Path, run: str) -> list[tuple[str, str]]:
         md5 = next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
         found += [(f"DVC’s hash of {path}", str(md5))] if md5 else []
     return found
-
-
-def _machine(root: Path, run: str) -> list[tuple[str, str]]:
-    timing = read_timing(root / runs.RUNS / run)
-    if timing is None or not {"torch", "processor"} <= set(timing):
-        return []
-    return [(f"{run} was trained with", f"torch {timing['torch']} on {timing['processor']}")]

@@ -1,0 +1,55 @@
+"""Keeps `runs/` and `evaluation/` to the cells of the grid: DVC hashes these folders whole.
+
+`compare`, `showcase` and `report` depend on the two folders, since dvc.yaml cannot name those of a grid's cells as
+dependencies. A folder that is left from another grid would enter their hashes, which no clone could reproduce.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import click
+
+from pipeline import runs
+
+FOLDER = runs.SCRATCH / "outside_grid"
+RECORDS = {runs.RUNS: runs.RECORD, runs.EVALUATION: runs.METRICS}
+
+
+def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
+    """Move the folders of runs outside the grid to `.scratch/outside_grid/`, and those of runs in it back from there.
+
+    A run that is in its place is not replaced. DVC's cache keeps what it recorded of either.
+
+    Args:
+        names: of the runs in the grid.
+        root: the project's folder, or a study's.
+    """
+    moved = [name for name, folder, aside in _places(root, root / FOLDER) if name not in names and _move(folder, aside)]
+    if moved:
+        click.echo(f"No longer in the grid, so moved to {FOLDER}/: {', '.join(sorted(set(moved)))}", err=True)
+    back = [
+        name
+        for name, aside, folder in _places(root / FOLDER, root)
+        if name in names and not folder.exists() and _move(aside, folder)
+    ]
+    if back:
+        click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(set(back)))}", err=True)
+
+
+def _places(here: Path, there: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Each run's or evaluation's folder: its name, where it is, and where it would be on the other side."""
+    for part, record in RECORDS.items():
+        for path in sorted((here / part).glob(f"*/{record}")):
+            if not path.parent.name.startswith("."):  # of a killed stage
+                yield path.parent.name, path.parent, there / part / path.parent.name
+
+
+def _move(folder: Path, to: Path) -> bool:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if to.exists():
+        shutil.rmtree(to)
+    shutil.move(folder, to)
+    return True

@@ -1,0 +1,66 @@
+"""Reserves folders in DVC's own list of who reads and writes what, so that `dvc repro` stops at a sweep's runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.rwlock import RWLOCK_FILE, rwlock
+
+from pipeline.errors import PipelineError
+
+
+@contextlib.contextmanager
+def reserved(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
+    """Hold DVC's write lock on folders; DVC ignores the entries of processes that are gone.
+
+    Raises:
+        PipelineError: A DVC command reads or writes in one of them.
+    """
+    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of each entry of a killed process
+    entries = rwlock(
+        repo.tmp_dir,
+        repo.fs,
+        " ".join(sys.argv),  # as DVC's own calls in this process have it: they are not blocked
+        [],
+        [str(folder.resolve()) for folder in folders],
+        repo.config["core"].get("hardlink_lock", False),
+    )
+    try:
+        entries.__enter__()
+    except LockError as error:
+        holders = re.findall(r"^ *\(PID (\d+)\): (.*)$", str(error), re.MULTILINE)
+        named = ", ".join(f"`{command}` (process {process})" for process, command in holders) or f"DVC says: {error}"
+        raise PipelineError(
+            f"Another DVC command works on these runs: {named}. Wait until it ends, or stop it, and run the same "
+            "command again."
+        ) from None
+    try:
+        yield
+    finally:
+        # DVC asserts that its entries are still there, and its messages suggest to remove the list by hand.
+        with contextlib.suppress(AssertionError, DvcException):
+            entries.__exit__(None, None, None)
+
+
+def mend_list(folder: Path) -> None:
+    """Remove DVC's list where a kill left half of it: DVC would refuse all work.
+
+    Args:
+        folder: DVC's folder of temporary files.
+    """
+    path = folder / RWLOCK_FILE
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,34 @@
+"""Reads the times of a run's training, which are unknown where DVC restored the run: it does not keep `timing.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.files import read_json
+
+KEYS = frozenset(
+    {"key", "seconds", "training_seconds", "watching_seconds", "images_per_second", "epochs", "processor", "torch"}
+)
+
+
+def read_timing(folder: Path) -> dict[str, Any] | None:
+    """Read the times and the machine of the training whose results a run's folder holds.
+
+    `.dvcignore` leaves the file out of the folder's hash, so that equal trainings have equal hashes. DVC therefore
+    restores a run without it, and leaves the file of another training where one is.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The content of `timing.json`; None if it is missing, broken or of another training.
+    """
+    try:
+        timing = read_json(folder / runs.TIMING, "pipeline train")
+        key = read_json(folder / runs.RECORD, "pipeline train").get("key")
+    except PipelineError:
+        return None
+    return timing if timing.get("key") == key and timing.keys() >= KEYS else None

@@ -1,0 +1,140 @@
+"""dvc.lock after a git merge: what either side trained is not trained again, and nothing is believed that is not so."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import PipelineError
+from tests.sweep.conftest import SmallProject
+
+
+def trained_beside(small: SmallProject, style: str = "--zdiff3") -> None:
+    """Merge two sides that trained a run each, c and d, on top of a and b; the files of d are in DVC's cache only."""
+    small.repro()
+    base = small.lock()
+    small.write("a", "b", "d")
+    small.repro()
+    theirs = small.lock()
+    (small.root / "dvc.lock").write_text(base, encoding="utf-8")
+    shutil.rmtree(small.root / "runs/d")
+    small.write("a", "b", "c")
+    small.repro()
+    small.merge(base, theirs, style)
+    small.write("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("style", ["--diff3", "--zdiff3", "--union"])
+def test_runs_of_both_sides_are_kept(small: SmallProject, style: str) -> None:
+    if style == "--union":  # git's default style has no option of its own
+        style = "--marker-size=7"
+    trained_beside(small, style)
+    ledger = small.ledger()
+    merged = ledger.resolve_conflict()
+    assert merged is not None
+    assert merged.describe(0, 0) == (
+        "dvc.lock had a merge conflict: kept 9 entries of both sides; dropped 1 that differ (compare)"
+    )
+    ledger.make("prepare")
+    assert ledger.stale(["a", "b", "c", "d"]) == (["d"], ["d"])  # whose files are gone, but not from the cache
+    assert ledger.restore("train", ["d"]) == ["d"]
+    assert ledger.stale(["a", "b", "c", "d"]) == ([], [])
+    small.repro()
+    before = small.lock()
+    small.repro("--force", "compare")
+    assert small.lock() == before
+    assert ledger.resolve_conflict() is None
+
+
+def test_what_is_in_the_remote_only_is_fetched(small: SmallProject) -> None:
+    trained_beside(small)
+    dvc = [sys.executable, "-m", "dvc", "--quiet"]
+    subprocess.run([*dvc, "remote", "add", "--default", "shared", str(small.root.parent / "remote")], check=True)
+    cache = small.root / ".dvc/cache/files"
+    ledger = small.ledger()
+    ledger.resolve_conflict()
+    subprocess.run([*dvc, "push"], check=True)
+    shutil.rmtree(cache)
+    assert set(ledger.fetch(["d"])) == {"train@d", "evaluate@d"}
+    assert ledger.restore("train", ["d"]) == ["d"]
+    assert ledger.stale(["d"]) == ([], [])
+
+
+def test_without_a_remote_nothing_is_fetched(small: SmallProject) -> None:
+    trained_beside(small)
+    ledger = small.ledger()
+    ledger.resolve_conflict()
+    shutil.rmtree(small.root / ".dvc/cache/files")
+    assert ledger.fetch(["d"]) == []
+
+
+@pytest.mark.parametrize(
+    ("is_current", "is_whole", "expected"),
+    [(True, True, ["train@a"]), (False, True, []), (True, False, [])],
+    ids=["current", "of other code", "changed by hand"],
+)
+def test_a_run_that_both_sides_trained_is_known_by_its_key_and_hash(
+    small: SmallProject, is_current: bool, is_whole: bool, expected: list[str]
+) -> None:
+    """Two machines, two results of the same training: neither entry is kept, since git may have mixed them."""
+    small.write("a")
+    small.repro("prepare")
+    base = small.lock()
+    sides = []
+    for noise in ("theirs", "ours"):
+        (small.root / "noise.txt").write_text(noise)
+        small.repro("--force", "train@a")
+        sides.append(small.lock())
+        (small.root / "dvc.lock").write_text(base if noise == "theirs" else sides[-1], encoding="utf-8")
+    small.merge(base, sides[0])
+    shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone that pulled
+    if not is_whole:
+        (small.root / "runs/a/run.json").write_text("by hand")
+    ledger = small.ledger()
+    merged = ledger.resolve_conflict()
+    assert merged is not None
+    assert merged.dropped == ("train@a",)
+    assert ledger.recognize(merged.trained, lambda _: is_current) == expected
+    train, _ = ledger.stale(["a"])
+    assert train == ([] if expected else ["a"])
+
+
+@pytest.mark.parametrize("text", ["stages:\n  prepare:\n    outs:\n    - pa", "<<<<<<< HEAD\nstages: {}\n", "a: 1\n"])
+def test_a_lock_file_that_cannot_be_read_is_kept_and_named(
+    small: SmallProject, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.repro()
+    (small.root / "dvc.lock").write_text(text, encoding="utf-8")
+    ledger = small.ledger()
+    assert ledger.resolve_conflict() is None
+    ledger.make("prepare")
+    said = capsys.readouterr().err
+    assert said.startswith("dvc.lock cannot be read (")
+    assert "It is kept as dvc.lock.broken" in said
+    assert (small.root / "dvc.lock.broken").read_text(encoding="utf-8") == text
+    assert ledger.restore("train", ["a", "b"]) == ["a", "b"]
+
+
+def test_a_conflict_in_the_stages_is_named_with_its_lines(small: SmallProject) -> None:
+    path = small.root / "dvc.yaml"
+    path.write_text(f"<<<<<<< HEAD\n=======\n# theirs\n>>>>>>> x\n{path.read_text()}")
+    with pytest.raises(PipelineError, match=r"dvc.yaml: git could not merge lines 1 to 4"):
+        small.ledger()
+
+
+def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
+    in_order = ["prepare", "train@a", "train@c", "evaluate@a", "evaluate@c", "compare"]
+    small.write("b")
+    small.repro()
+    small.write("a", "c")
+    small.repro()
+    assert sorted(set(small.entries()) - set(in_order)) == ["evaluate@b", "train@b"]
+    assert [name for name in small.entries() if name in in_order] != in_order
+    small.ledger().tidy()
+    assert small.entries() == in_order
+    text = small.lock()
+    small.repro()
+    assert small.lock() == text
