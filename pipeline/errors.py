@@ -1,4 +1,15 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and the words for what the system refuses."""
+
+from __future__ import annotations
+
+import errno
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full. Free some space",
+    errno.EDQUOT: "your disk quota is used up. Free some space",
+    errno.EFBIG: "the file would be larger than this system allows. Raise the limit (ulimit -f)",
+    errno.EROFS: "the disk is read-only. Make it writable",
+}
 
 
 class PipelineError(Exception):
@@ -6,3 +17,10 @@ class PipelineError(Exception):
 
     The text names the file or key, what was found, what was expected and what to do.
     """
+
+
+def describe_os_error(error: OSError) -> str:
+    """Name the file that the system refused, the reason, and what to do."""
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0, f"{reason}. Fix this")
+    return f"{error.filename or 'While reading or writing files'}: {advice}, then run the same command again."

@@ -31,6 +31,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """
     from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
+    from pipeline.runs import FAILURE
     from pipeline.sweep.stage import sweep as run_sweep
 
     if jobs and ray:
@@ -40,6 +41,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
         forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
         code = run_sweep(read_params(), jobs, targets, ray, Path())
+    if code == 0 and not targets:
+        FAILURE.unlink(missing_ok=True)
     sys.exit(code)
 
 

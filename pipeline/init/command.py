@@ -26,7 +26,7 @@ from pipeline.prepare.size_table import Column, format_size_table
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
 _NAMED = 12  # classes in the summary
 _EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
-# On a line, or a line each; the second and the third group is a comment beside the key.
+# A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
 

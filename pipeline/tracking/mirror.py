@@ -59,13 +59,12 @@ class Mirror:
         return mirror
 
     @classmethod
-    def find(cls, tracking: Tracking, key: str) -> Mirror | None:
+    def find(cls, tracking: Tracking, name: str, key: str) -> Mirror | None:
         """The mirror of a run that MLflow has, its status left as it is; None where there is none to be had."""
         uri = tracking_uri(tracking)
-        mirror = cls(f"with the key {key}", uri, lambda: _found(uri, tracking.experiment, key))
+        mirror = cls(name, uri, lambda: _found(uri, tracking.experiment, key))
         if store_is_missing(uri) or not mirror._attempt() or mirror._run is None:
             return None
-        mirror.name = mirror._run.name
         return mirror
 
     @property
