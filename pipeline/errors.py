@@ -19,8 +19,10 @@ class PipelineError(Exception):
     """
 
 
-def describe_os_error(error: OSError) -> str:
-    """Name the file that the system refused, the reason, and what to do."""
-    reason = error.strerror or str(error) or type(error).__name__
-    advice = _ADVICE.get(error.errno or 0, f"{reason}. Fix this")
-    return f"{error.filename or 'While reading or writing files'}: {advice}, then run the same command again."
+def user_message(error: PipelineError | OSError) -> str:
+    """Say what is wrong and what to do; of an `OSError`, the file, the reason and the advice."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    name = error.filename2 or error.filename or "A file, which the system does not name"
+    advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error or type(error).__name__}. Fix this")
+    return f"{name}: {advice}, then run the same command again."

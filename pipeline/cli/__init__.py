@@ -8,7 +8,7 @@ import click
 
 from pipeline.cli import data, grids, models, stages
 from pipeline.cli.broken_pipe import exit_on_broken_pipe, flush_output
-from pipeline.errors import PipelineError, describe_os_error
+from pipeline.errors import PipelineError, user_message
 
 
 class Commands(click.Group):
@@ -32,10 +32,8 @@ class Commands(click.Group):
         try:
             with exit_on_broken_pipe():
                 return super().invoke(ctx)
-        except PipelineError as error:
-            raise click.ClickException(str(error)) from None
-        except OSError as error:
-            raise click.ClickException(describe_os_error(error)) from None
+        except (PipelineError, OSError) as error:
+            raise click.ClickException(user_message(error)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

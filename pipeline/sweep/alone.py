@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.files import write_text
 
 FOLDER = runs.SCRATCH / "sweep"
 
@@ -31,7 +32,7 @@ def alone(root: Path) -> Iterator[None]:
             f"A sweep is at work here already ({who}). Wait for it, or stop it with Ctrl-C where it runs."
         ) from None
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M}", "utf-8")
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M}")
         yield
     finally:
         holder.unlink(missing_ok=True)

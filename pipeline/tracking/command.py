@@ -41,7 +41,7 @@ def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Pat
     except PipelineError as error:
         complete = sum(one.run in wanted for one in sent)
         done = f"{complete} of {len(wanted)} runs are complete there" if complete else "No run was sent"
-        raise PipelineError(f"{error} {done}; run the same command again to send the rest.") from None
+        raise PipelineError(f"{error} {done}; the same command sends the rest.") from None
     return f"MLflow at {shown(tracking_uri(params.tracking, to))}: {_told(sent, wanted)}"
 
 

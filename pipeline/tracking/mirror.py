@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.params import Tracking
 from pipeline.signals import uncut
+from pipeline.tracking.sqlite_errors import sqlite_reason
 from pipeline.tracking.store import experiment_id, open_client, refusal, shown, store_is_missing, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
@@ -132,7 +133,7 @@ class Mirror:
                     "when it answers again, or afterwards by `pipeline track`.",
                     self.name,
                     shown(self.uri),
-                    refusal(error) or f"fails ({type(error).__name__}: {_reason(error)})",
+                    refusal(error) or f"fails ({sqlite_reason(error) or f'{type(error).__name__}: {_reason(error)}'})",
                 )
             self._failed = time.monotonic()
             logger.debug("What MLflow raised:", exc_info=True)

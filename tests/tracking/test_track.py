@@ -216,7 +216,7 @@ def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> 
     assert "fits no run of the grid" in track("lite0-*", code=1)
     said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
-    assert "No run was sent; run the same command again to send the rest." in said
+    assert "No run was sent; the same command sends the rest." in said
     assert "missing" not in said
 
 
@@ -228,4 +228,4 @@ def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: 
         said = track("--to", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
-    assert "1 of 2 runs are complete there; run the same command again to send the rest." in said
+    assert "1 of 2 runs are complete there; the same command sends the rest." in said
