@@ -18,17 +18,17 @@ INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is where its pictures lie. Recipes read
+# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is the folder of its images. Recipes read
 # these from the environment, in quotes: paths may have spaces and any other characters.
 export FOLDER := $(if $(SET),studies/$(SET),.)
 LINK = python -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).absolute().as_uri())'
 $(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) needs a SET=; for the project itself, write data.path in params.yaml)))
 
-report: $(INSTALLED) .dvc/ready  ## Train what is new in the grid, compare, render the report; SET=skip for a study
+report: $(INSTALLED) .dvc/ready  ## Train the new runs of the grid, compare, render the report; SET=skip for a study
 	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
 	@cd "$$FOLDER" && pipeline sweep && dvc repro --quiet || { pipeline failure >/dev/null && \
 		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
-	@cd "$$FOLDER" && pipeline track || true  # a server that is down has been told of; the report is there all the same
+	@cd "$$FOLDER" && pipeline track || true  # it has reported a server that is down; the report is complete
 	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 
 studies: $(INSTALLED)  ## List the ready studies

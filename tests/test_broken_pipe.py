@@ -18,7 +18,7 @@ PIPELINE = (sys.executable, "-c", "from pipeline.cli import main; main()")
 
 
 def run_without_reader(*arguments: str, errors: bool = False) -> tuple[int, str]:
-    """Run a command whose output nobody reads, with `errors` its errors neither; return exit code and stderr."""
+    """Run a command whose stdout (with `errors` also stderr) has no reader; return its exit code and stderr."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:

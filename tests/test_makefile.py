@@ -1,6 +1,6 @@
 """The Makefile in folders with unusual names, and with a `.venv` that belongs to another project.
 
-The commands are stand-ins that write down how they were called; `tests/e2e/test_studies.py` runs the real ones.
+Stubs of the commands record their arguments; `tests/e2e/test_studies.py` runs the real commands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 # Writes the current folder and the arguments, one per line, and fails if asked to.
-STAND_IN = """#!/bin/sh
+STUB = """#!/bin/sh
 { echo "$0" | sed 's#.*/##'; pwd; for word in "$@"; do echo "$word"; done; echo; } >> "$CALLS"
 case " $FAILING " in *" $1 "*) exit 1;; esac
 """
@@ -24,7 +24,7 @@ case " $FAILING " in *" $1 "*) exit 1;; esac
 
 @dataclass
 class Checkout:
-    """A folder with the Makefile and an environment of stand-ins."""
+    """A folder with the Makefile and an environment of stubs."""
 
     root: Path
     calls_file: Path
@@ -57,7 +57,7 @@ def checkout(tmp_path: Path, request: pytest.FixtureRequest) -> Checkout:
         shutil.copy(ROOT / name, root)
     for name in ("pipeline", "dvc"):
         path = root / ".venv/bin" / name
-        path.write_text(STAND_IN, encoding="utf-8")
+        path.write_text(STUB, encoding="utf-8")
         path.chmod(0o755)
     (root / ".venv/bin/python").write_text('#!/bin/sh\nexec python3 "$@"\n', encoding="utf-8")
     (root / ".venv/bin/python").chmod(0o755)

@@ -31,7 +31,7 @@ def exit_on_broken_pipe() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write what is buffered now, where a broken pipe can still be answered, and not when Python exits."""
+    """Write all buffered output now: an error while Python exits could not be handled."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()

@@ -24,7 +24,7 @@ _COMMENTS = {
     "channels": "empty: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
     "annotations": "COCO's instances, from the folder on",
     "classes": "names and colours are for you to choose; `foreground` is what the pictures are of",
-    "ignore": "what counts nowhere, in training and in scores; empty, or [] of categories: nothing",
+    "ignore": "pixels that are left out of training and scores; empty, or [] of categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
     "mask_threshold": "values from it on are the class of the higher value, the others that of the lower one",
     "instances": "masks number objects; px of the border that keeps touching ones apart",
