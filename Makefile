@@ -6,48 +6,54 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
+# A .venv that is a link belongs to another project: it is used as it is, and nothing is installed into it.
+LINKED := $(shell readlink $(VENV))
+INSTALLED := $(if $(LINKED),linked-venv,$(VENV)/installed)
+INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
+INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
+
 .DEFAULT_GOAL := help
-.PHONY: help install report studies ui test test-slow check bench clean
+.PHONY: help install report studies ui test test-slow check bench clean linked-venv
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is where its pictures lie.
-FOLDER := $(CURDIR)$(if $(SET),/studies/$(SET))
-PAGE = file://$(FOLDER)/reports/learning-report.html
+# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is the folder of its images. Recipes read
+# these from the environment, in quotes: paths may have spaces and any other characters.
+export FOLDER := $(if $(SET),studies/$(SET),.)
+LINK = python -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).absolute().as_uri())'
 $(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) needs a SET=; for the project itself, write data.path in params.yaml)))
 
-report: $(VENV)/installed .dvc/ready  ## Train what is new in the grid, compare, render the report; SET=skip for a study
-	@$(if $(SET),pipeline study "$(SET)" $(if $(DATA),--data "$(DATA)"))
-	@rm -f "$(FOLDER)/reports/failure.html"
-	@cd "$(FOLDER)" && pipeline sweep && dvc repro --quiet || { cd "$(FOLDER)" && pipeline failure >/dev/null && \
-		echo "What failed, and why: file://$(FOLDER)/reports/failure.html"; exit 1; }
-	@cd "$(FOLDER)" && pipeline track || true  # a server that is down has been told of; the report is there all the same
-	@echo "The report: $(PAGE)"
+report: $(INSTALLED) .dvc/ready  ## Train the new runs of the grid, compare, render the report; SET=skip for a study
+	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
+	@cd "$$FOLDER" && pipeline sweep && dvc repro --quiet || { pipeline failure >/dev/null && \
+		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
+	@cd "$$FOLDER" && pipeline track || true  # it has reported a server that is down; the report is complete
+	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 
-studies: $(VENV)/installed  ## List the ready studies
+studies: $(INSTALLED)  ## List the ready studies
 	@pipeline study
 
 PORT ?= 5000
-ui: $(VENV)/installed  ## Browse the runs in MLflow; SET=skip for a study's, PORT=5001 for another port
-	@test -d "$(FOLDER)" || { echo "There is no folder $(FOLDER) yet. Run make report SET=$(SET) first."; exit 1; }
-	@cd "$(FOLDER)" && pipeline ui --port $(PORT)
+ui: $(INSTALLED)  ## Browse the runs in MLflow; SET=skip for a study's, PORT=5001 for another port
+	@test -d "$$FOLDER" || { echo "There is no folder $$FOLDER yet. Run make report SET=$$SET first."; exit 1; }
+	@cd "$$FOLDER" && pipeline ui --port $(PORT)
 
 # Two processes, a file's tests in one of them, since these share what was prepared for the first; the long files, which
 # stand near the front, begin early. Each takes one thread: two with all cores are many times slower than one after the
 # other.
-test: $(VENV)/installed-test  ## All tests that take seconds, and the end-to-end one
+test: $(INSTALLED_TEST)  ## All tests that take seconds, and the end-to-end one
 	@OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: $(VENV)/installed-test  ## The tests that take minutes
+test-slow: $(INSTALLED_TEST)  ## The tests that take minutes
 	@python -m pytest -m slow
 
-check: $(VENV)/installed-test  ## Style, types: what the commit hook and CI run
+check: $(INSTALLED_TEST)  ## Style, types: what the commit hook and CI run
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
-bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against others, and where its time goes
+bench: $(INSTALLED_BENCH) data/prepared  ## How fast training is, against others, and where its time goes
 	@python -m benchmarks.throughput
 	@python -m benchmarks.step_shares
 	@python -m benchmarks.step_shares --batch 4 --size 96 unet16 lite0
@@ -60,13 +66,21 @@ bench: $(VENV)/installed-bench data/prepared  ## How fast training is, against o
 	@python -m benchmarks.precision
 	@python -m benchmarks.memory
 
-data/prepared: | $(VENV)/installed .dvc/ready
+data/prepared: | $(INSTALLED) .dvc/ready
 	@dvc repro --quiet prepare
 
-install: $(VENV)/installed  ## Only create .venv with the locked dependencies
+install: $(INSTALLED)  ## Only create .venv with the locked dependencies
 
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
 	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .scratch
+
+# The linked environment's `pipeline` is the other project's code, unless PYTHONPATH names this folder.
+linked-venv:
+	@cd / && python -c 'import os, pipeline, sys; \
+		sys.exit(not os.path.samefile(os.path.dirname(pipeline.__path__[0]), sys.argv[1]))' "$$OLDPWD" 2>/dev/null || { \
+		echo "$(VENV) is a link to $$(readlink "$$OLDPWD/$(VENV)"), an environment without this folder's code. Nothing is installed" \
+			"into it. Remove the link (rm $(VENV)) and make creates an environment here; or use the linked one with" \
+			"this folder's code: export PYTHONPATH=\"\$$PWD\"" >&2; exit 1; }
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -88,6 +102,6 @@ $(VENV)/installed-bench: $(VENV)/installed
 	@touch $@
 
 # DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.
-.dvc/ready: | $(VENV)/installed
+.dvc/ready: | $(INSTALLED)
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || dvc config --local core.no_scm true
 	@touch $@

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from pipeline import runs
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, user_message
 from pipeline.files import as_json, parsed, write_text
 
 LAST = 12  # lines that are kept
@@ -80,9 +80,13 @@ def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
                 record("killed", _stopped(lines, "It was stopped"))
             raise
         except BaseException as error:
-            said = isinstance(error, (PipelineError, OSError))
-            lines.extend([str(error)] if said else "".join(traceback.format_exception(error)).splitlines())
-            record("failed", str(error) if said else f"{type(error).__name__}: {error}")
+            if isinstance(error, (PipelineError, OSError)):
+                reason = user_message(error)
+                lines.append(reason)
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                lines.extend("".join(traceback.format_exception(error)).splitlines())
+            record("failed", reason)
             raise
         path.unlink(missing_ok=True)
     finally:

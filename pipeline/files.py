@@ -53,6 +53,17 @@ def as_json(content: Any) -> str:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an `OSError` that names none, as the one of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A new folder to write into, put in the place of `target` when the block ends well; else nothing is changed.
 
@@ -65,25 +76,22 @@ def replacing(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     new = _beside(target)
     try:
-        new.chmod(0o755)
-        yield new
-        _sync(new)
-        if target.exists():
-            old = _beside(target)
-            target.rename(old / target.name)
-            try:
+        with naming(target):
+            new.chmod(0o755)
+            yield new
+            _sync(new)
+            if target.exists():
+                old = _beside(target)
+                target.rename(old / target.name)
+                try:
+                    new.rename(target)
+                except BaseException:
+                    (old / target.name).rename(target)
+                    raise
+                finally:
+                    shutil.rmtree(old)
+            else:
                 new.rename(target)
-            except BaseException:
-                (old / target.name).rename(target)
-                raise
-            finally:
-                shutil.rmtree(old)
-        else:
-            new.rename(target)
-    except OSError as error:
-        if error.filename is None:  # a full disk is told without a name
-            error.filename = str(target)
-        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -98,7 +106,7 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             for part in parts:
                 file.write(part)
             file.flush()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.attempts import LAST, attempt, forget_attempt, read_attempt, read_attempts
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, user_message
 
 WORK = """
 import sys, time
@@ -46,7 +46,7 @@ def test_a_mistake_is_kept_in_its_own_words(tmp_path: Path, error: Exception) ->
         raise error
     found = read_attempt("prepare", root=tmp_path)
     assert found is not None
-    assert (found.state, found.reason, found.lines) == ("failed", str(error), (str(error),))
+    assert (found.state, found.reason, found.lines) == ("failed", user_message(error), (user_message(error),))
     with attempt("prepare", root=tmp_path):
         pass
     assert read_attempt("prepare", root=tmp_path) is None  # mended

@@ -188,7 +188,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
-    text = SHIPPED.read_text(encoding="utf-8").replace("[1e-2, 1e-3, 1e-4]", "[1e-2, 3e-4, 1e-05, .25]")
+    text = SHIPPED.read_text(encoding="utf-8").replace("- 1e-3\n  - 1e-4", "- 3e-4\n  - 1e-05\n  - .25")
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     names = [cell.name for cell in read_params(path).cells()[::3][:4]]

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from pipeline.cli import data, grids, models, stages
-from pipeline.errors import PipelineError
+from pipeline.cli.broken_pipe import exit_on_broken_pipe, flush_output
+from pipeline.errors import PipelineError, user_message
 
 
 class Commands(click.Group):
     """Turns a user's mistake into one message on stderr and exit code 1; click itself answers wrong usage with 2."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line."""
+        with exit_on_broken_pipe():
+            try:
+                return super().main(*arguments, **options)
+            finally:
+                flush_output()
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the arguments; `--help` prints here."""
+        with exit_on_broken_pipe():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
-            return super().invoke(ctx)
-        except PipelineError as error:
-            raise click.ClickException(str(error)) from None
-        except OSError as error:  # a full disk, a folder that may not be written: the system's words name the file
-            raise click.ClickException(f"{error}. Nothing half written is left; mend it and run this again.") from None
+            with exit_on_broken_pipe():
+                return super().invoke(ctx)
+        except (PipelineError, OSError) as error:
+            raise click.ClickException(user_message(error)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -36,7 +36,10 @@ def data(check: Path | None, download: Path | None) -> None:
         section = find_section(check)
         found = check_source(section.data, section.notices)
         click.echo(f"{check}: no fault, as {section.origin} reads it")
-        Console(highlight=False, markup=False, soft_wrap=True).print(found.shown())
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        with console.capture() as shown:
+            console.print(found.shown())
+        click.echo(shown.get(), nl=False)
     if download is not None:
         from pipeline.prepare.sources.oxford_pets import obtain
 

@@ -31,6 +31,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """
     from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
+    from pipeline.runs import FAILURE
 
     if jobs and ray:
         raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")
@@ -42,6 +43,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
         forget_attempt(stage)  # each tells anew where it fails again
     with attempt("sweep"):
         code = run_sweep(read_params(), jobs, targets, ray, Path())
+    if code == 0 and not targets:
+        FAILURE.unlink(missing_ok=True)
     sys.exit(code)
 
 

@@ -50,7 +50,9 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     found = predict_pictures(predictor, images, out, overlay, cutout, Console(stderr=True))
     if found.rows:
         console = Console(highlight=False, markup=False)
-        console.print(as_table(found.rows, predictor.data, console.width))
+        with console.capture() as table:
+            console.print(as_table(found.rows, predictor.data, console.width))
+        click.echo(table.get(), nl=False)
     masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
     click.echo(f"{out}: {masks} by {predictor.run}, in masks/; {out / TABLE} has every class's share")
     if found.skipped:

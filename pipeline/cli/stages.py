@@ -214,6 +214,7 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
+    from pipeline.runs import FAILURE
 
     is_stage = not (selection or out or show or live)
     with attempt("report") if is_stage else contextlib.nullcontext():
@@ -230,6 +231,8 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         if page.faults:
             lacking = "\n".join(f"{card.title}. {card.text}" for card in page.faults)
             raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
+        if is_stage:
+            FAILURE.unlink(missing_ok=True)
 
 
 @click.command()
@@ -238,7 +241,10 @@ def failure() -> None:
 
     Renders reports/failure.html: what failed, its last lines, its parameters and the command for just that. Where all
     that failed are runs, the learning report of the others is rendered too.
+
+    While another command is at work and nothing has failed, no page is written.
     """
+    from pipeline.attempts import read_attempts
     from pipeline.compare.stage import compare as compare_stage
     from pipeline.params.file import read_params
     from pipeline.report.failure import failed, render_failure
@@ -251,4 +257,7 @@ def failure() -> None:
         if lost and all(one.run for one in lost):
             compare_stage(found, lost=lost)
             page = render_report(found).path
+    running = [one.name for one in read_attempts() if one.state == "running"]
+    if running and not failed(found, Path()):
+        raise PipelineError(f"Nothing has failed so far; at work: {', '.join(running)}.")
     click.echo(render_failure(found, page))

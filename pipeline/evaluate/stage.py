@@ -59,7 +59,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with replacing(target) as new:
         write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
-    mirror = Mirror.find(params.tracking, record.key)
+    mirror = Mirror.find(params.tracking, record.run, record.key)
     if mirror is not None:
         times = Times.read(folder)
         mirror.log_values(best_metrics(evaluation, record, times), times.last_ms if times else None)

@@ -26,7 +26,8 @@ from pipeline.prepare.size_table import Column, format_size_table
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
 _NAMED = 12  # classes in the summary
 _EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
-_VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\]| *(?:\n +- .*)+)", re.MULTILINE)  # on a line, or a line each
+# A list on one line or on several; group 2 or 3 is the comment after the key.
+_VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
 
 
 def init(folder: Path) -> str:
@@ -85,7 +86,8 @@ def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str
     if not pretrained:
         return text, []
     if fit := [scalar(name) for name in grid if name not in pretrained]:
-        text = _VARIANTS.sub(lambda found: f"{found[1]} [{', '.join(fit)}]", text, count=1)
+        lines = "".join(f"\n  - {name}" for name in fit)
+        text = _VARIANTS.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''}{lines}", text, count=1)
     if left := _pretrained(text, where):
         raise PipelineError(
             f"{where}: channels of the images: {proposal.channels}, but grid.variant has what is pretrained on three: "

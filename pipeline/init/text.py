@@ -1,36 +1,39 @@
-"""A proposal as text: the section `data` in YAML, a comment beside each line that was guessed."""
+"""A proposal as text: the section `data` in YAML, a comment beside each line that was guessed.
+
+The classes are a list, in which DVC keeps no comments (`pipeline.params.dvc_form`): theirs are above it.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.init.proposal import Proposal
+from pipeline.params.dvc_form import format_like_dvc
 
 _COLUMN = 26  # where comments begin, if the line is not longer
-_MAX_WIDTH = 32  # of a column of classes
 _COMMENTS = {
     "source": "docs/your-own-data.md has each source's keys",
     "path": "of the folder",
     "resize": "squash: stretched to the square | pad: keeps the aspect, in the middle of the square",
-    "channels": "null: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
+    "channels": "empty: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
     "annotations": "COCO's instances, from the folder on",
     "classes": "names and colours are for you to choose; `foreground` is what the pictures are of",
-    "ignore": "what counts nowhere, in training and in scores; null, or [] of categories: nothing",
+    "ignore": "pixels that are left out of training and scores; empty, or [] of categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
     "mask_threshold": "values from it on are the class of the higher value, the others that of the lower one",
     "instances": "masks number objects; px of the border that keeps touching ones apart",
     "on_fault": "stop: name all faults | set_aside: go on without such images, and list them",
-    "showcase": "ids of images to show first, in no split; null: a typical one of training is taken",
+    "showcase": "ids of images to show first, in no split; empty: a typical one of training is taken",
     "seed": "of the split, never of a run",
-    "train_images": "how many of the training images a run sees; null: all",
+    "train_images": "how many of the training images a run sees; empty: all",
     "stratify": "every class in every split, as far as there are images",
-    "list": "null: splits.csv, where there is one | another table and its columns",
+    "list": "empty: splits.csv, where there is one | another table and its columns",
 }
 
 
@@ -48,7 +51,7 @@ def section_text(proposal: Proposal) -> str:
                 lines.append(_line(f"    # group_pattern: {scalar(proposal.groups)}", what))
         else:
             lines.append(_line(f"  {key}: {scalar(value)}", comment))
-    return "\n".join(lines) + "\n"
+    return format_like_dvc("\n".join(lines) + "\n")
 
 
 def with_section(text: str, section: str) -> str:
@@ -76,23 +79,13 @@ def _escaped(letter: str) -> str:
 
 
 def _classes(proposal: Proposal) -> Iterator[str]:
-    items = list(_aligned(proposal.section["classes"]))
-    width = max(map(len, items))
-    for place, item in enumerate(items):
-        remark = proposal.class_remarks[place] if place < len(proposal.class_remarks) else ""
-        yield f"{item:{width}}  # {remark}" if remark else item
-
-
-def _aligned(classes: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Write a line per class, with its keys in columns; long values shift the rest of their line."""
-    rows = [
-        {key: f"{key}: {scalar(value)}" for key, value in item.items() if key != "edge" or value} for item in classes
-    ]
-    *keys, last = max(rows, key=len)
-    widths = {key: min(_MAX_WIDTH, max(len(row.get(key, "")) for row in rows)) + len(", ") for key in keys}
-    for row in rows:
-        cells = {key: f"{row[key]}, " if key in row else "" for key in keys}
-        yield f"    - {{{''.join(f'{cells[key]:{widths[key]}}' for key in keys)}{row[last]}}}"
+    classes = proposal.section["classes"]
+    for item, remark in zip(classes, proposal.class_remarks, strict=False):
+        if remark:
+            yield f"    # {scalar(item['name'])}: {remark}"
+    for item in classes:
+        pairs = [f"{key}: {scalar(value)}" for key, value in item.items() if key != "edge" or value]
+        yield f"  - {{{', '.join(pairs)}}}"
 
 
 def _inside(section: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.errors import PipelineError
+from pipeline.files import write_bytes
 from pipeline.judge.command import Judged
 
 MOST_PANELS = 24
@@ -32,7 +34,9 @@ def draw(judged: list[Judged], baseline: float | None, path: Path) -> None:
         _panel(one, baseline, axes)
     for axes in figure.axes[len(judged) :]:
         axes.remove()
-    figure.savefig(path, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    write_bytes(path, content.getbuffer())
 
 
 def _panel(one: Judged, baseline: float | None, axes: Axes) -> None:

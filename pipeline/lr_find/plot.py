@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pipeline.files import write_bytes
 from pipeline.lr_find.suggestion import RangeTest, Suggestion
 
 
@@ -26,4 +28,6 @@ def draw(test: RangeTest, found: Suggestion | None, variant: str, path: Path) ->
     axes.set_ylabel("loss, as optimised")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    write_bytes(path, content.getbuffer())

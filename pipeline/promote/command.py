@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ class Promoted:
         done = f"is version {self.version}" if self.is_new else f"is version {self.version}, which was there"
         return (
             f"models:/{self.name}@{ALIAS} {done}: {self.run}.\nTo serve it on this machine:\n"
-            f"  MLFLOW_TRACKING_URI={self.uri} mlflow models serve -m models:/{self.name}@{ALIAS} "
+            f"  MLFLOW_TRACKING_URI={shlex.quote(self.uri)} mlflow models serve "
+            f"-m {shlex.quote(f'models:/{self.name}@{ALIAS}')} "
             "--env-manager local -h 127.0.0.1 -p 5001"
         )
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from pipeline.data.arrays import Split
 from pipeline.errors import PipelineError
+from pipeline.files import naming
 from pipeline.models.inference import batch_size, predict
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.served import probabilities
@@ -42,13 +43,14 @@ def export_onnx(predictor: Predictor, target: Path) -> None:
                 dynamo=True,
                 verbose=False,
             )
-        assert program is not None
-        program.save(target, external_data=False)
     except Exception as error:  # the exporter's own, of many kinds
         raise PipelineError(
             f"{predictor.run}: its network cannot be written as ONNX ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}). Promote a run of another variant."
         ) from error
+    assert program is not None
+    with naming(target):
+        program.save(target, external_data=False)
 
 
 def agreement(predictor: Predictor, onnx: Path, split: Split) -> float:

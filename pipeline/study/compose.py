@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.params.dvc_form import format_like_dvc
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.merging import merged
 from pipeline.project import STUDIES
@@ -67,7 +68,7 @@ def compose(chosen: ParameterSet, project: Path, data: Path | None = None) -> Co
     notes = chosen.notes or project / document["report"]["notes"]
     document["report"]["notes"] = _from(folder, notes, project)
 
-    text = HEADER.format(name=chosen.name) + spaced(as_text(document))
+    text = format_like_dvc(HEADER.format(name=chosen.name) + spaced(as_text(document)))
     content = YAML(typ="safe").load(text)
     paths = {key: section["path"] for section, key in _paths(content["data"])}
     return Composition(text, check_params(content, where), paths)

@@ -9,39 +9,17 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.params.file import read_sections
 
 _SECTION = re.compile(r"^(#.*\n)*\w+:", re.MULTILINE)  # with the comment lines above it
 
 
-class _Spelled(RoundTripRepresenter):
-    """Writes `null` where ruamel would write nothing: a key without a value looks forgotten."""
-
-    def represent_none(self, _: None) -> ScalarNode:
-        """As the files of the project spell it."""
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Spelled.add_representer(type(None), _Spelled.represent_none)
-
-
 def read_document(path: Path) -> CommentedMap:
     """A YAML file with its comments; raises `PipelineError` where it cannot be read."""
-    document = read_sections(path, _with_comments())
+    document = read_sections(path, YAML())
     assert isinstance(document, CommentedMap)  # what this parser makes of sections
     return document
-
-
-def _with_comments() -> YAML:
-    yaml = YAML()
-    yaml.Representer = _Spelled
-    yaml.preserve_quotes = True
-    yaml.width = 4096  # no line is broken that was not
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
 
 
 def as_text(document: CommentedMap) -> str:
@@ -49,7 +27,7 @@ def as_text(document: CommentedMap) -> str:
     if document.ca.comment:
         document.ca.comment[1] = None
     stream = io.StringIO()
-    _with_comments().dump(document, stream)
+    YAML().dump(document, stream)
     return stream.getvalue().strip() + "\n"
 
 

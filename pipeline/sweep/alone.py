@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import runs
 from pipeline.errors import PipelineError
+from pipeline.files import write_text
 from pipeline.process import describe_process
 
 FOLDER = runs.SCRATCH / "sweep"
@@ -29,7 +30,7 @@ def alone(root: Path) -> Iterator[None]:
             f"A sweep is at work here already ({who}). Wait for it, or stop it with Ctrl-C where it runs."
         ) from None
     try:
-        holder.write_text(describe_process(), "utf-8")
+        write_text(holder, describe_process())
         yield
     finally:
         holder.unlink(missing_ok=True)

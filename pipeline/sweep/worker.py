@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.attempts import attempt, forget_attempt
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.process import terminate_with_parent
 from pipeline.progress import EpochReport
@@ -150,7 +150,7 @@ def work(
     except StopRequested:
         return outcome("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
     except (PipelineError, OSError) as error:  # a user's mistake, a full disk: the sentence says all
-        return outcome("failed", str(error))
+        return outcome("failed", user_message(error))
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on
         return outcome("failed", f"{type(error).__name__}: {error}")
     return outcome("done", "; ".join(said))

@@ -39,9 +39,9 @@ def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Pat
         for one in track(params, wanted, root, to):
             sent.append(one)
     except PipelineError as error:
-        raise PipelineError(
-            f"{error} Until then {_told(sent, wanted)} Run the same command again: it sends the rest."
-        ) from None
+        complete = sum(one.run in wanted for one in sent)
+        done = f"{complete} of {len(wanted)} runs are complete there" if complete else "No run was sent"
+        raise PipelineError(f"{error} {done}; the same command sends the rest.") from None
     return f"MLflow at {shown(tracking_uri(params.tracking, to))}: {_told(sent, wanted)}"
 
 

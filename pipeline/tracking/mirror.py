@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.params import Tracking
+from pipeline.tracking.sqlite_errors import sqlite_reason
 from pipeline.tracking.store import experiment_id, open_client, refusal, shown, store_is_missing, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
@@ -58,13 +59,12 @@ class Mirror:
         return mirror
 
     @classmethod
-    def find(cls, tracking: Tracking, key: str) -> Mirror | None:
+    def find(cls, tracking: Tracking, name: str, key: str) -> Mirror | None:
         """The mirror of a run that MLflow has, its status left as it is; None where there is none to be had."""
         uri = tracking_uri(tracking)
-        mirror = cls(f"with the key {key}", uri, lambda: _found(uri, tracking.experiment, key))
+        mirror = cls(name, uri, lambda: _found(uri, tracking.experiment, key))
         if store_is_missing(uri) or not mirror._attempt() or mirror._run is None:
             return None
-        mirror.name = mirror._run.name
         return mirror
 
     @property
@@ -132,7 +132,7 @@ class Mirror:
                     "when it answers again, or afterwards by `pipeline track`.",
                     self.name,
                     shown(self.uri),
-                    refusal(error) or f"fails ({type(error).__name__}: {_reason(error)})",
+                    refusal(error) or f"fails ({sqlite_reason(error) or f'{type(error).__name__}: {_reason(error)}'})",
                 )
             self._failed = time.monotonic()
             logger.debug("What MLflow raised:", exc_info=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import project_root
 from pipeline.shutdown import hold
+from pipeline.tracking.sqlite_errors import describe_sqlite_error, sqlite_reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -103,7 +105,8 @@ def answering(uri: str) -> Iterator[None]:
     except PipelineError:
         raise
     except OSError as error:
-        if error.filename is not None:  # a file of ours, which is not the store's fault
+        # A file of ours, or a full disk of ours, which is not the store's fault.
+        if error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise _no_answer(uri, error) from None
     except Exception as error:  # MLflow's or a driver's
@@ -125,6 +128,8 @@ def refusal(error: Exception) -> str | None:
 def _no_answer(uri: str, error: Exception) -> PipelineError:
     if refused := refusal(error):
         return PipelineError(f"MLflow at {shown(uri)} {refused}.")
+    if (path := sqlite_file(uri)) and (reason := sqlite_reason(error)):
+        return PipelineError(describe_sqlite_error(path, reason))
     return PipelineError(
         f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
         "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
@@ -137,6 +142,8 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     # Its line for each retry: a store that does not answer is told in one line, by whoever asked.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    # Its traceback of each error of the database, which it raises too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
@@ -177,10 +184,14 @@ def _make(path: Path) -> None:
         making = path.with_name(f"{path.name}.making")
         for left_by_a_kill in (making, Path(f"{making}-journal")):
             left_by_a_kill.unlink(missing_ok=True)
-        # The store itself, since a client would put the default experiment's artifacts into the current folder.
-        store = SqlAlchemyStore(f"{SQLITE}{making}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
-        store.engine.dispose()
-        making.replace(path)
+        try:
+            # The store itself, since a client would put the default experiment's artifacts into the current folder.
+            store = SqlAlchemyStore(f"{SQLITE}{making}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
+            store.engine.dispose()
+            making.replace(path)
+        finally:
+            for left_by_a_failure in (making, Path(f"{making}-journal")):
+                left_by_a_failure.unlink(missing_ok=True)
 
 
 def _probe_file(path: Path) -> None:

@@ -51,7 +51,9 @@ class Checkpoints:
                 old.unlink(missing_ok=True)
         except (OSError, pickle.PickleError, AttributeError, TypeError) as error:
             if not self._failed:
-                reason = error if isinstance(error, OSError) else "its optimiser's state is not of tensors and numbers"
+                reason = "its optimiser's state is not of tensors and numbers"
+                if isinstance(error, OSError):
+                    reason = error.strerror or str(error)
                 logger.warning("Run %s goes on, but has no checkpoint to resume from (%s).", self._run, reason)
             self._failed = True
 
@@ -71,7 +73,7 @@ class Checkpoints:
             found = torch.load(io.BytesIO(memoryview(content)[DIGEST:]), map_location="cpu", weights_only=True)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             why = error if isinstance(error, (OSError, ValueError)) else "it cannot be read"
-            logger.warning("Run %s: %s is not used (%s).", self._run, path, why)
+            logger.warning("Run %s: %s is not used (%s).", self._run, path.name, why)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None

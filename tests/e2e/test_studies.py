@@ -55,7 +55,7 @@ def contents(project: Project) -> list[str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose own grid, of one run, is reproduced, and that has a parameter set of the user's."""
-    project = copy_project(tmp_path_factory.mktemp("studies") / "project")
+    project = copy_project(tmp_path_factory.mktemp("studies") / "müller's project (1) & more")
     project.change(grid={"variant": ["unet"]})
     project.run("git", "init", "--quiet")
     for name, text in {
@@ -76,7 +76,7 @@ def study(project: Project) -> Folder:
     before = contents(project)
     said = make_report(project, "SET=tiny")
     assert trained(said) == 2
-    assert f"The report: file://{project.root}/studies/tiny/reports/learning-report.html" in said
+    assert f"The report: {(project.root / 'studies/tiny/reports/learning-report.html').as_uri()}" in said
     assert contents(project) == before
     return Folder(project.root / "studies/tiny")
 
@@ -102,7 +102,10 @@ def test_mlflow_has_one_store_and_an_experiment_a_study(project: Project, study:
 
 
 def test_nothing_is_stale_and_nothing_is_done_twice(project: Project, study: Folder) -> None:
+    failure = study.root / "reports/failure.html"  # of a start that was refused while another one was at work
+    failure.write_text("A sweep is at work here already", encoding="utf-8")
     assert trained(make_report(project, "SET=tiny")) == 0
+    assert not failure.exists()
     assert study.repro() == []
     assert project.stale() == set()  # names the stages of all dvc.yaml
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.cli import main
+from pipeline.promote.command import Promoted
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
@@ -200,3 +202,11 @@ def test_a_served_mask_is_the_predicted_one(
     (answer,) = ask(served, [encoded(picture)])
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
     assert (own == mask).mean() > 0.98
+
+
+def test_the_printed_command_is_quoted_for_a_shell() -> None:
+    uri = "sqlite:////home/müller/my project (1) o'b/mlflow.db"
+    said = Promoted("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).sentences()
+    setting, *words = shlex.split(said.splitlines()[-1])
+    assert setting == f"MLFLOW_TRACKING_URI={uri}"
+    assert words[:5] == ["mlflow", "models", "serve", "-m", "models:/cell nuclei@champion"]

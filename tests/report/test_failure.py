@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from click.testing import CliRunner
 
+from pipeline import runs
 from pipeline.attempts import attempt
+from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.report.failure import render_failure
+from tests.conftest import ROOT
 from tests.report.test_browser import browser, opened, pytestmark  # noqa: F401 - a fixture, and the marks
 
 if TYPE_CHECKING:
@@ -97,3 +102,28 @@ def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browse
 def test_where_no_stage_says_why_dvc_is_asked(browser: Browser, project: Project) -> None:  # noqa: F811
     page, _ = opened(browser, render_failure(project.params, None, project.root))
     assert "dvc repro" in page.inner_text("header")
+
+
+def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second start is refused, and `make report` asks for the reasons: the first is still at work."""
+    monkeypatch.chdir(project.root)
+    with attempt("sweep"):
+        refused = CliRunner().invoke(main, ["failure"])
+        assert (refused.exit_code, refused.output) == (1, "Error: Nothing has failed so far; at work: sweep.\n")
+        assert not runs.FAILURE.exists()
+        fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
+        assert CliRunner().invoke(main, ["failure"]).exit_code == 0
+    assert "data.path: there is nothing" in runs.FAILURE.read_text(encoding="utf-8")
+
+
+def test_the_page_goes_when_the_report_is_finished(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    page = runs.FAILURE
+    page.write_text("what failed before", encoding="utf-8")
+    part = CliRunner().invoke(main, ["report", "--runs", "best"])
+    assert (part.exit_code, page.exists()) == (0, True)
+    whole = CliRunner().invoke(main, ["report"])
+    assert (whole.exit_code, page.exists()) == (0, False)

@@ -113,7 +113,7 @@ def test_a_deleted_run_is_restored(client: "MlflowClient", open_mirror: Open, tr
     _send(first, 1000)
     client.delete_run(_run(client, first).info.run_id)
     from_the_key = "5e" * 32
-    assert Mirror.find(tracking, from_the_key) is None
+    assert Mirror.find(tracking, "unet-0.001-0", from_the_key) is None
     again = open_mirror()
     _send(again, 2000)
     assert again.run_id == first.run_id
@@ -123,20 +123,20 @@ def test_a_deleted_run_is_restored(client: "MlflowClient", open_mirror: Open, tr
 
 def test_a_run_is_found_and_left_as_it_is(client: "MlflowClient", open_mirror: Open, tracking: Tracking) -> None:
     key = "5e" * 32
-    assert Mirror.find(tracking, key) is None
+    assert Mirror.find(tracking, "unet-0.001-0", key) is None
     first = open_mirror()
     first.end("FINISHED")
-    found = Mirror.find(tracking, key)
+    found = Mirror.find(tracking, "unet-0.001-0", key)
     assert found is not None
     assert (found.run_id, found.name) == (first.run_id, "unet-0.001-0")
     found.log_values({"val_mean_iou_best": 0.8}, 1)
     assert _run(client, found).data.metrics == {"val_mean_iou_best": 0.8}
     assert _run(client, found).info.status == "FINISHED"
-    assert Mirror.find(tracking, "00" * 32) is None
+    assert Mirror.find(tracking, "unet-0.001-0", "00" * 32) is None
 
 
 def test_looking_for_a_run_makes_no_store(bare_project: Path, tracking: Tracking) -> None:
-    assert Mirror.find(tracking, "00" * 32) is None
+    assert Mirror.find(tracking, "unet-0.001-0", "00" * 32) is None
     assert list(bare_project.iterdir()) == []
 
 
@@ -306,3 +306,13 @@ def test_names_that_mlflow_refuses_are_replaced_and_said(client: "MlflowClient",
     assert run.data.metrics == {"val_iou/road _wet_": 0.5, "gap_": 0.1}
     assert run.data.params == {"a_b": "1"}
     assert run.data.tags["pipeline.renamed"] == "a@b as a_b; val_iou/road (wet) as val_iou/road _wet_; gap# as gap_"
+
+
+def test_a_warning_about_a_store_that_is_down_names_the_run_and_not_its_key(
+    bare_project: Path, closed_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    down = Tracking(uri=f"http://127.0.0.1:{closed_port}", experiment="learning-report")
+    assert Mirror.find(down, "unet-0.001-0", "5e" * 32) is None
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("Run unet-0.001-0: MLflow at ")
+    assert "5e5e" not in warning

@@ -249,7 +249,19 @@ def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> 
     assert "fits no run of the grid" in track("lite0-*", code=1)
     said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
-    assert "it sends the rest" in said
+    assert "No run was sent; the same command sends the rest." in said
+    assert "missing" not in said
+
+
+def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: str) -> None:
+    history = trained.root / runs.RUNS / RUNS[1] / runs.HISTORY
+    kept = history.read_text(encoding="utf-8")
+    try:
+        history.write_text(kept.splitlines()[0] + "\n", encoding="utf-8")
+        said = track("--to", uri, code=1)
+    finally:
+        history.write_text(kept, encoding="utf-8")
+    assert "1 of 2 runs are complete there; the same command sends the rest." in said
 
 
 @pytest.mark.usefixtures("unknown_times")

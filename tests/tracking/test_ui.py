@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.address import LOOPBACK, Address
+from pipeline.tracking.address import BLOCKED_PORTS, LOOPBACK, Address
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import open_client
 from pipeline.tracking.ui import saved_view, serve
@@ -227,3 +227,22 @@ def test_a_server_that_is_down_is_named(tracking: Tracking, closed_port: int, mo
     with pytest.raises(PipelineError, match=rf"MLflow at http://127.0.0.1:{closed_port} does not answer") as raised:
         saved_view(tracking)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("port", [2049, 6000, 6667, 10080])
+def test_a_port_that_browsers_block_is_refused_with_one_that_they_open(port: int) -> None:
+    with pytest.raises(PipelineError, match=rf"Port {port} .* browsers refuse") as refused:
+        Address(LOOPBACK, port).check()
+    suggested = int(str(refused.value).rpartition("--port ")[2])
+    assert suggested not in BLOCKED_PORTS
+    Address(LOOPBACK, suggested).check()
+
+
+def test_a_suggested_port_is_never_a_blocked_one() -> None:
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # another program has it, which is as good
+            other.bind((LOOPBACK, 6664))
+            other.listen()
+        with pytest.raises(PipelineError, match=r"taken .*--port (6670|66[78]\d|69\d\d)") as refused:
+            Address(LOOPBACK, 6664).check()
+    assert int(str(refused.value).rpartition("--port ")[2]) > 6669

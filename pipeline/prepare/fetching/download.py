@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from pipeline.errors import PipelineError
+from pipeline.files import naming
 
 _CHUNK = 65_536  # bytes read at once
 
@@ -108,7 +109,7 @@ def _transfer(address: str, part: Path, console: Console, timeout: float) -> int
         left = response.length  # bytes; None where the server does not say
         console.print(f"{part.stem}: from {address}", markup=False, highlight=False, soft_wrap=True)
         loaded = 0
-        with part.open("ab" if kept else "wb") as file, _bars(console) as bars:
+        with naming(part), part.open("ab" if kept else "wb") as file, _bars(console) as bars:
             task = bars.add_task("", total=None if left is None else kept + left, completed=kept)
             while chunk := _read(response):
                 file.write(chunk)

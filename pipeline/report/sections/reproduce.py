@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def reproduce(params: Params, material: Material, chosen: Chosen, *, live: bool)
 def _commands(params: Params, here: Path, run: str, chosen: Chosen) -> tuple[Command, ...]:
     browse = Command(make("ui", here), "all runs in MLflow, to browse and compare")
     if chosen.origin:
-        return (Command(f'pipeline report --runs "{chosen.origin}"', "this page, of what MLflow has by then"), browse)
+        again = f"pipeline report --runs {shlex.quote(chosen.origin)}"
+        return (Command(again, "this page, of what MLflow has by then"), browse)
     return (
         Command(_make_report(params, here), "everything that is not up to date, then this page"),
         Command(inside(here, "pipeline report --runs best"), "this page for the grid’s best run alone"),

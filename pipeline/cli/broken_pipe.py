@@ -1,0 +1,49 @@
+"""End without a message when the program that reads the output is gone, as in `pipeline params | head -1`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+
+EXIT_CODE = 128 + signal.SIGPIPE  # what a shell reports of other programs that end like this
+
+
+@contextlib.contextmanager
+def exit_on_broken_pipe() -> Iterator[None]:
+    """Turn a broken pipe at stdout or stderr into `EXIT_CODE`; any other broken pipe stays an error.
+
+    The signal itself stays ignored, as Python has it: it would end a training in the middle, without its cleanup.
+    """
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        is_pipe = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)  # rich exits
+        broken = [stream for stream in (1, 2) if _has_no_reader(stream)]
+        if not (is_pipe and broken):
+            raise
+        for stream in broken:
+            _discard(stream)
+        sys.exit(EXIT_CODE)
+
+
+def flush_output() -> None:
+    """Write all buffered output now: an error while Python exits could not be handled."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _has_no_reader(stream: int) -> bool:
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _discard(stream: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream)
+    os.close(null)
