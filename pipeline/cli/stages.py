@@ -201,6 +201,8 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         else:
             page = render_report(read_params(), selection, out, live=live)
         click.echo(page.path)
+        for notice in page.notices:
+            click.echo(f"Notice: {notice}", err=True)
         if show and not webbrowser.open(page.path.absolute().as_uri()):
             raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")
         if page.faults:
