@@ -14,7 +14,11 @@ from pipeline.signals import exit_when_told
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--run", default="best", show_default=True, metavar="RUN", help="A run's name; best: validation's choice."
+    "--run",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="A run's name; best: median seed of the best setting.",
 )
 @click.option(
     "--out",
@@ -61,7 +65,11 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
 
 @click.command()
 @click.option(
-    "--run", default="best", show_default=True, metavar="RUN", help="A run's name; best: validation's choice."
+    "--run",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="A run's name; best: median seed of the best setting.",
 )
 def promote(run: str) -> None:
     """Register a run's model in MLflow as the champion, ready to be served.

@@ -172,7 +172,7 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     grid and goes to a file of its own in reports/. SELECTION is one of
 
     \b
-      best                            the run that validation chose
+      best                            the best run: the median seed of the setting with the lowest mean loss
       best:3                          the runs that stand for the three best rates
       all                             every run
       unet-0.001-0,lite0-*            names with commas between; * and ? stand for any characters, or one

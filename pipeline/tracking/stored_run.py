@@ -19,7 +19,18 @@ from pipeline.tracking.points import (
     renamed,
     split_finite,
 )
-from pipeline.tracking.tags import CUT, LEFT_OUT, RENAMED, REPLACED_BY, REPLACES, RUN_KEY, USER, user
+from pipeline.tracking.tags import (
+    BEST_OF,
+    CUT,
+    LEFT_OUT,
+    RENAMED,
+    REPLACED_BY,
+    REPLACES,
+    RUN_KEY,
+    SEPARATOR,
+    USER,
+    user,
+)
 
 DATASET_DIGEST = 36  # characters, MLflow's limit
 
@@ -66,7 +77,7 @@ class StoredRun:
 
         `began_ms` is when a new one began, in milliseconds since 1970; None for now.
         """
-        run = _search(client, experiment, key)
+        run = search_run(client, experiment, key)
         is_new = run is None
         if run is None:
             run = client.create_run(experiment, start_time=began_ms, run_name=name, tags={RUN_KEY: key})
@@ -80,7 +91,7 @@ class StoredRun:
     @classmethod
     def find(cls, client: MlflowClient, experiment: str, key: str) -> StoredRun | None:
         """The run with the key, None where there is none or it is deleted."""
-        run = _search(client, experiment, key)
+        run = search_run(client, experiment, key)
         return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
 
     @property
@@ -179,7 +190,7 @@ class StoredRun:
 
         new = [entry for entry in dict.fromkeys(entries) if entry not in self._noted[tag]]
         self._noted[tag] += new
-        text, _ = cut({tag: "; ".join(self._noted[tag])}, TAG_LENGTH)
+        text, _ = cut({tag: SEPARATOR.join(self._noted[tag])}, TAG_LENGTH)
         return [RunTag(tag, text[tag])] if new else []
 
     def _replace(self, epoch: int) -> None:
@@ -192,7 +203,7 @@ class StoredRun:
 
         old = self._client.get_run(self.run_id)
         mine = _is_mine(old)
-        about = old.data.tags.keys() - {LEFT_OUT, REPLACED_BY, *self._digests}
+        about = old.data.tags.keys() - {BEST_OF, LEFT_OUT, REPLACED_BY, *self._digests}
         tags = {name: old.data.tags[name] for name in sorted(about)}
         tags |= {REPLACES: old.info.run_id} if mine else {USER: user()}
         new = self._client.create_run(old.info.experiment_id, run_name=old.info.run_name, tags=tags)
@@ -212,7 +223,7 @@ class StoredRun:
         self._digests.clear()
 
 
-def _search(client: MlflowClient, experiment: str, key: str) -> Run | None:
+def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
     """The newest run with the key, first one's own, then one that is not deleted; never one that was replaced."""
     from mlflow.entities import ViewType
 
@@ -228,4 +239,4 @@ def _is_mine(run: Run) -> bool:
 
 
 def _entries(text: str) -> list[str]:
-    return text.split("; ") if text else []
+    return text.split(SEPARATOR) if text else []

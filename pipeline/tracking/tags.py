@@ -17,7 +17,9 @@ from pipeline.runs import MissedClass
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
 GRID_STAGE = "grid"
-BEST_RUN = "pipeline.best_run"  # of a grid
+BEST_RUN = "pipeline.best_run"  # the name of the best run, at a grid's own run
+BEST_OF = "pipeline.best_of"  # at the best run: the people whose last compared grid it is the best of
+SEPARATOR = "; "  # between the entries of a tag
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"

@@ -18,6 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.runs import DataSet, Evaluation, RunRecord
 from pipeline.tracking import content, view
+from pipeline.tracking.best_run import mark_best
 from pipeline.tracking.grid_run import send_grid
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
 from pipeline.tracking.stored_run import Sent, StoredRun
@@ -62,6 +63,7 @@ def track(params: Params, names: Sequence[str], root: Path = Path(), to: str | N
         for name in names:
             yield _send(client, experiment, params, root / runs.RUNS / name, data, rows.get(name))
         if summary:
+            mark_best(client, experiment, summary, data, root)
             yield send_grid(client, experiment, params, summary, data, root)
         view.save(client, experiment, is_shared=is_server(uri))
 

@@ -87,7 +87,7 @@ def serve(tracking: Tracking, address: Address) -> int:
 
 
 def _show(link: str) -> None:
-    click.echo(f"The runs, the best first: {link}")
+    click.echo(f"The runs, the lowest validation loss first: {link}")
 
 
 def _exposed(address: Address) -> str:

@@ -1,4 +1,4 @@
-"""What MLflow's pages show first: the columns that answer the question, the best run on top."""
+"""What MLflow's pages show first: the columns that answer the question, the run with the lowest loss on top."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.tags import BEATS_BASELINE, STATUS, VERDICT
+from pipeline.tracking.tags import BEATS_BASELINE, BEST_OF, STATUS, VERDICT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,6 +21,7 @@ COLUMNS = (
     ORDER,
     "metrics.`gap`",
     "metrics.`val_mean_iou_best`",
+    f"tags.`{BEST_OF}`",
     f"tags.`{VERDICT}`",
     f"tags.`{BEATS_BASELINE}`",
     "metrics.`val_missed_classes`",
@@ -29,7 +30,11 @@ COLUMNS = (
 )
 USER_COLUMN = "attributes.`User`"
 NOTE = (
-    "The best run stands first: the lowest val_loss_best (cross entropy, nats a pixel). gap: validation minus training."
+    "Runs are ordered by val_loss_best, the validation loss at a run's best epoch (cross-entropy, nats per pixel); the "
+    "first row is a single seed. The report ranks settings (a variant at a learning rate) by their mean over seeds, "
+    "and its best run is the median seed of the best setting. That run has the tag "
+    f"{BEST_OF} with the name of the person whose report it is; to find it, search for "
+    f"tags.`{BEST_OF}` LIKE '%NAME%'. gap: validation minus training loss."
 )
 
 

@@ -60,7 +60,7 @@ def serving(project: Path, host: str = LOOPBACK) -> Iterator[Server]:
             if "Ctrl-C" in line:
                 break
         said = "".join(lines)
-        link = re.search(r"best first: (http\S+)", said)
+        link = re.search(r"loss first: (http\S+)", said)
         assert link, lines
         yield Server(process, f"http://{LOOPBACK}:{port}", link[1], project, said)
     finally:
@@ -105,7 +105,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_link_opens_a_table_with_the_best_run_on_top(server: Server) -> None:
+def test_the_link_opens_a_table_with_the_lowest_loss_on_top(server: Server) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on the PATH")
@@ -119,7 +119,7 @@ def test_the_link_opens_a_table_with_the_best_run_on_top(server: Server) -> None
         names[-1].wait_for(timeout=60_000)
         heights = [name.bounding_box()["y"] for name in names]
         headers = set(page.get_by_role("columnheader").all_inner_texts())
-        note = page.get_by_text("The best run stands first").count()
+        note = page.get_by_text("Runs are ordered by val_loss_best").count()
         if folder := os.environ.get("SCREENSHOTS"):
             page.set_viewport_size({"width": 1400, "height": 900})
             page.screenshot(path=f"{folder}/mlflow-best.png")
