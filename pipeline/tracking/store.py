@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import project_root
+from pipeline.tracking.moved_store import ARTIFACTS, follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlruns"
 
 # MLflow's own defaults would hold a training for minutes where a server is down (7 retries, 120 s each), tell a host
 # on the internet of each run, and print two lines a run. What the user has set stays.
@@ -47,11 +47,25 @@ def tracking_uri(tracking: Tracking, chosen: str | None = None) -> str:
     A relative SQLite path is taken from the project's folder, so that every process means the same file.
     """
     uri = chosen or os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
+    return resolve_uri(uri)
+
+
+def resolve_uri(uri: str) -> str:
+    """Return the address with a relative SQLite path made absolute, starting in the project's folder."""
     path = sqlite_file(uri)
     if path is None:
         return uri
     _, mark, options = uri.partition("?")
     return f"{SQLITE}{project_root() / path}{mark}{options}"
+
+
+def portable_uri(uri: str) -> str:
+    """Return the address with the path of a SQLite file in the project's folder made relative, to survive a move."""
+    path = sqlite_file(uri)
+    if path is None or not path.is_relative_to(project_root()):
+        return uri
+    _, mark, options = uri.partition("?")
+    return f"{SQLITE}{path.relative_to(project_root())}{mark}{options}"
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -77,7 +91,7 @@ def shown(text: str) -> str:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client of the store; a SQLite file that is missing is made.
+    """A client of the store; a SQLite file that is missing is made, one that was moved is updated.
 
     Raises whatever MLflow or the database raises, soon: a store that does not answer is not waited for.
     """
@@ -124,6 +138,12 @@ def refusal(error: Exception) -> str | None:
 def _no_answer(uri: str, error: Exception) -> PipelineError:
     if refused := refusal(error):
         return PipelineError(f"MLflow at {shown(uri)} {refused}.")
+    path = sqlite_file(uri)
+    if path is not None and (reason := re.search(r"\(sqlite3\.\w+\) ([^\n]+)", str(error))):
+        return PipelineError(
+            f"{path} cannot be used as MLflow's store ({reason[1]}). Make the file and its folder writable and free "
+            "some space, or name another store as tracking.uri in params.yaml or as MLFLOW_TRACKING_URI."
+        )
     return PipelineError(
         f"MLflow at {shown(uri)} does not answer ({type(error).__name__}: {shown(str(error))[:200]}). Start it, or "
         "change tracking.uri in params.yaml or MLFLOW_TRACKING_URI."
@@ -136,6 +156,7 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     # Its line for each retry: a store that does not answer is told in one line, by whoever asked.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the stack of each error that it raises
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
@@ -191,6 +212,7 @@ def _probe_file(path: Path) -> None:
             sqlite3.connect(f"file:{quoted}?mode=rw", uri=True, timeout=_PROBE_SECONDS)
         ) as connection:
             connection.execute("SELECT version_num FROM alembic_version")
+            follow_move(path, connection)
     except sqlite3.Error as error:
         raise PipelineError(
             f"{path} cannot be read as an MLflow store ({error}). Mend it, or move it away: a new one is made then."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import PipelineError
 from pipeline.tracking.artifacts import DIGEST, are_there, folder_digest
 from pipeline.tracking.points import (
     PARAMETER_LENGTH,
@@ -137,7 +138,14 @@ class StoredRun:
         tag, digest = f"{DIGEST}{under}", folder_digest(folder)
         if self._digests.get(tag) == digest and are_there(self._client, self.run_id, folder, under):
             return
-        self._client.log_artifacts(self.run_id, str(folder), under)
+        try:
+            self._client.log_artifacts(self.run_id, str(folder), under)
+        except OSError as error:
+            location = self._client.get_run(self.run_id).info.artifact_uri
+            raise PipelineError(
+                f"The files of {self.name} cannot be written to {location} ({error.strerror or error}), where MLflow "
+                "keeps them. Make that folder writable and free some space."
+            ) from None
         self._client.set_tag(self.run_id, tag, digest)  # when all of it is there
         self._digests[tag] = digest
         self._folders_sent += 1
