@@ -91,7 +91,7 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
 
     RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the grid that
     are there. Training does this by itself; the command is for runs that DVC restored without training them, for a
-    server that was down, and for a second server. `make report` ends with it: MLflow gets the verdicts and the report.
+    server that was down, and for a second server. `make report` ends with it.
     """
     from pipeline.params.file import read_params
     from pipeline.tracking.command import track_runs

@@ -137,13 +137,16 @@ def compare() -> None:
     from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
+    from pipeline.tracking.after_stage import send_comparison
 
     with attempt("compare"):
-        summary = stage(read_params())
+        found = read_params()
+        summary = stage(found)
     for name in summary.outside:
         click.echo(f"runs/{name} is no cell of the grid and was left out", err=True)
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")
+    send_comparison(found)
 
 
 @click.command()
@@ -208,6 +211,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         if page.faults:
             lacking = "\n".join(f"{card.title}. {card.text}" for card in page.faults)
             raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
+    if is_stage:
+        from pipeline.tracking.after_stage import send_report
+
+        send_report(read_params())
 
 
 @click.command()

@@ -90,7 +90,7 @@ def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list
     from mlflow.exceptions import MlflowException
 
     try:
-        found = list(_pages(client, experiment, condition))
+        found = list(search_all(client, experiment, condition, "ASC"))
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
@@ -99,12 +99,12 @@ def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list
     return [run for run in ours if run.info.status == "FINISHED"]
 
 
-def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[Run]:
+def search_all(client: MlflowClient, experiment: str, condition: str, order: str) -> Iterator[Run]:
+    """Yield all runs that meet a condition, page by page, by when they began: `ASC` or `DESC`."""
     token = None
     while True:
-        page = client.search_runs(
-            [experiment], condition, order_by=["attributes.start_time ASC"], max_results=1000, page_token=token
-        )
+        by_start = [f"attributes.start_time {order}"]
+        page = client.search_runs([experiment], condition, order_by=by_start, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:

@@ -20,9 +20,11 @@ from pipeline.tracking.points import (
     renamed,
     split_finite,
 )
+from pipeline.tracking.search import search_all
 from pipeline.tracking.tags import (
     BEST_OF,
     CUT,
+    DATA_FINGERPRINT,
     LEFT_OUT,
     RENAMED,
     REPLACED_BY,
@@ -240,6 +242,25 @@ def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
     )
     candidates = [run for run in runs if REPLACED_BY not in run.data.tags]
     return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
+
+
+def runs_by_key(client: MlflowClient, experiment: str, fingerprint: str) -> dict[str, Run]:
+    """Return the runs on some data by run key, chosen as `search_run` does, without deleted ones."""
+    found: dict[str, list[Run]] = {}
+    for run in search_all(client, experiment, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'", "DESC"):
+        if REPLACED_BY not in run.data.tags:
+            found.setdefault(run.data.tags.get(RUN_KEY, ""), []).append(run)
+    return {key: min(several, key=lambda run: not _is_mine(run)) for key, several in found.items()}
+
+
+def update_tags(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
+    """Set those of the tags that differ from what the run has."""
+    from mlflow.entities import RunTag
+
+    shorter, _ = cut(tags, TAG_LENGTH)
+    changed = [RunTag(name, value) for name, value in shorter.items() if run.data.tags.get(name) != value]
+    if changed:
+        client.log_batch(run.info.run_id, tags=changed)
 
 
 def _is_mine(run: Run) -> bool:

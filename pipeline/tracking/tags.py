@@ -30,6 +30,7 @@ RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLf
 VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # predicting one class everywhere: true, false, or not checked
 MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
+DVC_EXPERIMENT = "dvc.experiment"
 USER = "mlflow.user"  # MLflow's own, as the next
 NOTE = "mlflow.note.content"
 REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
@@ -52,9 +53,16 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
         "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
         "mlflow.source.type": "LOCAL",
     }
+    if name := dvc_experiment():
+        tags[DVC_EXPERIMENT] = name
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit.removesuffix(DIRTY)
     return tags
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the experiment that `dvc exp run` runs the stage in; None outside of one."""
+    return os.environ.get("DVC_EXP_NAME", "").strip() or None
 
 
 def beats_baseline(value: bool | None) -> str:

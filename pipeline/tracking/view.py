@@ -6,7 +6,7 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.tags import BEATS_BASELINE, BEST_OF, STATUS, VERDICT
+from pipeline.tracking.tags import BEATS_BASELINE, BEST_OF, DVC_EXPERIMENT, STATUS, VERDICT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +44,7 @@ def save(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
     MLflow documents neither; a test opens the page. Without the view its table shows no parameter and no metric.
     `is_shared` says whether the runs are of several people, so that the table shows whose.
     """
+    has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     state = {
         "orderByKey": ORDER,
         "orderByAsc": True,
@@ -52,7 +53,11 @@ def save(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [*((USER_COLUMN,) if is_shared else ()), *COLUMNS],
+        "selectedColumns": [
+            *((USER_COLUMN,) if is_shared else ()),
+            *((f"tags.`{DVC_EXPERIMENT}`",) if has_dvc else ()),
+            *COLUMNS,
+        ],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
