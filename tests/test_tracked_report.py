@@ -161,7 +161,7 @@ def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
     train_cell(other, other.cell("unet", 0.001, 1))
     assert "unet-0.001-1" not in "".join(table(render_tracked(team.params, "latest", team.root / "a.html").path))
-    page = render_tracked(team.params, "metrics.val_loss < 100", team.root / "a.html")
+    page = render_tracked(team.params, "metrics.`loss/val` < 100", team.root / "a.html")
     assert len(table(page.path)) == 3
 
 

@@ -153,13 +153,19 @@ class StoredRun:
         self._folders_sent += 1
 
     def send_dataset(self, title: str, source: str, digest: str) -> None:
-        """Note the data that the run learned from, as MLflow's column of data sets shows it."""
+        """Log the data that the run was trained on and validated on; `digest` is of the prepared data as a whole."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(title, digest[:DATASET_DIGEST], source_type="local", source=json.dumps({"uri": source}))
-        self._client.log_inputs(
-            self.run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])]
-        )
+        inputs = []
+        for context in ("train", "validation"):
+            dataset = Dataset(
+                f"{title} ({context})",
+                digest[:DATASET_DIGEST],
+                source_type="local",
+                source=json.dumps({"uri": source}),
+            )
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self._client.log_inputs(self.run_id, datasets=inputs)
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Log the parameters that are not there yet, and set the tags."""

@@ -162,8 +162,10 @@ def _send(
     tags = _result_tags(record, row)
     if stored.sent.is_new:
         tags = {**standard_tags("track", record.data_fingerprint, params.grid), **tags}
-    stored.describe(content.parameters(record.cell, record.precision), tags)
-    if record.data_fingerprint == data.fingerprint:
+    is_of_data = record.data_fingerprint == data.fingerprint
+    size = content.DataSize.read(folder.parents[1] / runs.PREPARED) if is_of_data else None
+    stored.describe(content.parameters(record.cell, record.precision, size), tags)
+    if is_of_data:
         stored.send_dataset(data.title, data.source, data.fingerprint)
     epochs = zip(history, times.ended_ms, strict=True)
     stored.send_epochs([(number, values, ended) for number, (values, ended) in enumerate(epochs, start=1)])

@@ -77,7 +77,9 @@ def train_cell(
             params.tracking,
             name=cell.name,
             key=key,
-            parameters=content.parameters(cell.model_dump(mode="json"), precision),
+            parameters=content.parameters(
+                cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
+            ),
             tags=standard_tags("train", data.fingerprint, params.grid),
         ) as mirror:
             mirror.log_dataset(data.title, data.source, data.fingerprint)
