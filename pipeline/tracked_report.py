@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import runs
+from pipeline.compare.reading import RunFiles
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.files import as_json
@@ -20,6 +21,7 @@ from pipeline.report.stage import Elsewhere, Rendered, render_report
 from pipeline.runs import DataSet
 from pipeline.tracking.colleagues import everybodys_results
 from pipeline.tracking.fetch import Fetched, fetch_runs
+from pipeline.tracking.skipped_runs import describe_skipped
 from pipeline.tracking.tags import user
 
 CACHE = runs.SCRATCH / "mlflow"
@@ -39,12 +41,12 @@ def render_tracked(
         live: as `render_report` has it.
 
     Raises:
-        PipelineError: The runs cannot be fetched, or are of other data.
+        PipelineError: No run can be fetched, or a run given by its id is of other data.
     """
-    fetched = fetch_runs(params.tracking, wanted, root / CACHE)
-    _check_data(fetched, root)
-    everybody = Everybody(everybodys_results(params.tracking, fetched[0].record.data_fingerprint), user())
-    fetched = _signed(fetched)
+    fingerprint = DataSet.read(root / runs.PREPARED).fingerprint
+    found = fetch_runs(params.tracking, wanted, root / CACHE, fingerprint, _check_files)
+    everybody = Everybody(everybodys_results(params.tracking, fingerprint), user())
+    fetched = _signed(found.runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
     place = root / CACHE / f"compared-{digest[:12]}"
     shutil.rmtree(place, ignore_errors=True)
@@ -55,7 +57,7 @@ def render_tracked(
     compare(params, place, [recorded_cell(one.record, one.run) for one in fetched])
     names = stem([one.record.run for one in fetched])
     target = out if out is not None else root / runs.REPORTS / f"mlflow-{names}.html"
-    elsewhere = Elsewhere(place, f"mlflow:{wanted.strip()}", everybody)
+    elsewhere = Elsewhere(place, f"mlflow:{wanted.strip()}", everybody, describe_skipped(found.skipped))
     return render_report(params, None, target, root, live=live, elsewhere=elsewhere)
 
 
@@ -78,14 +80,17 @@ def _file_name(author: str) -> str:
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
 
-def _check_data(fetched: list[Fetched], root: Path) -> None:
-    here = DataSet.read(root / runs.PREPARED).fingerprint
-    others = [one.record.run for one in fetched if one.record.data_fingerprint != here]
-    if others:
+def _check_files(fetched: Fetched) -> None:
+    """Raise `PipelineError` if a file that a comparison cannot do without is missing or of another version."""
+    recorded_cell(fetched.record, fetched.run)
+    files = RunFiles(fetched.record.run, fetched.run, (fetched.run, fetched.evaluation))
+    if len(files.history) < fetched.record.epochs:
         raise PipelineError(
-            f"{', '.join(others)}: trained on other data than {runs.PREPARED} holds now, whose fingerprint is "
-            f"{here[:12]}. Prepare those again with the parameters of that time: dvc repro prepare"
+            f"{fetched.run / runs.HISTORY} has {len(files.history)} epochs, where {runs.RECORD} says "
+            f"{fetched.record.epochs}."
         )
+    if fetched.record.status == "finished":
+        files.per_image()
 
 
 def _copy_run(one: Fetched, folder: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline import runs
+from pipeline.cli import main
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
@@ -21,7 +24,7 @@ from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
 from pipeline.tracked_report import CACHE, render_tracked
 from pipeline.tracking.store import open_client
-from pipeline.tracking.tags import RUN_KEY
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params
 from tests.servers import MlflowServer
@@ -158,7 +161,7 @@ def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
     train_cell(other, other.cell("unet", 0.001, 1))
     assert "unet-0.001-1" not in "".join(table(render_tracked(team.params, "latest", team.root / "a.html").path))
-    page = render_tracked(team.params, "metrics.val_loss < 100", team.root / "a.html")
+    page = render_tracked(team.params, "metrics.`loss/val` < 100", team.root / "a.html")
     assert len(table(page.path)) == 3
 
 
@@ -190,8 +193,7 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
         assert "2 people trained " in html
         assert '<tr class="best"><td class="n">' not in html
     finally:
-        for run in client.search_runs([team.experiment], "tags.`mlflow.user` = 'eve <i>'"):
-            client.delete_run(run.info.run_id)
+        delete_runs_of(team, "eve <i>")
 
 
 def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
@@ -225,15 +227,102 @@ def test_a_run_whose_name_leads_elsewhere_is_refused(team: Team, tmp_path: Path)
     client.delete_run(wrong.info.run_id)  # the other tests know one run of this key
 
 
-def test_runs_of_other_data_are_refused(team: Team) -> None:
+@contextlib.contextmanager
+def other_data(team: Team) -> Iterator[None]:
+    """Prepared data with another fingerprint."""
     path = team.root / runs.PREPARED / runs.CLASSES
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r'"fingerprint": "\w+"', f'"fingerprint": "{"0" * 64}"', text), encoding="utf-8")
     try:
-        with pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared holds now"):
-            render_tracked(team.params, team.ids[NAMES[1]])
+        yield
     finally:
         path.write_text(text, encoding="utf-8")
+
+
+def test_a_run_of_other_data_given_by_its_id_is_refused(team: Team) -> None:
+    with other_data(team), pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared"):
+        render_tracked(team.params, team.ids[NAMES[1]])
+
+
+def test_a_search_without_runs_of_the_prepared_data_says_what_it_matched(team: Team) -> None:
+    said = (
+        r"no run of the data in data/prepared to show for 'latest'\.\n\d runs were trained on other data .*unet-0.01-1"
+    )
+    with other_data(team), pytest.raises(PipelineError, match=said):
+        render_tracked(team.params, "latest")
+
+
+def test_a_run_of_other_data_is_named_and_does_not_replace_an_older_one(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "mia")
+    mias = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
+    train_cell(mias, mias.cell("unet", 0.001, 1))
+    evaluate_run(mias, "unet-0.001-1")
+    changed = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 4}}))
+    with other_data(team):
+        train_cell(changed, changed.cell("unet", 0.001, 1))
+        evaluate_run(changed, "unet-0.001-1")
+    try:
+        done = CliRunner().invoke(main, ["report", "--runs", "mlflow:metrics.val_loss_best < 100", "--out", "all.html"])
+        assert done.exit_code == 0, done.output
+        notice = "1 run was trained on other data than data/prepared holds and skipped: mia (unet-0.001-1)."
+        assert done.stderr.splitlines() == [f"Notice: {notice}"]
+        html = (team.root / "all.html").read_text("utf-8")
+        assert notice in html
+        (row,) = [row for row in table(team.root / "all.html") if 'id="run-unet@mia-0.001-1"' in row]
+        assert re.search(r"\d / 3", row)
+        assert len(table(team.root / "all.html")) == 4
+    finally:
+        delete_runs_of(team, "mia")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "fault"),
+    [
+        ("run/run.json", lambda text: text.replace('"format": ', '"format": 9'), "this version reads format"),
+        ("run/history.csv", lambda text: text.replace("val_loss", "loss"), "it has no column val_loss"),
+        ("evaluation/metrics.json", lambda text: "[]", "must hold an object"),
+        ("evaluation/per_image.csv", None, "per_image.csv cannot be read"),
+        ("run", None, "has no folder run"),
+    ],
+)
+def test_a_run_with_broken_files_is_named_and_leaves_the_others_on_the_page(
+    file: str, change: Callable[[str], str] | None, fault: str, team: Team, tmp_path: Path
+) -> None:
+    client = open_client(team.server)
+    render_tracked(team.params, team.ids[NAMES[1]], tmp_path / "a.html")
+    shutil.copytree(team.root / CACHE / team.ids[NAMES[1]], tmp_path / "copy")
+    path = tmp_path / "copy" / file
+    if change:
+        path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    tags = client.get_run(team.ids[NAMES[1]]).data.tags
+    tags = {RUN_KEY: tags[RUN_KEY], DATA_FINGERPRINT: tags[DATA_FINGERPRINT], "mlflow.user": "tom"}
+    broken = client.create_run(team.experiment, run_name=NAMES[1], tags=tags)
+    try:
+        client.log_metric(broken.info.run_id, "val_loss_best", 0.1)
+        for part in ("run", "evaluation"):
+            if (tmp_path / "copy" / part).exists():
+                client.log_artifacts(broken.info.run_id, str(tmp_path / "copy" / part), part)
+        client.set_terminated(broken.info.run_id)
+        page = render_tracked(team.params, "metrics.val_loss_best < 100", tmp_path / "all.html")
+        assert len(table(page.path)) == 3
+        (notice,) = page.notices
+        assert notice.startswith(f"{NAMES[1]} of tom was skipped: ")
+        assert fault in notice
+    finally:
+        client.delete_run(broken.info.run_id)
+
+
+def delete_runs_of(team: Team, user: str) -> None:
+    """The other tests know no such person."""
+    client = open_client(team.server)
+    for run in client.search_runs([team.experiment], f"tags.`mlflow.user` = '{user}'"):
+        client.delete_run(run.info.run_id)
 
 
 def test_live_leads_to_the_run_on_the_server(team: Team) -> None:

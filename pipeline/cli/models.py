@@ -14,7 +14,11 @@ from pipeline.shutdown import defer_signals, exit_on_sigterm
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--run", default="best", show_default=True, metavar="RUN", help="A run's name; best: validation's choice."
+    "--run",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="A run's name; best: median seed of the best setting.",
 )
 @click.option(
     "--out",
@@ -63,7 +67,11 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
 
 @click.command()
 @click.option(
-    "--run", default="best", show_default=True, metavar="RUN", help="A run's name; best: validation's choice."
+    "--run",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="A run's name; best: median seed of the best setting.",
 )
 def promote(run: str) -> None:
     """Register a run's model in MLflow as the champion, ready to be served.
@@ -85,7 +93,7 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
 
     RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the grid that
     are there. Training does this by itself; the command is for runs that DVC restored without training them, for a
-    server that was down, and for a second server. `make report` ends with it: MLflow gets the verdicts and the report.
+    server that was down, and for a second server. `make report` ends with it.
     """
     from pipeline.params.file import read_params
     from pipeline.tracking.command import track_runs

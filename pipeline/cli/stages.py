@@ -155,7 +155,9 @@ def compare() -> None:
     from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
+    from pipeline.shutdown import check_signals, defer_signals
     from pipeline.sweep.outside_grid import move_outside_grid
+    from pipeline.tracking.after_stage import send_comparison
 
     with attempt("compare"):
         found = read_params()
@@ -168,6 +170,9 @@ def compare() -> None:
         summary = stage(found)
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")
+    defer_signals()
+    send_comparison(found)
+    check_signals()
 
 
 @click.command()
@@ -196,7 +201,7 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     grid and goes to a file of its own in reports/. SELECTION is one of
 
     \b
-      best                            the run that validation chose
+      best                            the best run: the median seed of the setting with the lowest mean loss
       best:3                          the runs that stand for the three best rates
       all                             every run
       unet-0.001-0,lite0-*            names with commas between; * and ? stand for any characters, or one
@@ -226,6 +231,8 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         else:
             page = render_report(read_params(), selection, out, live=live)
         click.echo(page.path)
+        for notice in page.notices:
+            click.echo(f"Notice: {notice}", err=True)
         if show and not webbrowser.open(page.path.absolute().as_uri()):
             raise PipelineError(f"There is no browser here to show {page.path} in; copy it to where there is one.")
         if page.faults:
@@ -233,6 +240,12 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
             raise PipelineError(f"The page was written, but says of itself what it lacks:\n{lacking}")
         if is_stage:
             FAILURE.unlink(missing_ok=True)
+    if is_stage:
+        from pipeline.shutdown import defer_signals
+        from pipeline.tracking.after_stage import send_report
+
+        defer_signals()
+        send_report(read_params())
 
 
 @click.command()

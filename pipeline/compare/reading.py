@@ -18,11 +18,16 @@ class RunFiles:
     """The files of a run and of its evaluation; what is missing or broken raises `PipelineError` when it is asked for.
 
     Only what several ask for is kept: a grid can have a thousand runs.
+
+    Args:
+        run: the run's name.
+        root: the project's folder.
+        folders: of the training and of the evaluation, if these are not in the project's.
     """
 
-    def __init__(self, run: str, root: Path) -> None:
+    def __init__(self, run: str, root: Path, folders: tuple[Path, Path] | None = None) -> None:
         self.run = run
-        self._trained, self._evaluated = root / runs.RUNS / run, root / runs.EVALUATION / run
+        self._trained, self._evaluated = folders or (root / runs.RUNS / run, root / runs.EVALUATION / run)
 
     @cached_property
     def record(self) -> RunRecord:

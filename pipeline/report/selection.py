@@ -27,6 +27,7 @@ class Chosen:
     rows: tuple[RunRow, ...]
     out: Path  # relative to the project's folder
     origin: str = ""  # where the runs come from, where it is not this grid
+    notices: tuple[str, ...] = ()  # sentences on runs that were left out
 
     @property
     def names(self) -> tuple[str, ...]:

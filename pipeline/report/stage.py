@@ -26,6 +26,7 @@ class Rendered:
 
     path: Path
     faults: tuple[Card, ...]
+    notices: tuple[str, ...] = ()  # sentences on what was left out
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Elsewhere:
     folder: Path
     origin: str
     everybody: Everybody
+    notices: tuple[str, ...] = ()  # sentences on runs that were left out
 
 
 def render_report(
@@ -62,13 +64,13 @@ def render_report(
     material = Material(elsewhere.folder if elsewhere else root, _composed_splits(params.data), params.data.resize)
     chosen = choose(material.summary, selection)
     if elsewhere:
-        chosen = replace(chosen, origin=elsewhere.origin)
+        chosen = replace(chosen, origin=elsewhere.origin, notices=elsewhere.notices)
     rates = len({row.learning_rate for row in material.summary.runs})
     everybody = elsewhere.everybody if elsewhere else None
     content = page(params, material, chosen, root, live=live, everybody=everybody)
     target = out if out is not None else root / chosen.out
     write_text(target, render(TEMPLATE, content, root, rates))
-    return Rendered(target, content.faults)
+    return Rendered(target, content.faults, chosen.notices)
 
 
 def _composed_splits(data: Data) -> tuple[str, ...]:

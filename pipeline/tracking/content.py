@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
+from pipeline.data.arrays import open_split
 from pipeline.errors import PipelineError
 from pipeline.runs import Evaluation, RunRecord
 from pipeline.timing import read_timing
 
-YARDSTICK = "val_loss"
+# MLflow's pages sort charts by their section, what precedes the slash, and show metrics without one last.
+VAL_LOSS = "loss/val"
+_NAMES = {
+    "val_loss": VAL_LOSS,
+    "train_loss": "loss/train",
+    "objective": "optimizer/objective",
+    "learning_rate": "optimizer/lr",  # of the epoch's last step; the parameter learning_rate is the cell's
+}
 
 
 @dataclass(frozen=True)
@@ -46,20 +54,48 @@ class Times:
         return self.ended_ms[-1] - round(self.seconds * 1000) if self.ended_ms else None
 
 
-def parameters(cell: Mapping[str, Any], precision: str) -> dict[str, Any]:
-    """A run's parameters: its cell as JSON, and the arithmetic that the machine chose."""
-    return {**cell, "precision": precision}
+@dataclass(frozen=True)
+class DataSize:
+    """How many images the prepared data has, and how large they are; not part of a cell, but worth a column."""
+
+    image_size: int  # pixels, of either side
+    counts: Mapping[str, int]  # by split
+
+    @classmethod
+    def read(cls, folder: Path = runs.PREPARED) -> DataSize:
+        """Read it from the prepared arrays; raises `PipelineError` if they cannot be read."""
+        splits = {split: open_split(split, folder) for split in runs.SPLITS if (folder / split).is_dir()}
+        return cls(splits["train"].images.shape[1], {split: len(found) for split, found in splits.items()})
+
+    def parameters(self, train_images: int | None) -> dict[str, int]:
+        """Return the parameters of a run that is trained on `train_images` images, None for all."""
+        named = {"data.image_size": self.image_size}
+        for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
+            if split in self.counts:
+                named[f"data.num_{name}_images"] = self.counts[split]
+        if train_images is not None:
+            named["data.num_train_images"] = min(train_images, self.counts["train"])
+        return named
+
+
+def parameters(cell: Mapping[str, Any], precision: str, data: DataSize | None) -> dict[str, Any]:
+    """Collect a run's parameters: its cell as JSON, the arithmetic that the machine chose, and the size of its data.
+
+    `data` is None if the prepared data is not what the run was trained on.
+    """
+    size = data.parameters(cell["train_images"]) if data else {}
+    return {**cell, "precision": precision, **size}
 
 
 def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
-    """A row of the history as metrics: `train_iou_cat` becomes `train_iou/cat`, so that charts stand in sections."""
+    """Return a row of the history as metrics, named for the charts: `loss/val`, `train_iou/cat`."""
     metrics = {
-        name.replace("_iou_", "_iou/"): float(value)
+        _NAMES.get(name, name.replace("_iou_", "_iou/")): float(value)
         for name, value in row.items()
         if name != "epoch" and value != ""  # a class that neither truth nor prediction has
     }
     # MLflow keeps the order in which metrics came first, and its view that compares runs begins with the first one.
-    return dict(sorted(metrics.items(), key=lambda item: item[0] != YARDSTICK))
+    return dict(sorted(metrics.items(), key=lambda item: item[0] != VAL_LOSS))
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from pipeline.tracking.tags import (
     GRID_STAGE,
     NOTE,
     beats_baseline,
+    dvc_experiment,
     grid_digest,
     standard_tags,
     user,
@@ -34,16 +36,22 @@ if TYPE_CHECKING:
 
 
 def send_grid(
-    client: MlflowClient, experiment: str, params: Params, summary: Summary, data: DataSet, root: Path
+    client: MlflowClient,
+    experiment: str,
+    params: Params,
+    summary: Summary,
+    data: DataSet,
+    root: Path,
+    *,
+    with_report: bool = True,
 ) -> Sent:
     """Write the grid's run: its findings as the description, comparison and report as files.
 
     No metrics: each would be a chart with one bar, above those of the runs. Arguments as of `track`; the run is found
-    again by the grid, the data and who tracks it.
+    again by the grid, the data, who tracks it, and DVC's experiment. A report on the disk may be older than the
+    comparison, and is left out without `with_report`.
     """
-    digest = grid_digest(params.grid)
-    # Its own: somebody else's grid of the same cells may have come to something else.
-    key = hashlib.sha256(f"{digest} {data.fingerprint} {user()}".encode()).hexdigest()
+    digest, key = grid_digest(params.grid), _key(params, data)
     began_ms, ended_ms = _span(summary, root)
     stored = StoredRun.find(client, experiment, key) or StoredRun.begin(
         client, experiment, f"grid-{digest}", key, began_ms
@@ -56,13 +64,33 @@ def send_grid(
     stored.describe({"grid": params.grid.model_dump(mode="json")}, tags)
     stored.send_dataset(data.title, data.source, data.fingerprint)
     stored.send_folder(root / runs.COMPARISON, "comparison")
-    if (root / runs.REPORT).exists():
-        with tempfile.TemporaryDirectory() as name:  # since the folder of the reports holds other pages too
-            shutil.copyfile(root / runs.REPORT, Path(name) / runs.REPORT.name)
-            stored.send_folder(Path(name), "report")
+    if with_report:
+        _attach_report(stored, root)
     if stored.status != "FINISHED":
         stored.end("FINISHED", stored.began_ms if ended_ms is None else ended_ms)
     return stored.sent
+
+
+def send_report(client: MlflowClient, experiment: str, params: Params, data: DataSet, root: Path) -> Iterator[Sent]:
+    """Attach the report to the grid's run; nothing is sent if MLflow does not have that run."""
+    stored = StoredRun.find(client, experiment, _key(params, data))
+    if stored is not None:
+        _attach_report(stored, root)
+        yield stored.sent
+
+
+def _key(params: Params, data: DataSet) -> str:
+    """Return the run key of a grid; somebody else's grid of the same cells may have come to something else."""
+    parts = [grid_digest(params.grid), data.fingerprint, user(), *filter(None, [dvc_experiment()])]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _attach_report(stored: StoredRun, root: Path) -> None:
+    if not (root / runs.REPORT).exists():
+        return
+    with tempfile.TemporaryDirectory() as name:  # since the folder of the reports holds other pages too
+        shutil.copyfile(root / runs.REPORT, Path(name) / runs.REPORT.name)
+        stored.send_folder(Path(name), "report")
 
 
 def _span(summary: Summary, root: Path) -> tuple[int | None, int | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,58 +25,55 @@ _FORMS = (
 )
 
 
-def wanted_runs(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
-    """The runs that are meant, oldest first.
-
-    Args:
-        client: of the server.
-        tracking: which experiment a search looks into.
-        wanted: `latest`, the run that began last; ids of runs with commas between; or a filter of MLflow's, such as
-            `metrics.val_loss_best < 0.4`. A search takes each author's newest evaluated run of each name: earlier ones
-            are of other parameters, data or code.
+def read_ids(wanted: str) -> list[str]:
+    """Read ids of runs with commas between; empty if `wanted` is `latest` or a filter.
 
     Raises:
-        PipelineError: No run is meant, or by ids several of one name and author.
+        PipelineError: `wanted` is empty.
     """
     ids = [part.strip().lower() for part in wanted.split(",") if part.strip()]
     if not ids:
         raise PipelineError(f"mlflow: names no run. {_FORMS}")
-    if not all(_ID.fullmatch(part) for part in ids):
-        return _searched(client, tracking, wanted.strip())
-    found = [_by_id(client, run_id) for run_id in dict.fromkeys(ids)]
+    return list(dict.fromkeys(ids)) if all(_ID.fullmatch(part) for part in ids) else []
+
+
+def runs_by_id(client: MlflowClient, ids: list[str]) -> list[Run]:
+    """Return the runs with these ids.
+
+    Raises:
+        PipelineError: There is no such run, or several have one name and author.
+    """
+    found = [_by_id(client, run_id) for run_id in ids]
     _check_names(found)
     return found
 
 
-def _searched(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
+def search_runs(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
+    """Return the finished runs that a search matches, oldest first.
+
+    Args:
+        client: of the server.
+        tracking: names the experiment to search.
+        wanted: `latest`, which matches all, or a filter of MLflow's, such as `metrics.val_loss_best < 0.4`.
+
+    Raises:
+        PipelineError: There is no such experiment, or nothing matches.
+    """
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
         names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=LISTED)))
         raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; there is {names}.")
-    is_latest = wanted.lower() == "latest"
-    meant = finished_runs(client, experiment.experiment_id, "" if is_latest else wanted)
-    if not meant:
-        return _nothing(client, experiment.experiment_id, wanted)
-    # Training sends one folder and evaluation the other: a run may have come no further than the first.
-    complete = (run for run in reversed(meant) if _is_complete(client, run))
-    found = list(itertools.islice(complete, 1)) if is_latest else _newest(list(complete)[::-1])
-    if not found:
-        raise PipelineError(f"MLflow has no files of {meant[-1].info.run_name}: {why_without_files(meant[-1])}.")
-    return found
+    found = finished_runs(client, experiment.experiment_id, "" if is_latest(wanted) else wanted.strip())
+    return found or _nothing(client, experiment.experiment_id, wanted)
 
 
-def _newest(found: list[Run]) -> list[Run]:
-    """Of an author's runs of one name the last."""
-    by_name = {_whose(run): run for run in found}
-    return [run for run in found if run is by_name[_whose(run)]]
+def is_latest(wanted: str) -> bool:
+    """Whether `wanted` is the run that began last, rather than a filter."""
+    return wanted.strip().lower() == "latest"
 
 
 def _whose(run: Run) -> tuple[str, str]:
     return author(run.data.tags), run.info.run_name
-
-
-def _is_complete(client: MlflowClient, run: Run) -> bool:
-    return {item.path for item in client.list_artifacts(run.info.run_id)} >= set(FOLDERS)
 
 
 def _by_id(client: MlflowClient, run_id: str) -> Run:
@@ -94,7 +90,7 @@ def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list
     from mlflow.exceptions import MlflowException
 
     try:
-        found = list(_pages(client, experiment, condition))
+        found = list(search_all(client, experiment, condition, "ASC"))
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
@@ -103,12 +99,12 @@ def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list
     return [run for run in ours if run.info.status == "FINISHED"]
 
 
-def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[Run]:
+def search_all(client: MlflowClient, experiment: str, condition: str, order: str) -> Iterator[Run]:
+    """Yield all runs that meet a condition, page by page, by when they began: `ASC` or `DESC`."""
     token = None
     while True:
-        page = client.search_runs(
-            [experiment], condition, order_by=["attributes.start_time ASC"], max_results=1000, page_token=token
-        )
+        by_start = [f"attributes.start_time {order}"]
+        page = client.search_runs([experiment], condition, order_by=by_start, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pipeline.params import Tracking
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import tracking_uri
+from pipeline.tracking.store import portable_uri, resolve_uri, tracking_uri
 from pipeline.unfinished import unfinished
 
 
 def note_of(tracking: Tracking, name: str) -> str:
     """What a process that is at work notes for who comes after it: the run's name and where MLflow is told of it."""
-    return json.dumps({"name": name, "uri": tracking_uri(tracking), "experiment": tracking.experiment})
+    return json.dumps({"name": name, "uri": portable_uri(tracking_uri(tracking)), "experiment": tracking.experiment})
 
 
 def settle_killed(root: Path = Path()) -> None:
@@ -23,5 +23,7 @@ def settle_killed(root: Path = Path()) -> None:
     """
     for run in unfinished(root):
         with run.killed() as note:
-            if note is not None and Mirror.end_killed(**json.loads(note), key=run.key):
-                run.settle()
+            if note is not None:
+                noted = json.loads(note)
+                if Mirror.end_killed(noted["name"], resolve_uri(noted["uri"]), noted["experiment"], run.key):
+                    run.settle()

@@ -19,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import project_root
 from pipeline.shutdown import hold
+from pipeline.tracking.moved_store import ARTIFACTS, follow_move
 from pipeline.tracking.sqlite_errors import describe_sqlite_error, sqlite_reason
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlruns"
 
 # MLflow's own defaults would hold a training for minutes where a server is down (7 retries, 120 s each), tell a host
 # on the internet of each run, and print two lines a run. What the user has set stays.
@@ -50,11 +50,25 @@ def tracking_uri(tracking: Tracking, chosen: str | None = None) -> str:
     A relative SQLite path is taken from the project's folder, so that every process means the same file.
     """
     uri = chosen or os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or SQLITE + DATABASE
+    return resolve_uri(uri)
+
+
+def resolve_uri(uri: str) -> str:
+    """Return the address with a relative SQLite path made absolute, starting in the project's folder."""
     path = sqlite_file(uri)
     if path is None:
         return uri
     _, mark, options = uri.partition("?")
     return f"{SQLITE}{project_root() / path}{mark}{options}"
+
+
+def portable_uri(uri: str) -> str:
+    """Return the address with the path of a SQLite file in the project's folder made relative, to survive a move."""
+    path = sqlite_file(uri)
+    if path is None or not path.is_relative_to(project_root()):
+        return uri
+    _, mark, options = uri.partition("?")
+    return f"{SQLITE}{path.relative_to(project_root())}{mark}{options}"
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -80,7 +94,7 @@ def shown(text: str) -> str:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client of the store; a SQLite file that is missing is made.
+    """A client of the store; a SQLite file that is missing is made, one that was moved is updated.
 
     Raises whatever MLflow or the database raises, soon: a store that does not answer is not waited for.
     """
@@ -203,6 +217,7 @@ def _probe_file(path: Path) -> None:
             sqlite3.connect(f"file:{quoted}?mode=rw", uri=True, timeout=_PROBE_SECONDS)
         ) as connection:
             connection.execute("SELECT version_num FROM alembic_version")
+            follow_move(path, connection)
     except sqlite3.Error as error:
         raise PipelineError(
             f"{path} cannot be read as an MLflow store ({error}). Mend it, or move it away: a new one is made then."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import PipelineError
 from pipeline.tracking.artifacts import DIGEST, are_there, folder_digest
 from pipeline.tracking.points import (
     PARAMETER_LENGTH,
@@ -19,7 +20,20 @@ from pipeline.tracking.points import (
     renamed,
     split_finite,
 )
-from pipeline.tracking.tags import CUT, LEFT_OUT, RENAMED, REPLACED_BY, REPLACES, RUN_KEY, USER, user
+from pipeline.tracking.search import search_all
+from pipeline.tracking.tags import (
+    BEST_OF,
+    CUT,
+    DATA_FINGERPRINT,
+    LEFT_OUT,
+    RENAMED,
+    REPLACED_BY,
+    REPLACES,
+    RUN_KEY,
+    SEPARATOR,
+    USER,
+    user,
+)
 
 DATASET_DIGEST = 36  # characters, MLflow's limit
 
@@ -67,7 +81,7 @@ class StoredRun:
 
         `began_ms` is when a new one began, in milliseconds since 1970; None for now.
         """
-        run = _search(client, experiment, key)
+        run = search_run(client, experiment, key)
         is_new = run is None
         if run is None:
             run = client.create_run(experiment, start_time=began_ms, run_name=name, tags={RUN_KEY: key})
@@ -81,7 +95,7 @@ class StoredRun:
     @classmethod
     def find(cls, client: MlflowClient, experiment: str, key: str) -> StoredRun | None:
         """The run with the key, None where there is none or it is deleted."""
-        run = _search(client, experiment, key)
+        run = search_run(client, experiment, key)
         return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
 
     @property
@@ -128,19 +142,32 @@ class StoredRun:
         tag, digest = f"{DIGEST}{under}", folder_digest(folder)
         if self._digests.get(tag) == digest and are_there(self._client, self.run_id, folder, under):
             return
-        self._client.log_artifacts(self.run_id, str(folder), under)
+        try:
+            self._client.log_artifacts(self.run_id, str(folder), under)
+        except OSError as error:
+            location = self._client.get_run(self.run_id).info.artifact_uri
+            raise PipelineError(
+                f"The files of {self.name} cannot be written to {location} ({error.strerror or error}), where MLflow "
+                "keeps them. Make that folder writable and free some space."
+            ) from None
         self._client.set_tag(self.run_id, tag, digest)  # when all of it is there
         self._digests[tag] = digest
         self._folders_sent += 1
 
     def send_dataset(self, title: str, source: str, digest: str) -> None:
-        """Note the data that the run learned from, as MLflow's column of data sets shows it."""
+        """Log the data that the run was trained on and validated on; `digest` is of the prepared data as a whole."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(title, digest[:DATASET_DIGEST], source_type="local", source=json.dumps({"uri": source}))
-        self._client.log_inputs(
-            self.run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])]
-        )
+        inputs = []
+        for context in ("train", "validation"):
+            dataset = Dataset(
+                f"{title} ({context})",
+                digest[:DATASET_DIGEST],
+                source_type="local",
+                source=json.dumps({"uri": source}),
+            )
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self._client.log_inputs(self.run_id, datasets=inputs)
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Log the parameters that are not there yet, and set the tags."""
@@ -181,7 +208,7 @@ class StoredRun:
 
         new = [entry for entry in dict.fromkeys(entries) if entry not in self._noted[tag]]
         self._noted[tag] += new
-        text, _ = cut({tag: "; ".join(self._noted[tag])}, TAG_LENGTH)
+        text, _ = cut({tag: SEPARATOR.join(self._noted[tag])}, TAG_LENGTH)
         return [RunTag(tag, text[tag])] if new else []
 
     def _replace(self, epoch: int) -> None:
@@ -194,7 +221,7 @@ class StoredRun:
 
         old = self._client.get_run(self.run_id)
         mine = _is_mine(old)
-        about = old.data.tags.keys() - {LEFT_OUT, REPLACED_BY, *self._digests}
+        about = old.data.tags.keys() - {BEST_OF, LEFT_OUT, REPLACED_BY, *self._digests}
         tags = {name: old.data.tags[name] for name in sorted(about)}
         tags |= {REPLACES: old.info.run_id} if mine else {USER: user()}
         new = self._client.create_run(old.info.experiment_id, run_name=old.info.run_name, tags=tags)
@@ -215,7 +242,7 @@ class StoredRun:
         self._digests.clear()
 
 
-def _search(client: MlflowClient, experiment: str, key: str) -> Run | None:
+def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
     """The newest run with the key, first one's own, then one that is not deleted; never one that was replaced."""
     from mlflow.entities import ViewType
 
@@ -226,9 +253,28 @@ def _search(client: MlflowClient, experiment: str, key: str) -> Run | None:
     return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
 
 
+def runs_by_key(client: MlflowClient, experiment: str, fingerprint: str) -> dict[str, Run]:
+    """Return the runs on some data by run key, chosen as `search_run` does, without deleted ones."""
+    found: dict[str, list[Run]] = {}
+    for run in search_all(client, experiment, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'", "DESC"):
+        if REPLACED_BY not in run.data.tags:
+            found.setdefault(run.data.tags.get(RUN_KEY, ""), []).append(run)
+    return {key: min(several, key=lambda run: not _is_mine(run)) for key, several in found.items()}
+
+
+def update_tags(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
+    """Set those of the tags that differ from what the run has."""
+    from mlflow.entities import RunTag
+
+    shorter, _ = cut(tags, TAG_LENGTH)
+    changed = [RunTag(name, value) for name, value in shorter.items() if run.data.tags.get(name) != value]
+    if changed:
+        client.log_batch(run.info.run_id, tags=changed)
+
+
 def _is_mine(run: Run) -> bool:
     return run.data.tags.get(USER, user()) == user()
 
 
 def _entries(text: str) -> list[str]:
-    return text.split("; ") if text else []
+    return text.split(SEPARATOR) if text else []

@@ -17,7 +17,9 @@ from pipeline.runs import MissedClass
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
 GRID_STAGE = "grid"
-BEST_RUN = "pipeline.best_run"  # of a grid
+BEST_RUN = "pipeline.best_run"  # the name of the best run, at a grid's own run
+BEST_OF = "pipeline.best_of"  # at the best run: the people whose last compared grid it is the best of
+SEPARATOR = "; "  # between the entries of a tag
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"
@@ -28,6 +30,7 @@ RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLf
 VERDICT = "pipeline.verdict"
 BEATS_BASELINE = "pipeline.beats_baseline"  # predicting one class everywhere: true, false, or not checked
 MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
+DVC_EXPERIMENT = "dvc.experiment"
 USER = "mlflow.user"  # MLflow's own, as the next
 NOTE = "mlflow.note.content"
 REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
@@ -50,9 +53,16 @@ def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, st
         "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
         "mlflow.source.type": "LOCAL",
     }
+    if name := dvc_experiment():
+        tags[DVC_EXPERIMENT] = name
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit.removesuffix(DIRTY)
     return tags
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the experiment that `dvc exp run` runs the stage in; None outside of one."""
+    return os.environ.get("DVC_EXP_NAME", "").strip() or None
 
 
 def beats_baseline(value: bool | None) -> str:

@@ -23,8 +23,8 @@ from pipeline.params import Tracking
 from pipeline.project import make
 from pipeline.tracking import view
 from pipeline.tracking.address import Address
+from pipeline.tracking.moved_store import ARTIFACTS
 from pipeline.tracking.store import (
-    ARTIFACTS,
     answering,
     is_server,
     open_client,
@@ -87,7 +87,7 @@ def serve(tracking: Tracking, address: Address) -> int:
 
 
 def _show(link: str) -> None:
-    click.echo(f"The runs, the best first: {link}")
+    click.echo(f"The runs, the lowest validation loss first: {link}")
 
 
 def _exposed(address: Address) -> str:

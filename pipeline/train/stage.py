@@ -79,7 +79,9 @@ def train_cell(
             params.tracking,
             name=cell.name,
             key=key,
-            parameters=content.parameters(cell.model_dump(mode="json"), precision),
+            parameters=content.parameters(
+                cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
+            ),
             tags=standard_tags("train", data.fingerprint, params.grid),
             when_ended=unfinished.settle,
         ) as logger:

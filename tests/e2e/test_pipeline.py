@@ -46,7 +46,7 @@ def test_the_report_shows_the_grid(swept: Project, page: Page) -> None:
 def test_mlflow_holds_every_run_once_with_its_curve(swept: Project) -> None:
     with sqlite3.connect(swept.root / "mlflow.db") as store:
         runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
-        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0]
+        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss/val'").fetchone()[0]
     store.close()
     assert runs == dict.fromkeys(RUNS, "FINISHED")
     assert points == 2 * 2

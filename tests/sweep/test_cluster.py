@@ -70,7 +70,7 @@ def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
 
     with sqlite3.connect(root / "served.db") as store:
         runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
-        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0]
+        points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss/val'").fetchone()[0]
     store.close()
     assert runs == dict.fromkeys(
         {f"{variant}-{rate}-0" for variant in ("unet", "unet_no_skip") for rate in (0.01, 0.001)}, "FINISHED"

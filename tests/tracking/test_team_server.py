@@ -189,7 +189,7 @@ def test_a_server_with_passwords_knows_who_trained(
     with server.running() as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with pytest.raises(PipelineError, match="wants a name and a password: set MLFLOW_TRACKING_USERNAME and"):
-            fetch_runs(TRACKING, "latest", tmp_path / "cache")
+            fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
         for name in ("mia", "tom"):
             _add_account(address, name)
         for number, name in enumerate(("mia", "tom")):
@@ -200,7 +200,7 @@ def test_a_server_with_passwords_knows_who_trained(
         assert [run.data.tags["mlflow.user"] for run in found] == ["mia", "tom"]
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
         with pytest.raises(PipelineError, match="does not know tom by this password"):
-            fetch_runs(TRACKING, "latest", tmp_path / "cache")
+            fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
         config.write_text(config.read_text().replace("EDIT", "READ"))  # as MLflow comes
         server.kill()
         server.start()

@@ -20,6 +20,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
+from pipeline.tracking import content
 from pipeline.tracking.content import read_history
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import open_client
@@ -113,7 +114,11 @@ def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: st
         assert found[name].info.status == live[name].info.status == "FINISHED"
         assert found[name].data.tags["pipeline.run_key"] == live[name].data.tags["pipeline.run_key"]
         assert found[name].inputs == live[name].inputs
-        assert found[name].inputs.dataset_inputs[0].dataset.digest == live_digest(trained)
+        inputs = found[name].inputs.dataset_inputs
+        assert {one.dataset.digest for one in inputs} == {live_digest(trained)}
+        contexts = {one.tags[0].value: one.dataset.name for one in inputs}
+        assert sorted(contexts) == ["train", "validation"]
+        assert len({*contexts.values()}) == 2
         for under in ("run", "evaluation", "evaluation/examples"):
             assert files(client, found[name], under) == files(live_client, live[name], under) != []
 
@@ -155,7 +160,23 @@ def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained,
     track("--to", uri)
     for place in (trained.live, uri):
         _, found = stored(place, trained)
-        assert {next(iter(found[name].data.metrics)) for name in RUNS} == {"val_loss"}
+        assert {next(iter(found[name].data.metrics)) for name in RUNS} == {"loss/val"}
+
+
+def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> None:
+    track("--to", uri)
+    _, found = stored(uri, trained)
+    sizes = {name: value for name, value in found[RUNS[0]].data.params.items() if name.startswith("data.")}
+    assert sizes == {
+        "data.image_size": "32",
+        "data.num_train_images": "12",
+        "data.num_val_images": "6",
+        "data.num_test_images": "6",
+    }
+    prepared = content.DataSize.read(trained.root / runs.PREPARED)
+    assert prepared.parameters(5)["data.num_train_images"] == 5
+    cell = trained.params.cells()[0].model_dump(mode="json")
+    assert not any(name.startswith("data.") for name in content.parameters(cell, "float32", None))
 
 
 def live_digest(trained: Trained) -> str:
@@ -168,7 +189,7 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
     before = {name: points(client, run) for name, run in first.items()}
     assert "2 runs are there, and nothing was missing" in track("--to", uri)
     client, again = stored(uri, trained)
-    assert {len(run.inputs.dataset_inputs) for run in again.values()} == {1}
+    assert {len(run.inputs.dataset_inputs) for run in again.values()} == {2}
     assert {name: points(client, run) for name, run in again.items()} == before
     assert {name: run.info.end_time for name, run in again.items()} == {
         name: run.info.end_time for name, run in first.items()
@@ -197,7 +218,7 @@ def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest
     for name, values in points(client, run).items():
         steps = [step for step, _, _ in values]
         assert len(steps) == len(set(steps)), name
-    assert [step for step, _, _ in points(client, run)["val_loss"]] == list(range(1, len(history) + 1))
+    assert [step for step, _, _ in points(client, run)["loss/val"]] == list(range(1, len(history) + 1))
 
 
 def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) -> None:

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.address import BLOCKED_PORTS, LOOPBACK, Address
+from pipeline.tracking.content import epoch_metrics
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import open_client
 from pipeline.tracking.ui import saved_view, serve
@@ -60,7 +62,7 @@ def serving(project: Path, host: str = LOOPBACK) -> Iterator[Server]:
             if "Ctrl-C" in line:
                 break
         said = "".join(lines)
-        link = re.search(r"best first: (http\S+)", said)
+        link = re.search(r"loss first: (http\S+)", said)
         assert link, lines
         yield Server(process, f"http://{LOOPBACK}:{port}", link[1], project, said)
     finally:
@@ -92,7 +94,9 @@ def _train(tracking: Tracking, rate: float, loss: float | None) -> None:
         tags={"pipeline.status": "finished" if loss else "diverged"},
     )
     for epoch in range(1, 13):
-        mirror.log_epoch(epoch, {"val_loss": (loss or 2) + 0.1 / epoch, "train_loss": 1 / epoch}, 1000 * epoch)
+        row = {"epoch": epoch, "learning_rate": rate / epoch, "objective": 1 / epoch, "train_iou_cat": 0.5}
+        losses = {"train_loss": 1 / epoch, "val_loss": (loss or 2) + 0.1 / epoch}
+        mirror.log_epoch(epoch, epoch_metrics({**row, **losses}), 1000 * epoch)
     if loss:
         mirror.log_values({"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8}, 12_000)
     mirror.end("FINISHED")
@@ -105,27 +109,62 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_link_opens_a_table_with_the_best_run_on_top(server: Server) -> None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on the PATH")
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        # Wide: the table draws only the columns that are in sight, and MLflow's assistant takes the right quarter.
-        page = browser.new_page(viewport={"width": 2400, "height": 900})
-        page.goto(server.link)
-        names = [page.get_by_role("link", name=f"unet-{rate}-0", exact=True) for rate, _ in RUNS]
-        names[-1].wait_for(timeout=60_000)
-        heights = [name.bounding_box()["y"] for name in names]
-        headers = set(page.get_by_role("columnheader").all_inner_texts())
-        note = page.get_by_text("The best run stands first").count()
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.set_viewport_size({"width": 1400, "height": 900})
-            page.screenshot(path=f"{folder}/mlflow-best.png")
+        yield browser
         browser.close()
+
+
+def test_loss_and_learning_rate_are_in_sight_beside_the_open_side_panel(server: Server, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 900})
+    page.goto(server.link)
+    page.get_by_role("link", name="unet-0.001-0", exact=True).wait_for(timeout=60_000)
+    panel = page.get_by_text("MLflow Assistant").bounding_box()
+    for name in ("val_loss_best", "learning_rate"):
+        header = page.get_by_role("columnheader", name=name).first.bounding_box()
+        assert header["x"] + header["width"] < panel["x"] < 1500
+    page.close()
+
+
+def test_a_run_shows_its_losses_first_and_the_rate_by_another_name(server: Server, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 3000})
+    client = open_client(server.address)
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    pages = f"{server.address}/#/experiments/{experiment.experiment_id}/runs"
+    for address in (f"{pages}/{runs[0].info.run_id}/model-metrics", f"{pages}?compareRunsMode=CHART"):
+        page.goto(address)
+        page.get_by_text("optimizer", exact=True).first.wait_for(timeout=60_000)
+        places = [
+            page.get_by_text(name, exact=True).first.bounding_box()["y"] for name in ("loss", "optimizer", "train_iou")
+        ]
+        assert places == sorted(places)
+    assert "learning_rate" not in runs[0].data.metrics
+    page.close()
+
+
+def test_the_link_opens_a_table_with_the_lowest_loss_on_top(server: Server, browser: Any) -> None:
+    # Wide: the table draws only the columns that are in sight, and MLflow's assistant takes the right quarter.
+    page = browser.new_page(viewport={"width": 2400, "height": 900})
+    page.goto(server.link)
+    names = [page.get_by_role("link", name=f"unet-{rate}-0", exact=True) for rate, _ in RUNS]
+    names[-1].wait_for(timeout=60_000)
+    heights = [name.bounding_box()["y"] for name in names]
+    headers = set(page.get_by_role("columnheader").all_inner_texts())
+    note = page.get_by_text("Runs are ordered by val_loss_best").count()
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.set_viewport_size({"width": 1400, "height": 900})
+        page.screenshot(path=f"{folder}/mlflow-best.png")
+    page.close()
     assert heights == sorted(heights)
-    columns = {"variant", "learning_rate", "seed", "best_epoch", "val_loss_best", "gap", "val_mean_iou_best"}
+    columns = {"variant", "learning_rate", "seed", "val_loss_best", "gap"}
     assert columns | {"pipeline.status"} <= headers
     assert note == 1
 

@@ -111,7 +111,7 @@ def test_a_run_in_mlflow(project: Path) -> None:
     assert run.data.params["learning_rate"] == "0.01"
     assert run.data.params["model.skip"] == "concat"
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    points = client.get_metric_history(run.info.run_id, "val_loss")
+    points = client.get_metric_history(run.info.run_id, "loss/val")
     history = pd.read_csv(project / "runs" / RUN / "history.csv")
     assert [point.step for point in points] == [1, 2]
     np.testing.assert_allclose([point.value for point in points], history["val_loss"])

@@ -30,6 +30,7 @@ class Head:
     result: str
     missed: str  # the finding on classes that are never predicted, or hardly; empty if there are none
     scope: str  # which part of the grid the page shows; empty where it shows all
+    notices: tuple[str, ...]  # on runs that the page leaves out
     showcase: Showcase | None
     photographs: tuple[PhotographShown, ...]
     problems: tuple[view.Card, ...]
@@ -65,6 +66,7 @@ def head(params: Params, material: Material, chosen: Chosen) -> Head:
         result=_result(material, chosen),
         missed=_missed(material, chosen),
         scope=_scope(material, chosen),
+        notices=chosen.notices,
         showcase=shown,
         photographs=photographed,
         problems=tuple(problems),

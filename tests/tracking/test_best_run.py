@@ -1,0 +1,133 @@
+"""One best run everywhere: MLflow's tag, the report, the grid's own run, and what `predict` and `promote` take."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import runs
+from pipeline.cli import main
+from pipeline.compare.stage import compare
+from pipeline.comparison import Summary
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.params.file import read_params
+from pipeline.predict.predictor import Predictor
+from pipeline.report.selection import choose
+from pipeline.tracking.store import open_client
+from pipeline.tracking.tags import BEST_OF, BEST_RUN
+from pipeline.tracking.view import NOTE
+from pipeline.train.stage import train_cell
+from tests.conftest import write_params
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+SEEDS = [0, 1, 2]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Three seeds of one setting, compared."""
+
+    root: Path
+
+    def compare_seeds(self, seeds: list[int]) -> Summary:
+        grid: dict[str, Any] = {"variant": ["unet"], "learning_rate": [0.01], "seed": seeds}
+        return compare(read_params(write_params(self.root, {"grid": grid})))
+
+
+@pytest.fixture(scope="module")
+def project(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    root = tmp_path_factory.mktemp("best") / "project"
+    shutil.copytree(prepared, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/live.db")
+        found = Project(root)
+        params = read_params(
+            write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": SEEDS}})
+        )
+        for cell in params.cells():
+            train_cell(params, cell)
+            evaluate_run(params, cell.name)
+        yield found
+
+
+@pytest.fixture
+def uri(project: Project, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An MLflow without runs."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(store, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def track() -> None:
+    done = CliRunner().invoke(main, ["track"])
+    assert done.exit_code == 0, done.output
+
+
+def found_runs(uri: str) -> list[Run]:
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def best_of(uri: str) -> dict[str, str]:
+    return {run.info.run_name: run.data.tags[BEST_OF] for run in found_runs(uri) if BEST_OF in run.data.tags}
+
+
+def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(project: Project, uri: str) -> None:
+    summary = project.compare_seeds(SEEDS)
+    track()
+    assert summary.best is not None
+    best = summary.best.run
+    by_loss = sorted(
+        (run.data.metrics["val_loss_best"], run.info.run_name)
+        for run in found_runs(uri)
+        if "val_loss_best" in run.data.metrics
+    )
+    assert [name for _, name in by_loss].index(best) == 1  # the lowest loss is another seed's
+    assert list(best_of(uri)) == [best]
+    assert [run.data.tags[BEST_RUN] for run in found_runs(uri) if BEST_RUN in run.data.tags] == [best]
+    assert choose(summary, "best").names == (best,)
+    params = read_params(project.root / "params.yaml")
+    assert Predictor.of_run(params, "best", project.root).run == best
+    assert "ordered by val_loss_best" in NOTE
+    assert BEST_OF in NOTE
+
+
+def test_the_tag_follows_the_best_run_of_each_person(
+    project: Project, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare_and_track(user: str, seeds: list[int]) -> str:
+        monkeypatch.setenv("LOGNAME", user)
+        summary = project.compare_seeds(seeds)
+        track()
+        assert summary.best is not None
+        return summary.best.run
+
+    first = compare_and_track("mia", SEEDS)
+    assert best_of(uri) == {first: "mia"}
+    other = next(seed for seed in SEEDS if not first.endswith(f"-{seed}"))
+    second = compare_and_track("tom", [other])
+    assert best_of(uri) == {first: "mia", second: "tom"}
+    assert compare_and_track("mia", [other]) == second
+    assert best_of(uri) == {second: "mia; tom"}
+    shutil.move(project.root / runs.EVALUATION / second, project.root / "aside")
+    try:  # no setting is complete, so no run is the best
+        monkeypatch.setenv("LOGNAME", "tom")
+        assert project.compare_seeds([other]).best is None
+        track()
+        assert best_of(uri) == {second: "mia"}
+    finally:
+        shutil.move(project.root / "aside", project.root / runs.EVALUATION / second)

@@ -1,0 +1,179 @@
+"""A project in another folder than it was trained in: MLflow's artifacts are found and written there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import runs
+from pipeline.params import Tracking
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.settle import note_of, settle_killed
+from pipeline.tracking.store import open_client
+from pipeline.unfinished import Unfinished
+from tests.conftest import ROOT, TRAINED
+from tests.tracking.test_ui import serving
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trained project, tracked in its folder, which is the current one."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = tmp_path / "old ü" / "müller's project"
+    shutil.copytree(trained, project)
+    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(project)
+    assert command("track").returncode == 0
+    return project
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: MLflow remembers where a run's files are, by its id, for as long as a process lives."""
+    return subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def stored_runs(project: Path) -> list[Run]:
+    client = open_client(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    assert experiment.artifact_location == f"{project}/mlruns"
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+@pytest.fixture
+def moved(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project in another folder; a file makes its old path impossible."""
+    monkeypatch.chdir(tmp_path)
+    new = old.rename(tmp_path / "néw place")
+    old.parent.rmdir()
+    old.parent.touch()
+    monkeypatch.chdir(new)
+    return new
+
+
+def test_commands_work_in_a_moved_project(moved: Path) -> None:
+    (moved / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    said = command("track")
+    assert said.returncode == 0, said.stderr
+    assert "sent 0 points and 1 folders" in said.stdout
+    assert said.stderr.splitlines() == [
+        f"{moved}/mlflow.db was moved here from {moved.parent}/old ü/müller's project; "
+        "its runs' files are now expected in mlruns."
+    ]
+    assert command("promote").returncode == 0
+    page = command("report", "--runs", "mlflow:latest", "--out", "page.html")
+    assert page.returncode == 0, page.stderr
+    found = {run.info.run_name: run for run in stored_runs(moved)}
+    assert Path(found[TRAINED].info.artifact_uri) == moved / "mlruns" / found[TRAINED].info.run_id / "artifacts"
+    assert (Path(found[TRAINED].info.artifact_uri) / "run" / "more.txt").exists()
+    assert (moved.parent / "old ü").is_file()
+
+
+def test_the_pages_of_a_moved_project_list_its_files(moved: Path) -> None:
+    with serving(moved) as server:
+        (run,) = [one for one in stored_runs(moved) if one.info.run_name == TRAINED]
+        question = urllib.parse.urlencode({"run_id": run.info.run_id, "path": "run"})
+        with urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/artifacts/list?{question}", timeout=30) as answer:
+            files = [item["path"] for item in json.load(answer)["files"]]
+    assert f"run/{runs.RECORD}" in files
+
+
+def test_a_copy_writes_to_its_own_folder_only(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(old, copy, symlinks=True)
+    before = {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]}
+    monkeypatch.chdir(copy)
+    (copy / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    assert command("track").returncode == 0
+    assert all(run.info.artifact_uri.startswith(f"{copy}/mlruns/") for run in stored_runs(copy))
+    assert {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]} == before
+    assert all(run.info.artifact_uri.startswith(f"{old}/mlruns/") for run in stored_runs(old))
+
+
+def test_a_copy_made_during_a_training_says_killed_in_its_own_store_only(
+    old: Path, tmp_path: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = Mirror.open(tracking, name="unet-0.1-0", key="ab" * 32, parameters={}, tags={})
+    with Unfinished("ab" * 32).at_work(note_of(tracking, "unet-0.1-0")):
+        shutil.copytree(old, tmp_path / "copy", symlinks=True)
+        monkeypatch.chdir(tmp_path / "copy")
+        settle_killed()
+    states = {
+        project: [run.info.status for run in stored_runs(project) if run.info.run_id == mirror.run_id]
+        for project in (old, tmp_path / "copy")
+    }
+    assert states == {old: ["RUNNING"], tmp_path / "copy": ["KILLED"]}
+
+
+def test_a_database_copied_alone_keeps_the_files_of_the_original(old: Path, tmp_path: Path) -> None:
+    shutil.copy(old / "mlflow.db", tmp_path / "backup.db")
+    client = open_client(f"sqlite:///{tmp_path}/backup.db")
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    assert experiment.artifact_location == f"{old}/mlruns"
+
+
+def test_other_locations_are_left_alone_and_uris_keep_their_form(old: Path, tmp_path: Path) -> None:
+    encoded = f"file://{urllib.parse.quote(str(old / 'mlruns'))}"
+    locations = {
+        "own server": "/big/mlruns/1",
+        "bucket": "s3://bucket/mlruns",
+        "server": "mlflow-artifacts:/7",
+        "beside": f"{old}/mlruns-2/1",
+        "as URI": encoded,
+        "default": f"{old}/mlruns/0",
+    }
+    client = open_client(f"sqlite:///{old}/mlflow.db")
+    for name, location in locations.items():
+        client.create_experiment(name, location)
+    with sqlite3.connect(old / "mlflow.db") as database:  # MLflow decodes what it is given
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'as URI'", (encoded,))
+    new = old.rename(tmp_path / "new ö")
+    open_client(f"sqlite:///{new}/mlflow.db")
+    with sqlite3.connect(new / "mlflow.db") as database:
+        found = dict(database.execute("SELECT name, artifact_location FROM experiments"))
+    moved = {"as URI": f"file://{urllib.parse.quote(str(new / 'mlruns'))}", "default": f"{new}/mlruns/0"}
+    assert {name: found[name] for name in locations} == {**locations, **moved}
+
+
+def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path) -> None:
+    shutil.rmtree(old / "mlruns")
+    (old / "mlruns").touch()
+    said = command("track")
+    assert said.returncode == 1
+    assert f"The files of {TRAINED} cannot be written to {old}/mlruns/" in said.stderr
+    assert "Make that folder writable" in said.stderr
+    assert "Errno" not in said.stderr
+
+
+def test_a_store_that_cannot_be_written_is_named(old: Path) -> None:
+    (old / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    with sqlite3.connect(old / "mlflow.db") as database:
+        database.execute("CREATE TRIGGER refuse BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END")
+    said = command("track")
+    assert said.returncode == 1
+    assert f"{old}/mlflow.db cannot be used as MLflow's store (disk I/O error)." in said.stderr
+    assert "Traceback" not in said.stderr
