@@ -80,7 +80,7 @@ def send_report(client: MlflowClient, experiment: str, params: Params, data: Dat
 
 
 def _key(params: Params, data: DataSet) -> str:
-    """Return the run key of a grid; somebody else's grid of the same cells may have come to something else."""
+    """Return the run key of a grid; another person's grid of the same cells may have other results."""
     parts = [grid_digest(params.grid), data.fingerprint, user(), *filter(None, [dvc_experiment()])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
