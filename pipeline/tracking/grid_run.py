@@ -56,6 +56,8 @@ def send_grid(
     stored = StoredRun.find(client, experiment, key) or StoredRun.begin(
         client, experiment, f"grid-{digest}", key, began_ms
     )
+    if stored.status != "FINISHED":  # first of all: a grid's run has no training that could be under way
+        stored.end("FINISHED", ended_ms)
     tags = {**standard_tags(GRID_STAGE, data.fingerprint, params.grid), NOTE: _findings(root)}
     if summary.best:
         tags[BEST_RUN] = summary.best.run
@@ -66,8 +68,6 @@ def send_grid(
     stored.send_folder(root / runs.COMPARISON, "comparison")
     if with_report:
         _attach_report(stored, root)
-    if stored.status != "FINISHED":
-        stored.end("FINISHED", ended_ms)
     return stored.sent
 
 
