@@ -26,7 +26,7 @@ class Rendered:
 
     path: Path
     faults: tuple[Card, ...]
-    notices: tuple[str, ...] = ()  # sentences on what was left out
+    notices: tuple[str, ...] = ()  # sentences on runs that were left out
 
 
 @dataclass(frozen=True)

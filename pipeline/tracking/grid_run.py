@@ -56,6 +56,8 @@ def send_grid(
     stored = StoredRun.find(client, experiment, key) or StoredRun.begin(
         client, experiment, f"grid-{digest}", key, began_ms
     )
+    if stored.status != "FINISHED":  # first of all: a grid's run has no training that could be under way
+        stored.end("FINISHED", stored.began_ms if ended_ms is None else ended_ms)
     tags = {**standard_tags(GRID_STAGE, data.fingerprint, params.grid), NOTE: _findings(root)}
     if summary.best:
         tags[BEST_RUN] = summary.best.run
@@ -66,8 +68,6 @@ def send_grid(
     stored.send_folder(root / runs.COMPARISON, "comparison")
     if with_report:
         _attach_report(stored, root)
-    if stored.status != "FINISHED":
-        stored.end("FINISHED", stored.began_ms if ended_ms is None else ended_ms)
     return stored.sent
 
 
@@ -80,7 +80,7 @@ def send_report(client: MlflowClient, experiment: str, params: Params, data: Dat
 
 
 def _key(params: Params, data: DataSet) -> str:
-    """Return the run key of a grid; somebody else's grid of the same cells may have come to something else."""
+    """Return the run key of a grid; another person's grid of the same cells may have other results."""
     parts = [grid_digest(params.grid), data.fingerprint, user(), *filter(None, [dvc_experiment()])]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 

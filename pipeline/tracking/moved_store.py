@@ -76,7 +76,7 @@ def _was_left(folder: Path, now: Path) -> bool:
     with contextlib.suppress(OSError):
         if folder.samefile(now):  # by another name, through a link
             return False
-    # A database that was copied alone goes on using the artifacts of the original.
+    # A database that was copied alone keeps using the artifacts of the original.
     return (now / ARTIFACTS).is_dir() or not _exists(folder / ARTIFACTS)
 
 

@@ -41,7 +41,7 @@ def runs_by_id(client: MlflowClient, ids: list[str]) -> list[Run]:
     """Return the runs with these ids.
 
     Raises:
-        PipelineError: There is no such run, or several have one name and author.
+        PipelineError: A run is missing, or several have one name and author.
     """
     found = [_by_id(client, run_id) for run_id in ids]
     _check_names(found)
@@ -57,7 +57,7 @@ def search_runs(client: MlflowClient, tracking: Tracking, wanted: str) -> list[R
         wanted: `latest`, which matches all, or a filter of MLflow's, such as `metrics.val_loss_best < 0.4`.
 
     Raises:
-        PipelineError: There is no such experiment, or nothing matches.
+        PipelineError: The experiment is missing, or nothing matches.
     """
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:

@@ -123,7 +123,7 @@ def attach_report(params: Params, root: Path = Path()) -> Generator[Sent, None, 
 
 @contextlib.contextmanager
 def _alone(root: Path, patience: float = -1) -> Iterator[None]:
-    """Hold the project's lock: two processes at once would both find a run missing, and make it.
+    """Hold the project's lock: two processes would both find a run missing, and create it.
 
     Args:
         root: the project's folder, a study's, or DVC's copy for an experiment.

@@ -48,7 +48,9 @@ def test_mlflow_holds_every_run_once_with_its_curve(swept: Project) -> None:
         runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
         points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss/val'").fetchone()[0]
     store.close()
-    assert runs == dict.fromkeys(RUNS, "FINISHED")
+    (grid,) = runs.keys() - RUNS  # what the runs came to together, which the stage compare sends
+    assert grid.startswith("grid-")
+    assert runs == dict.fromkeys({*RUNS, grid}, "FINISHED")
     assert points == 2 * 2
     assert len(list((swept.root / "mlruns").rglob("model.safetensors"))) == 2
 

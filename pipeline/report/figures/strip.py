@@ -48,7 +48,7 @@ class LossRange:
         return self.low > 0 and self.high / self.low > LOG_FROM
 
     def locate(self, loss: float) -> float:
-        """Return where a loss is between the ends, 0 to 1."""
+        """Return the position of a loss between the ends, 0 to 1."""
         low, high, here = (math.log(one) if self.is_log else one for one in (self.low, self.high, loss))
         return (here - low) / (high - low)
 
