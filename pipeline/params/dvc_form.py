@@ -15,13 +15,19 @@ def format_like_dvc(text: str) -> str:
 
     DVC keeps the comments of mappings. It replaces each list by a plain one, and drops comments and blank lines that
     follow an item.
+
+    Text whose values ruamel cannot write, such as one with a next-line character (U+0085), is returned unchanged.
     """
+    formatted = text
     for _ in range(_MAX_PASSES):
-        formatted = _rewrite(text)
-        if formatted == text:
+        before, formatted = formatted, _rewrite(formatted)
+        if formatted == before:
             break
-        text = formatted
-    return text
+    return formatted if _load(formatted) == _load(text) else text
+
+
+def _load(text: str) -> Any:
+    return YAML(typ="safe").load(text)
 
 
 def _rewrite(text: str) -> str:
