@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 _MAX_PASSES = 5  # comments beside values that change their length settle in the second
 
@@ -15,13 +16,22 @@ def format_like_dvc(text: str) -> str:
 
     DVC keeps the comments of mappings. It replaces each list by a plain one, and drops comments and blank lines that
     follow an item.
+
+    Text whose values ruamel cannot write, such as one with a next-line character (U+0085), is returned unchanged.
     """
-    for _ in range(_MAX_PASSES):
-        formatted = _rewrite(text)
-        if formatted == text:
-            break
-        text = formatted
-    return text
+    formatted = text
+    try:
+        for _ in range(_MAX_PASSES):
+            before, formatted = formatted, _rewrite(formatted)
+            if formatted == before:
+                break
+        return formatted if _load(formatted) == _load(text) else text
+    except YAMLError:  # ruamel cannot read {a: :0}, which it writes
+        return text
+
+
+def _load(text: str) -> Any:
+    return YAML(typ="safe").load(text)
 
 
 def _rewrite(text: str) -> str:
