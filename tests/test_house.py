@@ -23,11 +23,15 @@ CONTRACT = {
     "files",
     "errors",
     "factories",
+    "merge_conflict",
     "orphans",
+    "outside_grid",
+    "process_name",
     "progress",
     "project",
     "signals",
     "targets",
+    "timing",
     "unfinished",
 }
 ABOVE = {"cli", "init", "judge", "lr_find", "predict", "process_memory", "promote", "study", "sweep", "tracked_report"}

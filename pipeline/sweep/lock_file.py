@@ -40,7 +40,7 @@ def write_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str]
 
 
 def is_in_order(lock: Path, names: Sequence[str]) -> bool:
-    """Return whether dvc.lock has entries of these stages only, in their order; true if there is no such file."""
+    """Return whether dvc.lock has entries of these stages only, in their order; true if the file is missing."""
     if not lock.exists():
         return True
     entries = _ENTRY.findall(lock.read_text(encoding="utf-8"))
