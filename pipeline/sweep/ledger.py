@@ -283,7 +283,7 @@ class Ledger:
         """Write committed cells into dvc.lock, and all entries in order."""
         lock = self._root.absolute() / LOCK
         if cells or not is_in_order(lock, self._names):
-            write_lock(lock, cells, self._names)
+            write_lock(lock, cells, self._names, self._repo.stage_cache)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:

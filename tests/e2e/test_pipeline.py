@@ -288,6 +288,7 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
 
 
 def test_a_sweep_of_a_part_of_the_grid(swept: Project) -> None:
+    swept.run("pipeline", "sweep")  # the grid of the test before was another one
     swept.change(grid={"learning_rate": [0.01, 0.02]})
     said = swept.run("pipeline", "sweep", "unet-*")
     assert "2 runs: 1 trained, 1 up to date" in said
