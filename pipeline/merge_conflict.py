@@ -18,7 +18,7 @@ class Conflict:
     end: int | None  # None if the closing marker is missing
 
     def describe(self) -> str:
-        """Return where it is and how to resolve it."""
+        """Return its lines and how to resolve it."""
         lines = f"line {self.begin}" if self.end is None else f"lines {self.begin} to {self.end}"
         return (
             f"git could not merge {lines} (<<<<<<< to >>>>>>>). Keep the lines that should remain, remove the markers, "
@@ -49,7 +49,7 @@ def split_sides(text: str) -> tuple[str, str]:
     allowed = {"<": ("",), "|": ("<",), "=": ("<", "|"), ">": ("=",)}
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         marker = _marker(line)
-        # Elsewhere it is a line like another, such as the underlining of a heading.
+        # Outside a conflict, `=======` underlines a heading.
         if marker and (state or marker == "<"):
             if state not in allowed[marker]:
                 raise ValueError(f"line {number}: conflict marker {marker * 7} in the wrong place")

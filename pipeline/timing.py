@@ -18,7 +18,7 @@ def read_timing(folder: Path) -> dict[str, Any] | None:
     """Read the times and the machine of the training whose results a run's folder holds.
 
     `.dvcignore` leaves the file out of the folder's hash, so that equal trainings have equal hashes. DVC therefore
-    restores a run without it, and leaves the file of another training where one is.
+    restores a run without it, or with the file of the training that was there before.
 
     Args:
         folder: of the run.

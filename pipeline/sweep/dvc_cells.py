@@ -65,7 +65,7 @@ def hash_dependencies(cell: PipelineStage) -> str:
             try:
                 dependency.save()
                 hashes[dependency.def_path] = dependency.hash_info.value
-            except DvcException:  # somebody removed it, which is a change like another
+            except DvcException:  # it was removed, which is a change too
                 hashes[dependency.def_path] = None
     forget_trees()
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()

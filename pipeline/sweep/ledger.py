@@ -111,7 +111,7 @@ class Ledger:
             if find_conflict(text) is None:
                 return None
             merged = merge_lock(text)
-        except (FileNotFoundError, ValueError, DvcException):  # what cannot be read is set aside when DVC says so
+        except (FileNotFoundError, ValueError, DvcException):  # an unreadable file is renamed by `make`
             return None
         replace_lock(lock, merged.content)
         return merged
@@ -121,7 +121,7 @@ class Ledger:
 
         Args:
             trained: by stage, hashes of the output that DVC had recorded.
-            is_current: whether the folder of a run, by name, holds what its training would give now.
+            is_current: whether the folder of a run, by name, has the results of its present parameters.
 
         Returns:
             The stages that were recorded.
@@ -139,7 +139,7 @@ class Ledger:
         return [cell.name for cell in found]
 
     def fetch(self, among: Collection[str]) -> list[str]:
-        """Fetch what DVC recorded of runs and has not in its cache; returns the stages whose outputs came."""
+        """Fetch recorded outputs of runs that are not in DVC's cache; returns the stages that were fetched."""
         with _explained(), self._locked() as cells:
             missing = [
                 cell
@@ -209,7 +209,7 @@ class Ledger:
             finished: by stage, what `made_from` said of it when it was begun.
 
         Returns:
-            The stages that were left out, and why: recorded, they would pass for what was never trained.
+            The stages that were not recorded, and why: their entries would be false.
         """
         if not finished:
             return {}
@@ -240,10 +240,10 @@ class Ledger:
         self._repo = Repo(self._root)
 
     def _mended(self) -> bool:
-        """Set dvc.lock aside if it cannot be read, and say so; returns whether it was.
+        """Rename dvc.lock and print a message if DVC cannot read it; returns whether it was renamed.
 
-        A kill may leave half of it where DVC itself writes it. DVC's run cache still has what was recorded on this
-        machine.
+        DVC writes it in place, so a kill can leave half of it. DVC's run cache still has the stages that were
+        recorded on this machine.
         """
         lock = self._root / LOCK
         if not lock.exists() or not (reason := self._loading_error()):
@@ -253,7 +253,7 @@ class Ledger:
             aside.rename(lock)
             return False
         click.echo(
-            f"{LOCK} cannot be read ({reason}). It is kept as {BROKEN_LOCK}; what it recorded is looked up in DVC's "
+            f"{LOCK} cannot be read ({reason}). It is kept as {BROKEN_LOCK}, and its runs are looked up in DVC's "
             "cache. Or restore it, `git checkout dvc.lock`, and run the same command again.",
             err=True,
         )
@@ -282,7 +282,7 @@ class Ledger:
         """Write committed cells into dvc.lock, and all entries in order."""
         lock = self._root.absolute() / LOCK
         if cells or not is_in_order(lock, self._names):
-            write_lock(lock, cells, self._names)
+            write_lock(lock, cells, self._names, self._repo.stage_cache)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:

@@ -1,8 +1,8 @@
 """Merges the two sides of a dvc.lock that git could not merge.
 
-An entry says which output a stage made of which inputs, so an entry of one side is as true after the merge as before.
-Where both sides have one and they differ, git may have mixed their lines: such an entry may claim what never happened.
-It is dropped, and only the hashes of what both sides trained are kept, to be checked against the runs' own keys.
+An entry records the inputs and outputs of a stage, so an entry of one side is as true after the merge as before.
+Where both sides have one and they differ, git may have mixed their lines: such an entry may be false.
+It is dropped, and only the hashes of its trainings are kept, to be checked against the runs' own keys.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pipeline.merge_conflict import split_sides
 
 @dataclass(frozen=True)
 class MergedLock:
-    """What two sides of dvc.lock agree on."""
+    """The entries of two sides of dvc.lock that can be kept."""
 
     content: Mapping[str, Any]  # of the merged file
     dropped: tuple[str, ...]  # names of stages whose entries differ
     trained: Mapping[str, frozenset[str]]  # by name of a dropped training: the hashes of its output on either side
 
     def describe(self, recognized: int, fetched: int) -> str:
-        """Return what was done, in a line.
+        """Return a line that reports the merge.
 
         Args:
             recognized: how many dropped trainings were recorded again, since their runs are up to date.
@@ -48,7 +48,7 @@ def merge_lock(text: str) -> MergedLock:
     """Merge the sides of a dvc.lock with conflict markers.
 
     Raises:
-        ValueError: The markers are out of order, or a side is no lock file.
+        ValueError: The markers are out of order, or one side is not a lock file.
     """
     ours, theirs = (_stages(side) for side in split_sides(text))
     dropped = tuple(name for name in ours if name in theirs and ours[name] != theirs[name])

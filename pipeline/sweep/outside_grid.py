@@ -21,7 +21,7 @@ RECORDS = {runs.RUNS: runs.RECORD, runs.EVALUATION: runs.METRICS}
 def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
     """Move the folders of runs outside the grid to `.scratch/outside_grid/`, and those of runs in it back from there.
 
-    A run that is in its place is not replaced. DVC's cache keeps what it recorded of either.
+    A folder in `runs/` or `evaluation/` is never replaced. Recorded runs are in DVC's cache too.
 
     Args:
         names: of the runs in the grid.
@@ -40,7 +40,7 @@ def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
 
 
 def _places(here: Path, there: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Each run's or evaluation's folder: its name, where it is, and where it would be on the other side."""
+    """Yield the name of each run or evaluation, its folder, and the corresponding folder below the other root."""
     for part, record in RECORDS.items():
         for path in sorted((here / part).glob(f"*/{record}")):
             if not path.parent.name.startswith("."):  # of a killed stage

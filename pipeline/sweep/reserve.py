@@ -52,7 +52,7 @@ def reserved(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
 
 
 def mend_list(folder: Path) -> None:
-    """Remove DVC's list where a kill left half of it: DVC would refuse all work.
+    """Remove DVC's list if a kill left half of it: DVC would refuse all work.
 
     Args:
         folder: DVC's folder of temporary files.

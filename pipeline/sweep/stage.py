@@ -111,7 +111,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
 
 
 def _recover(merged: MergedLock, params: Params, chosen: list[str], ledger: Ledger, root: Path) -> None:
-    """Find the trainings of either side of a merge, and say what was done."""
+    """Find the trainings of both sides of a merge, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
     recognized = ledger.recognize(merged.trained, lambda name: name in cells and is_current(cells[name], root))
     fetched = list[str]()

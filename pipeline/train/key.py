@@ -33,7 +33,7 @@ def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
 
 
 def is_current(cell: Cell, root: Path) -> bool:
-    """Return whether the folder of a run holds what training the cell would give now."""
+    """Return whether a run's folder has the results of training the cell with the present data and code."""
     try:
         record, data = RunRecord.read(root / RUNS / cell.name), DataSet.read(root / PREPARED)
         return record.key == run_key(cell, data.fingerprint, record.precision)

@@ -17,7 +17,7 @@ def commit(project: Project, message: str) -> None:
 
 
 def clone(project: Project, name: str) -> Project:
-    """Clone what is committed; DVC's remote is in the configuration that git keeps."""
+    """Clone the last commit, which configures DVC's remote."""
     project.run("git", "clone", "--quiet", ".", f"../{name}")
     return Project(project.root.parent / name)
 
@@ -43,7 +43,7 @@ def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> No
     origin.repro()
     other.repro()
     assert lock(other) == lock(origin)
-    # DVC appends what is new; compare, which follows, puts it in its place.
+    # DVC appends new entries, and compare sorts them.
     for project in (origin, other):
         project.change(grid={"variant": ["unet"], "seed": [0, 1]})
     origin.run("pipeline", "sweep", "--jobs", "1")

@@ -78,7 +78,7 @@ class SmallProject:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
-    """A project with the runs a and b, of which nothing is made."""
+    """A project with the runs a and b, before the first `dvc repro`."""
     project = SmallProject(tmp_path / "small")
     project.root.mkdir()
     monkeypatch.chdir(project.root)

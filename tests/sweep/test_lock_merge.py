@@ -138,3 +138,16 @@ def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
     text = small.lock()
     small.repro()
     assert small.lock() == text
+
+
+def test_a_pulled_run_that_leaves_and_returns_is_not_trained_again(small: SmallProject) -> None:
+    small.repro()
+    shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone that pulled
+    ran = (small.root / "ran.txt").read_text()
+    small.write("b")
+    small.ledger().tidy()
+    shutil.rmtree(small.root / "runs/a")
+    small.write("a", "b")
+    small.repro("train@a", "evaluate@a")
+    assert (small.root / "ran.txt").read_text() == ran
+    assert (small.root / "runs/a/run.json").exists()

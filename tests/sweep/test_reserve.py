@@ -1,4 +1,4 @@
-"""Two commands at once: DVC stops at the runs of a sweep, and a sweep at those of DVC; each names the other."""
+"""Two commands at the same time: DVC stops at the runs of a sweep, and a sweep at those of DVC, by name."""
 
 from __future__ import annotations
 
