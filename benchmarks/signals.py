@@ -152,12 +152,12 @@ def main() -> None:
         for delay, (command, number, start) in zip(delays, kinds * len(delays), strict=False)
     ]
     counts: Counter[str] = Counter()
-    slowest, wrong = 0.0, 0
+    slowest, wrong = (0.0, ""), 0
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder).resolve())
         for place, attempt in enumerate(attempts, start=1):
             faults, seconds, output = project.run(attempt)
-            slowest = max(slowest, seconds)
+            slowest = max(slowest, (seconds, str(attempt)))
             counts[attempt.command] += 1
             counts["traceback"] += "Traceback" in output
             if faults:
@@ -168,7 +168,7 @@ def main() -> None:
     print(
         f"{len(attempts)} signals ({', '.join(f'{counts[name]} to {name}' for name in COMMANDS)}), seed "
         f"{arguments.seed}: {wrong} with faults, {counts['traceback']} with a traceback; processes were gone after "
-        f"{slowest:.1f} s at most"
+        f"{slowest[0]:.1f} s at most ({slowest[1]})"
     )
     sys.exit(wrong > 0)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError
+from pipeline.tracking.sqlite_errors import describe_sqlite_error
 
 logger = logging.getLogger("pipeline.tracking")
 
@@ -52,7 +53,12 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
             moved = _find_moved(path, writing)  # another process may have been faster
             for folder in moved:
                 _rewrite(writing, folder / ARTIFACTS, path.parent / ARTIFACTS)
-    except (sqlite3.Error, OSError, Timeout) as error:
+    except sqlite3.Error as error:
+        raise PipelineError(
+            f"{describe_sqlite_error(path, str(error))} The store was moved here and still names its former folder for "
+            "the files of its runs."
+        ) from None
+    except (OSError, Timeout) as error:
         raise PipelineError(
             f"{path} was moved here and still names its former folder for the files of its runs, but cannot be updated "
             f"({error}). Make the file and its folder writable, or copy both {path.name} and {ARTIFACTS}/ to a folder "

@@ -192,6 +192,9 @@ def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> 
     assert "unet-0.01-0" not in set(pd.read_csv(project / "comparison/curves.csv")["run"])
 
 
+FULL_DISK = "runs/unet-0.01-0/model.safetensors: the disk is full. Free some space, then run the same command again."
+
+
 def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
     """Its old folder, of other parameters, says nothing of what happened now."""
     path = project / "runs/unet-0.01-0/run.json"
@@ -204,13 +207,11 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
     summary = compare(grid, lost=read_attempts(project))
     states = {row.run: (row.status, row.reason) for row in summary.runs if row.status != "finished"}
     assert states == {
-        "unet-0.01-0": ("failed", "[Errno 28] No space left on device: 'runs/unet-0.01-0/model.safetensors'"),
+        "unet-0.01-0": ("failed", FULL_DISK),
         "unet-0.01-1": ("killed", "It was stopped before it had said anything."),
     }
     said = {finding.id: finding.sentence for finding in findings(summary, {})}
-    assert said["failed"] == (
-        "1 run failed: unet-0.01-0 ([Errno 28] No space left on device: 'runs/unet-0.01-0/model.safetensors')."
-    )
+    assert said["failed"] == "1 run failed: unet-0.01-0 (runs/unet-0.01-0/model.safetensors: the disk is full)."
     assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before it had said anything)."
 
 

@@ -175,5 +175,5 @@ def test_a_store_that_cannot_be_written_is_named(old: Path) -> None:
         database.execute("CREATE TRIGGER refuse BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END")
     said = command("track")
     assert said.returncode == 1
-    assert f"{old}/mlflow.db cannot be used as MLflow's store (disk I/O error)." in said.stderr
+    assert f"{old}/mlflow.db: SQLite cannot use this MLflow store: disk I/O error." in said.stderr
     assert "Traceback" not in said.stderr

@@ -144,7 +144,7 @@ def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Traine
     for name in RUNS:
         sent, complete = points(client, found[name]), points(live_client, live[name])
         assert complete.keys() - sent.keys() == {"training_seconds"}
-        assert [point[::2] for point in sent["val_loss"]] == [point[::2] for point in complete["val_loss"]]
+        assert [point[::2] for point in sent["loss/val"]] == [point[::2] for point in complete["loss/val"]]
         assert {time for series in sent.values() for _, time, _ in series} == {found[name].info.start_time}
         assert found[name].info.end_time == found[name].info.start_time
         assert set(files(live_client, live[name], "run")) - set(files(client, found[name], "run")) == {
