@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pipeline.params import Tracking
-from pipeline.shutdown import is_stopping
+from pipeline.shutdown import check_signals, is_stopping
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.system_metrics import SystemMetrics
 
@@ -56,8 +56,8 @@ class BackgroundLogger:
     def end(self, status: End) -> bool:
         """Log how the run ended, and wait until the thread is done.
 
-        After a signal the wait takes `END_SECONDS` at most, and what is not logged yet is left out; the resumed
-        training or `pipeline track` logs it.
+        After a signal the wait takes `END_SECONDS` at most, the run is KILLED, and points that are not logged yet are
+        left out; the resumed training logs them.
 
         Returns:
             Whether MLflow knows that the run ended.
@@ -71,6 +71,7 @@ class BackgroundLogger:
         while self._thread.is_alive() and (deadline is None or time.monotonic() < deadline):
             self._thread.join(_POLL_SECONDS)
             if is_stopping() and deadline is None:
+                self._status = "KILLED"
                 self._is_cut_short.set()
                 deadline = time.monotonic() + END_SECONDS
         if self._error is not None:
@@ -109,6 +110,8 @@ def log_in_background(
 ) -> Iterator[BackgroundLogger]:
     """Log a run for the duration of a block, which ends it as FINISHED, KILLED (by a signal) or FAILED.
 
+    A signal that arrives before everything is logged is raised when the block ends.
+
     Args:
         tracking: where to log.
         name: of the run.
@@ -123,6 +126,7 @@ def log_in_background(
     )
     try:
         yield logger
+        check_signals()
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -130,3 +134,4 @@ def log_in_background(
     finally:
         if logger.end(status):
             when_ended()
+    check_signals()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +23,11 @@ from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
+from pipeline.shutdown import defer_signals
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.train.checkpoint import Checkpoints
+from pipeline.train.outputs import Outputs
 from pipeline.train.stage import train_cell
 from pipeline.unfinished import Unfinished, unfinished
 from tests.conftest import write_params
@@ -258,3 +262,37 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
         PipelineError, match=r"KeyError \('momentum'\).*remove its checkpoints, \.scratch/unfinished/[0-9a-f]{64}\."
     ):
         train(project, {})
+
+
+def _train_until_signal(root: Path) -> None:
+    """Receive SIGTERM after the last epoch, before a slow MLflow has all points."""
+    write, log_epoch = Outputs.write, Mirror.log_epoch
+
+    def write_and_signal(self: Outputs, *arguments: Any) -> None:
+        write(self, *arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def log_slowly(self: Mirror, *arguments: Any) -> None:
+        time.sleep(1)
+        log_epoch(self, *arguments)
+
+    Outputs.write = write_and_signal  # type: ignore[method-assign]
+    Mirror.log_epoch = log_slowly  # type: ignore[method-assign]
+    defer_signals()
+    train(root, {})
+
+
+def test_signal_after_the_last_epoch_loses_no_point(project: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_train_until_signal, args=(project,))
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert len(unfinished()) == 1
+    record = train(project, {}, stop=EPOCHS)  # nothing is left to train, so that `stop` is not reached
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("learning-report")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.status, run.data.tags["pipeline.run_key"]) == ("FINISHED", record.key)
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss/val")] == [1, 2, 3, 4, 5]
+    assert unfinished() == []
