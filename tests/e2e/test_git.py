@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.conftest import Project, copy_project
 
+pytestmark = pytest.mark.slow
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
 
 
@@ -37,7 +38,6 @@ def lock(project: Project) -> bytes:
     return (project.root / "dvc.lock").read_bytes()
 
 
-@pytest.mark.slow
 def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> None:
     other = clone(origin, "other")
     origin.run("pipeline", "sweep", "--jobs", "2")
@@ -56,7 +56,6 @@ def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> No
     ).read_bytes()
 
 
-@pytest.mark.slow
 def test_a_merge_trains_nothing_that_either_side_trained(origin: Project) -> None:
     """Each clone has pulled the base, so that DVC's run cache of neither knows of it."""
     grid = {"variant": ["unet"]}
