@@ -15,7 +15,7 @@ from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from pipeline.shutdown import check_signals
+from pipeline.shutdown import GRACE_SECONDS, check_signals
 
 DVC_STAGE = "DVC_STAGE"  # DVC sets it for the commands that it runs
 POLL_SECONDS = 0.5
@@ -62,7 +62,7 @@ def terminate_with_parent(grace_seconds: float = 0.0) -> None:
     _terminate_after(lambda: wait([sentinel]), grace_seconds)
 
 
-def terminate_with_dvc(grace_seconds: float) -> None:
+def terminate_with_dvc() -> None:
     """Do the same in a command that DVC runs: DVC does not pass SIGTERM on to it. Does nothing elsewhere."""
     if DVC_STAGE not in os.environ:
         return
@@ -74,7 +74,7 @@ def terminate_with_dvc(grace_seconds: float) -> None:
         while os.getppid() == parent and not is_orphan:
             time.sleep(POLL_SECONDS)
 
-    _terminate_after(wait_for_orphaning, grace_seconds)
+    _terminate_after(wait_for_orphaning, GRACE_SECONDS)
 
 
 def _terminate_after(wait_for_end: Callable[[], object], grace_seconds: float) -> None:

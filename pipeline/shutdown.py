@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the command line imports this module, and must start fast
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 14  # from the signal until the operating system ends the process
 _POLL_SECONDS = 0.2
+_STDERR = 2
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
@@ -139,6 +140,6 @@ def _limit_remaining_time() -> None:
 
 
 def _exit_now(number: int) -> None:
-    if os.isatty(sys.stderr.fileno()):
-        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    if os.isatty(_STDERR):
+        os.write(_STDERR, _SHOW_CURSOR)
     os._exit(128 + number)

@@ -145,7 +145,7 @@ def test_command_of_dvc_that_starts_as_an_orphan_ends() -> None:
     child = """
 shutdown.defer_signals()
 time.sleep(1)
-process.terminate_with_dvc(30)
+process.terminate_with_dvc()
 for _ in range(40):
     time.sleep(0.1)
     shutdown.check_signals()
@@ -180,7 +180,7 @@ def test_command_of_dvc_ends_when_dvc_is_killed(stage: str | None, is_terminated
     """DVC does not pass SIGTERM on to the command that it waits for."""
     child = """
 shutdown.defer_signals()
-process.terminate_with_dvc(30)
+process.terminate_with_dvc()
 print(os.getpid(), flush=True)
 for _ in range(40):
     time.sleep(0.1)

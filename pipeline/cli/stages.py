@@ -72,10 +72,10 @@ def prepare() -> None:
     from pipeline.prepare.stage import prepare as stage
     from pipeline.process import terminate_with_dvc
     from pipeline.runs import PREPARED, REJECTED, Survey
-    from pipeline.shutdown import GRACE_SECONDS, exit_on_sigterm
+    from pipeline.shutdown import exit_on_sigterm
 
     exit_on_sigterm()
-    terminate_with_dvc(GRACE_SECONDS)
+    terminate_with_dvc()
     with attempt("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
@@ -99,11 +99,11 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.params.file import read_params
     from pipeline.process import terminate_with_dvc
     from pipeline.progress import EpochReport, TrainingProgress
-    from pipeline.shutdown import GRACE_SECONDS, check_signals, defer_signals
+    from pipeline.shutdown import check_signals, defer_signals
 
     # Before the imports that take seconds.
     defer_signals()
-    terminate_with_dvc(GRACE_SECONDS)
+    terminate_with_dvc()
 
     from pipeline.tracking.settle import settle_killed
     from pipeline.train.stage import train_cell
@@ -133,10 +133,10 @@ def evaluate(run: str) -> None:
     from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.process import terminate_with_dvc
-    from pipeline.shutdown import GRACE_SECONDS, check_signals, defer_signals
+    from pipeline.shutdown import check_signals, defer_signals
 
     defer_signals()
-    terminate_with_dvc(GRACE_SECONDS)
+    terminate_with_dvc()
 
     from pipeline.evaluate.stage import evaluate_run
 
@@ -155,6 +155,7 @@ def compare() -> None:
     from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
+    from pipeline.process import DVC_STAGE
     from pipeline.shutdown import check_signals, defer_signals
     from pipeline.sweep.outside_grid import move_outside_grid
     from pipeline.tracking.after_stage import send_comparison
@@ -163,7 +164,7 @@ def compare() -> None:
         found = read_params()
         # Before the comparison: DVC hashes the dependencies of a stage when its command has ended.
         move_outside_grid([cell.name for cell in found.cells()])
-        if "DVC_STAGE" in os.environ:  # it has just appended the stages that it ran
+        if DVC_STAGE in os.environ:  # it has just appended the stages that it ran
             from pipeline.sweep.ledger import Ledger
 
             Ledger(Path()).tidy()
@@ -241,11 +242,12 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         if is_stage:
             FAILURE.unlink(missing_ok=True)
     if is_stage:
-        from pipeline.shutdown import defer_signals
+        from pipeline.shutdown import check_signals, defer_signals
         from pipeline.tracking.after_stage import send_report
 
         defer_signals()
         send_report(read_params())
+        check_signals()
 
 
 @click.command()

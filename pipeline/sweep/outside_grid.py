@@ -27,16 +27,19 @@ def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
         names: of the runs in the grid.
         root: the project's folder, or a study's.
     """
-    moved = [name for name, folder, aside in _places(root, root / FOLDER) if name not in names and _move(folder, aside)]
+    moved, returned = set[str](), set[str]()
+    for name, folder, aside in _places(root, root / FOLDER):
+        if name not in names:
+            _move(folder, aside)
+            moved.add(name)
+    for name, aside, folder in _places(root / FOLDER, root):
+        if name in names and not folder.exists():
+            _move(aside, folder)
+            returned.add(name)
     if moved:
-        click.echo(f"No longer in the grid, so moved to {FOLDER}/: {', '.join(sorted(set(moved)))}", err=True)
-    back = [
-        name
-        for name, aside, folder in _places(root / FOLDER, root)
-        if name in names and not folder.exists() and _move(aside, folder)
-    ]
-    if back:
-        click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(set(back)))}", err=True)
+        click.echo(f"No longer in the grid, so moved to {FOLDER}/: {', '.join(sorted(moved))}", err=True)
+    if returned:
+        click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(returned))}", err=True)
 
 
 def _places(here: Path, there: Path) -> Iterator[tuple[str, Path, Path]]:
@@ -47,9 +50,8 @@ def _places(here: Path, there: Path) -> Iterator[tuple[str, Path, Path]]:
                 yield path.parent.name, path.parent, there / part / path.parent.name
 
 
-def _move(folder: Path, to: Path) -> bool:
+def _move(folder: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     if to.exists():
         shutil.rmtree(to)
     shutil.move(folder, to)
-    return True

@@ -243,23 +243,30 @@ class StoredRun:
 
 
 def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
-    """The newest run with the key, first one's own, then one that is not deleted; never one that was replaced."""
+    """Return the run with the key, as `_choose` does; it may be deleted."""
     from mlflow.entities import ViewType
 
     runs = client.search_runs(
         [experiment], f"tags.`{RUN_KEY}` = '{key}'", ViewType.ALL, order_by=["attributes.start_time DESC"]
     )
-    candidates = [run for run in runs if REPLACED_BY not in run.data.tags]
-    return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
+    return _choose(runs)
 
 
 def runs_by_key(client: MlflowClient, experiment: str, fingerprint: str) -> dict[str, Run]:
-    """Return the runs on some data by run key, chosen as `search_run` does, without deleted ones."""
+    """Return the runs on some data by run key, as `_choose` does, without deleted ones."""
     found: dict[str, list[Run]] = {}
     for run in search_all(client, experiment, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'", "DESC"):
-        if REPLACED_BY not in run.data.tags:
-            found.setdefault(run.data.tags.get(RUN_KEY, ""), []).append(run)
-    return {key: min(several, key=lambda run: not _is_mine(run)) for key, several in found.items()}
+        found.setdefault(run.data.tags.get(RUN_KEY, ""), []).append(run)
+    return {key: chosen for key, several in found.items() if (chosen := _choose(several))}
+
+
+def _choose(found: Sequence[Run]) -> Run | None:
+    """Choose among the runs with one key, the newest first: the user's own before others, active before deleted ones.
+
+    A run that was replaced is never chosen.
+    """
+    candidates = [run for run in found if REPLACED_BY not in run.data.tags]
+    return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
 
 
 def update_tags(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
