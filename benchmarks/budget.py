@@ -24,8 +24,8 @@ from benchmarks.distant import distant_server
 from benchmarks.project import lend_prepared
 from benchmarks.stopwatch import Stopwatch
 from pipeline import runs
+from pipeline.atomic_io import read_json
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
 from pipeline.params.file import read_params
 
 if TYPE_CHECKING:  # what a cell imports is measured
@@ -42,7 +42,7 @@ def budget(variant: str) -> None:
     born = time.perf_counter()
     import resource
 
-    from pipeline.data.batches import Batches
+    from pipeline.data.batch_loader import Batches
     from pipeline.evaluate.stage import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoint import Checkpoints

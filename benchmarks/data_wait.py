@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.workload import CLASSES, cell, made_up
-from pipeline.data.arrays import Split
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import Split
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import resolve_precision
 from pipeline.models.build import build_network

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.workload import CLASSES, NETWORKS, made_up
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
 from pipeline.evaluate.confidence import Observer
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import arithmetic, resolve_precision

@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from pipeline.params.pictures import FolderData
+from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.choice import source_of
 from pipeline.prepare.stage import write
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.project import copy_project
 from benchmarks.stopwatch import Stopwatch
 from pipeline import runs
-from pipeline.files import replacing
+from pipeline.atomic_io import replacing
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.sweep import pool, stage

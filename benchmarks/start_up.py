@@ -26,7 +26,7 @@ STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones
 # Ends with the first step, before which everything has to be there; timed from outside, interpreter included.
 FIRST_STEP = """
 import os, sys
-from pipeline.data import batches
+from pipeline.data import batch_loader as batches
 take = batches.Batches.take
 calls = []
 def noted(self, places):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.files import parsed
+from pipeline.atomic_io import parsed
 from pipeline.runs import COMPARISON, SUMMARY, MissedClass, Scores
 
 # Of a cell of the grid: failed and killed have no figures, as missing, but somebody knows why.

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.process import terminate_with_parent
+from pipeline.runtime.process import terminate_with_parent
 from pipeline.variants.image_data import ImageData
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
@@ -61,12 +61,12 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
 
     import torch
 
-    from pipeline.data.arrays import Split
-    from pipeline.factories import in_words
+    from pipeline.data.prepared import Split
     from pipeline.models.allocator import keep_freed_memory
     from pipeline.models.arithmetic import compute_device, resolve_precision
     from pipeline.models.build import build_network
     from pipeline.models.inference import batch_size
+    from pipeline.params.import_path import in_words
     from pipeline.runs import SegmentationClass
     from pipeline.train.checkpoint import Checkpoints
     from pipeline.train.loop import DivergedError, Watched, train

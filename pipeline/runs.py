@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.atomic_io import parsed, read_json
 from pipeline.errors import PipelineError
-from pipeline.files import parsed, read_json
 
 FORMAT = 2  # of the files below; DVC runs every cell again when it changes
 IGNORE = 255  # mask value of pixels that count nowhere

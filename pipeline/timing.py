@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
+from pipeline.atomic_io import read_json
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
 
 KEYS = frozenset(
     {"key", "seconds", "training_seconds", "watching_seconds", "images_per_second", "epochs", "processor", "torch"}

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import runs
+from pipeline.atomic_io import as_json
 from pipeline.compare.reading import RunFiles
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
-from pipeline.files import as_json
 from pipeline.params import Params
 from pipeline.params.recorded import recorded_cell
 from pipeline.report.sections.authors import Everybody

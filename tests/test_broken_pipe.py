@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.attempts import read_attempt
 from pipeline.cli.broken_pipe import EXIT_CODE
+from pipeline.runtime.stage_status import read_attempt
 from tests.conftest import ROOT, TRAINED, write_params
 
 PIPELINE = (sys.executable, "-c", "from pipeline.cli import main; main()")

@@ -16,21 +16,14 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # values, for the file formats on `pipeline/runs.py:FORMAT`.
 NOT_IN_OUTPUTS = {
     "__init__",
-    "attempts",
-    "custom_code",
+    "atomic_io",
     "errors",
-    "factories",
-    "files",
-    "merge_conflict",
-    "process",
     "params",
-    "progress",
     "project",
     "runs",
-    "shutdown",
+    "runtime",
     "timing",  # shown with `report --live` only
     "tracking",
-    "unfinished",
     "variants",
 }
 

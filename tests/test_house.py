@@ -13,25 +13,8 @@ import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
-LIBRARIES = {"data", "inference", "models", "analysis", "tracking", "variants"}
-CONTRACT = {
-    "attempts",
-    "comparison",
-    "custom_code",
-    "runs",
-    "params",
-    "files",
-    "merge_conflict",
-    "errors",
-    "factories",
-    "process",
-    "progress",
-    "project",
-    "shutdown",
-    "targets",
-    "timing",
-    "unfinished",
-}
+LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
+CONTRACT = {"atomic_io", "comparison", "errors", "params", "project", "runs", "runtime", "timing"}
 ABOVE = {"cli", "init", "judge", "lr_find", "predict", "process_memory", "promote", "study", "sweep", "tracked_report"}
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from benchmarks.peers.pace import Pace
 from benchmarks.workload import BATCH, made_up, usual_network
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
 
 
 def images_per_second(network: str, threads: int, precision: str) -> float:

@@ -24,7 +24,7 @@ def data(check: Path | None, download: Path | None) -> None:
     """
     from rich.console import Console
 
-    from pipeline.shutdown import exit_on_sigterm
+    from pipeline.runtime.shutdown import exit_on_sigterm
 
     if (check is None) == (download is None):
         raise click.UsageError("Write --check PATH, or --download PATH.")

@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.options import BASELINE, Picture
 from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
-from pipeline.shutdown import defer_signals, exit_on_sigterm
+from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 
 
 @click.command()
@@ -29,9 +29,9 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     Ctrl-C stops when the epochs under way have ended, twice stops now. Whatever stopped or killed it, the same command
     goes on: from the last epoch of each run.
     """
-    from pipeline.attempts import attempt, forget_attempt
     from pipeline.params.file import read_params
     from pipeline.runs import FAILURE
+    from pipeline.runtime.stage_status import attempt, forget_attempt
 
     if jobs and ray:
         raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")

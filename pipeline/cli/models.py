@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import PipelineError
-from pipeline.shutdown import defer_signals, exit_on_sigterm
+from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 
 
 @click.command()

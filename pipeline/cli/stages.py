@@ -67,12 +67,12 @@ def variants() -> None:
 @click.command()
 def prepare() -> None:
     """Stage: make images and masks ready in data/prepared/."""
-    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
-    from pipeline.process import terminate_with_dvc
     from pipeline.runs import PREPARED, REJECTED, Survey
-    from pipeline.shutdown import exit_on_sigterm
+    from pipeline.runtime.process import terminate_with_dvc
+    from pipeline.runtime.shutdown import exit_on_sigterm
+    from pipeline.runtime.stage_status import attempt
 
     exit_on_sigterm()
     terminate_with_dvc()
@@ -95,11 +95,11 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 
     A run that diverges is a result like another: it is recorded, and the exit code is 0.
     """
-    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
-    from pipeline.process import terminate_with_dvc
-    from pipeline.progress import EpochReport, TrainingProgress
-    from pipeline.shutdown import check_signals, defer_signals
+    from pipeline.runtime.process import terminate_with_dvc
+    from pipeline.runtime.progress import EpochReport, TrainingProgress
+    from pipeline.runtime.shutdown import check_signals, defer_signals
+    from pipeline.runtime.stage_status import attempt
 
     # Before the imports that take seconds.
     defer_signals()
@@ -130,10 +130,10 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
 @click.argument("run")
 def evaluate(run: str) -> None:
     """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
-    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
-    from pipeline.process import terminate_with_dvc
-    from pipeline.shutdown import check_signals, defer_signals
+    from pipeline.runtime.process import terminate_with_dvc
+    from pipeline.runtime.shutdown import check_signals, defer_signals
+    from pipeline.runtime.stage_status import attempt
 
     defer_signals()
     terminate_with_dvc()
@@ -152,11 +152,11 @@ def evaluate(run: str) -> None:
 @click.command()
 def compare() -> None:
     """Stage: rank the rates of the grid over their seeds, into comparison/."""
-    from pipeline.attempts import attempt
     from pipeline.compare.stage import compare as stage
     from pipeline.params.file import read_params
-    from pipeline.process import DVC_STAGE
-    from pipeline.shutdown import check_signals, defer_signals
+    from pipeline.runtime.process import DVC_STAGE
+    from pipeline.runtime.shutdown import check_signals, defer_signals
+    from pipeline.runtime.stage_status import attempt
     from pipeline.sweep.outside_grid import move_outside_grid
     from pipeline.tracking.after_stage import send_comparison
 
@@ -179,8 +179,8 @@ def compare() -> None:
 @click.command()
 def showcase() -> None:
     """Stage: cut the photographs of report.showcase out with the best run, into showcase/."""
-    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
+    from pipeline.runtime.stage_status import attempt
     from pipeline.showcase.stage import cut_out
 
     with attempt("showcase"):
@@ -217,10 +217,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     """  # noqa: D301 - click reads the backspace as "leave these lines as they are"
     import webbrowser
 
-    from pipeline.attempts import attempt
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
     from pipeline.runs import FAILURE
+    from pipeline.runtime.stage_status import attempt
 
     is_stage = not (selection or out or show or live)
     with attempt("report") if is_stage else contextlib.nullcontext():
@@ -242,7 +242,7 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
         if is_stage:
             FAILURE.unlink(missing_ok=True)
     if is_stage:
-        from pipeline.shutdown import check_signals, defer_signals
+        from pipeline.runtime.shutdown import check_signals, defer_signals
         from pipeline.tracking.after_stage import send_report
 
         defer_signals()
@@ -259,11 +259,11 @@ def failure() -> None:
 
     While another command is at work and nothing has failed, no page is written.
     """
-    from pipeline.attempts import read_attempts
     from pipeline.compare.stage import compare as compare_stage
     from pipeline.params.file import read_params
     from pipeline.report.failure import failed, render_failure
     from pipeline.report.stage import render_report
+    from pipeline.runtime.stage_status import read_attempts
 
     found = page = None
     with contextlib.suppress(PipelineError):  # whatever cannot be read or made is what the page tells

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.analysis.seeds import median_place, spread
-from pipeline.attempts import Attempt
 from pipeline.compare.reading import RunFiles
 from pipeline.comparison import RateRow, RunRow, RunState, Selection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.project import make
 from pipeline.runs import Evaluation, RunRecord
+from pipeline.runtime.stage_status import Attempt
 
 
 def run_row(cell: Cell, files: RunFiles, root: Path, lost: Attempt | None = None) -> RunRow:

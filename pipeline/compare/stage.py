@@ -13,7 +13,7 @@ from pipeline import runs
 from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
-from pipeline.attempts import Attempt
+from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.compare.class_mix import check_class_mix
 from pipeline.compare.class_shares import class_shares
 from pipeline.compare.findings import findings
@@ -23,9 +23,9 @@ from pipeline.compare.reading import RunFiles
 from pipeline.compare.rows import best_of_variants, rate_rows, run_row
 from pipeline.comparison import RunRow, Selection, Summary
 from pipeline.errors import PipelineError
-from pipeline.files import as_json, replacing, write_text
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, Scores
+from pipeline.runtime.stage_status import Attempt
 
 
 def compare(

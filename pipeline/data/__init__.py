@@ -1,1 +1,1 @@
-"""Library: decoding pictures, reading the prepared arrays and augmenting a batch of them."""
+"""Library: read the prepared arrays, in batches, and augment them."""

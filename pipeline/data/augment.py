@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.appearance import change_appearance
+from pipeline.data.photometric import change_appearance
 from pipeline.params.train import Augmentation
 
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.arrays import Split
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import Split
 from pipeline.models.arithmetic import device_of
 from pipeline.models.unet import UNet
 

@@ -14,10 +14,10 @@ from PIL import Image
 from pipeline import runs
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.atomic_io import as_json
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.pictures import overview
 from pipeline.evaluate.seen import Seen
-from pipeline.files import as_json
 from pipeline.models.inference import Prediction
 from pipeline.runs import Evaluation, SegmentationClass
 

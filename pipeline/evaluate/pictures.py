@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from pipeline import runs
-from pipeline.data.shown import in_colour
 from pipeline.evaluate.seen import Seen
+from pipeline.imaging.to_rgb import in_colour
 from pipeline.runs import IGNORE, SegmentationClass
 
 IGNORED = (128, 128, 128)

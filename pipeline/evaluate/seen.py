@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import runs
-from pipeline.data.arrays import Split, open_split
+from pipeline.data.prepared import Split, open_split
 from pipeline.evaluate.confidence import Confidence, Observer
 from pipeline.evaluate.explain import Maps, explain
 from pipeline.models.inference import Prediction, predict

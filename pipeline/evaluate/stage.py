@@ -11,11 +11,11 @@ import numpy.typing as npt
 from pipeline import runs
 from pipeline.analysis.calibration import Reliability
 from pipeline.analysis.scores import score
+from pipeline.atomic_io import replacing
 from pipeline.errors import PipelineError
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.seen import Seen, see_all
-from pipeline.files import replacing
 from pipeline.params import Params
 from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord

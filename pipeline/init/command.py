@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
-from pipeline.files import write_text
 from pipeline.init.look import look
 from pipeline.init.proposal import Proposal
 from pipeline.init.proposed_size import RULE

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.mask_decoding import MASK_ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.layouts import describe_layout
 from pipeline.init.masks.class_names import class_names
 from pipeline.init.masks.classes import look_at_masks
@@ -16,7 +16,7 @@ from pipeline.init.masks.palettes import choose_category_colors
 from pipeline.init.measured import complete
 from pipeline.init.pictures import Pictures, look_at
 from pipeline.init.proposal import Proposal
-from pipeline.params.pictures import Crowd
+from pipeline.params.data.image_data import Crowd
 from pipeline.prepare.dividing.split_list import USUAL
 from pipeline.prepare.names import listed, readable
 from pipeline.prepare.sources.coco import read

@@ -10,8 +10,8 @@ from pipeline.init.proposal import Proposal
 from pipeline.init.proposed_size import propose_size
 from pipeline.init.rare_classes import describe_rare_classes
 from pipeline.params import validate
-from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
+from pipeline.params.data.composites import SampleData
 from pipeline.params.section import Section
 from pipeline.prepare.choice import collection_of
 from pipeline.prepare.dividing.split_list import TRAINVAL

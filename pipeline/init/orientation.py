@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.mask_decoding import orient_mask
-from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import read_image
-from pipeline.data.stored import UPRIGHT, read_orientation, reverse_orientation
+from pipeline.imaging.decode import read_image
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.mask_decoding import orient_mask
+from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.prepare.files import content_of
 from pipeline.prepare.names import listed, number_of
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import count_channels, read_image
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import count_channels, read_image
+from pipeline.imaging.errors import PictureError
 from pipeline.prepare.dividing.groups import GroupSuggestion, name_below_images, suggest_groups
 from pipeline.prepare.files import content_of
 from pipeline.prepare.sampling import sample_evenly

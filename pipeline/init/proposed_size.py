@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
+from pipeline.params.data.composites import SampleData
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.size_ceilings import GOOD_IOU, SizeCeilings, measure_size_ceilings
 from pipeline.prepare.size_effects import SizeEffects, measure_size_effects

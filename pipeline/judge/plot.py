@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
-from pipeline.files import write_bytes
 from pipeline.judge.command import Judged
 
 MOST_PANELS = 24

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pipeline.files import write_bytes
+from pipeline.atomic_io import write_bytes
 from pipeline.lr_find.suggestion import RangeTest, Suggestion
 
 

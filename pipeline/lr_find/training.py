@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from pipeline import runs
-from pipeline.data.arrays import open_split, training_subset
 from pipeline.data.augment import augment
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import open_split, training_subset
 from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision

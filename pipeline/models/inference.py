@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.data.arrays import Split
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import Split
 from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.runs import IGNORE, Precision
-from pipeline.shutdown import check_signals
+from pipeline.runtime.shutdown import check_signals
 
 BATCH = 32  # images; fixed, so that equal weights give equal last bits whatever the training's batch size
 # Fewer images per batch if they are larger than 256 x 256: activations need at most the memory of this many pixels, or

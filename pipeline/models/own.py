@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, kind
+from pipeline.params.custom_code import custom_imports
+from pipeline.params.import_path import find_factory, in_words, kind
 from pipeline.params.model import OwnModel
 
 KEY = "model.factory"

@@ -13,9 +13,9 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.factories import in_words
 from pipeline.models.convolutions import DepthwiseConvolution, exchange_slow_depthwise
 from pipeline.models.pretrained import load_encoder
+from pipeline.params.import_path import in_words
 
 # DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
 # classifier along, which nothing would ask.

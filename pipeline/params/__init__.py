@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pipeline.errors import PipelineError
 from pipeline.params.complaints import describe
 from pipeline.params.data import Data
-from pipeline.params.fields import TrainImages
+from pipeline.params.data.fields import TrainImages
 from pipeline.params.merging import merged
 from pipeline.params.model import Model, OwnModel
 from pipeline.params.section import Section

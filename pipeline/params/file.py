@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
-from pipeline.merge_conflict import find_conflict
 from pipeline.params import Params, validate
-from pipeline.params.composites import SampleData
 from pipeline.params.data import data_mistakes
+from pipeline.params.data.composites import SampleData
+from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel
 
 PARAMS_FILE = Path("params.yaml")

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track as bar
 
-from pipeline.data.picture_error import PictureError
-from pipeline.data.shown import in_colour
+from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
-from pipeline.files import write_text
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.to_rgb import in_colour
 from pipeline.predict import results
 from pipeline.predict.files import Source, find_sources
 from pipeline.predict.predictor import Predictor

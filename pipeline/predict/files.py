@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import ENDINGS
 
 
 @dataclass(frozen=True)

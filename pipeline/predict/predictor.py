@@ -14,15 +14,15 @@ from torch import nn
 
 from pipeline import runs
 from pipeline.comparison import Summary
-from pipeline.data.arrays import open_split
-from pipeline.data.values import MaskValues
+from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
+from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.inference.preprocessing import Preprocessing, Shares
 from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
-from pipeline.params.pictures import OwnPictures
+from pipeline.params.data.image_data import OwnPictures
 from pipeline.params.recorded import recorded_cell
 from pipeline.predict.provenance import advise_on_composites, describe_training_data
 from pipeline.project import make

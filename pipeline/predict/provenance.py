@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.params import Cell, Params
-from pipeline.params.composites import SampleData
+from pipeline.params.data.composites import SampleData
 from pipeline.prepare.names import number_of
 from pipeline.runs import DataSet
 

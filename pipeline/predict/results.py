@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.values import MaskValues
-from pipeline.files import write_bytes
+from pipeline.atomic_io import write_bytes
+from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.inference.preprocessing import Preprocessing, Shares
 from pipeline.runs import SegmentationClass
 

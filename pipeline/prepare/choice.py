@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
-from pipeline.params.pictures import CocoData, FolderData, OxfordPetsData, ShownClass
+from pipeline.params.data.composites import SampleData
+from pipeline.params.data.image_data import CocoData, FolderData, OxfordPetsData, ShownClass
 from pipeline.prepare.pairs import Collection
 from pipeline.prepare.source import Source
 from pipeline.prepare.sources.coco_collection import coco_collection

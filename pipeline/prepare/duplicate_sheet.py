@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.data.shown import in_colour
-from pipeline.files import write_bytes
+from pipeline.atomic_io import write_bytes
+from pipeline.imaging.to_rgb import in_colour
 from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.names import readable
 

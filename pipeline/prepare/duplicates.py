@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import NearDuplicates
+from pipeline.params.data.image_data import NearDuplicates
 from pipeline.prepare.decoding.decode import Look
 from pipeline.prepare.decoding.look_alikes import LookAlikes
 from pipeline.prepare.faults import Fault, Kind

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import ENDINGS
 from pipeline.prepare.names import counted, readable
 
 NAMED = 10  # mask values that an error names

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.picture_error import PictureError
+from pipeline.imaging.errors import PictureError
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
 from pipeline.prepare.sampling import sample_evenly
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.mask_decoding import Palette
-from pipeline.data.pictures import Resize
-from pipeline.data.stored import UPRIGHT
+from pipeline.imaging.decode import Resize
+from pipeline.imaging.mask_decoding import Palette
+from pipeline.imaging.metadata import UPRIGHT
 from pipeline.prepare.faults import Fault
 from pipeline.runs import SegmentationClass
 

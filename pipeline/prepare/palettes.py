@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.data.mask_decoding import Palette
+from pipeline.imaging.mask_decoding import Palette
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.pairs import Pair
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipeline.data.pictures import Resize, inner_part
+from pipeline.imaging.decode import Resize, inner_part
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.names import listed
 from pipeline.prepare.pairs import Collection, Pair

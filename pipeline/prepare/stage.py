@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline import runs
-from pipeline.files import as_json, replacing, write_text
+from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.prepare.array_file import ArrayFile, add_to
 from pipeline.prepare.choice import source_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import runs
 from pipeline.comparison import Summary
-from pipeline.data.arrays import open_split
+from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
 from pipeline.params import Params, Tracking
 from pipeline.predict.predictor import Predictor

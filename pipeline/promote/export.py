@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.data.arrays import Split
+from pipeline.atomic_io import naming
+from pipeline.data.prepared import Split
 from pipeline.errors import PipelineError
-from pipeline.files import naming
 from pipeline.models.inference import batch_size, predict
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.served import probabilities

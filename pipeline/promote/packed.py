@@ -16,19 +16,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pipeline.data.arrays import Split
-from pipeline.files import as_json
+from pipeline.atomic_io import as_json
+from pipeline.data.prepared import Split
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
 
 PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
 TRAVELS = (
-    "data/extra_bands.py",
-    "data/picture_error.py",
-    "data/pictures.py",
-    "data/tiff.py",
-    "data/tiff_directory.py",
+    "imaging/extra_bands.py",
+    "imaging/errors.py",
+    "imaging/decode.py",
+    "imaging/tiff.py",
+    "imaging/tiff_directory.py",
     "inference/preprocessing.py",
     "promote/served.py",
 )

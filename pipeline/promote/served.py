@@ -22,7 +22,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.picture_error import PictureError
+from pipeline.imaging.errors import PictureError
 from pipeline.inference.preprocessing import Preprocessing
 
 IMAGE, MASK = "image", "mask"  # columns; base64 of a file: a picture, and a PNG

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
-from pipeline.attempts import Attempt, read_attempts
-from pipeline.files import write_text
+from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.project import inside, make
 from pipeline.report import wording
 from pipeline.report.html import render
+from pipeline.runtime.stage_status import Attempt, read_attempts
 
 TEMPLATE = "failure.html"
 

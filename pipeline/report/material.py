@@ -18,10 +18,10 @@ import pandas as pd
 from PIL import Image
 
 from pipeline import runs
+from pipeline.atomic_io import read_json
 from pipeline.comparison import Finding, Summary
-from pipeline.data.pictures import Resize
 from pipeline.errors import PipelineError
-from pipeline.files import read_json
+from pipeline.imaging.decode import Resize
 from pipeline.project import make
 from pipeline.report.figures.frames import Frame
 from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord, Survey

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import runs
-from pipeline.files import write_text
+from pipeline.atomic_io import write_text
 from pipeline.params import Params
-from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
+from pipeline.params.data.composites import SampleData
 from pipeline.report.html import render
 from pipeline.report.material import Material
 from pipeline.report.page import page

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.mask_decoding import DecodedMask, decode_mask, orient_mask
-from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import fit_image, fit_mask, inner_part
-from pipeline.data.stored import fits_either_way, read_orientation
-from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.imaging.decode import fit_image, fit_mask, inner_part
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
+from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.metadata import fits_either_way, read_orientation
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
-from pipeline.params.pictures import MaskOrientation
+from pipeline.params.data.image_data import MaskOrientation
 
 Decoded = TypeVar("Decoded")
 

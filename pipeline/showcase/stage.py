@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import runs
+from pipeline.atomic_io import as_json, replacing
 from pipeline.comparison import Summary
-from pipeline.files import as_json, replacing
 from pipeline.params import Params
-from pipeline.params.composites import SampleData
-from pipeline.params.pictures import OwnPictures
+from pipeline.params.data.composites import SampleData
+from pipeline.params.data.image_data import OwnPictures
 from pipeline.project import project_folder
 from pipeline.runs import Cutout, Cutouts
 
@@ -38,8 +38,8 @@ def cut_out(params: Params, root: Path = Path()) -> Cutouts:
 def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Here, since without photographs none of these seconds of imports are worth it.
     from pipeline.analysis.scores import foreground_iou, mean_iou
-    from pipeline.data.arrays import Split, open_split
-    from pipeline.data.values import MaskValues
+    from pipeline.data.prepared import Split, open_split
+    from pipeline.imaging.mask_encoding import MaskValues
     from pipeline.inference.preprocessing import Preprocessing
     from pipeline.models.inference import predict
     from pipeline.models.trained import trained_network

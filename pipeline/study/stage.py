@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files import write_text
+from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE
 from pipeline.project import STUDIES

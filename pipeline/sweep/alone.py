@@ -9,9 +9,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline import runs
+from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
-from pipeline.files import write_text
-from pipeline.process import describe_process
+from pipeline.runtime.process import describe_process
 
 FOLDER = runs.SCRATCH / "sweep"
 

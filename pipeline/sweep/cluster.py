@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import runs
-from pipeline.attempts import attempt
-from pipeline.custom_code import BYTECODE, CUSTOM
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.progress import EpochReport
+from pipeline.params.custom_code import BYTECODE, CUSTOM
 from pipeline.project import project_folder
-from pipeline.shutdown import check_signals
+from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.stage_status import attempt
 from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
 from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipeline import runs
-from pipeline.files import replacing
+from pipeline.atomic_io import replacing
 from pipeline.params import Params
-from pipeline.progress import EpochReport
+from pipeline.runtime.progress import EpochReport
 from pipeline.sweep.alone import FOLDER
 from pipeline.sweep.worker import Job, Outcome, StopRequested, work
 

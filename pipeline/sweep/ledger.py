@@ -25,13 +25,13 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from pipeline import runs
-from pipeline.attempts import LAST
-from pipeline.custom_code import CUSTOM
 from pipeline.errors import PipelineError
-from pipeline.merge_conflict import find_conflict
-from pipeline.process import run_command
+from pipeline.params.custom_code import CUSTOM
+from pipeline.params.merge_conflict import find_conflict
 from pipeline.project import project_folder
-from pipeline.shutdown import check_signals, is_stopping, sleep
+from pipeline.runtime.process import run_command
+from pipeline.runtime.shutdown import check_signals, is_stopping, sleep
+from pipeline.runtime.stage_status import LAST
 from pipeline.sweep.dvc_cells import (
     cell_status,
     commit_cell,

@@ -19,7 +19,7 @@ from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dump_yaml, dumps_yaml, load_yaml, modify_yaml
 
 from pipeline import runs
-from pipeline.files import write_bytes
+from pipeline.atomic_io import write_bytes
 
 _ENTRY = re.compile(r"^  ([^\s:][^:]*):$", re.MULTILINE)  # parsing YAML takes seconds with hundreds of stages
 

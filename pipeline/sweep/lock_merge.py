@@ -13,7 +13,7 @@ from typing import Any
 
 from dvc.utils.serialize import parse_yaml_for_update
 
-from pipeline.merge_conflict import split_sides
+from pipeline.params.merge_conflict import split_sides
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.params import Params
-from pipeline.progress import EpochReport
-from pipeline.shutdown import check_signals
+from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.shutdown import check_signals
 from pipeline.sweep.gpus import gpus, least_used, run_on
 from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
 

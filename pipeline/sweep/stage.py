@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.attempts import forget_attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.progress import TrainingProgress
-from pipeline.shutdown import check_signals, graceful_interrupt
+from pipeline.params.run_selection import chosen_runs
+from pipeline.runtime.progress import TrainingProgress
+from pipeline.runtime.shutdown import check_signals, graceful_interrupt
+from pipeline.runtime.stage_status import forget_attempt
 from pipeline.sweep.alone import alone
 from pipeline.sweep.cluster import run_on_cluster
 from pipeline.sweep.gpus import gpus
@@ -27,7 +28,6 @@ from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
-from pipeline.targets import chosen_runs
 from pipeline.tracking.settle import settle_killed
 from pipeline.train.key import is_current
 from pipeline.variants.check import check_models

@@ -11,12 +11,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
-from pipeline.attempts import attempt, forget_attempt
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
-from pipeline.process import terminate_with_parent
-from pipeline.progress import EpochReport
-from pipeline.shutdown import check_signals, defer_signals
+from pipeline.runtime.process import terminate_with_parent
+from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.shutdown import check_signals, defer_signals
+from pipeline.runtime.stage_status import attempt, forget_attempt
 from pipeline.sweep.journal import Journal
 
 # From SIGTERM until a worker is killed: its training ends with the step, MLflow learns of it. The sweep has to do what

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pipeline.params import Tracking
-from pipeline.shutdown import check_signals, is_stopping
+from pipeline.runtime.shutdown import check_signals, is_stopping
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.system_metrics import SystemMetrics
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.params.run_selection import chosen_runs
 from pipeline.project import make
-from pipeline.targets import chosen_runs
 from pipeline.tracking.settle import settle_killed
 from pipeline.tracking.store import shown, tracking_uri
 from pipeline.tracking.stored_run import Sent

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
-from pipeline.data.arrays import open_split
+from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
 from pipeline.runs import Evaluation, RunRecord
 from pipeline.timing import read_timing

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import runs
+from pipeline.atomic_io import as_json, read_json, replacing
 from pipeline.errors import PipelineError
-from pipeline.files import as_json, read_json, replacing
 from pipeline.params import Tracking
 from pipeline.runs import Evaluation, RunRecord
 from pipeline.tracking.artifacts import checksum, listed

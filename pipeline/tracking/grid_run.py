@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import runs
+from pipeline.atomic_io import read_json
 from pipeline.comparison import Summary
-from pipeline.files import read_json
 from pipeline.params import Params
 from pipeline.runs import DataSet
 from pipeline.tracking.content import Times

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from pipeline.params import Tracking
+from pipeline.runtime.run_lock import unfinished
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import portable_uri, resolve_uri, tracking_uri
-from pipeline.unfinished import unfinished
 
 
 def note_of(tracking: Tracking, name: str) -> str:

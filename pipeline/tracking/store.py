@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import project_root
-from pipeline.shutdown import hold
+from pipeline.runtime.shutdown import hold
 from pipeline.tracking.moved_store import ARTIFACTS, follow_move
 from pipeline.tracking.sqlite_errors import describe_sqlite_error, sqlite_reason
 

@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.project import project_root
 from pipeline.runs import DataSet, Evaluation, RunRecord
-from pipeline.shutdown import check_signals, hold
+from pipeline.runtime.shutdown import check_signals, hold
 from pipeline.tracking import content, view
 from pipeline.tracking.best_run import mark_best
 from pipeline.tracking.grid_run import send_grid, send_report

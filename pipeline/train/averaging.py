@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.factories import in_words
+from pipeline.params.import_path import in_words
 
 
 def averaged(network: nn.Module, smoothing: float) -> AveragedModel:

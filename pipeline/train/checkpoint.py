@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pipeline.files import write_bytes
+from pipeline.atomic_io import write_bytes
 
 logger = logging.getLogger("pipeline.train")
 

@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.custom_code import custom_files
 from pipeline.errors import PipelineError
-from pipeline.factories import factory_file
 from pipeline.params import Cell
+from pipeline.params.custom_code import custom_files
+from pipeline.params.import_path import factory_file
 from pipeline.project import project_folder
 from pipeline.runs import FORMAT, PREPARED, RUNS, DataSet, Precision, RunRecord
 

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pipeline.data.arrays import Split
 from pipeline.data.augment import augment
-from pipeline.data.batches import Batches
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import Split
 from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import IGNORE, Precision
-from pipeline.shutdown import check_signals
+from pipeline.runtime.shutdown import check_signals
 from pipeline.train.averaging import averaged
 from pipeline.train.moving import Moving
 from pipeline.train.optimisers import build_optimiser

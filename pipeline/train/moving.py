@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.factories import in_words
-from pipeline.unfinished import FOLDER
+from pipeline.params.import_path import in_words
+from pipeline.runtime.run_lock import FOLDER
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words, kind
+from pipeline.params.custom_code import custom_imports
+from pipeline.params.import_path import find_factory, in_words, kind
 from pipeline.params.train import SGD, Adam, AdamW, Optimiser, OwnOptimiser, RMSprop, Train
 
 # RMSprop's guard against dividing by 0: Keras' number; torch's default is 1e-8. Keras adds it below the root, so that

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline import runs
 from pipeline.analysis.scores import iou_by_class, mean_iou
-from pipeline.files import as_json
+from pipeline.atomic_io import as_json
 from pipeline.train.loop import Epoch, Watched
 
 

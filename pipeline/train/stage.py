@@ -12,16 +12,17 @@ import numpy.typing as npt
 import torch
 
 from pipeline import runs
-from pipeline.data.arrays import Split, gap_subset, open_split, training_subset
+from pipeline.atomic_io import as_json, replacing
+from pipeline.data.prepared import Split, gap_subset, open_split, training_subset
 from pipeline.errors import PipelineError
-from pipeline.files import as_json, replacing
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import compute_device, resolve_precision
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
-from pipeline.progress import EpochReport
 from pipeline.runs import DataSet, RunRecord
-from pipeline.shutdown import check_signals
+from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.run_lock import Unfinished
+from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking import content
 from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
 from pipeline.tracking.settle import note_of
@@ -31,7 +32,6 @@ from pipeline.train.key import run_key
 from pipeline.train.loop import DivergedError, Epoch, Watched, train
 from pipeline.train.moving import seed_all
 from pipeline.train.outputs import Outputs
-from pipeline.unfinished import Unfinished
 from pipeline.variants.batch import check_batch
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.factories import in_words
 from pipeline.models.build import build_network
 from pipeline.params import Cell
+from pipeline.params.import_path import in_words
 from pipeline.params.model import OwnModel
 
 ENOUGH = 2  # images: normalization layers of the built-in families work on any larger batch too

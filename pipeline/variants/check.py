@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pipeline.custom_code import custom_imports
 from pipeline.errors import PipelineError
-from pipeline.factories import find_factory, in_words
 from pipeline.params import Cell, Params
+from pipeline.params.custom_code import custom_imports
+from pipeline.params.import_path import find_factory, in_words
 from pipeline.params.model import Model, SmpModel, has_weights
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import runs
-from pipeline.data.arrays import open_split
+from pipeline.data.prepared import open_split
 from pipeline.params import Params
-from pipeline.params.composites import SampleData
 from pipeline.params.data import Data
-from pipeline.params.pictures import CocoData, FolderData, OwnPictures
+from pipeline.params.data.composites import SampleData
+from pipeline.params.data.image_data import CocoData, FolderData, OwnPictures
 
 RGB = 3  # channels by default
 OWN_CLASSES = 3  # of sources that bring their own: an animal, the background, the border between them

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
-from pipeline.attempts import attempt, read_attempts
+from pipeline.atomic_io import as_json
 from pipeline.cli import main
 from pipeline.compare.findings import findings
 from pipeline.compare.parts import run_parts
@@ -24,10 +24,10 @@ from pipeline.compare.rows import best_of_variants, rate_rows
 from pipeline.compare.stage import compare
 from pipeline.comparison import Finding, RunRow, Summary
 from pipeline.errors import PipelineError
-from pipeline.files import as_json
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
 from pipeline.runs import Calibration, Evaluation, RunRecord, Scores
+from pipeline.runtime.stage_status import attempt, read_attempts
 from tests.conftest import write_params
 
 # Validation loss by run; training loss is 0.1 below.

@@ -11,11 +11,11 @@ import pytest
 
 from pipeline import runs
 from pipeline.analysis.verdict import Thresholds
+from pipeline.atomic_io import as_json
 from pipeline.compare.judging import Judge, labels
 from pipeline.compare.reading import RunFiles
 from pipeline.comparison import Judgement, RunRow, RunState
 from pipeline.errors import PipelineError
-from pipeline.files import as_json
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
 from pipeline.runs import Evaluation, Scores, SegmentationClass

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
-from pipeline.data.arrays import gap_subset
+from pipeline.data.prepared import gap_subset
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params

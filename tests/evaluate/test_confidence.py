@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 from pipeline.analysis.calibration import BINS
-from pipeline.data.arrays import Split
+from pipeline.data.prepared import Split
 from pipeline.evaluate.confidence import Observer
 from pipeline.models.inference import BATCH, predict
 from pipeline.runs import IGNORE

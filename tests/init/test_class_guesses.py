@@ -295,8 +295,8 @@ def test_init_a_label_file_of_other_colors_is_left_alone(see: See, text: str) ->
 
 def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     """Run `pipeline init` on annotations of these categories; return its output and the colors by category."""
+    from pipeline.params.data.image_data import CocoData
     from pipeline.params.file import read_params
-    from pipeline.params.pictures import CocoData
 
     listed = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
     write_coco(

@@ -25,8 +25,8 @@ from pipeline import runs
 from pipeline.cli import main
 from pipeline.init.pictures import MOST
 from pipeline.init.text import scalar, with_section
+from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
-from pipeline.params.pictures import CocoData
 
 ROOT = Path(__file__).parents[2]
 COUNT = 24

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.stored import reverse_orientation
-from pipeline.data.tiff import turn_upright
+from pipeline.imaging.metadata import reverse_orientation
+from pipeline.imaging.tiff import turn_upright
 from tests.init.conftest import SIZE, RefusedError, Seen, disc, photo
 
 See = Callable[..., Seen]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.data.arrays import Split
+from pipeline.data.prepared import Split
 from pipeline.models.inference import BATCH, BATCH_PIXELS, batch_size, predict
 from pipeline.models.losses import cross_entropy
 from pipeline.runs import IGNORE

@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.composites import Samples
+from pipeline.params.data.composites import Samples
+from pipeline.params.data.image_data import FolderData, OwnPictures
 from pipeline.params.file import read_params
-from pipeline.params.pictures import FolderData, OwnPictures
 from pipeline.prepare.stage import prepare
 
 ROOT = Path(__file__).parents[2]

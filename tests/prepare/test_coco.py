@@ -18,8 +18,8 @@ from pycocotools import mask as rle
 
 from pipeline import runs
 from pipeline.params import Params
+from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
-from pipeline.params.pictures import CocoData
 from pipeline.prepare.sources.coco_masks import draw
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown

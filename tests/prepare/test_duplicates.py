@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.shown import in_colour
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import NearDuplicates
+from pipeline.imaging.to_rgb import in_colour
+from pipeline.params.data.image_data import NearDuplicates
 from pipeline.prepare.check import SHEET, check
 from pipeline.prepare.decoding.decode import Look
 from pipeline.prepare.decoding.look_alikes import Appearance

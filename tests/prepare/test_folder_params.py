@@ -6,9 +6,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
-from pipeline.params.composites import Composition
+from pipeline.params.data.composites import Composition
+from pipeline.params.data.image_data import CocoData, FolderData, FolderForTest, SplitShares
 from pipeline.params.file import read_params
-from pipeline.params.pictures import CocoData, FolderData, FolderForTest, SplitShares
 from tests.conftest import ROOT, write_params
 from tests.prepare.conftest import SECTION, coloured, written
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.params.pictures import SplitShares
+from pipeline.params.data.image_data import SplitShares
 from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.dividing.splits import MAX_COMPARED, divide
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits

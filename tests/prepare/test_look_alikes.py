@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from pipeline.params.pictures import NearDuplicates
+from pipeline.params.data.image_data import NearDuplicates
 from pipeline.prepare.decoding.look_alikes import Appearance, LookAlikes, looks
 from tests.prepare.conftest import ROOT
 

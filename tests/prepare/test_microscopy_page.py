@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from pipeline import runs
 from pipeline.params import Params
+from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
-from pipeline.params.pictures import FolderData
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import ROOT
 

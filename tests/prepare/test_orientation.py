@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image
 
 from pipeline import runs
-from pipeline.data.stored import read_orientation, reverse_orientation, swaps_sides
-from pipeline.data.tiff import turn_upright
+from pipeline.imaging.metadata import read_orientation, reverse_orientation, swaps_sides
+from pipeline.imaging.tiff import turn_upright
 from tests.prepare.conftest import NAMES, WHOLE, shown, table
 
 

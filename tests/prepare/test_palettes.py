@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.mask_decoding import GRAY, Palette
 from pipeline.errors import PipelineError
+from pipeline.imaging.mask_decoding import GRAY, Palette
 from pipeline.prepare.faults import Kind
 from pipeline.prepare.pairs import Pair
 from pipeline.prepare.palettes import PaletteCheck

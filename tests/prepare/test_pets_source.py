@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
-from pipeline.params.pictures import OxfordPetsData
+from pipeline.params.data.image_data import OxfordPetsData
 from tests.prepare.conftest import SECTION, picture, table
 
 LEARN = [f"Birman_{number}" for number in range(1, 11)] + ["beagle_116"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.analysis.intervals import FEWEST_GROUPS
 from pipeline.errors import PipelineError
-from pipeline.params.composites import Composition
+from pipeline.params.data.composites import Composition
 from pipeline.prepare.sources.composite import ANIMAL, BORDER
 from pipeline.prepare.sources.sample import SHOWCASE_HEIGHT, SampleSource
 from pipeline.runs import SHOWCASE, SPLITS

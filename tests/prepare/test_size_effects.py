@@ -11,8 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline import runs
-from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import fit_mask
+from pipeline.imaging.decode import fit_mask
+from pipeline.imaging.errors import PictureError
 from pipeline.prepare import size_effects
 from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects

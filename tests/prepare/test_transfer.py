@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import FolderForTest
+from pipeline.params.data.image_data import FolderForTest
 from pipeline.prepare.sources.sample import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLITS, Asking, picture, table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.params.pictures import CocoData
+from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.names import image_id
 from tests.prepare.conftest import NAMES, SECTION, picture, table, write_splits
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import runs
-from pipeline.data.arrays import open_split
+from pipeline.data.prepared import open_split
 from pipeline.params.file import read_params
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.export import agreement, export_onnx

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
+from pipeline.atomic_io import as_json, write_text
 from pipeline.comparison import Judgement, RateRow, RunRow, Selection, Summary
-from pipeline.files import as_json, write_text
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord, Scores, SegmentationClass, Survey

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
 from pipeline import runs
-from pipeline.files import as_json, write_text
+from pipeline.atomic_io import as_json, write_text
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.report.figures.shares import share_bars
 from pipeline.report.html import render

@@ -11,10 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 
 from pipeline import runs
-from pipeline.attempts import attempt
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.report.failure import render_failure
+from pipeline.runtime.stage_status import attempt
 from tests.conftest import ROOT
 from tests.report.test_browser import browser, opened, pytestmark  # noqa: F401 - a fixture, and the marks
 

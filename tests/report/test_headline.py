@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline import runs
-from pipeline.files import as_json, write_text
+from pipeline.atomic_io import as_json, write_text
 from pipeline.report.stage import render_report
 from pipeline.runs import Evaluation, MissedClass, SegmentationClass
 from tests.report.conftest import Project, disc

@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, Request
 
 from pipeline import runs
-from pipeline.attempts import attempt
+from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
-from pipeline.files import as_json, write_text
 from pipeline.params import Photograph, Reference
 from pipeline.report.failure import render_failure
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
+from pipeline.runtime.stage_status import attempt
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:

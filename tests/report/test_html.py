@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import runs
-from pipeline.attempts import attempt
 from pipeline.errors import PipelineError
 from pipeline.params import Reference
 from pipeline.report.failure import render_failure
 from pipeline.report.stage import render_report
+from pipeline.runtime.stage_status import attempt
 
 if TYPE_CHECKING:
     from tests.report.conftest import Project

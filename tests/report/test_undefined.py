@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
-from pipeline.files import as_json
+from pipeline.atomic_io import as_json
 from pipeline.params import Photograph
 from pipeline.report.stage import render_report
 from tests.report.conftest import Project, disc

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.stored import reverse_orientation
-from pipeline.data.tiff import turn_upright
-from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
+from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.metadata import reverse_orientation
+from pipeline.imaging.tiff import turn_upright
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 from pipeline.showcase.photograph import look

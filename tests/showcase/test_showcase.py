@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
+from pipeline.atomic_io import as_json
 from pipeline.compare.stage import compare
-from pipeline.data.values import MaskValues
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.files import as_json
+from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, Photograph
 from pipeline.params.file import read_params

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.progress import EpochReport
+from pipeline.runtime.progress import EpochReport
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.worker import STOP, Job, Outcome

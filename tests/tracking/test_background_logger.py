@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.params import Tracking
-from pipeline.shutdown import check_signals, defer_signals, is_stopping
+from pipeline.runtime.shutdown import check_signals, defer_signals, is_stopping
 from pipeline.tracking import background_logger
 from pipeline.tracking.background_logger import log_in_background
 from pipeline.tracking.mirror import Mirror

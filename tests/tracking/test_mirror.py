@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.params import Tracking
-from pipeline.shutdown import check_signals, defer_signals
+from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.tracking.background_logger import log_in_background
 from pipeline.tracking.mirror import End, Mirror
 from pipeline.tracking.store import open_client, tracking_uri

@@ -17,10 +17,10 @@ import pytest
 
 from pipeline import runs
 from pipeline.params import Tracking
+from pipeline.runtime.run_lock import Unfinished
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.tracking.store import open_client
-from pipeline.unfinished import Unfinished
 from tests.conftest import ROOT, TRAINED
 from tests.tracking.test_ui import serving
 

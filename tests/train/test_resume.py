@@ -21,15 +21,15 @@ from mlflow import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
-from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
-from pipeline.shutdown import defer_signals
+from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.run_lock import Unfinished, unfinished
+from pipeline.runtime.shutdown import defer_signals
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.outputs import Outputs
 from pipeline.train.stage import train_cell
-from pipeline.unfinished import Unfinished, unfinished
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -184,7 +184,7 @@ def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> Non
 
 
 def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.unfinished.PATIENCE", 0.2)
+    monkeypatch.setattr("pipeline.runtime.run_lock.PATIENCE", 0.2)
     key = train(project, {}).key
     with (
         Unfinished(key).at_work("{}"),

@@ -16,8 +16,8 @@ from mlflow.entities import Run
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.progress import EpochReport
 from pipeline.runs import RunRecord
+from pipeline.runtime.progress import EpochReport
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.data.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.errors import PipelineError
+from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.init.colors import OKABE_ITO
 from pipeline.init.masks.doubts import describe_background
 from pipeline.init.masks.numbered import are_numbered

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.data.mask_decoding import Values
+from pipeline.imaging.mask_decoding import Values
 
 
 @dataclass

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.data.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
-from pipeline.data.picture_error import PictureError
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
 from pipeline.init.masks.geometry import MaskGeometry
 from pipeline.prepare.faults import Fault
 from pipeline.prepare.files import content_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.stored import Stored
+from pipeline.imaging.metadata import Stored
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import SIDE, Appearance
 

@@ -20,8 +20,8 @@ from pipeline.errors import PipelineError
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decode import Outcome, Settings, decode
 from pipeline.prepare.pairs import Pair
-from pipeline.process import terminate_with_parent
 from pipeline.runs import SCRATCH
+from pipeline.runtime.process import terminate_with_parent
 
 CACHE = SCRATCH / "decoded"
 FEW = 150  # pairs: to decode these takes less time than to start processes

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from pipeline.data.picture_error import PictureError
-from pipeline.data.pictures import Resize, read_fitted
-from pipeline.data.stored import UPRIGHT, Stored, fits_either_way
+from pipeline.imaging.decode import Resize, read_fitted
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.metadata import UPRIGHT, Stored, fits_either_way
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import Appearance
@@ -21,7 +21,7 @@ from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 
 if TYPE_CHECKING:
-    from pipeline.params.pictures import MaskOrientation
+    from pipeline.params.data.image_data import MaskOrientation
 
 VERSION = 3  # of the cache: a new one decodes everything again
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.mask_decoding import Palette
-from pipeline.data.stored import Stored
+from pipeline.imaging.mask_decoding import Palette
+from pipeline.imaging.metadata import Stored
 from pipeline.prepare.decoding.look_alikes import Appearance
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:  # processes that decode begin faster without the parameters
-    from pipeline.params.pictures import NearDuplicates
+    from pipeline.params.data.image_data import NearDuplicates
 
 SIDE = 16  # px of the thumbnail
 FLAT = 2.0  # grey levels: what varies less has no look to compare

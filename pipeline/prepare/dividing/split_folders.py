@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import SplitList
+from pipeline.params.data.image_data import SplitList
 from pipeline.prepare.dividing.split_list import TRAINVAL, USUAL, VALTEST, Row, read_list
 from pipeline.prepare.names import listed
 

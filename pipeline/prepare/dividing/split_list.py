@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import SplitList
+from pipeline.params.data.image_data import SplitList
 from pipeline.prepare.names import NAMED, image_id, listed
 from pipeline.runs import SPLITS
 

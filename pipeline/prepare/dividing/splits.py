@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import OwnPictures, SplitShares
+from pipeline.params.data.image_data import OwnPictures, SplitShares
 from pipeline.prepare.dividing.split_list import TRAINVAL, VALTEST, Row
 from pipeline.prepare.dividing.typical import Shares, most_typical
 from pipeline.prepare.names import image_id

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline.atomic_io import replacing
 from pipeline.errors import PipelineError
-from pipeline.files import replacing
 from pipeline.prepare.names import readable
 
 _CHUNK = 65_536  # bytes read at once

@@ -16,8 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from pipeline.atomic_io import naming
 from pipeline.errors import PipelineError
-from pipeline.files import naming
 
 _CHUNK = 65_536  # bytes read at once
 

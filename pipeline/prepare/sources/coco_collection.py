@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.mask_decoding import orient_mask
-from pipeline.data.pictures import Resize, fit_mask
-from pipeline.data.stored import UPRIGHT
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import CocoData
+from pipeline.imaging.decode import Resize, fit_mask
+from pipeline.imaging.mask_decoding import orient_mask
+from pipeline.imaging.metadata import UPRIGHT
+from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.dividing.split_folders import read_splits
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.pairs import Collection, FittedMask, Pair

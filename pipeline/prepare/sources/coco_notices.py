@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.params.pictures import Crowd
+from pipeline.params.data.image_data import Crowd
 from pipeline.prepare.names import listed
 from pipeline.prepare.sources.coco import CocoImage, short
 from pipeline.prepare.sources.coco_masks import mask_of

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pipeline.params.composites import Composition
+from pipeline.params.data.composites import Composition
 
 Floats = NDArray[np.float32]
 

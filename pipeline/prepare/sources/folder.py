@@ -7,11 +7,11 @@ import shlex
 from collections import abc
 from pathlib import Path, PurePosixPath
 
-from pipeline.data.mask_decoding import MASK_ENDINGS
-from pipeline.data.pictures import ENDINGS
 from pipeline.errors import PipelineError
-from pipeline.params.fields import as_values
-from pipeline.params.pictures import FolderData, FolderForTest
+from pipeline.imaging.decode import ENDINGS
+from pipeline.imaging.mask_decoding import MASK_ENDINGS
+from pipeline.params.data.fields import as_values
+from pipeline.params.data.image_data import FolderData, FolderForTest
 from pipeline.prepare.dividing.split_folders import read_splits
 from pipeline.prepare.faults import Fault, Kind
 from pipeline.prepare.names import image_id, unfit

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.instances import instance_classes
-from pipeline.data.mask_decoding import MAX_NUMBER, DecodedMask, Values, background_of, decode_mask, orient_mask
-from pipeline.data.pictures import Resize, fit_mask, frame_mask, resize_mask
-from pipeline.data.stored import UPRIGHT
-from pipeline.data.values import MaskValues
+from pipeline.imaging.decode import Resize, fit_mask, frame_mask, resize_mask
+from pipeline.imaging.instances import instance_classes
+from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Values, background_of, decode_mask, orient_mask
+from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.metadata import UPRIGHT
 from pipeline.prepare.files import content_of
 from pipeline.prepare.pairs import FittedMask, Pair, UndeclaredError
 from pipeline.runs import IGNORE
 
 if TYPE_CHECKING:
-    from pipeline.params.fields import MaskValue
+    from pipeline.params.data.fields import MaskValue
 
 
 class _Files:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.pictures import inner_part, read_fitted
 from pipeline.errors import PipelineError
-from pipeline.params.pictures import OwnPictures
+from pipeline.imaging.decode import inner_part, read_fitted
+from pipeline.params.data.image_data import OwnPictures
 from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
 from pipeline.prepare.decoding.decoded import Decoded

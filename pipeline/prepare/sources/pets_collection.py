@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.params.pictures import OxfordPetsData
+from pipeline.params.data.image_data import OxfordPetsData
 from pipeline.prepare.dividing.split_list import Row
 from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.sources.mask_files import ValueMasks

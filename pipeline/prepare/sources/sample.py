@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.params.composites import SampleData
+from pipeline.params.data.composites import SampleData
 from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.source import Sample
 from pipeline.prepare.sources import composite

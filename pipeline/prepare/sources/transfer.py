@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.params.composites import SampleData
-from pipeline.params.pictures import FolderForTest, OwnPictures
+from pipeline.params.data.composites import SampleData
+from pipeline.params.data.image_data import FolderForTest, OwnPictures
 from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from pipeline.data.pictures import Resize, inner_part
+from pipeline.imaging.decode import Resize, inner_part
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 

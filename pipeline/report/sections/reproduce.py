@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.composites import SampleData
+from pipeline.params.data.composites import SampleData
 from pipeline.params.file import read_sections
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording

@@ -1,0 +1,111 @@
+"""What `params.yaml` names by an import path, `module:callable`, in the project's `custom/` or installed.
+
+Whatever goes wrong in the user's own code is said in a sentence with the key, the error and the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.params.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
+from pipeline.project import project_folder
+
+
+def find_factory(key: str, factory: str) -> Callable[..., Any]:
+    """The callable that a key of `params.yaml` names.
+
+    Raises:
+        PipelineError: The module does not import, is a file of the project outside `custom/`, or has nothing callable
+            of this name.
+    """
+    name = factory.partition(":")[2]
+    module = _module(key, factory)
+    if file := misplaced_file(module):
+        raise PipelineError(
+            f"{key}: {factory} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, and "
+            f"would keep old results. Move it to {CUSTOM}/ and write {suggested_name(file)}:{name}."
+        )
+    if not hasattr(module, name):
+        names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"define {name} there."
+        raise PipelineError(
+            f"{key}: there is no '{name}' in {getattr(module, '__file__', None) or module.__name__}; {hint}"
+        )
+    found = getattr(module, name)
+    if not callable(found):
+        raise PipelineError(f"{key}: {factory} must be something to call, but is {kind(found)}.")
+    callable_: Callable[..., Any] = found
+    return callable_
+
+
+def factory_file(factory: str) -> Path | None:
+    """The file that a factory's module is read from; None where Python finds none."""
+    with project_on_path():
+        try:
+            found = importlib.util.find_spec(factory.partition(":")[0])
+        except ImportError:  # of a package around it
+            return None
+    return Path(found.origin) if found and found.has_location and found.origin else None
+
+
+def kind(value: object) -> str:
+    """What something is that was to be something else."""
+    return (
+        f"the class {value.__name__} itself" if isinstance(value, type) else f"a value of type {type(value).__name__}"
+    )
+
+
+def in_words(error: BaseException) -> str:
+    """What the user's code raised, on one line, and the last place of it that is the project's own."""
+    here = project_folder()
+    package = Path(__file__).parents[1]
+    places = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(here)
+        and "site-packages" not in frame.filename
+        and not Path(frame.filename).is_relative_to(package)
+    ]
+    where = f" in {Path(places[-1].filename).name}, line {places[-1].lineno}" if places else ""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}{f' ({said[0]})' if said else ''}{where}"
+
+
+def _module(key: str, factory: str) -> ModuleType:
+    name = factory.partition(":")[0]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name != missing and not name.startswith(f"{missing}."):  # the module is there, and misses another one
+            raise _import_error(key, name, error) from error
+        raise PipelineError(
+            f"{key}: there is no module '{missing}' in the project's folder, nor is one installed; "
+            f"{_suggestion(missing)}"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise _import_error(key, name, error) from error
+
+
+def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
+    return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {in_words(error)}.")
+
+
+def _suggestion(missing: str) -> str:
+    """Suggest the closest module of `custom/`, whether or not its folder was written."""
+    project = project_folder()
+    files = [file.relative_to(project) for file in custom_files(project) if file.suffix == ".py"]
+    modules = {file.stem: ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__"}
+    near = difflib.get_close_matches(missing.rpartition(".")[2], modules, n=1)
+    if near:
+        return f"did you mean {modules[near[0]]}?"
+    return f"write it in {CUSTOM}/ and name it {CUSTOM}.{missing.removeprefix(f'{CUSTOM}.')}, or correct the name."

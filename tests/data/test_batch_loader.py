@@ -1,0 +1,59 @@
+"""Batches: the samples asked for, as the network wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import Split
+from pipeline.runs import IGNORE
+
+CPU = torch.device("cpu")
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def made_up(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
+    random = np.random.default_rng(0)
+    images = random.integers(0, np.iinfo(dtype).max, (5, 8, 6, channels), dtype=dtype, endpoint=True)
+    masks = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), (5, 8, 6))
+    return Split(images, masks, tuple("abcde"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_are_shares_of_the_largest_value_of_their_type(dtype: type[np.unsignedinteger]) -> None:
+    split = made_up(dtype)
+    images, masks = Batches(split, CPU).take(np.array([3, 0]))
+    expected = split.images[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
+    assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # to the last bit
+    assert (masks.numpy() == split.masks[[3, 0]]).all()
+    assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_images_are_channels_last_without_being_copied_once_more(channels: int) -> None:
+    images, _ = Batches(made_up(np.uint8, channels), CPU).take(np.array([0, 1]))
+    assert images.shape == (2, channels, 8, 6)
+    assert images.permute(0, 2, 3, 1).is_contiguous()
+
+
+def test_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    split = made_up(np.uint8)
+    np.save(tmp_path / "images.npy", split.images)
+    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks, split.ids)
+    images, _ = Batches(mapped, CPU).take(np.arange(5))
+    images.zero_()
+    assert (np.load(tmp_path / "images.npy") == split.images).all()
+
+
+@GPU
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_gpu_gets_the_same(dtype: type[np.unsignedinteger]) -> None:
+    split, places = made_up(dtype), np.array([4, 1])
+    here, there = (Batches(split, torch.device(name)).take(places) for name in ("cpu", "cuda"))
+    assert there[0].device.type == "cuda"
+    torch.testing.assert_close(there[0].cpu(), here[0], rtol=1e-6, atol=0)
+    assert (there[1].cpu() == here[1]).all()

@@ -1,0 +1,347 @@
+"""Decoding images as grey, as RGB and as any number of channels, and making them fit the network's square."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+import tracemalloc
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.imaging.hostile_tiffs import HOSTILE, LONG, image_tags, start, written
+
+from pipeline.imaging.decode import fit_image, read_image, read_like
+from pipeline.imaging.errors import PictureError
+
+ORIENTATION = 0x0112  # EXIF's tag, and TIFF's
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def stored(image: np.ndarray, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, image, **options)
+    return buffer.getvalue()
+
+
+def noise(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+COLOURS = Image.fromarray(noise(20, 30, 3))
+DEEP = noise(20, 30, dtype=np.uint16)
+KINDS = {
+    "RGB": encoded(COLOURS),
+    "JPEG": encoded(COLOURS, "JPEG"),
+    "TIFF": encoded(COLOURS, "TIFF", compression="tiff_lzw"),
+    "JPEG in TIFF": encoded(COLOURS, "TIFF", compression="jpeg"),
+    "WebP": encoded(COLOURS, "WEBP"),
+    "grey": encoded(COLOURS.convert("L")),
+    "grey TIFF": encoded(COLOURS.convert("L"), "TIFF"),
+    "palette": encoded(COLOURS.convert("P")),
+    "one bit": encoded(COLOURS.convert("1")),
+    "alpha": encoded(Image.fromarray(np.dstack([noise(20, 30, 3), (noise(20, 30) > 99) * np.uint8(255)]))),
+    "CMYK": encoded(COLOURS.convert("CMYK"), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_8_bits_are_rgb_or_grey(kind: str) -> None:
+    colours, grey = read_image(KINDS[kind]), read_image(KINDS[kind], 1)
+    assert (colours.shape, colours.dtype) == ((20, 30, 3), np.uint8)
+    assert (read_image(KINDS[kind], 3) == colours).all()
+    # Of ITU-R 601: Pillow's own weights.
+    assert (grey[..., 0] == np.asarray(Image.fromarray(colours).convert("L"))).all()
+
+
+def test_grey_stays_what_it_is() -> None:
+    assert (read_image(KINDS["grey"], 1)[..., 0] == np.asarray(COLOURS.convert("L"))).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_bits(kind: str) -> None:
+    content = encoded(Image.fromarray(DEEP), kind)
+    for channels in (None, 1):
+        image = read_image(content, channels)
+        assert (image.shape, image.dtype) == ((20, 30, 1), np.uint16)
+        assert (image[..., 0] == DEEP).all()
+    with pytest.raises(PictureError, match="is 16-bit grey, which has 1 channel, but 3 are expected"):
+        read_image(content, 3)
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_rgb_of_16_bits_keeps_them_where_it_is_asked_for(planes: str) -> None:
+    colours = noise(20, 30, 3, dtype=np.uint16)
+    image = colours if planes == "contig" else colours.transpose(2, 0, 1)
+    content = stored(image, photometric="rgb", planarconfig=planes)
+    assert (read_image(content, 3) == colours).all()
+    if planes == "contig":
+        assert (read_image(content) == colours >> 8).all()
+    else:  # Pillow would mix up the bytes
+        with pytest.raises(PictureError, match=r"set data\.channels: 3"):
+            read_image(content)
+
+
+@given(
+    channels=st.sampled_from([2, 4, 5, 7, 32]),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    layout=st.sampled_from(["samples", "tiles", "planes", "pages", "imagej", "ome"]),
+    compression=st.sampled_from([None, "zlib", "lzw", "packbits", "zstd"]),
+    predictor=st.booleans(),
+    order=st.sampled_from("<>"),
+    big=st.booleans(),
+    rows=st.sampled_from([1, 7, 20]),
+)
+@settings(max_examples=120, deadline=None)
+def test_samples_planes_and_pages_are_channels(
+    channels: int, dtype: Any, layout: str, compression: Any, predictor: bool, order: Any, big: bool, rows: int
+) -> None:
+    image = noise(20, 33, channels, dtype=dtype, seed=channels)
+    planes = image.transpose(2, 0, 1)
+    options: dict[str, Any] = {"compression": compression, "predictor": predictor and compression in ("zlib", "lzw")}
+    if layout == "imagej":
+        content = stored(planes, imagej=True, metadata={"axes": "CYX"})
+    elif layout in ("samples", "tiles"):
+        options |= {"tile": (16, 16)} if layout == "tiles" else {"rowsperstrip": rows}
+        content = stored(
+            image, photometric="minisblack", planarconfig="contig", byteorder=order, bigtiff=big, **options
+        )
+    else:
+        options |= {"planarconfig": "separate"} if layout == "planes" else {"ome": layout == "ome"}
+        content = stored(planes, photometric="minisblack", byteorder=order, bigtiff=big, rowsperstrip=rows, **options)
+    found = read_image(content, channels)
+    assert found.dtype == dtype
+    assert found.dtype.isnative
+    assert (found == image).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("layout", ["pages", "planes", "samples"])
+def test_three_channels_of_a_tiff_are_channels_too(layout: str, dtype: Any) -> None:
+    image = noise(20, 30, 3, dtype=dtype)
+    planes = {"pages": None, "planes": "separate", "samples": "contig"}[layout]
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": planes}
+    content = stored(image if layout == "samples" else image.transpose(2, 0, 1), **options)
+    assert (read_image(content, 3) == image).all()
+    with pytest.raises(PictureError, match=r"set data\.channels: 3"):
+        read_image(content)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_upright_as_pillow_does(orientation: int) -> None:
+    image = noise(20, 30, 3)
+    tags = [(ORIENTATION, "H", 1, orientation, True)]
+    rgb = read_image(stored(image, photometric="rgb", extratags=tags))
+    assert rgb.shape == ((20, 30, 3) if orientation < 5 else (30, 20, 3))
+    padded = np.concatenate([image, image[..., :2]], axis=-1)
+    found = read_image(stored(padded, photometric="minisblack", planarconfig="contig", extratags=tags), 5)
+    assert (found[..., :3] == rgb).all()
+
+
+def test_zero_may_be_white() -> None:
+    image = noise(4, 20, 30)
+    assert (read_image(stored(image, photometric="miniswhite"), 4) == 255 - image.transpose(1, 2, 0)).all()
+
+
+def test_smaller_copies_are_no_channels() -> None:
+    image = noise(5, 20, 30)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(image, photometric="minisblack")
+        writer.write(image[0, ::2, ::2], subfiletype=1)
+    assert (read_image(buffer.getvalue(), 5) == image.transpose(1, 2, 0)).all()
+
+
+SAMPLES = {"photometric": "minisblack", "planarconfig": "contig"}
+REFUSED: dict[str, tuple[bytes, int | None, str]] = {
+    "samples, unasked": (stored(noise(20, 30, 5), **SAMPLES), None, r"^has 5 channels; .* set data\.channels: 5$"),
+    "pages, unasked": (stored(noise(5, 20, 30)), None, r"^holds 5 pictures; save one a file or, .* data\.channels: 5$"),
+    "many pages": (stored(noise(40, 20, 30)), None, r"^holds 40 pictures; save one a file$"),
+    "very many pages": (stored(noise(80, 20, 30)), None, r"^holds more than 64 pictures; save one a file$"),
+    "others": (stored(noise(20, 30, 5), **SAMPLES), 4, r"^has 5 channels, but 4 are expected$"),
+    "grey asked": (stored(noise(20, 30, 5), **SAMPLES), 1, r"^has 5 channels, but 1 is expected$"),
+    "RGB asked": (stored(noise(5, 20, 30)), 3, r"^has 5 channels, but 3 are expected$"),
+    "a grey TIFF": (stored(noise(20, 30)), 5, r"^has 1 channel, but 5 are expected$"),
+    "PNG": (KINDS["RGB"], 5, r"^has 3 channels, but 5 are expected; only a TIFF"),
+    "grey PNG": (KINDS["grey"], 2, r"^has 1 channel, but 2 are expected$"),
+    "RGBA in PNG": (KINDS["alpha"], 5, r"^has 4 channels, but 5 are expected; only a TIFF"),
+    "pages of colours": (stored(noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 pictures of 3 channels each"),
+    "fractions": (stored(noise(5, 20, 30).astype(np.float32)), 5, "^has pixels of float32; save it as uint8 or uint16"),
+    "signed": (stored(noise(5, 20, 30).astype(np.int16)), 5, "^has pixels of int16"),
+    "JPEG in TIFF": (stored(noise(5, 32, 32), compression="jpeg"), 5, "^is compressed by JPEG; save it uncompressed"),
+    "palette": (
+        stored(noise(4, 20, 30), photometric="palette", colormap=noise(3, 256, dtype=np.uint16)),
+        4,
+        "^has col",
+    ),
+    "a volume": (stored(noise(8, 32, 32), volumetric=True, tile=(8, 16, 16)), 8, "^holds a volume of 8 slices"),
+    "text": (b"II*\0 no picture at all", 5, "^is no whole picture"),
+    "empty": (b"", 5, "^is none of PNG"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_had_is_said(case: str) -> None:
+    content, channels, said = REFUSED[case]
+    with pytest.raises(PictureError, match=said):
+        read_image(content, channels)
+
+
+def test_sizes_of_pages_must_agree() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(noise(20, 30))
+        writer.write(noise(30, 20))
+    with pytest.raises(PictureError, match="holds 2 pictures of 2 sizes or kinds; save one a file"):
+        read_image(buffer.getvalue(), 2)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3, 5])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_tiff_is_refused_without_filling_the_memory(case: str, channels: int | None) -> None:
+    content = HOSTILE[case]()
+    harmless = channels == 5 and "s of the whole file" in case and "strips" not in case  # tifffile does not see them
+    tracemalloc.start()
+    try:
+        with nullcontext() if harmless else pytest.raises(PictureError):
+            read_image(content, channels)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 30_000_000 + 5 * len(content)
+
+
+SEEDS = [
+    stored(noise(20, 23, 5), **SAMPLES, compression="lzw", predictor=True),
+    stored(noise(20, 23, 5, dtype=np.uint16), **SAMPLES, compression="zlib", tile=(16, 16), byteorder=">"),
+    stored(noise(5, 20, 23, dtype=np.uint16), planarconfig="separate", photometric="minisblack", bigtiff=True),
+    stored(noise(5, 20, 23), photometric="minisblack", ome=True),
+    stored(noise(5, 20, 23, dtype=np.uint16), imagej=True, metadata={"axes": "CYX"}),
+]
+
+
+@given(data=st.data(), channels=st.sampled_from([None, 1, 3, 5]))
+@settings(max_examples=400, deadline=None)
+def test_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | None) -> None:
+    content = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, min(len(content), 800) - 4))
+        content[place : place + 4] = data.draw(st.binary(min_size=1, max_size=4))
+    cut = data.draw(st.none() | st.integers(0, len(content)))
+    try:
+        image = read_image(bytes(content[:cut]), channels)
+    except PictureError as error:
+        assert 0 < len(str(error)) < 400
+    else:
+        assert image.ndim == 3
+
+
+def test_odd_files_are_read_quietly(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    tags = image_tags(16, 16, start(9), 16 * 16 * 5)
+    tags[7] = (278, LONG, 1, 1)  # as if each row were a strip
+    with pytest.raises(PictureError, match="parts of it are missing"):
+        read_image(written([tags], bytes(2_000)), 5)
+    assert not caplog.records
+    assert not any(capfd.readouterr())
+    assert logging.getLogger("tifffile").level == logging.NOTSET
+
+
+def test_more_tags_than_anybody_writes() -> None:
+    with pytest.raises(PictureError, match="has more than 4,096 tags"):
+        read_image(HOSTILE["tags without end"](), 5)
+
+
+def test_tifffile_is_imported_for_those_who_need_it_only() -> None:
+    code = (
+        "import io, sys; from PIL import Image; from pipeline.imaging.decode import read_image; buffer = io.BytesIO()\n"
+        "for kind in 'PNG', 'TIFF':\n"
+        "    Image.new('RGB', (9, 9)).save(buffer, kind); read_image(buffer.getvalue()); buffer = io.BytesIO()\n"
+        "sys.exit('tifffile' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_where_it_is_missing_only_other_channels_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert read_image(KINDS["TIFF"], 3).shape == (20, 30, 3)
+    with pytest.raises(PictureError, match=r"^is none of PNG"):
+        read_image(SEEDS[0])
+    with pytest.raises(PictureError, match="the Python package tifffile is missing"):
+        read_image(SEEDS[0], 5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "bits", "content", "shape"),
+    [
+        (1, 8, KINDS["RGB"], (20, 30, 3)),  # colours are for the eye; the network gets grey
+        (1, 16, encoded(Image.fromarray(DEEP)), (20, 30, 1)),
+        (3, 8, encoded(Image.fromarray(DEEP)), (20, 30, 1)),
+        (3, 8, stored(noise(3, 20, 30), photometric="minisblack"), (20, 30, 3)),
+        (3, 16, KINDS["grey"], (20, 30, 3)),
+        (5, 16, stored(noise(5, 20, 30)), (20, 30, 5)),
+    ],
+)
+def test_a_network_is_shown_what_can_stand_for_its_images(
+    channels: int, bits: int, content: bytes, shape: tuple[int, ...]
+) -> None:
+    assert read_like(content, channels, bits).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("channels", "bits", "said"),
+    [(1, 8, "has 4 channels, but 1 is expected"), (3, 8, "but 3 are expected"), (5, 8, "but 5 are expected")],
+)
+def test_a_network_is_shown_nothing_else(channels: int, bits: int, said: str) -> None:
+    with pytest.raises(PictureError, match=said):
+        read_like(stored(noise(4, 20, 30), photometric="minisblack"), channels, bits)
+
+
+SIDES = st.integers(1, 60)
+
+
+@given(
+    height=SIDES,
+    width=SIDES,
+    channels=st.integers(1, 7),
+    size=st.integers(1, 40),
+    resize=st.sampled_from(["pad", "squash"]),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+)
+@settings(max_examples=100, deadline=None)
+def test_each_channel_is_made_to_fit_by_itself(
+    height: int, width: int, channels: int, size: int, resize: Any, dtype: Any
+) -> None:
+    image = noise(height, width, channels, dtype=dtype)
+    fitted = fit_image(image, size, resize)
+    assert (fitted.shape, fitted.dtype) == ((size, size, channels), dtype)
+    for place in range(channels):
+        assert (fit_image(image[..., [place]], size, resize)[..., 0] == fitted[..., place]).all()
+
+
+def test_colours_and_16_bits_fit_as_pillow_resamples_them() -> None:
+    colours, size = noise(50, 70, 3), (32, 32)
+    expected = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.LANCZOS))
+    assert (fit_image(colours, 32, "squash") == expected).all()
+    floats = np.asarray(Image.fromarray(DEEP.astype(np.float32)).resize(size, Image.Resampling.LANCZOS))
+    expected = np.clip(np.rint(floats), 0, 65_535).astype(np.uint16)
+    assert (fit_image(DEEP[..., None], 32, "squash")[..., 0] == expected).all()
+
+
+def test_many_channels_are_cut_off_at_neither_end() -> None:
+    image = np.zeros((40, 40, 5), np.uint16)
+    image[10:30, 10:30] = 65_535  # Lanczos's filter swings over at the edges
+    fitted = fit_image(image, 17, "pad")
+    assert fitted[8, 8].tolist() == [65_535] * 5
+    assert fitted[0, 0].tolist() == [0] * 5

@@ -1,0 +1,113 @@
+"""Numbered objects as classes: what is border, and that it keeps objects apart."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+
+from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, instance_classes
+
+DTYPES = (np.uint8, np.uint16, np.int32, np.int64)
+EIGHT = np.ones((3, 3))  # neighbours at corners, too
+
+WIDTHS = st.integers(1, 4)
+
+
+@st.composite
+def numbered(draw: st.DrawFn) -> np.ndarray:
+    """Blocks of objects that touch, overlap the edge, and lie in one another."""
+    ids = np.zeros(draw(st.tuples(st.integers(1, 24), st.integers(1, 24))), draw(st.sampled_from(DTYPES)))
+    for number in draw(st.lists(st.sampled_from([0, 1, 2, 3, 7, 127, np.iinfo(ids.dtype).max]), max_size=9)):
+        top, left = (draw(st.integers(-3, side)) for side in ids.shape)
+        high, wide = draw(st.integers(1, 15)), draw(st.integers(1, 15))
+        ids[max(top, 0) : max(top + high, 0), max(left, 0) : max(left + wide, 0)] = number
+    return ids
+
+
+def by_hand(ids: np.ndarray, border: int) -> np.ndarray:
+    """The docstring, pixel by pixel."""
+    classes = np.zeros(ids.shape, np.uint8)
+    for y, x in product(*map(range, ids.shape)):
+        near = ids[max(y - border, 0) : y + border + 1, max(x - border, 0) : x + border + 1]
+        own = ids[y, x]
+        is_border = (near != own).any() if own else len(set(near[near > 0].tolist())) > 1
+        classes[y, x] = BORDER if is_border else INSIDE if own else BACKGROUND
+    return classes
+
+
+@given(numbered(), WIDTHS)
+def test_border_is_what_the_docstring_says(ids: np.ndarray, border: int) -> None:
+    found = instance_classes(ids, border)
+    assert found.dtype == np.uint8
+    assert (found == by_hand(ids, border)).all()
+
+
+@given(arrays.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)), WIDTHS)
+def test_so_it_is_of_noise(ids: np.ndarray, border: int) -> None:
+    assert (instance_classes(ids, border) == by_hand(ids, border)).all()
+
+
+@given(numbered(), WIDTHS, st.randoms(use_true_random=False))
+def test_numbers_are_names(ids: np.ndarray, border: int, random: object) -> None:
+    names = np.unique(ids[ids > 0])
+    others = names.copy()
+    random.shuffle(others)  # type: ignore[attr-defined]
+    renamed = np.zeros_like(ids)
+    for name, other in zip(names, others, strict=True):
+        renamed[ids == name] = other
+    assert (instance_classes(renamed, border) == instance_classes(ids, border)).all()
+
+
+@given(numbered(), WIDTHS)
+def test_insides_of_two_objects_never_touch(ids: np.ndarray, border: int) -> None:
+    pieces, count = ndimage.label(instance_classes(ids, border) == INSIDE, EIGHT)
+    for piece in range(1, count + 1):
+        assert len(set(ids[pieces == piece].tolist())) == 1
+
+
+@given(numbered(), WIDTHS)
+def test_background_becomes_border_between_objects_only(ids: np.ndarray, border: int) -> None:
+    classes = instance_classes(ids, border)
+    assert (ids[classes == INSIDE] > 0).all()
+    assert (ids[classes == BACKGROUND] == 0).all()
+    names = np.unique(ids[ids > 0])
+    seen = [ndimage.binary_dilation(ids == name, EIGHT, iterations=border) for name in names]
+    between = np.sum(seen, axis=0) > 1 if seen else np.zeros(ids.shape, bool)
+    assert ((classes == BORDER) & (ids == 0) == between & (ids == 0)).all()
+
+
+@given(numbered())
+def test_no_width_no_border(ids: np.ndarray) -> None:
+    assert (instance_classes(ids, 0) == (ids > 0)).all()
+
+
+@given(numbered(), WIDTHS)
+def test_a_wider_border_holds_the_narrower_one(ids: np.ndarray, border: int) -> None:
+    narrow, wide = instance_classes(ids, border) == BORDER, instance_classes(ids, border + 1) == BORDER
+    assert (wide | ~narrow).all()
+
+
+@given(numbered(), WIDTHS, st.integers(0, 3), st.booleans())
+def test_turned_and_mirrored_alike(ids: np.ndarray, border: int, turns: int, mirrored: bool) -> None:
+    def moved(array: np.ndarray) -> np.ndarray:
+        return np.rot90(np.fliplr(array) if mirrored else array, turns)
+
+    assert (instance_classes(moved(ids), border) == moved(instance_classes(ids, border))).all()
+
+
+@pytest.mark.parametrize(("border", "inside"), [(1, 8 * 8), (2, 6 * 6), (4, 2 * 2), (5, 0), (64, 0)])
+def test_a_border_is_as_wide_as_it_says(border: int, inside: int) -> None:
+    ids = np.zeros((30, 30), np.int32)
+    ids[10:20, 10:20] = 5
+    assert (instance_classes(ids, border) == INSIDE).sum() == inside
+
+
+def test_what_the_image_cuts_off_has_no_border_there() -> None:
+    ids = np.ones((20, 20), np.int32)
+    assert (instance_classes(ids, 3) == INSIDE).all()

@@ -1,0 +1,40 @@
+"""What values of masks stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.runs import IGNORE
+
+NUMBERS = st.one_of(st.integers(0, 6), st.integers(0, 65_535))
+COLOURS = st.one_of(st.integers(0, 6), st.integers(0, 0xFFFFFF)).map("#{:06x}".format)
+
+
+def _number(value: int | str) -> int:
+    return int(value[1:], 16) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("kind", [NUMBERS, COLOURS])
+@given(st.data())
+def test_a_mask_is_covered_when_each_pixel_has_a_value_that_was_declared(kind, data) -> None:
+    declared = data.draw(st.lists(kind, min_size=2, max_size=8, unique=True))
+    is_last_ignored = data.draw(st.booleans())
+    classes = [(value,) for value in (declared[:-1] if is_last_ignored else declared)]
+    values = MaskValues.of(classes, declared[-1:] if is_last_ignored else ())
+    meaning = {_number(value): index for index, value in enumerate(declared)}
+    if is_last_ignored:
+        meaning[_number(declared[-1])] = IGNORE
+    pixels = [_number(value) for value in data.draw(st.lists(st.sampled_from(declared) | kind, min_size=6, max_size=6))]
+    mask = np.array(pixels, np.uint8 if max(pixels) < 256 and data.draw(st.booleans()) else np.int32).reshape(2, 3)
+
+    strangers = [value for value in pixels if value not in meaning]
+
+    assert values.cover(mask) == (not strangers)
+    assert sum(values.unknown(mask).values()) == len(strangers)
+    if not strangers:
+        assert values.indices(mask).ravel().tolist() == [meaning[value] for value in pixels]
+        assert values.indices(mask).dtype == np.uint8

@@ -1,0 +1,257 @@
+"""What params.yaml may say, and what each mistake is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.file import read_params
+from pipeline.params.model import SmpModel, UNetModel
+
+ParamsWith = Callable[[dict[str, Any]], Params]
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+
+TESTED: dict[str, Any] = {
+    "path": "pets",
+    "resize": "pad",
+    "classes": [{"name": "animal", "value": 1}, {"name": "background", "value": 2}],
+    "ignore": None,
+    "splits": {"validation": 0, "test": 1},
+}
+
+MISTAKES = {
+    "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "but is 0."),
+    "rate in words": ({"grid": {"learning_rate": ["fast"]}}, "grid.learning_rate[0]: must be a number", "'fast'"),
+    "rate without a point": ({"grid": {"learning_rate": [1]}}, "grid.learning_rate[0]: must be written", "1.0"),
+    "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
+    "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
+    "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
+    "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
+    "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
+    "unknown key": ({"train": {"epocs": 3}}, "train.epocs: there is no such key", "epochs"),
+    "unknown section": ({"gird": {}}, "gird: there is no such key", "grid"),
+    "key of a variant": ({"variants": {"unet_no_skip": {"model": {"skp": "none"}}}}, "unet_no_skip.model.skp", "skip"),
+    "empty split": (
+        {"data": {"samples": {"validation": 0}}},
+        "data.samples.validation: must be at least 1",
+        "but is 0.",
+    ),
+    "scale upside down": (
+        {"data": {"composition": {"scale": [0.9, 0.5]}}},
+        "data.composition.scale: must be [low, high], two numbers above 0 and up to 3, the lower one first",
+        "[0.9, 0.5]",
+    ),
+    "scale without a range": (
+        {"data": {"composition": {"scale": 0.9}}},
+        "data.composition.scale: must be [low",
+        "0.9.",
+    ),
+    "crop of more than all": (
+        {"data": {"composition": {"crop": [0.5, 1.5]}}},
+        "data.composition.crop: must",
+        "up to 1",
+    ),
+    "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: there is no", "blur"),
+    "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
+    "colour in the test": (
+        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
+        "data.test.classes[0].colour: there is no such key",
+        "name, value",
+    ),
+    "value twice in the test": (
+        {"data": {"test": TESTED | {"ignore": 1}}},
+        "data.test.classes: the mask value 1 stands there, or at data.test.ignore, twice",
+        "one class",
+    ),
+    "shares of the test": (
+        {"data": {"test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
+        "data.test.splits: validation and test are 1.1 together",
+        "at most 1",
+    ),
+    "unknown variant": (
+        {"grid": {"variant": ["unot"]}},
+        "grid.variant: 'unot' is not among variants",
+        "Define it there",
+    ),
+    "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
+    "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 stands there more than once", "remove"),
+    "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 stands", "remove"),
+    "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
+    "override of the data": (
+        {"variants": {"unet": {"data": {"image_size": 64}}}},
+        "variants.unet.data.image_size: there is no such key",
+        "train_images",
+    ),
+    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: there is no such key", "train"),
+    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "asks for 99", "samples.train is 12"),
+    "fewer than no images": (
+        {"variants": {"unet": {"data": {"train_images": -5}}}},
+        "variants.unet.data.train_images: must be at least 2",
+        "-5",
+    ),
+    "images in words": (
+        {"variants": {"unet": {"data": {"train_images": "all"}}}},
+        "variants.unet.data.train_images: must be a whole number",
+        "'all'",
+    ),
+    "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),
+    "unknown family": ({"model": {"family": "vnet"}}, "model: must have a family", "'unet'"),
+    "unknown norm": ({"model": {"norm": "layer"}}, "model.norm: must be one of 'batch', 'group' or 'none'", "'layer'"),
+    "dropout of all": ({"model": {"dropout": 1.0}}, "model.dropout: must be at most 0.9", "but is 1.0."),
+    "negative dropout": ({"model": {"dropout": -0.1}}, "model.dropout: must be at least 0", "but is -0.1."),
+    "dropout in words": ({"model": {"dropout": "some"}}, "model.dropout: must be a number", "'some'"),
+    "an option of another family": (
+        {"variants": {"keras_pets": {"model": {"family": "keras_pets", "depth": 4}}}},
+        "variants.keras_pets.model.depth: there is no such key",
+        "valid keys here: family.",
+    ),
+    "a factory without a name": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net", "size_divisor": 8}}}},
+        "variants.mine.model.factory: must be module:callable, such as custom.my_net:build",
+        "but is 'my_net'.",
+    ),
+    "a factory that is a path": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "nets/my_net.py:build", "size_divisor": 8}}}},
+        "variants.mine.model.factory: must be module:callable",
+        "but is 'nets/my_net.py:build'.",
+    ),
+    "a network that halves in secret": (
+        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net:build"}}}},
+        "variants.mine.model.size_divisor: is missing",
+        "add it",
+    ),
+    "size and an own network": (
+        {
+            "variants": {"mine": {"model": {"family": "own", "factory": "my_net:build", "size_divisor": 12}}},
+            "grid": {"variant": ["mine"]},
+        },
+        "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
+        "set 24 or 36.",
+    ),
+    "a reference without a source": (
+        {"report": {"references": [{"name": "Anna", "file": "anna.csv"}]}},
+        "report.references[0].source: is missing",
+        "add it",
+    ),
+    "a reference in another folder": (
+        {"report": {"references": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
+        "report.references[0].file: must be the name of a file in reports/references/",
+        "'../anna.csv'",
+    ),
+    "half a family": (
+        {"variants": {"bare": {"model": {"family": "smp"}}}},
+        "variants.bare.model",
+        "encoder: is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_named(params_with: ParamsWith, changes: dict[str, Any], said: str, hint: str) -> None:
+    with pytest.raises(PipelineError) as error:
+        params_with(changes)
+    assert said in str(error.value)
+    assert hint in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once(params_with: ParamsWith) -> None:
+    with pytest.raises(PipelineError) as error:
+        params_with({"train": {"epochs": 0}, "grid": {"seed": ["a"]}})
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_shipped_params_are_valid_and_hold_the_promised_grid() -> None:
+    params = read_params(SHIPPED)
+    assert {cell.name for cell in params.cells()} >= {"unet-0.001-0", "unet_no_skip-0.0001-2", "lite0-0.001-1"}
+    assert len(params.grid.seed) >= 3
+    assert params.train.epochs >= 12
+
+
+@pytest.mark.parametrize("text", ["data: [", "", "- a", "\ta: 1", "a: 1\na: 2"])
+def test_what_is_no_yaml_of_sections(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"params\.yaml"):
+        read_params(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"params\.yaml is missing"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    text = SHIPPED.read_text(encoding="utf-8").replace("- 1e-3\n  - 1e-4", "- 3e-4\n  - 1e-05\n  - .25")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    names = [cell.name for cell in read_params(path).cells()[::3][:4]]
+    assert names == ["unet-0.01-0", "unet-0.0003-0", "unet-1e-05-0", "unet-0.25-0"]
+
+
+def test_an_override_keeps_what_it_does_not_name(params_with: ParamsWith) -> None:
+    cell = params_with({}).cell("unet_no_skip", 0.01, 0)
+    assert isinstance(cell.model, UNetModel)
+    assert (cell.model.skip, cell.model.base_channels) == ("none", 4)
+
+
+def test_another_family_replaces_the_model(params_with: ParamsWith) -> None:
+    assert isinstance(params_with({}).cell("lite0", 0.01, 0).model, SmpModel)
+
+
+def test_augmentation_can_be_switched_off(params_with: ParamsWith) -> None:
+    params = params_with({"variants": {"plain": {"train": {"augmentation": None}}}})
+    assert params.cell("plain", 0.01, 0).train.augmentation is None
+
+
+def test_parameters_are_immutable(params_with: ParamsWith) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        params_with({}).train.epochs = 3  # type: ignore[misc]
+
+
+def test_a_variant_outside_the_grid_need_not_fit_the_data(params_with: ParamsWith) -> None:
+    changes = {"data": {"image_size": 48}, "grid": {"variant": ["unet"]}}  # lite0 wants multiples of 32
+    assert params_with(changes).data.image_size == 48
+    with pytest.raises(PipelineError, match=r"variant 'lite0' needs \(multiples of 32\); set 32 or 64\.$"):
+        params_with({**changes, "grid": {"variant": ["lite0"]}})
+
+
+@pytest.mark.parametrize("text", ["? [a, b]\n: 1", "? 2020-01-01\n: 1", "&a\n  b: *a"])
+def test_what_yaml_can_say_and_no_parameter_can_be(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"params\.yaml"):
+        read_params(path)
+
+
+@pytest.mark.parametrize(("rate", "seed"), [(float("nan"), 0), (0.0, 0), (0.1, -1), (0.1, 2**70)])
+def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
+    with pytest.raises(PipelineError, match="must be"):
+        read_params(SHIPPED).cell("unet", rate, seed)
+
+
+def test_schema_names_every_section_and_its_ranges() -> None:
+    described = Params.model_json_schema()
+    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "cluster", "report"}
+    assert set(described["properties"]) == sections
+    assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
+
+
+@given(st.floats(min_value=1e-12, max_value=10, exclude_min=True), st.integers(min_value=0, max_value=2**32 - 1))
+def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
+    cell = read_params(SHIPPED).cell("unet", rate, seed)
+    _, _, rest = cell.name.partition("-")
+    shown_rate, _, shown_seed = rest.rpartition("-")
+    assert (float(shown_rate), int(shown_seed)) == (rate, seed)
+
+
+def test_an_encoders_rate_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
+    changes = {"variants": {"keras_pets": {"train": {"encoder_rate": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
+    with pytest.raises(PipelineError, match=r"train\.encoder_rate: must be 1\.0 for variant 'keras_pets', but is 0\.3"):
+        params_with(changes)

@@ -1,0 +1,49 @@
+"""What a person sees while networks train."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from pipeline.runtime.progress import EpochReport, TrainingProgress
+
+
+def report(epoch: int, run: str = "unet-0.01-0") -> EpochReport:
+    return EpochReport(run, epoch, epochs=3, train_loss=0.5, val_loss=0.61, images_per_second=88.4)
+
+
+def shown(terminal: bool) -> str:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
+    with TrainingProgress(runs=2, console=console) as progress:
+        progress.epoch(report(1))
+        progress.epoch(report(1, run="lite0-0.01-0"))
+        progress.epoch(report(2))
+        progress.end("unet-0.01-0", "best epoch 2")
+    return screen.getvalue()
+
+
+def test_plain_lines_without_a_terminal() -> None:
+    assert shown(terminal=False).splitlines() == [
+        "unet-0.01-0: epoch 1/3  train 0.500  val 0.610    88 images/s",
+        "lite0-0.01-0: epoch 1/3  train 0.500  val 0.610    88 images/s",
+        "unet-0.01-0: epoch 2/3  train 0.500  val 0.610    88 images/s",
+        "unet-0.01-0: best epoch 2  (1 of 2)",
+    ]
+
+
+def test_a_bar_a_training_in_a_terminal() -> None:
+    drawn = shown(terminal=True)
+    assert "unet-0.01-0: best epoch 2  (1 of 2)" in drawn
+    bar = next(line for line in reversed(drawn.splitlines()) if line.startswith("lite0-0.01-0"))
+    assert "1/3" in bar
+    assert "88 images/s" in bar
+    assert "all runs" in drawn
+
+
+def test_a_run_name_is_never_markup() -> None:
+    screen = io.StringIO()
+    with TrainingProgress(runs=1, console=Console(file=screen, force_terminal=False, width=120)) as progress:
+        progress.end("unet", "[bold]reason[/bold]")
+    assert "[bold]reason[/bold]" in screen.getvalue()
