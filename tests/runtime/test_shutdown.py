@@ -13,7 +13,8 @@ from filelock import FileLock
 START = """
 import os, signal, sys, threading, time
 from pipeline.runtime import process, shutdown
-signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where Ctrl-C is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is ignored in a background job, SIGHUP by nohup
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def send(number):
     os.kill(os.getpid(), number)
