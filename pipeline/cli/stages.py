@@ -123,7 +123,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
             check_signals()
 
         record = train_cell(found, cell, listen=listen)
-    click.echo(record.sentence())
+    click.echo(record.describe_end())
 
 
 @click.command()

@@ -1,0 +1,125 @@
+"""`evaluation/<run>/`: scores of a run's best weights on every split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.scores import Calibration, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEATURE_MAPS = ("skip", "below", "before", "after")  # K x H x W, K x H x W, h x w, h x w; uint8
+
+
+@dataclass(frozen=True)
+class RunEvaluation(Record):
+    """`metrics.json`: scores of a run; all None for a run that diverged in its first epoch."""
+
+    run: str
+    key: str  # run key of the training that was scored
+    gap: float | None  # val_loss - train_loss at the best epoch
+    gap_last: float | None  # at the last epoch
+    train: Scores | None  # on the fixed subset of the training images
+    validation: Scores | None
+    test: Scores | None
+    showcase: tuple[Scores, ...]  # one entry per image
+    train_calibration: Calibration | None
+    val_calibration: Calibration | None
+
+    @classmethod
+    def read(cls, folder: Path) -> RunEvaluation:  # TRANSITIONAL
+        """Read it."""
+        return EvaluationFolder(folder).metrics
+
+
+class EvaluationFolder(ArtifactFolder):
+    """The folder of a run's evaluation; files are read when they are asked for."""
+
+    METRICS = "metrics.json"
+    # PER_IMAGE_COLUMNS, then iou_<class>, then loss_<class> in nats per pixel of that true class. A cell is empty if
+    # the value is undefined: all scores of an image without evaluated pixels, a class in neither mask.
+    PER_IMAGE = "per_image.csv"
+    PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
+    CALIBRATION = "calibration.csv"  # one row per confidence bin of train (compared images) and validation
+    CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two empty in an empty bin
+    FEATURE_MAPS = "explain.npz"  # FEATURE_MAPS on the showcase; only for a U-Net
+    OVERVIEW = "overview.png"  # showcase and one validation image: image, ground truth, prediction
+    EXAMPLES = "examples"  # <sample id>.png: predicted class indices, 8 bit
+
+    def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
+        super().__init__(path, f"pipeline evaluate {path.name}", root, create_all)
+
+    @cached_property
+    def metrics(self) -> RunEvaluation:
+        """The scores by split."""
+        return self.read_json(self.METRICS, RunEvaluation)
+
+    @cached_property
+    def per_image(self) -> pd.DataFrame:
+        """One row per image of every split."""
+        return self.read_table(self.PER_IMAGE, self.PER_IMAGE_COLUMNS, {"id": str, "split": str})
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """One row per confidence bin."""
+        return self.read_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, {"split": str})
+
+    def read_feature_maps(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """Read a U-Net's feature maps on the showcase, by name; empty for other networks."""
+        if not (self.path / self.FEATURE_MAPS).exists():
+            return {}
+        arrays = self.read_arrays(self.FEATURE_MAPS)
+        with self.reading(self.FEATURE_MAPS):
+            return {name: np.asarray(arrays[name], dtype=np.uint8) for name in FEATURE_MAPS}
+
+    def list_examples(self) -> frozenset[str]:
+        """Return the ids of the samples whose predicted mask is kept."""
+        with self.reading(self.EXAMPLES) as path:
+            found = frozenset(file.stem for file in path.iterdir() if file.suffix == ".png")
+            if not found:
+                raise ValueError("it has no images")
+            return found
+
+    def read_example(self, sample: str) -> npt.NDArray[np.uint8]:
+        """Read the predicted mask of a sample: H x W, class indices."""
+        with self.reading(f"{self.EXAMPLES}/{sample}.png") as path, Image.open(path) as image:
+            if image.mode not in ("L", "P"):  # both hold the indices themselves
+                raise ValueError(f"it must hold 8-bit class indices, but is of mode {image.mode}")
+            return np.asarray(image, dtype=np.uint8)
+
+    def write_metrics(self, metrics: RunEvaluation) -> None:
+        """Write `metrics.json`."""
+        self.write_json(self.METRICS, metrics)
+
+    def write_per_image(self, classes: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
+        """Write `per_image.csv`."""
+        by_class = (f"{column}_{name}" for column in ("iou", "loss") for name in classes)
+        self.write_table(self.PER_IMAGE, [*self.PER_IMAGE_COLUMNS, *by_class], rows)
+
+    def write_calibration(self, rows: Iterable[Sequence[str | float]]) -> None:
+        """Write `calibration.csv`."""
+        self.write_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, rows)
+
+    def write_feature_maps(self, maps: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write a U-Net's feature maps, by the names of `FEATURE_MAPS`."""
+        self.write_arrays(self.FEATURE_MAPS, maps)
+
+    def write_overview(self, image: Image.Image) -> None:
+        """Write the image for browsing."""
+        image.save(self.path / self.OVERVIEW, optimize=True)
+
+    def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Write predicted masks by sample id; may be called several times."""
+        (self.path / self.EXAMPLES).mkdir(exist_ok=True)
+        for sample, mask in masks.items():
+            Image.fromarray(mask).save(self.path / self.EXAMPLES / f"{sample}.png", optimize=True)

@@ -1,0 +1,144 @@
+"""Base of the artifact folders: JSON, tables and arrays, and errors that name the file and the command to run."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import zipfile
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from pipeline.atomic_io import as_json, replacing
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Record:
+    """Content of a JSON file or a part of it; reading refuses unknown keys, missing keys and wrong types."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class ArtifactFolder:
+    """A folder that one stage writes and others read.
+
+    Args:
+        path: of the folder.
+        produced_by: the command that writes it, for messages.
+        root: the project's folder; messages name files relative to it.
+        create_all: the command that writes all artifacts, for messages.
+    """
+
+    def __init__(self, path: Path, produced_by: str, root: Path = Path(), create_all: str = "make report") -> None:
+        self.path, self.produced_by, self.root, self.create_all = path, produced_by, root, create_all
+
+    @contextlib.contextmanager
+    def replace(self) -> Iterator[Self]:
+        """Write a new folder that replaces this one when the block succeeds; otherwise nothing changes."""
+        with replacing(self.path) as new:
+            folder = type(self).__new__(type(self))  # a copy would have what this folder has read
+            ArtifactFolder.__init__(folder, new, self.produced_by, self.root, self.create_all)
+            yield folder
+
+    def display(self, name: str) -> str:
+        """Return a file's path as messages show it."""
+        path = self.path / name
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        """Yield the path of a file.
+
+        Raises:
+            PipelineError: The block could not read the file; the message names it and the command that writes it.
+        """
+        try:
+            yield self.path / name
+        except FileNotFoundError:
+            raise PipelineError(
+                f"{self.display(name)} is missing. Run `{self.produced_by}` to create it, or `{self.create_all}` to "
+                "create everything."
+            ) from None
+        except ValidationError as error:
+            raise self.unreadable(name, _describe(error)) from None
+        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            raise self.unreadable(name, f"{type(error).__name__}: {error}") from None
+
+    def unreadable(self, name: str, problem: str) -> PipelineError:
+        """Return the error for a file whose content is wrong."""
+        problem = problem.replace(f"{self.root}/", "") if self.root != Path() else problem
+        return PipelineError(f"{self.display(name)} cannot be read ({problem}). Run `{self.produced_by}` again.")
+
+    def read_json(self, name: str, record: type[RecordT]) -> RecordT:
+        """Read a JSON file; raise `PipelineError` if it is missing or not as `record` describes it."""
+        with self.reading(name) as path:
+            adapter: TypeAdapter[RecordT] = _create_adapter(record)
+            return adapter.validate_json(path.read_bytes())
+
+    def write_json(self, name: str, content: Record) -> None:
+        """Write a JSON file."""
+        self.write_text(name, as_json(content))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        (self.path / name).write_text(text, encoding="utf-8")
+
+    def read_table(
+        self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
+    ) -> pd.DataFrame:
+        """Read a CSV file that must have these columns.
+
+        Args:
+            name: of the file.
+            columns: that must be there; there may be more.
+            dtypes: by column.
+            keep_default_na: whether texts such as "NA" are missing values.
+        """
+        import pandas as pd
+
+        with self.reading(name) as path:
+            table = pd.read_csv(path, dtype=dict(dtypes), keep_default_na=keep_default_na)
+            if missing := [column for column in columns if column not in table.columns]:
+                raise ValueError(f"it has no column {', '.join(missing)}")
+            return table
+
+    def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+        """Write a CSV file with one header row."""
+        with (self.path / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+
+    def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Read all arrays of an `.npz` file."""
+        with self.reading(name) as path, np.load(path, allow_pickle=False) as file:
+            return dict(file)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write arrays as an `.npz` file; numpy stores no time in it, so equal arrays give equal bytes."""
+        with (self.path / name).open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+@functools.cache
+def _create_adapter(record: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(record)
+
+
+def _describe(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key}: {first['msg']}" if key else first["msg"]

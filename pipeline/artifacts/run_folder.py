@@ -1,0 +1,186 @@
+"""`runs/<run>/`: what training a cell of the grid leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts.folder import ArtifactFolder, Record
+from pipeline.artifacts.format import FORMAT
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["finished", "diverged"]
+Precision = Literal["float32", "bfloat16"]
+Side = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class RunRecord(Record):
+    """`run.json`: what was trained, and how it ended."""
+
+    format: int
+    run: str
+    key: str  # the run key
+    status: Status
+    epochs: int  # completed
+    best_epoch: int | None  # lowest val_loss; None if no epoch had a finite one
+    diverged_epoch: int | None  # the epoch in which a loss was NaN or infinite
+    precision: Precision  # as resolved on the machine
+    trainable_parameters: int
+    data_fingerprint: str
+    cell: dict[str, Any]  # pipeline.params.Cell as JSON
+
+    def describe_end(self) -> str:
+        """Return a sentence on how the run ended."""
+        if self.status == "diverged":
+            return f"{self.run}: diverged in epoch {self.diverged_epoch}"
+        return f"{self.run}: trained {self.epochs} epochs, best epoch {self.best_epoch}"
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:  # TRANSITIONAL
+        """Read it."""
+        return RunFolder(folder).record
+
+
+@dataclass(frozen=True)
+class EpochTiming(Record):
+    """Times of an epoch."""
+
+    ended_ms: int  # milliseconds since 1970
+    images: int
+    training_seconds: float
+    watching_seconds: float
+
+
+@dataclass(frozen=True)
+class RunTiming(Record):
+    """`timing.json`: times and machine of a training.
+
+    DVC ignores the file (.dvcignore), because it differs between equal runs.
+    """
+
+    key: str  # the run key: the file may outlive its training, because DVC neither hashes nor restores it
+    seconds: float  # in all, set-up included
+    training_seconds: float
+    watching_seconds: float
+    images_per_second: float | None
+    epochs: tuple[EpochTiming, ...]
+    processor: str
+    torch: str
+
+    @property
+    def last_ms(self) -> int | None:
+        """When the last epoch ended, in milliseconds since 1970; None without an epoch."""
+        return self.epochs[-1].ended_ms if self.epochs else None
+
+    @property
+    def began_ms(self) -> int | None:
+        """When a training without interruption would have begun; None without an epoch."""
+        return None if self.last_ms is None else self.last_ms - round(self.seconds * 1000)
+
+
+@dataclass(frozen=True)
+class ImageLosses:
+    """Losses of single images at the end of each epoch."""
+
+    losses: npt.NDArray[np.float32]  # epochs x N, nats per pixel, NaN for an image without evaluated pixels
+    pixels: npt.NDArray[np.int64]  # N, evaluated ones
+    index: npt.NDArray[np.int64]  # N, places in the split
+
+
+class RunFolder(ArtifactFolder):
+    """The folder of a run; files are read when they are asked for."""
+
+    RECORD = "run.json"
+    WEIGHTS = "model.safetensors"  # of the best epoch; missing if no epoch had a finite loss
+    HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1
+    HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_loss", "val_mean_iou")
+    IMAGE_LOSSES = "image_losses.npz"
+    SHOWCASE_MASKS = "showcase.npz"  # masks: epochs x images x H x W, uint8
+    TIMING = "timing.json"
+
+    def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
+        super().__init__(path, f"dvc repro --force train@{path.name}", root, create_all)
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """What was trained, and how it ended.
+
+        Raises:
+            PipelineError: The file is missing, broken or of another format.
+        """
+        record = self.read_json(self.RECORD, RunRecord)
+        if record.format != FORMAT:
+            raise PipelineError(
+                f"{self.display(self.RECORD)} has format {record.format}, but this version reads format {FORMAT}. "
+                f"Train the run again: {self.produced_by}"
+            )
+        return record
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch."""
+        return self.read_table(self.HISTORY, self.HISTORY_COLUMNS, {})
+
+    @property
+    def weights(self) -> Path:
+        """Path of the weights of the best epoch."""
+        return self.path / self.WEIGHTS
+
+    def read_image_losses(self, side: Side) -> ImageLosses:
+        """Read the losses of the compared training images, or of the validation images."""
+        with self.reading(self.IMAGE_LOSSES) as path, np.load(path, allow_pickle=False) as file:
+            return ImageLosses(
+                file[side], file[f"{side}_pixels"].astype(np.int64), file[f"{side}_index"].astype(np.int64)
+            )
+
+    def read_showcase_masks(self) -> npt.NDArray[np.uint8]:
+        """Read the predicted masks of the showcase images after each epoch: epochs x images x H x W."""
+        with self.reading(self.SHOWCASE_MASKS) as path, np.load(path, allow_pickle=False) as file:
+            return np.asarray(file["masks"], dtype=np.uint8)
+
+    def read_timing(self) -> RunTiming | None:
+        """Read the times of this training; None if they are unknown, as for a run that DVC restored."""
+        try:
+            timing = self.read_json(self.TIMING, RunTiming)
+            return timing if timing.key == self.record.key else None
+        except PipelineError:
+            return None
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write `run.json`."""
+        self.write_json(self.RECORD, record)
+
+    def write_history(self, rows: Sequence[Mapping[str, float | int | str]], classes: Sequence[str]) -> None:
+        """Write `history.csv`; the rows have its columns as keys."""
+        columns = [*self.HISTORY_COLUMNS, *(f"{side}_iou_{name}" for side in ("train", "val") for name in classes)]
+        self.write_table(self.HISTORY, columns, ([row[column] for column in columns] for row in rows))
+
+    def write_image_losses(self, train: ImageLosses, validation: ImageLosses) -> None:
+        """Write the losses of single images."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for side, found in (("train", train), ("validation", validation)):
+            arrays |= {side: found.losses, f"{side}_index": found.index, f"{side}_pixels": found.pixels}
+        self.write_arrays(self.IMAGE_LOSSES, arrays)
+
+    def write_showcase_masks(self, masks: npt.NDArray[np.uint8]) -> None:
+        """Write the predicted masks of the showcase images: epochs x images x H x W."""
+        self.write_arrays(self.SHOWCASE_MASKS, {"masks": masks})
+
+    def write_timing(self, timing: RunTiming) -> None:
+        """Write `timing.json`."""
+        self.write_json(self.TIMING, timing)
