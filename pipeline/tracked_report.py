@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.atomic_io import as_json
-from pipeline.compare.reading import RunFiles
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
@@ -54,7 +56,7 @@ def render_tracked(
         _copy_run(one, place / runs.RUNS / one.record.run)
         _link(place / runs.EVALUATION / one.record.run, one.evaluation)
     _link(place / runs.PREPARED, root / runs.PREPARED)
-    compare(params, place, [recorded_cell(one.record, one.run) for one in fetched])
+    compare(params, Project(place), [recorded_cell(one.record, one.run) for one in fetched])
     names = stem([one.record.run for one in fetched])
     target = out if out is not None else root / runs.REPORTS / f"mlflow-{names}.html"
     elsewhere = Elsewhere(place, f"mlflow:{wanted.strip()}", everybody, describe_skipped(found.skipped))
@@ -83,14 +85,13 @@ def _file_name(author: str) -> str:
 def _check_files(fetched: Fetched) -> None:
     """Raise `PipelineError` if a file that a comparison cannot do without is missing or of another version."""
     recorded_cell(fetched.record, fetched.run)
-    files = RunFiles(fetched.record.run, fetched.run, (fetched.run, fetched.evaluation))
-    if len(files.history) < fetched.record.epochs:
+    history = RunFolder(fetched.run).history
+    if len(history) < fetched.record.epochs:
         raise PipelineError(
-            f"{fetched.run / runs.HISTORY} has {len(files.history)} epochs, where {runs.RECORD} says "
-            f"{fetched.record.epochs}."
+            f"{fetched.run / runs.HISTORY} has {len(history)} epochs, where {runs.RECORD} says {fetched.record.epochs}."
         )
     if fetched.record.status == "finished":
-        files.per_image()
+        EvaluationFolder(fetched.evaluation).read_per_image()
 
 
 def _copy_run(one: Fetched, folder: Path) -> None:

@@ -64,14 +64,12 @@ class EvaluationFolder(ArtifactFolder):
         """The scores by split."""
         return self.read_json(self.METRICS, RunEvaluation)
 
-    @cached_property
-    def per_image(self) -> pd.DataFrame:
-        """One row per image of every split."""
+    def read_per_image(self) -> pd.DataFrame:
+        """Read the scores of single images: one row per image of every split."""
         return self.read_table(self.PER_IMAGE, self.PER_IMAGE_COLUMNS, {"id": str, "split": str})
 
-    @cached_property
-    def calibration(self) -> pd.DataFrame:
-        """One row per confidence bin."""
+    def read_calibration(self) -> pd.DataFrame:
+        """Read the calibration: one row per confidence bin."""
         return self.read_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, {"split": str})
 
     def read_feature_maps(self) -> dict[str, npt.NDArray[np.uint8]]:

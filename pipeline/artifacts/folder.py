@@ -6,7 +6,7 @@ import contextlib
 import csv
 import functools
 import zipfile
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -85,7 +85,7 @@ class ArtifactFolder:
     def read_json(self, name: str, record: type[RecordT]) -> RecordT:
         """Read a JSON file; raise `PipelineError` if it is missing or not as `record` describes it."""
         with self.reading(name) as path:
-            adapter: TypeAdapter[RecordT] = _create_adapter(record)
+            adapter: TypeAdapter[RecordT] = _create_adapter(record)  # type: ignore[arg-type]  # classes are hashable
             return adapter.validate_json(path.read_bytes())
 
     def write_json(self, name: str, content: Record) -> None:
@@ -134,7 +134,7 @@ class ArtifactFolder:
 
 
 @functools.cache
-def _create_adapter(record: Hashable) -> TypeAdapter[Any]:
+def _create_adapter(record: Any) -> TypeAdapter[Any]:
     return TypeAdapter(record)
 
 

@@ -171,3 +171,26 @@ class PreparedData(ArtifactFolder):
         self.write_table(self.SKIPPED, ("id", "reason"), skipped)
         self.write_json(self.STATS, stats)
         self.write_json(self.CLASSES, dataset)
+
+
+def compute_class_shares(
+    samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]
+) -> npt.NDArray[np.float64]:
+    """Compute the share of each class in the evaluated pixels of a split: over pixels, not images, as the loss.
+
+    Args:
+        samples: rows of `PreparedData.samples`, of this split and others.
+        split: its name.
+        classes: of the data.
+
+    Raises:
+        PipelineError: No pixel of the split is evaluated.
+    """
+    counts = samples[[f"share_{item.name}" for item in classes]].mul(samples["pixels"], axis=0)
+    pixels = counts.groupby(samples["split"]).sum()
+    if split not in pixels.index or not pixels.loc[split].sum():
+        raise PipelineError(
+            f"{PreparedData().display(PreparedData.SAMPLES)}: no pixel of {split} is evaluated, so nothing can be "
+            "compared. Add images whose masks are not all ignored."
+        )
+    return (pixels.loc[split] / pixels.loc[split].sum()).to_numpy(dtype="float64")

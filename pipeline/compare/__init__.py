@@ -1,1 +1,1 @@
-"""Stage: reads the cells of the current grid, judges the runs, ranks the rates over seeds, and says what was found."""
+"""Stage: compare the runs of the grid, judge them, rank the settings over seeds, and state the findings."""

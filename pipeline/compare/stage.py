@@ -1,145 +1,127 @@
-"""Compares the runs of the current grid and writes `comparison/` and `metrics.json`."""
+"""Compare the runs of the current grid: `comparison/` and `metrics.json`."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
-from pipeline import runs
 from pipeline.analysis.scores import baseline
 from pipeline.analysis.seeds import spread
 from pipeline.analysis.verdict import Thresholds
-from pipeline.atomic_io import as_json, replacing, write_text
-from pipeline.compare.class_mix import check_class_mix
-from pipeline.compare.class_shares import class_shares
-from pipeline.compare.findings import findings
-from pipeline.compare.judging import Judge
-from pipeline.compare.parts import run_parts, write_parts
-from pipeline.compare.reading import RunFiles
-from pipeline.compare.rows import best_of_variants, rate_rows, run_row
-from pipeline.comparison import RunRow, Selection, Summary
-from pipeline.errors import PipelineError
+from pipeline.artifacts.comparison import BestSetting, RunSummary, Summary
+from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
+from pipeline.artifacts.project import METRICS, Project
+from pipeline.artifacts.scores import Scores
+from pipeline.atomic_io import as_json, write_text
+from pipeline.compare.findings import list_findings
+from pipeline.compare.gap_breakdown import break_down_gap, list_rows
+from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
+from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
-from pipeline.runs import DataSet, Scores
 from pipeline.runtime.stage_status import Attempt
 
 
 def compare(
     params: Params,
-    root: Path = Path(),
+    project: Project | None = None,
     cells: Sequence[Cell] | None = None,
     lost: Sequence[Attempt] = (),
 ) -> Summary:
-    """Compare the cells of the grid; a cell without a run is a row that says so.
+    """Compare the cells of the grid; a cell without a run has a row with the reason.
 
     Args:
         params: the whole of `params.yaml`; its grid says which run folders count.
-        root: the project's folder, or another with the same folders in it.
-        cells: what to compare instead of the grid; then nothing is tested, since nobody knows what chose them.
-        lost: runs whose training or evaluation has just ended badly, whatever of them still lies there. DVC knows
-            nothing of these, so its stage is told of none: what it makes depends on files alone.
+        project: its folder, or another one with the same artifacts; None for the current folder.
+        cells: to compare instead of the grid. Test scores are then left out: what chose the cells is unknown.
+        lost: runs whose training or evaluation has just failed; their folders are outdated. DVC's stage never passes
+            them: its outputs depend on files alone.
 
     Returns:
-        What stands in `summary.json`.
+        The content of `summary.json`.
 
     Raises:
         PipelineError: The prepared data is missing.
     """
+    project = project or Project()
     is_grid = cells is None
     cells = params.cells() if cells is None else cells
-    data, samples = DataSet.read(root / runs.PREPARED), _samples(root)
-    prior = _baseline(data, samples)
+    data, samples = project.prepared.dataset, project.prepared.samples
+    prior = _class_prior_baseline(data, samples)
     assert prior.loss is not None  # there are evaluated pixels
-    judge = Judge(samples, prior.loss, Thresholds(**params.verdict.model_dump()), data.classes)
-    files = {cell.name: RunFiles(cell.name, root) for cell in cells}
-    ends = {one.run: one for one in lost}
+    judge = RunJudge(samples, prior.loss, Thresholds(**params.verdict.model_dump()), data.classes)
+    folders = {cell.name: (project.run(cell.name), project.evaluation(cell.name)) for cell in cells}
+    failures = {one.run: one for one in lost}
     rows = [
-        judge.judged(run_row(cell, files[cell.name], root, ends.get(cell.name)), cell, files[cell.name])
+        judge.add_judgment(
+            summarize_run(cell, *folders[cell.name], project, failures.get(cell.name)), cell, *folders[cell.name]
+        )
         for cell in cells
     ]
-    parts = {row.run: run_parts(files[row.run], samples) for row in rows if row.status == "finished"}
-    shares = class_shares(samples, "validation", data.classes).tolist()
+    gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.status == "finished"}
+    shares = compute_class_shares(samples, "validation", data.classes).tolist()
     by_name = {item.name: share for item, share in zip(data.classes, shares, strict=True)}
-    rows = [check_class_mix(row, parts.get(row.run, []), by_name, params.verdict.memorising) for row in rows]
-    rates = rate_rows(rows)
-    selected = best_of_variants(rates)
+    rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorising) for row in rows]
+    settings = summarize_settings(rows)
+    selected = select_best_settings(settings)
     best = selected[0] if selected else None
     if best is not None and is_grid:
-        best = _tested(best, rows, files)
+        seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
+        best = _add_test_scores(best, {run: folders[run][1].metrics.test for run in seeds})
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
-        rates=tuple(rates),
+        rates=tuple(settings),
         best_of_variant=tuple(selected),
         best=best,
         foreground=tuple(item.name for item in data.classes if item.foreground),
         boundary=tuple(item.name for item in data.classes if item.edge),
     )
-    with replacing(root / runs.COMPARISON) as folder:
-        (folder / runs.SUMMARY).write_text(as_json(summary), encoding="utf-8")
-        (folder / runs.FINDINGS).write_text(
-            as_json({"findings": [vars(finding) for finding in findings(summary, parts)]}), encoding="utf-8"
+    with project.comparison.replace() as new:
+        new.write_summary(summary)
+        new.write_findings(list_findings(summary, gap_parts))
+        new.write_curves(
+            curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history)
         )
-        _write_curves(folder / runs.CURVES, rows, files)
-        write_parts(folder / runs.PARTS, parts)
-    write_text(root / runs.GRID_METRICS, as_json(_grid_metrics(summary)))
+        new.write_gap_parts(list_rows(gap_parts))
+    write_text(project.root / METRICS, as_json(_list_dvc_metrics(summary)))
     return summary
 
 
-def _tested(chosen: Selection, rows: list[RunRow], files: dict[str, RunFiles]) -> Selection:
-    """The selection with its test scores: looked up here, for the one rate that validation chose, and nowhere else."""
-    seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (chosen.variant, chosen.learning_rate)]
-    tests = {run: files[run].evaluation.test for run in seeds}
-    return replace(chosen, test=tests[chosen.run], test_by_seed=tuple(test for test in tests.values() if test))
+def _add_test_scores(best: BestSetting, tests: Mapping[str, Scores | None]) -> BestSetting:
+    """Add the test scores of the one setting that validation chose; those of other settings are never read."""
+    return replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
 
 
-def _samples(root: Path) -> pd.DataFrame:
-    path = root / runs.PREPARED / runs.SAMPLES
-    try:
-        return pd.read_csv(path, dtype={"id": str, "groups": str})
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path} cannot be read ({error}). Make it anew: dvc repro --force prepare") from None
-
-
-def _baseline(data: DataSet, samples: pd.DataFrame) -> Scores:
-    """The class-prior baseline on validation, from the class shares that `prepare` counted."""
-    train, validation = (class_shares(samples, split, data.classes) for split in runs.SPLITS[:2])
+def _class_prior_baseline(data: Dataset, samples: pd.DataFrame) -> Scores:
+    """Return the scores on validation of predicting the training images' class shares everywhere."""
+    train, validation = (compute_class_shares(samples, split, data.classes) for split in SPLITS[:2])
     return baseline(train, validation, data.classes)
 
 
-def _write_curves(path: Path, rows: list[RunRow], files: dict[str, RunFiles]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(runs.CURVE_COLUMNS)
-        for row in rows:
-            if not row.trained:
-                continue
-            history = files[row.run].history
-            for split, column in (("train", "train_loss"), ("validation", "val_loss")):
-                for epoch, loss in zip(history["epoch"], history[column], strict=True):
-                    writer.writerow([row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss])
+def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+    for split, column in (("train", "train_loss"), ("validation", "val_loss")):
+        for epoch, loss in zip(history["epoch"], history[column], strict=True):
+            yield row.run, row.variant, row.learning_rate, row.seed, epoch, split, loss
 
 
-def _grid_metrics(summary: Summary) -> dict[str, object]:
-    """Collect numbers for `dvc metrics diff`: a few per learning rate, and the selection's test; no undefined ones.
+def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
+    """Collect numbers for `dvc metrics diff`: a few per setting and the test scores; undefined ones are left out.
 
     `beats_baseline` is the share of the seeds that do better than predicting one class everywhere, `missed_classes` the
-    mean number of classes whose IoU on validation is below `runs.MIN_CLASS_IOU`.
+    mean number of classes whose IoU on validation is below `MIN_CLASS_IOU`.
     """
     metrics: dict[str, object] = {
-        f"{rate.variant}-{rate.learning_rate}": _known(
-            val_loss=rate.val_loss_mean,
-            gap=rate.gap_mean,
-            val_mean_iou=rate.val_mean_iou_mean,
-            beats_baseline=rate.beats_baseline,
-            missed_classes=rate.missed_classes,
+        f"{row.variant}-{row.learning_rate}": _drop_undefined(
+            val_loss=row.val_loss_mean,
+            gap=row.gap_mean,
+            val_mean_iou=row.val_mean_iou_mean,
+            beats_baseline=row.beats_baseline,
+            missed_classes=row.missed_classes,
         )
-        for rate in summary.rates
-        if rate.ranked
+        for row in summary.rates
+        if row.ranked
     }
     if summary.best and summary.best.test_by_seed:
         for name in ("loss", "accuracy", "mean_iou"):
@@ -150,5 +132,5 @@ def _grid_metrics(summary: Summary) -> dict[str, object]:
     return metrics
 
 
-def _known(**numbers: float | None) -> dict[str, float]:
+def _drop_undefined(**numbers: float | None) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}

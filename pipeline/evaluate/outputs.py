@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from pipeline import runs
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import BINS, Reliability
-from pipeline.atomic_io import as_json
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.pictures import overview
 from pipeline.evaluate.seen import Seen
 from pipeline.models.inference import Prediction
-from pipeline.runs import Evaluation, SegmentationClass
+from pipeline.runs import SegmentationClass
 
 WORST = 3  # images that the report shows
 
 
 def write_evaluation(
-    folder: Path,
-    evaluation: Evaluation,
+    folder: EvaluationFolder,
+    evaluation: RunEvaluation,
     seen: dict[str, Seen],
     reliability: dict[str, Reliability],
     maps: dict[str, Maps],
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
-    """Write all files of an evaluation into an empty folder; of a run without a model they hold no rows."""
-    (folder / runs.METRICS).write_text(as_json(evaluation), encoding="utf-8")
-    with (folder / runs.PER_IMAGE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = (f"{column}_{item.name}" for column in ("iou", "loss") for item in classes)
-        writer.writerow([*runs.PER_IMAGE_COLUMNS, *columns])
-        for name, one in seen.items():
-            writer.writerows(_rows(name, one, classes))
-    with (folder / runs.CALIBRATION).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(runs.CALIBRATION_COLUMNS)
-        for name, bins in reliability.items():
-            writer.writerows(_bins(name, bins))
+    """Write all files of an evaluation into an empty folder; those of a run without a model have no rows."""
+    folder.write_metrics(evaluation)
+    folder.write_per_image(
+        [item.name for item in classes], (row for name, one in seen.items() for row in _rows(name, one, classes))
+    )
+    folder.write_calibration(row for name, bins in reliability.items() for row in _bins(name, bins))
     if maps:
-        # np.savez stamps no time into the archive: equal arrays give equal bytes.
-        with (folder / runs.EXPLAIN).open("wb") as archive:
-            np.savez_compressed(archive, allow_pickle=False, **maps)
-    (folder / runs.EXAMPLES).mkdir()
+        folder.write_feature_maps(maps)
+    folder.write_examples({})
     if seen:
-        overview(seen, classes).save(folder / runs.OVERVIEW, optimize=True)
+        folder.write_overview(overview(seen, classes))
         validation, showcase = seen["validation"], seen[runs.SHOWCASE]
-        _write_masks(folder / runs.EXAMPLES, validation, _chosen(validation.prediction, examples))
-        _write_masks(folder / runs.EXAMPLES, showcase, np.arange(len(showcase.split)))
+        folder.write_examples(_masks(validation, _chosen(validation.prediction, examples)))
+        folder.write_examples(_masks(showcase, np.arange(len(showcase.split))))
 
 
 def _chosen(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
@@ -95,7 +83,5 @@ def _or_empty(values: Iterable[float]) -> list[str | float]:
     return ["" if math.isnan(value) else value for value in values]
 
 
-def _write_masks(folder: Path, seen: Seen, chosen: npt.NDArray[np.int64]) -> None:
-    for place in chosen:
-        mask = Image.fromarray(seen.prediction.masks[place])
-        mask.save(folder / f"{seen.split.ids[place]}.png", optimize=True)
+def _masks(seen: Seen, places: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
+    return {seen.split.ids[place]: seen.prediction.masks[place] for place in places}

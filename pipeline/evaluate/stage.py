@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy.typing as npt
 from pipeline import runs
 from pipeline.analysis.calibration import Reliability
 from pipeline.analysis.scores import score
-from pipeline.atomic_io import replacing
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
@@ -57,7 +57,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         evaluation = _evaluation(record, folder, seen, compared, reliability, data)
     else:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
-    with replacing(target) as new:
+    with Project(root).evaluation(run).replace() as new:
         write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.run, record.key)
     if mirror is not None:
@@ -69,8 +69,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
 
 def _compared(folder: Path) -> npt.NDArray[np.int64]:
     """The places of the training images that training compared with validation."""
-    with np.load(folder / runs.IMAGE_LOSSES, allow_pickle=False) as losses:
-        return np.asarray(losses["train_index"], dtype=np.int64)
+    return RunFolder(folder).read_image_losses("train").index
 
 
 def _evaluation(
@@ -81,8 +80,7 @@ def _evaluation(
     reliability: dict[str, Reliability],
     data: DataSet,
 ) -> Evaluation:
-    with (folder / runs.HISTORY).open(encoding="utf-8", newline="") as file:
-        last = list(csv.DictReader(file))[-1]
+    last = RunFolder(folder).history.iloc[-1]
     sides = {name: seen[name].prediction for name in ("validation", "test")}
     sides["train"] = seen["train"].prediction.take(compared)
     parts = {name: score(side.loss, side.confusion.sum(axis=0), data.classes) for name, side in sides.items()}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,8 @@ from torch import Tensor
 
 from pipeline import runs
 from pipeline.analysis.scores import iou_by_class, mean_iou
-from pipeline.atomic_io import as_json
+from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
 from pipeline.train.loop import Epoch, Watched
 
 
@@ -88,48 +87,49 @@ class Outputs:
                 row[f"{side}_iou_{item.name}"] = _cell(float(value))
         return row
 
-    def write(self, folder: Path, watched: Watched, train_index: npt.NDArray[np.int64]) -> None:
-        """Write history, image losses, showcase masks and, where there is one, the best epoch's weights.
+    def write(self, folder: RunFolder, watched: Watched, train_index: npt.NDArray[np.int64]) -> None:
+        """Write history, image losses, showcase masks and, if there are any, the best epoch's weights.
 
         Args:
             folder: an empty one.
-            watched: what was looked at each epoch.
-            train_index: the watched training images' places in the training split.
+            watched: the sets that were evaluated after each epoch.
+            train_index: the evaluated training images' places in the training split.
         """
-        columns = list(runs.HISTORY_COLUMNS)
-        columns += [f"{side}_iou_{item.name}" for side in ("train", "val") for item in self.classes]
-        with (folder / runs.HISTORY).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.history)
-        arrays: dict[str, npt.NDArray[np.generic]] = {}
-        index = {"train": train_index, "validation": np.arange(len(watched.validation))}
-        for place, (side, split) in enumerate((("train", watched.train), ("validation", watched.validation))):
-            losses = [pair[place] for pair in self.image_losses]
-            arrays[side] = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
-            arrays[f"{side}_index"] = index[side]
-            arrays[f"{side}_pixels"] = (split.masks != runs.IGNORE).sum(axis=(1, 2))
-        _write_arrays(folder / runs.IMAGE_LOSSES, arrays)
-        _write_arrays(folder / runs.SHOWCASE_MASKS, {"masks": np.array(self.showcase_masks, dtype=np.uint8)})
+        folder.write_history(self.history, [item.name for item in self.classes])
+        train, validation = zip(*self.image_losses, strict=True) if self.image_losses else ((), ())
+        folder.write_image_losses(
+            _collect_losses(train, watched.train, train_index),
+            _collect_losses(validation, watched.validation, np.arange(len(watched.validation))),
+        )
+        folder.write_showcase_masks(np.array(self.showcase_masks, dtype=np.uint8))
         if self.best_weights is not None:
-            # safetensors wants contiguous tensors; loading them into a channels_last network keeps its layout.
+            # safetensors needs contiguous tensors; loading them into a channels_last network keeps its layout.
             content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
-            (folder / runs.WEIGHTS).write_bytes(content)  # its own writing to files hides what a full disk says
+            folder.weights.write_bytes(content)  # safetensors' own writing to files hides errors such as a full disk
 
-    def write_timing(self, folder: Path, key: str) -> None:
-        """Write `timing.json`: the run key, seconds in all, an epoch's times, and images a second while training."""
+    def write_timing(self, folder: RunFolder, key: str) -> None:
+        """Write the times of the training with this run key."""
         training = sum(entry["training_seconds"] for entry in self.times)
-        content = {
-            "key": key,  # the file may outlive the training that it is of: DVC ignores it
-            "seconds": self.seconds,
-            "training_seconds": training,
-            "watching_seconds": sum(entry["watching_seconds"] for entry in self.times),
-            "images_per_second": sum(entry["images"] for entry in self.times) / training if training else None,
-            "epochs": self.times,
-            "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
-            "torch": str(torch.__version__),
-        }
-        (folder / runs.TIMING).write_text(as_json(content), encoding="utf-8")
+        folder.write_timing(
+            RunTiming(
+                key=key,
+                seconds=self.seconds,
+                training_seconds=training,
+                watching_seconds=sum(entry["watching_seconds"] for entry in self.times),
+                images_per_second=sum(entry["images"] for entry in self.times) / training if training else None,
+                epochs=tuple(
+                    EpochTiming(
+                        ended_ms=int(entry["ended_ms"]),
+                        images=int(entry["images"]),
+                        training_seconds=entry["training_seconds"],
+                        watching_seconds=entry["watching_seconds"],
+                    )
+                    for entry in self.times
+                ),
+                processor=torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+                torch=str(torch.__version__),
+            )
+        )
 
 
 def _cell(value: float) -> float | str:
@@ -137,7 +137,9 @@ def _cell(value: float) -> float | str:
     return "" if math.isnan(value) else value
 
 
-def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    # np.savez stamps no time into the archive: equal arrays give equal bytes.
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+def _collect_losses(
+    losses: Sequence[npt.NDArray[np.float64]], split: Split, index: npt.NDArray[np.int64]
+) -> ImageLosses:
+    """Return the losses of a split's images by epoch; `index` has the images' places in the whole split."""
+    by_epoch = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
+    return ImageLosses(by_epoch, (split.masks != runs.IGNORE).sum(axis=(1, 2)), index)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline import runs
-from pipeline.atomic_io import as_json, replacing
+from pipeline.artifacts.project import Project
 from pipeline.data.prepared import Split, gap_subset, open_split, training_subset
 from pipeline.errors import PipelineError
 from pipeline.models.allocator import keep_freed_memory
@@ -118,10 +118,10 @@ def train_cell(
                 data_fingerprint=data.fingerprint,
                 cell=cell.model_dump(mode="json"),
             )
-            with replacing(root / runs.RUNS / cell.name) as folder:
+            with Project(root).run(cell.name).replace() as folder:
                 outputs.write(folder, watched, compared)
                 outputs.write_timing(folder, key)
-                (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+                folder.write_record(record)
             logger.set_tags({STATUS: record.status})
             logger.log_folder(root / runs.RUNS / cell.name, "run")
         if complete:

@@ -6,22 +6,22 @@ from dataclasses import fields, replace
 
 import pytest
 
-from pipeline.analysis.parts import Part
-from pipeline.compare.class_mix import check_class_mix
-from pipeline.comparison import Judgement, RunRow
+from pipeline.analysis.gap_breakdown import GapPart
+from pipeline.artifacts.comparison import Judgment, RunSummary
+from pipeline.compare.verdicts import check_class_mix
 
 MEMORIZING = 1.5
 
 
-def make_row(train_loss: float, val_loss: float, verdict: str) -> RunRow:
-    judgement = Judgement(verdict, ("evidence",), (), *[None] * (len(fields(Judgement)) - 3))
+def make_row(train_loss: float, val_loss: float, verdict: str) -> RunSummary:
+    judgement = Judgment(verdict, ("evidence",), ())
     known = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgement": judgement}
-    row = RunRow(**{**dict.fromkeys(field.name for field in fields(RunRow)), **known})
+    row = RunSummary(**{**dict.fromkeys(field.name for field in fields(RunSummary)), **known})
     return replace(row, train_loss=train_loss, val_loss=val_loss)
 
 
-def make_parts(**losses: tuple[float, float]) -> list[Part]:
-    return [Part("class", name, 3, train, validation) for name, (train, validation) in losses.items()]
+def make_parts(**losses: tuple[float, float]) -> list[GapPart]:
+    return [GapPart("class", name, 3, train, validation) for name, (train, validation) in losses.items()]
 
 
 def test_a_gap_from_a_class_that_training_lacks_is_undecided() -> None:

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
+from pipeline.artifacts.comparison import Finding, RunSummary, Summary
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import as_json
 from pipeline.cli import main
-from pipeline.compare.findings import findings
-from pipeline.compare.parts import run_parts
-from pipeline.compare.reading import RunFiles
-from pipeline.compare.rows import best_of_variants, rate_rows
+from pipeline.compare.findings import list_findings
+from pipeline.compare.gap_breakdown import break_down_gap
 from pipeline.compare.stage import compare
-from pipeline.comparison import Finding, RunRow, Summary
+from pipeline.compare.summary_tables import select_best_settings, summarize_settings
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
@@ -181,7 +181,9 @@ def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None
     assert summary.best.run == "unet-0.01-0"
     row = next(row for row in summary.runs if row.run == "unet-0.001-0")
     assert (row.status, "epoch 3" in row.reason) == ("diverged", True)
-    assert any(finding.id == "diverged" and "unet-0.001-0" in finding.sentence for finding in findings(summary, {}))
+    assert any(
+        finding.id == "diverged" and "unet-0.001-0" in finding.sentence for finding in list_findings(summary, {})
+    )
 
 
 def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
         "unet-0.01-0": ("failed", FULL_DISK),
         "unet-0.01-1": ("killed", "It was stopped before it had said anything."),
     }
-    said = {finding.id: finding.sentence for finding in findings(summary, {})}
+    said = {finding.id: finding.sentence for finding in list_findings(summary, {})}
     assert said["failed"] == "1 run failed: unet-0.01-0 (runs/unet-0.01-0/model.safetensors: the disk is full)."
     assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before it had said anything)."
 
@@ -237,7 +239,7 @@ def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) 
     summary = compare(grid)
     judged = {row.run: row.judgement for row in summary.runs}
     assert all(judgement and judgement.not_checked for judgement in judged.values())  # two epochs show no onset
-    assert "onsets" not in {finding.id for finding in findings(summary, {})}
+    assert "onsets" not in {finding.id for finding in list_findings(summary, {})}
 
     def told(onsets: dict[str, tuple[int, int]]) -> Finding:
         rows = tuple(
@@ -245,7 +247,7 @@ def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) 
             for row in summary.runs
             if row.judgement
         )
-        return next(one for one in findings(replace(summary, runs=rows), {}) if one.id == "onsets")
+        return next(one for one in list_findings(replace(summary, runs=rows), {}) if one.id == "onsets")
 
     assert told({}).sentence == "At no rate does validation begin to worsen in most of the seeds."
     assert told({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
@@ -287,7 +289,7 @@ def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) ->
 def test_nothing_finished_is_said(params: Params) -> None:
     summary = compare(params)
     assert summary.best is None
-    assert [finding.id for finding in findings(summary, {})] == ["none_ranked", "missing"]
+    assert [finding.id for finding in list_findings(summary, {})] == ["none_ranked", "missing"]
 
 
 @pytest.mark.usefixtures("grid")
@@ -324,9 +326,9 @@ def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
     assert "is learning (2); on the other runs it is" in said["verdicts"]
 
 
-def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunRow]:
+def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunSummary]:
     return [
-        RunRow(
+        RunSummary(
             run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed,
             status="finished", reason="", epochs=1, best_epoch=1, train_loss=loss, val_loss=loss, gap=0.0, gap_last=0.0,
             val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0,
@@ -351,9 +353,9 @@ def test_the_order_of_the_runs_changes_no_selection(
 ) -> None:
     keys = list(losses)
     random.shuffle(keys)  # type: ignore[attr-defined]
-    ordered = best_of_variants(rate_rows(rows_of(losses)))
-    shuffled = best_of_variants(rate_rows(rows_of({key: losses[key] for key in sorted(keys)})))
-    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in rate_rows(rows_of(losses))}
+    ordered = select_best_settings(summarize_settings(rows_of(losses)))
+    shuffled = select_best_settings(summarize_settings(rows_of({key: losses[key] for key in sorted(keys)})))
+    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in summarize_settings(rows_of(losses))}
     for one, other in zip(ordered, shuffled, strict=True):
         assert means[one.variant, one.learning_rate] == pytest.approx(means[other.variant, other.learning_rate])
 
@@ -493,7 +495,7 @@ def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
     ]
     evaluation = Evaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None)
     (evaluated / "metrics.json").write_text(as_json(evaluation))
-    parts = run_parts(RunFiles("many", tmp_path), samples)
+    parts = break_down_gap(Project(tmp_path).run("many"), Project(tmp_path).evaluation("many"), samples)
     classes = [part for part in parts if part.part == "class"]
     assert [part.name for part in classes] == [name for number, name in enumerate(names) if number not in (3, 7)]
     assert all(part.gap == pytest.approx(0) for part in classes)

@@ -1,45 +1,53 @@
-"""The tables of the comparison: a row a run, a row a rate, and what validation selects."""
+"""Tables of the comparison: one row per run, one row per setting, and the settings that validation selects."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipeline.analysis.seeds import median_place, spread
-from pipeline.compare.reading import RunFiles
-from pipeline.comparison import RateRow, RunRow, RunState, Selection
+from pipeline.artifacts.comparison import BestSetting, RunState, RunSummary, SettingSummary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.project import make
-from pipeline.runs import Evaluation, RunRecord
 from pipeline.runtime.stage_status import Attempt
 
 
-def run_row(cell: Cell, files: RunFiles, root: Path, lost: Attempt | None = None) -> RunRow:
-    """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers.
+def summarize_run(
+    cell: Cell, trained: RunFolder, evaluated: EvaluationFolder, project: Project, failure: Attempt | None = None
+) -> RunSummary:
+    """Summarize a cell's run; a run that is missing or diverged has a reason instead of numbers.
 
-    `lost` is how the training or the evaluation of the cell ended badly: what still lies there is older.
+    Args:
+        cell: of the grid.
+        trained: the run's folder.
+        evaluated: the folder of its evaluation.
+        project: for the commands in messages.
+        failure: how training or evaluation failed most recently: the folders are outdated.
     """
-    if lost is not None and lost.state != "running":
-        return _row(cell, lost.state, lost.reason, None, None)
+    if failure is not None and failure.state != "running":
+        return _create_row(cell, failure.state, failure.reason, None, None)
+    command = project.make_command("report")
     try:
-        record, evaluation = files.record, files.evaluation
+        record, evaluation = trained.record, evaluated.metrics
     except PipelineError as error:
-        return _row(cell, "missing", str(error), None, None)
+        return _create_row(cell, "missing", str(error), None, None)
     if record.cell != cell.model_dump(mode="json"):
-        reason = f"It was trained with other parameters; `{make('report', root)}` trains it anew."
-        return _row(cell, "missing", reason, None, None)
+        reason = f"It was trained with other parameters; `{command}` retrains it."
+        return _create_row(cell, "missing", reason, None, None)
     if evaluation.key != record.key:
-        reason = f"Its evaluation is of an earlier training; `{make('report', root)}` renews it."
-        return _row(cell, "missing", reason, None, None)
+        reason = f"Its evaluation belongs to an earlier training; `{command}` repeats it."
+        return _create_row(cell, "missing", reason, None, None)
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
-        return _row(cell, "diverged", reason, record, evaluation)
-    return _row(cell, "finished", "", record, evaluation)
+        return _create_row(cell, "diverged", reason, record, evaluation)
+    return _create_row(cell, "finished", "", record, evaluation)
 
 
-def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
+def _create_row(
+    cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: RunEvaluation | None
+) -> RunSummary:
     train, validation = (found.train, found.validation) if found else (None, None)
-    return RunRow(
+    return RunSummary(
         run=cell.name,
         variant=cell.variant,
         learning_rate=cell.learning_rate,
@@ -67,15 +75,15 @@ def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, fo
     )
 
 
-def rate_rows(rows: list[RunRow]) -> list[RateRow]:
-    """A row a variant and learning rate, in the order of the grid."""
-    groups: dict[tuple[str, float], list[RunRow]] = {}
+def summarize_settings(rows: list[RunSummary]) -> list[SettingSummary]:
+    """Summarize the runs by variant and learning rate, in the order of the grid."""
+    groups: dict[tuple[str, float], list[RunSummary]] = {}
     for row in rows:
         groups.setdefault((row.variant, row.learning_rate), []).append(row)
-    return [_rate_row(variant, rate, group) for (variant, rate), group in groups.items()]
+    return [_summarize_setting(variant, rate, group) for (variant, rate), group in groups.items()]
 
 
-def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
+def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummary]) -> SettingSummary:
     finished = [row for row in group if row.status == "finished"]
     losses = [row.val_loss for row in finished if row.val_loss is not None]
     ranked = len(losses) == len(group)
@@ -83,9 +91,9 @@ def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
     gap, gap_sd = spread([row.gap for row in finished if row.gap is not None])
     beating = [row.judgement.beats_baseline for row in finished if row.judgement]
     iou, iou_sd = spread([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
-    return RateRow(
+    return SettingSummary(
         variant=variant,
-        learning_rate=rate,
+        learning_rate=learning_rate,
         seeds=len(group),
         finished=len(finished),
         ranked=ranked,
@@ -101,12 +109,12 @@ def _rate_row(variant: str, rate: float, group: list[RunRow]) -> RateRow:
     )
 
 
-def best_of_variants(rates: list[RateRow]) -> list[Selection]:
-    """Each variant at the rate with the lowest mean yardstick over its seeds, best variant first."""
-    best: dict[str, tuple[float, Selection]] = {}
-    for row in rates:
+def select_best_settings(settings: list[SettingSummary]) -> list[BestSetting]:
+    """Select for each variant the learning rate with the lowest mean validation loss, best variant first."""
+    best: dict[str, tuple[float, BestSetting]] = {}
+    for row in settings:
         if row.val_loss_mean is None or row.run is None:
             continue
         if row.variant not in best or row.val_loss_mean < best[row.variant][0]:
-            best[row.variant] = (row.val_loss_mean, Selection(row.variant, row.learning_rate, row.run, test=None))
+            best[row.variant] = (row.val_loss_mean, BestSetting(row.variant, row.learning_rate, row.run, test=None))
     return [selection for _, selection in sorted(best.values(), key=lambda pair: (pair[0], pair[1].run))]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.parts import WIDEST, by_class, by_group, by_image
+from pipeline.analysis.gap_breakdown import WIDEST, by_class, by_group, by_image
 
 CLASSES = ("animal", "background")
 

@@ -11,10 +11,12 @@ import pytest
 
 from pipeline import runs
 from pipeline.analysis.verdict import Thresholds
+from pipeline.artifacts.comparison import Judgment, RunState, RunSummary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.atomic_io import as_json
-from pipeline.compare.judging import Judge, labels
-from pipeline.compare.reading import RunFiles
-from pipeline.comparison import Judgement, RunRow, RunState
+from pipeline.compare.verdicts import RunJudge, create_labels
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
@@ -40,14 +42,14 @@ def scores(loss: float, mean_iou: float) -> Scores:
     return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
-def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
+def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunSummary:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
          "val_foreground_iou", "val_object_iou", "showcase_mean_iou",
          "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
          "trainable_parameters", "judgement"),
     )  # fmt: skip
-    return RunRow(
+    return RunSummary(
         cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, missed_classes=(), **numbers
     )
 
@@ -82,17 +84,22 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
     (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
 
 
-def judge(groups: int) -> Judge:
+def folders(cell: Cell, root: Path) -> tuple[RunFolder, EvaluationFolder]:
+    project = Project(root)
+    return project.run(cell.name), project.evaluation(cell.name)
+
+
+def judge(groups: int) -> RunJudge:
     names = [f"animal=a{place % groups}" for place in range(IMAGES)]
     samples = pd.DataFrame({"split": ["train"] * IMAGES + ["validation"] * IMAGES, "groups": names * 2})
     samples[["pixels", "share_animal", "share_background"]] = (9, 0.2, 0.8)
-    return Judge(samples, 0.9, Thresholds(), CLASSES)
+    return RunJudge(samples, 0.9, Thresholds(), CLASSES)
 
 
-def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgement:
+def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgment:
     cell = params.cells()[0]
     write_run(root, cell, rise)
-    found = judge(groups).judged(row(cell), cell, RunFiles(cell.name, root)).judgement
+    found = judge(groups).add_judgment(row(cell), cell, *folders(cell, root)).judgement
     assert found is not None
     return found
 
@@ -136,7 +143,7 @@ def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: P
     np.savez(path, **arrays)
     without = judge(IMAGES)
     without.samples["groups"] = ""
-    found = without.judged(row(cell), cell, RunFiles(cell.name, tmp_path)).judgement
+    found = without.add_judgment(row(cell), cell, *folders(cell, tmp_path)).judgement
     assert found is not None
     assert [reason for reason in found.not_checked if "Interval" in reason] == [
         "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
@@ -145,10 +152,10 @@ def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: P
 
 def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
-    ended = judge(12).judged(row(cell, "diverged", "NaN in epoch 3."), cell, RunFiles(cell.name, tmp_path)).judgement
+    ended = judge(12).add_judgment(row(cell, "diverged", "NaN in epoch 3."), cell, *folders(cell, tmp_path)).judgement
     assert ended is not None
     assert (ended.verdict, ended.evidence) == ("diverged", ("NaN in epoch 3.",))
-    assert judge(12).judged(row(cell, "missing", "gone"), cell, RunFiles(cell.name, tmp_path)).judgement is None
+    assert judge(12).add_judgment(row(cell, "missing", "gone"), cell, *folders(cell, tmp_path)).judgement is None
 
 
 def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
     write_run(tmp_path, cell, 0.0)
     (tmp_path / "runs" / cell.name / "image_losses.npz").write_bytes(b"no archive")
     with pytest.raises(PipelineError, match=r"image_losses\.npz cannot be read"):
-        judge(12).judged(row(cell), cell, RunFiles(cell.name, tmp_path))
+        judge(12).add_judgment(row(cell), cell, *folders(cell, tmp_path))
 
 
 def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path: Path) -> None:
@@ -165,14 +172,16 @@ def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path
     fewer = judge(12)
     fewer = replace(fewer, samples=fewer.samples.iloc[2:])
     with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', and the prepared data 22"):
-        fewer.judged(row(cell), cell, RunFiles(cell.name, tmp_path))
+        fewer.add_judgment(row(cell), cell, *folders(cell, tmp_path))
 
 
 def test_labels() -> None:
-    both = labels(pd.Series(["animal=cat;background=sea", "animal=dog;background=sea", "animal=cat;background=land"]))
+    both = create_labels(
+        pd.Series(["animal=cat;background=sea", "animal=dog;background=sea", "animal=cat;background=land"])
+    )
     assert sorted(len(set(kind.tolist())) for kind in both) == [2, 2]
-    alone = labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
+    alone = create_labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
     assert len(alone) == 1
     assert len(set(alone[0].tolist())) == 3
-    nothing = labels(pd.Series([None, None], dtype=object))
+    nothing = create_labels(pd.Series([None, None], dtype=object))
     assert [kind.tolist() for kind in nothing] == [[0, 1]]

@@ -12,7 +12,7 @@ WIDEST = 10  # of the groups of a kind, and of the images: the rest is in each r
 
 
 @dataclass(frozen=True)
-class Part:
+class GapPart:
     """A part of validation beside what it is compared with on the training side.
 
     Attributes:
@@ -44,7 +44,7 @@ def by_class(
     validation: pd.DataFrame,
     train_iou: Mapping[str, float | None],
     val_iou: Mapping[str, float | None],
-) -> list[Part]:
+) -> list[GapPart]:
     """A part a class that both sides have, in the classes' order.
 
     Args:
@@ -55,7 +55,7 @@ def by_class(
         val_iou: likewise.
     """
     return [
-        Part(
+        GapPart(
             "class",
             name,
             int((validation[f"pixels_{name}"] > 0).sum()),
@@ -69,7 +69,7 @@ def by_class(
     ]
 
 
-def by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[Part]:
+def by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
     """The groups of each kind whose gaps are widest, widest first; an image that shares nothing is no group.
 
     Args:
@@ -85,21 +85,21 @@ def by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[Part]:
         if of_kind["groups"].is_unique:  # each image a group of its own: they stand among the images
             continue
         parts = [
-            Part("group", str(name), len(group), reference, _mean(group["loss"], group["pixels"]))
+            GapPart("group", str(name), len(group), reference, _mean(group["loss"], group["pixels"]))
             for name, group in of_kind.groupby("groups")
         ]
         found += _widest(parts)
     return found
 
 
-def by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[Part]:
+def by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
     """The images of validation whose losses are highest, highest first; tables as for `by_group`, with an `id`."""
     reference = _mean(train["loss"], train["pixels"])
     rows = zip(validation["id"], validation["loss"], strict=True)
-    return _widest([Part("image", str(sample), 1, reference, float(loss)) for sample, loss in rows])
+    return _widest([GapPart("image", str(sample), 1, reference, float(loss)) for sample, loss in rows])
 
 
-def _widest(parts: Sequence[Part]) -> list[Part]:
+def _widest(parts: Sequence[GapPart]) -> list[GapPart]:
     return sorted(parts, key=lambda part: (-part.gap, part.name))[:WIDEST]
 
 

@@ -1,0 +1,186 @@
+"""Findings on single runs: verdicts, onsets, missed classes, runs without results and runs that learned nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from statistics import fmean
+
+from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.scores import name_foreground_iou
+from pipeline.artifacts.comparison import Finding, RunSummary, Summary
+from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
+from pipeline.compare.formatting import find_runs, find_setting, format_seeds
+
+MAX_CLASSES = 12  # missed classes that are named; more are counted
+MAX_REASONS = 3  # runs without results whose reason is given; the table of all runs has the others
+ENDS = {
+    "diverged": ("run diverged", "runs diverged"),
+    "failed": ("run failed", "runs failed"),
+    "killed": ("run was killed", "runs were killed"),
+    "missing": ("run is missing", "runs are missing"),
+}
+
+
+def verdicts(summary: Summary) -> Finding | None:
+    """Count the verdicts of the runs with the lowest validation loss, and those of the others."""
+    assert summary.best is not None
+    judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
+    here = {row.run for row in find_runs(summary, summary.best)}
+    at_best = Counter(judgement.verdict for run, judgement in judged if run in here)
+    others = Counter(judgement.verdict for run, judgement in judged if run not in here)
+    if not at_best:
+        return None
+    sentence = f"By their loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
+    sentence += f"; on the other runs it is {_tally(others)}." if others else "."
+    overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
+    return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
+
+
+def _tally(words: Counter[str]) -> str:
+    return ", ".join(f"{word} ({count})" if words.total() > 1 else word for word, count in words.most_common())
+
+
+def onsets(summary: Summary) -> Finding | None:
+    """Report the settings at which validation begins to worsen for most of the seeds."""
+    judgements = [row.judgement for row in summary.runs if row.judgement]
+    if any(reason.startswith("Onset") for judgement in judgements for reason in judgement.not_checked):
+        return None
+    places, named = [], []
+    for rate in summary.rates:
+        rows = [row for row in find_runs(summary, rate) if row.status == "finished"]
+        found = [(row.run, row.judgement.onset) for row in rows if row.judgement and row.judgement.onset]
+        if rows and len(found) * 2 > len(rows):
+            low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
+            places.append(
+                f"{rate.variant} at {rate.learning_rate} between epochs {low} and {high} "
+                f"({len(found)} of {format_seeds(len(rows))})"
+            )
+            named += [run for run, _ in found]
+    if not places:
+        return Finding("onsets", "At no learning rate does validation begin to worsen for most of the seeds.", ())
+    sentence = f"Validation begins to worsen while training still improves with {'; with '.join(places)}."
+    others = "" if len(places) == len(summary.rates) else " At the other learning rates it does not for most seeds."
+    return Finding("onsets", sentence + others, tuple(named))
+
+
+def lost_runs(summary: Summary) -> list[Finding]:
+    """List the runs without results, with the reasons."""
+    found = []
+    for status, (one, several) in ENDS.items():
+        rows = [row for row in summary.runs if row.status == status]
+        if rows:
+            reasons = "; ".join(f"{row.run} ({_first_sentence(row.reason)})" for row in rows[:MAX_REASONS])
+            more = f"; and {len(rows) - MAX_REASONS} more" if len(rows) > MAX_REASONS else ""
+            sentence = f"{len(rows)} {one if len(rows) == 1 else several}: {reasons}{more}."
+            found.append(Finding(status, sentence, tuple(row.run for row in rows)))
+    return found
+
+
+def _first_sentence(reason: str) -> str:
+    return (reason.splitlines() or ["unknown reason"])[0].partition(". ")[0].rstrip(".")
+
+
+def missed_classes(summary: Summary) -> Finding | None:
+    """Name the classes that at least one run of the best setting misses; None if every run segments all."""
+    if summary.best is None:
+        return None
+    rows = [row for row in find_runs(summary, summary.best) if row.status == "finished"]
+    by_class: dict[str, list[MissedClass]] = {}
+    for row in rows:
+        for missed in row.missed_classes:
+            by_class.setdefault(missed.name, []).append(missed)
+    if not by_class:
+        return None
+    present = sum(iou is not None for iou in summary.baseline.iou.values())
+    classes = sorted(by_class.values(), key=lambda found: (-len(found), *_rank(found)))
+    names = [
+        f"{', '.join(found[0].name for found in alike)} ({how})"
+        for how, alike in groupby(classes[:MAX_CLASSES], lambda found: _describe_miss(found, len(rows)))
+    ]
+    if len(classes) > MAX_CLASSES:
+        names.append(f"{len(classes) - MAX_CLASSES} more")
+    who = f"{summary.best.variant} at {summary.best.learning_rate}"
+    over = "" if len(rows) == 1 else f" in at least one of {format_seeds(len(rows))}"
+    sentence = (
+        f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
+        f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
+        f"{MIN_CLASS_IOU}.{_fewer_elsewhere(summary)}"
+    )
+    return Finding("missed_classes", sentence, tuple(row.run for row in rows if row.missed_classes))
+
+
+def _rank(found: list[MissedClass]) -> tuple[bool, float]:
+    return any(one.is_predicted for one in found), fmean(one.iou for one in found)
+
+
+def _describe_miss(found: list[MissedClass], runs: int) -> str:
+    """Describe how badly some of the runs segment a class, and how many if not all."""
+    is_predicted, iou = _rank(found)
+    how = f"IoU {iou:.3f}" if is_predicted else "never predicted"
+    return how if len(found) == runs else f"{how}, {len(found)} of {runs} runs"
+
+
+def _fewer_elsewhere(summary: Summary) -> str:
+    """Name the setting that misses the fewest classes, if it is another one."""
+    assert summary.best is not None
+    here = find_setting(summary, summary.best.variant, summary.best.learning_rate).missed_classes
+    others = [(row.missed_classes, row) for row in summary.rates if row.ranked and row.missed_classes is not None]
+    fewest, row = min(others, key=lambda pair: pair[0])
+    if here is None or fewest >= here:
+        return ""
+    mean = "on average " if row.seeds > 1 else ""
+    return f" The fewest are missed by {row.variant} at {row.learning_rate}: {mean}{fewest:.3g}, here {here:.3g}."
+
+
+def one_class_best_setting(summary: Summary) -> Finding | None:
+    """Name the runs of the best setting that do no better; None if all do better or none can be checked."""
+    if summary.best is None:
+        return None
+    rows = find_runs(summary, summary.best)
+    failing = _select_failing(rows)
+    if not failing:
+        return None
+    who = "the run" if len(rows) == 1 else f"{len(failing)} of {len(rows)} runs"
+    sentence = (
+        f"{LABEL[0].upper()}{LABEL[1:]}: {who} of {summary.best.variant} at {summary.best.learning_rate}, the setting "
+        f"with the lowest validation loss. {_compare_with_baseline(failing, summary)}"
+    )
+    return Finding("one_class", sentence, tuple(row.run for row in failing))
+
+
+def one_class_other_runs(summary: Summary) -> Finding | None:
+    """Count the runs at other settings that do no better; None if all do better, those of the best setting too."""
+    best = {row.run for row in find_runs(summary, summary.best)} if summary.best else set()
+    checked = [row for row in summary.runs if row.run not in best and _beats_baseline(row) is not None]
+    failing = _select_failing(checked)
+    if not checked or not (failing or one_class_best_setting(summary)):
+        return None
+    count = "None" if not failing else f"{len(failing)}"
+    other = "other run" if best else "run"
+    verb = "does" if len(failing) == 1 else "do"
+    sentence = f"{count} of the {len(checked)} {other}{'' if len(checked) == 1 else 's'} {verb} {LABEL}, by IoU."
+    return Finding("one_class_others", sentence, tuple(row.run for row in failing or checked))
+
+
+def _compare_with_baseline(failing: list[RunSummary], summary: Summary) -> str:
+    """Compare the mean scores of these runs with those of the baseline."""
+    foreground = name_foreground_iou(summary.foreground)
+    columns = (
+        ("mean IoU", [row.val_mean_iou for row in failing], summary.baseline.mean_iou),
+        (foreground, [row.val_foreground_iou for row in failing], summary.baseline.foreground_iou),
+    )
+    known = [
+        f"{name} is {fmean(values):.3f}, that of the one class {base:.3f}"
+        for name, column, base in columns
+        if (values := [value for value in column if value is not None]) and base is not None
+    ]
+    return f"On validation {'; '.join(known)}."
+
+
+def _select_failing(rows: list[RunSummary]) -> list[RunSummary]:
+    return [row for row in rows if _beats_baseline(row) is False]
+
+
+def _beats_baseline(row: RunSummary) -> bool | None:
+    return row.judgement.beats_baseline if row.judgement else None

@@ -1,0 +1,202 @@
+"""Judge whether each run learned or memorized, by its curves, the interval of its gap, and its classes.
+
+Runs are also compared with predicting one class everywhere. A gap may come from the classes of the compared images
+rather than from what a run memorized: the compared training images and the validation images may hold different
+classes in different shares, mostly if there are many classes and few images. Direct standardization removes that
+difference: the loss of each class on both sides is weighted by the class's share of the validation pixels, over the
+classes that both sides have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.analysis import intervals
+from pipeline.analysis.curves import Curves
+from pipeline.analysis.gap_breakdown import GapPart
+from pipeline.analysis.one_class import OneClassBaseline, OneClassCheck, check_one_class
+from pipeline.analysis.verdict import Thresholds, judge
+from pipeline.artifacts.comparison import Judgment, RunSummary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.prepared_data import SegmentationClass, compute_class_shares
+from pipeline.artifacts.run_folder import RunFolder, Side
+from pipeline.artifacts.scores import Scores
+from pipeline.errors import PipelineError
+from pipeline.params import Cell
+
+MIN_CHANGE = 1.1  # factor between the ratios of the losses with and without standardization that is reported
+
+
+@dataclass(frozen=True)
+class RunJudge:
+    """Judges the runs of a grid by the same standards."""
+
+    samples: pd.DataFrame  # of the prepared data
+    baseline: float  # class-prior loss on validation, nats per pixel
+    thresholds: Thresholds
+    classes: tuple[SegmentationClass, ...]
+
+    def add_judgment(self, row: RunSummary, cell: Cell, trained: RunFolder, evaluated: EvaluationFolder) -> RunSummary:
+        """Return the row with its judgment; raise `PipelineError` if a file of the run cannot be read."""
+        if not row.trained:
+            return row
+        if row.status == "diverged":
+            return replace(row, judgement=Judgment("diverged", (row.reason,), ()))
+        return replace(row, judgement=self._judge(cell, trained, evaluated.metrics))
+
+    def _judge(self, cell: Cell, trained: RunFolder, scored: RunEvaluation) -> Judgment:
+        history = trained.history
+        columns = (history[name].to_numpy(np.float64) for name in ("train_loss", "val_loss"))
+        compared = trained.read_image_losses("train")
+        train, validation = self._group_losses(trained, "train"), self._group_losses(trained, "validation")
+        one_class = self._check_one_class(scored, compared.index)
+        baseline = self.baseline if self.baseline > 0 else None  # 0 where all pixels are of one class
+        found = judge(Curves(tuple(history["epoch"]), *columns), baseline, self.thresholds, one_class)
+        total = int((self.samples["split"] == "train").sum())
+        # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
+        evaluated = len(train.pixels) / len(compared.pixels)
+        seen = round(min(cell.train_images or total, total) * evaluated)
+        gap = intervals.gap_estimate(validation, train, None, seen=seen)
+        withheld = (f"Interval of the gap: {gap.withheld}.",) if gap.withheld else ()
+        return Judgment(
+            verdict=found.word,
+            evidence=found.evidence,
+            not_checked=(*found.not_checked, *withheld),
+            ratio=found.gaps.ratio if found.gaps else None,
+            rise=found.gaps.rise if found.gaps else None,
+            iou_gap=_iou_gap(scored),
+            iou_gap_last=_last_iou_gap(history, scored),
+            iou_fall=_defined(history["val_mean_iou"].max() - history["val_mean_iou"].iloc[-1]),
+            onset=found.onset[1:] if found.onset else None,
+            gap_low=gap.interval.low if gap.interval else None,
+            gap_high=gap.interval.high if gap.interval else None,
+            optimism=gap.optimism,
+            beats_baseline=one_class.validation if one_class else None,
+        )
+
+    def _check_one_class(self, scored: RunEvaluation, compared: npt.NDArray[np.int64]) -> OneClassCheck | None:
+        """Compare the run at its best epoch with predicting the most frequent class everywhere."""
+        if scored.validation is None or scored.train is None:
+            return None
+        frequencies = compute_class_shares(self.samples, "train", self.classes)
+        training = self.samples[self.samples["split"] == "train"].iloc[compared]
+        on_validation, on_training = (
+            OneClassBaseline.of(frequencies, compute_class_shares(rows, side, self.classes), self.classes)
+            for rows, side in ((self.samples, "validation"), (training, "train"))
+        )
+        return check_one_class(scored.validation, on_validation, scored.train, on_training)
+
+    def _group_losses(self, trained: RunFolder, side: Side) -> intervals.ImageLosses:
+        """Read the losses of the evaluated images of a side, with the groups that these images belong to."""
+        found = trained.read_image_losses(side)
+        groups = self.samples.loc[self.samples["split"] == side, "groups"]
+        if len(found.index) and found.index.max() >= len(groups):
+            raise PipelineError(
+                f"{trained.name} has losses of {found.index.max() + 1} images in the split '{side}', but the prepared "
+                f"data has {len(groups)}. Train it again: {trained.produced_by}"
+            )
+        evaluated = found.pixels > 0
+        groups = groups.iloc[found.index[evaluated]]
+        has_groups = bool(groups.str.contains("=", na=False).any())
+        losses = found.losses[:, evaluated].astype(np.float64)
+        return intervals.ImageLosses(losses, found.pixels[evaluated], create_labels(groups), has_groups)
+
+
+def _iou_gap(scored: RunEvaluation) -> float | None:
+    """Compute the gap of mean IoU, over the classes that the ground truth of both sides has."""
+    if scored.train is None or scored.validation is None:
+        return None
+    train, validation = scored.train, scored.validation
+    if _present(train) == _present(validation):
+        return None if train.mean_iou is None or validation.mean_iou is None else train.mean_iou - validation.mean_iou
+    differences = [
+        own - value
+        for name in _common(scored)
+        if (own := train.iou[name]) is not None and (value := validation.iou[name]) is not None
+    ]
+    return fmean(differences) if differences else None
+
+
+def _last_iou_gap(history: pd.DataFrame, scored: RunEvaluation) -> float | None:
+    """Compute the gap of mean IoU after the last epoch, over the classes of `_iou_gap`."""
+    means = []
+    for side in ("train", "val"):
+        columns = [f"{side}_iou_{name}" for name in _common(scored)]
+        if not columns or not set(columns) <= set(history):
+            return None
+        means.append(float(history[columns].iloc[-1].mean()))
+    return means[0] - means[1]
+
+
+def _common(scored: RunEvaluation) -> list[str]:
+    """List the classes that the ground truth of both sides has."""
+    if scored.train is None or scored.validation is None:
+        return []
+    return [name for name in _present(scored.train) if name in _present(scored.validation)]
+
+
+def _present(scores: Scores) -> list[str]:
+    return [name for name, iou in scores.iou.items() if iou is not None]
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def check_class_mix(
+    row: RunSummary, parts: Sequence[GapPart], shares: Mapping[str, float], memorizing: float
+) -> RunSummary:
+    """Add the standardized losses to a run's evidence if they change the ratio of its losses.
+
+    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold.
+
+    Args:
+        row: of the run.
+        parts: of its gap.
+        shares: of the classes in the validation pixels, by name.
+        memorizing: ratio of validation to training loss that counts as memorizing.
+    """
+    classes = [part for part in parts if part.part == "class"]
+    total = sum(shares[part.name] for part in classes)
+    if row.judgement is None or not row.train_loss or row.val_loss is None or not total:
+        return row
+    train, validation = (
+        sum(shares[part.name] * loss for part, loss in zip(classes, losses, strict=True)) / total
+        for losses in ([part.train_loss for part in classes], [part.val_loss for part in classes])
+    )
+    if train <= 0 or validation <= 0:
+        return row
+    change = (row.val_loss / row.train_loss) / (validation / train)
+    if max(change, 1 / change) < MIN_CHANGE:
+        return row
+    over = "the only class" if len(classes) == 1 else f"the {len(classes)} classes"
+    phrase = (
+        f"at the best epoch, over {over} of both sides and with the class shares of validation, "
+        f"training is at {train:.3f} and validation at {validation:.3f}"
+    )
+    judgement = replace(row.judgement, evidence=(*row.judgement.evidence, phrase))
+    if judgement.verdict == "memorising" and validation / train < memorizing:
+        reason = (
+            "Memorizing: the compared training images have other classes than validation, in other shares, which "
+            "explains the gap."
+        )
+        judgement = replace(judgement, verdict="undecided", not_checked=(*judgement.not_checked, reason))
+    return replace(row, judgement=judgement)
+
+
+def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Turn the groups of images, `kind=name;kind=name` each, into one label array per kind: the two coarsest kinds.
+
+    An image without a group of a kind is a group of its own; without any kind, every image is.
+    """
+    pairs = [dict(part.split("=", 1) for part in text.split(";") if "=" in part) for text in groups.fillna("")]
+    kinds = sorted({kind for image in pairs for kind in image})
+    names = [[image.get(kind, f"\0{place}") for place, image in enumerate(pairs)] for kind in kinds]
+    names = sorted(names, key=lambda kind: len(set(kind)))[:2] or [[str(place) for place in range(len(pairs))]]
+    return tuple(np.unique(kind, return_inverse=True)[1].astype(np.int64) for kind in names)
