@@ -186,7 +186,7 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
         assert re.search(r'<tr class="best"><td class="n">\d</td><th scope="row">eve &lt;i&gt;</th>', html)  # who looks
         (hers,) = client.search_runs([team.experiment], "tags.`mlflow.user` = 'eve <i>' and params.seed = '1'")
         both = render_tracked(team.params, f"{team.ids[NAMES[2]]},{hers.info.run_id}", team.root / "both.html")
-        assert "no seed is common to both. That ranks nothing." in both.path.read_text("utf-8")
+        assert "no seed in common" in both.path.read_text("utf-8")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "nobody")  # a server with passwords knows better who looks
         html = render_tracked(team.params, "latest", team.root / "latest.html").path.read_text("utf-8")
         assert re.findall(r'id="run-([^"]+)"', html) == ["unet-0.001-1"]  # of one author: no need to sign it

@@ -14,10 +14,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import runs
-from pipeline.artifacts.comparison import Finding, RunSummary, Summary
+from pipeline.artifacts.comparison import Comparison, Finding, RunSummary, Summary
+from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData
 from pipeline.artifacts.project import Project
-from pipeline.atomic_io import as_json
+from pipeline.artifacts.run_folder import ImageLosses, RunFolder, RunRecord, Status
+from pipeline.artifacts.scores import Calibration, Scores
 from pipeline.cli import main
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
@@ -26,7 +29,6 @@ from pipeline.compare.summary_tables import select_best_settings, summarize_sett
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runs import Calibration, Evaluation, RunRecord, Scores
 from pipeline.runtime.stage_status import attempt, read_attempts
 from tests.conftest import write_params
 
@@ -55,42 +57,48 @@ def hidden_loss(loss: float) -> float:
     return round(loss + 0.01234, 6)
 
 
-def write_image_losses(root: Path, folder: Path, loss: float) -> None:
-    """Two epochs of six images a side, whose means are those of `history.csv`."""
+def write_image_losses(folder: RunFolder, loss: float) -> None:
     means = {"train": (loss + 0.1, loss - 0.1), "validation": (loss + 0.2, loss)}
-    arrays = {side: np.outer(mean, np.linspace(0.9, 1.1, 6)).astype(np.float32) for side, mean in means.items()}
-    index = {f"{side}_index": np.zeros(6, np.int64) for side in means}
-    np.savez(folder / "image_losses.npz", **arrays, **index, **{f"{side}_pixels": np.full(6, 1024) for side in means})
+    sides = (
+        ImageLosses(
+            np.outer(mean, np.linspace(0.9, 1.1, 6)).astype(np.float32), np.full(6, 1024), np.zeros(6, np.int64)
+        )
+        for mean in means.values()
+    )
+    folder.write_image_losses(*sides)
 
 
-def write_per_image(root: Path, folder: Path, loss: float) -> None:
+def list_image_scores(samples: pd.DataFrame, loss: float) -> list[list[str | float]]:
     """Every image as good as its split; pixels of the border cost twice as much on validation as in training."""
-    table = pd.read_csv(root / "data/prepared/samples.csv")[["id", "split"]]
-    table["loss"] = np.where(table["split"] == "train", loss - 0.1, loss)
-    table["loss_animal"] = table["loss_background"] = table["loss"]
-    table["loss_border"] = np.where(table["split"] == "train", 0.5, 1.0)
-    table.to_csv(folder / "per_image.csv", index=False)
+    rows: list[list[str | float]] = []
+    for sample, split in zip(samples["id"], samples["split"], strict=True):
+        own, border = (loss - 0.1, 0.5) if split == "train" else (loss, 1.0)
+        rows.append([sample, split, own, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5, own, own, border])
+    return rows
 
 
-def write_run(root: Path, cell: Cell, loss: float, status: runs.Status = "finished") -> None:
-    folder = root / "runs" / cell.name
-    folder.mkdir(parents=True)
-    record = RunRecord(
-        format=runs.FORMAT, run=cell.name, key="0" * 64, status=status, epochs=2, best_epoch=2,
-        diverged_epoch=3 if status == "diverged" else None, precision="float32", trainable_parameters=7,
-        data_fingerprint="f", cell=cell.model_dump(mode="json"),
-    )  # fmt: skip
-    (folder / "run.json").write_text(as_json(record))
-    rows = f"1,0.01,1.0,{loss + 0.1},{loss + 0.2},0.5\n2,0.001,1.0,{loss - 0.1},{loss},0.6\n"
-    (folder / "history.csv").write_text(",".join(runs.HISTORY_COLUMNS) + "\n" + rows)
-    write_image_losses(root, folder, loss)
-    evaluation = Evaluation(
-        cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)), (scores(loss),),
-        Calibration(0.95, 0.02), Calibration(0.95, 0.05),
-    )  # fmt: skip
-    (root / "evaluation" / cell.name).mkdir(parents=True)
-    (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
-    write_per_image(root, root / "evaluation" / cell.name, loss)
+def write_run(root: Path, cell: Cell, loss: float, status: Status = "finished") -> None:
+    project = Project(root)
+    with project.run(cell.name).replace() as run:
+        run.write_record(
+            RunRecord(
+                format=FORMAT, run=cell.name, key="0" * 64, status=status, epochs=2, best_epoch=2,
+                diverged_epoch=3 if status == "diverged" else None, precision="float32", trainable_parameters=7,
+                data_fingerprint="f", cell=cell.model_dump(mode="json"),
+            )
+        )  # fmt: skip
+        epochs = ((1, 0.01, 1.0, loss + 0.1, loss + 0.2, 0.5), (2, 0.001, 1.0, loss - 0.1, loss, 0.6))
+        run.write_history([dict(zip(run.HISTORY_COLUMNS, epoch, strict=True)) for epoch in epochs], ())
+        write_image_losses(run, loss)
+    with project.evaluation(cell.name).replace() as evaluation:
+        evaluation.write_metrics(
+            RunEvaluation(
+                cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)),
+                (scores(loss),), Calibration(0.95, 0.02), Calibration(0.95, 0.05),
+            )
+        )  # fmt: skip
+        classes = [item.name for item in project.prepared.dataset.classes]
+        evaluation.write_per_image(classes, list_image_scores(project.prepared.samples, loss))
 
 
 @pytest.fixture
@@ -137,7 +145,7 @@ def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
     summary = compare(grid)
     assert Summary.read(project / "comparison") == summary
     curves = pd.read_csv(project / "comparison/curves.csv")
-    assert list(curves.columns) == list(runs.CURVE_COLUMNS)
+    assert list(curves.columns) == list(Comparison.CURVE_COLUMNS)
     assert len(curves) == 8 * 2 * 2
     metrics = json.loads((project / "metrics.json").read_text())
     assert metrics["unet-0.001"]["val_loss"] == pytest.approx(0.425)
@@ -148,7 +156,7 @@ def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
 def test_parts_of_the_gap(grid: Params, project: Path) -> None:
     compare(grid)
     parts = pd.read_csv(project / "comparison/parts.csv").query("run == 'unet-0.001-0'")
-    assert list(parts.columns) == list(runs.PART_COLUMNS)
+    assert list(parts.columns) == list(Comparison.GAP_PART_COLUMNS)
     classes = parts[parts["part"] == "class"].set_index("name")
     assert classes["gap"].to_dict() == pytest.approx({"animal": 0.1, "background": 0.1, "border": 0.5})
     assert classes.loc["animal", ["train_iou", "val_iou"]].tolist() == [0.8, 0.8]
@@ -163,10 +171,10 @@ def test_parts_of_the_gap(grid: Params, project: Path) -> None:
 def test_images_of_other_data_are_named(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/per_image.csv"
     pd.read_csv(path).iloc[:3].to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=r"per_image.csv is of other images .*pipeline evaluate unet-0\.01-0"):
+    with pytest.raises(PipelineError, match=r"per_image.csv has other images .*pipeline evaluate unet-0\.01-0"):
         compare(grid)
     pd.read_csv(path).drop(columns="loss_border").to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=r"unet-0.01-0: per_image.csv has no column loss_border"):
+    with pytest.raises(PipelineError, match=r"unet-0.01-0.per_image.csv cannot be read .*no column loss_border"):
         compare(grid)
 
 
@@ -231,7 +239,7 @@ def test_the_stage_depends_on_files_alone(grid: Params, project: Path) -> None:
 
 def test_a_harmed_history_is_named(grid: Params, project: Path) -> None:
     (project / "runs/unet-0.01-0/history.csv").write_text("nothing\n1\n")
-    with pytest.raises(PipelineError, match=r"unet-0.01-0/history.csv cannot be read \(it has no column epoch\)"):
+    with pytest.raises(PipelineError, match=r"unet-0.01-0/history.csv cannot be read \(.*no column epoch"):
         compare(grid)
 
 
@@ -249,10 +257,10 @@ def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) 
         )
         return next(one for one in list_findings(replace(summary, runs=rows), {}) if one.id == "onsets")
 
-    assert told({}).sentence == "At no rate does validation begin to worsen in most of the seeds."
+    assert (told({}).id, told({}).runs) == ("onsets", ())
     assert told({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
     both = told({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
-    assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds). At the other rates" in both.sentence
+    assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds)." in both.sentence
     assert both.runs == ("unet-0.01-0", "unet-0.01-1")
 
 
@@ -275,10 +283,10 @@ def test_an_evaluation_of_an_earlier_training_is_missing(grid: Params, project: 
 
 def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) -> None:
     """One large image of background, one small of animal; an image without counted pixels weighs nothing."""
-    columns = [*runs.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
+    columns = [*PreparedData.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
     rows = [
         [f"{split}-{index}", split, "", 1, 1, "", pixels, *shares]
-        for split in runs.SPLITS
+        for split in SPLITS
         for index, (pixels, shares) in enumerate([(90, (0, 1, 0)), (10, (1, 0, 0)), (0, (0, 0, 0))])
     ]
     pd.DataFrame(rows, columns=columns).to_csv(project / "data/prepared/samples.csv", index=False)
@@ -312,11 +320,11 @@ def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
     assert "unet at a learning rate of 0.001" in said["best"]
     assert "0.425 ± 0.035" in said["best"]
     # Differences 0.10 and 0.15: mean 0.125, standard error 0.025, t(0.975; 1) = 12.71.
-    assert "0.125 nats a pixel (95 % interval -0.193 to 0.443), in 2 of 2 seeds" in said["best_rate"]
-    assert "So few seeds cannot tell the two apart (p = 0.13)" in said["best_rate"]
+    assert "0.125 nats per pixel (95 % interval -0.193 to 0.443), in 2 of 2 seeds" in said["best_rate"]
+    assert "not significant (p = 0.13)" in said["best_rate"]
     assert "the gap goes from +0.100 to +0.100" in said["tenth_unet_no_skip"]
     assert "tenth_unet" not in said  # 0.0001 is not in the grid
-    assert "unet is below it by 0.285 nats a pixel" in said["variant_unet_no_skip"]
+    assert "unet is below it by 0.285 nats per pixel" in said["variant_unet_no_skip"]
     assert "unet at 0.001 falls furthest behind on border: pixels of that class cost 0.500" in said["widest_class"]
     assert "surer than it is right: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
     assert "the expected calibration error is 0.050, on training 0.020" in said["certainty"]
@@ -473,14 +481,9 @@ def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
     shares = np.full((12, 150), 1 / 149)
     shares[:6, 3] = shares[6:, 7] = 0
     samples = samples.join(pd.DataFrame(shares, columns=[f"share_{name}" for name in names]))
-    folder = tmp_path / "runs" / "many"
-    folder.mkdir(parents=True)
-    write_image_losses(tmp_path, folder, 0.4)
-    table = samples[["id", "split"]].assign(loss=0.4)
-    losses = pd.DataFrame(np.where(shares > 0, 0.4, np.nan), columns=[f"loss_{name}" for name in names])
-    evaluated = tmp_path / "evaluation" / "many"
-    evaluated.mkdir(parents=True)
-    table.join(losses).to_csv(evaluated / "per_image.csv", index=False)
+    project = Project(tmp_path)
+    with project.run("many").replace() as run:
+        write_image_losses(run, 0.4)
     sides = [
         Scores(
             0.4,
@@ -493,9 +496,17 @@ def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
         )
         for missing in (3, 7)
     ]
-    evaluation = Evaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None)
-    (evaluated / "metrics.json").write_text(as_json(evaluation))
-    parts = break_down_gap(Project(tmp_path).run("many"), Project(tmp_path).evaluation("many"), samples)
+    losses = np.where(shares > 0, 0.4, np.nan).tolist()
+    with project.evaluation("many").replace() as evaluation:
+        evaluation.write_metrics(RunEvaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None))
+        evaluation.write_per_image(
+            names,
+            [
+                [*row[:2], 0.4, 0.9, 0.5, 0.5, *[0.5] * 150, *("" if np.isnan(value) else value for value in own)]
+                for row, own in zip(rows, losses, strict=True)
+            ],
+        )
+    parts = break_down_gap(project.run("many"), project.evaluation("many"), samples)
     classes = [part for part in parts if part.part == "class"]
     assert [part.name for part in classes] == [name for number, name in enumerate(names) if number not in (3, 7)]
     assert all(part.gap == pytest.approx(0) for part in classes)

@@ -9,18 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import runs
 from pipeline.analysis.verdict import Thresholds
 from pipeline.artifacts.comparison import Judgment, RunState, RunSummary
-from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import RunFolder
-from pipeline.atomic_io import as_json
+from pipeline.artifacts.run_folder import ImageLosses, RunFolder
+from pipeline.artifacts.scores import Scores
 from pipeline.compare.verdicts import RunJudge, create_labels
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runs import Evaluation, Scores, SegmentationClass
 from tests.conftest import write_params
 
 EPOCHS, IMAGES = 30, 24
@@ -64,24 +63,24 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
         "validation": np.outer(0.3 + fall + rise * np.maximum(0, epochs - 15), level)
         + 0.01 * generator.normal(size=(EPOCHS, IMAGES)),
     }
-    history = pd.DataFrame(dict.fromkeys(runs.HISTORY_COLUMNS, 0.0), index=epochs)
+    history = pd.DataFrame(dict.fromkeys(RunFolder.HISTORY_COLUMNS, 0.0), index=epochs)
     history["epoch"] = epochs + 1
     history.loc[20, "val_mean_iou"], history.loc[EPOCHS - 1, "val_mean_iou"] = 0.8, 0.75
-    for name in ("animal", "background"):
-        history[f"train_iou_{name}"], history[f"val_iou_{name}"] = 0.95, 0.7
+    for item in CLASSES:
+        history[f"train_iou_{item.name}"], history[f"val_iou_{item.name}"] = 0.95, 0.7
     history["train_loss"], history["val_loss"] = (table.mean(axis=1) for table in tables.values())
-    folder = root / "runs" / cell.name
-    folder.mkdir(parents=True)
-    history.to_csv(folder / "history.csv", index=False)
-    index = {f"{side}_index": np.arange(IMAGES) for side in tables}
-    np.savez(
-        folder / "image_losses.npz", **tables, **index, **{f"{side}_pixels": np.full(IMAGES, 9) for side in tables}
-    )
-    (root / "evaluation" / cell.name).mkdir(parents=True)
-    evaluation = Evaluation(
-        cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), (), None, None
-    )
-    (root / "evaluation" / cell.name / "metrics.json").write_text(as_json(evaluation))
+    project = Project(root)
+    with project.run(cell.name).replace() as run:
+        run.write_history(history.to_dict("records"), [item.name for item in CLASSES])
+        run.write_image_losses(
+            *(ImageLosses(table, np.full(IMAGES, 9), np.arange(IMAGES)) for table in tables.values())
+        )
+    with project.evaluation(cell.name).replace() as evaluation:
+        evaluation.write_metrics(
+            RunEvaluation(
+                cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), (), None, None
+            )
+        )
 
 
 def folders(cell: Cell, root: Path) -> tuple[RunFolder, EvaluationFolder]:
@@ -171,7 +170,7 @@ def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path
     write_run(tmp_path, cell, 0.0)
     fewer = judge(12)
     fewer = replace(fewer, samples=fewer.samples.iloc[2:])
-    with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', and the prepared data 22"):
+    with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', .*has 22"):
         fewer.add_judgment(row(cell), cell, *folders(cell, tmp_path))
 
 

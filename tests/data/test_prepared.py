@@ -26,7 +26,7 @@ def test_a_broken_array_is_named(prepared: Path, tmp_path: Path, name: str) -> N
     folder = tmp_path / "prepared"
     shutil.copytree(prepared / "data/prepared", folder)
     (folder / "train" / name).write_bytes(b"\x93NUMPY\x01\x00")
-    with pytest.raises(PipelineError, match=r"train cannot be read .*dvc repro --force prepare"):
+    with pytest.raises(PipelineError, match=r"train/.*cannot be read .*dvc repro --force prepare"):
         open_split("train", folder)
 
 

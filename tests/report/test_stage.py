@@ -290,7 +290,7 @@ def test_a_missing_or_wrong_template_is_named(project: Project) -> None:
 def test_a_grid_without_a_best_run_has_a_page(project: Project) -> None:
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     html = rendered(project)
-    assert "ranks nothing" in html
+    assert "not enough for a ranking" in html
     assert "Test: nothing to show." in cards(html)
 
 
