@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # what a cell imports is measured
     from numpy.typing import NDArray
     from torch import Tensor
 
-EPOCH = ("training", "yardstick", "checkpoint", "history", "tracking", "bookkeeping")
+EPOCH = ("training", "evaluation", "checkpoint", "history", "tracking", "bookkeeping")
 AROUND = ("imports", "first step", "around", "telling", "evaluation", "images/s", "GB")
 
 
@@ -45,16 +45,16 @@ def budget(variant: str) -> None:
     from pipeline.data.batch_loader import Batches
     from pipeline.evaluate.stage import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
-    from pipeline.train.checkpoint import Checkpoints
-    from pipeline.train.outputs import Outputs
+    from pipeline.train.checkpoints import CheckpointManager
+    from pipeline.train.run_writer import RunWriter
     from pipeline.train.stage import train_cell
 
     imports = time.perf_counter() - born
     params = read_params()
     cell = params.cell(variant, params.grid.learning_rate[0], params.grid.seed[0])
     watches = {
-        "checkpoint": Stopwatch(Checkpoints, "save"),
-        "history": Stopwatch(Outputs, "add"),
+        "checkpoint": Stopwatch(CheckpointManager, "save"),
+        "history": Stopwatch(RunWriter, "add"),
         "tracking": Stopwatch(BackgroundLogger, "log_epoch", "log_folder", "set_tags"),
         "telling": Stopwatch(BackgroundLogger, "end"),
     }
@@ -69,7 +69,7 @@ def budget(variant: str) -> None:
     train_cell(params, cell)
     whole = time.perf_counter() - started
     timing = read_json(runs.RUNS / cell.name / runs.TIMING, "pipeline train")
-    spent = {"training": timing["training_seconds"], "yardstick": timing["watching_seconds"]}
+    spent = {"training": timing["training_seconds"], "evaluation": timing["eval_seconds"]}
     spent |= {name: watch.seconds for name, watch in watches.items()}
     epoch = {name: spent[name] / cell.train.epochs for name in EPOCH if name in spent}
     bookkeeping = 1 - epoch["training"] / sum(epoch.values())

@@ -51,7 +51,7 @@ def epochs(network: str, split: Split, batch: int, threads: int, augmented: bool
     torch.manual_seed(0)
     built = build_network(chosen.model, channels=3, classes=CLASSES)
     precision = resolve_precision(settings.precision)
-    return loop.train(built, split, loop.Watched(few, few, few), settings, 1e-3, 0, CLASSES, precision)
+    return loop.train(built, split, loop.EvalSplits(few, few, few), settings, 1e-3, 0, CLASSES, precision)
 
 
 def rate(training: Iterator[loop.Epoch]) -> float:

@@ -22,7 +22,7 @@ from benchmarks.workload import BATCH, CLASSES, NETWORKS, SIZE, cell, made_up
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import resolve_precision
 from pipeline.models.build import build_network
-from pipeline.train.loop import Watched, train
+from pipeline.train.loop import EvalSplits, train
 
 KINDS = {  # the beginnings of operations' names
     "convolution": ("aten::mkldnn_convolution", "aten::convolution", "aten::_convolution", "aten::thnn", "aten::_slow"),
@@ -62,7 +62,7 @@ def shares(network: str, batch: int, size: int) -> None:
         build_network(chosen.model, 3, CLASSES).eval()(torch.zeros(1, 3, size, size))
     operations = 3 * counter.get_total_flops()  # back takes twice as many as there: to the images, and to the weights
     built = build_network(chosen.model, channels=3, classes=CLASSES)
-    epochs = train(built, split, Watched(few, few, few), chosen.train, 1e-3, 0, CLASSES, precision)
+    epochs = train(built, split, EvalSplits(few, few, few), chosen.train, 1e-3, 0, CLASSES, precision)
     next(epochs)
     timed = [next(epochs) for _ in range(2)]
     rate = sum(epoch.images for epoch in timed) / sum(epoch.training_seconds for epoch in timed)

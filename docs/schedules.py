@@ -1,6 +1,6 @@
 """Draws docs/schedules.svg: each schedule of the learning rate, as training takes it from step to step.
 
-Run it in the project's folder after a change to `pipeline/train/schedules.py`: `python docs/schedules.py`.
+Run it in the project's folder after a change to `pipeline/train/lr_schedulers.py`: `python docs/schedules.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.params.train import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
-from pipeline.train.schedules import build_schedule
+from pipeline.train.lr_schedulers import create_lr_scheduler
 
 EPOCHS, STEPS = 12, 20  # of an epoch
 ENCODER = 0.3  # the encoder's rate as a share of the cell's
@@ -35,7 +35,7 @@ def rates(chosen: Schedule) -> tuple[list[float], list[float]]:
     """The rates of decoder and encoder at each step of a training at 1.0."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1.0, ENCODER)]
     optimiser = torch.optim.SGD(groups)
-    schedule = build_schedule(optimiser, chosen, EPOCHS * STEPS)
+    schedule = create_lr_scheduler(optimiser, chosen, EPOCHS * STEPS)
     seen = []
     for loss in VALIDATION:
         for _ in range(STEPS):

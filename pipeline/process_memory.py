@@ -68,9 +68,9 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     from pipeline.models.inference import batch_size
     from pipeline.params.import_path import in_words
     from pipeline.runs import SegmentationClass
-    from pipeline.train.checkpoint import Checkpoints
-    from pipeline.train.loop import DivergedError, Watched, train
-    from pipeline.train.outputs import Outputs
+    from pipeline.train.checkpoints import CheckpointManager
+    from pipeline.train.loop import DivergedError, EvalSplits, train
+    from pipeline.train.run_writer import RunWriter
 
     keep_freed_memory()
     torch.set_num_threads(cell.train.threads)
@@ -90,17 +90,17 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
         copy.images.fill(1)  # memory counts once it is written
         copy.masks.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
-    watched = Watched(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
+    watched = EvalSplits(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(compute_device())
         settings = cell.train.model_copy(update={"epochs": 1})
         precision = resolve_precision(cell.train.precision)
-        outputs = Outputs(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
+        outputs = RunWriter(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
         for epoch in train(network, training, watched, settings, cell.learning_rate, 0, data.classes, precision):
             outputs.add(epoch)
             with tempfile.TemporaryDirectory() as folder:
-                state = {"moving": epoch.moving.state(""), "outputs": outputs.state()}
-                Checkpoints(Path(folder), cell.name).save(epoch.number, state)
+                state = {"training": epoch.state.state_dict(""), "results": outputs.state_dict()}
+                CheckpointManager(Path(folder), cell.name).save(epoch.number, state)
     except DivergedError:
         pass  # the step was taken
     except PipelineError:

@@ -10,7 +10,7 @@ from pipeline.atomic_io import read_json
 from pipeline.errors import PipelineError
 
 KEYS = frozenset(
-    {"key", "seconds", "training_seconds", "watching_seconds", "images_per_second", "epochs", "processor", "torch"}
+    {"key", "seconds", "training_seconds", "eval_seconds", "images_per_second", "epochs", "processor", "torch"}
 )
 
 

@@ -13,9 +13,10 @@ import pipeline
 ROOT = Path(pipeline.__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # Code that moves, checks or records data and changes no byte of an output. For the parameters DVC depends on their
-# values, for the file formats on `pipeline/runs.py:FORMAT`.
+# values, for the file formats on `pipeline/artifacts/format.py:FORMAT`.
 NOT_IN_OUTPUTS = {
     "__init__",
+    "artifacts",
     "atomic_io",
     "errors",
     "params",

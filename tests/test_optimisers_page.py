@@ -19,8 +19,8 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.merging import merged
 from pipeline.params.train import Objective, Optimiser, Schedule
-from pipeline.train.optimisers import build_optimiser, parameter_groups
-from pipeline.train.schedules import build_schedule
+from pipeline.train.lr_schedulers import create_lr_scheduler
+from pipeline.train.optimizers import create_optimizer, group_parameters
 from tests.conftest import write_custom
 
 ROOT = Path(__file__).parents[1]
@@ -84,8 +84,8 @@ def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Mo
     torch.manual_seed(0)
     network, images = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0), torch.rand(4, 3, 16, 16)
     masks = (images.mean(dim=1) * 3).long()
-    optimiser = build_optimiser(network, cell.train, cell.learning_rate)
-    schedule = build_schedule(optimiser, cell.train.schedule, steps=30)
+    optimiser = create_optimizer(network, cell.train, cell.learning_rate)
+    schedule = create_lr_scheduler(optimiser, cell.train.schedule, steps=30)
     losses = []
     for _ in range(30):
         loss = cross_entropy(network(images), masks)
@@ -105,7 +105,7 @@ def test_plain_pytorch_gives_the_rates_of_the_pipeline() -> None:
     shown = {id(weight): group["initial_lr"] for group in scope["optimizer"].param_groups for weight in group["params"]}
     ours = {
         id(weight): group["lr"] / 25  # where one-cycle starts
-        for group in parameter_groups(network, 1e-3, 0.1, 0.01)
+        for group in group_parameters(network, 1e-3, 0.1, 0.01)
         for weight in group["params"]
     }
     assert shown == pytest.approx(ours)

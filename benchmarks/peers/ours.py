@@ -10,7 +10,7 @@ from benchmarks.workload import BATCH, CLASSES, cell, made_up
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import resolve_precision
 from pipeline.models.build import build_network
-from pipeline.train.loop import Watched, train
+from pipeline.train.loop import EvalSplits, train
 
 
 def images_per_second(network: str, threads: int) -> float:
@@ -24,7 +24,7 @@ def images_per_second(network: str, threads: int) -> float:
     built = build_network(chosen.model, channels=3, classes=CLASSES)
     resolved = resolve_precision(chosen.train.precision)
     images, seconds = 0, 0.0
-    for epoch in train(built, split, Watched(few, few, few), chosen.train, 1e-3, 0, CLASSES, resolved):
+    for epoch in train(built, split, EvalSplits(few, few, few), chosen.train, 1e-3, 0, CLASSES, resolved):
         if epoch.number > 1:  # the first is warm-up
             images, seconds = images + epoch.images, seconds + epoch.training_seconds
         if seconds >= SECONDS and images >= STEPS * BATCH:

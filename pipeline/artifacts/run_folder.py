@@ -58,7 +58,7 @@ class EpochTiming(Record):
     ended_ms: int  # milliseconds since 1970
     images: int
     training_seconds: float
-    watching_seconds: float
+    eval_seconds: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RunTiming(Record):
     key: str  # the run key: the file may outlive its training, because DVC neither hashes nor restores it
     seconds: float  # in all, set-up included
     training_seconds: float
-    watching_seconds: float
+    eval_seconds: float
     images_per_second: float | None
     epochs: tuple[EpochTiming, ...]
     processor: str

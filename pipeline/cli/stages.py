@@ -97,7 +97,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
-    from pipeline.runtime.progress import EpochReport, TrainingProgress
+    from pipeline.runtime.progress import EpochProgress, TrainingProgress
     from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import attempt
 
@@ -117,7 +117,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
 
-        def listen(report: EpochReport) -> None:
+        def listen(report: EpochProgress) -> None:
             progress.epoch(report)
             say(report.sentence())
             check_signals()

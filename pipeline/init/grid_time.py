@@ -19,7 +19,7 @@ from pipeline.models.build import build_network
 from pipeline.models.losses import objective
 from pipeline.params import Cell, Params
 from pipeline.sweep.gpus import gpus
-from pipeline.train.optimisers import build_optimiser
+from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.check import model_mistake
 
 CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images on a GPU would measure only its launching of kernels
@@ -157,7 +157,7 @@ def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable
     device, precision = compute_device(), resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = build_optimiser(network, cell.train, 1e-4)
+    optimizer = create_optimizer(network, cell.train, 1e-4)
     loss_function = objective(cell.train.objective, cell.train.label_smoothing)
     random = torch.Generator().manual_seed(0)
 

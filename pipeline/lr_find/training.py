@@ -19,7 +19,7 @@ from pipeline.models.build import build_network
 from pipeline.models.losses import objective
 from pipeline.params import Cell
 from pipeline.runs import DataSet
-from pipeline.train.optimisers import build_optimiser
+from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.batch import check_batch
 
 
@@ -47,7 +47,7 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     network.to(device).to(memory_format=torch.channels_last).train()
     batches = Batches(training, device)
     minimised = objective(cell.train.objective, cell.train.label_smoothing)
-    optimiser = build_optimiser(network, cell.train, LOWEST)
+    optimiser = create_optimizer(network, cell.train, LOWEST)
     shares = [group["lr"] / LOWEST for group in optimiser.param_groups]
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []

@@ -63,7 +63,7 @@ def _without_ours(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class OwnOptimiser(Section):
-    """Any other optimiser of torch's interface, called as `factory(parameter_groups, lr=..., **arguments)`."""
+    """Any other optimiser of torch's interface, called as `factory(group_parameters, lr=..., **arguments)`."""
 
     name: Literal["own"]
     factory: Factory

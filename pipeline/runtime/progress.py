@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 @dataclass(frozen=True)
-class EpochReport:
+class EpochProgress:
     """A finished epoch of a run, small enough to be sent between processes."""
 
     run: str
@@ -55,7 +55,7 @@ class TrainingProgress:
         """Stop drawing; what was drawn stays."""
         self._bars.stop()
 
-    def epoch(self, report: EpochReport) -> None:
+    def epoch(self, report: EpochProgress) -> None:
         """Show a finished epoch."""
         numbers = f"train {report.train_loss:.3f}  val {report.val_loss:.3f}  {report.images_per_second:4.0f} images/s"
         if not self.console.is_terminal:

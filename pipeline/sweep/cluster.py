@@ -23,7 +23,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.custom_code import BYTECODE, CUSTOM
 from pipeline.project import project_folder
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.stage_status import attempt
 from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
@@ -33,7 +33,7 @@ from pipeline.sweep.pool import GLANCE
 from pipeline.sweep.worker import Job, Outcome
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import shown, sqlite_file, tracking_uri
-from pipeline.train.key import run_key
+from pipeline.train.run_key import compute_run_key
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -50,7 +50,7 @@ def run_on_cluster(
     jobs: Sequence[Job],
     address: str,
     root: Path,
-    listen: Callable[[EpochReport], None],
+    listen: Callable[[EpochProgress], None],
     stopping: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
     """Run jobs, as many at a time as the cluster has room for; else as `pool.run_jobs`.
@@ -225,5 +225,5 @@ def _settle(params: Params, jobs: list[Job], root: Path) -> None:
     fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
     for job in jobs:
         for precision in ("float32", "bfloat16"):  # which one, the node's processor said
-            key = run_key(job.cell, fingerprint, precision)
+            key = compute_run_key(job.cell, fingerprint, precision)
             Mirror.end_killed(job.cell.name, tracking_uri(params.tracking), params.tracking.experiment, key)

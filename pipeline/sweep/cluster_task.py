@@ -13,7 +13,7 @@ from filelock import FileLock
 from pipeline import runs
 from pipeline.atomic_io import replacing
 from pipeline.params import Params
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep.alone import FOLDER
 from pipeline.sweep.worker import Job, Outcome, StopRequested, work
 
@@ -47,16 +47,16 @@ class Listener:
     """An actor that hears of epochs and says whether to stop; the driver asks it."""
 
     def __init__(self) -> None:
-        self._reports: list[EpochReport] = []
+        self._reports: list[EpochProgress] = []
         self._stopping = False
 
-    def tell(self, report: EpochReport | None) -> bool:
+    def tell(self, report: EpochProgress | None) -> bool:
         """Take a finished epoch, or nothing; returns whether to stop."""
         if report is not None:
             self._reports.append(report)
         return self._stopping
 
-    def heard(self) -> list[EpochReport]:
+    def heard(self) -> list[EpochProgress]:
         """What came since it was last asked."""
         reports, self._reports = self._reports, []
         return reports
@@ -78,7 +78,7 @@ def run_task(params: Params, job: Job, data: Data, trained: dict[str, ObjectRef[
     """
     import ray
 
-    def report(epoch: EpochReport) -> None:
+    def report(epoch: EpochProgress) -> None:
         if ray.get(listener.tell.remote(epoch)) and epoch.epoch < epoch.epochs:
             raise StopRequested
 

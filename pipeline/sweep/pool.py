@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.params import Params
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.sweep.gpus import gpus, least_used, run_on
 from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
@@ -61,7 +61,7 @@ def run_jobs(
     jobs: Sequence[Job],
     at_once: int,
     root: Path,
-    listen: Callable[[EpochReport], None],
+    listen: Callable[[EpochProgress], None],
     stopping: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
     """Run jobs, `at_once` at a time, each on a GPU of its own where there are as many; epochs go to `listen`.

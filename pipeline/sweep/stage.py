@@ -29,7 +29,7 @@ from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
 from pipeline.tracking.settle import settle_killed
-from pipeline.train.key import is_current
+from pipeline.train.run_key import is_current
 from pipeline.variants.check import check_models
 
 STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended

@@ -14,7 +14,7 @@ from typing import Literal
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import attempt, forget_attempt
 from pipeline.sweep.journal import Journal
@@ -63,7 +63,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
     defer_signals()
     terminate_with_parent(PATIENCE)
 
-    def report(epoch: EpochReport) -> None:
+    def report(epoch: EpochProgress) -> None:
         try:
             pipe.send(epoch)
         except OSError:  # the sweep is gone
@@ -96,7 +96,7 @@ def work(
     params: Params,
     job: Job,
     root: Path,
-    report: Callable[[EpochReport], None],
+    report: Callable[[EpochProgress], None],
     check_request: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Do a job; a failure of it is an outcome, so that the other cells continue.
@@ -128,7 +128,7 @@ def work(
             made_from = job.train
             with attempt("train", name, root) as say:
 
-                def listen(epoch: EpochReport) -> None:
+                def listen(epoch: EpochProgress) -> None:
                     said[:] = [epoch.sentence()]
                     say(epoch.sentence())
                     report(epoch)

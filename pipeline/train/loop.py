@@ -1,4 +1,4 @@
-"""The training loop, top to bottom on a page."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import IGNORE, Precision
 from pipeline.runtime.shutdown import check_signals
-from pipeline.train.averaging import averaged
-from pipeline.train.moving import Moving
-from pipeline.train.optimisers import build_optimiser
-from pipeline.train.schedules import build_schedule
+from pipeline.train.ema import create_ema
+from pipeline.train.lr_schedulers import create_lr_scheduler
+from pipeline.train.optimizers import create_optimizer
+from pipeline.train.train_state import TrainState
 
 
 class DivergedError(Exception):
-    """A loss became NaN or infinite; `epoch` is the one it happened in, counted from 1."""
+    """A loss became NaN or infinite in `epoch`, counted from 1."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"the loss was NaN or infinite in epoch {epoch}")
@@ -37,8 +37,8 @@ class DivergedError(Exception):
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The sets that are looked at, without augmentation, at the end of each epoch."""
+class EvalSplits:
+    """The sets that are evaluated, without augmentation, at the end of each epoch."""
 
     train: Split  # the fixed subset of the training images, as large as validation
     validation: Split
@@ -47,7 +47,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training images came to."""
+    """Results of one pass over the training images."""
 
     number: int  # from 1
     learning_rate: float  # of the last step
@@ -55,17 +55,17 @@ class Epoch:
     train: Prediction
     validation: Prediction
     showcase: Prediction
-    network: nn.Module  # what the predictions are of: the network, or the mean of its weights
-    moving: Moving  # what the next epoch starts from
-    images: int  # trained on; those of a last batch that was not full are left out
+    network: nn.Module  # that was evaluated: the network or its moving average
+    state: TrainState  # from which the next epoch continues
+    images: int  # trained on; those of an incomplete last batch are left out
     training_seconds: float
-    watching_seconds: float  # spent on the three predictions
+    eval_seconds: float  # for the three predictions
 
 
 def train(
     network: nn.Module,
     training: Split,
-    watched: Watched,
+    eval_splits: EvalSplits,
     settings: Train,
     learning_rate: float,
     seed: int,
@@ -74,78 +74,79 @@ def train(
     done: int = 0,
     state: Mapping[str, Any] | None = None,
 ) -> Iterator[Epoch]:
-    """Train the network in place and hand out each epoch as it ends; the caller keeps the weights it wants.
+    """Train the network in place and yield each epoch as it ends; the caller keeps the weights that it needs.
 
-    A training that was stopped after `done` epochs, with the `state` of the last one's `moving`, goes on from there:
-    what follows is the same, bit by bit, as if it had not been stopped.
+    With the `state` of the last of `done` epochs the training resumes; the remaining epochs are equal bit by bit to
+    those of an uninterrupted training.
 
     Raises:
-        DivergedError: A loss is NaN or infinite; the epochs before stand.
+        DivergedError: A loss is NaN or infinite; earlier epochs remain valid.
     """
-    # Before the optimiser is made: its state takes the layout of the weights. channels_last is what the fast
-    # convolutions of a CPU read.
+    # Before the optimizer is created: its state takes the layout of the weights. The fast convolutions of a CPU read
+    # channels_last.
     network.to(memory_format=torch.channels_last)
     device = device_of(network)
     batches = Batches(training, device)
-    random = torch.Generator().manual_seed(seed)
-    # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
+    rng = torch.Generator().manual_seed(seed)
+    # An incomplete last batch is dropped: batch normalization over a few images is noisy.
     batch = min(settings.batch_size, len(training))
     steps = len(training) // batch
-    minimised = objective(settings.objective, settings.label_smoothing)
-    optimiser = build_optimiser(network, settings, learning_rate)
-    schedule = build_schedule(optimiser, settings.schedule, settings.epochs * steps)
-    mean = averaged(network, settings.averaging) if settings.averaging else None
-    model = network if mean is None else mean.module
-    moving = Moving(network, optimiser, schedule, mean, random)
+    criterion = objective(settings.objective, settings.label_smoothing)
+    optimizer = create_optimizer(network, settings, learning_rate)
+    scheduler = create_lr_scheduler(optimizer, settings.schedule, settings.epochs * steps)
+    ema = create_ema(network, settings.averaging) if settings.averaging else None
+    evaluated_network = network if ema is None else ema.module
+    current = TrainState(network, optimizer, scheduler, ema, rng)
     if state is not None:
-        moving.restore(state)
+        current.load_state_dict(state)
 
     for number in range(done + 1, settings.epochs + 1):
         started = time.perf_counter()
         network.train()
-        total, evaluated = 0.0, 0
-        order = torch.randperm(len(training), generator=random).numpy()
+        total, counted = 0.0, 0
+        order = torch.randperm(len(training), generator=rng).numpy()
         for step in range(steps):
             check_signals()
-            chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, kinder to the disk
+            chosen = np.sort(order[step * batch : (step + 1) * batch])  # in the file's order, which disks read faster
             images, masks = batches.take(chosen)
             if settings.augmentation is not None:
-                images, masks = augment(images, masks, settings.augmentation, random)
+                images, masks = augment(images, masks, settings.augmentation, rng)
             with arithmetic(precision, device):
                 logits = network(images)
-            loss = minimised(logits, masks)
+            loss = criterion(logits, masks)
             if not torch.isfinite(loss):
                 raise DivergedError(number)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate = float(optimiser.param_groups[0]["lr"])
-            if not isinstance(schedule, ReduceLROnPlateau):
-                schedule.step()
-            if mean is not None:
-                mean.update_parameters(network)
+            optimizer.step()
+            learning_rate_now = float(optimizer.param_groups[0]["lr"])
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+            if ema is not None:
+                ema.update_parameters(network)
             if (masks != IGNORE).any():  # the loss of a batch without evaluated pixels is undefined, not 0
-                total, evaluated = total + float(loss.detach()), evaluated + 1
+                total, counted = total + float(loss.detach()), counted + 1
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
-            predict(model, split, classes, precision) for split in (watched.train, watched.validation, watched.showcase)
+            predict(evaluated_network, split, classes, precision)
+            for split in (eval_splits.train, eval_splits.validation, eval_splits.showcase)
         )
         if not np.isfinite([on_train.loss, on_validation.loss]).all():
             raise DivergedError(number)
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(on_validation.loss)
-        watching = time.perf_counter() - trained
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(on_validation.loss)
+        eval_seconds = time.perf_counter() - trained
         yield Epoch(
             number=number,
-            learning_rate=rate,
-            objective=total / evaluated if evaluated else math.nan,
+            learning_rate=learning_rate_now,
+            objective=total / counted if counted else math.nan,
             train=on_train,
             validation=on_validation,
             showcase=on_showcase,
-            network=model,
-            moving=moving,
+            network=evaluated_network,
+            state=current,
             images=steps * batch,
             training_seconds=trained - started,
-            watching_seconds=watching,
+            eval_seconds=eval_seconds,
         )

@@ -20,18 +20,18 @@ from pipeline.models.arithmetic import compute_device, resolve_precision
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, RunRecord
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.run_lock import Unfinished
 from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking import content
 from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
 from pipeline.tracking.settle import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
-from pipeline.train.checkpoint import Checkpoints
-from pipeline.train.key import run_key
-from pipeline.train.loop import DivergedError, Epoch, Watched, train
-from pipeline.train.moving import seed_all
-from pipeline.train.outputs import Outputs
+from pipeline.train.checkpoints import CheckpointManager
+from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
+from pipeline.train.run_key import compute_run_key
+from pipeline.train.run_writer import RunWriter
+from pipeline.train.train_state import seed_everything
 from pipeline.variants.batch import check_batch
 
 
@@ -39,7 +39,7 @@ def train_cell(
     params: Params,
     cell: Cell,
     root: Path = Path(),
-    listen: Callable[[EpochReport], None] | None = None,
+    listen: Callable[[EpochProgress], None] | None = None,
     complete: Callable[[], None] | None = None,
 ) -> RunRecord:
     """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
@@ -65,13 +65,13 @@ def train_cell(
     training, watched, compared = _splits(cell, root / runs.PREPARED)
     size, channels = training.images.shape[2:]
     check_batch(cell, len(training), size, channels, len(data.classes))
-    seed_all(cell.seed)  # after the check, which may run a user's code
+    seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(compute_device())
-    key = run_key(cell, data.fingerprint, precision)
+    key = compute_run_key(cell, data.fingerprint, precision)
 
-    outputs = Outputs(data.classes)
+    outputs = RunWriter(data.classes)
     unfinished = Unfinished(key, root)
     with unfinished.at_work(note_of(params.tracking, cell.name)):
         check_signals()
@@ -86,7 +86,7 @@ def train_cell(
             when_ended=unfinished.settle,
         ) as logger:
             logger.log_dataset(data.title, data.source, data.fingerprint)
-            checkpoints = Checkpoints(unfinished.folder, cell.name)
+            checkpoints = CheckpointManager(unfinished.folder, cell.name)
             state = _resumed(checkpoints, outputs, logger)
             started -= outputs.seconds
             epochs = train(
@@ -98,7 +98,9 @@ def train_cell(
                 for epoch in epochs:
                     outputs.add(epoch)
                     outputs.seconds = time.perf_counter() - started
-                    checkpoints.save(epoch.number, {"moving": epoch.moving.state(key), "outputs": outputs.state()})
+                    checkpoints.save(
+                        epoch.number, {"training": epoch.state.state_dict(key), "results": outputs.state_dict()}
+                    )
                     _log(logger, outputs, epoch.number)
                     if listen:
                         listen(_epoch_report(cell, epoch))
@@ -130,25 +132,25 @@ def train_cell(
     return record
 
 
-def _resumed(checkpoints: Checkpoints, outputs: Outputs, logger: BackgroundLogger) -> Mapping[str, Any] | None:
+def _resumed(checkpoints: CheckpointManager, outputs: RunWriter, logger: BackgroundLogger) -> Mapping[str, Any] | None:
     """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
-    checkpoint = checkpoints.newest()
+    checkpoint = checkpoints.load_newest()
     if checkpoint is None:
         return None
-    outputs.restore(checkpoint["outputs"])
+    outputs.load_state_dict(checkpoint["results"])
     for row in outputs.history:  # a kill may have come between a checkpoint and MLflow
         _log(logger, outputs, int(row["epoch"]))
-    moving: Mapping[str, Any] = checkpoint["moving"]
-    return moving
+    state: Mapping[str, Any] = checkpoint["training"]
+    return state
 
 
-def _log(logger: BackgroundLogger, outputs: Outputs, epoch: int) -> None:
+def _log(logger: BackgroundLogger, outputs: RunWriter, epoch: int) -> None:
     row = outputs.history[epoch - 1]
     logger.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
-def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:
-    return EpochReport(
+def _epoch_report(cell: Cell, epoch: Epoch) -> EpochProgress:
+    return EpochProgress(
         run=cell.name,
         epoch=epoch.number,
         epochs=cell.train.epochs,
@@ -158,7 +160,7 @@ def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:
     )
 
 
-def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.int64]]:
+def _splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
     """The images trained on, the sets watched, and the watched training images' places in the training split."""
     everything, validation = open_split("train", folder), open_split("validation", folder)
     if cell.train_images is not None and cell.train_images > len(everything):
@@ -168,7 +170,7 @@ def _splits(cell: Cell, folder: Path) -> tuple[Split, Watched, npt.NDArray[np.in
     seen = training_subset(len(everything), cell.train_images)
     compared = gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    watched = Watched(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
+    watched = EvalSplits(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
     for name, split in (("train", watched.train), ("validation", watched.validation)):
         if not any((mask != runs.IGNORE).any() for mask in split.masks):
             raise PipelineError(

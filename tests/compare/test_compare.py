@@ -325,8 +325,8 @@ def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
     assert "the gap goes from +0.100 to +0.100" in said["tenth_unet_no_skip"]
     assert "tenth_unet" not in said  # 0.0001 is not in the grid
     assert "unet is below it by 0.285 nats per pixel" in said["variant_unet_no_skip"]
-    assert "unet at 0.001 falls furthest behind on border: pixels of that class cost 0.500" in said["widest_class"]
-    assert "surer than it is right: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
+    assert "unet at 0.001 has the widest gap on border: the loss of that class is 0.500" in said["widest_class"]
+    assert "overconfident: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
     assert "the expected calibration error is 0.050, on training 0.020" in said["certainty"]
     assert said["verdicts"].startswith(
         "By their loss curves, the verdict on the runs with the lowest validation loss is "

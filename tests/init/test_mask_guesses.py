@@ -28,7 +28,7 @@ def values(background: int, foreground: int, dtype: type = np.uint8) -> Callable
     return lambda labels: np.where(labels > 0, foreground, background).astype(dtype)
 
 
-def averaged(drawn: np.ndarray) -> np.ndarray:
+def create_ema(drawn: np.ndarray) -> np.ndarray:
     """Take the mean of the 3 x 3 pixels around each one."""
     padded = np.pad(drawn.astype(float), 1, mode="edge")
     return np.mean(
@@ -39,7 +39,7 @@ def averaged(drawn: np.ndarray) -> np.ndarray:
 def soft(low: int, high: int) -> Callable[[np.ndarray], np.ndarray]:
     def draw(labels: np.ndarray) -> np.ndarray:
         dtype = np.uint8 if max(low, high) < 256 else np.uint16
-        return np.rint(low + (high - low) * averaged(labels)).astype(dtype)
+        return np.rint(low + (high - low) * create_ema(labels)).astype(dtype)
 
     return draw
 
@@ -200,13 +200,13 @@ def test_init_interpolated_classes_are_doubted(see: See) -> None:
         return drawn
 
     def interpolated(labels: np.ndarray) -> np.ndarray:
-        return np.rint(averaged(classes(labels))).astype(np.uint8)
+        return np.rint(create_ema(classes(labels))).astype(np.uint8)
 
     assert any("are only on edges between others" in notice for notice in see(by_turns(interpolated)).notices)
 
 
 def test_init_colors_with_soft_edges_are_doubted(see: See) -> None:
-    notices = see(by_turns(lambda labels: (averaged(labels)[..., None] * (255, 128, 0)).astype(np.uint8))).notices
+    notices = see(by_turns(lambda labels: (create_ema(labels)[..., None] * (255, 128, 0)).astype(np.uint8))).notices
     [notice] = [notice for notice in notices if "are only on edges between others" in notice]
     assert notice.startswith("6 of 8 values")
 

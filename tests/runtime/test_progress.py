@@ -6,11 +6,11 @@ import io
 
 from rich.console import Console
 
-from pipeline.runtime.progress import EpochReport, TrainingProgress
+from pipeline.runtime.progress import EpochProgress, TrainingProgress
 
 
-def report(epoch: int, run: str = "unet-0.01-0") -> EpochReport:
-    return EpochReport(run, epoch, epochs=3, train_loss=0.5, val_loss=0.61, images_per_second=88.4)
+def report(epoch: int, run: str = "unet-0.01-0") -> EpochProgress:
+    return EpochProgress(run, epoch, epochs=3, train_loss=0.5, val_loss=0.61, images_per_second=88.4)
 
 
 def shown(terminal: bool) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.worker import STOP, Job, Outcome
@@ -28,7 +28,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             return
         if job == STOP:
             return
-        pipe.send(EpochReport(job.cell.name, 1, 1, 0.5, 0.6, 9.0))
+        pipe.send(EpochProgress(job.cell.name, 1, 1, 0.5, 0.6, 9.0))
         if job.cell.seed == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         if job.cell.seed == 2:
@@ -53,7 +53,7 @@ def jobs(params: Params, *seeds: int) -> list[Job]:
 
 def test_every_job_has_its_outcome_and_workers_stay_warm(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
-    seen: list[EpochReport] = []
+    seen: list[EpochProgress] = []
     outcomes = list(run_jobs(params, asked, 2, Path(), seen.append, go_on))
     assert {outcome.job.cell.name for outcome in outcomes} == {job.cell.name for job in asked}
     assert {report.run for report in seen} == {job.cell.name for job in asked}

@@ -22,13 +22,13 @@ from mlflow import MlflowClient
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.run_lock import Unfinished, unfinished
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
-from pipeline.train.checkpoint import Checkpoints
-from pipeline.train.outputs import Outputs
+from pipeline.train.checkpoints import CheckpointManager
+from pipeline.train.run_writer import RunWriter
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -55,7 +55,7 @@ class StoppedError(Exception):
 
 
 def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRecord:
-    def listen(report: EpochReport) -> None:
+    def listen(report: EpochProgress) -> None:
         if report.epoch == stop:
             raise StoppedError
 
@@ -154,7 +154,7 @@ def test_all_epochs_there_but_no_folder(project: Path) -> None:
     """Killed while its folder was written: nothing is trained again."""
     expected = undisturbed(project, {})
     stopped(project, {}, EPOCHS)
-    seen: list[EpochReport] = []
+    seen: list[EpochProgress] = []
     params = read_params(project / "params.yaml")
     train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
     assert (seen, content(project)) == ([], expected)
@@ -162,7 +162,7 @@ def test_all_epochs_there_but_no_folder(project: Path) -> None:
 
 def test_a_disk_that_takes_no_checkpoint_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
-    checkpoints = Checkpoints(tmp_path / "file", RUN)
+    checkpoints = CheckpointManager(tmp_path / "file", RUN)
     for epoch in (1, 2):
         checkpoints.save(epoch, {})
     assert len([record for record in caplog.records if "has no checkpoint" in record.message]) == 1
@@ -171,14 +171,14 @@ def test_a_disk_that_takes_no_checkpoint_costs_no_training(tmp_path: Path, caplo
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
-    checkpoints = Checkpoints(tmp_path, RUN)
+    checkpoints = CheckpointManager(tmp_path, RUN)
     for epoch in (1, 2):
         checkpoints.save(epoch, {"epoch": epoch, "weights": torch.arange(20.0)})
     whole = bytearray((tmp_path / "epoch-000002.checkpoint").read_bytes())
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= data.draw(st.integers(1, 255))
     (tmp_path / "epoch-000002.checkpoint").write_bytes(whole)
-    found = checkpoints.newest()
+    found = checkpoints.load_newest()
     assert found is not None
     assert found["epoch"] == 1
 
@@ -244,10 +244,10 @@ def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Pat
 
 
 def test_a_state_that_cannot_be_read_back_is_told_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    checkpoints = Checkpoints(tmp_path, RUN)
+    checkpoints = CheckpointManager(tmp_path, RUN)
     checkpoints.save(1, {"rate": np.float64(0.1)})
     assert "has no checkpoint to resume from (its optimiser's state is not of tensors and numbers)" in caplog.text
-    assert checkpoints.newest() is None
+    assert checkpoints.load_newest() is None
 
 
 def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,9 +266,9 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
 
 def _train_until_signal(root: Path) -> None:
     """Receive SIGTERM after the last epoch, before a slow MLflow has all points."""
-    write, log_epoch = Outputs.write, Mirror.log_epoch
+    write, log_epoch = RunWriter.write, Mirror.log_epoch
 
-    def write_and_signal(self: Outputs, *arguments: Any) -> None:
+    def write_and_signal(self: RunWriter, *arguments: Any) -> None:
         write(self, *arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -276,7 +276,7 @@ def _train_until_signal(root: Path) -> None:
         time.sleep(1)
         log_epoch(self, *arguments)
 
-    Outputs.write = write_and_signal  # type: ignore[method-assign]
+    RunWriter.write = write_and_signal  # type: ignore[method-assign]
     Mirror.log_epoch = log_slowly  # type: ignore[method-assign]
     defer_signals()
     train(root, {})

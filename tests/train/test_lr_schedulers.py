@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.params.file import read_params
 from pipeline.params.train import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
-from pipeline.train.schedules import build_schedule
+from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -40,7 +40,7 @@ def two_groups() -> Optimizer:
 def rates(chosen: Schedule, steps: int) -> list[tuple[float, float]]:
     """The rates of both groups at each step of a training."""
     optimiser = two_groups()
-    schedule, seen = build_schedule(optimiser, chosen, steps), []
+    schedule, seen = create_lr_scheduler(optimiser, chosen, steps), []
     for _ in range(steps):
         decoder, encoder = optimiser.param_groups
         seen.append((decoder["lr"], encoder["lr"]))
@@ -115,7 +115,7 @@ def test_one_cycle_needs_three_steps(steps: int) -> None:
 )
 def test_one_cycle_moves_momentum_the_other_way(kind: type[Optimizer], arguments: dict[str, Any], key: str) -> None:
     optimiser: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK, **arguments)  # type: ignore[call-arg]
-    schedule, seen = build_schedule(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20), []
+    schedule, seen = create_lr_scheduler(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20), []
     for _ in range(20):
         value = optimiser.param_groups[0][key]
         seen.append(value[0] if key == "betas" else value)
@@ -128,7 +128,7 @@ def test_one_cycle_moves_momentum_the_other_way(kind: type[Optimizer], arguments
 @pytest.mark.parametrize("kind", [SGD, RMSprop])
 def test_one_cycle_adds_no_momentum(kind: type[Optimizer]) -> None:
     optimiser: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK)  # type: ignore[call-arg]
-    build_schedule(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20)
+    create_lr_scheduler(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20)
     assert optimiser.param_groups[0]["momentum"] == 0
 
 
@@ -142,7 +142,9 @@ def test_a_plateau_lowers_the_rate_after_more_than_patience_epochs(
     losses: list[float], factor: float, patience: int
 ) -> None:
     optimiser = two_groups()
-    schedule = build_schedule(optimiser, ReduceOnPlateau(name="reduce_on_plateau", factor=factor, patience=patience), 9)
+    schedule = create_lr_scheduler(
+        optimiser, ReduceOnPlateau(name="reduce_on_plateau", factor=factor, patience=patience), 9
+    )
     assert isinstance(schedule, ReduceLROnPlateau)
     expected, lowest, waited = PEAK, math.inf, 0
     for loss in losses:

@@ -17,7 +17,7 @@ from pipeline.evaluate.stage import evaluate_run
 from pipeline.models.build import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import UNetModel
-from pipeline.train.averaging import averaged
+from pipeline.train.ema import create_ema
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -38,7 +38,7 @@ class Number(nn.Module):
 def mean_of(start: float, visited: list[float], smoothing: float) -> float:
     """Where the mean of a weight stands that was at `start` and then at each number of `visited`."""
     network = Number(start)
-    mean = averaged(network, smoothing)
+    mean = create_ema(network, smoothing)
     for value in visited:
         network.value.data.fill_(value)
         mean.update_parameters(network)
@@ -75,7 +75,7 @@ def test_the_mean_is_a_network_of_the_same_names_kinds_and_layout() -> None:
     torch.manual_seed(0)
     model = UNetModel(family="unet", base_channels=4, depth=2, up="transpose", skip="concat", norm="batch", dropout=0.0)
     network = build_network(model, channels=3, classes=3).to(memory_format=torch.channels_last)
-    mean = averaged(network, 0.9)
+    mean = create_ema(network, 0.9)
     for _ in range(3):
         network(torch.rand(2, 3, 8, 8))
         mean.update_parameters(network)
@@ -93,7 +93,7 @@ def test_a_network_that_cannot_be_copied_is_named() -> None:
     network = Number(1.0)
     network.seen = network.value * 2  # type: ignore[assignment]  # a result that hangs on its computation
     with pytest.raises(PipelineError, match=r"^train\.averaging: must be 0\.0 for this network, but is 0\.9: copying"):
-        averaged(network, 0.9)
+        create_ema(network, 0.9)
 
 
 def test_a_run_keeps_and_scores_the_mean_and_is_trained_as_without(project: Path) -> None:

@@ -17,10 +17,10 @@ from pipeline.params import Params, validate
 from pipeline.params.file import read_params
 from pipeline.params.merging import merged
 from pipeline.params.train import Train
-from pipeline.train import key
-from pipeline.train.key import run_key
-from pipeline.train.optimisers import build_optimiser, parameter_groups
-from pipeline.train.schedules import build_schedule
+from pipeline.train import run_key as key
+from pipeline.train.lr_schedulers import create_lr_scheduler
+from pipeline.train.optimizers import create_optimizer, group_parameters
+from pipeline.train.run_key import compute_run_key
 from tests.conftest import write_custom, write_params
 
 ParamsWith = Callable[[dict[str, Any]], Params]
@@ -66,7 +66,7 @@ def images_and_masks() -> tuple[Tensor, Tensor]:
 def test_every_trainable_weight_is_in_one_group(variant: str, changes: dict[str, Any]) -> None:
     net = network(variant, **changes)
     frozen = next(net.parameters()).requires_grad_(False)
-    groups = parameter_groups(net, 1e-3, 1.0, 0.1)
+    groups = group_parameters(net, 1e-3, 1.0, 0.1)
     grouped = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(grouped) == sorted(id(weight) for weight in net.parameters() if weight is not frozen)
     for group in groups:
@@ -78,7 +78,7 @@ def test_the_encoder_has_a_rate_of_its_own(variant: str) -> None:
     net = network(variant)
     rates = {
         id(weight): group["lr"]
-        for group in build_optimiser(net, settings(encoder_rate=0.1), 1e-3).param_groups
+        for group in create_optimizer(net, settings(encoder_rate=0.1), 1e-3).param_groups
         for weight in group["params"]
     }
     encoder = {name for name, weight in net.named_parameters() if rates[id(weight)] == pytest.approx(1e-4)}
@@ -87,13 +87,13 @@ def test_the_encoder_has_a_rate_of_its_own(variant: str) -> None:
 
 
 def test_the_rate_that_history_shows_is_the_cells() -> None:
-    assert build_optimiser(network(), settings(encoder_rate=0.1), 1e-3).param_groups[0]["lr"] == 1e-3
+    assert create_optimizer(network(), settings(encoder_rate=0.1), 1e-3).param_groups[0]["lr"] == 1e-3
 
 
 def test_the_encoder_takes_smaller_steps() -> None:
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
-    optimiser = build_optimiser(
+    optimiser = create_optimizer(
         net,
         settings(optimiser={"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}, encoder_rate=0.25),
         1e-2,
@@ -118,7 +118,7 @@ def test_the_encoder_takes_smaller_steps() -> None:
 def test_norms_and_biases_never_decay(chosen: dict[str, Any]) -> None:
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
-    optimiser = build_optimiser(net, settings(optimiser=chosen), 1e-2)
+    optimiser = create_optimizer(net, settings(optimiser=chosen), 1e-2)
     for _ in range(3):
         for weight in net.parameters():
             weight.grad = torch.zeros_like(weight)
@@ -135,8 +135,8 @@ def test_each_optimiser_learns(name: str) -> None:
     keys, rate = NAMED[name]
     net, (images, masks) = network(), images_and_masks()
     chosen = settings(optimiser={"name": name, **keys})
-    optimiser = build_optimiser(net, chosen, rate)
-    schedule = build_schedule(optimiser, chosen.schedule, 30)
+    optimiser = create_optimizer(net, chosen, rate)
+    schedule = create_lr_scheduler(optimiser, chosen.schedule, 30)
     losses = []
     for _ in range(30):
         loss = cross_entropy(net(images), masks)
@@ -153,7 +153,7 @@ def test_rmsprop_takes_the_first_step_of_keras() -> None:
     net = nn.Linear(1, 1, bias=False)
     net.weight.data.fill_(10.0)
     keys, _ = NAMED["rmsprop"]
-    optimiser = build_optimiser(net, settings(optimiser={"name": "rmsprop", **keys}), 0.1)
+    optimiser = create_optimizer(net, settings(optimiser={"name": "rmsprop", **keys}), 0.1)
     (net.weight**2 / 2).sum().backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     assert net.weight.item() == pytest.approx(9.683772)
@@ -166,7 +166,7 @@ def test_ones_own_is_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.M
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     torch.manual_seed(0)
-    optimiser = build_optimiser(net, own("custom.optimizer_that_draws:draws"), 1e-3)
+    optimiser = create_optimizer(net, own("custom.optimizer_that_draws:draws"), 1e-3)
     drawn = torch.rand(1)
     torch.manual_seed(0)
     torch.rand(3)
@@ -183,7 +183,7 @@ def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
     mine_cell, other = params.cell("mine", 0.01, 0), params.cell("unet", 0.01, 0)
 
     def keys() -> list[str]:
-        return [run_key(cell, "data", "float32") for cell in (mine_cell, other)]
+        return [compute_run_key(cell, "data", "float32") for cell in (mine_cell, other)]
 
     first = keys()
     assert keys() == first
@@ -239,7 +239,7 @@ def test_a_mistake_of_ones_own_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     write_custom(tmp_path, own_mistakes=OWN_MODULE)
     with pytest.raises(PipelineError, match=r"^train\.optimiser\.factory: ") as error:
-        build_optimiser(network(), own(factory, **arguments), 1e-3)
+        create_optimizer(network(), own(factory, **arguments), 1e-3)
     message = str(error.value)
     assert said in message
     assert hint in message
@@ -253,7 +253,7 @@ def test_a_network_without_an_encoder_to_train_is_named(freeze: bool) -> None:
         for name, weight in net.named_parameters():
             weight.requires_grad_(not name.startswith("1.encoder."))
     with pytest.raises(PipelineError, match=r"^train\.encoder_rate: must be 1\.0 .* but is 0\.1: .* Set it to 1\.0"):
-        build_optimiser(net, settings(encoder_rate=0.1), 1e-3)
+        create_optimizer(net, settings(encoder_rate=0.1), 1e-3)
 
 
 FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {

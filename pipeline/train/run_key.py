@@ -1,4 +1,4 @@
-"""A run's key: equal keys mean equal parameters, data and training code, hence equal weights on equal processors."""
+"""Run keys: equal keys mean equal parameters, data and training code, hence equal weights on equal processors."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ PACKAGE = Path(__file__).parents[1]
 CODE = ("train/*.py", "data/*.py", "models/*.py", "analysis/scores.py")  # decides a run's numbers, as in dvc.yaml
 
 
-def run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
-    """SHA-256, hex, over the cell's canonical parameters, the resolved precision, the data and the training code."""
+def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:
+    """Return the SHA-256, in hex, of the cell's canonical parameters, resolved precision, data and training code."""
     content = {
         "format": FORMAT,
         "cell": cell.model_dump(mode="json"),
         "precision": precision,
         "data": data_fingerprint,
         "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},
-        "own": _hash(_own_files(cell)),
+        "own": _hash(_find_custom_files(cell)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def is_current(cell: Cell, root: Path) -> bool:
-    """Return whether a run's folder has the results of training the cell with the present data and code."""
+    """Return whether a run's folder has the results of training the cell with the current data and code."""
     try:
         record, data = RunRecord.read(root / RUNS / cell.name), DataSet.read(root / PREPARED)
-        return record.key == run_key(cell, data.fingerprint, record.precision)
+        return record.key == compute_run_key(cell, data.fingerprint, record.precision)
     except PipelineError:
         return False
 
 
-def _own_files(cell: Cell) -> dict[str, Path]:
-    """Find the files, by name, that decide a run's numbers if its network or optimizer is the user's own.
+def _find_custom_files(cell: Cell) -> dict[str, Path]:
+    """Find the files, by name, that affect a run with a custom network or optimizer.
 
-    All of `custom/`, because any file of it may be imported or read; and the file of a factory from a package.
+    All of `custom/`, because any of its files may be imported or read; and the file of a factory from a package.
     """
     factories = cell.own_factories.values()
     if not factories:
@@ -63,6 +63,6 @@ def _hash(files: Mapping[str, Path]) -> str:
 
 @functools.cache
 def _digest(path: Path) -> bytes:
-    """Hash a file as it was first read: a warm worker keeps the code that it imported, even after an edit."""
+    """Hash a file as it was first read: a worker keeps the code that it imported, even after an edit."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -1,4 +1,4 @@
-"""Collects what a run leaves behind, epoch by epoch, and writes its folder."""
+"""Collect the results of a run epoch by epoch, and write its folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline import runs
 from pipeline.analysis.scores import iou_by_class, mean_iou
 from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
-from pipeline.train.loop import Epoch, Watched
+from pipeline.train.loop import Epoch, EvalSplits
 
 
 @dataclass
-class Outputs:
-    """The growing results of a run: what each epoch came to, and the best weights so far."""
+class RunWriter:
+    """Results of a run so far: of each epoch, and the best weights."""
 
     classes: tuple[runs.SegmentationClass, ...]
     history: list[dict[str, float | int | str]] = field(default_factory=list)
@@ -35,10 +35,10 @@ class Outputs:
     best_epoch: int | None = None
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] | None = None
-    seconds: float = 0.0  # that were spent on these epochs, setting up included
+    seconds: float = 0.0  # spent on these epochs, set-up included
 
-    def state(self) -> dict[str, Any]:
-        """All of it but the classes, for a checkpoint: plain values and torch's tensors."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the classes for a checkpoint: plain values and torch tensors."""
         return {
             "history": self.history,
             "image_losses": [tuple(map(torch.from_numpy, pair)) for pair in self.image_losses],
@@ -48,15 +48,15 @@ class Outputs:
             "seconds": self.seconds,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` returned."""
         self.history, self.times, self.seconds = state["history"], state["times"], state["seconds"]
         self.image_losses = [(train.numpy(), validation.numpy()) for train, validation in state["image_losses"]]
         self.showcase_masks = [masks.numpy() for masks in state["showcase_masks"]]
         self.best_epoch, self.best_loss, self.best_weights = state["best"]
 
     def add(self, epoch: Epoch) -> None:
-        """Take in a finished epoch; keeps a copy of the weights where validation's loss is the lowest so far."""
+        """Add a completed epoch; copy its weights if its validation loss is the lowest so far."""
         self.history.append(self._row(epoch))
         self.image_losses.append((epoch.train.losses, epoch.validation.losses))
         self.showcase_masks.append(epoch.showcase.masks)
@@ -65,41 +65,41 @@ class Outputs:
                 "ended_ms": round(time.time() * 1000),
                 "images": epoch.images,
                 "training_seconds": epoch.training_seconds,
-                "watching_seconds": epoch.watching_seconds,
+                "eval_seconds": epoch.eval_seconds,
             }
         )
         if epoch.validation.loss < self.best_loss:
             self.best_epoch, self.best_loss = epoch.number, epoch.validation.loss
-            # A copy: state_dict() shares memory with the weights that go on being trained.
+            # A copy, because state_dict() shares memory with the weights that are trained further.
             self.best_weights = copy.deepcopy(epoch.network.state_dict())
 
     def _row(self, epoch: Epoch) -> dict[str, float | int | str]:
         row: dict[str, float | int | str] = {
             "epoch": epoch.number,
             "learning_rate": epoch.learning_rate,
-            "objective": _cell(epoch.objective),
+            "objective": _drop_nan(epoch.objective),
             "train_loss": epoch.train.loss,
             "val_loss": epoch.validation.loss,
-            "val_mean_iou": _cell(float(mean_iou(epoch.validation.confusion.sum(axis=0)))),
+            "val_mean_iou": _drop_nan(float(mean_iou(epoch.validation.confusion.sum(axis=0)))),
         }
         for side, prediction in (("train", epoch.train), ("val", epoch.validation)):
             for item, value in zip(self.classes, iou_by_class(prediction.confusion.sum(axis=0)), strict=True):
-                row[f"{side}_iou_{item.name}"] = _cell(float(value))
+                row[f"{side}_iou_{item.name}"] = _drop_nan(float(value))
         return row
 
-    def write(self, folder: RunFolder, watched: Watched, train_index: npt.NDArray[np.int64]) -> None:
+    def write(self, folder: RunFolder, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
         """Write history, image losses, showcase masks and, if there are any, the best epoch's weights.
 
         Args:
             folder: an empty one.
-            watched: the sets that were evaluated after each epoch.
+            eval_splits: the sets that were evaluated after each epoch.
             train_index: the evaluated training images' places in the training split.
         """
         folder.write_history(self.history, [item.name for item in self.classes])
         train, validation = zip(*self.image_losses, strict=True) if self.image_losses else ((), ())
         folder.write_image_losses(
-            _collect_losses(train, watched.train, train_index),
-            _collect_losses(validation, watched.validation, np.arange(len(watched.validation))),
+            _collect_losses(train, eval_splits.train, train_index),
+            _collect_losses(validation, eval_splits.validation, np.arange(len(eval_splits.validation))),
         )
         folder.write_showcase_masks(np.array(self.showcase_masks, dtype=np.uint8))
         if self.best_weights is not None:
@@ -115,14 +115,14 @@ class Outputs:
                 key=key,
                 seconds=self.seconds,
                 training_seconds=training,
-                watching_seconds=sum(entry["watching_seconds"] for entry in self.times),
+                eval_seconds=sum(entry["eval_seconds"] for entry in self.times),
                 images_per_second=sum(entry["images"] for entry in self.times) / training if training else None,
                 epochs=tuple(
                     EpochTiming(
                         ended_ms=int(entry["ended_ms"]),
                         images=int(entry["images"]),
                         training_seconds=entry["training_seconds"],
-                        watching_seconds=entry["watching_seconds"],
+                        eval_seconds=entry["eval_seconds"],
                     )
                     for entry in self.times
                 ),
@@ -132,7 +132,7 @@ class Outputs:
         )
 
 
-def _cell(value: float) -> float | str:
+def _drop_nan(value: float) -> float | str:
     """Return the number, or an empty cell if it is undefined: a missing value in CSV and MLflow."""
     return "" if math.isnan(value) else value
 

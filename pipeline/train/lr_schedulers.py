@@ -1,0 +1,52 @@
+"""Learning-rate schedulers."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+from pipeline.params.train import Constant, Cosine, OneCycle, Schedule
+
+
+def create_lr_scheduler(optimizer: Optimizer, settings: Schedule, steps: int) -> LRScheduler:
+    """Create the learning-rate scheduler of a training.
+
+    Args:
+        optimizer: each of its parameter groups keeps its own peak learning rate.
+        settings: `train.schedule`.
+        steps: of the whole training. A one-cycle schedule of fewer than three cannot rise and fall, so the learning
+            rate stays constant.
+
+    Returns:
+        A scheduler to be stepped after every step; a `ReduceLROnPlateau` after every epoch, with the validation loss.
+    """
+    if isinstance(settings, Constant) or (isinstance(settings, OneCycle) and steps < 3):
+        return LambdaLR(optimizer, lambda _: 1.0)
+    if isinstance(settings, Cosine):
+        # The full learning rate is reached in the last step at the latest.
+        return LambdaLR(
+            optimizer,
+            partial(compute_cosine_factor, steps=steps, warm_up=min(round(settings.warm_up * steps), steps - 1)),
+        )
+    if isinstance(settings, OneCycle):
+        return OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=steps,
+            # torch divides by the length of the rise, `pct_start * steps - 1`.
+            pct_start=max(settings.warm_up, 2 / steps),
+            # Momentum or Adam's first beta moves in the opposite direction, from 0.95 to 0.85 and back.
+            cycle_momentum="betas" in optimizer.defaults or bool(optimizer.defaults.get("momentum")),
+        )
+    # eps: by default torch ignores reductions of less than 1e-8, which the encoder's learning rate reaches first.
+    return ReduceLROnPlateau(optimizer, factor=settings.factor, patience=settings.patience, eps=0)
+
+
+def compute_cosine_factor(step: int, steps: int, warm_up: int) -> float:
+    """Return the factor at a step, counted from 0: linear up to 1 in `warm_up` steps, then half a cosine to 0."""
+    if step < warm_up:
+        return (step + 1) / (warm_up + 1)
+    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
