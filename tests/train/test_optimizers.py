@@ -206,13 +206,13 @@ OWN_MISTAKES = {
     "built into Python": ("sys:zzz", {}, "there is no 'zzz' in sys", "define zzz there."),
     "unknown argument": ("torch.optim:NAdam", {"speed": 3}, "(groups, lr=0.001, speed=3) raised TypeError", ""),
     "a wrong value": ("torch.optim:NAdam", {"eps": -1}, "raised ValueError (Invalid epsilon", "-1"),
-    "a closure": ("torch.optim:LBFGS", {}, "wants to compute the loss several times a step", "choose another."),
+    "a closure": ("torch.optim:LBFGS", {}, "several times per step", "Choose another"),
     "matrices only": ("torch.optim:Muon", {}, "raised ValueError (Muon only supports 2D", ""),
     "sparse gradients": ("torch.optim:SparseAdam", {}, "raised RuntimeError", "in a step on copies of the weights"),
     "no rate": ("custom.own_mistakes:rateless", {}, "raised TypeError (rateless() got an unexpected", "'lr'"),
-    "no optimiser": ("custom.own_mistakes:nothing", {}, "must make a torch optimiser", "a value of type NoneType"),
-    "a class": ("custom.own_mistakes:a_class", {}, "must make a torch optimiser", "the class SGD itself"),
-    "a hidden closure": ("custom.own_mistakes:hidden", {}, "wants to compute the loss several times a step", ""),
+    "no optimiser": ("custom.own_mistakes:nothing", {}, "must return a torch optimizer", "a value of type NoneType"),
+    "a class": ("custom.own_mistakes:a_class", {}, "must return a torch optimizer", "the class SGD itself"),
+    "a hidden closure": ("custom.own_mistakes:hidden", {}, "several times per step", ""),
     "an end": ("custom.own_mistakes:ends", {}, "raised SystemExit (3) in own_mistakes.py, line 9", ""),
 }  # fmt: skip
 OWN_MODULE = """import sys
