@@ -13,7 +13,7 @@ INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
 INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report studies ui test test-slow check bench clean linked-venv
+.PHONY: help install report studies ui test test-slow check bench constraints clean linked-venv
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,19 @@ data/prepared: | $(INSTALLED) .dvc/ready
 
 install: $(INSTALLED)  ## Only create .venv with the locked dependencies
 
+# One resolution covers all extras, so that tests run with the versions that users get; then it is split. uv keeps a locked
+# version that still fits.
+COMPILE = "$$folder/bin/uv" pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml
+constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and constraints-test.txt first
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; "$$folder/bin/pip" install --quiet uv; \
+	cat constraints*.txt > "$$folder/all.txt" 2>/dev/null || true; \
+	$(COMPILE) --all-extras --output-file "$$folder/all.txt"; \
+	$(COMPILE) --extra ray --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
+	{ echo "# Written by make constraints: what users install."; cat "$$folder/run.txt"; } > constraints.txt; \
+	{ echo "# Written by make constraints: what tests and benchmarks add."; \
+		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
+
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
 	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .scratch
 
@@ -91,14 +104,14 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: constraints-test.txt $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV)"
-	@python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[test]'
 	@touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed
+$(VENV)/installed-bench: constraints-test.txt $(VENV)/installed
 	@echo "Installing other trainers into $(VENV), to compare with"
-	@python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[bench]'
 	@touch $@
 
 # DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.

@@ -1,6 +1,6 @@
 """How many images a second the training loop takes, and how many others do: the same networks, in one run.
 
-    pip install --constraint constraints.txt '.[bench]'
+    pip install --constraint constraints.txt --constraint constraints-test.txt '.[bench]'
     python -m benchmarks.throughput [--rounds 3] [--threads 2] [NETWORK ...]
 
 Each number is a process of its own, and a round asks every trainer once, so that a machine that slows down slows all

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from tests.preloaded import PreloadedCommands
 
 # No test measures time: Hypothesis would fail examples that take long on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -77,6 +78,13 @@ def write_custom(project: Path, **modules: str) -> Path:
 def params_with(tmp_path: Path) -> Callable[[dict[str, Any]], Params]:
     """Reads the tiny parameters with changes laid over them."""
     return lambda changes: read_params(write_params(tmp_path, changes))
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[PreloadedCommands]:
+    """`pipeline` and `dvc` in processes that start without their imports."""
+    with PreloadedCommands.running() as commands:
+        yield commands
 
 
 @pytest.fixture(scope="session")

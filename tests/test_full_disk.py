@@ -6,19 +6,20 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline import runs
 from tests.conftest import ROOT, TRAINED
+from tests.preloaded import PreloadedCommands
 
 SENTENCE = "the disk is full. Free some space, then run the same command again."
 STORE_SENTENCE = (
     "SQLite cannot use this MLflow store: database or disk is full. Free some space, then run the same command again."
 )
+Run = Callable[..., tuple[int, str]]
 TRAIN = ("train", "--variant", "unet", "--learning-rate", "0.01", "--seed", "1")
 
 
@@ -54,22 +55,20 @@ def fill(folder: Path, leave: int = 0) -> None:
             file.truncate(max(0, file.tell() - leave))
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command of the pipeline; return its exit code and everything it printed."""
-    left_out = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
-    kept = {key: value for key, value in os.environ.items() if key not in left_out}
-    done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
-        cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said
-    assert "[SQL" not in said
-    return done.returncode, said
+@pytest.fixture
+def run(commands: PreloadedCommands) -> Run:
+    """Run a command of the pipeline in a folder; return its exit code and everything it printed."""
+
+    def run(folder: Path, *arguments: str) -> tuple[int, str]:
+        left_out = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
+        kept = {key: value for key, value in os.environ.items() if key not in left_out}
+        done = commands.run("pipeline", *arguments, folder=folder, environment={**kept, "PYTHONPATH": str(ROOT)})
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        assert "[SQL" not in said
+        return done.returncode, said
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_a_full_disk_is_reported_with_the_file(project: Path, arguments: tuple[str, ...], file: str) -> None:
+def test_a_full_disk_is_reported_with_the_file(project: Path, arguments: tuple[str, ...], file: str, run: Run) -> None:
     shutil.copytree(ROOT / "reports/templates", project / "reports/templates")
     shutil.copy(ROOT / "reports/notes.md", project / "reports")
     before = {path for path in project.iterdir() if path.is_file()}
@@ -94,7 +93,7 @@ def test_a_full_disk_is_reported_with_the_file(project: Path, arguments: tuple[s
     assert {path for path in project.iterdir() if path.is_file()} - before == {project / "filler"}  # no half a file
 
 
-def test_commands_that_write_to_mlflow_name_the_full_store(project: Path) -> None:
+def test_commands_that_write_to_mlflow_name_the_full_store(project: Path, run: Run) -> None:
     fill(project)
     code, said = run(project, "promote")
     assert (code, f"Error: {project}/mlflow.db: {STORE_SENTENCE}" in said) == (1, True)
@@ -103,7 +102,7 @@ def test_commands_that_write_to_mlflow_name_the_full_store(project: Path) -> Non
     assert not list(project.glob("new.db.making*"))
 
 
-def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, tmp_path: Path) -> None:
+def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, tmp_path: Path, run: Run) -> None:
     """The store is on the full disk, the run folders are on another one."""
     elsewhere = Path(shutil.copytree(project, tmp_path / "elsewhere"))
     store = disk / "store" / "mlflow.db"
@@ -129,7 +128,7 @@ def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, t
     opened.close()
 
 
-def test_a_training_without_room_for_its_checkpoints_names_the_run(project: Path) -> None:
+def test_a_training_without_room_for_its_checkpoints_names_the_run(project: Path, run: Run) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("seed: [0]", "seed: [1]"), encoding="utf-8")
     fill(project, leave=100_000)

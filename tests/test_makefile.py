@@ -53,7 +53,7 @@ class Checkout:
 def checkout(tmp_path: Path, request: pytest.FixtureRequest) -> Checkout:
     root = tmp_path / request.param
     (root / ".venv/bin").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-test.txt"):
         shutil.copy(ROOT / name, root)
     for name in ("pipeline", "dvc"):
         path = root / ".venv/bin" / name

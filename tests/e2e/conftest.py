@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, write_params
+from tests.preloaded import PreloadedCommands
 
 # What git would ignore, and what no project of a user's needs.
 LEFT_OUT = shutil.ignore_patterns(
@@ -30,6 +30,7 @@ class Project:
     """A project's folder and its commands."""
 
     root: Path
+    commands: PreloadedCommands
 
     def environment(self) -> dict[str, str]:
         # The copy's code, with bytecode caches on: a stage must not become stale by being imported.
@@ -38,17 +39,16 @@ class Project:
         return {**variables, "PATH": path, "PYTHONPATH": str(self.root), "MLFLOW_TRACKING_URI": "", "COLUMNS": "120"}
 
     def run(self, *command: str, code: int = 0) -> str:
-        """What a command printed; fails where its exit code is another."""
-        done = subprocess.run(command, cwd=self.root, env=self.environment(), capture_output=True, text=True)
-        said = done.stdout + done.stderr
-        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{said}"
-        return said
+        """Run a command and return what it printed; its exit code must be `code`."""
+        done = self.commands.run(*command, folder=self.root, environment=self.environment())
+        printed = done.stdout + done.stderr
+        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{printed}"
+        return printed
 
     def start(self, *command: str, **how: Any) -> subprocess.Popen[str]:
-        """A command that goes on; all it prints comes out of its `stdout`."""
-        whole = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+        """Start a command in a new interpreter; its `stdout` has everything that it prints."""
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(whole, cwd=self.root, env=self.environment(), **pipes, **how)
+        return subprocess.Popen(command, cwd=self.root, env=self.environment(), **pipes, **how)
 
     def repro(self) -> list[str]:
         """Run `dvc repro` and name the stages whose commands ran."""
@@ -56,15 +56,7 @@ class Project:
 
     def stale(self) -> set[str]:
         """The stages that DVC says are stale."""
-        said = subprocess.run(
-            ["dvc", "status", "--json"],
-            cwd=self.root,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return set(json.loads(said.stdout))
+        return set(json.loads(self.run("dvc", "status", "--json")))
 
     def change(self, **changes: Any) -> None:
         """Lay changes over the tiny parameters."""
@@ -80,20 +72,21 @@ def merged_grid(changes: dict[str, Any]) -> dict[str, Any]:
     return {**changes, "grid": {**grid, **changes.get("grid", {})}}
 
 
-def copy_project(root: Path) -> Project:
+def copy_project(root: Path, commands: PreloadedCommands) -> Project:
     shutil.copytree(ROOT, root, ignore=LEFT_OUT)
-    project = Project(root)
+    project = Project(root, commands)
     project.change()
     return project
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The project after `pipeline sweep` and `dvc repro`; tests change it and leave it reproduced."""
-    project = copy_project(tmp_path_factory.mktemp("e2e") / "project")
+def swept(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands, store: Path) -> Project:
+    """A project after `pipeline sweep` and `dvc repro`; tests change it and leave it reproduced."""
+    project = copy_project(tmp_path_factory.mktemp("e2e") / "project", commands)
+    shutil.copy(store, project.root / "mlflow.db")
     project.run("git", "init", "--quiet")
     project.run("git", "add", "--all")
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "start")
     project.run("pipeline", "sweep")
     assert project.repro() == ["compare", "showcase", "report"]
-    yield project
+    return project

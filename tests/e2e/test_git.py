@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 pytestmark = pytest.mark.slow
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
@@ -20,18 +19,18 @@ def commit(project: Project, message: str) -> None:
 def clone(project: Project, name: str) -> Project:
     """Clone the last commit, which configures DVC's remote."""
     project.run("git", "clone", "--quiet", ".", f"../{name}")
-    return Project(project.root.parent / name)
+    return Project(project.root.parent / name, project.commands)
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def origin(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands) -> Project:
     """A project with a DVC remote, committed before anything was trained."""
     folder = tmp_path_factory.mktemp("git")
-    project = copy_project(folder / "origin")
+    project = copy_project(folder / "origin", commands)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--default", "shared", str(folder / "remote"))
     commit(project, "start")
-    yield project
+    return project
 
 
 def lock(project: Project) -> bytes:

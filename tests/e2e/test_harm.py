@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = copy_project(tmp_path / "project")
+def project(tmp_path: Path, commands: PreloadedCommands) -> Project:
+    project = copy_project(tmp_path / "project", commands)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     return project
 
@@ -32,7 +33,10 @@ def swept_with(project: Project, mount: str) -> str:
     (project.root / "runs").mkdir(exist_ok=True)
     script = f"mount -t tmpfs {mount} none runs && cd . && pipeline sweep --jobs 1; code=$?"
     script += "; echo left: $(ls -A runs); exit $code"
-    return project.run("unshare", "-m", "bash", "-c", script, code=1)
+    with project.start("unshare", "-m", "bash", "-c", script) as sweep:
+        said = sweep.communicate()[0]
+    assert sweep.returncode == 1, said
+    return str(said)
 
 
 @needs_mounts

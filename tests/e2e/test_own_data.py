@@ -13,6 +13,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 FOLDER = {
     "source": "folder",
@@ -67,9 +68,9 @@ def prepared(project: Project) -> bool:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, commands: PreloadedCommands) -> Project:
     """A project with twenty pairs of the user's own."""
-    project = copy_project(tmp_path / "project")
+    project = copy_project(tmp_path / "project", commands)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     for index in range(20):
         write_pair(project.root, f"cell{index}", index)

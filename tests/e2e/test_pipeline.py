@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 RUNS = {"unet-0.01-0", "unet_no_skip-0.01-0"}
 
@@ -153,7 +154,7 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
 
 def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:
     swept.change(train={"epochs": 40})
-    with swept.start("pipeline", "sweep") as sweep:
+    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 1/40" in line)
         swept.change(train={"epochs": 41})
@@ -168,7 +169,9 @@ def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained
     swept.repro()
 
 
-def sweep_until(swept: Project, epoch: str, number: int, times: int, known: str = "") -> tuple[int, str]:
+def sweep_until(
+    swept: Project, epoch: str, number: int, *arguments: str, times: int, known: str = ""
+) -> tuple[int, str]:
     """Sweep until an epoch has ended, then send a signal to all of the terminal; the exit code, and what was said.
 
     MLflow is told beside the epochs, so that it may hear of a run when some are over; `known` are runs to wait for.
@@ -176,6 +179,7 @@ def sweep_until(swept: Project, epoch: str, number: int, times: int, known: str 
     with swept.start(
         "pipeline",
         "sweep",
+        *arguments,
         start_new_session=True,
         # A shell's background job ignores Ctrl-C and hands that on; these tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -225,7 +229,7 @@ def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project)
 
 def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
     swept.change(train={"epochs": 400}, grid={"seed": [5]})
-    code, said = sweep_until(swept, "epoch 2/400", signal.SIGINT, times=2)
+    code, said = sweep_until(swept, "epoch 2/400", signal.SIGINT, "--jobs", "1", times=2)
     assert code in (1, 130)  # the epochs may have ended before the second one came
     assert "Traceback" not in said
     assert set(states(swept, "%-0.01-5").values()) == {"KILLED"}
@@ -235,7 +239,7 @@ def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
 def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) -> None:
     """Nobody is left to tell MLflow, so the next one does; and other parameters do not go on from the checkpoints."""
     swept.change(train={"epochs": 500}, grid={"seed": [2]})
-    code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, times=1, known="%-0.01-2")
+    code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, "--jobs", "1", times=1, known="%-0.01-2")
     assert code == -signal.SIGKILL
     assert "RUNNING" in states(swept, "%-0.01-2").values()
     swept.change()
@@ -271,7 +275,7 @@ def test_half_a_lock_file_is_no_end(swept: Project) -> None:
 
 def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(swept: Project) -> None:
     swept.change(train={"epochs": 700}, grid={"seed": [3]})
-    with swept.start("pipeline", "sweep") as sweep:
+    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 2/700" in line)
         said = swept.run("pipeline", "sweep", code=1)
@@ -313,9 +317,9 @@ def test_reports_by_hand(swept: Project) -> None:
     assert "unet-0.01-0" in said
 
 
-def test_an_unpacked_archive_without_git(tmp_path: Path) -> None:
+def test_an_unpacked_archive_without_git(tmp_path: Path, commands: PreloadedCommands) -> None:
     """As `make report` prepares it: DVC is told, in a file that git would ignore, that there is no repository."""
-    project = copy_project(tmp_path / "archive")
+    project = copy_project(tmp_path / "archive", commands)
     project.change(grid={"variant": ["unet"]})
     assert "core.no_scm true" in project.run("pipeline", "sweep", code=1)
     project.run("dvc", "config", "--local", "core.no_scm", "true")

@@ -6,13 +6,13 @@ import hashlib
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.sweep.ledger import Ledger
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 MINE = """
 variants:
@@ -53,9 +53,10 @@ def contents(project: Project) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands, store: Path) -> Project:
     """A project whose own grid, of one run, is reproduced, and that has a parameter set of the user's."""
-    project = copy_project(tmp_path_factory.mktemp("studies") / "müller's project (1) & more")
+    project = copy_project(tmp_path_factory.mktemp("studies") / "müller's project (1) & more", commands)
+    shutil.copy(store, project.root / "mlflow.db")
     project.change(grid={"variant": ["unet"]})
     project.run("git", "init", "--quiet")
     for name, text in {
@@ -67,7 +68,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     make_report(project)
     project.run("git", "add", "--all")
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "start")
-    yield project
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def study(project: Project) -> Folder:
     assert trained(said) == 2
     assert f"The report: {(project.root / 'studies/tiny/reports/learning-report.html').as_uri()}" in said
     assert contents(project) == before
-    return Folder(project.root / "studies/tiny")
+    return Folder(project.root / "studies/tiny", project.commands)
 
 
 def test_the_report_has_the_sets_words_and_the_studys_commands(study: Folder) -> None:

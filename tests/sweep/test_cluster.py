@@ -16,6 +16,7 @@ import pytest
 from pipeline.params.file import read_params
 from pipeline.train.stage import train_cell
 from tests.e2e.conftest import Project, copy_project
+from tests.preloaded import PreloadedCommands
 
 EPOCHS = 80
 STORY = Path(__file__).with_name("cluster_story.py")
@@ -30,8 +31,8 @@ def may_unshare() -> bool:
 
 
 @pytest.fixture
-def cluster_project(tmp_path: Path) -> Project:
-    project = copy_project(tmp_path / "project")
+def cluster_project(tmp_path: Path, commands: PreloadedCommands) -> Project:
+    project = copy_project(tmp_path / "project", commands)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.change(
         train={"epochs": EPOCHS},

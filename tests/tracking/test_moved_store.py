@@ -7,9 +7,9 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,30 @@ from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.tracking.store import open_client
 from tests.conftest import ROOT, TRAINED
+from tests.preloaded import PreloadedCommands
 from tests.tracking.test_ui import serving
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
-def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def command(commands: PreloadedCommands) -> Command:
+    """Run commands in processes: MLflow keeps a run's location, by its id, as long as a process lives."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return commands.run("pipeline", *arguments, folder=Path.cwd(), environment=environment)
+
+    return command
+
+
+@pytest.fixture
+def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Path:
     """A trained project, tracked in its folder, which is the current one."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -43,16 +57,6 @@ def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
     assert command("track").returncode == 0
     return project
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own: MLflow remembers where a run's files are, by its id, for as long as a process lives."""
-    return subprocess.run(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
 
 
 def stored_runs(project: Path) -> list[Run]:
@@ -74,7 +78,7 @@ def moved(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return new
 
 
-def test_commands_work_in_a_moved_project(moved: Path) -> None:
+def test_commands_work_in_a_moved_project(moved: Path, command: Command) -> None:
     (moved / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
     said = command("track")
     assert said.returncode == 0, said.stderr
@@ -101,7 +105,9 @@ def test_the_pages_of_a_moved_project_list_its_files(moved: Path) -> None:
     assert f"run/{runs.RECORD}" in files
 
 
-def test_a_copy_writes_to_its_own_folder_only(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_writes_to_its_own_folder_only(
+    old: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(old, copy, symlinks=True)
     before = {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]}
@@ -159,7 +165,7 @@ def test_other_locations_are_left_alone_and_uris_keep_their_form(old: Path, tmp_
     assert {name: found[name] for name in locations} == {**locations, **moved}
 
 
-def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path) -> None:
+def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path, command: Command) -> None:
     shutil.rmtree(old / "mlruns")
     (old / "mlruns").touch()
     said = command("track")
@@ -169,7 +175,7 @@ def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path) -> Non
     assert "Errno" not in said.stderr
 
 
-def test_a_store_that_cannot_be_written_is_named(old: Path) -> None:
+def test_a_store_that_cannot_be_written_is_named(old: Path, command: Command) -> None:
     (old / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
     with sqlite3.connect(old / "mlflow.db") as database:
         database.execute("CREATE TRIGGER refuse BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END")

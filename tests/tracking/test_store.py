@@ -14,7 +14,7 @@ from pipeline.params import Tracking
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import experiment_id, open_client, shown, sqlite_file, tracking_uri
 
-CELLS = 6
+CELLS = 3
 
 
 def test_the_environment_goes_before_the_parameter_and_both_before_the_default(
