@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pipeline.atomic_io import parsed, read_json
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE as IGNORE
 
 FORMAT = 2  # of the files below; DVC runs every cell again when it changes
-IGNORE = 255  # mask value of pixels that count nowhere
 
 # data/prepared/: per split a folder with these two arrays, and beside the splits these files
 PREPARED = Path("data/prepared")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.extra_bands import (
+from .errors import PictureError
+from .extra_bands import (
     ask_about_extra_band,
     ask_about_invisible,
     count_bands,
@@ -119,7 +119,7 @@ def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray
 def count_channels(content: bytes) -> int:
     """Count the bands that a file stores; raises `PictureError` where it cannot be read."""
     if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff import channels_of
+        from .tiff import channels_of
 
         return channels_of(content)
     return len(decode(content).getbands())
@@ -243,7 +243,7 @@ def _resampled(channel: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 def _channels(content: bytes, channels: int) -> NDArray[Any]:
     """Decode an image of so many channels: the bands of the file, of a TIFF its samples, planes or pages."""
     if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff import read_channels
+        from .tiff import read_channels
 
         return read_channels(content, channels)
     picture = decode(content)
@@ -258,7 +258,7 @@ def _said_of_channels(content: bytes, channels: int | None) -> str | None:
     """Why Pillow could not read a TIFF, where that is for its channels."""
     if not content.startswith(TIFF_MAGIC):
         return None
-    from pipeline.imaging.tiff import said_of_channels
+    from .tiff import said_of_channels
 
     return said_of_channels(content, channels)
 
@@ -270,7 +270,7 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
         PictureError: It is of another format, broken, too large, or holds several images.
     """
     if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff_directory import check
+        from .tiff_directory import check
 
         check(content)
     try:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.tiff_directory import with_known_tags_only
+from .errors import PictureError
+from .tiff_directory import with_known_tags_only
 
 MOST_CHANNELS = 32  # that data.channels may ask for
 

@@ -10,7 +10,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 
-from pipeline.imaging.errors import PictureError
+from .errors import PictureError
 
 PAGES = 64  # in a file: channels, and smaller copies of them
 _TAGS = 4_096  # of a page
