@@ -18,8 +18,7 @@ from pipeline.artifacts.scores import MIN_CLASS_IOU, Calibration, MissedClass, S
 from pipeline.artifacts.showcase_predictions import ShowcaseImage as Cutout
 from pipeline.artifacts.showcase_predictions import ShowcaseList as Cutouts
 from pipeline.errors import PipelineError
-
-IGNORE = 255  # mask value of pixels that count nowhere
+from pipeline.imaging import IGNORE as IGNORE
 
 # data/prepared/: per split a folder with these two arrays, and beside the splits these files
 PREPARED = Path("data/prepared")

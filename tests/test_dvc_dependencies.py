@@ -40,7 +40,11 @@ def find_imports(module: Path) -> set[Path]:
     }
     names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = ".".join(module.relative_to(ROOT).parts[: -node.level])
+            base = f"{package}.{node.module}" if node.module else package
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in names if name.startswith("pipeline.")}
     return {file for file in files if file.exists()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import warnings
 from typing import Any, Literal
 
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.extra_bands import (
+from .errors import PictureError
+from .extra_bands import (
     ask_about_extra_band,
     ask_about_invisible,
     count_bands,
@@ -20,12 +19,13 @@ from pipeline.imaging.extra_bands import (
     is_invisible,
     without_last_band,
 )
+from .header_reader import MAX_PAGES, HeaderReader
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 # Pillow would also start a PostScript interpreter for a file that asks for one, whatever its ending says.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_STACKS = ("PNG", "WEBP", "TIFF", "GIF")  # may hold several pictures; a second one in a JPEG is the camera's preview
+_STACKS = ("PNG", "WEBP", "GIF")  # may hold several pictures; a second one in a JPEG is the camera's preview
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
 _PLANES, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 284, 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -119,7 +119,7 @@ def _gray_of_tiff(content: bytes, channels: int | None) -> Image.Image | NDArray
 def count_channels(content: bytes) -> int:
     """Count the bands that a file stores; raises `PictureError` where it cannot be read."""
     if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff import channels_of
+        from .tiff import channels_of
 
         return channels_of(content)
     return len(decode(content).getbands())
@@ -243,7 +243,7 @@ def _resampled(channel: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 def _channels(content: bytes, channels: int) -> NDArray[Any]:
     """Decode an image of so many channels: the bands of the file, of a TIFF its samples, planes or pages."""
     if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff import read_channels
+        from .tiff import read_channels
 
         return read_channels(content, channels)
     picture = decode(content)
@@ -258,7 +258,7 @@ def _said_of_channels(content: bytes, channels: int | None) -> str | None:
     """Why Pillow could not read a TIFF, where that is for its channels."""
     if not content.startswith(TIFF_MAGIC):
         return None
-    from pipeline.imaging.tiff import said_of_channels
+    from .tiff import said_of_channels
 
     return said_of_channels(content, channels)
 
@@ -269,27 +269,41 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     Raises:
         PictureError: It is of another format, broken, too large, or holds several images.
     """
-    if content.startswith(TIFF_MAGIC):
-        from pipeline.imaging.tiff_directory import check
-
-        check(content)
+    reader = HeaderReader(content)
     try:
         # Pillow warns of odd metadata and of large pictures, and refuses those so large that they can only be meant to
         # fill the memory; a picture that decodes is good enough.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=formats) as file:
-                pictures = getattr(file, "n_frames", 1) if file.format in _STACKS else 1
+            with Image.open(reader, formats=formats) as file:
+                pictures = _count_images(file)
                 misread = _describe_misread(file)
                 if pictures == 1 and not misread:
+                    reader.remove_limit()
                     ImageOps.exif_transpose(file, in_place=True)  # which spares a copy
                     file.load()
                     return file
+    except PictureError:
+        raise
     except Exception as error:  # a broken file makes decoders raise anything: OSError, SyntaxError, struct.error
         raise PictureError(_reason(error, formats)) from None
     if misread:
         raise PictureError(misread)
-    raise PictureError(f"holds {pictures} pictures; save one a file")
+    count = f"more than {MAX_PAGES}" if pictures > MAX_PAGES else pictures
+    raise PictureError(f"holds {count} pictures; save one a file")
+
+
+def _count_images(file: Image.Image) -> int:
+    """Count the images of a file; of a TIFF at most one more than `MAX_PAGES`, since its pages may form a circle."""
+    if file.format != "TIFF":
+        return getattr(file, "n_frames", 1) if file.format in _STACKS else 1
+    for count in range(1, MAX_PAGES + 1):
+        try:
+            file.seek(count)
+        except EOFError:
+            file.seek(0)
+            return count
+    return MAX_PAGES + 1
 
 
 def _describe_misread(file: Image.Image) -> str:

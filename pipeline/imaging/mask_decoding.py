@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.imaging.decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, is_white_zero
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.metadata import UPRIGHT, read_orientation
-from pipeline.imaging.tiff import read_labels, turn_upright
+from .decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, is_white_zero
+from .errors import PictureError
+from .metadata import UPRIGHT, read_orientation
+from .tiff import read_labels, turn_upright
 
 MASK_ENDINGS = (*ENDINGS, ".gif")
 MAX_VALUE = 65_535  # of a class

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runs import IGNORE
+from . import IGNORE
 
-if TYPE_CHECKING:  # the parameters take longer to import than processes that decode take to begin otherwise
-    from pipeline.params.data import Data
-    from pipeline.params.data.fields import MaskValue
+MaskValue = int | str  # a number, or a color as #rrggbb
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +53,6 @@ class MaskValues:
             are_colours=isinstance(values_of_classes[0][0], str),
             threshold=threshold,
         )
-
-    @classmethod
-    def of_data(cls, data: Data, names: Sequence[str]) -> MaskValues:
-        """Those of the masks that a user has; where a source has no masks of classes, the classes' indices."""
-        from pipeline.params.data.composites import SampleData
-        from pipeline.params.data.fields import as_values
-        from pipeline.params.data.image_data import FolderData, FolderForTest, OxfordPetsData
-
-        folder = data.test if isinstance(data, SampleData) else data
-        if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
-            by_name = {item.name: as_values(item.value) for item in folder.classes}
-            return cls.of([by_name[name] for name in names], as_values(folder.ignore), folder.mask_threshold)
-        first = 1 if isinstance(data, OxfordPetsData) else 0  # its trimaps count from 1
-        return cls.of([(first + index,) for index in range(len(names))], (IGNORE,))
 
     def cover(self, mask: NDArray[np.integer[Any]]) -> bool:
         """Return whether each pixel of a mask has one of these values, or any value if there is a threshold."""

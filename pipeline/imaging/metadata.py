@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.imaging.decode import TIFF_MAGIC
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.extra_bands import has_extra_band
+from .decode import TIFF_MAGIC
+from .errors import PictureError
+from .extra_bands import has_extra_band
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1
@@ -105,7 +105,7 @@ def _tiff_orientation(content: bytes) -> int:
     """Read the orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
     if not content.startswith(TIFF_MAGIC):
         return UPRIGHT
-    from pipeline.imaging.tiff import orientation_of
+    from .tiff import orientation_of
 
     try:
         return _known(orientation_of(content))

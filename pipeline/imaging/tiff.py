@@ -6,22 +6,23 @@ travels with served models, so it imports nothing of the rest of this package bu
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.tiff_directory import with_known_tags_only
+from .errors import PictureError
+from .header_reader import MAX_PAGES, HeaderReader
 
 MOST_CHANNELS = 32  # that data.channels may ask for
+_MAX_HEADER_BYTES = 1 << 23  # tifffile makes a Python int of each value: 18 times as much memory for 16-bit values
 
 _ORIENTATION, _PHOTOMETRIC = 274, 262
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
@@ -45,7 +46,7 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         PictureError: The content is no whole TIFF, has another number of channels, or is stored in a way that is not
             read.
     """
-    with _pages(content) as pages:
+    with _pages(content) as (pages, reader):
         found = _channels(pages)
         if found != channels:
             raise PictureError(f"has {_counted(found)}, but {_expected(channels)}")
@@ -53,14 +54,14 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
             raise PictureError(f"is too large to be decoded (at most {_most():,} values)")
         if sum(sum(page.databytecounts) for page in pages) > len(content):  # to be read again and again
             raise PictureError("is no whole picture (its parts are larger than the file)")
+        photometric, orientation = (pages[0].tags.valueof(tag) for tag in (_PHOTOMETRIC, _ORIENTATION))
+        reader.remove_limit()
         _, _, height, width, _ = pages[0].shaped
         image = np.empty((height, width, channels), pages[0].dtype)
         for place, page in enumerate(pages):
             planes = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # planes x H x W x samples, one of both 1
             image[..., place : place + channels // len(pages)] = np.moveaxis(planes, 0, -1).reshape(height, width, -1)
-        if pages[0].tags.valueof(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-            image = ~image
-        return turn_upright(image, pages[0].tags.valueof(_ORIENTATION, 1))
+        return turn_upright(~image if photometric == _WHITE_IS_ZERO else image, orientation)
 
 
 def read_labels(content: bytes) -> NDArray[Any] | None:
@@ -73,7 +74,7 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
     Raises:
         PictureError: The content is not a complete TIFF, or has pixels of a type that is not read.
     """
-    with _pages(content) as pages:
+    with _pages(content) as (pages, reader):
         if len(pages) != 1:
             return None
         page: Any = pages[0]
@@ -89,11 +90,13 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
             raise PictureError(f"is too large to be decoded (at most {_most():,} values)")
         if sum(page.databytecounts) > len(content):
             raise PictureError("is no whole picture (its parts are larger than the file)")
+        orientation = page.tags.valueof(_ORIENTATION)
+        reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
         if photometric == _WHITE_IS_ZERO:
             labels = _inverted(labels, page.bitspersample)
         labels = labels.astype(np.uint8) if labels.dtype == bool else labels
-        upright: NDArray[Any] = turn_upright(labels[..., None], page.tags.valueof(_ORIENTATION, 1))[..., 0]
+        upright: NDArray[Any] = turn_upright(labels[..., None], orientation)[..., 0]
         return upright
 
 
@@ -110,14 +113,14 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
 
 def orientation_of(content: bytes) -> int:
     """Read the orientation tag of a TIFF's first page; raises `PictureError` if it cannot be read."""
-    with _pages(content) as pages:
+    with _pages(content) as (pages, _):
         found: int = pages[0].tags.valueof(_ORIENTATION, 1) if pages else 1
         return found
 
 
 def channels_of(content: bytes) -> int:
     """How many channels a TIFF has; raises `PictureError` where it is not read."""
-    with _pages(content) as pages:
+    with _pages(content) as (pages, _):
         return _channels(pages)
 
 
@@ -129,7 +132,7 @@ def said_of_channels(content: bytes, channels: int | None) -> str | None:
         channels: how many are asked for; None where nobody has thought of that.
     """
     try:
-        with _pages(content) as pages:
+        with _pages(content) as (pages, _):
             found = _channels(pages)
     except PictureError:
         return None
@@ -146,8 +149,8 @@ def said_of_channels(content: bytes, channels: int | None) -> str | None:
 
 
 @contextmanager
-def _pages(content: bytes) -> Iterator[list[Any]]:
-    """The file's pages, smaller copies and masks left out; whatever goes wrong in the block is a `PictureError`."""
+def _pages(content: bytes) -> Iterator[tuple[list[Any], HeaderReader]]:
+    """Open a file's pages, without smaller copies and masks, and its reader; all errors become `PictureError`."""
     logger = logging.getLogger("tifffile")
     level = logger.level
     try:
@@ -156,8 +159,12 @@ def _pages(content: bytes) -> Iterator[list[Any]]:
         logger.setLevel(logging.CRITICAL + 1)  # it tells of each oddity
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with tifffile.TiffFile(io.BytesIO(with_known_tags_only(content))) as file:
-                yield [page for page in file.pages if not page.aspage().subfiletype & _SMALLER_OR_MASK]
+            reader = HeaderReader(content, _MAX_HEADER_BYTES)
+            with tifffile.TiffFile(reader) as file:
+                pages = list(islice(file.pages, MAX_PAGES + 1))  # not len(file.pages): the chain may be circular
+                if len(pages) > MAX_PAGES:
+                    raise PictureError(f"holds more than {MAX_PAGES} pictures; save one a file")
+                yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
     except PictureError:
         raise
     except ImportError as error:
@@ -217,8 +224,8 @@ def _most() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def turn_upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn and mirror an image (H x W x C) as the orientation tag of TIFF and EXIF says; 1 is upright."""
+def turn_upright(image: NDArray[Any], orientation: int | None) -> NDArray[Any]:
+    """Turn and mirror an image (H x W x C) as the orientation tag of TIFF and EXIF says; 1 and None are upright."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.decode import Resize, as_grey, fit_image, inner_part, read_like
+from ..imaging.decode import Resize, as_grey, fit_image, inner_part, read_like
 
 STRIP = 256  # rows that are enlarged at once: a hundred classes of a large photograph would fill the memory
 

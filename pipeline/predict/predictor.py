@@ -17,6 +17,7 @@ from pipeline.comparison import Summary
 from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.inference.mask_encoding import create_mask_encoding
 from pipeline.inference.preprocessing import Preprocessing, Shares
 from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
@@ -64,7 +65,7 @@ class Predictor:
             precision=record.precision,
             preprocessing=Preprocessing.of_training(like, resize),
             data=data,
-            values=MaskValues.of_data(params.data, [item.name for item in data.classes]),
+            values=create_mask_encoding(params.data, [item.name for item in data.classes]),
             trained_on=describe_training_data(recorded_cell(record, folder), data, len(like), like.shape[1]),
             advice=advise_on_composites(params),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,16 +22,9 @@ from pipeline.inference.preprocessing import Preprocessing
 from pipeline.predict.predictor import Predictor
 from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
 
-PACKAGE = "learning_report_model"  # a name of its own: where the model is loaded, this package may be there too
-TRAVELS = (
-    "imaging/extra_bands.py",
-    "imaging/errors.py",
-    "imaging/decode.py",
-    "imaging/tiff.py",
-    "imaging/tiff_directory.py",
-    "inference/preprocessing.py",
-    "promote/served.py",
-)
+# Not `pipeline`: where the model is loaded, that may be installed in another version.
+PACKAGE = "learning_report_model"
+CODE = ("imaging", "inference/preprocessing.py", "promote/served.py")  # their imports of each other are relative
 NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 NEEDS_OF_CHANNELS = ("imagecodecs", "tifffile")  # where pictures are neither grey nor RGB of 8 bits
 EXAMPLES = 3
@@ -40,7 +33,7 @@ _ENTRY = f'''"""What MLflow runs to load the model."""
 
 from mlflow.models import set_model
 
-from {PACKAGE}.served import SegmentationModel
+from {PACKAGE}.promote.served import SegmentationModel
 
 set_model(SegmentationModel())
 '''
@@ -64,7 +57,7 @@ def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> Non
     outputs += [ColSpec("double", f"share_{name}") for name in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_code(folder / PACKAGE)
+        _copy_code(folder / PACKAGE)
         (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
         described = {
             "preprocessing": vars(predictor.preprocessing),
@@ -83,15 +76,15 @@ def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> Non
             )
 
 
-def _write_code(folder: Path) -> None:
-    """Copies of the modules that the model needs, which import one another instead of this package."""
-    folder.mkdir()
-    (folder / "__init__.py").write_text(
-        '"""Reads pictures, and asks the network for their masks."""\n', encoding="utf-8"
-    )
-    for module in TRAVELS:
-        text = (Path(__file__).parents[1] / module).read_text(encoding="utf-8")
-        (folder / Path(module).name).write_text(re.sub(r"from pipeline\.\w+\.", f"from {PACKAGE}.", text), "utf-8")
+def _copy_code(folder: Path) -> None:
+    """Copy the modules that the model needs into a package of its own."""
+    for name in CODE:
+        source, target = Path(__file__).parents[1] / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
 
 
 def _needs(preprocessing: Preprocessing) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.imaging.errors import PictureError
-from pipeline.inference.preprocessing import Preprocessing
+from ..imaging.errors import PictureError
+from ..inference.preprocessing import Preprocessing
 
 IMAGE, MASK = "image", "mask"  # columns; base64 of a file: a picture, and a PNG
 NETWORK, DESCRIPTION = "network", "description"  # artifacts: ONNX, and what its numbers mean, JSON

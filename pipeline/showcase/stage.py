@@ -39,7 +39,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Here, since without photographs none of these seconds of imports are worth it.
     from pipeline.analysis.scores import foreground_iou, mean_iou
     from pipeline.data.prepared import Split, open_split
-    from pipeline.imaging.mask_encoding import MaskValues
+    from pipeline.inference.mask_encoding import create_mask_encoding
     from pipeline.inference.preprocessing import Preprocessing
     from pipeline.models.inference import predict
     from pipeline.models.trained import trained_network
@@ -54,7 +54,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     own = params.data.test if isinstance(params.data, SampleData) else params.data
     orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
-    values = MaskValues.of_data(params.data, [item.name for item in data.classes])
+    values = create_mask_encoding(params.data, [item.name for item in data.classes])
     network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
     foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
