@@ -30,7 +30,7 @@ import psutil
 from PIL import Image
 
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.choice import source_of
+from pipeline.prepare.source_factory import source_of
 from pipeline.prepare.stage import write
 
 SIZE = 160

@@ -30,8 +30,8 @@ def data(check: Path | None, download: Path | None) -> None:
         raise click.UsageError("Write --check PATH, or --download PATH.")
     exit_on_sigterm()
     if check is not None:
-        from pipeline.init.section import find_section
-        from pipeline.prepare.check import check as check_source
+        from pipeline.init.data_section import find_section
+        from pipeline.prepare.validate import check as check_source
 
         section = find_section(check)
         found = check_source(section.data, section.notices)

@@ -12,16 +12,14 @@ from ruamel.yaml import YAML
 
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
-from pipeline.init.look import look
-from pipeline.init.proposal import Proposal
-from pipeline.init.proposed_size import RULE
-from pipeline.init.steps import MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
-from pipeline.init.text import scalar, section_text, with_section
+from pipeline.init.inspect_folder import look
+from pipeline.init.suggestion import MIN_STEPS, RULE, Proposal, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.init.yaml_writer import scalar, section_text, with_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
-from pipeline.prepare.names import listed, readable
-from pipeline.prepare.size_table import Column, format_size_table
+from pipeline.prepare.sample_ids import listed, readable
+from pipeline.prepare.size_ceilings import Column, format_size_table
 
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
 _NAMED = 12  # classes in the summary

@@ -12,10 +12,10 @@ from pipeline.imaging.decode import read_image
 from pipeline.imaging.errors import PictureError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
-from pipeline.prepare.files import content_of
-from pipeline.prepare.names import listed, number_of
-from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
-from pipeline.prepare.sampling import sample_evenly
+from pipeline.prepare.image_mask_pair import Collection, Pair, UndeclaredError
+from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.safe_read import content_of
+from pipeline.prepare.sample_ids import listed, number_of
 
 MAX_IMAGES = 400  # whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.params import Cell, Params
 from pipeline.params.data.composites import SampleData
-from pipeline.prepare.names import number_of
+from pipeline.prepare.sample_ids import number_of
 from pipeline.runs import DataSet
 
 MAX_NAMED = 6  # classes

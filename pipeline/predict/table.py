@@ -11,7 +11,7 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from pipeline.prepare.names import COMPUTED, readable
+from pipeline.prepare.sample_ids import COMPUTED, readable
 from pipeline.runs import DataSet
 
 SHOWN = 20  # pictures in a terminal

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.errors import PictureError
-from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
-from pipeline.prepare.sampling import sample_evenly
+from pipeline.prepare.image_mask_pair import Collection, Pair, UndeclaredError
+
+Item = TypeVar("Item")
 
 
 def sample_masks(
@@ -46,3 +48,10 @@ def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
         return collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
     except (OSError, PictureError, UndeclaredError):
         return None
+
+
+def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """Take at most so many evenly spaced items, to cover a folder that is sorted by film or patient."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

@@ -6,23 +6,30 @@ lost for every network that is trained at that size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.cells import cell_len, set_cell_size
 
 from pipeline.imaging.decode import Resize, fit_mask, restore_mask
 from pipeline.prepare import size_effects
+from pipeline.prepare.image_mask_pair import Collection, Pair
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.names import listed
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.sample_ids import listed, readable
 from pipeline.runs import IGNORE
 
 MAX_MASKS, MAX_PIXELS = 100, 40_000_000  # that are examined; some seconds in all
 # A size that costs at most a tenth usually costs less than the network's own errors.
 GOOD_IOU = 0.9
+
+WIDTH = 80  # columns
+MIN_ROWS = 3  # for comparison, also where the first size is good
+TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
+
+Column = tuple[str, Callable[[int], str]]  # heading, and entry by size
 
 
 @dataclass(frozen=True)
@@ -150,3 +157,49 @@ def _count(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> N
     """Count the pixels of each of 256 values; numpy would need eight bytes per pixel for it."""
     chosen = None if where is None else Image.fromarray(where.view(np.uint8))
     return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
+
+
+def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Column] = ()) -> list[str]:
+    """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
+
+    Args:
+        ceilings: of the sizes.
+        marked: the size whose row begins with >.
+        columns: to add behind the classes.
+    """
+    if not ceilings.sizes:
+        return []
+    rows = _choose_rows(ceilings, marked)
+    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
+    sizes = ["px", *(f"{row.size}" for row in rows)]
+    names = list(ceilings.sizes[0].iou)
+    by_class = [[readable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in names]
+    lines = _join([sizes, *by_class, *ending])
+    if max(map(cell_len, lines)) > WIDTH - 2:
+        lowest = [["lowest", *(f"{row.lowest:.3f}" for row in rows)]]
+        lines = _join([sizes, *lowest, *ending])
+        room = WIDTH - 2 - cell_len(lines[0]) - 2
+        worst = ["class", *(readable(row.worst) for row in rows)]
+        lines = [f"{line}  {_crop(name, room)}" for line, name in zip(lines, worst, strict=True)]
+    marks = [" ", *(">" if row.size == marked else " " for row in rows)]
+    return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]
+
+
+def _choose_rows(ceilings: SizeCeilings, marked: int) -> list[SizeCeiling]:
+    good = ceilings.sufficient
+    last = max(good.size if good else ceilings.sizes[-1].size, marked)
+    enough = sum(row.size <= last for row in ceilings.sizes)
+    return list(ceilings.sizes[: max(enough, MIN_ROWS)])
+
+
+def _join(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Join columns of entries into lines, each entry at the right end of its column."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    return [
+        "  ".join(" " * (width - cell_len(entry)) + entry for entry, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    ]
+
+
+def _crop(name: str, room: int) -> str:
+    return name if cell_len(name) <= room else f"{set_cell_size(name, room - 1)}…"

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline.imaging.decode import Resize, inner_part
+from pipeline.prepare.image_mask_pair import Collection, Pair
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.names import listed
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.sample_ids import listed
 from pipeline.runs import SegmentationClass
 
 MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
 from pipeline.runs import SegmentationClass, Survey

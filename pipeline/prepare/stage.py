@@ -11,12 +11,12 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
-from pipeline.prepare.array_file import ArrayFile, add_to
-from pipeline.prepare.choice import source_of
-from pipeline.prepare.names import as_cell
-from pipeline.prepare.notices import complete_survey
+from pipeline.prepare.dataset_stats import complete_survey
+from pipeline.prepare.npy_writer import ArrayFile, add_to
+from pipeline.prepare.sample_ids import as_cell
 from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.tables import check_tables, fill_tables
+from pipeline.prepare.source_factory import source_of
+from pipeline.prepare.split_tables import check_tables, fill_tables
 from pipeline.runs import SHOWCASE, SPLITS
 
 

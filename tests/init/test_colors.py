@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.init.colors import OKABE_ITO, propose_colors
+from pipeline.init.class_labels import OKABE_ITO, propose_colors
 
 MIN_DISTANCE = 20  # CIE76 Delta E of 20 classes: about ten times what a viewer just notices (2.3)
 MIN_DISTANCE_OF_MANY = 8

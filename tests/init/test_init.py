@@ -23,8 +23,8 @@ from ruamel.yaml import YAML
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.init.pictures import MOST
-from pipeline.init.text import scalar, with_section
+from pipeline.init.inspect_images import MOST
+from pipeline.init.yaml_writer import scalar, with_section
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
 

@@ -14,8 +14,15 @@ from ruamel.yaml import YAML
 from pipeline.cli import main
 from pipeline.init import grid_time
 from pipeline.init.grid_time import GridTime, StepTime, format_duration, measure_grid_time
-from pipeline.init.proposed_size import AFFORDABLE, AFFORDABLE_FOR_OBJECTS
-from pipeline.init.steps import MANY_STEPS, MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.init.suggestion import (
+    AFFORDABLE,
+    AFFORDABLE_FOR_OBJECTS,
+    MANY_STEPS,
+    MIN_STEPS,
+    choose_batch,
+    choose_epochs,
+    steps_per_epoch,
+)
 from pipeline.params.file import read_params
 from tests.conftest import write_custom
 from tests.prepare.conftest import picture

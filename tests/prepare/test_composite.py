@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from pipeline.prepare.sources import composite
-from pipeline.prepare.sources.composite import ANIMAL, BACKGROUND, BORDER, Layer
+from pipeline.prepare.sources import compositing as composite
+from pipeline.prepare.sources.compositing import ANIMAL, BACKGROUND, BORDER, Layer
 
 
 def disc(side: int) -> Image.Image:

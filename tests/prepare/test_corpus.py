@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.prepare.faults import Kind
+from pipeline.prepare.data_issues import Kind
 from tests.prepare.conftest import written
 from tests.prepare.corpus import BROKEN_CASES, ODD_CASES, Case
 

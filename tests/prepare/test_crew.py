@@ -19,12 +19,10 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare.decoding import crew
-from pipeline.prepare.decoding.cache import Cache
-from pipeline.prepare.decoding.crew import decoded
-from pipeline.prepare.decoding.decode import Outcome, Settings
-from pipeline.prepare.pairs import Pair
-from pipeline.prepare.sources.mask_files import ValueMasks
+from pipeline.prepare import parallel_decode as crew
+from pipeline.prepare.decoded_pair import Cache
+from pipeline.prepare.image_mask_pair import Pair, ValueMasks
+from pipeline.prepare.parallel_decode import Outcome, Settings, decoded
 from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMasks(((0,), (1,), (2,)))

@@ -12,12 +12,19 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import in_colour
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.check import SHEET, check
-from pipeline.prepare.decoding.decode import Look
-from pipeline.prepare.decoding.look_alikes import Appearance
-from pipeline.prepare.duplicate_sheet import GAP, LINE, MAX_PAIRS, SIDE, write_sheet
-from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
-from pipeline.prepare.pairs import Pair
+from pipeline.prepare.image_mask_pair import Pair
+from pipeline.prepare.near_duplicates import (
+    GAP,
+    LINE,
+    MAX_PAIRS,
+    SHOWN_SIDE,
+    Appearance,
+    DuplicateCheck,
+    DuplicatePair,
+    write_sheet,
+)
+from pipeline.prepare.parallel_decode import Look
+from pipeline.prepare.validate import SHEET, check
 from tests.prepare.conftest import SPLITS, picture, section
 
 BY_SPLIT = {split: [name for name, place in SPLITS.items() if place == split] for split in runs.SPLITS}
@@ -61,7 +68,7 @@ def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cel
     assert f"1 file that cannot be used: masks/{TEST}.png" in said
     assert f"1 image that looks the same as one of another split: images/{TRAIN}.png (in train" in said
     with Image.open(SHEET) as sheet:
-        assert sheet.size == (2 * SIDE + 2 * GAP, SIDE + 2 * LINE + 2 * GAP)
+        assert sheet.size == (2 * SHOWN_SIDE + 2 * GAP, SHOWN_SIDE + 2 * LINE + 2 * GAP)
 
 
 def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
@@ -189,9 +196,10 @@ def sheet_pair(image, name="a", splits=("train", "test")):
     ("dtype", "channels"), [(np.uint8, 1), (np.uint8, 3), (np.uint8, 5), (np.uint16, 1), (np.uint16, 2)]
 )
 def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
-    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (SIDE - 2, SIDE - 2, channels)).astype(dtype)
+    shape = (SHOWN_SIDE - 2, SHOWN_SIDE - 2, channels)
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     with Image.open(write_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
-        left = np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2]
+        left = np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2]
     np.testing.assert_array_equal(left, in_colour(image))
 
 
@@ -199,7 +207,7 @@ def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
 def test_write_sheet_names_of_any_letters_leave_the_images_in_place(tmp_path, name):
     image = np.full((16, 16, 3), 128, np.uint8)
     with Image.open(write_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
-        assert (np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2] == 128).all()
+        assert (np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2] == 128).all()
 
 
 def test_write_sheet_draws_the_first_pairs_only(tmp_path):
@@ -212,5 +220,5 @@ def test_write_sheet_draws_the_first_pairs_only(tmp_path):
             yield sheet_pair(image)
 
     with Image.open(write_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
-        assert sheet.height == GAP + 20 * (SIDE + 2 * LINE + GAP)
+        assert sheet.height == GAP + 20 * (SHOWN_SIDE + 2 * LINE + GAP)
     assert len(drawn) == MAX_PAIRS

@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.params.data.image_data import SplitShares
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import MAX_COMPARED, divide
+from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, divide
+from pipeline.prepare.splitting.read_splits import Row
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
 LINES = {

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.prepare.check import check
-from pipeline.prepare.dividing.groups import name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
+from pipeline.prepare.validate import check
 from tests.prepare.conftest import picture, section, table, write_splits
 
 NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs
-from pipeline.prepare.leaks import leak_notice
+from pipeline.prepare.dataset_stats import leak_notice
 from pipeline.prepare.stage import prepare
 from pipeline.study.compose import compose
 from pipeline.study.sets import find_set

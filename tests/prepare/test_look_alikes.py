@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.decoding.look_alikes import Appearance, LookAlikes, looks
+from pipeline.prepare.near_duplicates import Appearance, LookAlikes, looks
 from tests.prepare.conftest import ROOT
 
 PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())

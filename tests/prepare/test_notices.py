@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.prepare.notices import describe_masks
+from pipeline.prepare.dataset_stats import describe_masks
 from pipeline.prepare.source import Sample
-from pipeline.prepare.tables import Table
+from pipeline.prepare.split_tables import Table
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
 

@@ -13,9 +13,8 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import GRAY, Palette
-from pipeline.prepare.faults import Kind
-from pipeline.prepare.pairs import Pair
-from pipeline.prepare.palettes import PaletteCheck
+from pipeline.prepare.data_issues import Kind
+from pipeline.prepare.image_mask_pair import Pair, PaletteCheck
 from tests.prepare.conftest import NAMES, SECTION, WHOLE, coloured, shown
 
 BLACK, WHITE, RED, GREEN = 0x000000, 0xFFFFFF, 0xFF0000, 0x00FF00

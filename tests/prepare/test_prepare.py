@@ -9,7 +9,7 @@ import pytest
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.prepare.source import Sample
-from pipeline.prepare.sources.sample import CLASSES, SampleSource
+from pipeline.prepare.sources.composites import CLASSES, SampleSource
 from pipeline.prepare.stage import prepare, write
 
 FOLDERS = (*runs.SPLITS, runs.SHOWCASE)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pipeline.analysis.intervals import FEWEST_GROUPS
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition
-from pipeline.prepare.sources.composite import ANIMAL, BORDER
-from pipeline.prepare.sources.sample import SHOWCASE_HEIGHT, SampleSource
+from pipeline.prepare.sources.composites import SHOWCASE_HEIGHT, SampleSource
+from pipeline.prepare.sources.compositing import ANIMAL, BORDER
 from pipeline.runs import SHOWCASE, SPLITS
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.imaging.decode import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.image_mask_pair import Collection, Pair
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
 from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.test_size_effects import CLASSES, ArrayMasks, masks, squares

@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.imaging.decode import fit_mask
 from pipeline.imaging.errors import PictureError
 from pipeline.prepare import size_effects
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.image_mask_pair import Collection, Pair
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
 from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.conftest import picture, table, write_splits

@@ -11,9 +11,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare.dividing.split_folders import read_split_folders, strip_split_folders
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import allot, divide
+from pipeline.prepare.splitting.assign_splits import allot, divide
+from pipeline.prepare.splitting.read_splits import Row, read_split_folders, strip_split_folders
 from tests.prepare.conftest import WHOLE, picture, section, table, write_splits
 
 SHARES = {"validation": 0.25, "test": 0.25}

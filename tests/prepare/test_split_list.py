@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import divide
+from pipeline.prepare.splitting.assign_splits import divide
+from pipeline.prepare.splitting.read_splits import Row
 from tests.prepare.conftest import NAMES, SPLITS, section, table, write_splits
 
 LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import by_rarest_class, divide
+from pipeline.prepare.splitting.assign_splits import by_rarest_class, divide
+from pipeline.prepare.splitting.read_splits import Row
 from tests.prepare.conftest import NAMES, WHOLE, picture, section, table
 
 NAMED = st.text("abcxyz0123", min_size=1, max_size=5)

@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import FolderForTest
-from pipeline.prepare.sources.sample import CREDIT, TITLE
+from pipeline.prepare.sources.composites import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLITS, Asking, picture, table
 

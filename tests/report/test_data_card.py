@@ -18,7 +18,7 @@ from playwright.sync_api import Browser
 
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
-from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.data_issues import Fault, Kind
 from pipeline.report.figures.shares import share_bars
 from pipeline.report.html import render
 from pipeline.report.material import Material

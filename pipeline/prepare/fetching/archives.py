@@ -17,7 +17,7 @@ from typing import IO
 
 from pipeline.atomic_io import replacing
 from pipeline.errors import PipelineError
-from pipeline.prepare.names import readable
+from pipeline.prepare.sample_ids import readable
 
 _CHUNK = 65_536  # bytes read at once
 _ZIP, _GZIP = b"PK", b"\x1f\x8b"  # how files of these kinds begin

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.params.data.image_data import Crowd
-from pipeline.prepare.names import listed
-from pipeline.prepare.sources.coco import CocoImage, short
+from pipeline.prepare.sample_ids import listed
 from pipeline.prepare.sources.coco_masks import mask_of
+from pipeline.prepare.sources.coco_validation import CocoImage, short
 
 _MIN_CROWDS = 3  # fewer may be chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds

@@ -12,11 +12,10 @@ from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import as_values
 from pipeline.params.data.image_data import FolderData, FolderForTest
-from pipeline.prepare.dividing.split_folders import read_splits
-from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.names import image_id, unfit
-from pipeline.prepare.pairs import Collection, Masks, Pair
-from pipeline.prepare.sources.mask_files import InstanceMasks, ValueMasks
+from pipeline.prepare.data_issues import Fault, Kind
+from pipeline.prepare.image_mask_pair import Collection, InstanceMasks, Masks, Pair, ValueMasks
+from pipeline.prepare.sample_ids import image_id, unfit
+from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.runs import SegmentationClass
 
 IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds

@@ -12,15 +12,25 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.dividing.split_list import TRAINVAL
+from pipeline.params.data.image_data import OxfordPetsData
 from pipeline.prepare.fetching.archives import unpack
 from pipeline.prepare.fetching.download import download
-from pipeline.prepare.names import listed
+from pipeline.prepare.image_mask_pair import Collection, Pair, ValueMasks
+from pipeline.prepare.sample_ids import listed
+from pipeline.prepare.splitting.read_splits import TRAINVAL, Row
+from pipeline.runs import SegmentationClass
 
 TEST = "test"
 LISTS = {TRAINVAL: "annotations/trainval.txt", TEST: "annotations/test.txt"}  # split to file
 IMAGES, TRIMAPS = "images", "annotations/trimaps"
 TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value of its pixels
+
+# As in Keras' pets example, whose classes these are.
+CLASSES = (
+    SegmentationClass("pet", "#e69f00", foreground=True),
+    SegmentationClass("background", "#0072b2", foreground=False),
+    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+)
 
 
 @dataclass(frozen=True)
@@ -207,3 +217,26 @@ def _anew(folder: Path, inside: str) -> str:
 
 def _command(folder: Path) -> str:
     return f"pipeline data --download {shlex.quote(str(folder))}"
+
+
+def pets_collection(data: OxfordPetsData) -> Collection:
+    """The pairs of the data set, which must lie unpacked in its folder.
+
+    Raises:
+        PipelineError: It does not; the message has the command that obtains it.
+    """
+    folder = Path(data.path)
+    found = locate(folder)
+    return Collection(
+        folder=folder,
+        title="Cats and dogs of the Oxford-IIIT Pet data set",
+        credit="Photographs: Oxford-IIIT Pet (Parkhi, Vedaldi, Zisserman, Jawahar 2012), CC BY-SA 4.0.",
+        classes=CLASSES,
+        pairs={name: Pair(name, image, trimap) for name, (image, trimap) in found.pairs.items()},
+        masks=ValueMasks(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
+        skipped=found.skipped,
+        rows={name: Row(split) for name, split in found.splits.items()},
+        listed_in=" and ".join(str(folder / file) for file in LISTS.values()),
+        may_fail=KNOWN_BROKEN,
+        is_published=True,
+    )

@@ -1,0 +1,174 @@
+"""Counts what the files are like that were prepared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.prepare.decoded_pair import Decoded
+from pipeline.prepare.sample_ids import listed, number_of
+from pipeline.prepare.source import Source
+from pipeline.prepare.split_tables import Table
+from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
+
+NAMED = 10  # pairs of images that the survey names
+DARK = 1 / 8  # of the range: where all images stay below it, they were not scaled to it
+
+MIN_IMAGES = 10  # with fewer, a class in one of them is nothing special
+RARE = 1 / 40  # share of the images: a class in so few may be a mistake in a mask
+
+
+class SurveyCount:
+    """What is known so far."""
+
+    def __init__(self) -> None:
+        self._stored: Counter[str] = Counter()
+        self._turned = self._transparent = self._compared = 0
+        self._brightest = 0.0
+
+    def add(self, decoded: Decoded) -> None:
+        """Count a pair."""
+        self._compared += 1
+        self._stored[decoded.stored.kind] += 1
+        self._turned += decoded.stored.turned
+        self._transparent += decoded.stored.transparent
+        self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
+
+    def survey(self) -> Survey:
+        """Return the counts; duplicates, which are found elsewhere, are none."""
+        return Survey(
+            stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
+            turned=self._turned,
+            transparent=self._transparent,
+            compared=self._compared,
+            duplicates=0,
+            first_duplicates=(),
+            notices=tuple(self._describe_darkness()),
+        )
+
+    def _describe_darkness(self) -> list[str]:
+        """Doubt images that use a small part of their range, as those of 12-bit cameras in files of 16 bits."""
+        if not self._compared or self._brightest >= DARK:
+            return []
+        return [
+            f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
+            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/microscopy.md."
+        ]
+
+
+def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationClass]) -> list[str]:
+    """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
+
+    Args:
+        tables: of the splits and the showcase.
+        classes: in the order of their indices.
+    """
+    return [
+        *_missing(tables),
+        *_unlearned(tables),
+        *_rare(tables.values(), classes),
+        *_ignored(tables.values()),
+        *_showcase(tables[SHOWCASE]),
+    ]
+
+
+def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
+    for split in SPLITS:
+        images = len(tables[split].rows)
+        if images and (missing := tables[split].missing()):
+            masks = f"the {images} masks" if images > 1 else "the one mask"
+            if len(missing) == 1:
+                yield (
+                    f"class '{missing[0]}' occurs in none of {masks} of the split '{split}': its scores are undefined "
+                    f"there."
+                )
+            else:
+                yield (
+                    f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
+                    f"undefined there: {listed(missing)}."
+                )
+
+
+def _unlearned(tables: Mapping[str, Table]) -> Iterable[str]:
+    train, *others = (tables[split] for split in SPLITS)
+    elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
+    if train.rows and elsewhere:
+        which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
+        names = "" if len(elsewhere) == 1 else f": {listed(elsewhere)}"
+        yield (
+            f"{which} in validation or test, but in no training mask: a network cannot learn what it never sees, and "
+            f"scores there say nothing about it{names}."
+        )
+
+
+def _rare(tables: Iterable[Table], classes: Sequence[SegmentationClass]) -> Iterable[str]:
+    tables = list(tables)
+    total = sum(len(table.rows) for table in tables)
+    images = np.sum([table.images for table in tables], axis=0)
+    most = max(1, int(RARE * total))
+    rare = [f"{one.name} ({count})" for one, count in zip(classes, images.tolist(), strict=True) if 0 < count <= most]
+    if rare and total >= MIN_IMAGES:
+        which = "is it rare" if len(rare) == 1 else "are they rare"
+        yield f"Of {total} masks, very few hold {listed(rare)}: {which}, or a mistake in the masks?"
+    nowhere = [one.name for one, count in zip(classes, images.tolist(), strict=True) if not count]
+    if nowhere and total:
+        yield f"No mask at all holds {listed(nowhere)}."
+
+
+def _ignored(tables: Iterable[Table]) -> Iterable[str]:
+    tables = list(tables)
+    if empty := sum(table.without_pixels for table in tables):
+        total = sum(len(table.rows) for table in tables)
+        yield f"In {empty} of {total} masks all pixels are ignored: these images have no scores."
+    instead = sum(table.ignored_for_foreground for table in tables)
+    beside = sum(table.ignored_beside_foreground for table in tables)
+    if instead and not beside:
+        yield (
+            f"{number_of(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds both: "
+            f"if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) and "
+            f"write ignore: null."
+        )
+
+
+def _showcase(table: Table) -> Iterable[str]:
+    names = listed([row[0] for row in table.rows])
+    if table.rows and table.without_pixels == len(table.rows):
+        yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
+    elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
+        yield (
+            f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
+            f"in data.showcase."
+        )
+
+
+def complete_survey(source: Source, tables: Mapping[str, Table]) -> Survey:
+    """Add possible mistakes in the masks to the survey of a source whose samples were all asked for."""
+    survey = source.survey()
+    return replace(survey, notices=(*survey.notices, *describe_masks(tables, source.classes)))
+
+
+def leak_notice(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:
+    """Say how many images were left out of each split, and why.
+
+    Args:
+        left_out: how many images of a split look the same as an image of another split, by both names.
+        is_published: whether the splits are those of a published data set.
+
+    Returns:
+        A sentence or two for the report; None if nothing was left out.
+    """
+    parts = []
+    for split in SPLITS:
+        others = {other: count for (of, other), count in left_out.items() if of == split}
+        if count := sum(others.values()):
+            named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
+            images = "1 image was" if count == 1 else f"{count:,} images were"
+            parts.append(f"{images} left out of {split}, because {named} has the same image too")
+    if not parts:
+        return None
+    known = "a known leak of the published data set" if is_published else "a leak between the splits of the data set"
+    effect = "Trained on, such images would make the scores and the gap look better than they are."
+    return f"{'; '.join(parts)}: {known}. {effect}"
