@@ -30,7 +30,7 @@ import psutil
 from PIL import Image
 
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.source_factory import source_of
+from pipeline.prepare.source_factory import create_source
 from pipeline.prepare.stage import write
 
 SIZE = 160
@@ -91,7 +91,7 @@ def prepare(folder: Path) -> None:
             "train_images": None,
         }
     )
-    write(source_of(data), "folder", Path("prepared"))
+    write(create_source(data), "folder", Path("prepared"))
 
 
 def forget() -> None:

@@ -31,19 +31,19 @@ def data(check: Path | None, download: Path | None) -> None:
     exit_on_sigterm()
     if check is not None:
         from pipeline.init.data_section import find_section
-        from pipeline.prepare.validate import check as check_source
+        from pipeline.prepare.validate import validate_data
 
         section = find_section(check)
-        found = check_source(section.data, section.notices)
+        found = validate_data(section.data, section.notices)
         click.echo(f"{check}: no fault, as {section.origin} reads it")
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.capture() as shown:
             console.print(found.shown())
         click.echo(shown.get(), nl=False)
     if download is not None:
-        from pipeline.prepare.sources.oxford_pets import obtain
+        from pipeline.prepare.sources.oxford_pets import download_pets
 
-        files = obtain(download)
+        files = download_pets(download)
         click.echo(f"{download}: {len(files.pairs)} images with trimaps")
 
 

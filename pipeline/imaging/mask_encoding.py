@@ -59,14 +59,14 @@ class MaskValues:
     @classmethod
     def of_data(cls, data: Data, names: Sequence[str]) -> MaskValues:
         """Those of the masks that a user has; where a source has no masks of classes, the classes' indices."""
-        from pipeline.params.data.composites import SampleData
-        from pipeline.params.data.fields import as_values
-        from pipeline.params.data.image_data import FolderData, FolderForTest, OxfordPetsData
+        from pipeline.params.data.composites import CompositesData
+        from pipeline.params.data.fields import list_values
+        from pipeline.params.data.image_data import ExternalTestFolder, FolderData, OxfordPetsData
 
-        folder = data.test if isinstance(data, SampleData) else data
-        if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
-            by_name = {item.name: as_values(item.value) for item in folder.classes}
-            return cls.of([by_name[name] for name in names], as_values(folder.ignore), folder.mask_threshold)
+        folder = data.test if isinstance(data, CompositesData) else data
+        if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
+            by_name = {item.name: list_values(item.value) for item in folder.classes}
+            return cls.of([by_name[name] for name in names], list_values(folder.ignore), folder.mask_threshold)
         first = 1 if isinstance(data, OxfordPetsData) else 0  # its trimaps count from 1
         return cls.of([(first + index,) for index in range(len(names))], (IGNORE,))
 

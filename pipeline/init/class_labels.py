@@ -20,7 +20,7 @@ _MIN_DISTANCE = 15.0  # in CIELAB, of the palette above from colors that are tak
 Lab = NDArray[np.float64]
 
 
-def propose_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
+def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
     """Propose colors that differ from each other and from those that are taken.
 
     The palette of Okabe and Ito comes first. Then each color is the candidate that is farthest in CIELAB from all
@@ -69,7 +69,7 @@ def _candidates() -> tuple[list[str], Lab]:
     return [color for color, is_kept in zip(colors, kept, strict=True) if is_kept], labs[kept]
 
 
-def class_names(wanted: Sequence[str]) -> list[str]:
+def make_class_names(wanted: Sequence[str]) -> list[str]:
     """Replace characters that a class name may not have by _, and number names that are taken."""
     names: list[str] = []
     for name in wanted:

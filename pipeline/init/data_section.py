@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.init.inspect_folder import look
-from pipeline.init.suggestion import ProposedData
+from pipeline.init.inspect_folder import inspect_folder
+from pipeline.init.suggestion import SuggestedData
 from pipeline.params import validate
-from pipeline.params.data import Data, data_mistakes
+from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.file import PARAMS_FILE, read_params, read_sections
 
 
@@ -35,16 +35,16 @@ def find_section(folder: Path) -> FoundSection:
     Raises:
         PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
     """
-    if _is_named(folder):
+    if _is_section_of(folder):
         return FoundSection(read_params().data, str(PARAMS_FILE))
-    proposal = look(folder)
-    data = validate(ProposedData, {"data": proposal.section}, "").data
-    if mistakes := data_mistakes(data):
+    proposal = inspect_folder(folder)
+    data = validate(SuggestedData, {"data": proposal.section}, "").data
+    if mistakes := find_data_mistakes(data):
         raise PipelineError("\n".join(mistakes))
     return FoundSection(data, "`pipeline init`", proposal.notices)
 
 
-def _is_named(folder: Path) -> bool:
+def _is_section_of(folder: Path) -> bool:
     """Whether `params.yaml`, if there is one, is of this folder."""
     try:
         data = read_sections(PARAMS_FILE).get("data")

@@ -11,22 +11,22 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
-from pipeline.init.class_labels import class_names
-from pipeline.init.inspect_images import Pictures, look_at
-from pipeline.init.mask_classes import look_at_masks
+from pipeline.init.class_labels import make_class_names
+from pipeline.init.inspect_images import ImageSummary, inspect_images
+from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
-from pipeline.init.suggestion import Proposal, complete
+from pipeline.init.suggestion import Suggestion, complete_suggestion
 from pipeline.params.data.image_data import Crowd
-from pipeline.prepare.sample_ids import listed, readable
-from pipeline.prepare.sources.coco_notices import Annotations
-from pipeline.prepare.sources.coco_reader import named
-from pipeline.prepare.sources.coco_validation import read
-from pipeline.prepare.sources.folder import IMAGES, MASKS, Files, check_suffix
-from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, locate
-from pipeline.prepare.splitting.read_splits import USUAL
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.sources.coco_notices import AnnotationStats
+from pipeline.prepare.sources.coco_reader import match_images
+from pipeline.prepare.sources.coco_validation import read_coco
+from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
+from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, find_pets_files
+from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 from pipeline.runs import IGNORE
 
-_KEY = "pipeline init"
+_COMMAND = "pipeline init"
 _EXPECTED = f"""\
 Expected is one of
   {IMAGES}/ and {MASKS}/ with files of the same names: masks that hold a value or a colour a class
@@ -37,60 +37,66 @@ _MAX_OPENED = 5  # JSON files
 _MAX_BYTES = 50_000_000
 
 
-def look(folder: Path) -> Proposal:
+def inspect_folder(folder: Path) -> Suggestion:
     """Propose a section for a folder.
 
     Raises:
         PipelineError: There is no such folder, it holds nothing that is known, or what it holds cannot be used.
     """
     if not folder.is_dir():
-        raise PipelineError(f"{_KEY}: there is no folder {folder}.")
+        raise PipelineError(f"{_COMMAND}: there is no folder {folder}.")
     if not _is_utf8(folder):
-        raise PipelineError(f"{_KEY}: the folder's name, {readable(str(folder))}, is not UTF-8. Rename the folder.")
+        raise PipelineError(
+            f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
+        )
     if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
-        return complete(_folder(folder))
+        return complete_suggestion(_inspect_image_mask(folder))
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
-        return complete(_pets(folder))
-    if (folder / IMAGES).is_dir() and (exports := _exports(folder)):
+        return complete_suggestion(_inspect_pets(folder))
+    if (folder / IMAGES).is_dir() and (exports := _find_exports(folder)):
         if len(exports) > 1:
-            names = listed([str(file.relative_to(folder)) for file in exports])
+            names = join_names([str(file.relative_to(folder)) for file in exports])
             raise PipelineError(
-                f"{_KEY}: {folder} holds several JSON files: {names}. Leave one there, or write the section by hand; "
-                f"see docs/your-own-data.md."
+                f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
+                f"hand: see docs/your-own-data.md."
             )
-        return complete(_coco(folder, exports[0]))
+        return complete_suggestion(_inspect_coco(folder, exports[0]))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     hint = f"{known} " if (known := describe_layout(folder)) else ""
-    raise PipelineError(f"{_KEY}: {folder} holds {listed(there) or 'nothing'}. {hint}{_EXPECTED}")
+    raise PipelineError(f"{_COMMAND}: {folder} holds {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
 
 
-def _folder(folder: Path) -> Proposal:
-    images, masks = Files(folder, IMAGES, _KEY), Files(folder, MASKS, _KEY, endings=MASK_ENDINGS)
-    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _KEY)
-    seen = look_at(folder, _sorted(images))
-    classes = look_at_masks(folder, _sorted(masks))
+def _inspect_image_mask(folder: Path) -> Suggestion:
+    images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
+    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
+    seen = inspect_images(folder, _sort_files(images))
+    classes = suggest_classes(folder, _sort_files(masks))
     remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
-    proposal = _proposal("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
+    proposal = _build_suggestion("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
     return replace(proposal, notices=(*classes.notices, *proposal.notices))
 
 
-def _coco(folder: Path, file: Path) -> Proposal:
-    images = Files(folder, IMAGES, _KEY)
-    coco = read(file, _KEY)
-    seen = look_at(folder, _sorted(images))
-    annotations = Annotations([of for name, of in named(coco, images).items() if name in images.by_id], coco.categories)
+def _inspect_coco(folder: Path, file: Path) -> Suggestion:
+    images = ImageFiles(folder, IMAGES, _COMMAND)
+    coco = read_coco(file, _COMMAND)
+    seen = inspect_images(folder, _sort_files(images))
+    annotations = AnnotationStats(
+        [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
+    )
     crowd: Crowd = "object" if annotations.single_crowds else "ignore"
     categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
     if not categories:
-        raise PipelineError(f"{_KEY}: {file} lists no categories. Export it with the categories of its annotations.")
+        raise PipelineError(
+            f"{_COMMAND}: {file} lists no categories. Export it with the categories of its annotations."
+        )
     ignored = annotations.only_crowds if crowd == "ignore" else []
     if len(ignored) < len(categories):
         categories = [name for name in categories if name not in ignored]
     else:
         ignored = []
     if len(categories) >= IGNORE:
-        raise PipelineError(f"{_KEY}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
-    names = class_names(["background", *categories])
+        raise PipelineError(f"{_COMMAND}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
+    names = make_class_names(["background", *categories])
     colors, color_notices = choose_category_colors(categories)
     classes = [
         {"name": name, "colour": color, "foreground": category is not None, "category": category}
@@ -103,29 +109,31 @@ def _coco(folder: Path, file: Path) -> Proposal:
         "crowd": crowd,
     }
     remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
-    proposal = _proposal("coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",))
+    proposal = _build_suggestion(
+        "coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",)
+    )
     return replace(proposal, notices=(*annotations.notices(crowd, "data"), *color_notices, *proposal.notices))
 
 
-def _pets(folder: Path) -> Proposal:
-    found = locate(folder)
-    seen = look_at(folder, [image for image, _ in found.pairs.values()])
+def _inspect_pets(folder: Path) -> Suggestion:
+    found = find_pets_files(folder)
+    seen = inspect_images(folder, [image for image, _ in found.pairs.values()])
     remarks = {"splits": "of the authors' trainval; their test is kept"}
-    proposal = _proposal("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
+    proposal = _build_suggestion("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
     section = {**proposal.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
     return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="", notices=())
 
 
-def _proposal(
+def _build_suggestion(
     source: str,
     folder: Path,
-    seen: Pictures,
+    seen: ImageSummary,
     classes: dict[str, Any],
     images: int,
     remarks: dict[str, str],
     class_remarks: Sequence[str],
-) -> Proposal:
-    has_list = (folder / USUAL.file).is_file()
+) -> Suggestion:
+    has_list = (folder / DEFAULT_LIST.file).is_file()
     suggestion = None if has_list else seen.groups
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
     if not has_list:
@@ -145,12 +153,12 @@ def _proposal(
     }
     beside = {
         "image_size": f"px, a multiple of 32; the images are {seen.sizes}",
-        "splits": f"{USUAL.file} says which image is where" if has_list else "shares of the images",
+        "splits": f"{DEFAULT_LIST.file} says which image is where" if has_list else "shares of the images",
     }
     found = f"{images} images of {seen.sizes}"
     beside |= remarks
     notices = [*seen.notices, *([suggestion.sentence("data")] if suggestion else [])]
-    return Proposal(
+    return Suggestion(
         section=section,
         found=found,
         images=images,
@@ -163,7 +171,7 @@ def _proposal(
     )
 
 
-def _exports(folder: Path) -> list[Path]:
+def _find_exports(folder: Path) -> list[Path]:
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     # COCO's own folder holds captions and key points too.
     return [file for file in found if file.name.startswith("instances")] or found
@@ -177,7 +185,7 @@ def _is_utf8(folder: Path) -> bool:
     return True
 
 
-def _sorted(files: Files) -> list[str]:
+def _sort_files(files: ImageFiles) -> list[str]:
     return sorted(files.by_id.values())
 
 

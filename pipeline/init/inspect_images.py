@@ -13,17 +13,17 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import count_channels, read_image
 from pipeline.imaging.errors import PictureError
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.safe_read import content_of
+from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.splitting.groups import GroupSuggestion, name_below_images, suggest_groups
 
-MOST = 200  # files that are opened
-USUAL_SIZE = 128  # px; smaller images show too little of what they are of
+MAX_FILES = 200  # files that are opened
+DEFAULT_SIZE = 128  # px; smaller images show too little of what they are of
 _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashing
 _MULTIPLE = 32  # px that suit every variant
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSummary:
     """What the images are like."""
 
     image_size: int  # the smallest that is proposed
@@ -35,7 +35,7 @@ class Pictures:
     notices: tuple[str, ...] = ()  # guesses
 
 
-def look_at(folder: Path, files: Sequence[str]) -> Pictures:
+def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
     """Open a sample of the images.
 
     Raises:
@@ -44,10 +44,10 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
     channels: Counter[tuple[int | None, int]] = Counter()
     reason, reasons = "", dict[int | None, str]()
-    for file in sample_evenly(files, MOST):
+    for file in sample_evenly(files, MAX_FILES):
         try:
-            content = content_of(folder / file)
-            (height, width, held), asked, why = _seen(content)
+            content = read_limited(folder / file)
+            (height, width, held), asked, why = _read_shape(content)
         except (PictureError, OSError) as error:
             reason = f"{file} {error}"
             continue
@@ -61,8 +61,8 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
     span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"
     asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
-    return Pictures(
-        image_size=min(USUAL_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
+    return ImageSummary(
+        image_size=min(DEFAULT_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
         resize="squash" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "pad",
         channels=asked,
         prepared_channels=held,
@@ -72,7 +72,7 @@ def look_at(folder: Path, files: Sequence[str]) -> Pictures:
     )
 
 
-def _seen(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
+def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
     """Read height, width and channels; what `data.channels` must be for the image to be read, and why."""
     try:
         return read_image(content).shape, None, ""

@@ -14,9 +14,9 @@ from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.init.class_labels import OKABE_ITO
 from pipeline.init.mask_notices import describe_background
 from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
-from pipeline.init.suggestion import Classes
-from pipeline.init.value_classes import propose_values
-from pipeline.prepare.sample_ids import listed
+from pipeline.init.suggestion import SuggestedClasses
+from pipeline.init.value_classes import suggest_value_classes
+from pipeline.prepare.sample_ids import join_names
 from pipeline.runs import IGNORE
 
 _MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
@@ -75,7 +75,7 @@ def _are_unique(seen: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
     return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)
 
 
-def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
+def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     """Open a sample of the masks and guess their classes.
 
     Raises:
@@ -83,31 +83,31 @@ def look_at_masks(folder: Path, files: Sequence[str]) -> Classes:
     """
     seen = survey_masks(folder, files, colors=False)
     if seen is None:
-        return _propose_colors(folder, files)
+        return _suggest_from_colors(folder, files)
     _refuse_unreadable(folder, seen)
     if seen.palette_conflict is not None and (seen.background_conflict is not None or not are_numbered(seen)):
-        return _propose_palette_colors(folder, files, seen)
-    guesses: tuple[Callable[[MaskSurvey], Classes | None], ...] = (
-        _propose_numbered,
-        _propose_soft,
-        _propose_encodings,
+        return _suggest_from_palettes(folder, files, seen)
+    guesses: tuple[Callable[[MaskSurvey], SuggestedClasses | None], ...] = (
+        _suggest_numbered,
+        _suggest_soft,
+        _suggest_encodings,
     )
     for guess in guesses:
         if found := guess(seen):
             return found
     _refuse_too_many(folder, seen)
-    return propose_values(folder, seen)
+    return suggest_value_classes(folder, seen)
 
 
-def _propose_colors(folder: Path, files: Sequence[str]) -> Classes:
+def _suggest_from_colors(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     seen = survey_masks(folder, files, colors=True)
     assert seen is not None
     _refuse_unreadable(folder, seen)
     _refuse_too_many(folder, seen)
-    return propose_values(folder, seen)
+    return suggest_value_classes(folder, seen)
 
 
-def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSurvey) -> Classes:
+def _suggest_from_palettes(folder: Path, files: Sequence[str], indices: MaskSurvey) -> SuggestedClasses:
     """Propose the colors of palettes that differ as classes, if they name classes."""
     seen, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
     assert seen is not None and conflict is not None
@@ -120,7 +120,7 @@ def _propose_palette_colors(folder: Path, files: Sequence[str], indices: MaskSur
         )
     _refuse_too_many(folder, seen)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
-    return propose_values(folder, seen, why)
+    return suggest_value_classes(folder, seen, why)
 
 
 def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:
@@ -149,7 +149,7 @@ def _was_lossy(seen: MaskSurvey) -> bool:
     return bool(seen.lossy) or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
 
 
-def _propose_soft(seen: MaskSurvey) -> Classes | None:
+def _suggest_soft(seen: MaskSurvey) -> SuggestedClasses | None:
     """Propose two classes and a threshold, if masks of two values were resized, blurred or saved as JPEG."""
     low, high = min(seen.pixels), max(seen.pixels)
     margin = 0.05 * (high - low)
@@ -175,13 +175,13 @@ def _propose_soft(seen: MaskSurvey) -> Classes | None:
         {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": low},
         {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": high},
     ]
-    return Classes(
+    return SuggestedClasses(
         {"classes": classes, "ignore": None, "mask_threshold": threshold},
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
-            f"The masks hold {len(seen.pixels)} values from {low} to {high} and are taken for {why}. "
-            f"mask_threshold: {threshold} divides them. If the values are classes instead, list them in data.classes "
-            f"and write mask_threshold: null.",
+            f"The masks hold {len(seen.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
+            f"{threshold} divides them. If the values are classes instead, list them in data.classes and write "
+            f"mask_threshold: null.",
             *_describe_lost(seen, low, threshold),
             *describe_background(seen, lambda value: value >= threshold),
         ),
@@ -199,11 +199,11 @@ def _describe_lost(seen: MaskSurvey, low: int, threshold: int) -> list[str]:
         return []
     return [
         f"Masks whose foreground is lost, because their highest value, {max(lost.values())}, is below {threshold} "
-        f"({len(lost)}): {listed(list(lost), 5)}. Save them with the values of the other masks."
+        f"({len(lost)}): {join_names(list(lost), 5)}. Save them with the values of the other masks."
     ]
 
 
-def _propose_encodings(seen: MaskSurvey) -> Classes | None:
+def _suggest_encodings(seen: MaskSurvey) -> SuggestedClasses | None:
     """Propose two classes, if some masks write the foreground as 1 and others as 255."""
     others = [values - {0} for values in seen.values]
     used = frozenset().union(*others)
@@ -216,13 +216,15 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     written = sorted(used)
     counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in written)
     whole = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {written[-1]}]
-    perhaps = f" Masks that hold nothing else, perhaps as unknown ({len(whole)}): {listed(whole, 5)}." if whole else ""
+    perhaps = (
+        f" Masks that hold nothing else, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
+    )
     share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
     classes = [
         {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": 0},
         {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": written},
     ]
-    return Classes(
+    return SuggestedClasses(
         {"classes": classes, "ignore": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
@@ -234,7 +236,7 @@ def _propose_encodings(seen: MaskSurvey) -> Classes | None:
     )
 
 
-def _propose_numbered(seen: MaskSurvey) -> Classes | None:
+def _suggest_numbered(seen: MaskSurvey) -> SuggestedClasses | None:
     """Propose background, inside and border, if masks number objects."""
     if not are_numbered(seen):
         return None
@@ -256,4 +258,6 @@ def _propose_numbered(seen: MaskSurvey) -> Classes | None:
         f"numbered objects (instances). If the values are classes instead, list them in data.classes and write "
         f"instances: null."
     )
-    return Classes({"classes": classes, "ignore": None, "instances": {"border": 2}}, remarks, notices=(notice,))
+    return SuggestedClasses(
+        {"classes": classes, "ignore": None, "instances": {"border": 2}}, remarks, notices=(notice,)
+    )

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey
 from pipeline.init.value_roles import describe_voids
-from pipeline.prepare.sample_ids import listed
+from pipeline.prepare.sample_ids import join_names
 
 _VOIDS = (255, 65_535)  # that are doubted as classes
 _VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
@@ -43,7 +43,8 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
         return []
     return [
         f"{len(odd)} of {len(sides)} masks look inverted: foreground and background have changed places on their frame "
-        f"and in most of their pixels: {listed(odd, _NAMED)}. Compare them with their images; invert those that are."
+        f"and in most of their pixels: {join_names(odd, _NAMED)}. Compare them with their images; invert these masks "
+        f"if they are."
     ]
 
 
@@ -64,21 +65,21 @@ def describe_values(
     doubts = describe_voids(seen, voids, classes)
     if not voids and len(classes) > 1:
         doubts += [
-            f"{_spell(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. If it "
-            f"means unknown, remove the class and write ignore: {spell(value)}."
+            f"{_format_value(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. "
+            f"If it means unknown, remove the class and write ignore: {spell(value)}."
             for value in ((_VOID_COLOR,) if seen.colors else _VOIDS)
             if value in classes and value != boundary
         ]
     once = [value for value in ordered if seen.masks[value] == 1]
     if once and seen.count >= 10:
-        named = ", ".join(f"{_spell(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
+        named = ", ".join(f"{_format_value(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
         more = f" and {len(once) - 10} more" if len(once) > 10 else ""
         doubts.append(
             f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
             f"remove the class; the check then names the mask."
         )
     if families := _find_families(seen, {background, *voids}):
-        named = "; ".join(", ".join(_spell(value, seen) for value in sorted(family)) for family in families[:4])
+        named = "; ".join(", ".join(_format_value(value, seen) for value in sorted(family)) for family in families[:4])
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
             f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
@@ -96,7 +97,7 @@ def describe_values(
     return doubts
 
 
-def _spell(value: int, seen: MaskSurvey) -> str:
+def _format_value(value: int, seen: MaskSurvey) -> str:
     return f"#{value:06x}" if seen.colors else str(value)
 
 
@@ -128,7 +129,7 @@ def _describe_edge_values(seen: MaskSurvey) -> list[str]:
     share = sum(seen.pixels[value] for value in edges) / seen.pixels.total()
     if len(edges) < max(_MIN_EDGE_VALUES, len(seen.pixels) / 2) or share > _MAX_EDGE_PIXELS:
         return []
-    named = ", ".join(_spell(value, seen) for value in edges[:_NAMED])
+    named = ", ".join(_format_value(value, seen) for value in edges[:_NAMED])
     return [
         f"{len(edges)} of {len(seen.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
         f"{named}, ... Interpolation makes such values. If these are not classes, export the masks again, resized by "

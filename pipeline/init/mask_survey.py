@@ -13,10 +13,10 @@ from scipy import ndimage
 
 from pipeline.imaging.errors import PictureError
 from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
-from pipeline.prepare.data_issues import Fault
-from pipeline.prepare.image_mask_pair import Pair, PaletteCheck
+from pipeline.prepare.data_issues import DataIssue
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.safe_read import content_of
+from pipeline.prepare.safe_read import read_limited
 
 MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask
 MAX_MASKS = 200  # that are opened
@@ -144,8 +144,8 @@ class MaskSurvey:
     geometry: MaskGeometry = field(default_factory=MaskGeometry)
     palette: dict[int, int] = field(default_factory=dict)
     lossy: str = ""
-    palette_conflict: Fault | None = None
-    background_conflict: Fault | None = None
+    palette_conflict: DataIssue | None = None
+    background_conflict: DataIssue | None = None
 
     @property
     def ramp_share(self) -> float:
@@ -211,7 +211,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
     for file in sample_evenly(files, MAX_MASKS):
         content = b""
         try:
-            content = content_of(folder / file)
+            content = read_limited(folder / file)
             mask = decode_mask(content, colors, MAX_NUMBER)
         except (PictureError, OSError) as error:
             if not colors and _is_color(content):
@@ -220,7 +220,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
             continue
         survey.add(file, mask.values, _lossy_format(content))
         survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
-        pair = Pair(file, file, file)
+        pair = ImageMaskPair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
         background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
         survey.background_conflict = survey.background_conflict or background

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.init.class_labels import class_names, propose_colors
+from pipeline.init.class_labels import make_class_names, suggest_colors
 
 _MIN_NAMES, _MIN_NAMED = 4, 0.8  # names of a palette; their share of all names
 _MIN_COLORED = 0.9  # share of the colors of masks that a palette has
@@ -198,13 +198,13 @@ def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[s
     """
     palette = find_palette_by_names(categories)
     if palette is None:
-        return propose_colors(len(categories) + 1), []
+        return suggest_colors(len(categories) + 1), []
     by_name = {_normalize(name): f"#{color:06x}" for name, color in palette.colors.items()}
     chosen: list[str | None] = ["#000000"]
     for name in categories:
         color = by_name.get(_normalize(name))
         chosen.append(None if color in chosen else color)
-    others = iter(propose_colors(chosen.count(None), [color for color in chosen if color]))
+    others = iter(suggest_colors(chosen.count(None), [color for color in chosen if color]))
     named = sum(color is not None for color in chosen[1:])
     notice = (
         f"{named} of {len(categories)} categories have the names of {palette.title}, and its colors. Other colors are "
@@ -246,7 +246,7 @@ def read_label_file(folder: Path) -> Palette | None:
         levels = [[int(match[key][:_MAX_DIGITS]) for key in ("red", "green", "blue")] for match in found]
         if not found or any(level > 255 for color in levels for level in color):
             continue
-        names = class_names([match["name"].strip() for match in found])
+        names = make_class_names([match["name"].strip() for match in found])
         colors = {name: int.from_bytes(bytes(color), "big") for name, color in zip(names, levels, strict=True)}
         ignored = {name: color for name, color in colors.items() if name.lower() in _IGNORED_NAMES}
         classes = {name: color for name, color in colors.items() if name not in ignored}

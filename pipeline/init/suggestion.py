@@ -11,24 +11,24 @@ from pipeline.errors import PipelineError
 from pipeline.init.orientation import guess_orientation
 from pipeline.params import validate
 from pipeline.params.data import Data
-from pipeline.params.data.composites import SampleData
+from pipeline.params.data.composites import CompositesData
 from pipeline.params.section import Section
-from pipeline.prepare.image_mask_pair import Collection
-from pipeline.prepare.sample_ids import listed
+from pipeline.prepare.image_mask_pair import PairCollection
+from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.size_ceilings import GOOD_IOU, SizeCeilings, measure_size_ceilings
 from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
-from pipeline.prepare.source_factory import collection_of
-from pipeline.prepare.sources.image_mask import OwnPicturesSource
+from pipeline.prepare.source_factory import collect_pairs
+from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 from pipeline.runs import SPLITS, SegmentationClass
 
 # A training takes as long as it has pixels: at 256 px 4 times as long as at 128 px, at 512 px 16 times. No clock
 # decides, so that every machine proposes the same.
-AFFORDABLE = 256  # px; for sharper outlines
-AFFORDABLE_FOR_OBJECTS = 512  # px; if objects would vanish, which no network then learns
-RULE = (
-    f"Proposed (>): the smallest size up to {AFFORDABLE} px (4 times the time of 128 px) that\n"
-    f"gives every class {GOOD_IOU} or more, else the best of them; up to {AFFORDABLE_FOR_OBJECTS} px (16 times)\n"
+MAX_SIZE = 256  # px; for sharper outlines
+MAX_SIZE_FOR_OBJECTS = 512  # px; if objects would vanish, which no network then learns
+SIZE_RULE = (
+    f"Proposed (>): the smallest size up to {MAX_SIZE} px (4 times the time of 128 px) that\n"
+    f"gives every class {GOOD_IOU} or more, else the best of them; up to {MAX_SIZE_FOR_OBJECTS} px (16 times)\n"
     f"where objects would vanish."
 )
 
@@ -40,11 +40,11 @@ MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some doz
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
-MAX_DIVIDED = 1000  # images; with more, a training has steps enough whatever is rounded
+MAX_SPLIT = 1000  # images; with more, a training has steps enough whatever is rounded
 
 
 @dataclass(frozen=True)
-class ProposedSize:
+class SuggestedSize:
     """A size, and the measurements that led to it.
 
     Attributes:
@@ -75,33 +75,33 @@ class ProposedSize:
         return f"IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
 
 
-def propose_size(data: Data, collection: Collection) -> ProposedSize:
+def suggest_size(data: Data, collection: PairCollection) -> SuggestedSize:
     """Measure what sizes leave of the masks, and choose one.
 
     Args:
         data: whose `image_size` is the smallest that is proposed.
         collection: the pairs.
     """
-    assert not isinstance(data, SampleData)
+    assert not isinstance(data, CompositesData)
     pairs = list(collection.pairs.values())
     ceilings = measure_size_ceilings(pairs, collection, data.image_size, data.resize)
     size = _choose_size(ceilings, data.image_size)
     effects = measure_size_effects(pairs, collection, size, data.resize)
     if effects.sufficient is not None:
-        return ProposedSize(max(size, min(effects.sufficient, AFFORDABLE_FOR_OBJECTS)), ceilings, effects)
-    return ProposedSize(size, ceilings, effects)
+        return SuggestedSize(max(size, min(effects.sufficient, MAX_SIZE_FOR_OBJECTS)), ceilings, effects)
+    return SuggestedSize(size, ceilings, effects)
 
 
 def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
     """Choose the smallest affordable size that is good, or the one with the highest IoU of its lowest class."""
-    affordable = [ceiling for ceiling in ceilings.sizes if ceiling.size <= max(AFFORDABLE, smallest)]
+    affordable = [ceiling for ceiling in ceilings.sizes if ceiling.size <= max(MAX_SIZE, smallest)]
     good = [ceiling for ceiling in affordable if ceiling.is_good]
     best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
     return good[0].size if good else best.size if best else smallest
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Suggestion:
     """The section `data`, and what a person should know to mend it."""
 
     section: dict[str, Any]  # as `params.yaml` would hold it
@@ -112,12 +112,12 @@ class Proposal:
     class_remarks: tuple[str, ...] = ()  # of the classes, in their order
     groups: str = ""  # a regular expression that may tell groups apart; empty where names show none
     channels: int = 3  # of the prepared images
-    size: ProposedSize | None = None  # None if the pairs could not be collected
+    size: SuggestedSize | None = None  # None if the pairs could not be collected
     notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
 
 
 @dataclass(frozen=True)
-class Classes:
+class SuggestedClasses:
     """What the masks hold, as a section says it."""
 
     section: dict[str, Any]  # classes, ignore, and perhaps instances or mask_threshold
@@ -137,7 +137,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
     rare = sorted((name for name in foreground if shares[name] < MIN_SHARE), key=shares.__getitem__)
     if not rare:
         return []
-    which = listed([f"{name} ({shares[name]:.2%})" for name in rare])
+    which = join_names([f"{name} ({shares[name]:.2%})" for name in rare])
     holds = "holds" if len(rare) == 1 else "hold"
     return [
         f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may learn to leave such a class "
@@ -162,21 +162,21 @@ def choose_epochs(training: int, batch: int, usual: int) -> int:
     return max(usual, math.ceil(MIN_STEPS / steps_per_epoch(training, batch)))
 
 
-class ProposedData(Section):
+class SuggestedData(Section):
     """The section `data` as a proposal has it."""
 
     data: Data
 
 
-def complete(proposal: Proposal) -> Proposal:
+def complete_suggestion(proposal: Suggestion) -> Suggestion:
     """Choose the size that keeps the objects and the orientation of masks; count the training images.
 
     If the pairs cannot be collected, the proposal stays as it is: the check reports the reason.
     """
     try:
-        data = validate(ProposedData, {"data": proposal.section}, "").data
-        assert not isinstance(data, SampleData)
-        collection = collection_of(data)
+        data = validate(SuggestedData, {"data": proposal.section}, "").data
+        assert not isinstance(data, CompositesData)
+        collection = collect_pairs(data)
     except PipelineError:
         return proposal
     section, remarks, notices = dict(proposal.section), dict(proposal.remarks), list(proposal.notices)
@@ -187,22 +187,22 @@ def complete(proposal: Proposal) -> Proposal:
         section["mask_orientation"] = orientation.choice
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
         notices += orientation.sentences()
-    proposed = propose_size(data, collection)
+    proposed = suggest_size(data, collection)
     section["image_size"] = proposed.size
     remarks["image_size"] = "; ".join(filter(None, (remarks.get("image_size"), proposed.remark())))
     notices += proposed.notices()
     notices += describe_rare_classes(proposed.ceilings.pixel_shares, collection.classes)
     # Without usable pairs, an estimate for when they are.
-    training = _count_training(validate(ProposedData, {"data": section}, "").data, collection) or proposal.training
+    training = _count_training(validate(SuggestedData, {"data": section}, "").data, collection) or proposal.training
     return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training, size=proposed)
 
 
-def _count_training(data: Data, collection: Collection) -> int:
+def _count_training(data: Data, collection: PairCollection) -> int:
     """Count the training images: by dividing the images, or by the shares if that takes long."""
-    assert not isinstance(data, SampleData)
-    if len(collection.pairs) <= MAX_DIVIDED:
+    assert not isinstance(data, CompositesData)
+    if len(collection.pairs) <= MAX_SPLIT:
         try:
-            return OwnPicturesSource(data, collection).count(SPLITS[0])
+            return ImageMaskSource(data, collection).count(SPLITS[0])
         except PipelineError:
             pass  # the check reports the reason
     rows, shares = collection.rows or {}, data.splits

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.init.class_labels import propose_colors
+from pipeline.init.class_labels import suggest_colors
 from pipeline.init.mask_notices import describe_background, describe_values
 from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.palettes import Palette, find_palette_by_colors, read_label_file
-from pipeline.init.suggestion import Classes
+from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_roles import (
     describe_boundary,
     describe_no_background,
@@ -20,7 +20,7 @@ from pipeline.init.value_roles import (
     find_boundary,
     find_voids,
 )
-from pipeline.prepare.sample_ids import listed
+from pipeline.prepare.sample_ids import join_names
 
 _NAMED = 8  # classes in a sentence
 
@@ -36,7 +36,7 @@ class _Roles:
     names: dict[int, str]
 
 
-def propose_values(folder: Path, seen: MaskSurvey, *notices: str) -> Classes:
+def suggest_value_classes(folder: Path, seen: MaskSurvey, *notices: str) -> SuggestedClasses:
     """Propose a class for each value that is not ignored.
 
     Args:
@@ -51,9 +51,9 @@ def propose_values(folder: Path, seen: MaskSurvey, *notices: str) -> Classes:
     roles = _find_roles(seen) if published is None else _read_palette(seen, published)
     if len(roles.values) == 1:
         raise PipelineError(
-            f"all {seen.count} masks that were opened hold nothing but the value {_spell(roles.values[0], seen)}: "
-            f"there is nothing to learn. Export them again; where the mask is in the alpha channel, which is ignored, "
-            f"save that channel as gray."
+            f"all {seen.count} masks that were opened hold nothing but the value "
+            f"{_format_value(roles.values[0], seen)}: there is nothing to learn. Export them again; where the mask is "
+            f"in the alpha channel, which is ignored, save that channel as gray."
         )
     colors = _choose_colors(seen, roles, published)
     total = sum(seen.pixels[value] for value in roles.values)
@@ -63,13 +63,13 @@ def propose_values(folder: Path, seen: MaskSurvey, *notices: str) -> Classes:
         edge = {"edge": True} if value == roles.boundary else {}
         classes.append(
             {"name": roles.names[value], "colour": color, "foreground": is_foreground, **edge}
-            | {"value": _spell(value, seen)}
+            | {"value": _format_value(value, seen)}
         )
         masks = f"{seen.masks[value]:{len(str(seen.count))}} of {seen.count} masks that were opened"
-        remarks.append(f"{_spell_share(seen.pixels[value] / total)} of the pixels, in {masks}")
-    ignored = [_spell(value, seen) for value in roles.voids]
+        remarks.append(f"{_format_share(seen.pixels[value] / total)} of the pixels, in {masks}")
+    ignored = [_format_value(value, seen) for value in roles.voids]
     held = ", ".join(f"{seen.masks[value]} of {seen.count} masks" for value in roles.voids)
-    return Classes(
+    return SuggestedClasses(
         {"classes": classes, "ignore": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
         f"taken for pixels whose class is unknown; in {held}" if ignored else "",
@@ -117,7 +117,7 @@ def _read_palette(seen: MaskSurvey, published: Palette) -> _Roles:
 
 def _choose_colors(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
     if published is None:
-        return propose_colors(len(roles.values))
+        return suggest_colors(len(roles.values))
     return [f"#{_color(value, seen):06x}" for value in roles.values]
 
 
@@ -127,11 +127,11 @@ def _describe(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> lis
         return [_describe_palette(seen, published, roles), *describe_values(seen, (), roles.background, classes, None)]
     doubts = []
     if roles.boundary is not None:
-        doubts.append(describe_boundary(seen, roles.boundary, str(_spell(roles.boundary, seen))))
+        doubts.append(describe_boundary(seen, roles.boundary, str(_format_value(roles.boundary, seen))))
     doubts += describe_values(seen, roles.voids, roles.background, classes, roles.boundary)
     if roles.background is None:
         candidate = find_background_candidate(seen, classes)
-        doubts.append(describe_no_background(seen, candidate, roles.names[candidate], _quote(candidate, seen)))
+        doubts.append(describe_no_background(seen, candidate, roles.names[candidate], _quote_value(candidate, seen)))
     else:
         aside = {roles.background, roles.boundary, *roles.voids}
         doubts += describe_background(seen, lambda value: value not in aside)
@@ -139,16 +139,16 @@ def _describe(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> lis
 
 
 def _describe_palette(seen: MaskSurvey, published: Palette, roles: _Roles) -> str:
-    voids = listed([published.names[_color(value, seen)] for value in roles.voids], _NAMED)
+    voids = join_names([published.names[_color(value, seen)] for value in roles.voids], _NAMED)
     ignored = f"; ignored: {voids}" if voids else ""
     return (
         f"The colors of the masks are those of {published.title}, so the classes have its names: "
-        f"{listed([roles.names[value] for value in roles.values], _NAMED)}{ignored}. If the colors mean something "
+        f"{join_names([roles.names[value] for value in roles.values], _NAMED)}{ignored}. If the colors mean something "
         f"else, change data.classes and data.ignore."
     )
 
 
-def _spell_share(share: float) -> str:
+def _format_share(share: float) -> str:
     """Write a share in five characters, so that the numbers of all classes are in columns."""
     return "<0.1%" if 0 < share < 0.0005 else f"{share:5.1%}"
 
@@ -157,9 +157,9 @@ def _color(value: int, seen: MaskSurvey) -> int:
     return value if seen.colors else seen.palette[value]
 
 
-def _spell(value: int, seen: MaskSurvey) -> Any:
+def _format_value(value: int, seen: MaskSurvey) -> Any:
     return f"#{value:06x}" if seen.colors else value
 
 
-def _quote(value: int, seen: MaskSurvey) -> str:
+def _quote_value(value: int, seen: MaskSurvey) -> str:
     return f'"#{value:06x}"' if seen.colors else str(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from pipeline.init.mask_survey import MaskSurvey
-from pipeline.prepare.sample_ids import listed
+from pipeline.prepare.sample_ids import join_names
 
 RESERVED = (*range(250, 256), 65_535)  # often written where the class is unknown
 
@@ -102,7 +102,7 @@ def describe_voids(seen: MaskSurvey, voids: Sequence[int], classes: Sequence[int
             )
             continue
         alone = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {0, void}]
-        perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {listed(alone, _NAMED)}."
+        perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
         doubts.append(
             f"{void} is taken for unknown pixels (ignore: {void}): it is in {seen.masks[void]} of {seen.count} masks."
             f"{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."

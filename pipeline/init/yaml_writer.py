@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.init.suggestion import Proposal
+from pipeline.init.suggestion import Suggestion
 from pipeline.params.dvc_form import format_like_dvc
 
 _COLUMN = 26  # where comments begin, if the line is not longer
@@ -37,30 +37,30 @@ _COMMENTS = {
 }
 
 
-def section_text(proposal: Proposal) -> str:
+def format_section(proposal: Suggestion) -> str:
     """The lines of `data:`, with a line break at the end."""
     lines = ["data:"]
     for key, value in proposal.section.items():
         comment = proposal.remarks.get(key) or _COMMENTS.get(key, "")
         if key == "classes":
-            lines += [_line("  classes:", _COMMENTS["classes"]), *_classes(proposal)]
+            lines += [_format_line("  classes:", _COMMENTS["classes"]), *_format_classes(proposal)]
         elif isinstance(value, dict):
-            lines += [_line(f"  {key}:", comment), *_inside(value)]
+            lines += [_format_line(f"  {key}:", comment), *_format_nested(value)]
             if key == "splits" and proposal.groups:
                 what = "images of one patient, film or slide in one split: their names look as if they had any"
-                lines.append(_line(f"    # group_pattern: {scalar(proposal.groups)}", what))
+                lines.append(_format_line(f"    # group_pattern: {format_scalar(proposal.groups)}", what))
         else:
-            lines.append(_line(f"  {key}: {scalar(value)}", comment))
+            lines.append(_format_line(f"  {key}: {format_scalar(value)}", comment))
     return format_like_dvc("\n".join(lines) + "\n")
 
 
-def with_section(text: str, section: str) -> str:
+def replace_section(text: str, section: str) -> str:
     """The text of a `params.yaml`, its section `data` replaced."""
     block = re.compile(r"^data:.*\n(?:(?:[ \t].*|#.*)?\n)*?(?=^[A-Za-z_]|\Z)", re.MULTILINE)
     return block.sub(lambda _: f"{section}\n", text, count=1)
 
 
-def scalar(value: Any) -> str:
+def format_scalar(value: Any) -> str:
     """A value on one line of YAML: plain where that reads back as it is, else as JSON."""
     if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value):
         try:
@@ -69,31 +69,31 @@ def scalar(value: Any) -> str:
         except (YAMLError, ValueError):  # what looks like a date and is none
             pass
     if isinstance(value, list):
-        return f"[{', '.join(map(scalar, value))}]"
+        return f"[{', '.join(map(format_scalar, value))}]"
     text = json.dumps(value, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
-def _escaped(letter: str) -> str:
+def _escape(letter: str) -> str:
     return f"\\U{ord(letter):08x}"
 
 
-def _classes(proposal: Proposal) -> Iterator[str]:
+def _format_classes(proposal: Suggestion) -> Iterator[str]:
     classes = proposal.section["classes"]
     for item, remark in zip(classes, proposal.class_remarks, strict=False):
         if remark:
-            yield f"    # {scalar(item['name'])}: {remark}"
+            yield f"    # {format_scalar(item['name'])}: {remark}"
     for item in classes:
-        pairs = [f"{key}: {scalar(value)}" for key, value in item.items() if key != "edge" or value]
+        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "edge" or value]
         yield f"  - {{{', '.join(pairs)}}}"
 
 
-def _inside(section: dict[str, Any]) -> Iterator[str]:
+def _format_nested(section: dict[str, Any]) -> Iterator[str]:
     for key, value in section.items():
-        yield _line(f"    {key}: {scalar(value)}", _COMMENTS.get(key, ""))
+        yield _format_line(f"    {key}: {format_scalar(value)}", _COMMENTS.get(key, ""))
 
 
-def _line(text: str, comment: str) -> str:
+def _format_line(text: str, comment: str) -> str:
     if not comment:
         return text
     return f"{text:{_COLUMN}}# {comment}" if len(text) < _COLUMN else f"{text}  # {comment}"

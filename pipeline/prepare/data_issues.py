@@ -9,28 +9,28 @@ from enum import Enum
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
-from pipeline.prepare.sample_ids import counted, readable
+from pipeline.prepare.sample_ids import count_and_list, escape_unprintable
 
-NAMED = 10  # mask values that an error names
-SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
+MAX_VALUES = 10  # mask values that an error names
+MIN_SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
 
-_ANY = f"with any of the endings {', '.join(ENDINGS)}"
+_SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
 
 
-class Kind(Enum):
+class IssueKind(Enum):
     """A kind of fault: what a file is that has it, what several are, what is said of it by name, and what to do."""
 
     NO_MASK = (
         "image without a mask",
         "images without a mask",
         "has no mask",
-        f"Add a mask of the same name to masks/, {_ANY} or .gif, or remove the image.",
+        f"Add a mask of the same name to masks/, {_SUPPORTED} or .gif, or remove the image.",
     )
     NO_IMAGE = (
         "mask without an image",
         "masks without an image",
         "is a mask without an image",
-        f"Add the image of the same name to images/, {_ANY}, or remove the mask.",
+        f"Add the image of the same name to images/, {_SUPPORTED}, or remove the mask.",
     )
     NO_FILE = (
         "image that the annotations name but that is not there",
@@ -142,10 +142,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class DataIssue:
     """A pair, or a file, that cannot be used."""
 
-    kind: Kind
+    kind: IssueKind
     id: str  # of the pair; of what makes none, the file
     file: str
     detail: str = ""  # stands behind the file's name
@@ -153,7 +153,7 @@ class Fault:
 
     def __str__(self) -> str:
         """The file, and what is the matter with it."""
-        return f"{readable(self.file)} ({self.detail})" if self.detail else readable(self.file)
+        return f"{escape_unprintable(self.file)} ({self.detail})" if self.detail else escape_unprintable(self.file)
 
     @property
     def reason(self) -> str:
@@ -161,7 +161,7 @@ class Fault:
         return f"{self.kind.said}: {self}"
 
 
-def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineError:
+def build_error(faults: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
     """All faults in one error, a line a kind, with counts and the first files.
 
     Args:
@@ -170,27 +170,27 @@ def faults_error(faults: Sequence[Fault], key: str, folder: str) -> PipelineErro
         folder: that the files lie in.
     """
     lines = []
-    for kind in Kind:
+    for kind in IssueKind:
         of_kind = sorted((fault for fault in faults if fault.kind is kind), key=lambda fault: fault.file)
         if not of_kind:
             continue
         common, remedy = "", kind.remedy
-        if kind is Kind.VALUES:
-            common, remedy = f", {_common(of_kind, 'pixels')}", _declare(of_kind, key)
-        if kind is Kind.CATEGORIES:
-            common = f", {_common(of_kind, 'objects')}"
+        if kind is IssueKind.VALUES:
+            common, remedy = f", {_list_most_common(of_kind, 'pixels')}", _suggest_declaration(of_kind, key)
+        if kind is IssueKind.CATEGORIES:
+            common = f", {_list_most_common(of_kind, 'objects')}"
             remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels then count nowhere."
-        found = counted(kind.single + common, kind.several + common, [str(fault) for fault in of_kind])
+        found = count_and_list(kind.single + common, kind.several + common, [str(fault) for fault in of_kind])
         lines.append(f"{found}. {remedy}")
-    if any(fault.kind in _OF_PAIRS for fault in faults):
+    if any(fault.kind in _SKIPPABLE for fault in faults):
         lines.append(f"To go on without such pairs, write {key}.on_fault: set_aside; the report then lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
 
 
-_OF_PAIRS = frozenset(Kind) - {Kind.NO_GROUP}
+_SKIPPABLE = frozenset(IssueKind) - {IssueKind.NO_GROUP}
 
 
-def _declare(faults: Sequence[Fault], key: str) -> str:
+def _suggest_declaration(faults: Sequence[DataIssue], key: str) -> str:
     """What to do about values that no class declares."""
     values = {value for fault in faults for value in fault.undeclared}
     if len(values) == 1:
@@ -207,14 +207,14 @@ def _declare(faults: Sequence[Fault], key: str) -> str:
         )
     lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
-    is_soft = len(values) >= SOFT_VALUES and not any(value.startswith("#") for value in values)
+    is_soft = len(values) >= MIN_SOFT_VALUES and not any(value.startswith("#") for value in values)
     soft = f" Soft masks of two classes (resized, blurred) are divided by {key}.mask_threshold." if is_soft else ""
     return f"{remedy}.{jpeg}{soft}"
 
 
-def _common(faults: Sequence[Fault], unit: str) -> str:
+def _list_most_common(faults: Sequence[DataIssue], unit: str) -> str:
     """The commonest values or categories that no class declares, with their counts."""
     counts = sum((Counter(fault.undeclared) for fault in faults), Counter[str]())
-    common = [f"{readable(name)} ({count:,} {unit})" for name, count in counts.most_common(NAMED)]
-    more = f" and {len(counts) - NAMED} more" if len(counts) > NAMED else ""
+    common = [f"{escape_unprintable(name)} ({count:,} {unit})" for name, count in counts.most_common(MAX_VALUES)]
+    more = f" and {len(counts) - MAX_VALUES} more" if len(counts) > MAX_VALUES else ""
     return ", ".join(common) + more

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.prepare.decoded_pair import Decoded
-from pipeline.prepare.sample_ids import listed, number_of
+from pipeline.prepare.decoded_pair import DecodedPair
+from pipeline.prepare.sample_ids import format_count, join_names
 from pipeline.prepare.source import Source
-from pipeline.prepare.split_tables import Table
+from pipeline.prepare.split_tables import SplitTable
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
-NAMED = 10  # pairs of images that the survey names
-DARK = 1 / 8  # of the range: where all images stay below it, they were not scaled to it
+MAX_DUPLICATES = 10  # pairs of images that the survey names
+DARK_BELOW = 1 / 8  # of the range: where all images stay below it, they were not scaled to it
 
 MIN_IMAGES = 10  # with fewer, a class in one of them is nothing special
-RARE = 1 / 40  # share of the images: a class in so few may be a mistake in a mask
+RARE_SHARE = 1 / 40  # share of the images: a class in so few may be a mistake in a mask
 
 
-class SurveyCount:
+class StatsCounter:
     """What is known so far."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class SurveyCount:
         self._turned = self._transparent = self._compared = 0
         self._brightest = 0.0
 
-    def add(self, decoded: Decoded) -> None:
+    def add(self, decoded: DecodedPair) -> None:
         """Count a pair."""
         self._compared += 1
         self._stored[decoded.stored.kind] += 1
@@ -51,7 +51,7 @@ class SurveyCount:
 
     def _describe_darkness(self) -> list[str]:
         """Doubt images that use a small part of their range, as those of 12-bit cameras in files of 16 bits."""
-        if not self._compared or self._brightest >= DARK:
+        if not self._compared or self._brightest >= DARK_BELOW:
             return []
         return [
             f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
@@ -59,7 +59,7 @@ class SurveyCount:
         ]
 
 
-def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationClass]) -> list[str]:
+def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[SegmentationClass]) -> list[str]:
     """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
 
     Args:
@@ -67,15 +67,15 @@ def describe_masks(tables: Mapping[str, Table], classes: Sequence[SegmentationCl
         classes: in the order of their indices.
     """
     return [
-        *_missing(tables),
-        *_unlearned(tables),
-        *_rare(tables.values(), classes),
-        *_ignored(tables.values()),
-        *_showcase(tables[SHOWCASE]),
+        *_describe_missing(tables),
+        *_describe_unlearned(tables),
+        *_describe_rare(tables.values(), classes),
+        *_describe_ignored(tables.values()),
+        *_describe_showcase(tables[SHOWCASE]),
     ]
 
 
-def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
+def _describe_missing(tables: Mapping[str, SplitTable]) -> Iterable[str]:
     for split in SPLITS:
         images = len(tables[split].rows)
         if images and (missing := tables[split].missing()):
@@ -88,37 +88,37 @@ def _missing(tables: Mapping[str, Table]) -> Iterable[str]:
             else:
                 yield (
                     f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
-                    f"undefined there: {listed(missing)}."
+                    f"undefined there: {join_names(missing)}."
                 )
 
 
-def _unlearned(tables: Mapping[str, Table]) -> Iterable[str]:
+def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
     train, *others = (tables[split] for split in SPLITS)
     elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
     if train.rows and elsewhere:
         which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
-        names = "" if len(elsewhere) == 1 else f": {listed(elsewhere)}"
+        names = "" if len(elsewhere) == 1 else f": {join_names(elsewhere)}"
         yield (
             f"{which} in validation or test, but in no training mask: a network cannot learn what it never sees, and "
             f"scores there say nothing about it{names}."
         )
 
 
-def _rare(tables: Iterable[Table], classes: Sequence[SegmentationClass]) -> Iterable[str]:
+def _describe_rare(tables: Iterable[SplitTable], classes: Sequence[SegmentationClass]) -> Iterable[str]:
     tables = list(tables)
     total = sum(len(table.rows) for table in tables)
     images = np.sum([table.images for table in tables], axis=0)
-    most = max(1, int(RARE * total))
+    most = max(1, int(RARE_SHARE * total))
     rare = [f"{one.name} ({count})" for one, count in zip(classes, images.tolist(), strict=True) if 0 < count <= most]
     if rare and total >= MIN_IMAGES:
         which = "is it rare" if len(rare) == 1 else "are they rare"
-        yield f"Of {total} masks, very few hold {listed(rare)}: {which}, or a mistake in the masks?"
+        yield f"Of {total} masks, very few hold {join_names(rare)}: {which}, or a mistake in the masks?"
     nowhere = [one.name for one, count in zip(classes, images.tolist(), strict=True) if not count]
     if nowhere and total:
-        yield f"No mask at all holds {listed(nowhere)}."
+        yield f"No mask at all holds {join_names(nowhere)}."
 
 
-def _ignored(tables: Iterable[Table]) -> Iterable[str]:
+def _describe_ignored(tables: Iterable[SplitTable]) -> Iterable[str]:
     tables = list(tables)
     if empty := sum(table.without_pixels for table in tables):
         total = sum(len(table.rows) for table in tables)
@@ -127,14 +127,14 @@ def _ignored(tables: Iterable[Table]) -> Iterable[str]:
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
-            f"{number_of(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds both: "
-            f"if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) and "
-            f"write ignore: null."
+            f"{format_count(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
+            f"both: if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) "
+            f"and write ignore: null."
         )
 
 
-def _showcase(table: Table) -> Iterable[str]:
-    names = listed([row[0] for row in table.rows])
+def _describe_showcase(table: SplitTable) -> Iterable[str]:
+    names = join_names([row[0] for row in table.rows])
     if table.rows and table.without_pixels == len(table.rows):
         yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
     elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
@@ -144,13 +144,13 @@ def _showcase(table: Table) -> Iterable[str]:
         )
 
 
-def complete_survey(source: Source, tables: Mapping[str, Table]) -> Survey:
+def complete_stats(source: Source, tables: Mapping[str, SplitTable]) -> Survey:
     """Add possible mistakes in the masks to the survey of a source whose samples were all asked for."""
     survey = source.survey()
     return replace(survey, notices=(*survey.notices, *describe_masks(tables, source.classes)))
 
 
-def leak_notice(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:
+def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:
     """Say how many images were left out of each split, and why.
 
     Args:

@@ -18,13 +18,13 @@ from pipeline.imaging.mask_decoding import Palette
 from pipeline.imaging.metadata import Stored
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, Appearance
 
-KEPT = 30  # days that a pair is kept after it was last used
-_DAY = 86_400  # s
-_CHECKSUM = 4  # bytes
+MAX_AGE_DAYS = 30  # days that a pair is kept after it was last used
+_DAY_SECONDS = 86_400  # s
+_CHECKSUM_BYTES = 4  # bytes
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedPair:
     """A pair at the size of the prepared arrays, and what is known of its files."""
 
     image: NDArray[Any]  # H x W x C, uint8 or uint16
@@ -38,7 +38,7 @@ class Decoded:
     palette: Palette = ()  # of the mask's file: index and color of the entries that occur, where indices are classes
 
 
-class Cache:
+class DecodedPairCache:
     """A folder with a file a pair, which any number of processes may read and write at once.
 
     A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. It is neither written under
@@ -49,7 +49,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, key: str) -> Decoded | None:
+    def find(self, key: str) -> DecodedPair | None:
         """The pair of a key, None where there is none; a file that is not whole holds none."""
         path = self._folder / key
         try:
@@ -57,15 +57,15 @@ class Cache:
             os.utime(path)  # when it was last used
         except OSError:
             return None
-        if _checksum(memoryview(content)[_CHECKSUM:]) != content[:_CHECKSUM]:
+        if _checksum(memoryview(content)[_CHECKSUM_BYTES:]) != content[:_CHECKSUM_BYTES]:
             return None
-        end = content.index(b"\n", _CHECKSUM) + 1
-        facts = json.loads(content[_CHECKSUM:end])
+        end = content.index(b"\n", _CHECKSUM_BYTES) + 1
+        facts = json.loads(content[_CHECKSUM_BYTES:end])
         height, width, channels = facts.pop("shape")
         dtype = np.dtype(facts.pop("dtype"))
         image = np.frombuffer(content, dtype, height * width * channels, end).reshape(height, width, channels)
         mask = np.frombuffer(content, np.uint8, height * width, end + image.nbytes).reshape(height, width)
-        return Decoded(
+        return DecodedPair(
             image=image,
             mask=mask,
             stored=Stored(**facts.pop("stored")),
@@ -74,7 +74,7 @@ class Cache:
             **facts,
         )
 
-    def add(self, key: str, decoded: Decoded) -> bool:
+    def add(self, key: str, decoded: DecodedPair) -> bool:
         """Keep a pair; returns whether it could be written, which a full disk prevents."""
         facts = {
             "height": decoded.height,
@@ -100,7 +100,7 @@ class Cache:
 
     def forget(self) -> None:
         """Remove what was not used for long."""
-        oldest = time.time() - KEPT * _DAY
+        oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
         with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # others may remove some of it, or all
             for file in files:
                 with contextlib.suppress(OSError):
@@ -109,4 +109,6 @@ class Cache:
 
 
 def _checksum(content: bytes | memoryview) -> bytes:
-    return zlib.crc32(content, 1).to_bytes(_CHECKSUM, "big")  # from 1, since from 0 a file of four zeros would be whole
+    return zlib.crc32(content, 1).to_bytes(
+        _CHECKSUM_BYTES, "big"
+    )  # from 1, since from 0 a file of four zeros would be whole

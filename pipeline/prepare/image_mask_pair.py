@@ -25,27 +25,27 @@ from pipeline.imaging.mask_decoding import (
 )
 from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.imaging.metadata import UPRIGHT
-from pipeline.prepare.data_issues import Fault, Kind
-from pipeline.prepare.safe_read import content_of
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.safe_read import read_limited
 from pipeline.runs import IGNORE, SegmentationClass
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
-    from pipeline.prepare.splitting.read_splits import Row
+    from pipeline.prepare.splitting.read_splits import SplitRow
 
-SHOWN = 6  # entries of a palette in a message
+MAX_ENTRIES = 6  # entries of a palette in a message
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An image's file, relative to the folder, and its truth, in the words of the `Masks` that read it."""
+class ImageMaskPair:
+    """An image's file, relative to the folder, and its truth, in the words of the `MaskReader` that read it."""
 
     id: str
     image: str
     truth: str
 
 
-class UndeclaredError(Exception):
+class UndeclaredValuesError(Exception):
     """A mask holds values that stand for no class: how many pixels have each, as `params.yaml` spells it."""
 
     def __init__(self, pixels: Mapping[str, int]) -> None:
@@ -72,10 +72,10 @@ class FittedMask:
     palette: Palette = ()
 
 
-class Masks(Protocol):
+class MaskReader(Protocol):
     """How truths become masks; sent to other processes, so it holds data only."""
 
-    def name(self, pair: Pair) -> str:
+    def name(self, pair: ImageMaskPair) -> str:
         """Where a pair's truth stands, for messages."""
 
     def content(self, folder: Path, truth: str) -> bytes:
@@ -100,19 +100,19 @@ class Masks(Protocol):
 
 
 @dataclass(frozen=True)
-class Collection:
+class PairCollection:
     """All pairs of a source, and what is known of them before any is decoded."""
 
     folder: Path
     title: str
     credit: str
     classes: Sequence[SegmentationClass]
-    pairs: Mapping[str, Pair]  # by id
-    masks: Masks
-    faults: Sequence[Fault] = ()  # files that make no pair
+    pairs: Mapping[str, ImageMaskPair]  # by id
+    masks: MaskReader
+    faults: Sequence[DataIssue] = ()  # files that make no pair
     skipped: Sequence[tuple[str, str]] = ()  # file and reason: what is no picture
     notices: Sequence[str] = ()  # sentences on what may be a mistake in the data; reported, never an error
-    rows: Mapping[str, Row] | None = None  # what a list says of each image; None: there is none
+    rows: Mapping[str, SplitRow] | None = None  # what a list says of each image; None: there is none
     listed_in: str = ""  # the list, or where one would be
     mistake: str = ""  # why the splits cannot be read; reported together with the faults
     may_fail: frozenset[str] = field(default_factory=frozenset)  # ids that are known to be broken: set aside anyhow
@@ -123,10 +123,10 @@ class PaletteCheck:
     """The index of each color and the color of each index in the masks so far."""
 
     def __init__(self) -> None:
-        self._by_index: dict[int, tuple[int, Pair, Palette]] = {}
-        self._by_color: dict[int, tuple[int, Pair, Palette]] = {}
+        self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
+        self._by_color: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
 
-    def check(self, pair: Pair, palette: Palette) -> list[Fault]:
+    def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
         """Compare a mask's palette with those before.
 
         Args:
@@ -151,7 +151,7 @@ class PaletteCheck:
         if conflict is not None:
             _, other, theirs = conflict
             detail = f"{_spell(palette)}, but {other.truth} {_spell(theirs)}"
-            return [Fault(Kind.PALETTE, pair.id, pair.truth, detail)]
+            return [DataIssue(IssueKind.PALETTE, pair.id, pair.truth, detail)]
         for index, color in palette:
             if not is_gray:
                 self._by_index.setdefault(index, (color, pair, palette))
@@ -161,24 +161,24 @@ class PaletteCheck:
 
 
 def _spell(palette: Palette) -> str:
-    more = f" and {len(palette) - SHOWN} more" if len(palette) > SHOWN else ""
-    return ", ".join(f"{index} is #{color:06x}" for index, color in palette[:SHOWN]) + more
+    more = f" and {len(palette) - MAX_ENTRIES} more" if len(palette) > MAX_ENTRIES else ""
+    return ", ".join(f"{index} is #{color:06x}" for index, color in palette[:MAX_ENTRIES]) + more
 
 
-class _MaskFiles:
+class _MaskFileReader:
     """What all masks that are files have in common."""
 
-    def name(self, pair: Pair) -> str:
+    def name(self, pair: ImageMaskPair) -> str:
         """The mask's file."""
         return pair.truth
 
     def content(self, folder: Path, truth: str) -> bytes:
         """The file's content."""
-        return content_of(folder / truth)
+        return read_limited(folder / truth)
 
 
 @dataclass(frozen=True)
-class ValueMasks(_MaskFiles):
+class ValueMaskReader(_MaskFileReader):
     """Masks whose values stand for classes."""
 
     values: tuple[tuple[MaskValue, ...], ...]  # of each class, in the order of their indices
@@ -186,11 +186,11 @@ class ValueMasks(_MaskFiles):
     threshold: int | None = None  # of soft masks
 
     def class_indices(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size; raises `PictureError`, and `UndeclaredError` for other values."""
+        """Decode a mask at its own size; raises `PictureError`, and `UndeclaredValuesError` for other values."""
         return _encoding(self).indices(self._decode(content).values)
 
     def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode and fit a mask; raises `PictureError`, and `UndeclaredError` for other values."""
+        """Decode and fit a mask; raises `PictureError`, and `UndeclaredValuesError` for other values."""
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
         indices = _encoding(self).indices(resize_mask(values, size, resize))  # of the few pixels that are left
@@ -203,12 +203,12 @@ class ValueMasks(_MaskFiles):
         values = _encoding(self)
         mask = decode_mask(content, colors=values.are_colours)
         if not values.cover(mask.values):
-            raise UndeclaredError(values.unknown(mask.values))
+            raise UndeclaredValuesError(values.unknown(mask.values))
         return mask
 
 
 @dataclass(frozen=True)
-class InstanceMasks(_MaskFiles):
+class InstanceMaskReader(_MaskFileReader):
     """Masks that number objects from 1 on, over a background of 0; the classes are background, inside and border."""
 
     border: int  # px
@@ -231,5 +231,5 @@ class InstanceMasks(_MaskFiles):
 
 
 @lru_cache(maxsize=4)
-def _encoding(masks: ValueMasks) -> MaskValues:
+def _encoding(masks: ValueMaskReader) -> MaskValues:
     return MaskValues.of(masks.values, masks.ignored, masks.threshold)

@@ -17,22 +17,22 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import in_colour
-from pipeline.prepare.data_issues import Fault, Kind
-from pipeline.prepare.image_mask_pair import Pair
-from pipeline.prepare.sample_ids import image_id, listed, readable
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.sample_ids import escape_unprintable, image_id, join_names
 from pipeline.runs import SHOWCASE, SPLITS
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates
 
 THUMBNAIL_SIDE = 16  # px of the thumbnail
-FLAT = 2.0  # grey levels: what varies less has no look to compare
+MIN_STD = 2.0  # grey levels: what varies less has no look to compare
 
 MAX_PAIRS = 60
 COLUMNS = 3  # pairs in a row
 SHOWN_SIDE = 160  # px, of an image
-GAP, LINE, TEXT = 12, 16, 12  # px, between pairs; of a line of text; of its letters
-PAPER, INK, ALARM = "#ffffff", "#222222", "#b00020"
+GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px, between pairs; of a line of text; of its letters
+BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Appearance:
     def of(cls, image: NDArray[Any]) -> Appearance:
         """Of an image, H x W x C, uint8 or uint16."""
         # To the side that the hash is made from: by means, a quarter of the time of its own filter.
-        grey = _grey(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
+        grey = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
         bits = imagehash.phash(grey).hash.ravel()
         packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
         return cls(packed, grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes())
@@ -65,7 +65,7 @@ class Look:
     appearance: Appearance
 
 
-class LookAlikes:
+class NearDuplicateIndex:
     """The images seen so far, in which the same look is searched for.
 
     Args:
@@ -98,7 +98,10 @@ class LookAlikes:
         near = np.flatnonzero(distances <= self._limits.max_distance)
         same = self._by_content.get(sha256)
         if near.size:  # seldom
-            near = near[looks(self._thumbnails[near]) @ looks(appearance.pixels) >= self._limits.min_correlation]
+            near = near[
+                normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(appearance.pixels)
+                >= self._limits.min_correlation
+            ]
         found = {index for index in near.tolist() if self._names[index] not in distinct}
         return [self._names[index] for index in sorted(found if same is None else found | {same})]
 
@@ -114,14 +117,14 @@ class LookAlikes:
         self._thumbnails[count] = appearance.pixels
 
 
-def looks(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails (... x pixels) without their means, of length 1, so that products are correlations; 0 where flat."""
     values = thumbnails - thumbnails.mean(axis=-1, keepdims=True, dtype=np.float32)
     lengths = np.linalg.norm(values, axis=-1, keepdims=True)
-    return np.where(lengths >= FLAT * THUMBNAIL_SIDE, values / np.maximum(lengths, 1), 0)
+    return np.where(lengths >= MIN_STD * THUMBNAIL_SIDE, values / np.maximum(lengths, 1), 0)
 
 
-def _grey(image: NDArray[Any]) -> Image.Image:
+def _to_gray(image: NDArray[Any]) -> Image.Image:
     if image.dtype == np.uint8 and image.shape[-1] == 3:
         return Image.fromarray(image).convert("L")
     mean = image.mean(axis=-1, dtype=np.float32)
@@ -144,7 +147,7 @@ class DuplicatePair:
     images: tuple[NDArray[Any], NDArray[Any]]
 
 
-class DuplicateCheck:
+class NearDuplicateCheck:
     """Compares images in the order of their splits.
 
     Args:
@@ -162,27 +165,27 @@ class DuplicateCheck:
         self, limits: NearDuplicates, names: Collection[str], key: str, chooses_showcase: bool = False
     ) -> None:
         self._chooses_showcase = chooses_showcase
-        self._index = LookAlikes(limits)
+        self._index = NearDuplicateIndex(limits)
         self._distinct: dict[str, set[str]] = {}
         mistakes = []
         for written in limits.distinct:
             one, other = (image_id(name) for name in written)
             if unknown := [name for name in (one, other) if name not in names]:
                 mistakes.append(
-                    f"there is no image {listed(unknown)}; write paths below images/ without their endings."
+                    f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
                 )
             elif one == other:
-                mistakes.append(f"{listed(written)} is one image; write the two that are different.")
+                mistakes.append(f"{join_names(written)} is one image; write the two that are different.")
             self._distinct.setdefault(one, set()).add(other)
             self._distinct.setdefault(other, set()).add(one)
         if mistakes:
             raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
-        self._seen: dict[str, tuple[Pair, str]] = {}
+        self._seen: dict[str, tuple[ImageMaskPair, str]] = {}
         self.within: list[tuple[str, str]] = []
         self.of_showcase: list[tuple[str, str]] = []  # the showcase, and an image of training that looks the same
         self._across: list[tuple[str, str]] = []
 
-    def check(self, pair: Pair, look: Look, split: str) -> list[Fault]:
+    def check(self, pair: ImageMaskPair, look: Look, split: str) -> list[DataIssue]:
         """Compare an image with those before.
 
         Returns:
@@ -198,7 +201,9 @@ class DuplicateCheck:
             if where != split:
                 self._across.append((pair.id, name))
                 self._seen[pair.id] = (pair, split)
-                return [Fault(Kind.LOOKS_ALIKE, pair.id, pair.image, f"in {split}, as {other.image} in {where}")]
+                return [
+                    DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, f"in {split}, as {other.image} in {where}")
+                ]
         if alike:
             self.within.append((alike[0], pair.id))
         self._seen[pair.id] = (pair, split)
@@ -218,7 +223,7 @@ class DuplicateCheck:
         return one, other, (self._seen[one][1], self._seen[other][1])
 
 
-def write_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
+def write_contact_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
     """Write the first pairs as one PNG, two images side by side with their names and splits.
 
     Returns:
@@ -228,10 +233,10 @@ def write_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
     if not found:
         path.unlink(missing_ok=True)
         return None
-    width, height = 2 * SHOWN_SIDE + GAP, SHOWN_SIDE + 2 * LINE + GAP
+    width, height = 2 * SHOWN_SIDE + GAP, SHOWN_SIDE + 2 * LINE_HEIGHT + GAP
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
-    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
+    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), BACKGROUND_COLOR)
     for place, pair in enumerate(found):
         row, column = divmod(place, columns)
         _draw(sheet, pair, GAP + column * width, GAP + row * height)
@@ -243,18 +248,18 @@ def write_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
 
 
 def _draw(sheet: Image.Image, pair: DuplicatePair, left: int, top: int) -> None:
-    canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
     leaks = pair.splits[0] != pair.splits[1]
     for place, (name, split, image) in enumerate(zip(pair.names, pair.splits, pair.images, strict=True)):
         x = left + place * SHOWN_SIDE
         shown = Image.fromarray(in_colour(image))
         sheet.paste(shown.resize((SHOWN_SIDE - 2, SHOWN_SIDE - 2), Image.Resampling.LANCZOS), (x, top))
-        text = _shortened(readable(name), font)
-        canvas.text((x, top + SHOWN_SIDE), text, INK, font)
-        canvas.text((x, top + SHOWN_SIDE + LINE), split, ALARM if leaks else INK, font)
+        text = _shorten(escape_unprintable(name), font)
+        canvas.text((x, top + SHOWN_SIDE), text, TEXT_COLOR, font)
+        canvas.text((x, top + SHOWN_SIDE + LINE_HEIGHT), split, LEAK_COLOR if leaks else TEXT_COLOR, font)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     if font.getlength(text) <= SHOWN_SIDE - 4:
         return text
     while text and font.getlength(f"{text}…") > SHOWN_SIDE - 4:

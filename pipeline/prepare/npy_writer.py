@@ -11,10 +11,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 20  # bytes read at once
+_BLOCK_BYTES = 1 << 20  # bytes read at once
 
 
-class ArrayFile:
+class NpyWriter:
     """A `.npy` file that grows; all items have the shape and the type of the first one. A context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +23,7 @@ class ArrayFile:
         self._first: NDArray[Any] | None = None
         self.count = 0
 
-    def __enter__(self) -> ArrayFile:
+    def __enter__(self) -> NpyWriter:
         """Begin."""
         return self
 
@@ -53,7 +53,7 @@ class ArrayFile:
         )
 
 
-def add_to(digest: hashlib._Hash, path: Path) -> None:
+def update_hash(digest: hashlib._Hash, path: Path) -> None:
     """Add an array to a hash: what it is called, its type, its shape and its content.
 
     Read as a file and not mapped: pages of a mapped file count as this process's memory.
@@ -62,5 +62,5 @@ def add_to(digest: hashlib._Hash, path: Path) -> None:
         npy.read_magic(file)
         shape, _, dtype = npy.read_array_header_1_0(file)
         digest.update(f"{path.parent.name}/{path.name} {dtype.str} {shape}\n".encode())
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             digest.update(block)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MOST_BYTES = 1_000_000_000  # as many as the largest picture that is decoded can have
+MAX_BYTES = 1_000_000_000  # as many as the largest picture that is decoded can have
 
 
-def content_of(path: Path) -> bytes:
+def read_limited(path: Path) -> bytes:
     """A file's content.
 
     Raises:
@@ -15,6 +15,6 @@ def content_of(path: Path) -> bytes:
     """
     if not path.is_file() and path.exists():
         raise OSError(0, "is no file, but a pipe, a device or a folder")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise OSError(0, f"has {size:,} bytes; no more than {MOST_BYTES:,} are read")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise OSError(0, f"has {size:,} bytes; no more than {MAX_BYTES:,} are read")
     return path.read_bytes()

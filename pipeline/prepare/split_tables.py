@@ -12,10 +12,10 @@ from pipeline.prepare.source import Sample, Source
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
 
 # What is tested on comes first, so that an image that looks the same is missed where it is only trained on.
-_ORDER = (SHOWCASE, *reversed(SPLITS))
+READ_ORDER = (SHOWCASE, *reversed(SPLITS))
 
 
-class Table:
+class SplitTable:
     """A split's part of `samples.csv`, and what it holds in all."""
 
     def __init__(self, split: str, classes: Sequence[SegmentationClass]) -> None:
@@ -38,7 +38,7 @@ class Table:
         Raises:
             PipelineError: Its mask holds an index of no class.
         """
-        pixels = _pixels(sample, self._names)
+        pixels = _count_pixels(sample, self._names)
         self.size = sample.mask.shape[0]
         self.pixels += pixels
         self.images += pixels > 0
@@ -48,7 +48,7 @@ class Table:
         if sample.has_ignored:
             self.ignored_beside_foreground += bool(has_foreground)
             self.ignored_for_foreground += bool(has_pixels and not has_foreground)
-        self.rows.append(_row(sample, self.split, pixels))
+        self.rows.append(_format_row(sample, self.split, pixels))
         self.groups.update(sample.groups.items())
 
     def missing(self) -> list[str]:
@@ -56,34 +56,36 @@ class Table:
         return [name for name, pixels in zip(self._names, self.pixels, strict=True) if not pixels]
 
 
-def fill_tables(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, Table]:
+def tabulate_samples(source: Source, keep: Callable[[str, Sample], None] | None = None) -> dict[str, SplitTable]:
     """Go through all samples of a source: a table for each split and the showcase.
 
     Args:
         source: of the samples.
         keep: is given each sample, with its split.
     """
-    tables = {split: Table(split, source.classes) for split in (*SPLITS, SHOWCASE)}
-    for split, sample in source.samples(_ORDER):
+    tables = {split: SplitTable(split, source.classes) for split in (*SPLITS, SHOWCASE)}
+    for split, sample in source.samples(READ_ORDER):
         tables[split].add(sample)
         if keep is not None:
             keep(split, sample)
     return tables
 
 
-def check_tables(source: Source, tables: Mapping[str, Table]) -> None:
+def check_splits(source: Source, tables: Mapping[str, SplitTable]) -> None:
     """Check that the samples can be used, once all were asked for.
 
     Raises:
         PipelineError: Files have faults; or a split has no sample or, unless it is the showcase, no evaluated pixel;
             or training has one class only.
     """
-    if error := source.error() or next(filter(None, (_emptiness(source, table) for table in tables.values())), None):
+    if error := source.error() or next(
+        filter(None, (_describe_unusable(source, table) for table in tables.values())), None
+    ):
         raise error
-    _check_apart(list(tables.values()))
+    _check_disjoint(list(tables.values()))
 
 
-def _check_apart(tables: Sequence[Table]) -> None:
+def _check_disjoint(tables: Sequence[SplitTable]) -> None:
     """No sample and no group may stand in two splits, whatever source made them."""
     ids = [row[0] for table in tables for row in table.rows]
     assert len(set(ids)) == len(ids), "a sample stands there twice"
@@ -93,13 +95,13 @@ def _check_apart(tables: Sequence[Table]) -> None:
             assert not shared, f"{other.split} and {table.split} share {sorted(shared)[:3]}"
 
 
-def _emptiness(source: Source, table: Table) -> PipelineError | None:
+def _describe_unusable(source: Source, table: SplitTable) -> PipelineError | None:
     """Describe why a split cannot be used; one missing class is only reported: its scores are undefined there."""
     begin, remedy = source.decides(table.split), source.remedy(table.split)
     if not table.rows:
         return PipelineError(
-            f"{begin}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs "
-            f"at least one. {remedy}"
+            f"{begin}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs at "
+            f"least one. {remedy}"
         )
     missing = table.missing()
     enough = len(source.classes) - 1 if table.split == SPLITS[0] else len(source.classes)
@@ -109,17 +111,17 @@ def _emptiness(source: Source, table: Table) -> PipelineError | None:
         )
         return PipelineError(
             f"{begin}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
-            f"'{table.split}', nor does any other but {_others(source, missing)}; {needed}. {remedy} Masks are "
+            f"'{table.split}', nor does any other but {_list_present(source, missing)}; {needed}. {remedy} Masks are "
             f"counted at {table.size} px: objects that vanish at that size need a larger data.image_size."
         )
     return None
 
 
-def _others(source: Source, missing: Sequence[str]) -> str:
+def _list_present(source: Source, missing: Sequence[str]) -> str:
     return ", ".join(one.name for one in source.classes if one.name not in missing) or "ignored pixels"
 
 
-def _pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
+def _count_pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
     """Pixels of each class in a sample's mask."""
     counts = [np.count_nonzero(sample.mask == index) for index in (*range(len(names)), IGNORE)]
     if sum(counts) != sample.mask.size:
@@ -131,7 +133,7 @@ def _pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
     return np.array(counts[:-1], np.int64)
 
 
-def _row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:
+def _format_row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:
     shares = pixels / max(pixels.sum(), 1)
     counted = str(pixels.sum())
     texts = (sample.id, split, sample.groups_text, str(sample.height), str(sample.width), sample.sha256, counted)

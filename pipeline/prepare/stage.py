@@ -11,12 +11,12 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
-from pipeline.prepare.dataset_stats import complete_survey
-from pipeline.prepare.npy_writer import ArrayFile, add_to
-from pipeline.prepare.sample_ids import as_cell
+from pipeline.prepare.dataset_stats import complete_stats
+from pipeline.prepare.npy_writer import NpyWriter, update_hash
+from pipeline.prepare.sample_ids import to_csv_cell
 from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.source_factory import source_of
-from pipeline.prepare.split_tables import check_tables, fill_tables
+from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.split_tables import check_splits, tabulate_samples
 from pipeline.runs import SHOWCASE, SPLITS
 
 
@@ -25,7 +25,7 @@ def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
 
     Raises `PipelineError` where the source is missing or broken, or a split is empty.
     """
-    return write(source_of(params.data), params.data.source, out)
+    return write(create_source(params.data), params.data.source, out)
 
 
 def write(source: Source, name: str, out: Path) -> runs.DataSet:
@@ -38,12 +38,12 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
                 for array, content in zip(arrays[split], (sample.image, sample.mask), strict=True):
                     array.append(content)
 
-            tables = fill_tables(source, keep)
-            check_tables(source, tables)
+            tables = tabulate_samples(source, keep)
+            check_splits(source, tables)
         fingerprint = hashlib.sha256()
         for split in tables:
             for file in (runs.IMAGES, runs.MASKS):
-                add_to(fingerprint, folder / split / file)
+                update_hash(fingerprint, folder / split / file)
         data = runs.DataSet(
             source=name,
             title=source.title,
@@ -54,16 +54,16 @@ def write(source: Source, name: str, out: Path) -> runs.DataSet:
         shares = [f"share_{segmentation_class.name}" for segmentation_class in data.classes]
         rows = [row for table in tables.values() for row in table.rows]
         _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
-        rejected = [[as_cell(one), as_cell(reason)] for one, reason in source.rejected()]
+        rejected = [[to_csv_cell(one), to_csv_cell(reason)] for one, reason in source.rejected()]
         _write_csv(folder / runs.REJECTED, ["id", "reason"], rejected)
-        write_text(folder / runs.SURVEY, as_json(complete_survey(source, tables)))
+        write_text(folder / runs.SURVEY, as_json(complete_stats(source, tables)))
         write_text(folder / runs.CLASSES, as_json(data))
     return data
 
 
-def _opened(folder: Path, files: contextlib.ExitStack) -> tuple[ArrayFile, ArrayFile]:
+def _opened(folder: Path, files: contextlib.ExitStack) -> tuple[NpyWriter, NpyWriter]:
     folder.mkdir()
-    images, masks = (files.enter_context(ArrayFile(folder / file)) for file in (runs.IMAGES, runs.MASKS))
+    images, masks = (files.enter_context(NpyWriter(folder / file)) for file in (runs.IMAGES, runs.MASKS))
     return images, masks
 
 

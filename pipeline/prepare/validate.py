@@ -13,38 +13,40 @@ from rich.text import Text
 
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
-from pipeline.prepare.data_issues import Kind
-from pipeline.prepare.dataset_stats import complete_survey
-from pipeline.prepare.near_duplicates import write_sheet
-from pipeline.prepare.sample_ids import listed, readable
+from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.dataset_stats import complete_stats
+from pipeline.prepare.near_duplicates import write_contact_sheet
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
 from pipeline.prepare.size_ceilings import format_size_table
 from pipeline.prepare.source import Source
-from pipeline.prepare.source_factory import source_of
-from pipeline.prepare.split_tables import Table, check_tables, fill_tables
+from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.split_tables import SplitTable, check_splits, tabulate_samples
 from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
 
-SHEET = SCRATCH / "near_duplicates.png"
-_REASONS = 10  # set aside, that are shown
+CONTACT_SHEET = SCRATCH / "near_duplicates.png"
+_MAX_REASONS = 10  # set aside, that are shown
 
 
 @dataclass(frozen=True)
-class Finding:
+class ValidationReport:
     """What a source without faults holds."""
 
     source: Source
-    tables: dict[str, Table]
+    tables: dict[str, SplitTable]
     survey: Survey
     sheet: Path | None  # of images that look the same; None if there are none
 
     def shown(self) -> RenderableType:
         """For a terminal: what the files are, and each split."""
         lines = [*self._files(), *self._duplicates()]
-        return Group(*map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *_spell_notices(self.survey)]))
+        return Group(
+            *map(Text, lines), self._columns(), *map(Text, [*self._set_aside(), *_format_notices(self.survey)])
+        )
 
     def _files(self) -> list[str]:
         survey = self.survey
         rows = [row for table in self.tables.values() for row in table.rows]
-        sizes = Counter((int(_cell(row, "width")), int(_cell(row, "height"))) for row in rows)
+        sizes = Counter((int(_get_cell(row, "width")), int(_get_cell(row, "height"))) for row in rows)
         images = len(rows)
         stored = ", ".join(f"{count:,} {kind}" for kind, count in survey.stored.items())
         lines = [f"{images:,} images with their masks: {stored}" if stored else f"{images:,} images with their masks"]
@@ -66,7 +68,7 @@ class Finding:
         effects = self.source.size_effects()
         if effects is None or not effects.classes:
             return []
-        lines = [f"at {effects.size} px {listed([str(effect) for effect in effects.classes])}"]
+        lines = [f"at {effects.size} px {join_names([str(effect) for effect in effects.classes])}"]
         ceilings = self.source.size_ceilings()
         if ceilings is None or not ceilings.sizes:
             return lines
@@ -81,10 +83,10 @@ class Finding:
         if not survey.compared:
             return []
         lines = []
-        if not any(reason.startswith(Kind.LOOKS_ALIKE.said) for _, reason in self.source.rejected()):
+        if not any(reason.startswith(IssueKind.LOOKS_ALIKE.said) for _, reason in self.source.rejected()):
             lines.append("no image looks the same as one of another split")
         if survey.duplicates:
-            pairs = listed([f"{one} and {other}" for one, other in survey.first_duplicates])
+            pairs = join_names([f"{one} and {other}" for one, other in survey.first_duplicates])
             more = f", and {survey.duplicates - len(survey.first_duplicates):,} more"
             more = more if survey.duplicates > len(survey.first_duplicates) else ""
             alike = "1 looks" if survey.duplicates == 1 else f"{survey.duplicates:,} look"
@@ -111,15 +113,17 @@ class Finding:
         rejected = self.source.rejected()
         if not rejected:
             return []
-        lines = [f"  {readable(name)}: {readable(reason)}" for name, reason in rejected[:_REASONS]]
-        more = [f"  and {len(rejected) - _REASONS:,} more"] if len(rejected) > _REASONS else []
+        lines = [
+            f"  {escape_unprintable(name)}: {escape_unprintable(reason)}" for name, reason in rejected[:_MAX_REASONS]
+        ]
+        more = [f"  and {len(rejected) - _MAX_REASONS:,} more"] if len(rejected) > _MAX_REASONS else []
         return [f"{len(rejected):,} set aside:", *lines, *more]
 
 
-def check(data: Data, guesses: Sequence[str] = ()) -> Finding:
+def validate_data(data: Data, guesses: Sequence[str] = ()) -> ValidationReport:
     """Go through all samples that a section of the parameters asks for.
 
-    Images that look the same are written side by side into `SHEET`.
+    Images that look the same are written side by side into `CONTACT_SHEET`.
 
     Args:
         data: the section.
@@ -128,31 +132,31 @@ def check(data: Data, guesses: Sequence[str] = ()) -> Finding:
     Raises:
         PipelineError: What `prepare` would raise of them.
     """
-    source = source_of(data)
-    tables = fill_tables(source)
-    survey, sheet = complete_survey(source, tables), _draw_duplicates(source)
+    source = create_source(data)
+    tables = tabulate_samples(source)
+    survey, sheet = complete_stats(source, tables), _draw_duplicates(source)
     survey = replace(survey, notices=tuple(dict.fromkeys((*guesses, *survey.notices))))
     try:
-        check_tables(source, tables)
+        check_splits(source, tables)
     except PipelineError as error:
         shown = [f"Images that look the same are side by side in {sheet}."] if sheet else []
-        raise PipelineError("\n".join([str(error), *shown, *_spell_notices(survey)])) from None
-    return Finding(source, tables, survey, sheet)
+        raise PipelineError("\n".join([str(error), *shown, *_format_notices(survey)])) from None
+    return ValidationReport(source, tables, survey, sheet)
 
 
-def _spell_notices(survey: Survey) -> list[str]:
-    return [f"Notice: {readable(notice)}" for notice in survey.notices]
+def _format_notices(survey: Survey) -> list[str]:
+    return [f"Notice: {escape_unprintable(notice)}" for notice in survey.notices]
 
 
 def _draw_duplicates(source: Source) -> Path | None:
-    """Write `SHEET`; None if there is nothing to draw, or the folder is not writable, which hides no finding."""
+    """Write `CONTACT_SHEET`; return None if there are no near-duplicates or the folder is not writable."""
     try:
-        return write_sheet(source.duplicates(), SHEET)
+        return write_contact_sheet(source.duplicates(), CONTACT_SHEET)
     except OSError:
         return None
 
 
-def _cell(row: Sequence[str], column: str) -> str:
+def _get_cell(row: Sequence[str], column: str) -> str:
     return row[SAMPLE_COLUMNS.index(column)]
 
 

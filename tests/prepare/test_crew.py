@@ -19,45 +19,45 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare import parallel_decode as crew
-from pipeline.prepare.decoded_pair import Cache
-from pipeline.prepare.image_mask_pair import Pair, ValueMasks
-from pipeline.prepare.parallel_decode import Outcome, Settings, decoded
+from pipeline.prepare import parallel_decode
+from pipeline.prepare.decoded_pair import DecodedPairCache
+from pipeline.prepare.image_mask_pair import ImageMaskPair, ValueMaskReader
+from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
 from tests.prepare.conftest import WHOLE, picture, written
 
-MASKS = ValueMasks(((0,), (1,), (2,)))
+MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
 CACHE = "scratch/decoded"
 
 
-def add(folder: Path, index: int) -> Pair:
+def add(folder: Path, index: int) -> ImageMaskPair:
     for kind, image in (("images", picture(index)), ("masks", Image.fromarray(WHOLE))):
         (folder / kind).mkdir(exist_ok=True)
         image.save(folder / kind / f"{index:03}.png")
-    return Pair(f"{index:03}", f"images/{index:03}.png", f"masks/{index:03}.png")
+    return ImageMaskPair(f"{index:03}", f"images/{index:03}.png", f"masks/{index:03}.png")
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> list[Pair]:
+def pairs(tmp_path: Path) -> list[ImageMaskPair]:
     return [add(tmp_path, index) for index in range(COUNT)]
 
 
 @pytest.fixture
-def decode(tmp_path: Path) -> Callable[..., list[Outcome]]:
+def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
     """Decodes pairs of the folder, and says what came of it."""
 
-    def decoding(pairs: list[Pair], size: int = 16, masks: object = MASKS) -> list[Outcome]:
-        settings = Settings(tmp_path, size, "squash", None, masks)
-        return list(decoded(pairs, settings, tmp_path / CACHE))
+    def decoding(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
+        settings = DecodeSettings(tmp_path, size, "squash", None, masks)
+        return list(decode_pairs(pairs, settings, tmp_path / CACHE))
 
     return decoding
 
 
-def new(outcomes: list[Outcome]) -> list[str]:
+def new(outcomes: list[DecodeResult]) -> list[str]:
     return [outcome.pair.id for outcome in outcomes if outcome.is_new]
 
 
-def same(one: list[Outcome], other: list[Outcome]) -> bool:
+def same(one: list[DecodeResult], other: list[DecodeResult]) -> bool:
     assert [outcome.pair for outcome in one] == [outcome.pair for outcome in other]
     for first, second in zip(one, other, strict=True):
         assert first.decoded is not None
@@ -71,7 +71,7 @@ def same(one: list[Outcome], other: list[Outcome]) -> bool:
 
 
 def test_an_image_that_is_added_is_the_only_one_decoded(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+    tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     first = decode(pairs)
     assert len(new(first)) == COUNT
@@ -82,24 +82,27 @@ def test_an_image_that_is_added_is_the_only_one_decoded(
 
 
 def test_what_changed_is_decoded_anew_and_what_has_another_name_is_not(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+    tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     decode(pairs)
     picture(99).save(tmp_path / pairs[3].image)
     Image.fromarray(WHOLE[::-1].copy()).save(tmp_path / pairs[5].truth)
     assert new(decode(pairs)) == ["003", "005"]
     (tmp_path / pairs[7].image).rename(tmp_path / "images/other.png")
-    assert new(decode([Pair("other", "images/other.png", pairs[7].truth)])) == []
+    assert new(decode([ImageMaskPair("other", "images/other.png", pairs[7].truth)])) == []
     assert len(new(decode(pairs[:3], size=8))) == 3
-    assert len(new(decode(pairs[:3], masks=ValueMasks(MASKS.values[::-1])))) == 3
+    assert len(new(decode(pairs[:3], masks=ValueMaskReader(MASKS.values[::-1])))) == 3
 
 
 def test_side_by_side_is_as_one_after_the_other(
-    pairs: list[Pair], decode: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: list[ImageMaskPair],
+    decode: Callable[..., list[DecodeResult]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alone = decode(pairs)
     shutil.rmtree(tmp_path / CACHE)
-    monkeypatch.setattr(crew, "FEW", 5)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
     together = decode(pairs)
     assert len(new(together)) == COUNT
     assert same(alone, together)
@@ -121,13 +124,13 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
 def test_a_damaged_pair_in_the_cache_is_decoded_anew(
     tmp_path: Path,
-    pairs: list[Pair],
-    decode: Callable[..., list[Outcome]],
+    pairs: list[ImageMaskPair],
+    decode: Callable[..., list[DecodeResult]],
     monkeypatch: pytest.MonkeyPatch,
     breaking: Callable[[bytes], bytes],
     few: int,
 ) -> None:
-    monkeypatch.setattr(crew, "FEW", few)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
     first = decode(pairs)
     file = tmp_path / CACHE / first[4].key
     file.write_bytes(breaking(file.read_bytes()))
@@ -141,13 +144,13 @@ def test_a_damaged_pair_in_the_cache_is_decoded_anew(
 @pytest.mark.parametrize("place", ["scratch", CACHE])
 def test_where_nothing_can_be_cached_everything_is_decoded(
     tmp_path: Path,
-    pairs: list[Pair],
-    decode: Callable[..., list[Outcome]],
+    pairs: list[ImageMaskPair],
+    decode: Callable[..., list[DecodeResult]],
     monkeypatch: pytest.MonkeyPatch,
     place: str,
     few: int,
 ) -> None:
-    monkeypatch.setattr(crew, "FEW", few)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
     alone = decode(pairs)
     shutil.rmtree(tmp_path / "scratch")
     (tmp_path / place).parent.mkdir(exist_ok=True)
@@ -159,23 +162,26 @@ def test_where_nothing_can_be_cached_everything_is_decoded(
 
 
 def test_what_the_cache_loses_meanwhile_is_decoded_again(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    pairs: list[ImageMaskPair],
+    decode: Callable[..., list[DecodeResult]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As when a person removes it while images are decoded."""
     alone = decode(pairs)
-    monkeypatch.setattr(crew, "FEW", 5)
-    whole = crew._whole
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
+    whole = parallel_decode._with_arrays
 
-    def after_a_loss(outcome: Outcome, settings: Settings, cache: Cache | None) -> Outcome:
+    def after_a_loss(outcome: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
         shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
         return whole(outcome, settings, cache)
 
-    monkeypatch.setattr(crew, "_whole", after_a_loss)
+    monkeypatch.setattr(parallel_decode, "_with_arrays", after_a_loss)
     assert same(alone, decode(pairs))
 
 
 def test_what_was_not_used_for_long_is_forgotten(
-    tmp_path: Path, pairs: list[Pair], decode: Callable[..., list[Outcome]]
+    tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     first = decode(pairs)
     long_ago = time.time() - 40 * 86_400
@@ -189,7 +195,7 @@ def test_what_was_not_used_for_long_is_forgotten(
 class Deadly:
     """Masks that kill the process which reads them."""
 
-    def name(self, pair: Pair) -> str:
+    def name(self, pair: ImageMaskPair) -> str:
         return pair.truth
 
     def content(self, folder: Path, truth: str) -> bytes:
@@ -198,9 +204,9 @@ class Deadly:
 
 
 def test_a_killed_process_is_told(
-    pairs: list[Pair], decode: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+    pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "FEW", 5)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
     with pytest.raises(PipelineError, match="was killed, perhaps for want of memory"):
         decode(pairs, masks=Deadly())
 

@@ -12,19 +12,19 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import in_colour
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.image_mask_pair import Pair
+from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.near_duplicates import (
     GAP,
-    LINE,
+    LINE_HEIGHT,
     MAX_PAIRS,
     SHOWN_SIDE,
     Appearance,
-    DuplicateCheck,
     DuplicatePair,
-    write_sheet,
+    NearDuplicateCheck,
+    write_contact_sheet,
 )
 from pipeline.prepare.parallel_decode import Look
-from pipeline.prepare.validate import SHEET, check
+from pipeline.prepare.validate import CONTACT_SHEET, validate_data
 from tests.prepare.conftest import SPLITS, picture, section
 
 BY_SPLIT = {split: [name for name, place in SPLITS.items() if place == split] for split in runs.SPLITS}
@@ -45,12 +45,12 @@ def save_again(folder, source, target):
 
 def checked(folder, **changes):
     """Return the survey of a folder that the check accepts."""
-    return check(section(folder, **changes)).survey
+    return validate_data(section(folder, **changes)).survey
 
 
 def refused_by_check(folder, **changes):
     with pytest.raises(PipelineError) as error:
-        check(section(folder, **changes))
+        validate_data(section(folder, **changes))
     return str(error.value)
 
 
@@ -67,8 +67,8 @@ def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cel
     assert f"1 image without a mask: images/{OTHER_TRAIN}.png" in said
     assert f"1 file that cannot be used: masks/{TEST}.png" in said
     assert f"1 image that looks the same as one of another split: images/{TRAIN}.png (in train" in said
-    with Image.open(SHEET) as sheet:
-        assert sheet.size == (2 * SHOWN_SIDE + 2 * GAP, SHOWN_SIDE + 2 * LINE + 2 * GAP)
+    with Image.open(CONTACT_SHEET) as sheet:
+        assert sheet.size == (2 * SHOWN_SIDE + 2 * GAP, SHOWN_SIDE + 2 * LINE_HEIGHT + 2 * GAP)
 
 
 def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
@@ -84,7 +84,7 @@ def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_
     for name in BY_SPLIT["train"]:
         picture(50).save(cells / f"images/{name}.png")
     picture(50).save(cells / "images/cell0.png")
-    found = check(section(cells, showcase=None))
+    found = validate_data(section(cells, showcase=None))
     ((shown, *_),) = found.tables[runs.SHOWCASE].rows
     alike = len(BY_SPLIT["train"])
     assert len(found.tables["train"].rows) == alike
@@ -138,15 +138,15 @@ def test_check_distinct_names_are_normalized(cells):
 def test_check_no_duplicates_remove_the_sheet_of_an_earlier_check(cells):
     copy_image(cells, TEST, TRAIN)
     refused_by_check(cells)
-    assert SHEET.exists()
+    assert CONTACT_SHEET.exists()
     picture(77).save(cells / f"images/{TRAIN}.png")
     checked(cells)
-    assert not SHEET.exists()
+    assert not CONTACT_SHEET.exists()
 
 
 def test_check_sheet_that_cannot_be_written_hides_no_leak(cells, tmp_path):
     copy_image(cells, TEST, TRAIN)
-    (tmp_path / SHEET.parent).touch()  # a file where the folder would be
+    (tmp_path / CONTACT_SHEET.parent).touch()  # a file where the folder would be
     said = refused_by_check(cells)
     assert "1 image that looks the same" in said
     assert "side by side in" not in said
@@ -161,13 +161,13 @@ def look(seed, content=""):
 def test_duplicate_check_leaves_no_look_in_two_splits(images):
     """Of images that look the same, all that pass are in one split, in whatever order they come."""
     names = [f"i{number}" for number in range(len(images))]
-    check = DuplicateCheck(NearDuplicates(), names, "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(), names, "data")
     passed = {}
     for name, (seed, split) in zip(names, images, strict=True):
-        if not check.check(Pair(name, f"images/{name}.png", ""), look(seed, name), split):
+        if not duplicates.check(ImageMaskPair(name, f"images/{name}.png", ""), look(seed, name), split):
             passed.setdefault(seed, set()).add(split)
     assert all(len(splits) == 1 for splits in passed.values())
-    leaks = [splits for _, _, splits in check.pairs() if splits[0] != splits[1]]
+    leaks = [splits for _, _, splits in duplicates.pairs() if splits[0] != splits[1]]
     first = {}
     for seed, split in images:
         first.setdefault(seed, split)
@@ -176,16 +176,16 @@ def test_duplicate_check_leaves_no_look_in_two_splits(images):
 
 @pytest.mark.parametrize(("limits", "found"), [({"max_distance": 0}, 1), ({"min_correlation": -1.0}, 1)])
 def test_duplicate_check_extreme_limits_find_a_copy(limits, found):
-    check = DuplicateCheck(NearDuplicates(**limits), ["a", "b", "c"], "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(**limits), ["a", "b", "c"], "data")
     for name, seed in (("a", 0), ("b", 1), ("c", 0)):
-        check.check(Pair(name, name, ""), look(seed, name), "train")
-    assert check.within == [("a", "c")][:found]
+        duplicates.check(ImageMaskPair(name, name, ""), look(seed, name), "train")
+    assert duplicates.within == [("a", "c")][:found]
 
 
 def test_duplicate_check_widest_limits_find_every_pair():
-    check = DuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), ["a", "b"], "data")
-    check.check(Pair("a", "a", ""), look(0), "test")
-    assert len(check.check(Pair("b", "b", ""), look(1), "train")) == 1
+    duplicates = NearDuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), ["a", "b"], "data")
+    duplicates.check(ImageMaskPair("a", "a", ""), look(0), "test")
+    assert len(duplicates.check(ImageMaskPair("b", "b", ""), look(1), "train")) == 1
 
 
 def sheet_pair(image, name="a", splits=("train", "test")):
@@ -198,7 +198,7 @@ def sheet_pair(image, name="a", splits=("train", "test")):
 def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
     shape = (SHOWN_SIDE - 2, SHOWN_SIDE - 2, channels)
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
-    with Image.open(write_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
+    with Image.open(write_contact_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
         left = np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2]
     np.testing.assert_array_equal(left, in_colour(image))
 
@@ -206,7 +206,7 @@ def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
 @pytest.mark.parametrize("name", ["😀" * 40, "line\nbreak", "\ud800", "ä" * 200, "سلام", ""])
 def test_write_sheet_names_of_any_letters_leave_the_images_in_place(tmp_path, name):
     image = np.full((16, 16, 3), 128, np.uint8)
-    with Image.open(write_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
+    with Image.open(write_contact_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
         assert (np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2] == 128).all()
 
 
@@ -219,6 +219,6 @@ def test_write_sheet_draws_the_first_pairs_only(tmp_path):
             drawn.append(number)
             yield sheet_pair(image)
 
-    with Image.open(write_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
-        assert sheet.height == GAP + 20 * (SHOWN_SIDE + 2 * LINE + GAP)
+    with Image.open(write_contact_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
+        assert sheet.height == GAP + 20 * (SHOWN_SIDE + 2 * LINE_HEIGHT + GAP)
     assert len(drawn) == MAX_PAIRS

@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.near_duplicates import Appearance, LookAlikes, looks
+from pipeline.prepare.near_duplicates import Appearance, NearDuplicateIndex, normalize_thumbnails
 from tests.prepare.conftest import ROOT
 
 PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())
@@ -51,9 +51,9 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.fixture(scope="module")
-def seen() -> LookAlikes:
+def seen() -> NearDuplicateIndex:
     """All photographs, and no two of them alike."""
-    found = LookAlikes(NearDuplicates())
+    found = NearDuplicateIndex(NearDuplicates())
     for path in PHOTOGRAPHS:
         look = appearance(opened(path))
         assert found.find(path.name, look) == []
@@ -62,7 +62,9 @@ def seen() -> LookAlikes:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Image.Image], Image.Image]) -> None:
+def test_copies_of_photographs_are_found(
+    seen: NearDuplicateIndex, change: Callable[[Image.Image], Image.Image]
+) -> None:
     hits = [path.stem in seen.find("", appearance(change(opened(path)))) for path in PHOTOGRAPHS]
     assert np.mean(hits) >= 0.9
 
@@ -70,7 +72,7 @@ def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Ima
 def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same() -> None:
     y, x = np.mgrid[:96, :96] / 96 - 0.5
     light = 170 * (1 - 1.2 * (x * x + y * y))
-    found, thumbnails = LookAlikes(NearDuplicates()), []
+    found, thumbnails = NearDuplicateIndex(NearDuplicates()), []
     for index in range(60):
         random = np.random.default_rng(index)
         cells = ndimage.gaussian_filter((random.random((96, 96)) < 0.004).astype(float), 2)
@@ -79,12 +81,12 @@ def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same
         assert found.find(str(index), look) == []
         found.add(str(index), str(index), look)
         thumbnails.append(look.pixels)
-    correlations = looks(np.stack(thumbnails)) @ looks(np.stack(thumbnails)).T
+    correlations = normalize_thumbnails(np.stack(thumbnails)) @ normalize_thumbnails(np.stack(thumbnails)).T
     assert correlations.min() > 0.95  # so thumbnails alone would take all for copies
 
 
 def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
-    found = LookAlikes(NearDuplicates())
+    found = NearDuplicateIndex(NearDuplicates())
     for grey in (0, 100, 255):
         look = appearance(Image.new("RGB", (96, 96), (grey, grey, grey)))
         assert found.find(str(grey), look) == []
@@ -95,7 +97,7 @@ def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
 @given(st.lists(st.integers(0, 30), max_size=200))
 @settings(max_examples=30, deadline=None)
 def test_every_earlier_copy_is_found_and_nothing_else(indices: list[int]) -> None:
-    found, names = LookAlikes(NearDuplicates()), list[int]()
+    found, names = NearDuplicateIndex(NearDuplicates()), list[int]()
     for place, index in enumerate(indices):
         noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3), np.uint8)
         look = Appearance.of(noise)

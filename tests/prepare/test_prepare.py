@@ -9,7 +9,7 @@ import pytest
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.prepare.source import Sample
-from pipeline.prepare.sources.composites import CLASSES, SampleSource
+from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.stage import prepare, write
 
 FOLDERS = (*runs.SPLITS, runs.SHOWCASE)
@@ -207,7 +207,7 @@ def test_cells_of_the_table_of_rejects_are_no_formulas_and_stay_on_their_lines(t
 
 
 def test_sample_source_fits_the_interface(tiny, asking):
-    source = SampleSource(asking((2, 1, 1), tiny).data)
+    source = CompositeSource(asking((2, 1, 1), tiny).data)
     found = list(source.samples(FOLDERS))
     assert [split for split, _ in found] == ["train", "train", "validation", "test", runs.SHOWCASE]
     assert (source.rejected(), source.error()) == ((), None)

@@ -17,7 +17,7 @@ from typing import IO
 
 from pipeline.atomic_io import replacing
 from pipeline.errors import PipelineError
-from pipeline.prepare.sample_ids import readable
+from pipeline.prepare.sample_ids import escape_unprintable
 
 _CHUNK = 65_536  # bytes read at once
 _ZIP, _GZIP = b"PK", b"\x1f\x8b"  # how files of these kinds begin
@@ -118,7 +118,10 @@ def _created(folder: Path, member: _Member) -> contextlib.AbstractContextManager
 def _chunks(archive: Path, member: _Member) -> Iterator[bytes]:
     if member.is_folder:
         return
-    with _damage_told(archive, f", at its member '{readable(member.name)}'"), member.open() or io.BytesIO() as file:
+    with (
+        _damage_told(archive, f", at its member '{escape_unprintable(member.name)}'"),
+        member.open() or io.BytesIO() as file,
+    ):
         while chunk := file.read(_CHUNK):
             yield chunk
 
@@ -202,4 +205,4 @@ def _damage_told(archive: Path, where: str = "") -> Iterator[None]:
 
 
 def _refused(archive: Path, member: _Member, why: str) -> PipelineError:
-    return PipelineError(f"{archive}: its member '{readable(member.name[:200])}' {why}. {_REMEDY}")
+    return PipelineError(f"{archive}: its member '{escape_unprintable(member.name[:200])}' {why}. {_REMEDY}")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 # px; pycocotools takes memory by a polygon's outline, inside the image or not: 40 bytes a px, in 32-bit numbers.
-_FARTHEST = 1_000_000
+_MAX_COORDINATE = 1_000_000
 
 
-def segmentation_mistake(segmentation: object, size: tuple[int, int] | None) -> str:
+def find_segmentation_problem(segmentation: object, size: tuple[int, int] | None) -> str:
     """Why a segmentation cannot be drawn, in words that follow the annotation's name; empty where it can.
 
     pycocotools itself is no judge: it reads past the end of broken counts, which may end the process.
@@ -26,26 +26,26 @@ def segmentation_mistake(segmentation: object, size: tuple[int, int] | None) -> 
         size: height and width of its image; None where they are not known.
     """
     if isinstance(segmentation, dict):
-        return _rle_mistake(segmentation, size)
+        return _find_rle_problem(segmentation, size)
     if not isinstance(segmentation, list):
         return "is neither a list of polygons nor RLE"
-    return next((mistake for polygon in segmentation if (mistake := _polygon_mistake(polygon))), "")
+    return next((mistake for polygon in segmentation if (mistake := _find_polygon_problem(polygon))), "")
 
 
-def encoded(segmentation: Any, height: int, width: int) -> Any:
-    """Encode a segmentation in which `segmentation_mistake` found nothing as pycocotools' compressed RLE."""
+def to_rle(segmentation: Any, height: int, width: int) -> Any:
+    """Encode a segmentation in which `find_segmentation_problem` found nothing as pycocotools' compressed RLE."""
     if isinstance(segmentation, list):
         return rle.merge(rle.frPyObjects(segmentation, height, width))
     return rle.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
 
 
-def mask_of(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
+def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
     """Draw one segmentation, height x width."""
-    counts = _counts(encoded(segmentation, height, width)["counts"])
+    counts = _decode_counts(to_rle(segmentation, height, width)["counts"])
     return np.repeat(np.arange(counts.size) % 2 == 1, counts).reshape(width, height).T
 
 
-def draw(
+def draw_mask(
     annotations: str,
     height: int,
     width: int,
@@ -96,8 +96,8 @@ class _Layer:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], height: int, width: int) -> _Layer:
-        counts = encoded(entry["segmentation"], height, width)["counts"]
-        borders = np.cumsum(_counts(counts))  # the first run is of background, then they take turns
+        counts = to_rle(entry["segmentation"], height, width)["counts"]
+        borders = np.cumsum(_decode_counts(counts))  # the first run is of background, then they take turns
         starts, ends = borders[:-1:2], borders[1::2]
         return cls(entry.get("id", 0), entry["category_id"], bool(entry["iscrowd"]), starts, ends)
 
@@ -107,7 +107,7 @@ class _Layer:
         return int((self.ends - self.starts).sum())
 
 
-def _counts(text: str | bytes) -> NDArray[np.int64]:
+def _decode_counts(text: str | bytes) -> NDArray[np.int64]:
     """The run lengths in a text as pycocotools writes it.
 
     A number stands there as characters of 5 bits, the lowest first, with a sixth bit where another follows; the highest
@@ -134,9 +134,9 @@ def _counts(text: str | bytes) -> NDArray[np.int64]:
     return values
 
 
-def _rle_mistake(segmentation: Mapping[str, object], size: tuple[int, int] | None) -> str:
+def _find_rle_problem(segmentation: Mapping[str, object], size: tuple[int, int] | None) -> str:
     counts, own_size = segmentation.get("counts"), segmentation.get("size")
-    if not isinstance(counts, list | str) or not _is_numbers(own_size, int) or len(own_size) != 2:
+    if not isinstance(counts, list | str) or not _is_list_of(own_size, int) or len(own_size) != 2:
         return "is neither a list of polygons nor RLE with size and counts"
     if size is None:
         return ""
@@ -144,19 +144,19 @@ def _rle_mistake(segmentation: Mapping[str, object], size: tuple[int, int] | Non
     if own_size != [high, wide]:
         return f"RLE of {own_size[1]} × {own_size[0]} px, the image {wide} × {high}"
     try:
-        lengths = _counts(counts).tolist() if isinstance(counts, str) else counts
+        lengths = _decode_counts(counts).tolist() if isinstance(counts, str) else counts
     except ValueError:
         return "RLE with broken counts"
     pixels = high * wide
-    if not _is_numbers(lengths, int) or not all(0 <= length <= pixels for length in lengths):
+    if not _is_list_of(lengths, int) or not all(0 <= length <= pixels for length in lengths):
         return "RLE with broken counts"
     if (total := sum(lengths)) != pixels:
         return f"RLE whose counts are of {total:,} pixels, the image has {pixels:,}"
     return ""
 
 
-def _polygon_mistake(polygon: object) -> str:
-    if not _is_numbers(polygon, int, float):
+def _find_polygon_problem(polygon: object) -> str:
+    if not _is_list_of(polygon, int, float):
         return "is neither a list of polygons nor RLE; a polygon is a list of numbers: x, y, x, y, ..."
     if len(polygon) < 6 or len(polygon) % 2:
         return f"a polygon of {len(polygon)} numbers, but three points or more have 6, 8, 10, ..."
@@ -168,10 +168,10 @@ def _polygon_mistake(polygon: object) -> str:
         return "a polygon with numbers that are not finite"
     points = points.reshape(-1, 2)
     outline = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
-    if max(np.abs(points).max(), outline) > _FARTHEST:
-        return f"a polygon that reaches more than {_FARTHEST:,} px far"
+    if max(np.abs(points).max(), outline) > _MAX_COORDINATE:
+        return f"a polygon that reaches more than {_MAX_COORDINATE:,} px far"
     return ""
 
 
-def _is_numbers(value: object, *kinds: type) -> TypeGuard[list[Any]]:
+def _is_list_of(value: object, *kinds: type) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and set(map(type, value)) <= set(kinds)  # a bool is an int, but no number here

@@ -14,18 +14,18 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.data_issues import Kind
-from pipeline.prepare.sample_ids import counted, image_id, listed, unfit
-from pipeline.prepare.sources.coco_masks import encoded, segmentation_mistake
+from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.sample_ids import count_and_list, find_id_problem, image_id, join_names
+from pipeline.prepare.sources.coco_masks import find_segmentation_problem, to_rle
 
-_LONGEST_TEXT = 120  # characters of a name that a message shows
-_LONGEST_SIDE = 100_000  # px
+_MAX_TEXT = 120  # characters of a name that a message shows
+_MAX_SIDE = 100_000  # px
 _MAX_NAMED = 3  # annotations of one image that a message names
 _CROWD = {"": False, "0": False, "false": False, "1": True, "true": True}  # iscrowd as text
 _PARTS = ("images", "annotations", "categories")
 
 
-class Mistake(Enum):
+class CocoIssueKind(Enum):
     """A kind of mistake: what is wrong with the one thing that follows, or with several, and what to do."""
 
     ENTRY = (
@@ -88,18 +88,18 @@ class CocoImage:
     without_pixels: tuple[str, ...]  # annotations that cover no pixel of the image
     repeated: int  # annotations with the outline and the category of another one
     conflicting: int  # annotations with the outline of another one, but another category
-    issues: Mapping[Kind, str]  # why the image cannot be used
+    issues: Mapping[IssueKind, str]  # why the image cannot be used
 
 
 @dataclass(frozen=True)
-class Coco:
+class CocoAnnotations:
     """Images and categories of a file."""
 
     images: dict[str, CocoImage]  # by what `image_id` makes of the file's name, without its ending
     categories: dict[int, str]
 
 
-def read(path: Path, key: str) -> Coco:
+def read_coco(path: Path, key: str) -> CocoAnnotations:
     """Read a file of COCO's instances; what it says beside images, categories and masks is passed over.
 
     Args:
@@ -109,8 +109,8 @@ def read(path: Path, key: str) -> Coco:
     Raises:
         PipelineError: There is no such file, or something in it is wrong: all that is, with counts and the first ten.
     """
-    content = _content(path, key)
-    reading = _Reading()
+    content = _read_json(path, key)
+    reading = _AnnotationParser()
     reading.add_categories(content["categories"])
     reading.add_images(content["images"])
     reading.add_annotations(content["annotations"])
@@ -119,7 +119,7 @@ def read(path: Path, key: str) -> Coco:
     return reading.coco()
 
 
-def _content(path: Path, key: str) -> dict[str, list[Any]]:
+def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -130,12 +130,12 @@ def _content(path: Path, key: str) -> dict[str, list[Any]]:
         raise PipelineError(f"{key}: {path} is no JSON ({error}). Export the file anew.") from None
     if not isinstance(content, dict):
         raise PipelineError(
-            f"{key}: {path} must be a JSON object with {', '.join(_PARTS)}, but is {_kind(content)}. Export the "
-            f"annotations as COCO instances."
+            f"{key}: {path} must be a JSON object with {', '.join(_PARTS)}, but is {_describe_type(content)}. Export "
+            f"the annotations as COCO instances."
         )
     mistakes = [
-        f"{key}: {path}: '{part}' must be a list, but is {_kind(content[part]) if part in content else 'missing'}. "
-        f"Export the annotations as COCO instances."
+        f"{key}: {path}: '{part}' must be a list, but is "
+        f"{_describe_type(content[part]) if part in content else 'missing'}. Export the annotations as COCO instances."
         for part in _PARTS
         if not isinstance(content.get(part), list)
     ]
@@ -144,7 +144,7 @@ def _content(path: Path, key: str) -> dict[str, list[Any]]:
     return content
 
 
-class _Image:
+class _ImageBuilder:
     """The data of one image, gathered entry by entry."""
 
     def __init__(self, file_name: str, size: tuple[int, int] | None) -> None:
@@ -155,12 +155,12 @@ class _Image:
         self._without_pixels: list[str] = []
         self._categories_of: dict[int, set[int]] = {}  # by the hash of the outline, which may be long
         self._repeated = self._conflicting = 0
-        self._issues: dict[Kind, list[str]] = {}
+        self._issues: dict[IssueKind, list[str]] = {}
 
     def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
         """Add an annotation whose category is known."""
-        if mistake := segmentation_mistake(segmentation, self.size) if segmentation else "no segmentation":
-            self.note(Kind.NO_GEOMETRY, f"{name}: {mistake}")
+        if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
+            self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
             return
         outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
         # Written by hand so that a long outline is encoded only once.
@@ -168,17 +168,17 @@ class _Image:
             f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
         )
         (self._crowds if crowd else self._objects)[category] += 1
-        if self.size is not None and not rle.area(encoded(segmentation, *self.size)):
-            self._without_pixels.append(short(name))
+        if self.size is not None and not rle.area(to_rle(segmentation, *self.size)):
+            self._without_pixels.append(truncate(name))
         if not crowd:
             known = self._categories_of.setdefault(hash(outline), set())
             self._repeated += category in known
             self._conflicting += bool(known - {category})
             known.add(category)
 
-    def note(self, kind: Kind, detail: str) -> None:
+    def note(self, kind: IssueKind, detail: str) -> None:
         """Add a reason why the image cannot be used."""
-        self._issues.setdefault(kind, []).append(short(detail))
+        self._issues.setdefault(kind, []).append(truncate(detail))
 
     def image(self) -> CocoImage:
         """Return the gathered data."""
@@ -191,129 +191,129 @@ class _Image:
             without_pixels=tuple(self._without_pixels),
             repeated=self._repeated,
             conflicting=self._conflicting,
-            issues={kind: listed(details, _MAX_NAMED) for kind, details in self._issues.items()},
+            issues={kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()},
         )
 
 
-class _Reading:
+class _AnnotationParser:
     """Gathers what a file says, and what is wrong with it."""
 
     def __init__(self) -> None:
-        self._wrong: dict[Mistake, list[str]] = {kind: [] for kind in Mistake}
+        self._wrong: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
         self._categories: dict[int, str] = {}
-        self._images: dict[int | str, _Image] = {}  # by the file's own ids
-        self._by_name: dict[str, _Image] = {}
+        self._images: dict[int | str, _ImageBuilder] = {}  # by the file's own ids
+        self._by_name: dict[str, _ImageBuilder] = {}
         self._without_segmentation: list[str] = []  # annotations
         self._annotations = 0
 
     def add_categories(self, entries: list[Any]) -> None:
         for where, entry in self._objects("categories", entries):
-            number, name = _whole(entry.get("id")), entry.get("name")
+            number, name = _parse_int(entry.get("id")), entry.get("name")
             if number is None or not isinstance(name, str):
-                self._note(Mistake.ENTRY, where, "id" if number is None else "name")
+                self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "name")
             elif (other := self._categories.setdefault(number, name)) != name:
-                self._note(Mistake.CATEGORY, str(number), f"{other} and {name}")
+                self._note(CocoIssueKind.CATEGORY, str(number), f"{other} and {name}")
 
     def add_images(self, entries: list[Any]) -> None:
         for where, entry in self._objects("images", entries):
-            number, name, size = _image_key(entry.get("id")), entry.get("file_name"), _size(entry)
+            number, name, size = _parse_image_id(entry.get("id")), entry.get("file_name"), _parse_size(entry)
             if number is None or not isinstance(name, str):
-                self._note(Mistake.ENTRY, where, "id" if number is None else "file_name")
+                self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "file_name")
                 continue
-            image = _Image(name, size)
+            image = _ImageBuilder(name, size)
             if (other := self._images.setdefault(number, image)) is not image:
-                self._note(Mistake.ID, str(number), f"{other.file_name} and {name}")
+                self._note(CocoIssueKind.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
-                image.note(Kind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
-            if mistake := _name_mistake(name):
-                self._note(Mistake.NAME, name, mistake)
-            elif (other := self._by_name.setdefault(_id_of(name), image)) is not image:
-                self._note(Mistake.DOUBLE, f"{other.file_name} and {name}")
+                image.note(IssueKind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
+            if mistake := _find_name_problem(name):
+                self._note(CocoIssueKind.NAME, name, mistake)
+            elif (other := self._by_name.setdefault(_make_id(name), image)) is not image:
+                self._note(CocoIssueKind.DOUBLE, f"{other.file_name} and {name}")
 
     def add_annotations(self, entries: list[Any]) -> None:
         for where, entry in self._objects("annotations", entries):
-            number, crowd = _whole(entry.get("id")), _is_crowd(entry.get("iscrowd"))
+            number, crowd = _parse_int(entry.get("id")), _parse_crowd(entry.get("iscrowd"))
             name = where if number is None else f"annotation {number}"
-            key, category = _image_key(entry.get("image_id")), _whole(entry.get("category_id"))
+            key, category = _parse_image_id(entry.get("image_id")), _parse_int(entry.get("category_id"))
             self._annotations += 1
             if "segments_info" in entry:
-                self._note(Mistake.PANOPTIC, name)
+                self._note(CocoIssueKind.PANOPTIC, name)
                 continue
             if key is None or category is None or crowd is None:
                 lacks = "image_id" if key is None else "category_id" if category is None else "iscrowd"
-                self._note(Mistake.ENTRY, name, lacks)
+                self._note(CocoIssueKind.ENTRY, name, lacks)
                 continue
             if not entry.get("segmentation"):
                 self._without_segmentation.append(name)
             image = self._images.get(key)
             if image is None:
-                self._note(Mistake.UNKNOWN, name, f"image {key}")
+                self._note(CocoIssueKind.UNKNOWN, name, f"image {key}")
             elif category not in self._categories:
-                image.note(Kind.UNLISTED, f"{name}: category {category}")
+                image.note(IssueKind.UNLISTED, f"{name}: category {category}")
             else:
                 image.add(name, number, category, crowd, entry.get("segmentation"))
 
     def mistakes(self) -> list[str]:
         """A line a kind."""
         if len(self._without_segmentation) == self._annotations:
-            self._wrong[Mistake.NO_MASK] = self._without_segmentation
+            self._wrong[CocoIssueKind.NO_MASK] = self._without_segmentation
         return [
-            f"{counted(kind.single, kind.several, wrong)}. {kind.remedy}"
+            f"{count_and_list(kind.single, kind.several, wrong)}. {kind.remedy}"
             for kind, wrong in self._wrong.items()
             if wrong
         ]
 
-    def coco(self) -> Coco:
+    def coco(self) -> CocoAnnotations:
         """What the file says, if nothing is wrong with it."""
-        return Coco({name: image.image() for name, image in self._by_name.items()}, self._categories)
+        return CocoAnnotations({name: image.image() for name, image in self._by_name.items()}, self._categories)
 
     def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, entry in enumerate(entries):
             if isinstance(entry, dict):
                 yield f"{part}[{place}]", entry
             else:
-                self._note(Mistake.ENTRY, f"{part}[{place}]", "no object")
+                self._note(CocoIssueKind.ENTRY, f"{part}[{place}]", "no object")
 
-    def _note(self, kind: Mistake, what: str, detail: str = "") -> None:
-        self._wrong[kind].append(f"{short(what)} ({short(detail)})" if detail else short(what))
+    def _note(self, kind: CocoIssueKind, what: str, detail: str = "") -> None:
+        self._wrong[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
 
 
-def _kind(value: object) -> str:
+def _describe_type(value: object) -> str:
     """What a value of JSON is, for a message."""
     if value is None:
         return "null"
     return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
 
 
-def _whole(value: object) -> int | None:
+def _parse_int(value: object) -> int | None:
     """A whole number; some tools write 3.0 for 3."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _image_key(value: object) -> int | str | None:
+def _parse_image_id(value: object) -> int | str | None:
     """An image's id in the file: a whole number, or a text as some tools write."""
-    return value if isinstance(value, str) else _whole(value)
+    return value if isinstance(value, str) else _parse_int(value)
 
 
-def _is_crowd(value: object) -> bool | None:
+def _parse_crowd(value: object) -> bool | None:
     """Read `iscrowd`, also as true, false or text, as some tools write it; None if it is none of these."""
     if isinstance(value, str):
         return _CROWD.get(value.strip().lower())
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
 
 
-def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+def _parse_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width in px, where they can be those of a picture."""
-    height, width = _whole(entry.get("height")), _whole(entry.get("width"))
-    if height is None or width is None or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
+    height, width = _parse_int(entry.get("height")), _parse_int(entry.get("width"))
+    if height is None or width is None or not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         return None
     # As many pixels as Pillow decodes.
     return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
 
 
-def _name_mistake(name: str) -> str:
+def _find_name_problem(name: str) -> str:
     """Why a file's name cannot be used, in words that follow it; empty where it can."""
     path = PurePosixPath(name)
     if path.is_absolute() or PureWindowsPath(name).drive:
@@ -324,13 +324,13 @@ def _name_mistake(name: str) -> str:
         return "has backslashes"
     if not path.name:
         return "is empty"
-    return unfit(_id_of(name))
+    return find_id_problem(_make_id(name))
 
 
-def _id_of(name: str) -> str:
+def _make_id(name: str) -> str:
     return image_id(str(PurePosixPath(name).with_suffix("")))
 
 
-def short(text: str) -> str:
+def truncate(text: str) -> str:
     """A text of the file's, no longer than a line may be."""
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.params.data.composites import SampleData
+from pipeline.params.data.composites import CompositesData
 from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.source import Sample
-from pipeline.prepare.sources import compositing as composite
+from pipeline.prepare.sources import compositing
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 # The colours of Okabe and Ito (2008) keep apart for colour-blind readers; orange and blue differ in lightness too.
@@ -34,23 +34,23 @@ CREDIT = (
     "each one."
 )
 
-LIST = "sources.csv"  # in the source's folder: a row a picture
+LIST_FILE = "sources.csv"  # in the source's folder: a row a picture
 FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # kind to file, by the picture's name
 MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
 
 # Of the groups of a kind; training has the rest. Of the backgrounds, which are fewer, validation and test get eleven
 # each: an interval that resamples groups takes ten.
-SHARES = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
+SPLIT_FRACTIONS = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
 SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the image's side: the dog's height, and how far down it stands
 SHOWCASE_LEFT = 0.5  # where the square crop lies in the photograph, from its left end (0) to its right one (1)
 
-_COMPOSITE, _ORDER, _LIGHT = 0, 1, 2  # what a random generator is for; keeps their streams apart
+_COMPOSITION, _ORDER, _LIGHTING = 0, 1, 2  # what a random generator is for; keeps their streams apart
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class SourceImage:
     """A cut-out (mode RGBa) or a photograph (mode RGB), decoded."""
 
     name: str
@@ -59,21 +59,21 @@ class Picture:
     content: bytes  # of its file
 
 
-class SampleSource:
+class CompositeSource:
     """Composites of the pictures in `data.path`, split by animal and by background."""
 
-    def __init__(self, data: SampleData) -> None:
+    def __init__(self, data: CompositesData) -> None:
         self._data = data
-        pictures = _read(Path(data.path))
+        pictures = _read_images(Path(data.path))
         self._showcase = (
-            _named(pictures, "animal", SHOWCASE_ANIMAL, data.path),
-            _named(pictures, "background", SHOWCASE_BACKGROUND, data.path),
+            _find_image(pictures, "animal", SHOWCASE_ANIMAL, data.path),
+            _find_image(pictures, "background", SHOWCASE_BACKGROUND, data.path),
         )
         # A split's pictures of a kind, by group.
-        self._groups: dict[str, dict[str, list[list[Picture]]]] = {split: {} for split in SPLITS}
+        self._groups: dict[str, dict[str, list[list[SourceImage]]]] = {split: {} for split in SPLITS}
         for (kind, of_kind), shown in zip(pictures.items(), self._showcase, strict=True):
             names = sorted({picture.group for picture in of_kind} - {shown.group})
-            for split, chosen in _divided(names, kind, data).items():
+            for split, chosen in _split_groups(names, kind, data).items():
                 self._groups[split][kind] = [[p for p in of_kind if p.group == name] for name in chosen]
 
     @property
@@ -131,27 +131,27 @@ class SampleSource:
         return f"Ask for more samples by {self.decides(split)}, or for larger ones by data.image_size."
 
     def _sample(self, split: str, index: int) -> Sample:
-        rng = self._rng(split, _COMPOSITE, index)
+        rng = self._rng(split, _COMPOSITION, index)
         animal, background = (self._pick(split, kind, index, rng) for kind in FILES)
         size, composition = self._data.image_size, self._data.composition
-        scene = composite.random_background(background.image, size, rng, composition)
+        scene = compositing.crop_background(background.image, size, rng, composition)
         # Two animals are the same cut-out in two poses: with a second one the sample would belong to two animal groups,
         # and intervals that resample groups need every sample in one.
         poses = [composition]
         if rng.random() < composition.twice:
             low, high = composition.scale
             poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # so that both have room
-        layers = [composite.random_animal(animal.image, size, rng, pose) for pose in poses]
+        layers = [compositing.pose_animal(animal.image, size, rng, pose) for pose in poses]
         # From a generator of its own: what is drawn for the light moves no animal.
-        light = self._rng(split, _LIGHT, index)
+        light = self._rng(split, _LIGHTING, index)
         if composition.blur:
-            scene = composite.blurred(scene, light.uniform(0, composition.blur) * size)
-        image, mask = composite.composed(scene, layers, composition.border)
+            scene = compositing.blur(scene, light.uniform(0, composition.blur) * size)
+        image, mask = compositing.compose(scene, layers, composition.border)
         if composition.tint:
-            image = composite.tinted(image, light.uniform(1 - composition.tint, 1 + composition.tint, 3))
-        return _as_sample(f"{split}-{index:05d}", animal, background, image, mask)
+            image = compositing.tint(image, light.uniform(1 - composition.tint, 1 + composition.tint, 3))
+        return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
-    def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> Picture:
+    def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:
         """The groups take turns, each round in another order: all are seen equally often."""
         groups = self._groups[split][kind]
         turn, place = divmod(index, len(groups))
@@ -170,16 +170,16 @@ class SampleSource:
         left, top = SHOWCASE_LEFT * (photograph.width - side), photograph.height - side
         box = (left, top, left + side, top + side)
         scene = np.asarray(photograph.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32) / 255
-        pose = composite.resized(animal.image, SHOWCASE_HEIGHT * size / animal.image.height)
+        pose = compositing.resize_animal(animal.image, SHOWCASE_HEIGHT * size / animal.image.height)
         place = (size - pose.width) // 2, round(SHOWCASE_GROUND * size) - pose.height
-        image, mask = composite.composed(
-            scene.astype(np.float32), [composite.placed(pose, size, *place)], self._data.composition.border
+        image, mask = compositing.compose(
+            scene.astype(np.float32), [compositing.place(pose, size, *place)], self._data.composition.border
         )
-        return _as_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
+        return _build_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
 
 
-def _as_sample(
-    name: str, animal: Picture, background: Picture, image: NDArray[np.uint8], mask: NDArray[np.uint8]
+def _build_sample(
+    name: str, animal: SourceImage, background: SourceImage, image: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> Sample:
     return Sample(
         id=name,
@@ -192,30 +192,31 @@ def _as_sample(
     )
 
 
-def _divided(names: list[str], kind: str, data: SampleData) -> dict[str, list[str]]:
+def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str, list[str]]:
     """Groups of a kind into splits: ordered by a hash, so that a new group hardly moves the others."""
     if len(names) < len(SPLITS):
         raise PipelineError(
-            f"data.path: {Path(data.path) / LIST} names {len(names)} groups of kind '{kind}' besides the showcase's; "
-            f"{len(SPLITS)} splits that share none need at least {len(SPLITS)}. Add pictures of other groups."
+            f"data.path: {Path(data.path) / LIST_FILE} names {len(names)} groups of kind '{kind}' besides the "
+            f"showcase's; {len(SPLITS)} splits that share none need at least {len(SPLITS)}. Add pictures of other "
+            f"groups."
         )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{data.seed}/{kind}/{name}".encode()).digest())
-    counts = {split: max(1, round(share * len(order))) for split, share in SHARES[kind].items()}
+    counts = {split: max(1, round(share * len(order))) for split, share in SPLIT_FRACTIONS[kind].items()}
     divided, rest = {}, order
     for split, count in counts.items():
         divided[split], rest = rest[:count], rest[count:]
     return {SPLITS[0]: rest, **divided}
 
 
-def _read(folder: Path) -> dict[str, list[Picture]]:
+def _read_images(folder: Path) -> dict[str, list[SourceImage]]:
     """All pictures of `sources.csv`, by kind, in the order of their names."""
-    path = folder / LIST
+    path = folder / LIST_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [(row["kind"], row["name"], row["group"]) for row in csv.DictReader(file)]
     except OSError as error:
         raise PipelineError(
-            f"data.path: {path} cannot be read ({error.strerror}). Set data.path to the folder that holds {LIST}, "
+            f"data.path: {path} cannot be read ({error.strerror}). Set data.path to the folder that holds {LIST_FILE}, "
             f"or restore it: git checkout -- data/sample"
         ) from None
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
@@ -229,14 +230,14 @@ def _read(folder: Path) -> dict[str, list[Picture]]:
         raise PipelineError(f"{path}: kind is '{unknown[0]}', but must be one of {', '.join(FILES)}.")
     return {
         kind: [
-            _picture(folder / FILES[kind].format(name), kind, name, group)
+            _read_image(folder / FILES[kind].format(name), kind, name, group)
             for name, group in sorted((name, group) for of, name, group in rows if of == kind)
         ]
         for kind in FILES
     }
 
 
-def _picture(path: Path, kind: str, name: str, group: str) -> Picture:
+def _read_image(path: Path, kind: str, name: str, group: str) -> SourceImage:
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as file:
@@ -244,14 +245,16 @@ def _picture(path: Path, kind: str, name: str, group: str) -> Picture:
             image = file.convert("RGBA").convert("RGBa") if kind == "animal" else file.convert(MODES[kind])
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not a whole image'}). "
-            f"{LIST} names it: restore the file or remove its row."
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not a whole image'}). {LIST_FILE} names it: "
+            f"restore the file or remove its row."
         ) from None
-    return Picture(name, group, image, content)
+    return SourceImage(name, group, image, content)
 
 
-def _named(pictures: dict[str, list[Picture]], kind: str, name: str, folder: str) -> Picture:
+def _find_image(pictures: dict[str, list[SourceImage]], kind: str, name: str, folder: str) -> SourceImage:
     for picture in pictures[kind]:
         if picture.name == name:
             return picture
-    raise PipelineError(f"{Path(folder) / LIST} names no {kind} '{name}', which the showcase needs. Restore its row.")
+    raise PipelineError(
+        f"{Path(folder) / LIST_FILE} names no {kind} '{name}', which the showcase needs. Restore its row."
+    )

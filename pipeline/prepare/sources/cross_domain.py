@@ -7,22 +7,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.params.data.composites import SampleData
-from pipeline.params.data.image_data import FolderForTest, OwnPictures
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import ExternalTestFolder, ImageMaskData
 from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
 from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.sources.composites import CLASSES, SampleSource
-from pipeline.prepare.sources.folder import folder_collection
-from pipeline.prepare.sources.image_mask import OwnPicturesSource
+from pipeline.prepare.sources.composites import CLASSES, CompositeSource
+from pipeline.prepare.sources.folder import collect_folder
+from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.runs import SegmentationClass, Survey
 
 TEST = "test"
 KEY = "data.test"
 
 
-class TransferSource:
+class CrossDomainSource:
     """The test split of one source in the place of another's; both have the same classes and 8-bit RGB images."""
 
     def __init__(self, learned: Source, tested: Source) -> None:
@@ -94,7 +94,7 @@ class TransferSource:
         return self._tested if split == TEST else self._learned
 
 
-def tested_on(data: SampleData, test: FolderForTest) -> Source:
+def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -> Source:
     """Composites to learn from, and a folder with their classes, in their order, at their size, to be tested on."""
     names = [item.name for item in CLASSES]
     values = [item.name for item in test.classes]
@@ -103,7 +103,7 @@ def tested_on(data: SampleData, test: FolderForTest) -> Source:
             f"{KEY}.classes: the names are {', '.join(values)}, but the composites have the classes "
             f"{', '.join(names)}. Give each of these, and no other, the value that it has in the masks of {test.path}."
         )
-    pictures = OwnPictures(
+    pictures = ImageMaskData(
         path=test.path,
         resize=test.resize,
         splits=test.splits,
@@ -116,5 +116,5 @@ def tested_on(data: SampleData, test: FolderForTest) -> Source:
         seed=data.seed,
         train_images=None,
     )
-    collection = folder_collection(test, list(CLASSES), KEY)
-    return TransferSource(SampleSource(data), OwnPicturesSource(pictures, collection, KEY))
+    collection = collect_folder(test, list(CLASSES), KEY)
+    return CrossDomainSource(CompositeSource(data), ImageMaskSource(pictures, collection, KEY))

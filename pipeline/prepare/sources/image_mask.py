@@ -12,27 +12,27 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import inner_part, read_fitted
-from pipeline.params.data.image_data import OwnPictures
-from pipeline.prepare.data_issues import Fault, Kind, faults_error
-from pipeline.prepare.dataset_stats import NAMED, SurveyCount, leak_notice
-from pipeline.prepare.decoded_pair import Decoded
-from pipeline.prepare.image_mask_pair import Collection, Pair, PaletteCheck
-from pipeline.prepare.near_duplicates import DuplicateCheck, DuplicatePair
-from pipeline.prepare.parallel_decode import Outcome, Settings, decoded
-from pipeline.prepare.safe_read import content_of
+from pipeline.params.data.image_data import ImageMaskData
+from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
+from pipeline.prepare.dataset_stats import MAX_DUPLICATES, StatsCounter, describe_leaks
+from pipeline.prepare.decoded_pair import DecodedPair
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck
+from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck
+from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
+from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
 from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
 from pipeline.prepare.source import Sample
-from pipeline.prepare.splitting.assign_splits import Shares, divide
-from pipeline.prepare.splitting.groups import groups_of, name_below_images, suggest_groups
-from pipeline.prepare.splitting.read_splits import TRAINVAL, USUAL
+from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
+from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
+from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 
 
-class OwnPicturesSource:
+class ImageMaskSource:
     """The pairs of a collection as a source; `key` is its section's, for messages."""
 
-    def __init__(self, data: OwnPictures, collection: Collection, key: str = "data") -> None:
+    def __init__(self, data: ImageMaskData, collection: PairCollection, key: str = "data") -> None:
         """Divide the pairs.
 
         Raises:
@@ -41,9 +41,9 @@ class OwnPicturesSource:
         """
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.rows or {}, None if collection.mistake else data.splits.group_pattern
-        groups, without = groups_of(collection.pairs.values(), rows, pattern)
+        groups, without = find_groups(collection.pairs.values(), rows, pattern)
         self._faults = [*collection.faults, *without]
-        self._settings = Settings(
+        self._settings = DecodeSettings(
             collection.folder, data.image_size, data.resize, data.channels, collection.masks, data.mask_orientation
         )
         ids = sorted(collection.pairs.keys() - {fault.id for fault in without})
@@ -51,10 +51,10 @@ class OwnPicturesSource:
             if collection.mistake:
                 raise PipelineError(collection.mistake)
             known = collection.pairs.keys() | {fault.id for fault in collection.faults}
-            self._duplicates = DuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
+            self._duplicates = NearDuplicateCheck(data.near_duplicates, known, key, data.showcase is None)
             shares = self._measure_shares(ids) if data.splits.stratify else {}
             presence = {name: frozenset(np.flatnonzero(shares[name]).tolist()) for name in shares}
-            self._division = divide(
+            self._division = assign_splits(
                 ids,
                 rows,
                 groups,
@@ -65,9 +65,9 @@ class OwnPicturesSource:
             )
         except PipelineError as error:
             raise self._all_that_is_wrong(error) from None
-        self._count = SurveyCount()
+        self._count = StatsCounter()
         self._palettes = PaletteCheck()
-        self._first: Outcome | None = None
+        self._first: DecodeResult | None = None
         self._asked: set[str] = set()  # splits whose samples were asked for
         self._effects: SizeEffects | None = None  # measured once, as the next
         self._ceilings: SizeCeilings | None = None
@@ -100,7 +100,7 @@ class OwnPicturesSource:
         self._asked.update(splits)
         split_of = {name: split for split in splits for name in self._division.ids[split]}
         pairs = [self._collection.pairs[name] for name in split_of]
-        for outcome in decoded(pairs, self._settings):
+        for outcome in decode_pairs(pairs, self._settings):
             split, found = split_of[outcome.pair.id], outcome.decoded
             faults = list(outcome.faults)
             if found is not None:
@@ -141,7 +141,7 @@ class OwnPicturesSource:
         return replace(
             counted,
             duplicates=len(self._duplicates.within),
-            first_duplicates=tuple(self._duplicates.within[:NAMED]),
+            first_duplicates=tuple(self._duplicates.within[:MAX_DUPLICATES]),
             notices=tuple(notices),
         )
 
@@ -161,7 +161,7 @@ class OwnPicturesSource:
             )
         return self._ceilings
 
-    def _asked_pairs(self) -> list[Pair]:
+    def _asked_pairs(self) -> list[ImageMaskPair]:
         return [
             self._collection.pairs[name]
             for split in SPLITS
@@ -184,7 +184,7 @@ class OwnPicturesSource:
         wrong = [fault for fault in self._faults if not self._is_known(fault)]
         if not wrong or self._data.on_fault == "set_aside":
             return None
-        return faults_error(wrong, self._key, str(self._collection.folder))
+        return build_error(wrong, self._key, str(self._collection.folder))
 
     def decides(self, split: str) -> str:
         """The list, or the keys that stand in for it."""
@@ -198,22 +198,22 @@ class OwnPicturesSource:
         """What brings more, or other, images into a split."""
         share = "smaller shares" if split == SPLITS[0] else "a larger share"
         if self._written is None:
-            other = f"{share} or another data.seed, or write {USUAL.file}"
+            other = f"{share} or another data.seed, or write {DEFAULT_LIST.file}"
         elif self._written & {"", TRAINVAL}:
             other = f"other splits, {share} in {self._key}.splits or another data.seed"
         else:
             other = "other splits"
         return f"Add images to {self._key}.path, or choose {other}."
 
-    def _is_known(self, fault: Fault) -> bool:
+    def _is_known(self, fault: DataIssue) -> bool:
         """Whether a fault is one of the data set as it was published, which its users know and cannot mend."""
-        leaks = self._collection.is_published and fault.kind is Kind.LOOKS_ALIKE
+        leaks = self._collection.is_published and fault.kind is IssueKind.LOOKS_ALIKE
         return leaks or fault.id in self._collection.may_fail
 
     def _all_that_is_wrong(self, mistake: PipelineError) -> PipelineError:
         """Build the error for a mistake in the division of the images, after the faults of the files if these stop."""
         if self._data.on_fault == "stop":
-            for outcome in decoded(list(self._collection.pairs.values()), self._settings):
+            for outcome in decode_pairs(list(self._collection.pairs.values()), self._settings):
                 self._faults += outcome.faults
         error = self.error()
         return PipelineError(f"{error}\n{mistake}") if error else mistake
@@ -223,33 +223,33 @@ class OwnPicturesSource:
         rows = self._collection.rows
         return None if rows is None else {row.split for row in rows.values()}
 
-    def _measure_shares(self, names: Sequence[str]) -> dict[str, Shares]:
+    def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
         """Measure the share of each class in the evaluated pixels of each mask; 0 in a pair that cannot be decoded."""
-        outcomes = decoded([self._collection.pairs[name] for name in names], self._settings)
+        outcomes = decode_pairs([self._collection.pairs[name] for name in names], self._settings)
         return {outcome.pair.id: _class_shares(outcome, len(self.classes)) for outcome in outcomes}
 
-    def _find_showable(self, shares: Mapping[str, Shares], names: Sequence[str]) -> dict[str, Shares]:
+    def _find_showable(self, shares: Mapping[str, ClassShares], names: Sequence[str]) -> dict[str, ClassShares]:
         """Find the images with foreground, with their class shares."""
         foreground = [one.foreground for one in self.classes]
         return {name: shares[name] for name in names if shares[name][foreground].any()}
 
-    def _unlike(self, outcome: Outcome, found: Decoded) -> list[Fault]:
+    def _unlike(self, outcome: DecodeResult, found: DecodedPair) -> list[DataIssue]:
         """All images must be of one type and have as many channels as the first one."""
         self._first = self._first or outcome
         first = self._first.decoded
         assert first is not None
         if (found.image.dtype, found.image.shape) == (first.image.dtype, first.image.shape):
             return []
-        detail = f"{_kind(found)}, but {self._first.pair.image} {_kind(first)}"
-        return [Fault(Kind.DEPTH, outcome.pair.id, outcome.pair.image, detail)]
+        detail = f"{_describe_array(found)}, but {self._first.pair.image} {_describe_array(first)}"
+        return [DataIssue(IssueKind.DEPTH, outcome.pair.id, outcome.pair.image, detail)]
 
-    def _has_ignored(self, found: Decoded) -> bool:
+    def _has_ignored(self, found: DecodedPair) -> bool:
         inner = inner_part((found.height, found.width), self._data.image_size, self._data.resize)
         return bool((found.mask[inner] == IGNORE).any())
 
     def _decode_image(self, name: str) -> NDArray[Any]:
         """Decode an image without its mask, which may be one that cannot be used."""
-        content = content_of(self._settings.folder / self._collection.pairs[name].image)
+        content = read_limited(self._settings.folder / self._collection.pairs[name].image)
         image, _, _ = read_fitted(content, self._data.channels, self._data.image_size, self._data.resize)
         return image
 
@@ -273,7 +273,7 @@ class OwnPicturesSource:
         if self._data.on_fault == "stop" and not self._collection.is_published:
             return []
         leaks = Counter(splits for _, _, splits in self._duplicates.leaks())
-        notice = leak_notice(leaks, self._collection.is_published)
+        notice = describe_leaks(leaks, self._collection.is_published)
         return [notice] if notice else []
 
     def _describe_sizes(self) -> list[str]:
@@ -285,13 +285,13 @@ class OwnPicturesSource:
         return notices
 
 
-def _class_shares(outcome: Outcome, classes: int) -> Shares:
+def _class_shares(outcome: DecodeResult, classes: int) -> ClassShares:
     if outcome.decoded is None:
         return np.zeros(classes)
     pixels = np.bincount(outcome.decoded.mask.ravel(), minlength=IGNORE + 1)[:classes]
     return pixels / max(int(pixels.sum()), 1)
 
 
-def _kind(decoded: Decoded) -> str:
+def _describe_array(decoded: DecodedPair) -> str:
     channels = decoded.image.shape[-1]
     return f"{8 * decoded.image.dtype.itemsize} bits, {channels} channel{'s' if channels > 1 else ''}"

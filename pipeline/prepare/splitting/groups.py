@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from pipeline.prepare.data_issues import Fault, Kind
-from pipeline.prepare.image_mask_pair import Pair
-from pipeline.prepare.splitting.read_splits import Row, strip_split_folders
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.splitting.read_splits import SplitRow, strip_split_folders
 
-MARKS = ";="  # by which samples.csv tells groups apart
+RESERVED_CHARACTERS = ";="  # by which samples.csv tells groups apart
 
 # What names that number the images of a group look like, the widest groups first: too wide ones cost images, too narrow
 # ones leave what belongs together in two splits.
 _TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
-_NUMBERED = (
+_NAME_PATTERNS = (
     r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
     rf"([^/]+?)(?:{_TOKEN})+$",  # slide1_x0_y256
     rf"([^/]+?){_TOKEN}$",  # patient1_slice07, 2021-03-01_0930
@@ -57,10 +57,10 @@ def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
     names = [strip_split_folders(path) for path in paths]
     depths = {path.count("/") - name.count("/") for path, name in zip(paths, names, strict=True)}
     start = rf"^(?:[^/]+/){{{min(depths)}}}" if len(depths) == 1 and depths != {0} else "^"  # behind split folders
-    for numbered in _NUMBERED:
+    for numbered in _NAME_PATTERNS:
         regex = numbered.replace("^(", f"{start}(")
-        groups = _find_groups(regex, paths)
-        if groups is None or groups != _find_groups(numbered, names):
+        groups = _match_groups(regex, paths)
+        if groups is None or groups != _match_groups(numbered, names):
             continue
         sizes = Counter(groups)
         several = sum(count for count in sizes.values() if count > 1)
@@ -70,7 +70,7 @@ def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
     return None
 
 
-def _find_groups(regex: str, names: Sequence[str]) -> list[str] | None:
+def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
     """Find the group of each name; None if a name has none, or a group is in several folders (t1 of each patient)."""
     found = [re.search(regex, name) for name in names]
     folders: dict[str, str] = {}
@@ -90,9 +90,9 @@ def name_below_images(file: str) -> str:
     return PurePath(file).with_suffix("").as_posix().partition("/")[2]
 
 
-def groups_of(
-    pairs: Iterable[Pair], rows: Mapping[str, Row], pattern: str | None
-) -> tuple[dict[str, str], list[Fault]]:
+def find_groups(
+    pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
+) -> tuple[dict[str, str], list[DataIssue]]:
     """The group of each image that has one, and the images that should have one and do not.
 
     `pattern` is searched in the image's path below images/, without its ending; its one ( ) names the group.
@@ -106,9 +106,9 @@ def groups_of(
             found = re.search(pattern, name_below_images(pair.image))
             group = (found[1] or "") if found else ""
             if not group:
-                faults.append(Fault(Kind.NO_GROUP, pair.id, pair.image))
-            elif set(group) & set(MARKS):
-                faults.append(Fault(Kind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
+                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))
+            elif set(group) & set(RESERVED_CHARACTERS):
+                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
             else:
                 groups[pair.id] = group
     return groups, faults

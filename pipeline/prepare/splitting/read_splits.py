@@ -11,10 +11,12 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import SplitList
-from pipeline.prepare.sample_ids import NAMED, image_id, listed
+from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
 from pipeline.runs import SPLITS
 
-USUAL = SplitList(file="splits.csv", id="id", split="split", group="group")  # beside images/; the group may be missing
+DEFAULT_LIST = SplitList(
+    file="splits.csv", id="id", split="split", group="group"
+)  # beside images/; the group may be missing
 TRAINVAL = "trainval"  # training or validation: data sets with an official test split have it
 
 VALTEST = "valtest"  # validation or test: folders named train and val, without one for the test
@@ -29,16 +31,16 @@ _FOLDER_NAMES = {
 
 
 @dataclass(frozen=True)
-class Row:
+class SplitRow:
     """What the list says of an image; empty where it says nothing."""
 
     split: str = ""
     group: str = ""
 
 
-def read_list(
+def read_split_list(
     folder: Path, asked: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
-) -> dict[str, Row] | None:
+) -> dict[str, SplitRow] | None:
     """Read what a list says of each image.
 
     Args:
@@ -55,7 +57,7 @@ def read_list(
         PipelineError: The list, a column or an image is missing, or a line names an unknown image, one twice or an
             unknown split.
     """
-    names = asked or USUAL
+    names = asked or DEFAULT_LIST
     path = folder / names.file
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets begin with a mark
@@ -67,26 +69,26 @@ def read_list(
             return None
         raise PipelineError(
             f"{key}.file: there is no {path}. Write the list's path from {folder} on, or null for {key}: then "
-            f"{USUAL.file} divides, or a hash where that is not there either."
+            f"{DEFAULT_LIST.file} divides, or a hash where that is not there either."
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from None
     _check_columns(path, columns, asked, key)
-    rows: dict[str, Row] = {}
+    rows: dict[str, SplitRow] = {}
     mistakes = []
     for number, line in lines:
         written = line[names.id]
-        name, row = image_id(written), Row(line.get(names.split or "", ""), line.get(names.group or "", ""))
-        if mistake := _mistake(written, name, row, ids, rows):
+        name, row = image_id(written), SplitRow(line.get(names.split or "", ""), line.get(names.group or "", ""))
+        if mistake := _find_row_problem(written, name, row, ids, rows):
             mistakes.append(f"{path}, line {number}: {mistake}")
         rows.setdefault(name, row)
     if mistakes:
-        more = [f"{path}: and {len(mistakes) - NAMED} more such lines."] if len(mistakes) > NAMED else []
-        raise PipelineError("\n".join(mistakes[:NAMED] + more))
+        more = [f"{path}: and {len(mistakes) - MAX_NAMES} more such lines."] if len(mistakes) > MAX_NAMES else []
+        raise PipelineError("\n".join(mistakes[:MAX_NAMES] + more))
     if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
-            f"{path} says nothing of {len(missing)} of {len(usable)} images: {listed(missing)}. Add a line for each; "
-            f"an empty split is chosen by a hash."
+            f"{path} says nothing of {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
+            f"each; an empty split is chosen by a hash."
         )
     return rows
 
@@ -94,7 +96,7 @@ def read_list(
 def _check_columns(path: Path, columns: Sequence[str], asked: SplitList | None, key: str) -> None:
     there = ", ".join(columns) or "none"
     if asked is None:
-        if not {USUAL.id, USUAL.split} <= set(columns):
+        if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
             raise PipelineError(
                 f"{path}, line 1: the columns must be id,split or id,split,group, with commas between them, but are "
                 f"{','.join(columns) or 'missing'}. Columns of other names: write them in {key}."
@@ -111,7 +113,9 @@ def _check_columns(path: Path, columns: Sequence[str], asked: SplitList | None, 
         raise PipelineError("\n".join(mistakes))
 
 
-def _mistake(written: str, name: str, row: Row, ids: Collection[str], rows: Mapping[str, Row]) -> str:
+def _find_row_problem(
+    written: str, name: str, row: SplitRow, ids: Collection[str], rows: Mapping[str, SplitRow]
+) -> str:
     if name not in ids:
         return f"there is no image '{written}'; an id is the path below images/ without its ending."
     if name in rows:
@@ -137,7 +141,7 @@ class WrittenSplits:
         mistake: why the splits cannot be read; empty if they can.
     """
 
-    rows: Mapping[str, Row] | None
+    rows: Mapping[str, SplitRow] | None
     source: str
     notices: tuple[str, ...] = ()
     mistake: str = ""
@@ -165,16 +169,16 @@ def read_splits(
         key: of the section, for messages.
         needs_training: whether images are trained on, so that a folder for training must be there.
     """
-    file = folder / (asked or USUAL).file
+    file = folder / (asked or DEFAULT_LIST).file
     try:
-        rows = read_list(folder, asked, ids, usable, f"{key}.splits.list")
+        rows = read_split_list(folder, asked, ids, usable, f"{key}.splits.list")
         undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
-        where = USUAL.file if rows is None else f"their splits into {file}"
+        where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
         by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)
     except PipelineError as error:
         return WrittenSplits(None, str(file), mistake=str(error))
     if by_folder is None:
-        only_train = bool(undecided) and all(map(_splits_of, undecided.values()))
+        only_train = bool(undecided) and all(map(_find_splits, undecided.values()))
         return WrittenSplits(rows, str(file), (_describe_training_folder(key),) if only_train else ())
     notice = _describe_split_folders(by_folder, key)
     if rows is None:
@@ -184,8 +188,8 @@ def read_splits(
 
 
 def read_split_folders(
-    images: Mapping[str, str], key: str, where: str = USUAL.file, needs_training: bool = True
-) -> dict[str, Row] | None:
+    images: Mapping[str, str], key: str, where: str = DEFAULT_LIST.file, needs_training: bool = True
+) -> dict[str, SplitRow] | None:
     """Read which split each image is in from the names of its folders.
 
     Without a folder for the test, that for validation is divided into validation and test; without one for validation,
@@ -204,15 +208,15 @@ def read_split_folders(
         PipelineError: Some images are in folders that are named like splits and others in none or several, or there
             are folders for validation or test and none for training.
     """
-    named_by = {name: _splits_of(path) for name, path in images.items()}
+    named_by = {name: _find_splits(path) for name, path in images.items()}
     there = set().union(*named_by.values())
     if not there or set(named_by.values()) == {frozenset({"train"})}:
         return None
     folders = sorted({str(PurePosixPath(path).parent) for name, path in images.items() if named_by[name]})
-    named = f"{key}: {listed(folders)} {'is' if len(folders) == 1 else 'are'} named like splits, but"
+    named = f"{key}: {join_names(folders)} {'is' if len(folders) == 1 else 'are'} named like splits, but"
     if outside := [path for name, path in images.items() if len(named_by[name]) != 1]:
         raise PipelineError(
-            f"{named} {len(outside)} of {len(images)} images are not in one such folder: {listed(outside)}. Move "
+            f"{named} {len(outside)} of {len(images)} images are not in one such folder: {join_names(outside)}. Move "
             f"these, rename the folders, or write {where}."
         )
     if needs_training and "train" not in there:
@@ -222,10 +226,10 @@ def read_split_folders(
         "validation": "validation" if "test" in there else VALTEST,
         "test": "test",
     }
-    return {name: Row(meaning[split]) for name, splits in named_by.items() for split in splits}
+    return {name: SplitRow(meaning[split]) for name, splits in named_by.items() for split in splits}
 
 
-def _describe_split_folders(rows: Mapping[str, Row], key: str) -> str:
+def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
     """Say in a sentence how folders that are named like splits were taken."""
     there = {row.split for row in rows.values()}
     if TRAINVAL in there:
@@ -249,13 +253,13 @@ def _describe_training_folder(key: str) -> str:
 def strip_split_folders(path: str) -> str:
     """Leave out the folders of a path that are named like splits."""
     *folders, name = PurePosixPath(path).parts
-    return "/".join([*(folder for folder in folders if _folder_split(folder) is None), name])
+    return "/".join([*(folder for folder in folders if _match_split(folder) is None), name])
 
 
-def _splits_of(path: str) -> frozenset[str]:
+def _find_splits(path: str) -> frozenset[str]:
     """Find the splits that folders of a path name; several different ones contradict each other."""
-    return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _folder_split(folder)) is not None)
+    return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _match_split(folder)) is not None)
 
 
-def _folder_split(folder: str) -> str | None:
+def _match_split(folder: str) -> str | None:
     return next((split for split, name in _FOLDER_NAMES.items() if name.fullmatch(folder)), None)
