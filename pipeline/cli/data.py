@@ -38,7 +38,7 @@ def data(check: Path | None, download: Path | None) -> None:
         click.echo(f"{check}: no fault, as {section.origin} reads it")
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.capture() as shown:
-            console.print(found.shown())
+            console.print(found.render())
         click.echo(shown.get(), nl=False)
     if download is not None:
         from pipeline.prepare.sources.oxford_pets import download_pets

@@ -144,9 +144,9 @@ def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | Non
 def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, channels: int | None) -> _Fit | None:
     """Compare a turned image with its mask; None if one cannot be read, or no size fits."""
     try:
-        content = collection.masks.content(collection.folder, pair.truth)
+        content = collection.masks.read(collection.folder, pair.mask)
         image = read_image(read_limited(collection.folder / pair.image), channels)
-        mask = collection.masks.class_indices(content)
+        mask = collection.masks.decode(content)
     except (OSError, PictureError, UndeclaredValuesError):
         return None
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)

@@ -181,7 +181,7 @@ def complete_suggestion(proposal: Suggestion) -> Suggestion:
         return proposal
     section, remarks, notices = dict(proposal.section), dict(proposal.remarks), list(proposal.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
-    notices += collection.mistake.splitlines()
+    notices += collection.split_error.splitlines()
     orientation = guess_orientation(collection, data.channels)
     if orientation is not None:
         section["mask_orientation"] = orientation.choice

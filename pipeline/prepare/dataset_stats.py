@@ -1,4 +1,4 @@
-"""Counts what the files are like that were prepared."""
+"""Statistics of the prepared files, and notices on possible mistakes in images, masks and splits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from pipeline.prepare.decoded_pair import DecodedPair
 from pipeline.prepare.sample_ids import format_count, join_names
-from pipeline.prepare.source import Source
+from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
-MAX_DUPLICATES = 10  # pairs of images that the survey names
-DARK_BELOW = 1 / 8  # of the range: where all images stay below it, they were not scaled to it
+MAX_DUPLICATES = 10  # pairs that the statistics name
+DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
 
-MIN_IMAGES = 10  # with fewer, a class in one of them is nothing special
-RARE_SHARE = 1 / 40  # share of the images: a class in so few may be a mistake in a mask
+MIN_IMAGES = 10  # for notices on rare classes
+RARE_SHARE = 1 / 40  # of the images; a class in fewer may be a mistake in a mask
 
 
 class StatsCounter:
-    """What is known so far."""
+    """Statistics of the files read so far."""
 
     def __init__(self) -> None:
         self._stored: Counter[str] = Counter()
@@ -30,27 +30,32 @@ class StatsCounter:
         self._brightest = 0.0
 
     def add(self, decoded: DecodedPair) -> None:
-        """Count a pair."""
+        """Add a pair."""
         self._compared += 1
         self._stored[decoded.stored.kind] += 1
         self._turned += decoded.stored.turned
         self._transparent += decoded.stored.transparent
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
-    def survey(self) -> Survey:
-        """Return the counts; duplicates, which are found elsewhere, are none."""
+    def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> Survey:
+        """Build the statistics.
+
+        Args:
+            duplicates: ids of near-duplicates within a split.
+            notices: on possible mistakes in the data.
+        """
         return Survey(
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,
             transparent=self._transparent,
             compared=self._compared,
-            duplicates=0,
-            first_duplicates=(),
-            notices=tuple(self._describe_darkness()),
+            duplicates=len(duplicates),
+            first_duplicates=tuple(duplicates[:MAX_DUPLICATES]),
+            notices=tuple(notices),
         )
 
-    def _describe_darkness(self) -> list[str]:
-        """Doubt images that use a small part of their range, as those of 12-bit cameras in files of 16 bits."""
+    def describe_darkness(self) -> list[str]:
+        """Report images that use a small part of their value range, such as 12-bit images in 16-bit files."""
         if not self._compared or self._brightest >= DARK_BELOW:
             return []
         return [
@@ -144,10 +149,9 @@ def _describe_showcase(table: SplitTable) -> Iterable[str]:
         )
 
 
-def complete_stats(source: Source, tables: Mapping[str, SplitTable]) -> Survey:
-    """Add possible mistakes in the masks to the survey of a source whose samples were all asked for."""
-    survey = source.survey()
-    return replace(survey, notices=(*survey.notices, *describe_masks(tables, source.classes)))
+def add_mask_notices(data: SourceData) -> Survey:
+    """Return the statistics of a source with notices on possible mistakes in its masks."""
+    return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
 
 
 def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:

@@ -1,4 +1,7 @@
-"""What decoding makes of a pair."""
+"""A decoded pair of image and mask, and the cache of decoded pairs.
+
+With the cache, an added image does not cause all others to be decoded again. The cache may be deleted at any time.
+"""
 
 from __future__ import annotations
 
@@ -16,45 +19,54 @@ from numpy.typing import NDArray
 
 from pipeline.imaging.mask_decoding import Palette
 from pipeline.imaging.metadata import Stored
-from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, Appearance
+from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
 
-MAX_AGE_DAYS = 30  # days that a pair is kept after it was last used
-_DAY_SECONDS = 86_400  # s
-_CHECKSUM_BYTES = 4  # bytes
+MAX_AGE_DAYS = 30  # after the last use
+_DAY_SECONDS = 86_400
+_CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedPair:
-    """A pair at the size of the prepared arrays, and what is known of its files."""
+    """A pair at the prepared size, and metadata of its files.
 
-    image: NDArray[Any]  # H x W x C, uint8 or uint16
-    mask: NDArray[np.uint8]  # H x W, class index or IGNORE
-    height: int  # px, of the original, as width
+    Attributes:
+        image: H x W x C, uint8 or uint16.
+        mask: H x W, class indices or IGNORE.
+        height: of the original image, px.
+        width: of the original image, px.
+        sha256: of the image file, followed by the content that the mask is decoded from.
+        stored: metadata of the image file.
+        fingerprint: of the image.
+        palette: index and color of the entries that occur in the mask, if indices stand for classes.
+    """
+
+    image: NDArray[Any]
+    mask: NDArray[np.uint8]
+    height: int
     width: int
-    sha256: str  # of the image's file, followed by what the mask is made of
-    image_sha256: str  # of the image's file alone
+    sha256: str
     stored: Stored
-    appearance: Appearance
-    palette: Palette = ()  # of the mask's file: index and color of the entries that occur, where indices are classes
+    fingerprint: ImageFingerprint
+    palette: Palette = ()
 
 
 class DecodedPairCache:
-    """A folder with a file a pair, which any number of processes may read and write at once.
+    """A folder with one file per pair; any number of processes may read and write it.
 
-    A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. It is neither written under
-    another name first nor forced to the disk: its checksum shows where it is not whole, and whoever else writes it
-    writes the same bytes.
+    A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written in place
+    and not synced: the checksum reveals an incomplete file, and concurrent writers of a file write the same bytes.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, key: str) -> DecodedPair | None:
-        """The pair of a key, None where there is none; a file that is not whole holds none."""
+        """Read a pair; return None if it is missing or its file is incomplete."""
         path = self._folder / key
         try:
             content = path.read_bytes()
-            os.utime(path)  # when it was last used
+            os.utime(path)  # record the last use
         except OSError:
             return None
         if _checksum(memoryview(content)[_CHECKSUM_BYTES:]) != content[:_CHECKSUM_BYTES]:
@@ -65,30 +77,31 @@ class DecodedPairCache:
         dtype = np.dtype(facts.pop("dtype"))
         image = np.frombuffer(content, dtype, height * width * channels, end).reshape(height, width, channels)
         mask = np.frombuffer(content, np.uint8, height * width, end + image.nbytes).reshape(height, width)
+        thumbnail = content[-THUMBNAIL_SIDE * THUMBNAIL_SIDE :]
         return DecodedPair(
             image=image,
             mask=mask,
             stored=Stored(**facts.pop("stored")),
-            appearance=Appearance(facts.pop("hash"), content[-THUMBNAIL_SIDE * THUMBNAIL_SIDE :]),
+            fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
             **facts,
         )
 
-    def add(self, key: str, decoded: DecodedPair) -> bool:
-        """Keep a pair; returns whether it could be written, which a full disk prevents."""
+    def add(self, key: str, pair: DecodedPair) -> bool:
+        """Write a pair; return False if the disk is full or not writable."""
         facts = {
-            "height": decoded.height,
-            "width": decoded.width,
-            "sha256": decoded.sha256,
-            "image_sha256": decoded.image_sha256,
-            "stored": vars(decoded.stored),
-            "hash": decoded.appearance.hash,
-            "palette": decoded.palette,
-            "dtype": decoded.image.dtype.str,
-            "shape": decoded.image.shape,
+            "height": pair.height,
+            "width": pair.width,
+            "sha256": pair.sha256,
+            "image_sha256": pair.fingerprint.sha256,
+            "stored": vars(pair.stored),
+            "hash": pair.fingerprint.hash,
+            "palette": pair.palette,
+            "dtype": pair.image.dtype.str,
+            "shape": pair.image.shape,
         }
-        arrays = (np.ascontiguousarray(array).data for array in (decoded.image, decoded.mask))
-        content = b"".join((f"{json.dumps(facts)}\n".encode(), *arrays, decoded.appearance.thumbnail))
+        arrays = (np.ascontiguousarray(array).data for array in (pair.image, pair.mask))
+        content = b"".join((f"{json.dumps(facts)}\n".encode(), *arrays, pair.fingerprint.thumbnail))
         path = self._folder / key
         try:
             path.write_bytes(b"".join((_checksum(content), content)))
@@ -98,10 +111,10 @@ class DecodedPairCache:
             return False
         return True
 
-    def forget(self) -> None:
-        """Remove what was not used for long."""
+    def remove_old(self) -> None:
+        """Remove files that were not used for `MAX_AGE_DAYS`."""
         oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
-        with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # others may remove some of it, or all
+        with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # another process may remove files too
             for file in files:
                 with contextlib.suppress(OSError):
                     if file.stat().st_mtime < oldest:
@@ -109,6 +122,5 @@ class DecodedPairCache:
 
 
 def _checksum(content: bytes | memoryview) -> bytes:
-    return zlib.crc32(content, 1).to_bytes(
-        _CHECKSUM_BYTES, "big"
-    )  # from 1, since from 0 a file of four zeros would be whole
+    # The start value is 1, since with 0 a file of four zero bytes would be valid.
+    return zlib.crc32(content, 1).to_bytes(_CHECKSUM_BYTES, "big")

@@ -1,4 +1,4 @@
-"""Images and what is known of their masks, found but not yet decoded: what every source of pictures hands on."""
+"""Pairs of an image and a mask, the readers of masks in files, and a check that palettes agree."""
 
 from __future__ import annotations
 
@@ -33,20 +33,30 @@ if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
     from pipeline.prepare.splitting.read_splits import SplitRow
 
-MAX_ENTRIES = 6  # entries of a palette in a message
+MAX_ENTRIES = 6  # of a palette in a message
 
 
 @dataclass(frozen=True)
 class ImageMaskPair:
-    """An image's file, relative to the folder, and its truth, in the words of the `MaskReader` that read it."""
+    """Files of an image and its mask.
+
+    Attributes:
+        id: of the sample.
+        image: file, relative to the folder of the source.
+        mask: file, relative to the folder of the source; or the annotations that the mask is drawn from, as JSON.
+    """
 
     id: str
     image: str
-    truth: str
+    mask: str
 
 
 class UndeclaredValuesError(Exception):
-    """A mask holds values that stand for no class: how many pixels have each, as `params.yaml` spells it."""
+    """A mask has values that no class declares.
+
+    Attributes:
+        pixels: number of pixels by value; values are spelled as in `params.yaml`.
+    """
 
     def __init__(self, pixels: Mapping[str, int]) -> None:
         super().__init__(pixels)
@@ -55,14 +65,14 @@ class UndeclaredValuesError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class FittedMask:
-    """A mask at the size of the prepared arrays.
+    """A mask at the prepared size.
 
     Attributes:
-        classes: size x size, the class index of each pixel, or IGNORE.
+        classes: size x size, class indices or IGNORE.
         height: of the original, px.
         width: of the original, px.
-        has_orientation: whether the mask's own file says how it is to be turned, which was done.
-        palette: index and color, 0xRRGGBB, of the palette's entries that occur, where indices stand for classes.
+        has_orientation: whether the mask file has an EXIF orientation, which was applied.
+        palette: index and color, 0xRRGGBB, of the palette entries that occur, if indices stand for classes.
     """
 
     classes: NDArray[np.uint8]
@@ -73,70 +83,96 @@ class FittedMask:
 
 
 class MaskReader(Protocol):
-    """How truths become masks; sent to other processes, so it holds data only."""
+    """Read masks of one format. Sent to worker processes, so it holds data only."""
 
-    def name(self, pair: ImageMaskPair) -> str:
-        """Where a pair's truth stands, for messages."""
+    def describe(self, pair: ImageMaskPair) -> str:
+        """Name the file that the mask of a pair is in, for messages."""
 
-    def content(self, folder: Path, truth: str) -> bytes:
-        """All that a mask is made of; raises `OSError` where a file cannot be read."""
-
-    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size, H x W: class indices, or IGNORE; raises as `fitted` does."""
-
-    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode a mask and fit it as `fit_mask` does.
-
-        Args:
-            content: all that it is made of.
-            size: of the square, px.
-            resize: how it comes into the square.
-            orientation: EXIF orientation of the image whose stored pixels it covers; used where its own file has none.
+    def read(self, folder: Path, mask: str) -> bytes:
+        """Read everything that a mask is decoded from.
 
         Raises:
-            PictureError: The content cannot be used.
-            UndeclaredError: It holds values that stand for no class.
+            OSError: A file cannot be read.
+        """
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode a mask at its own size, H x W: class indices, or IGNORE.
+
+        Raises:
+            PictureError: The content cannot be decoded.
+            UndeclaredValuesError: The mask has values that no class declares.
+        """
+
+    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode a mask and resize it as `fit_mask` does.
+
+        Args:
+            content: that the mask is decoded from.
+            size: of the square, px.
+            resize: how the mask is resized into the square.
+            orientation: EXIF orientation of the image whose stored pixels the mask covers; ignored if the mask file
+                has its own.
+
+        Raises:
+            PictureError: The content cannot be decoded.
+            UndeclaredValuesError: The mask has values that no class declares.
         """
 
 
 @dataclass(frozen=True)
 class PairCollection:
-    """All pairs of a source, and what is known of them before any is decoded."""
+    """All pairs of a source and what is known before they are decoded.
+
+    Attributes:
+        folder: of the files.
+        title: description of the images in a few words.
+        credit: sentence on authors and license; may be empty.
+        classes: in the order of their indices.
+        pairs: by id.
+        masks: reads the masks of the pairs.
+        issues: files that are in no pair.
+        skipped: file, and the reason, of files that are not images.
+        notices: sentences on possible mistakes in the data; they are reported and are not errors.
+        rows: split and group of each image, by id; None if they are neither listed nor given by folders.
+        split_source: the list or the folder that gives the splits; the path of a list if there is none.
+        split_error: why the splits cannot be read; reported together with the issues.
+        known_broken: ids of files that are broken in the published data set; they are always skipped.
+        is_published: whether the splits are those of a published data set, whose leaks are skipped, not errors.
+    """
 
     folder: Path
     title: str
     credit: str
     classes: Sequence[SegmentationClass]
-    pairs: Mapping[str, ImageMaskPair]  # by id
+    pairs: Mapping[str, ImageMaskPair]
     masks: MaskReader
-    faults: Sequence[DataIssue] = ()  # files that make no pair
-    skipped: Sequence[tuple[str, str]] = ()  # file and reason: what is no picture
-    notices: Sequence[str] = ()  # sentences on what may be a mistake in the data; reported, never an error
-    rows: Mapping[str, SplitRow] | None = None  # what a list says of each image; None: there is none
-    listed_in: str = ""  # the list, or where one would be
-    mistake: str = ""  # why the splits cannot be read; reported together with the faults
-    may_fail: frozenset[str] = field(default_factory=frozenset)  # ids that are known to be broken: set aside anyhow
-    is_published: bool = False  # its splits are others' and cannot be mended: images in two are set aside anyhow
+    issues: Sequence[DataIssue] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    notices: Sequence[str] = ()
+    rows: Mapping[str, SplitRow] | None = None
+    split_source: str = ""
+    split_error: str = ""
+    known_broken: frozenset[str] = field(default_factory=frozenset)
+    is_published: bool = False
 
 
 class PaletteCheck:
-    """The index of each color and the color of each index in the masks so far."""
+    """Check that each index has the same color, and each color the same index, in all masks."""
 
     def __init__(self) -> None:
         self._by_index: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
         self._by_color: dict[int, tuple[int, ImageMaskPair, Palette]] = {}
 
     def check(self, pair: ImageMaskPair, palette: Palette) -> list[DataIssue]:
-        """Compare a mask's palette with those before.
+        """Compare the palette of a mask with those before.
 
         Args:
             pair: of the mask.
-            palette: its entries that occur.
+            palette: entries that occur in the mask.
 
         Returns:
-            A fault if a color has another index than before, or an index another color. A palette that only spells
-            out gray (index 1 is #010101) names no colors: any colors may take its place. It still says that 0 is black,
-            as gray masks without a palette do: black may have no other index.
+            An issue if a color has another index than before, or an index another color. A gray palette (index 1 is
+            #010101) names no colors, so any other palette agrees with it, except that black must have the index 0.
         """
         times = Counter(color for _, color in palette)
         is_gray = len(palette) > 1 and all(color == index * 0x010101 for index, color in palette)
@@ -150,8 +186,8 @@ class PaletteCheck:
                 conflict = conflict or seen
         if conflict is not None:
             _, other, theirs = conflict
-            detail = f"{_spell(palette)}, but {other.truth} {_spell(theirs)}"
-            return [DataIssue(IssueKind.PALETTE, pair.id, pair.truth, detail)]
+            detail = f"{_spell(palette)}, but {other.mask} {_spell(theirs)}"
+            return [DataIssue(IssueKind.PALETTE, pair.id, pair.mask, detail)]
         for index, color in palette:
             if not is_gray:
                 self._by_index.setdefault(index, (color, pair, palette))
@@ -166,34 +202,40 @@ def _spell(palette: Palette) -> str:
 
 
 class _MaskFileReader:
-    """What all masks that are files have in common."""
+    """Base of readers of masks in files."""
 
-    def name(self, pair: ImageMaskPair) -> str:
-        """The mask's file."""
-        return pair.truth
+    def describe(self, pair: ImageMaskPair) -> str:
+        """Return the file of the mask."""
+        return pair.mask
 
-    def content(self, folder: Path, truth: str) -> bytes:
-        """The file's content."""
-        return read_limited(folder / truth)
+    def read(self, folder: Path, mask: str) -> bytes:
+        """Read the file; raises `OSError`."""
+        return read_limited(folder / mask)
 
 
 @dataclass(frozen=True)
 class ValueMaskReader(_MaskFileReader):
-    """Masks whose values stand for classes."""
+    """Read masks whose values stand for classes.
 
-    values: tuple[tuple[MaskValue, ...], ...]  # of each class, in the order of their indices
+    Attributes:
+        values: of each class, in the order of their indices.
+        ignored: values of ignored pixels.
+        threshold: of soft masks.
+    """
+
+    values: tuple[tuple[MaskValue, ...], ...]
     ignored: tuple[MaskValue, ...] = ()
-    threshold: int | None = None  # of soft masks
+    threshold: int | None = None
 
-    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size; raises `PictureError`, and `UndeclaredValuesError` for other values."""
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode a mask at its own size; raises `PictureError` and `UndeclaredValuesError`."""
         return _encoding(self).indices(self._decode(content).values)
 
-    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode and fit a mask; raises `PictureError`, and `UndeclaredValuesError` for other values."""
+    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode and resize a mask; raises `PictureError` and `UndeclaredValuesError`."""
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
-        indices = _encoding(self).indices(resize_mask(values, size, resize))  # of the few pixels that are left
+        indices = _encoding(self).indices(resize_mask(values, size, resize))  # after resizing: fewer pixels to map
         classes = frame_mask(indices, size, outside=IGNORE)
         palette = () if self.threshold is not None else mask.palette
         height, width = values.shape
@@ -209,17 +251,22 @@ class ValueMaskReader(_MaskFileReader):
 
 @dataclass(frozen=True)
 class InstanceMaskReader(_MaskFileReader):
-    """Masks that number objects from 1 on, over a background of 0; the classes are background, inside and border."""
+    """Read masks that number objects from 1, with background 0, as the classes background, inside and border.
 
-    border: int  # px
-    order: tuple[int, int, int]  # the class indices of background, inside and border
+    Attributes:
+        border: width of the border, px.
+        order: class indices of background, inside and border.
+    """
 
-    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+    border: int
+    order: tuple[int, int, int]
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
         """Decode a mask at its own size; raises `PictureError`."""
         return self._classes(decode_mask(content, colors=False, max_value=MAX_NUMBER).values)
 
-    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode and fit a mask, whose borders are found at its own size; raises `PictureError`."""
+    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+        """Decode a mask, find its borders at its own size, and resize it; raises `PictureError`."""
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
         classes = fit_mask(self._classes(values), size, resize, outside=IGNORE)

@@ -45,7 +45,7 @@ def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
 
 def _decode_mask(pair: ImageMaskPair, collection: PairCollection) -> NDArray[np.uint8] | None:
     try:
-        return collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
+        return collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
     except (OSError, PictureError, UndeclaredValuesError):
         return None
 

@@ -1,9 +1,12 @@
-"""How an image looks, in few bytes, and which images look the same: copies saved anew, resized, or a film's frames."""
+"""Find near-duplicates across splits and within them: saved again, resized, or neighboring frames of a film.
+
+Near-duplicates across splits leak training data into evaluation.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,40 +39,39 @@ BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """A perceptual hash of 64 bits, and a thumbnail to check by, since 64 bits agree by chance in large collections."""
+class ImageFingerprint:
+    """Features by which images are compared.
 
+    Attributes:
+        sha256: of the file.
+        hash: perceptual hash of 64 bits.
+        thumbnail: 16 x 16 gray pixels; they confirm a match of hashes, which 64 bits give by chance in large data sets.
+    """
+
+    sha256: str
     hash: int
-    thumbnail: bytes  # THUMBNAIL_SIDE x THUMBNAIL_SIDE, grey of 8 bits
+    thumbnail: bytes
 
     @classmethod
-    def of(cls, image: NDArray[Any]) -> Appearance:
-        """Of an image, H x W x C, uint8 or uint16."""
-        # To the side that the hash is made from: by means, a quarter of the time of its own filter.
-        grey = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
-        bits = imagehash.phash(grey).hash.ravel()
+    def of(cls, image: NDArray[Any], sha256: str) -> ImageFingerprint:
+        """Compute the fingerprint of an image, H x W x C, uint8 or uint16."""
+        # The hash is computed from 32 x 32 pixels; a box filter takes a quarter of the time of its own one.
+        gray = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
+        bits = imagehash.phash(gray).hash.ravel()
         packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
-        return cls(packed, grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes())
+        return cls(sha256, packed, gray.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes())
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """Of the thumbnail."""
+        """Pixels of the thumbnail."""
         return np.frombuffer(self.thumbnail, np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """The features by which an image is compared with others."""
-
-    sha256: str  # of the file
-    appearance: Appearance
-
-
 class NearDuplicateIndex:
-    """The images seen so far, in which the same look is searched for.
+    """Fingerprints to search for near-duplicates.
 
     Args:
-        limits: how far the 64-bit hashes of two may differ, and how well their thumbnails must correlate.
+        limits: the largest difference of two hashes, and the smallest correlation of two thumbnails.
     """
 
     def __init__(self, limits: NearDuplicates) -> None:
@@ -82,43 +84,40 @@ class NearDuplicateIndex:
     def __len__(self) -> int:
         return len(self._names)
 
-    def find(self, sha256: str, appearance: Appearance, distinct: Container[str] = ()) -> list[str]:
-        """Find images that look the same.
+    def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
+        """Find near-duplicates of an image.
 
         Args:
-            sha256: of the image's file.
-            appearance: of the image.
-            distinct: names of images that are known to be different; a copy of the file is always found.
+            fingerprint: of the image.
+            distinct: names of images that are known to be different; an identical file is found in any case.
 
         Returns:
             Their names, in the order in which they were added.
         """
         count = len(self._names)
-        distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(appearance.hash))
+        distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
         near = np.flatnonzero(distances <= self._limits.max_distance)
-        same = self._by_content.get(sha256)
-        if near.size:  # seldom
-            near = near[
-                normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(appearance.pixels)
-                >= self._limits.min_correlation
-            ]
+        same = self._by_content.get(fingerprint.sha256)
+        if near.size:
+            correlation = normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(fingerprint.pixels)
+            near = near[correlation >= self._limits.min_correlation]
         found = {index for index in near.tolist() if self._names[index] not in distinct}
         return [self._names[index] for index in sorted(found if same is None else found | {same})]
 
-    def add(self, name: str, sha256: str, appearance: Appearance) -> None:
+    def add(self, name: str, fingerprint: ImageFingerprint) -> None:
         """Add an image."""
         count = len(self._names)
         if count == len(self._hashes):
             self._hashes = np.resize(self._hashes, max(64, 2 * count))
             self._thumbnails = np.resize(self._thumbnails, (max(64, 2 * count), THUMBNAIL_SIDE * THUMBNAIL_SIDE))
         self._names.append(name)
-        self._by_content.setdefault(sha256, count)
-        self._hashes[count] = appearance.hash
-        self._thumbnails[count] = appearance.pixels
+        self._by_content.setdefault(fingerprint.sha256, count)
+        self._hashes[count] = fingerprint.hash
+        self._thumbnails[count] = fingerprint.pixels
 
 
 def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (... x pixels) without their means, of length 1, so that products are correlations; 0 where flat."""
+    """Center thumbnails (... x pixels) and scale them to length 1: products are correlations; 0 if uniform."""
     values = thumbnails - thumbnails.mean(axis=-1, keepdims=True, dtype=np.float32)
     lengths = np.linalg.norm(values, axis=-1, keepdims=True)
     return np.where(lengths >= MIN_STD * THUMBNAIL_SIDE, values / np.maximum(lengths, 1), 0)
@@ -128,17 +127,17 @@ def _to_gray(image: NDArray[Any]) -> Image.Image:
     if image.dtype == np.uint8 and image.shape[-1] == 3:
         return Image.fromarray(image).convert("L")
     mean = image.mean(axis=-1, dtype=np.float32)
-    low, high = float(mean.min()), float(mean.max())  # 16 bits are seldom used in full
+    low, high = float(mean.min()), float(mean.max())  # few images use all 16 bits
     return Image.fromarray(((mean - low) * (255 / max(high - low, 1.0))).astype(np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
 class DuplicatePair:
-    """Two images that look the same.
+    """Two near-duplicates.
 
     Attributes:
-        names: their ids.
-        splits: that they are in; twice the same one if they leak nothing.
+        names: ids of the images.
+        splits: of the images; two different ones leak training data into evaluation.
         images: H x W x C, as prepared.
     """
 
@@ -147,51 +146,69 @@ class DuplicatePair:
     images: tuple[NDArray[Any], NDArray[Any]]
 
 
-class NearDuplicateCheck:
-    """Compares images in the order of their splits.
+def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
+    """Read which images are declared to be different.
 
     Args:
-        limits: when two images count as the same, and which do not.
-        names: ids of all images, also of those whose masks cannot be used.
+        limits: with the declared pairs.
+        names: ids of all images, including those without a usable mask.
         key: of the section, for messages.
-        chooses_showcase: whether the showcase is taken from training by a hash. Then training images that look the same
-            as it are not the user's fault: they are kept, and reported.
+
+    Returns:
+        The images that each image is different from.
 
     Raises:
-        PipelineError: `distinct` names an image that is not there, or one image twice.
+        PipelineError: A pair names an unknown image, or one image twice.
+    """
+    distinct: dict[str, set[str]] = {}
+    mistakes = []
+    for written in limits.distinct:
+        one, other = (image_id(name) for name in written)
+        if unknown := [name for name in (one, other) if name not in names]:
+            mistakes.append(
+                f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
+            )
+        elif one == other:
+            mistakes.append(f"{join_names(written)} is one image; write the two that are different.")
+        distinct.setdefault(one, set()).add(other)
+        distinct.setdefault(other, set()).add(one)
+    if mistakes:
+        raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
+    return distinct
+
+
+class NearDuplicateCheck:
+    """Search for near-duplicates of each image among those before it, across splits and within them.
+
+    Args:
+        limits: of near-duplicates.
+        distinct: the images that each image is declared to be different from.
+        chooses_showcase: whether the showcase is chosen from the training images. If so, training images that resemble
+            it are kept and reported, since the user did not choose it.
+
+    Attributes:
+        within: pairs in one split.
+        of_showcase: pairs of the chosen showcase and a training image.
     """
 
     def __init__(
-        self, limits: NearDuplicates, names: Collection[str], key: str, chooses_showcase: bool = False
+        self, limits: NearDuplicates, distinct: Mapping[str, Container[str]], chooses_showcase: bool = False
     ) -> None:
         self._chooses_showcase = chooses_showcase
         self._index = NearDuplicateIndex(limits)
-        self._distinct: dict[str, set[str]] = {}
-        mistakes = []
-        for written in limits.distinct:
-            one, other = (image_id(name) for name in written)
-            if unknown := [name for name in (one, other) if name not in names]:
-                mistakes.append(
-                    f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
-                )
-            elif one == other:
-                mistakes.append(f"{join_names(written)} is one image; write the two that are different.")
-            self._distinct.setdefault(one, set()).add(other)
-            self._distinct.setdefault(other, set()).add(one)
-        if mistakes:
-            raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
+        self._distinct = distinct
         self._seen: dict[str, tuple[ImageMaskPair, str]] = {}
         self.within: list[tuple[str, str]] = []
-        self.of_showcase: list[tuple[str, str]] = []  # the showcase, and an image of training that looks the same
+        self.of_showcase: list[tuple[str, str]] = []
         self._across: list[tuple[str, str]] = []
 
-    def check(self, pair: ImageMaskPair, look: Look, split: str) -> list[DataIssue]:
+    def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
         """Compare an image with those before.
 
         Returns:
-            A fault if it looks the same as one of another split; such an image is not compared with later ones.
+            An issue if the image is a near-duplicate of one in another split. Later images are not compared with it.
         """
-        alike = self._index.find(look.sha256, look.appearance, self._distinct.get(pair.id, ()))
+        alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
         if self._chooses_showcase and split == SPLITS[0]:
             shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
             self.of_showcase += [(name, pair.id) for name in shown]
@@ -207,7 +224,7 @@ class NearDuplicateCheck:
         if alike:
             self.within.append((alike[0], pair.id))
         self._seen[pair.id] = (pair, split)
-        self._index.add(pair.id, look.sha256, look.appearance)
+        self._index.add(pair.id, fingerprint)
         return []
 
     def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
@@ -223,11 +240,11 @@ class NearDuplicateCheck:
         return one, other, (self._seen[one][1], self._seen[other][1])
 
 
-def write_contact_sheet(pairs: Iterator[DuplicatePair], path: Path) -> Path | None:
-    """Write the first pairs as one PNG, two images side by side with their names and splits.
+def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:
+    """Draw the first pairs side by side with their names and splits, for a person to judge, as one PNG.
 
     Returns:
-        The path; None, and no file is written, if there are no pairs.
+        The path; None if there are no pairs. Then no file is written, and an old one is removed.
     """
     found = list(islice(pairs, MAX_PAIRS))
     if not found:

@@ -1,4 +1,7 @@
-"""A pair decoded: its files read, checked and made to fit. Runs in processes of its own, and imports little."""
+"""Decode pairs of image and mask in parallel, in bounded memory and in order; previously decoded ones are cached.
+
+Worker processes import this module, so it imports no parameters and no pipeline stage.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from pipeline.imaging.metadata import UPRIGHT, Stored, fits_either_way
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, UndeclaredValuesError
-from pipeline.prepare.near_duplicates import Appearance, Look
+from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.prepare.safe_read import read_limited
 from pipeline.runs import SCRATCH
 from pipeline.runtime.process import terminate_with_parent
@@ -34,21 +37,20 @@ from pipeline.runtime.process import terminate_with_parent
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-CACHE_VERSION = 3  # of the cache: a new one decodes everything again
-
+CACHE_VERSION = 3  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = SCRATCH / "decoded"
-MIN_PARALLEL = 150  # pairs: to decode these takes less time than to start processes
-_BATCH_PAIRS = 16  # pairs that travel together, since each journey costs a fraction of a millisecond, ...
-_BATCH_BYTES = 4_000_000  # ... but no more than this of arrays
-_BATCHES_AHEAD = 3  # journeys a process that may be under way
+MIN_PARALLEL = 150  # pairs; fewer are decoded faster than processes start
+_BATCH_PAIRS = 16  # pairs per message to a worker, ...
+_BATCH_BYTES = 4_000_000  # ... as long as their arrays are not larger
+_BATCHES_AHEAD = 3  # pending batches per worker
 
-# Without what else this process holds open, and safe beside its threads.
+# Spawned workers inherit neither open files nor threads.
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What is done to every pair of a source."""
+    """How all pairs of a source are decoded."""
 
     folder: Path
     image_size: int  # px
@@ -59,61 +61,94 @@ class DecodeSettings:
 
     @property
     def sample_bytes(self) -> int:
-        """What a decoded pair takes in memory, about."""
+        """Approximate memory of a decoded pair."""
         return self.image_size**2 * (2 * (self.channels or 3) + 1)
 
     def key(self, sha256: str) -> str:
-        """What a decoded pair is cached under: the content of its files, and all that is done to it."""
+        """Compute the cache key of a pair from the hash of its files and these settings."""
         settings = (CACHE_VERSION, self.image_size, self.resize, self.channels, self.masks, self.mask_orientation)
         return hashlib.sha256(f"{sha256} {settings!r}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class DecodeResult:
-    """What became of a pair: `decoded`, or else the faults that are the reason why not."""
+    """A decoded pair, or the issues of its files.
+
+    Attributes:
+        pair: the files.
+        decoded: None if there are issues, or if the arrays are left in the cache.
+        issues: why the pair cannot be used.
+        fingerprint: of the image; None if it cannot be decoded.
+        key: of the cache.
+        is_new: whether the pair was decoded, instead of taken from the cache.
+        is_cached: whether the cache has the pair.
+    """
 
     pair: ImageMaskPair
     decoded: DecodedPair | None
-    faults: tuple[DataIssue, ...] = ()
-    look: Look | None = None  # of an image that could be decoded, whatever its mask is like
-    key: str = ""  # of the cache
-    is_new: bool = False  # decoded now, and not taken from the cache
-    is_kept: bool = False  # in the cache
+    issues: tuple[DataIssue, ...] = ()
+    fingerprint: ImageFingerprint | None = None
+    key: str = ""
+    is_new: bool = False
+    is_cached: bool = False
+
+
+def decode_pairs(
+    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, folder: Path = CACHE_FOLDER
+) -> Iterator[DecodeResult]:
+    """Decode pairs, many of them in parallel.
+
+    Args:
+        pairs: to decode.
+        settings: of the source.
+        folder: of the cache.
+
+    Returns:
+        One result per pair, in their order.
+    """
+    cache = _open_cache(folder)
+    results = (
+        (decode_pair(pair, settings, cache) for pair in pairs)
+        if len(pairs) < MIN_PARALLEL
+        else _decode_in_parallel(pairs, settings, cache)
+    )
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    yield from track(results, "Images", len(pairs), console=console, disable=hidden, transient=True)
+    if cache is not None:
+        cache.remove_old()
 
 
 def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
-    """Read a pair, from the cache where its files' content was decoded before, else into it.
-
-    Never raises for what files hold.
-    """
-    named = settings.masks.name(pair)
-    picture = _read(pair, pair.image, lambda: read_limited(settings.folder / pair.image))
-    truth = _read(pair, named, lambda: settings.masks.content(settings.folder, pair.truth))
-    if isinstance(picture, DataIssue) or isinstance(truth, DataIssue):
-        return DecodeResult(pair, None, tuple(found for found in (picture, truth) if isinstance(found, DataIssue)))
-    digest = hashlib.sha256(picture)
+    """Decode a pair, or take it from the cache. Invalid files never raise; they give issues."""
+    mask_name = settings.masks.describe(pair)
+    image_content = _read(pair, pair.image, lambda: read_limited(settings.folder / pair.image))
+    mask_content = _read(pair, mask_name, lambda: settings.masks.read(settings.folder, pair.mask))
+    if isinstance(image_content, DataIssue) or isinstance(mask_content, DataIssue):
+        contents = (image_content, mask_content)
+        return DecodeResult(pair, None, tuple(issue for issue in contents if isinstance(issue, DataIssue)))
+    digest = hashlib.sha256(image_content)
     image_sha256 = digest.hexdigest()
-    digest.update(truth)
+    digest.update(mask_content)
     key = settings.key(digest.hexdigest())
     if cache is not None and (found := cache.find(key)) is not None:
-        return DecodeResult(pair, found, look=Look(image_sha256, found.appearance), key=key, is_kept=True)
-    image, mask, faults = _decode_and_resize(pair, picture, truth, settings)
-    look = Look(image_sha256, Appearance.of(image.pixels)) if image else None
-    if image is None or mask is None or look is None or faults:
-        return DecodeResult(pair, None, tuple(faults), look)
+        return DecodeResult(pair, found, fingerprint=found.fingerprint, key=key, is_cached=True)
+    image, mask, issues = _decode_and_resize(pair, image_content, mask_content, settings)
+    fingerprint = ImageFingerprint.of(image.pixels, image_sha256) if image else None
+    if image is None or mask is None or fingerprint is None or issues:
+        return DecodeResult(pair, None, tuple(issues), fingerprint)
     decoded = DecodedPair(
         image=image.pixels,
         mask=mask.classes,
         height=image.height,
         width=image.width,
         sha256=digest.hexdigest(),
-        image_sha256=image_sha256,
         stored=image.stored,
-        appearance=look.appearance,
+        fingerprint=fingerprint,
         palette=mask.palette,
     )
-    is_kept = cache is not None and cache.add(key, decoded)
-    return DecodeResult(pair, decoded, look=look, key=key, is_new=True, is_kept=is_kept)
+    is_cached = cache is not None and cache.add(key, decoded)
+    return DecodeResult(pair, decoded, fingerprint=fingerprint, key=key, is_new=True, is_cached=is_cached)
 
 
 def _read(pair: ImageMaskPair, file: str, read: Callable[[], bytes]) -> bytes | DataIssue:
@@ -126,63 +161,45 @@ def _read(pair: ImageMaskPair, file: str, read: Callable[[], bytes]) -> bytes | 
 @dataclass(frozen=True, eq=False)
 class _ResizedImage:
     pixels: NDArray[Any]
-    height: int
+    height: int  # px, of the original, as width
     width: int
     stored: Stored
 
 
 def _decode_and_resize(
-    pair: ImageMaskPair, picture: bytes, truth: bytes, settings: DecodeSettings
+    pair: ImageMaskPair, image_content: bytes, mask_content: bytes, settings: DecodeSettings
 ) -> tuple[_ResizedImage | None, FittedMask | None, list[DataIssue]]:
-    """Decode and fit an image and its mask, each as far as possible, and list their faults."""
-    faults: list[DataIssue] = []
+    """Decode an image and its mask independently, as far as possible, and list all issues."""
+    issues: list[DataIssue] = []
     image: _ResizedImage | None = None
     mask: FittedMask | None = None
-    named = settings.masks.name(pair)
+    mask_name = settings.masks.describe(pair)
     orientation = UPRIGHT  # of the pixels that the mask covers
     try:
-        pixels, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
-        image = _ResizedImage(pixels, height, width, Stored.of(picture))
+        pixels, height, width = read_fitted(image_content, settings.channels, settings.image_size, settings.resize)
+        image = _ResizedImage(pixels, height, width, Stored.of(image_content))
         orientation = image.stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
     except PictureError as error:
-        faults.append(DataIssue(IssueKind.UNREADABLE, pair.id, pair.image, str(error)))
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, pair.image, str(error)))
     try:
-        mask = settings.masks.fitted(truth, settings.image_size, settings.resize, orientation)
+        mask = settings.masks.decode_fitted(mask_content, settings.image_size, settings.resize, orientation)
     except PictureError as error:
-        faults.append(DataIssue(IssueKind.UNREADABLE, pair.id, named, str(error)))
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, mask_name, str(error)))
     except UndeclaredValuesError as error:
-        faults.append(DataIssue(IssueKind.VALUES, pair.id, named, undeclared=error.pixels))
+        issues.append(DataIssue(IssueKind.VALUES, pair.id, mask_name, undeclared=error.pixels))
     if image and mask:
         if (mask.height, mask.width) != (image.height, image.width):
             sizes = f"{mask.width} × {mask.height}, the image {image.width} × {image.height}"
-            faults.append(DataIssue(IssueKind.SIZES, pair.id, named, sizes))
+            issues.append(DataIssue(IssueKind.SIZES, pair.id, mask_name, sizes))
         elif settings.mask_orientation is None and _is_ambiguous(image, mask):
-            faults.append(
-                DataIssue(IssueKind.ORIENTATION, pair.id, named, f"EXIF orientation {image.stored.orientation}")
-            )
-    return image, mask, faults
+            detail = f"EXIF orientation {image.stored.orientation}"
+            issues.append(DataIssue(IssueKind.ORIENTATION, pair.id, mask_name, detail))
+    return image, mask, issues
 
 
 def _is_ambiguous(image: _ResizedImage, mask: FittedMask) -> bool:
-    """Return whether a mask of a turned image has the same size whichever way it is meant."""
+    """Return whether the size of a mask does not show if it covers the upright or the stored pixels."""
     return not mask.has_orientation and fits_either_way(image.stored.orientation, image.height, image.width)
-
-
-def decode_pairs(
-    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, scratch: Path = CACHE_FOLDER
-) -> Iterator[DecodeResult]:
-    """Decode pairs, one outcome each, in the order given; what was decoded before comes from the cache."""
-    cache = _open_cache(scratch)
-    outcomes = (
-        (decode_pair(pair, settings, cache) for pair in pairs)
-        if len(pairs) < MIN_PARALLEL
-        else _decode_in_parallel(pairs, settings, cache)
-    )
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    yield from track(outcomes, "Images", len(pairs), console=console, disable=hidden, transient=True)
-    if cache is not None:
-        cache.forget()
 
 
 def _open_cache(folder: Path) -> DecodedPairCache | None:
@@ -196,49 +213,49 @@ def _open_cache(folder: Path) -> DecodedPairCache | None:
 def _decode_in_parallel(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache | None
 ) -> Iterator[DecodeResult]:
-    processes = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // MIN_PARALLEL)
-    together = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // settings.sample_bytes))
+    num_workers = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // MIN_PARALLEL)
+    batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // settings.sample_bytes))
     rest = iter(pairs)
-    waiting: deque[Future[list[DecodeResult]]] = deque()
-    pool = ProcessPoolExecutor(processes, _CONTEXT, initializer=_start_worker, initargs=(settings, cache))
+    pending: deque[Future[list[DecodeResult]]] = deque()
+    pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=(settings, cache))
     try:
         while True:
-            while len(waiting) < _BATCHES_AHEAD * processes and (batch := list(islice(rest, together))):
-                waiting.append(pool.submit(_decode_batch, batch))
-            if not waiting:
+            while len(pending) < _BATCHES_AHEAD * num_workers and (batch := list(islice(rest, batch_size))):
+                pending.append(pool.submit(_decode_batch, batch))
+            if not pending:
                 return
-            yield from (_with_arrays(outcome, settings, cache) for outcome in waiting.popleft().result())
+            yield from (_with_arrays(result, settings, cache) for result in pending.popleft().result())
     except BrokenProcessPool:
         raise PipelineError(
-            f"A process that decodes the images in {settings.folder} was killed, perhaps for want of memory. Run this "
-            f"again: what was decoded before is kept."
+            f"A process that decodes the images in {settings.folder} was killed, perhaps because memory ran out. Run "
+            f"this again: pairs that were decoded are cached."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 class _Worker:
-    """What a process of the crew knows; set once, as it begins."""
+    """State of a worker process, set when it starts."""
 
     settings: DecodeSettings
     cache: DecodedPairCache | None
 
 
 def _start_worker(settings: DecodeSettings, cache: DecodedPairCache | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
     terminate_with_parent()
     _Worker.settings, _Worker.cache = settings, cache
 
 
 def _decode_batch(pairs: Sequence[ImageMaskPair]) -> list[DecodeResult]:
-    """Without the arrays, where these are in the cache: to read them there takes less than to send them."""
-    outcomes = [decode_pair(pair, _Worker.settings, _Worker.cache) for pair in pairs]
-    return [replace(outcome, decoded=None) if outcome.is_kept else outcome for outcome in outcomes]
+    """Decode pairs; leave cached arrays in the cache, since reading them there is faster than sending them."""
+    results = [decode_pair(pair, _Worker.settings, _Worker.cache) for pair in pairs]
+    return [replace(result, decoded=None) if result.is_cached else result for result in results]
 
 
-def _with_arrays(outcome: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
-    """With the arrays; decoded here, should the cache have lost them since."""
-    if outcome.decoded is not None or outcome.faults:
-        return outcome
-    found = cache.find(outcome.key) if cache else None
-    return replace(outcome, decoded=found) if found else decode_pair(outcome.pair, settings, cache)
+def _with_arrays(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
+    """Add the arrays from the cache; decode the pair again if the cache has lost it."""
+    if result.decoded is not None or result.issues:
+        return result
+    found = cache.find(result.key) if cache else None
+    return replace(result, decoded=found) if found else decode_pair(result.pair, settings, cache)

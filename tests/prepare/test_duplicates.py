@@ -18,12 +18,11 @@ from pipeline.prepare.near_duplicates import (
     LINE_HEIGHT,
     MAX_PAIRS,
     SHOWN_SIDE,
-    Appearance,
     DuplicatePair,
+    ImageFingerprint,
     NearDuplicateCheck,
     write_contact_sheet,
 )
-from pipeline.prepare.parallel_decode import Look
 from pipeline.prepare.validate import CONTACT_SHEET, validate_data
 from tests.prepare.conftest import SPLITS, picture, section
 
@@ -45,7 +44,7 @@ def save_again(folder, source, target):
 
 def checked(folder, **changes):
     """Return the survey of a folder that the check accepts."""
-    return validate_data(section(folder, **changes)).survey
+    return validate_data(section(folder, **changes)).stats
 
 
 def refused_by_check(folder, **changes):
@@ -85,13 +84,11 @@ def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_
         picture(50).save(cells / f"images/{name}.png")
     picture(50).save(cells / "images/cell0.png")
     found = validate_data(section(cells, showcase=None))
-    ((shown, *_),) = found.tables[runs.SHOWCASE].rows
+    ((shown, *_),) = found.data.tables[runs.SHOWCASE].rows
     alike = len(BY_SPLIT["train"])
-    assert len(found.tables["train"].rows) == alike
-    assert found.survey.duplicates == alike - 1  # each but the first, within training
-    assert (
-        sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.survey.notices) == 1
-    )
+    assert len(found.data.tables["train"].rows) == alike
+    assert found.stats.duplicates == alike - 1  # each but the first, within training
+    assert sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.stats.notices) == 1
     assert f"{alike} images that look the same" in refused_by_check(cells, showcase=["cell0"])
     copy_image(cells, "cell0", TEST)
     assert f"images/{TEST}.png (in test, as images/{shown}.png in showcase)" in refused_by_check(cells, showcase=None)
@@ -154,14 +151,14 @@ def test_check_sheet_that_cannot_be_written_hides_no_leak(cells, tmp_path):
 
 def look(seed, content=""):
     image = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    return Look(content or str(seed), Appearance.of(image))
+    return ImageFingerprint.of(image, content or str(seed))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(runs.SPLITS)), max_size=12))
 def test_duplicate_check_leaves_no_look_in_two_splits(images):
     """Of images that look the same, all that pass are in one split, in whatever order they come."""
     names = [f"i{number}" for number in range(len(images))]
-    duplicates = NearDuplicateCheck(NearDuplicates(), names, "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(), {})
     passed = {}
     for name, (seed, split) in zip(names, images, strict=True):
         if not duplicates.check(ImageMaskPair(name, f"images/{name}.png", ""), look(seed, name), split):
@@ -176,14 +173,14 @@ def test_duplicate_check_leaves_no_look_in_two_splits(images):
 
 @pytest.mark.parametrize(("limits", "found"), [({"max_distance": 0}, 1), ({"min_correlation": -1.0}, 1)])
 def test_duplicate_check_extreme_limits_find_a_copy(limits, found):
-    duplicates = NearDuplicateCheck(NearDuplicates(**limits), ["a", "b", "c"], "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(**limits), {})
     for name, seed in (("a", 0), ("b", 1), ("c", 0)):
         duplicates.check(ImageMaskPair(name, name, ""), look(seed, name), "train")
     assert duplicates.within == [("a", "c")][:found]
 
 
 def test_duplicate_check_widest_limits_find_every_pair():
-    duplicates = NearDuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), ["a", "b"], "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), {})
     duplicates.check(ImageMaskPair("a", "a", ""), look(0), "test")
     assert len(duplicates.check(ImageMaskPair("b", "b", ""), look(1), "train")) == 1
 

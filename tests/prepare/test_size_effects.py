@@ -32,10 +32,10 @@ class ArrayMasks:
 
     arrays: list
 
-    def content(self, _folder, truth):
-        return truth.encode()
+    def read(self, _folder, mask):
+        return mask.encode()
 
-    def class_indices(self, content):
+    def decode(self, content):
         mask = self.arrays[int(content)]
         if mask is None:
             raise PictureError("broken")
@@ -138,9 +138,9 @@ def test_measure_large_masks_stops_at_the_limit_of_pixels(monkeypatch):
     decoded = []
 
     class Counted(ArrayMasks):
-        def class_indices(self, content):
+        def decode(self, content):
             decoded.append(int(content))
-            return super().class_indices(content)
+            return super().decode(content)
 
     monkeypatch.setattr(size_effects, "MAX_PIXELS", 4 * 64 * 64)
     pairs = [ImageMaskPair(str(index), "", str(index)) for index in range(40)]

@@ -38,24 +38,24 @@ class CocoMaskReader:
     background: int  # the class index of what no annotation covers
     crowds_are_objects: bool = False
 
-    def name(self, pair: ImageMaskPair) -> str:
+    def describe(self, pair: ImageMaskPair) -> str:
         """The annotations' file, and the image in it."""
         return f"{self.file} for {pair.image}"
 
-    def content(self, _folder: Path, truth: str) -> bytes:
+    def read(self, _folder: Path, truth: str) -> bytes:
         """The annotations, which the pair carries."""
         return truth.encode()
 
-    def class_indices(self, content: bytes) -> NDArray[np.uint8]:
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
         """Draw a mask of class indices at the size of its image."""
         height, width, annotations = json.loads(content)
         return draw_mask(
             annotations, height, width, dict(self.index_of), IGNORE, self.background, self.crowds_are_objects
         )
 
-    def fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
+    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
         """Draw a mask and fit it."""
-        mask = orient_mask(self.class_indices(content), orientation)
+        mask = orient_mask(self.decode(content), orientation)
         height, width = mask.shape
         return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
 
@@ -102,12 +102,12 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
         masks=CocoMaskReader(
             data.annotations, tuple(sorted(index_of.items())), _find_background(data), data.crowd == "object"
         ),
-        faults=[*faults, *files.faults],
+        issues=[*faults, *files.faults],
         skipped=files.skipped,
         notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd, key)),
         rows=splits.rows,
-        listed_in=splits.source,
-        mistake=splits.mistake,
+        split_source=splits.source,
+        split_error=splits.mistake,
     )
 
 

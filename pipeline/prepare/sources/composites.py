@@ -15,9 +15,9 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
-from pipeline.prepare.near_duplicates import DuplicatePair
-from pipeline.prepare.source import Sample
+from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.sources import compositing
+from pipeline.prepare.split_tables import tabulate_samples
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 # The colours of Okabe and Ito (2008) keep apart for colour-blind readers; orange and blue differ in lightness too.
@@ -76,59 +76,24 @@ class CompositeSource:
             for split, chosen in _split_groups(names, kind, data).items():
                 self._groups[split][kind] = [[p for p in of_kind if p.group == name] for name in chosen]
 
-    @property
-    def title(self) -> str:
-        """The same for any number of samples."""
-        return TITLE
+    def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
+        """Compose the samples, each with its own random generator: more samples do not change the first ones."""
+        return SourceData(
+            title=TITLE,
+            credit=CREDIT,
+            classes=CLASSES,
+            tables=tabulate_samples(self._compose(splits), CLASSES, write),
+            stats=Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
+            origins={split: _describe_origin(split) for split in READ_ORDER},
+        )
 
-    @property
-    def credit(self) -> str:
-        """Whose pictures the composites are made of."""
-        return CREDIT
-
-    @property
-    def classes(self) -> Sequence[SegmentationClass]:
-        """Animal, background and border: those of Oxford-IIIT Pet, counted from 0."""
-        return CLASSES
-
-    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
-        """The samples, each from its own random generator: more samples leave the first ones as they are."""
+    def _compose(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
         for split in splits:
             if split == SHOWCASE:
                 yield split, self._shown()
             else:
                 for index in range(getattr(self._data.samples, split)):
                     yield split, self._sample(split, index)
-
-    def survey(self) -> Survey:
-        """Nothing was found in files: composites are made."""
-        return Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=())
-
-    def size_effects(self) -> None:
-        """None: composites are made at the prepared size."""
-
-    def size_ceilings(self) -> None:
-        """None: composites are made at the prepared size."""
-
-    def duplicates(self) -> Iterator[DuplicatePair]:
-        """Yield nothing: composites are made."""
-        return iter(())
-
-    def error(self) -> PipelineError | None:
-        """None: what cannot be read is an error at once."""
-        return None
-
-    def rejected(self) -> Sequence[tuple[str, str]]:
-        """None: what cannot be read is an error here, since the pictures are part of the project."""
-        return ()
-
-    def decides(self, split: str) -> str:
-        """The key that says how many samples a split gets."""
-        return f"data.samples.{split}" if split in SPLITS else "data.path"
-
-    def remedy(self, split: str) -> str:
-        """Composites are made to any number and size."""
-        return f"Ask for more samples by {self.decides(split)}, or for larger ones by data.image_size."
 
     def _sample(self, split: str, index: int) -> Sample:
         rng = self._rng(split, _COMPOSITION, index)
@@ -176,6 +141,11 @@ class CompositeSource:
             scene.astype(np.float32), [compositing.place(pose, size, *place)], self._data.composition.border
         )
         return _build_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
+
+
+def _describe_origin(split: str) -> SplitOrigin:
+    key = f"data.samples.{split}" if split in SPLITS else "data.path"
+    return SplitOrigin(key, f"Ask for more samples by {key}, or for larger ones by data.image_size.")
 
 
 def _build_sample(

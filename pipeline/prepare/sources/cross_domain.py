@@ -1,97 +1,57 @@
-"""Trained on one source and tested on another: composites to learn from, photographs to be judged by."""
+"""Train on composites, test on images and masks of a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import ExternalTestFolder, ImageMaskData
-from pipeline.prepare.near_duplicates import DuplicatePair
-from pipeline.prepare.size_ceilings import SizeCeilings
-from pipeline.prepare.size_effects import SizeEffects
-from pipeline.prepare.source import Sample, Source
+from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, Source, SourceData
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.image_mask import ImageMaskSource
-from pipeline.runs import SegmentationClass, Survey
 
 TEST = "test"
 KEY = "data.test"
 
 
 class CrossDomainSource:
-    """The test split of one source in the place of another's; both have the same classes and 8-bit RGB images."""
+    """The test split of one source and all other splits of another; both have the same classes and 8-bit RGB images."""
 
-    def __init__(self, learned: Source, tested: Source) -> None:
-        self._learned, self._tested = learned, tested
+    def __init__(self, training: Source, test: Source) -> None:
+        self._training, self._test = training, test
 
-    @property
-    def title(self) -> str:
-        """What is learned from, and what is tested on."""
-        return f"{self._learned.title}; for the test: {self._tested.title}"
-
-    @property
-    def credit(self) -> str:
-        """Of both, where they have one."""
-        return " ".join(credit for credit in (self._learned.credit, self._tested.credit) if credit)
-
-    @property
-    def classes(self) -> Sequence[SegmentationClass]:
-        """Those of the source that is learned from."""
-        return self._learned.classes
-
-    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
-        """The samples, each from its split's source.
+    def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
+        """Read the test split of one source, then the splits of the other.
 
         Raises:
-            PipelineError: Images to be tested on have 16 bits.
+            PipelineError: Test images have 16 bits.
         """
-        for of_source in (self._tested, self._learned):
-            for split, sample in of_source.samples([split for split in splits if self._of(split) is of_source]):
-                if sample.image.dtype != np.uint8:
-                    raise PipelineError(
-                        f"{KEY}.path: the images have 16 bits, but those that are learned from are RGB of 8 bits. "
-                        f"Save them with 8 bits."
-                    )
-                yield split, sample
 
-    def survey(self) -> Survey:
-        """Of the files that are tested on."""
-        return self._tested.survey()
+        def write_8_bit(split: str, sample: Sample) -> None:
+            if sample.image.dtype != np.uint8:
+                raise PipelineError(
+                    f"{KEY}.path: the images have 16 bits, but those that are learned from are RGB of 8 bits. Save "
+                    f"them with 8 bits."
+                )
+            write(split, sample)
 
-    def size_effects(self) -> SizeEffects | None:
-        """Those of the files that are tested on."""
-        return self._tested.size_effects()
-
-    def size_ceilings(self) -> SizeCeilings | None:
-        """Those of the files that are tested on."""
-        return self._tested.size_ceilings()
-
-    def duplicates(self) -> Iterator[DuplicatePair]:
-        """Yield the pairs among the test files."""
-        return self._tested.duplicates()
-
-    def rejected(self) -> Sequence[tuple[str, str]]:
-        """What either source left out."""
-        return [*self._learned.rejected(), *self._tested.rejected()]
-
-    def error(self) -> PipelineError | None:
-        """What is wrong with the files of either source."""
-        return self._learned.error() or self._tested.error()
-
-    def decides(self, split: str) -> str:
-        """The key or the file of the split's source."""
-        return self._of(split).decides(split)
-
-    def remedy(self, split: str) -> str:
-        """That of the split's source."""
-        return self._of(split).remedy(split)
-
-    def _of(self, split: str) -> Source:
-        return self._tested if split == TEST else self._learned
+        test = self._test.read(write_8_bit, [split for split in splits if split == TEST])
+        training = self._training.read(write, [split for split in splits if split != TEST])
+        return replace(
+            test,
+            title=f"{training.title}; for the test: {test.title}",
+            credit=" ".join(credit for credit in (training.credit, test.credit) if credit),
+            classes=training.classes,
+            tables={**training.tables, TEST: test.tables[TEST]},
+            origins={**training.origins, TEST: test.origins[TEST]},
+            skipped=(*training.skipped, *test.skipped),
+            error=training.error or test.error,
+        )
 
 
 def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -> Source:

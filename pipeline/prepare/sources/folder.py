@@ -97,12 +97,12 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         classes=classes,
         pairs={name: ImageMaskPair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
         masks=_create_reader(data, classes),
-        faults=[*lonely, *images.faults, *masks.faults],
+        issues=[*lonely, *images.faults, *masks.faults],
         skipped=[*images.skipped, *masks.skipped],
         notices=splits.notices,
         rows=splits.rows,
-        listed_in=splits.source,
-        mistake=splits.mistake,
+        split_source=splits.source,
+        split_error=splits.mistake,
     )
 
 

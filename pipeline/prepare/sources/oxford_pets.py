@@ -236,7 +236,7 @@ def collect_pets(data: OxfordPetsData) -> PairCollection:
         masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
         skipped=found.skipped,
         rows={name: SplitRow(split) for name, split in found.splits.items()},
-        listed_in=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
-        may_fail=KNOWN_BROKEN,
+        split_source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
+        known_broken=KNOWN_BROKEN,
         is_published=True,
     )

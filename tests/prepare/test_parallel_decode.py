@@ -1,4 +1,4 @@
-"""Decoding side by side and from the cache: the same outcomes in the same order, and nothing done twice."""
+"""Decoding side by side and from the cache: the same results in the same order, and nothing done twice."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
     return decoding
 
 
-def new(outcomes: list[DecodeResult]) -> list[str]:
-    return [outcome.pair.id for outcome in outcomes if outcome.is_new]
+def new(results: list[DecodeResult]) -> list[str]:
+    return [result.pair.id for result in results if result.is_new]
 
 
 def same(one: list[DecodeResult], other: list[DecodeResult]) -> bool:
-    assert [outcome.pair for outcome in one] == [outcome.pair for outcome in other]
+    assert [result.pair for result in one] == [result.pair for result in other]
     for first, second in zip(one, other, strict=True):
         assert first.decoded is not None
         assert second.decoded is not None
         np.testing.assert_array_equal(first.decoded.image, second.decoded.image)
         np.testing.assert_array_equal(first.decoded.mask, second.decoded.mask)
         assert first.decoded.stored == second.decoded.stored
-        assert first.decoded.appearance == second.decoded.appearance
+        assert first.decoded.fingerprint == second.decoded.fingerprint
         assert (first.decoded.sha256, first.key) == (second.decoded.sha256, second.key)
     return True
 
@@ -86,10 +86,10 @@ def test_what_changed_is_decoded_anew_and_what_has_another_name_is_not(
 ) -> None:
     decode(pairs)
     picture(99).save(tmp_path / pairs[3].image)
-    Image.fromarray(WHOLE[::-1].copy()).save(tmp_path / pairs[5].truth)
+    Image.fromarray(WHOLE[::-1].copy()).save(tmp_path / pairs[5].mask)
     assert new(decode(pairs)) == ["003", "005"]
     (tmp_path / pairs[7].image).rename(tmp_path / "images/other.png")
-    assert new(decode([ImageMaskPair("other", "images/other.png", pairs[7].truth)])) == []
+    assert new(decode([ImageMaskPair("other", "images/other.png", pairs[7].mask)])) == []
     assert len(new(decode(pairs[:3], size=8))) == 3
     assert len(new(decode(pairs[:3], masks=ValueMaskReader(MASKS.values[::-1])))) == 3
 
@@ -172,9 +172,9 @@ def test_what_the_cache_loses_meanwhile_is_decoded_again(
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
     whole = parallel_decode._with_arrays
 
-    def after_a_loss(outcome: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
+    def after_a_loss(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
         shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
-        return whole(outcome, settings, cache)
+        return whole(result, settings, cache)
 
     monkeypatch.setattr(parallel_decode, "_with_arrays", after_a_loss)
     assert same(alone, decode(pairs))
@@ -185,20 +185,20 @@ def test_what_was_not_used_for_long_is_forgotten(
 ) -> None:
     first = decode(pairs)
     long_ago = time.time() - 40 * 86_400
-    for outcome in first:
-        os.utime(tmp_path / CACHE / outcome.key, (long_ago, long_ago))
+    for result in first:
+        os.utime(tmp_path / CACHE / result.key, (long_ago, long_ago))
     decode(pairs[:2])
-    assert {path.name for path in (tmp_path / CACHE).iterdir()} == {outcome.key for outcome in first[:2]}
+    assert {path.name for path in (tmp_path / CACHE).iterdir()} == {result.key for result in first[:2]}
 
 
 @dataclass(frozen=True)
 class Deadly:
     """Masks that kill the process which reads them."""
 
-    def name(self, pair: ImageMaskPair) -> str:
-        return pair.truth
+    def describe(self, pair: ImageMaskPair) -> str:
+        return pair.mask
 
-    def content(self, folder: Path, truth: str) -> bytes:
+    def read(self, folder: Path, mask: str) -> bytes:
         os.kill(os.getpid(), signal.SIGKILL)
         return b""
 
@@ -207,7 +207,7 @@ def test_a_killed_process_is_told(
     pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
-    with pytest.raises(PipelineError, match="was killed, perhaps for want of memory"):
+    with pytest.raises(PipelineError, match="was killed"):
         decode(pairs, masks=Deadly())
 
 
