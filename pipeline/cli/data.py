@@ -20,7 +20,7 @@ def data(check: Path | None, download: Path | None) -> None:
     says what it found, and the exit code is 0.
 
     --download sees to it that a folder holds Oxford-IIIT Pet: what lies there unpacked or as an archive is taken, what
-    lacks is downloaded from its authors (0.8 GB). Where it broke off, the same command goes on.
+    is missing is downloaded from its authors (0.8 GB).
     """
     from rich.console import Console
 
@@ -41,7 +41,7 @@ def data(check: Path | None, download: Path | None) -> None:
             console.print(found.render())
         click.echo(shown.get(), nl=False)
     if download is not None:
-        from pipeline.prepare.sources.oxford_pets import download_pets
+        from pipeline.prepare.download import download_pets
 
         files = download_pets(download)
         click.echo(f"{download}: {len(files.pairs)} images with trimaps")

@@ -1,20 +1,15 @@
-"""The files of Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0): obtained once, then found."""
+"""The data set Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0) as a source, with its official splits."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import OxfordPetsData
-from pipeline.prepare.fetching.archives import unpack
-from pipeline.prepare.fetching.download import download
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, ValueMaskReader
 from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.splitting.read_splits import TRAINVAL, SplitRow
@@ -35,17 +30,25 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Part:
-    """An archive of the data set, and the folder that it holds."""
+    """An archive of the data set.
+
+    Attributes:
+        folder: that the archive contains.
+        urls: of the authors, then of a mirror.
+        md5: of the archive.
+        max_bytes: limit when unpacking, more than twice the actual size.
+        max_files: limit when unpacking, likewise.
+    """
 
     folder: str
-    addresses: tuple[str, ...]  # its authors', then a mirror
+    urls: tuple[str, ...]
     md5: str
-    most_bytes: int  # bounds of what it may hold, twice and more of what it does
-    most_files: int
+    max_bytes: int
+    max_files: int
 
     @property
     def archive(self) -> str:
-        """The archive's name."""
+        """File name of the archive."""
         return f"{self.folder}.tar.gz"
 
 
@@ -57,8 +60,8 @@ PARTS = (
             "https://thor.robots.ox.ac.uk/datasets/pets/images.tar.gz",
         ),
         md5="5c4f3ee8e5d25df40f4fd59a7f44e54c",
-        most_bytes=2_000_000_000,
-        most_files=20_000,
+        max_bytes=2_000_000_000,
+        max_files=20_000,
     ),
     Part(
         "annotations",
@@ -67,8 +70,8 @@ PARTS = (
             "https://thor.robots.ox.ac.uk/datasets/pets/annotations.tar.gz",
         ),
         md5="95a8c909bbe2e81eed6a22bccdf3f68f",
-        most_bytes=500_000_000,
-        most_files=60_000,
+        max_bytes=500_000_000,
+        max_files=60_000,
     ),
 )
 
@@ -86,30 +89,6 @@ class PetsFiles:
     pairs: dict[str, tuple[str, str]]  # id to image and trimap, relative to the folder
     splits: dict[str, str]  # id to "trainval" or "test"
     skipped: list[tuple[str, str]]  # id or file, and the reason
-
-
-def download_pets(folder: Path) -> PetsFiles:
-    """See to it that a folder holds the data set unpacked, and find its files.
-
-    What is unpacked already is taken; else an archive that lies in the folder; else it is downloaded. Archives stay.
-
-    Raises:
-        PipelineError: An archive cannot be had or is another one, or what is unpacked lacks files.
-    """
-    console = Console(stderr=True)
-    for part in PARTS:
-        if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
-            continue
-        archive = folder / part.archive
-        download(part.addresses, archive, part.md5, console=console)
-        console.print(f"{part.archive}: unpacking", highlight=False)
-        unpacked = folder / f".{part.folder}-unpacked"
-        try:
-            unpack(archive, unpacked, most_bytes=part.most_bytes, most_files=part.most_files)
-            (unpacked / part.folder).rename(folder / part.folder)
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
-    return find_pets_files(folder)
 
 
 def find_pets_files(folder: Path) -> PetsFiles:
