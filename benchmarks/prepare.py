@@ -30,8 +30,8 @@ import psutil
 from PIL import Image
 
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.choice import source_of
-from pipeline.prepare.stage import write
+from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.stage import write_source
 
 SIZE = 160
 TOGETHER = 16
@@ -91,7 +91,7 @@ def prepare(folder: Path) -> None:
             "train_images": None,
         }
     )
-    write(source_of(data), "folder", Path("prepared"))
+    write_source(create_source(data), "folder", Path("prepared"))
 
 
 def forget() -> None:

@@ -20,7 +20,7 @@ def data(check: Path | None, download: Path | None) -> None:
     says what it found, and the exit code is 0.
 
     --download sees to it that a folder holds Oxford-IIIT Pet: what lies there unpacked or as an archive is taken, what
-    lacks is downloaded from its authors (0.8 GB). Where it broke off, the same command goes on.
+    is missing is downloaded from its authors (0.8 GB).
     """
     from rich.console import Console
 
@@ -30,20 +30,20 @@ def data(check: Path | None, download: Path | None) -> None:
         raise click.UsageError("Write --check PATH, or --download PATH.")
     exit_on_sigterm()
     if check is not None:
-        from pipeline.init.section import find_section
-        from pipeline.prepare.check import check as check_source
+        from pipeline.init.data_section import find_section
+        from pipeline.prepare.validate import validate_data
 
         section = find_section(check)
-        found = check_source(section.data, section.notices)
+        found = validate_data(section.data, section.notices)
         click.echo(f"{check}: no fault, as {section.origin} reads it")
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.capture() as shown:
-            console.print(found.shown())
+            console.print(found.render())
         click.echo(shown.get(), nl=False)
     if download is not None:
-        from pipeline.prepare.sources.oxford_pets import obtain
+        from pipeline.prepare.download import download_pets
 
-        files = obtain(download)
+        files = download_pets(download)
         click.echo(f"{download}: {len(files.pairs)} images with trimaps")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.params.data import Data
-from pipeline.params.data.composites import SampleData
-from pipeline.params.data.fields import as_values
-from pipeline.params.data.image_data import FolderData, FolderForTest, OxfordPetsData
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.fields import list_values
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, OxfordPetsData
 
 
 def create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskValues:
@@ -19,9 +19,9 @@ def create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskValues:
         data: The section `data` of the parameters.
         class_names: Of the prepared data, in the order of their indices.
     """
-    folder = data.test if isinstance(data, SampleData) else data
-    if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
-        by_name = {item.name: as_values(item.value) for item in folder.classes}
-        return MaskValues.of([by_name[name] for name in class_names], as_values(folder.ignore), folder.mask_threshold)
+    folder = data.test if isinstance(data, CompositesData) else data
+    if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
+        by_name = {item.name: list_values(item.value) for item in folder.classes}
+        return MaskValues.of([by_name[name] for name in class_names], list_values(folder.ignore), folder.mask_threshold)
     first = 1 if isinstance(data, OxfordPetsData) else 0  # Oxford's trimaps count from 1
     return MaskValues.of([(first + index,) for index in range(len(class_names))], (IGNORE,))

@@ -12,19 +12,17 @@ from ruamel.yaml import YAML
 
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
-from pipeline.init.look import look
-from pipeline.init.proposal import Proposal
-from pipeline.init.proposed_size import RULE
-from pipeline.init.steps import MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
-from pipeline.init.text import scalar, section_text, with_section
+from pipeline.init.inspect_folder import inspect_folder
+from pipeline.init.suggestion import MIN_STEPS, SIZE_RULE, Suggestion, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.init.yaml_writer import format_scalar, format_section, replace_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
-from pipeline.prepare.names import listed, readable
-from pipeline.prepare.size_table import Column, format_size_table
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.size_ceilings import Column, format_size_table
 
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
-_NAMED = 12  # classes in the summary
+_MAX_NAMES = 12  # classes in the summary
 _EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
@@ -38,20 +36,20 @@ def init(folder: Path) -> str:
     """
     read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
-    proposal = look(folder)
+    proposal = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
-    text, left_out = _written(before, proposal, where)
-    checked = _checked(text, where)
+    text, left_out = _fill_in(before, proposal, where)
+    checked = _validate(text, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in proposal.section.get("classes", ())]
     short = _describe_short(checked, proposal.training)
-    notices = "".join(f"Notice: {readable(notice)}\n" for notice in (*proposal.notices, *short))
-    of_classes = f", {len(classes)} classes: {listed(classes, _NAMED)}" if classes else ""
+    notices = "".join(f"Notice: {escape_unprintable(notice)}\n" for notice in (*proposal.notices, *short))
+    of_classes = f", {len(classes)} classes: {join_names(classes, _MAX_NAMES)}" if classes else ""
     return (
         f"{folder}: {proposal.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
-        f"{_of_variants(left_out)}"
+        f"{_describe_variants(left_out)}"
         f"{_describe_steps(checked, proposal.training)}"
         f"{_describe_sizes(checked, proposal)}"
         f"{notices}"
@@ -74,21 +72,21 @@ def _has_text(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
-def _written(before: str, proposal: Proposal, where: str) -> tuple[str, list[str]]:
+def _fill_in(before: str, proposal: Suggestion, where: str) -> tuple[str, list[str]]:
     """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
-    text = with_section(before, section_text(proposal))
+    text = replace_section(before, format_section(proposal))
     usual = _usual_epochs(text, where)
     batch = choose_batch(proposal.training, usual)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
     text = _EPOCHS.sub(lambda found: f"{found[1]}{choose_epochs(proposal.training, batch, usual)}", text, count=1)
-    grid = _checked(text, where).grid.variant
-    pretrained = _pretrained(text, where) if proposal.channels != 3 else []
+    grid = _validate(text, where).grid.variant
+    pretrained = _find_pretrained(text, where) if proposal.channels != 3 else []
     if not pretrained:
         return text, []
-    if fit := [scalar(name) for name in grid if name not in pretrained]:
+    if fit := [format_scalar(name) for name in grid if name not in pretrained]:
         lines = "".join(f"\n  - {name}" for name in fit)
         text = _VARIANTS.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''}{lines}", text, count=1)
-    if left := _pretrained(text, where):
+    if left := _find_pretrained(text, where):
         raise PipelineError(
             f"{where}: channels of the images: {proposal.channels}, but grid.variant has what is pretrained on three: "
             f"{', '.join(left)}. Put others there first, such as unet."
@@ -110,7 +108,7 @@ def _usual_epochs(text: str, where: str) -> int:
     try:
         return int(read_sections(first)["train"]["epochs"])
     except (PipelineError, KeyError, TypeError, ValueError):
-        return _checked(text, where).train.epochs
+        return _validate(text, where).train.epochs
 
 
 def _describe_short(params: Params, training: int) -> list[str]:
@@ -129,7 +127,7 @@ def _describe_short(params: Params, training: int) -> list[str]:
     ]
 
 
-def _describe_sizes(params: Params, proposal: Proposal) -> str:
+def _describe_sizes(params: Params, proposal: Suggestion) -> str:
     """Show what each size leaves of the masks, and how long the grid takes with it on this machine."""
     if proposal.size is None or not proposal.size.ceilings.sizes:
         return ""
@@ -145,19 +143,19 @@ def _describe_sizes(params: Params, proposal: Proposal) -> str:
         columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
         cost = f"{time.summary()}\n"
     lines = format_size_table(proposal.size.ceilings, proposal.size.size, columns)
-    rule = [RULE] if len(proposal.size.ceilings.sizes) > 1 else []
+    rule = [SIZE_RULE] if len(proposal.size.ceilings.sizes) > 1 else []
     return "\n".join([*lines, *rule, cost])
 
 
-def _pretrained(text: str, where: str) -> list[str]:
+def _find_pretrained(text: str, where: str) -> list[str]:
     """The variants of the grid whose encoder is pretrained."""
-    models = {cell.variant: cell.model for cell in _checked(text, where).cells()}
+    models = {cell.variant: cell.model for cell in _validate(text, where).cells()}
     return [name for name, model in models.items() if isinstance(model, SmpModel) and model.pretrained]
 
 
-def _checked(text: str, where: str) -> Params:
+def _validate(text: str, where: str) -> Params:
     return check_params(YAML(typ="safe").load(text), where)
 
 
-def _of_variants(left_out: list[str]) -> str:
+def _describe_variants(left_out: list[str]) -> str:
     return f"The grid is without {', '.join(left_out)}, pretrained on three channels.\n" if left_out else ""

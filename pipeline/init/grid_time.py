@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.data.augment import augment
-from pipeline.init.steps import steps_per_epoch
+from pipeline.init.suggestion import steps_per_epoch
 from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
 from pipeline.models.build import build_network
 from pipeline.models.losses import objective

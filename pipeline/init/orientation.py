@@ -12,10 +12,10 @@ from pipeline.imaging.decode import read_image
 from pipeline.imaging.errors import PictureError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
-from pipeline.prepare.files import content_of
-from pipeline.prepare.names import listed, number_of
-from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
-from pipeline.prepare.sampling import sample_evenly
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
+from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.safe_read import read_limited
+from pipeline.prepare.sample_ids import format_count, join_names
 
 MAX_IMAGES = 400  # whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded
@@ -84,7 +84,7 @@ class OrientationGuess:
         return [f"{found}upright as stored; look at some of them and write data.mask_orientation: upright or stored."]
 
     def _turned(self) -> str:
-        return f"{number_of(self.turned, 'image is', 'images are')} turned by EXIF orientation"
+        return f"{format_count(self.turned, 'image is', 'images are')} turned by EXIF orientation"
 
     def _contrary(self) -> list[str]:
         if not self.contrary:
@@ -92,7 +92,7 @@ class OrientationGuess:
         then = "" if self.choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
         return [
             f"Masks that match their images the other way than most do ({len(self.contrary)}), those of "
-            f"{listed(self.contrary, _NAMED)}: save them again like the others{then}."
+            f"{join_names(self.contrary, _NAMED)}: save them again like the others{then}."
         ]
 
     def _doubtful(self) -> list[str]:
@@ -100,16 +100,16 @@ class OrientationGuess:
             return []
         return [
             f"Masks that have an EXIF orientation of their own but match their images without it "
-            f"({len(self.doubtful)}), those of {listed(self.doubtful, _NAMED)}: save them without EXIF."
+            f"({len(self.doubtful)}), those of {join_names(self.doubtful, _NAMED)}: save them without EXIF."
         ]
 
 
-def guess_orientation(collection: Collection, channels: int | None) -> OrientationGuess | None:
+def guess_orientation(collection: PairCollection, channels: int | None) -> OrientationGuess | None:
     """Compare turned images with their masks in both orientations; None if no image is turned."""
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
         try:
-            orientation = read_orientation(content_of(collection.folder / pair.image))
+            orientation = read_orientation(read_limited(collection.folder / pair.image))
         except OSError:
             continue
         if orientation != UPRIGHT:
@@ -141,13 +141,13 @@ def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | Non
     return "stored" if stored > CLEAR * upright else None
 
 
-def _compare(pair: Pair, orientation: int, collection: Collection, channels: int | None) -> _Fit | None:
+def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, channels: int | None) -> _Fit | None:
     """Compare a turned image with its mask; None if one cannot be read, or no size fits."""
     try:
-        content = collection.masks.content(collection.folder, pair.truth)
-        image = read_image(content_of(collection.folder / pair.image), channels)
-        mask = collection.masks.class_indices(content)
-    except (OSError, PictureError, UndeclaredError):
+        content = collection.masks.read(collection.folder, pair.mask)
+        image = read_image(read_limited(collection.folder / pair.image), channels)
+        mask = collection.masks.decode(content)
+    except (OSError, PictureError, UndeclaredValuesError):
         return None
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)
     own = read_orientation(content)

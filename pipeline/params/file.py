@@ -11,8 +11,8 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params, validate
-from pipeline.params.data import data_mistakes
-from pipeline.params.data.composites import SampleData
+from pipeline.params.data import find_data_mistakes
+from pipeline.params.data.composites import CompositesData
 from pipeline.params.merge_conflict import find_conflict
 from pipeline.params.model import KerasPetsModel, UNetModel
 
@@ -77,7 +77,7 @@ def _cross_checks(params: Params) -> list[str]:
             for value in sorted(set(values))
             if values.count(value) > 1
         ]
-    mistakes += data_mistakes(params.data)
+    mistakes += find_data_mistakes(params.data)
     for name in params.variants:
         mistakes += _variant_checks(params, name)
     return mistakes + [
@@ -110,7 +110,7 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"no part named encoder. Set it in variants.{name}.train."
         )
     # How many images a folder has is known only once it is read.
-    most = params.data.samples.train if isinstance(params.data, SampleData) else None
+    most = params.data.samples.train if isinstance(params.data, CompositesData) else None
     if most is not None and cell.train_images is not None and cell.train_images > most:
         mistakes.append(
             f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is {most}."

@@ -23,7 +23,7 @@ from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
-from pipeline.params.data.image_data import OwnPictures
+from pipeline.params.data.image_data import ImageMaskData
 from pipeline.params.recorded import recorded_cell
 from pipeline.predict.provenance import advise_on_composites, describe_training_data
 from pipeline.project import make
@@ -58,7 +58,7 @@ class Predictor:
                 f"{make('report', root)}"
             )
         like = open_split("train", root / runs.PREPARED).images
-        resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
+        resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
         return cls(
             run=name,
             network=trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline.params import Cell, Params
-from pipeline.params.data.composites import SampleData
-from pipeline.prepare.names import number_of
+from pipeline.params.data.composites import CompositesData
+from pipeline.prepare.sample_ids import format_count
 from pipeline.runs import DataSet
 
 MAX_NAMED = 6  # classes
@@ -25,14 +25,14 @@ def describe_training_data(cell: Cell, data: DataSet, images: int, size: int) ->
     if len(names) > MAX_NAMED:
         classes += f", +{len(names) - MAX_NAMED} more"
     return (
-        f'{cell.name} was trained on "{data.title}": {number_of(seen, "image", "images")} of {size} x {size} px; '
+        f'{cell.name} was trained on "{data.title}": {format_count(seen, "image", "images")} of {size} x {size} px; '
         f"classes: {classes}"
     )
 
 
 def advise_on_composites(params: Params) -> str:
     """Name better training data than the bundled composites; empty if a run is trained on, or tested on, other data."""
-    if not isinstance(params.data, SampleData) or params.data.test is not None:
+    if not isinstance(params.data, CompositesData) or params.data.test is not None:
         return ""
     return (
         "Photographs differ from these composites, so expect poor masks of them. Train on your own images and masks "

@@ -11,7 +11,7 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from pipeline.prepare.names import COMPUTED, readable
+from pipeline.prepare.sample_ids import FORMULA_STARTS, escape_unprintable
 from pipeline.runs import DataSet
 
 SHOWN = 20  # pictures in a terminal
@@ -36,7 +36,7 @@ def as_csv(rows: Sequence[Row], data: DataSet) -> str:
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in data.classes)])
     for row in rows:
         # A spreadsheet takes a name that begins so for a formula.
-        file = f"./{row.file}" if row.file.startswith(COMPUTED) else row.file
+        file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
         writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     return buffer.getvalue()
 
@@ -46,8 +46,8 @@ def as_table(rows: Sequence[Row], data: DataSet, width: int) -> Table:
 
     Each class has a column if all of them fit, else each image has a list of the classes with the largest shares.
     """
-    names = [readable(item.name) for item in data.classes]
-    lines = [(readable(row.file), f"{row.width} × {row.height}", row.shares) for row in rows[:SHOWN]]
+    names = [escape_unprintable(item.name) for item in data.classes]
+    lines = [(escape_unprintable(row.file), f"{row.width} × {row.height}", row.shares) for row in rows[:SHOWN]]
     if len(rows) > SHOWN:
         lines.append((f"and {len(rows) - SHOWN} more", "", ()))
     if len(rows) > 1:

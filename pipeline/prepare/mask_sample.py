@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.errors import PictureError
-from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
-from pipeline.prepare.sampling import sample_evenly
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
+
+Item = TypeVar("Item")
 
 
 def sample_masks(
-    pairs: Sequence[Pair], collection: Collection, max_masks: int, max_pixels: int
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, max_masks: int, max_pixels: int
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the class indices of evenly spaced masks, one at a time: a hundred large ones exceed the memory.
 
@@ -24,8 +26,8 @@ def sample_masks(
         max_pixels: of all masks together; the first mask may have more.
     """
     pixels = 0
-    for pair in _spread(sample_evenly(pairs, max_masks)):
-        mask = _decode(pair, collection)
+    for pair in _reorder(sample_evenly(pairs, max_masks)):
+        mask = _decode_mask(pair, collection)
         if mask is None:
             continue
         if pixels and pixels + mask.size > max_pixels:
@@ -34,15 +36,22 @@ def sample_masks(
         yield mask
 
 
-def _spread(items: Sequence[Pair]) -> list[Pair]:
+def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
     """Reorder a sequence so that its beginning, of any length, is spread over all of it."""
     width = len(items).bit_length()
     places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
     return [items[place] for place in places if place < len(items)]
 
 
-def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
+def _decode_mask(pair: ImageMaskPair, collection: PairCollection) -> NDArray[np.uint8] | None:
     try:
-        return collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
-    except (OSError, PictureError, UndeclaredError):
+        return collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
+    except (OSError, PictureError, UndeclaredValuesError):
         return None
+
+
+def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """Take at most so many evenly spaced items, to cover a folder that is sorted by film or patient."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]

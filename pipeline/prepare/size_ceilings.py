@@ -6,23 +6,30 @@ lost for every network that is trained at that size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.cells import cell_len, set_cell_size
 
 from pipeline.imaging.decode import Resize, fit_mask, restore_mask
 from pipeline.prepare import size_effects
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.names import listed
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
 from pipeline.runs import IGNORE
 
 MAX_MASKS, MAX_PIXELS = 100, 40_000_000  # that are examined; some seconds in all
 # A size that costs at most a tenth usually costs less than the network's own errors.
 GOOD_IOU = 0.9
+
+MAX_WIDTH = 80  # columns
+MIN_ROWS = 3  # for comparison, also where the first size is good
+TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
+
+Column = tuple[str, Callable[[int], str]]  # heading, and entry by size
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class SizeCeiling:
     def __str__(self) -> str:
         """The classes with their IoU, the lowest first."""
         ordered = sorted(self.iou.items(), key=lambda item: item[1])
-        return listed([f"{name} {iou:.3f}" for name, iou in ordered])
+        return join_names([f"{name} {iou:.3f}" for name, iou in ordered])
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class SizeCeilings:
     def sentence(self, size: int) -> str:
         """Report the classes that a size limits, and the size that is good."""
         ordered = sorted(self.at(size).iou.items(), key=lambda item: item[1])
-        low = listed([f"{name} {iou:.3f}" for name, iou in ordered if iou < GOOD_IOU])
+        low = join_names([f"{name} {iou:.3f}" for name, iou in ordered if iou < GOOD_IOU])
         examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
         return (
             f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: {low} "
@@ -100,7 +107,9 @@ class SizeCeilings:
         )
 
 
-def measure_size_ceilings(pairs: Sequence[Pair], collection: Collection, size: int, resize: Resize) -> SizeCeilings:
+def measure_size_ceilings(
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
+) -> SizeCeilings:
     """Bring masks to a size and to larger ones and back, and compare them with the originals.
 
     Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
@@ -117,7 +126,7 @@ def measure_size_ceilings(pairs: Sequence[Pair], collection: Collection, size: i
     masks = longest = 0
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
-        pixels += _count(mask)
+        pixels += _count_values(mask)
         for place, tried in enumerate(sizes):
             same, union = _compare(mask, tried, resize)
             matching[place] += same
@@ -138,15 +147,61 @@ def measure_size_ceilings(pairs: Sequence[Pair], collection: Collection, size: i
 
 def _compare(mask: NDArray[np.uint8], size: int, resize: Resize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
-    before = _count(mask)
+    before = _count_values(mask)
     if size >= max(mask.shape):  # each pixel has one of its own in the square
         return before, before
     restored = restore_mask(fit_mask(mask, size, resize, outside=IGNORE), mask.shape, resize)
-    same = _count(mask, mask == restored)
-    return same, before + _count(restored, mask != IGNORE) - same
+    same = _count_values(mask, mask == restored)
+    return same, before + _count_values(restored, mask != IGNORE) - same
 
 
-def _count(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+def _count_values(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """Count the pixels of each of 256 values; numpy would need eight bytes per pixel for it."""
     chosen = None if where is None else Image.fromarray(where.view(np.uint8))
     return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
+
+
+def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Column] = ()) -> list[str]:
+    """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
+
+    Args:
+        ceilings: of the sizes.
+        marked: the size whose row begins with >.
+        columns: to add behind the classes.
+    """
+    if not ceilings.sizes:
+        return []
+    rows = _choose_rows(ceilings, marked)
+    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
+    sizes = ["px", *(f"{row.size}" for row in rows)]
+    names = list(ceilings.sizes[0].iou)
+    by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in names]
+    lines = _join([sizes, *by_class, *ending])
+    if max(map(cell_len, lines)) > MAX_WIDTH - 2:
+        lowest = [["lowest", *(f"{row.lowest:.3f}" for row in rows)]]
+        lines = _join([sizes, *lowest, *ending])
+        room = MAX_WIDTH - 2 - cell_len(lines[0]) - 2
+        worst = ["class", *(escape_unprintable(row.worst) for row in rows)]
+        lines = [f"{line}  {_crop(name, room)}" for line, name in zip(lines, worst, strict=True)]
+    marks = [" ", *(">" if row.size == marked else " " for row in rows)]
+    return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]
+
+
+def _choose_rows(ceilings: SizeCeilings, marked: int) -> list[SizeCeiling]:
+    good = ceilings.sufficient
+    last = max(good.size if good else ceilings.sizes[-1].size, marked)
+    enough = sum(row.size <= last for row in ceilings.sizes)
+    return list(ceilings.sizes[: max(enough, MIN_ROWS)])
+
+
+def _join(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Join columns of entries into lines, each entry at the right end of its column."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    return [
+        "  ".join(" " * (width - cell_len(entry)) + entry for entry, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    ]
+
+
+def _crop(name: str, room: int) -> str:
+    return name if cell_len(name) <= room else f"{set_cell_size(name, room - 1)}…"

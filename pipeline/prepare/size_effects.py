@@ -11,9 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline.imaging.decode import Resize, inner_part
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.names import listed
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.sample_ids import join_names
 from pipeline.runs import SegmentationClass
 
 MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
@@ -75,10 +75,12 @@ class SizeEffects:
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
         remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
         examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
-        return f"At {self.size} px {listed(lossy)} ({examined} examined); {remedy}."
+        return f"At {self.size} px {join_names(lossy)} ({examined} examined); {remedy}."
 
 
-def measure_size_effects(pairs: Sequence[Pair], collection: Collection, size: int, resize: Resize) -> SizeEffects:
+def measure_size_effects(
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
+) -> SizeEffects:
     """Compare masks at their own size with the same masks at the prepared size.
 
     Args:

@@ -1,77 +1,113 @@
-"""What `stage` asks of a source of images and masks; each source is a module beside this one."""
+"""The interface of a source of images and masks, and the result of reading one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.duplicates import DuplicatePair
+from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
-from pipeline.runs import SegmentationClass, Survey
+from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
+
+if TYPE_CHECKING:
+    from pipeline.prepare.split_tables import SplitTable
+
+# Evaluation splits come first: of two near-duplicates, the later one is skipped, which should be the training image.
+READ_ORDER = (SHOWCASE, *reversed(SPLITS))
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its mask, at the size of the prepared arrays."""
+    """An image and its mask at the prepared size.
 
-    id: str  # unique over the splits, fit for a file's name
-    groups: dict[str, str]  # factor to name: what the sample shares with others
-    image: NDArray[Any]  # H x W x C, uint8 or uint16
-    mask: NDArray[Any]  # H x W, uint8, class index or runs.IGNORE
-    height: int  # px, of the original, as width
+    Attributes:
+        id: unique over all splits, usable as a file name.
+        groups: group name by factor (animal, patient, ...).
+        image: H x W x C, uint8 or uint16.
+        mask: H x W, uint8, class indices or `runs.IGNORE`.
+        height: of the original image, px.
+        width: of the original image, px.
+        sha256: of the concatenated source files.
+        has_ignored: whether the original mask has ignored pixels.
+    """
+
+    id: str
+    groups: dict[str, str]
+    image: NDArray[Any]
+    mask: NDArray[Any]
+    height: int
     width: int
-    sha256: str  # of the source files, one after the other
-    has_ignored: bool = False  # whether the original mask has ignored pixels
+    sha256: str
+    has_ignored: bool = False
 
     @property
     def groups_text(self) -> str:
-        """The groups as `samples.csv` spells them: factor=name;factor=name."""
+        """The groups as in `samples.csv`: factor=name;factor=name."""
         return ";".join(f"{factor}={name}" for factor, name in self.groups.items())
 
 
+SampleWriter = Callable[[str, Sample], None]  # called with the split of the sample
+
+
+@dataclass(frozen=True)
+class SplitOrigin:
+    """The setting that determines a split.
+
+    Attributes:
+        key: parameter or file, the start of an error message about the split.
+        remedy: sentence on how to get more or other samples into the split.
+    """
+
+    key: str
+    remedy: str
+
+
+@dataclass(frozen=True, eq=False)
+class SourceData:
+    """Everything known about a source after all its samples were read, except the pixels.
+
+    Attributes:
+        title: description of the images in a few words.
+        credit: sentence on authors and license; may be empty.
+        classes: in the order of their indices.
+        tables: one table per split and the showcase.
+        stats: statistics of the files; `dataset_stats.add_mask_notices` adds those of the masks.
+        origins: by split and the showcase.
+        skipped: id or file, and the reason, of everything left out.
+        error: invalid files that prevent the use of the data; None if there are none or they are skipped.
+        size_effects: effects of the prepared size on the masks; None if images are composed at that size.
+        size_ceilings: the highest IoU at the prepared size and larger ones; None if images are composed at that size.
+        duplicates: pairs of near-duplicates, those across splits first; their images are decoded on iteration.
+    """
+
+    title: str
+    credit: str
+    classes: Sequence[SegmentationClass]
+    tables: Mapping[str, SplitTable]
+    stats: Survey
+    origins: Mapping[str, SplitOrigin]
+    skipped: Sequence[tuple[str, str]] = ()
+    error: PipelineError | None = None
+    size_effects: SizeEffects | None = None
+    size_ceilings: SizeCeilings | None = None
+    duplicates: Iterable[DuplicatePair] = ()
+
+
 class Source(Protocol):
-    """Images and masks from somewhere, split so that no group stands in two splits, nor in the showcase."""
+    """Images and masks whose groups are in one split each."""
 
-    @property
-    def title(self) -> str:
-        """What the pictures are, in a few words, for a person."""
+    def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
+        """Decode all samples, one at a time and always in the same order.
 
-    @property
-    def credit(self) -> str:
-        """A sentence on whose they are and under which licence; may be empty."""
+        Args:
+            write: called with each valid sample; not called again for samples that were skipped.
+            splits: to read, in this order.
 
-    @property
-    def classes(self) -> Sequence[SegmentationClass]:
-        """The classes, in the order of their indices."""
-
-    def samples(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
-        """The samples of these splits, one at a time and always in the same order, each with its split."""
-
-    def survey(self) -> Survey:
-        """What the files are like; complete once all samples were asked for."""
-
-    def size_effects(self) -> SizeEffects | None:
-        """Measure what the prepared size does to each class, once all samples were asked for; None of made images."""
-
-    def size_ceilings(self) -> SizeCeilings | None:
-        """Measure the IoU that the prepared size and larger ones allow, once all samples were asked for."""
-
-    def duplicates(self) -> Iterator[DuplicatePair]:
-        """Yield images that look the same, those in two splits first; complete once all samples were asked for."""
-
-    def rejected(self) -> Sequence[tuple[str, str]]:
-        """Id and reason of every sample that was left out; complete once all samples were asked for."""
-
-    def error(self) -> PipelineError | None:
-        """What is wrong with the files, if it is to stop; complete once all samples were asked for."""
-
-    def decides(self, split: str) -> str:
-        """The key or the file that says what a split, or the showcase, holds: what a message about it begins with."""
-
-    def remedy(self, split: str) -> str:
-        """What to do where a split, or the showcase, is empty or lacks a class, in a sentence."""
+        Raises:
+            PipelineError: The files of the source are missing.
+        """

@@ -1,70 +1,89 @@
-"""Prepare the data: samples of a source into arrays that every run maps into memory."""
+"""The stage `prepare`: read a source, check it, and write the arrays and tables that every run uses."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline import runs
 from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
-from pipeline.prepare.array_file import ArrayFile, add_to
-from pipeline.prepare.choice import source_of
-from pipeline.prepare.names import as_cell
-from pipeline.prepare.notices import complete_survey
-from pipeline.prepare.source import Sample, Source
-from pipeline.prepare.tables import check_tables, fill_tables
+from pipeline.prepare.dataset_stats import add_mask_notices
+from pipeline.prepare.npy_writer import NpyWriter, update_hash
+from pipeline.prepare.sample_ids import to_csv_cell
+from pipeline.prepare.source import Sample, Source, SourceData
+from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.split_tables import check_splits
 from pipeline.runs import SHOWCASE, SPLITS
+
+FOLDERS = (*SPLITS, SHOWCASE)
 
 
 def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
-    """Write the prepared data to `out`, whole or not at all; the same parameters and files give the same bytes.
+    """Write the prepared data to `out`, completely or not at all.
 
-    Raises `PipelineError` where the source is missing or broken, or a split is empty.
+    The same parameters and files give the same bytes.
+
+    Raises:
+        PipelineError: The source is missing or invalid, or a split is empty.
     """
-    return write(source_of(params.data), params.data.source, out)
+    return write_source(create_source(params.data), params.data.source, out)
 
 
-def write(source: Source, name: str, out: Path) -> runs.DataSet:
-    """Write a source's splits and its showcase to `out`; `name` is what `data.source` says."""
+def write_source(source: Source, name: str, out: Path) -> runs.DataSet:
+    """Write the splits and the showcase of a source to `out`; `name` is the value of `data.source`."""
     with replacing(out) as folder:
-        with contextlib.ExitStack() as files:
-            arrays = {split: _opened(folder / split, files) for split in (*SPLITS, SHOWCASE)}
-
-            def keep(split: str, sample: Sample) -> None:
-                for array, content in zip(arrays[split], (sample.image, sample.mask), strict=True):
-                    array.append(content)
-
-            tables = fill_tables(source, keep)
-            check_tables(source, tables)
-        fingerprint = hashlib.sha256()
-        for split in tables:
-            for file in (runs.IMAGES, runs.MASKS):
-                add_to(fingerprint, folder / split / file)
-        data = runs.DataSet(
+        data = _write_arrays(source, folder)
+        check_splits(data)
+        dataset = runs.DataSet(
             source=name,
-            title=source.title,
-            credit=source.credit,
-            classes=tuple(source.classes),
-            fingerprint=fingerprint.hexdigest(),
+            title=data.title,
+            credit=data.credit,
+            classes=tuple(data.classes),
+            fingerprint=_compute_fingerprint(folder),
         )
-        shares = [f"share_{segmentation_class.name}" for segmentation_class in data.classes]
-        rows = [row for table in tables.values() for row in table.rows]
-        _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
-        rejected = [[as_cell(one), as_cell(reason)] for one, reason in source.rejected()]
-        _write_csv(folder / runs.REJECTED, ["id", "reason"], rejected)
-        write_text(folder / runs.SURVEY, as_json(complete_survey(source, tables)))
-        write_text(folder / runs.CLASSES, as_json(data))
-    return data
+        _write_tables(data, folder)
+        write_text(folder / runs.SURVEY, as_json(add_mask_notices(data)))
+        write_text(folder / runs.CLASSES, as_json(dataset))
+    return dataset
 
 
-def _opened(folder: Path, files: contextlib.ExitStack) -> tuple[ArrayFile, ArrayFile]:
+def _write_arrays(source: Source, folder: Path) -> SourceData:
+    """Read the source; write each sample as soon as it is decoded, so that memory does not grow with their number."""
+    with ExitStack() as files:
+        writers = {split: _open_writers(folder / split, files) for split in FOLDERS}
+
+        def write(split: str, sample: Sample) -> None:
+            images, masks = writers[split]
+            images.append(sample.image)
+            masks.append(sample.mask)
+
+        return source.read(write)
+
+
+def _open_writers(folder: Path, files: ExitStack) -> tuple[NpyWriter, NpyWriter]:
     folder.mkdir()
-    images, masks = (files.enter_context(ArrayFile(folder / file)) for file in (runs.IMAGES, runs.MASKS))
+    images, masks = (files.enter_context(NpyWriter(folder / file)) for file in (runs.IMAGES, runs.MASKS))
     return images, masks
+
+
+def _compute_fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for split in FOLDERS:
+        for file in (runs.IMAGES, runs.MASKS):
+            update_hash(digest, folder / split / file)
+    return digest.hexdigest()
+
+
+def _write_tables(data: SourceData, folder: Path) -> None:
+    shares = [f"share_{one.name}" for one in data.classes]
+    rows = [row for table in data.tables.values() for row in table.rows]
+    _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
+    skipped = [[to_csv_cell(name), to_csv_cell(reason)] for name, reason in data.skipped]
+    _write_csv(folder / runs.REJECTED, ["id", "reason"], skipped)
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[Iterable[str]]) -> None:

@@ -9,7 +9,7 @@ from pipeline import runs
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.params.data import Data
-from pipeline.params.data.composites import SampleData
+from pipeline.params.data.composites import CompositesData
 from pipeline.report.html import render
 from pipeline.report.material import Material
 from pipeline.report.page import page
@@ -75,6 +75,6 @@ def render_report(
 
 def _composed_splits(data: Data) -> tuple[str, ...]:
     """List the splits whose images are composites."""
-    if not isinstance(data, SampleData):
+    if not isinstance(data, CompositesData):
         return ()
     return tuple(split for split in (*runs.SPLITS, runs.SHOWCASE) if data.test is None or split != runs.SPLITS[-1])

@@ -12,8 +12,8 @@ from pipeline import runs
 from pipeline.atomic_io import as_json, replacing
 from pipeline.comparison import Summary
 from pipeline.params import Params
-from pipeline.params.data.composites import SampleData
-from pipeline.params.data.image_data import OwnPictures
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import ImageMaskData
 from pipeline.project import project_folder
 from pipeline.runs import Cutout, Cutouts
 
@@ -49,9 +49,9 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     data = DataSet.read(root / runs.PREPARED)
     record = RunRecord.read(root / runs.RUNS / run)
     like = open_split("train", root / runs.PREPARED).images
-    resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
+    resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
     preprocessing = Preprocessing.of_training(like, resize)
-    own = params.data.test if isinstance(params.data, SampleData) else params.data
+    own = params.data.test if isinstance(params.data, CompositesData) else params.data
     orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
     values = create_mask_encoding(params.data, [item.name for item in data.classes])

@@ -9,8 +9,8 @@ from pipeline import runs
 from pipeline.data.prepared import open_split
 from pipeline.params import Params
 from pipeline.params.data import Data
-from pipeline.params.data.composites import SampleData
-from pipeline.params.data.image_data import CocoData, FolderData, OwnPictures
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData
 
 RGB = 3  # channels by default
 OWN_CLASSES = 3  # of sources that bring their own: an animal, the background, the border between them
@@ -47,8 +47,8 @@ def describe_images(params: Params, root: Path) -> ImageData:
             validation=len(validation),
             dtype=str(train.images.dtype),
         )
-    counts = (data.samples.train, data.samples.validation) if isinstance(data, SampleData) else (UNKNOWN, UNKNOWN)
-    channels = (data.channels or RGB) if isinstance(data, OwnPictures) else RGB
+    counts = (data.samples.train, data.samples.validation) if isinstance(data, CompositesData) else (UNKNOWN, UNKNOWN)
+    channels = (data.channels or RGB) if isinstance(data, ImageMaskData) else RGB
     classes = len(data.classes) if isinstance(data, FolderData | CocoData) else OWN_CLASSES
     return ImageData(data.image_size, channels, classes, *counts)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline.cli import main
-from pipeline.init.masks.palettes import CAMVID, CITYSCAPES, PASCAL_VOC, Palette
+from pipeline.init.palettes import CAMVID, CITYSCAPES, PASCAL_VOC, Palette
 from tests.cases.inputs import write_coco
 from tests.init.conftest import SIZE, Seen, disc
 

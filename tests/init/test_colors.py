@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.init.colors import OKABE_ITO, propose_colors
+from pipeline.init.class_labels import OKABE_ITO, suggest_colors
 
 MIN_DISTANCE = 20  # CIE76 Delta E of 20 classes: about ten times what a viewer just notices (2.3)
 MIN_DISTANCE_OF_MANY = 8
@@ -30,27 +30,27 @@ def closest(colors: list[str]) -> float:
 
 
 def test_colors_of_any_number_of_classes_are_distinct() -> None:
-    colors = propose_colors(MOST)
+    colors = suggest_colors(MOST)
     assert len({color.lower() for color in colors}) == MOST
     assert closest(colors) > MIN_DISTANCE_OF_MANY
     for count in (0, 1, 2, 7, 8, 9, 20, 21, 100, MOST - 1):
-        assert propose_colors(count) == colors[:count]
+        assert suggest_colors(count) == colors[:count]
 
 
 def test_colors_of_up_to_20_classes_are_far_apart() -> None:
-    assert closest(propose_colors(20)) > MIN_DISTANCE
+    assert closest(suggest_colors(20)) > MIN_DISTANCE
 
 
 def test_the_first_colors_are_those_for_color_vision_deficiency() -> None:
-    assert propose_colors(7) == list(OKABE_ITO)
+    assert suggest_colors(7) == list(OKABE_ITO)
 
 
 @pytest.mark.parametrize("taken", [["#000000", "#0072b2"], ["#0173b3", "#00ff00", "#0000ff"]])
 def test_colors_differ_from_those_that_are_taken(taken: list[str]) -> None:
-    colors = propose_colors(20, taken)
+    colors = suggest_colors(20, taken)
     assert closest([taken[-1], *colors]) > 10
     assert all(np.linalg.norm(lab(one) - lab(other)) > 10 for one in taken for other in colors)
 
 
 def test_black_and_white_are_not_proposed() -> None:
-    assert all(15 < lab(color)[0] < 97 for color in propose_colors(MOST))
+    assert all(15 < lab(color)[0] < 97 for color in suggest_colors(MOST))

@@ -23,8 +23,8 @@ from ruamel.yaml import YAML
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.init.pictures import MOST
-from pipeline.init.text import scalar, with_section
+from pipeline.init.inspect_images import MAX_FILES
+from pipeline.init.yaml_writer import format_scalar, replace_section
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
 
@@ -432,11 +432,11 @@ def test_a_name_that_is_no_utf8_is_told(tmp_path: Path) -> None:
 
 
 def test_a_large_folder_is_sampled_and_that_is_said(tmp_path: Path) -> None:
-    folder = write(tmp_path / "cells", banded(0, 1), count=MOST + 40)
+    folder = write(tmp_path / "cells", banded(0, 1), count=MAX_FILES + 40)
     assert ran("init", folder).exit_code == 0
     text = Path("params.yaml").read_text()
-    assert f"in {MOST} of {MOST} masks that were opened" in text
-    assert f"the images are 48 × 40 px ({MOST} were opened)" in text
+    assert f"in {MAX_FILES} of {MAX_FILES} masks that were opened" in text
+    assert f"the images are 48 × 40 px ({MAX_FILES} were opened)" in text
 
 
 def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
@@ -495,14 +495,14 @@ def test_a_check_says_what_it_found_and_writes_no_arrays(tmp_path: Path) -> None
 
 @given(st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.lists(st.text(), max_size=3)))
 def test_any_value_is_read_back_from_its_line(value: Any) -> None:
-    assert YAML(typ="safe").load(f"a: [{scalar(value)}, 1]  # said") == {"a": [value, 1]}
+    assert YAML(typ="safe").load(f"a: [{format_scalar(value)}, 1]  # said") == {"a": [value, 1]}
 
 
 @given(st.lists(st.sampled_from(["  a: 1", "", "# said", "  - b", "\tc"]), max_size=6))
 def test_only_the_section_is_replaced(lines: list[str]) -> None:
     head, tail = "# head\n\n", "model:\n  a: 1\n"
     text = head + "\n".join(["data:", *lines]) + "\n" + tail
-    assert with_section(text, "data:\n  b: 2\n") == f"{head}data:\n  b: 2\n\n{tail}"
+    assert replace_section(text, "data:\n  b: 2\n") == f"{head}data:\n  b: 2\n\n{tail}"
 
 
 def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path: Path) -> None:

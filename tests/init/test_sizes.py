@@ -14,8 +14,15 @@ from ruamel.yaml import YAML
 from pipeline.cli import main
 from pipeline.init import grid_time
 from pipeline.init.grid_time import GridTime, StepTime, format_duration, measure_grid_time
-from pipeline.init.proposed_size import AFFORDABLE, AFFORDABLE_FOR_OBJECTS
-from pipeline.init.steps import MANY_STEPS, MIN_STEPS, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.init.suggestion import (
+    MANY_STEPS,
+    MAX_SIZE,
+    MAX_SIZE_FOR_OBJECTS,
+    MIN_STEPS,
+    choose_batch,
+    choose_epochs,
+    steps_per_epoch,
+)
 from pipeline.params.file import read_params
 from tests.conftest import write_custom
 from tests.prepare.conftest import picture
@@ -99,7 +106,7 @@ def test_init_small_objects_get_the_smallest_size_that_is_good(unmeasured):
     write(map(discs, range(6)))
     output = run("init", "cells")
     size = load_params()["data"]["image_size"]
-    assert 128 < size <= AFFORDABLE
+    assert 128 < size <= MAX_SIZE
     marked, table = rows(output)
     assert marked == [size]
     assert all(min(map(float, entries)) < 0.9 for tried, entries in table.items() if tried < size)
@@ -114,13 +121,13 @@ def test_init_thin_lines_get_the_affordable_size_and_hear_of_a_better_one(unmeas
     marked, table = rows(output)
     assert (marked, max(table)) == ([size], better)
     assert float(table[better][1]) >= 0.9
-    assert size == max((tried for tried in table if tried <= AFFORDABLE), key=lambda tried: float(table[tried][1]))
+    assert size == max((tried for tried in table if tried <= MAX_SIZE), key=lambda tried: float(table[tried][1]))
 
 
 def test_init_objects_that_vanish_are_not_worth_any_size(unmeasured):
     write(map(dots, range(4)))
     output = run("init", "cells")
-    assert load_params()["data"]["image_size"] == AFFORDABLE_FOR_OBJECTS
+    assert load_params()["data"]["image_size"] == MAX_SIZE_FOR_OBJECTS
     assert re.search(r"data\.image_size: 1024 keeps them\. The section has 512 px\.", output)
 
 

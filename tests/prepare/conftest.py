@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data.composites import Samples
-from pipeline.params.data.image_data import FolderData, OwnPictures
+from pipeline.params.data.image_data import FolderData, ImageMaskData
 from pipeline.params.file import read_params
 from pipeline.prepare.stage import prepare
 
@@ -132,7 +132,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     params = read_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
 
-    def running(path: Path, data: OwnPictures | None = None, **changes: object) -> Path:
+    def running(path: Path, data: ImageMaskData | None = None, **changes: object) -> Path:
         asked = params.model_copy(update={"data": data or section(path, **changes)})
         prepare(asked, tmp_path / "out" / "prepared")
         return tmp_path / "out" / "prepared"
@@ -144,7 +144,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
     """What `prepare` says of a folder that it refuses, having written nothing."""
 
-    def refusing(path: Path, data: OwnPictures | None = None, **changes: object) -> str:
+    def refusing(path: Path, data: ImageMaskData | None = None, **changes: object) -> str:
         with pytest.raises(PipelineError) as error:
             run(path, data, **changes)
         assert not list(tmp_path.glob("out/*"))

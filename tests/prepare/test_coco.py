@@ -20,7 +20,7 @@ from pipeline import runs
 from pipeline.params import Params
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
-from pipeline.prepare.sources.coco_masks import draw
+from pipeline.prepare.sources.coco_masks import draw_mask
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
 
@@ -152,7 +152,7 @@ def _polygons(mask: np.ndarray) -> list[list[float]]:
 @settings(max_examples=60, deadline=None)
 def test_any_mask_comes_back_from_rle(mask: np.ndarray, as_list: bool) -> None:
     text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encoded(mask, as_list)}])
-    found = draw(text, *mask.shape, {3: 5}, runs.IGNORE, 2)
+    found = draw_mask(text, *mask.shape, {3: 5}, runs.IGNORE, 2)
     np.testing.assert_array_equal(found, np.where(mask, 5, 2))
 
 
@@ -172,7 +172,7 @@ def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
     expected[0:8, 0:8] = 2
     expected[2:4, 2:4] = 1
     for order in ([small, large, crowd], [crowd, large, small], [large, crowd, small]):
-        found = draw(json.dumps(order), 10, 10, {1: 1, 2: 2}, runs.IGNORE, 0)
+        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, runs.IGNORE, 0)
         np.testing.assert_array_equal(found, expected)
 
 

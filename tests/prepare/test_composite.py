@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from pipeline.prepare.sources import composite
-from pipeline.prepare.sources.composite import ANIMAL, BACKGROUND, BORDER, Layer
+from pipeline.prepare.sources import compositing
+from pipeline.prepare.sources.compositing import ANIMAL, BACKGROUND, BORDER, Layer
 
 
 def disc(side: int) -> Image.Image:
@@ -27,7 +27,7 @@ def square(size: int, radius: float) -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 96, 128, 160, 256])
 def test_border_of_a_disc_is_as_wide_as_it_says(size):
     radius = 0.3 * size
-    mask = composite.mask_of(square(size, radius))
+    mask = compositing.draw_mask(square(size, radius))
     width = (mask == BORDER).sum() / (2 * math.pi * radius)
     # The pixel grid rounds each side of the band to whole pixels.
     assert width == pytest.approx(7 * size / 128, abs=1)
@@ -36,24 +36,24 @@ def test_border_of_a_disc_is_as_wide_as_it_says(size):
 def test_border_lies_on_both_sides_of_the_contour():
     animal = np.zeros((128, 128), bool)
     animal[:, :64] = True
-    columns = composite.mask_of(animal)[64]
+    columns = compositing.draw_mask(animal)[64]
     np.testing.assert_array_equal(columns[60:68], [ANIMAL] + [BORDER] * 6 + [BACKGROUND])
 
 
 def test_small_images_keep_a_border():
-    mask = composite.mask_of(square(16, 5))
+    mask = compositing.draw_mask(square(16, 5))
     assert set(np.unique(mask)) == {ANIMAL, BACKGROUND, BORDER}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, ANIMAL), (False, BACKGROUND)])
 def test_edge_of_the_image_is_no_contour(value, expected):
-    np.testing.assert_array_equal(composite.mask_of(np.full((96, 96), value)), expected)
+    np.testing.assert_array_equal(compositing.draw_mask(np.full((96, 96), value)), expected)
 
 
 @given(arrays.arrays(bool, st.tuples(st.just(24), st.just(24))))
 def test_mask_follows_from_the_distance_to_the_other_class(animal):
-    mask = composite.mask_of(animal)
-    reach = max(composite.USUAL.border * 24 / 2 + 0.5, 1.01)
+    mask = compositing.draw_mask(animal)
+    reach = max(compositing.DEFAULT_COMPOSITION.border * 24 / 2 + 0.5, 1.01)
     places = np.argwhere(np.ones_like(animal))
     squares = ((places[:, None] - places[None]) ** 2).sum(-1)
     other = animal.ravel()[:, None] != animal.ravel()[None]
@@ -63,8 +63,8 @@ def test_mask_follows_from_the_distance_to_the_other_class(animal):
 
 
 def test_hidden_colours_do_not_bleed_into_the_contour():
-    animal = composite.placed(composite.resized(disc(200), 0.31), 96, 17, 17)
-    image, _ = composite.composed(np.zeros((96, 96, 3), np.float32), [animal])
+    animal = compositing.place(compositing.resize_animal(disc(200), 0.31), 96, 17, 17)
+    image, _ = compositing.compose(np.zeros((96, 96, 3), np.float32), [animal])
     # Red pasted over black is never green, however soft the edge.
     red, green = image[..., 0].astype(float), image[..., 1].astype(float)
     assert red.max() > 200
@@ -74,10 +74,10 @@ def test_hidden_colours_do_not_bleed_into_the_contour():
 @given(st.integers(0, 2**32 - 1), st.sampled_from([32, 96, 160]))
 def test_random_animals_are_large_and_well_inside(seed, size):
     cutout = disc(60)
-    layer = composite.random_animal(cutout, size, np.random.default_rng(seed))
+    layer = compositing.pose_animal(cutout, size, np.random.default_rng(seed))
     # A turned disc is a little narrower than its box, hence the tolerance on top of the share that is visible.
-    smallest = math.pi / 4 * (composite.USUAL.scale[0] * size) ** 2
-    assert layer.alpha.sum() >= 0.9 * composite.USUAL.visible * smallest
+    smallest = math.pi / 4 * (compositing.DEFAULT_COMPOSITION.scale[0] * size) ** 2
+    assert layer.alpha.sum() >= 0.9 * compositing.DEFAULT_COMPOSITION.visible * smallest
     assert layer.alpha.shape == (size, size)
     assert (layer.colour <= layer.alpha[..., None] + 1e-6).all()
 
@@ -85,14 +85,14 @@ def test_random_animals_are_large_and_well_inside(seed, size):
 @given(st.integers(0, 2**32 - 1))
 def test_light_leaves_transparent_pixels_alone(seed):
     rng = np.random.default_rng(seed)
-    lit = composite.random_light(np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.float32), rng, 0.2)
+    lit = compositing.vary_lighting(np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.float32), rng, 0.2)
     np.testing.assert_array_equal(lit, 0)
 
 
 def test_backgrounds_are_cropped_to_any_size():
     photograph = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8), "RGB")
     for size in (16, 50):
-        scene = composite.random_background(photograph, size, np.random.default_rng(1))
+        scene = compositing.crop_background(photograph, size, np.random.default_rng(1))
         assert scene.shape == (size, size, 3)
         assert 0 <= scene.min() <= scene.max() <= 1
 
@@ -101,7 +101,7 @@ def test_the_last_layer_is_in_front():
     def full(value):
         return Layer(np.full((8, 8, 3), value, np.float32), np.ones((8, 8), np.float32))
 
-    image, mask = composite.composed(np.zeros((8, 8, 3), np.float32), [full(0.2), full(0.8)])
+    image, mask = compositing.compose(np.zeros((8, 8, 3), np.float32), [full(0.2), full(0.8)])
     np.testing.assert_array_equal(image, 204)
     np.testing.assert_array_equal(mask, ANIMAL)
 
@@ -109,7 +109,7 @@ def test_the_last_layer_is_in_front():
 def test_half_covered_pixels_are_background_and_more_is_animal():
     for alpha, expected in ((0.5, BACKGROUND), (0.51, ANIMAL)):
         layer = Layer(np.zeros((8, 8, 3), np.float32), np.full((8, 8), alpha, np.float32))
-        _, mask = composite.composed(np.ones((8, 8, 3), np.float32), [layer])
+        _, mask = compositing.compose(np.ones((8, 8, 3), np.float32), [layer])
         np.testing.assert_array_equal(mask, expected)
 
 
@@ -118,13 +118,13 @@ def test_three_quarters_of_an_animal_are_inside_wherever_its_weight_lies(monkeyp
     pixels[:12] = pixels[:, 28:30] = 255  # a hammer: nearly all of it at one end
     visible = []
 
-    def placing(animal, size, left, top, placed=composite.placed):
+    def placing(animal, size, left, top, placed=compositing.place):
         layer = placed(animal, size, left, top)
         visible.append(layer.alpha.sum() / (np.asarray(animal.getchannel("a")).sum() / 255))
         return layer
 
-    monkeypatch.setattr(composite, "placed", placing)
+    monkeypatch.setattr(compositing, "place", placing)
     for seed in range(200):
-        composite.random_animal(Image.fromarray(pixels, "RGBA").convert("RGBa"), 96, np.random.default_rng(seed))
-    assert min(visible) >= composite.USUAL.visible - 1e-3
+        compositing.pose_animal(Image.fromarray(pixels, "RGBA").convert("RGBa"), 96, np.random.default_rng(seed))
+    assert min(visible) >= compositing.DEFAULT_COMPOSITION.visible - 1e-3
     assert min(visible) < 1

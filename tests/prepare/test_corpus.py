@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.prepare.faults import Kind
+from pipeline.prepare.data_issues import IssueKind
 from tests.prepare.conftest import written
 from tests.prepare.corpus import BROKEN_CASES, ODD_CASES, Case
 
@@ -52,13 +52,20 @@ def test_what_is_only_odd_is_taken(case: Case, cells: Path, monkeypatch: pytest.
 
 def test_every_kind_of_fault_of_a_folder_is_in_the_corpus() -> None:
     said = " ".join(case.said for case in BROKEN_CASES)
-    of_annotations = {Kind.NO_FILE, Kind.NO_TRUTH, Kind.CATEGORIES, Kind.NO_GEOMETRY, Kind.UNLISTED, Kind.NO_SIZE}
-    words = {
-        Kind.SIZES: "the image 24",
-        Kind.DEPTH: "16 bits, 1 channel",
-        Kind.LOOKS_ALIKE: "in train, as",
-        Kind.VALUES: "pixels",
+    of_annotations = {
+        IssueKind.NO_FILE,
+        IssueKind.NO_TRUTH,
+        IssueKind.CATEGORIES,
+        IssueKind.NO_GEOMETRY,
+        IssueKind.UNLISTED,
+        IssueKind.NO_SIZE,
     }
-    for kind in set(Kind) - of_annotations:
+    words = {
+        IssueKind.SIZES: "the image 24",
+        IssueKind.DEPTH: "16 bits, 1 channel",
+        IssueKind.LOOKS_ALIKE: "in train, as",
+        IssueKind.VALUES: "pixels",
+    }
+    for kind in set(IssueKind) - of_annotations:
         known = [words[kind]] if kind in words else [kind.single, kind.several]
         assert any(" ".join(text.split()[:4]) in said for text in known), kind

@@ -1,13 +1,11 @@
-"""Downloads from a real server on this machine: whole in the end, whatever happens between."""
+"""Downloads from a server on this machine, and archives of any kind."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
-import re
-import tempfile
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,13 +15,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from pipeline.errors import PipelineError
-from pipeline.prepare.fetching.download import download
+from pipeline.prepare.download import download, unpack
 from tests.servers import free_port
 
 CONTENT = bytes(index % 251 for index in range(200_000))
+FILES = {"images/a.jpg": b"\xff\xd8" * 700, "images/deep/b.jpg": bytes(512), "README": b"read me"}
 
 
 def md5(content: bytes) -> str:
@@ -32,68 +30,45 @@ def md5(content: bytes) -> str:
 
 @dataclass
 class Page:
-    """What the server answers at an address, and how badly."""
+    """Response of the server to one path."""
 
     content: bytes = CONTENT
-    ranges: bool = True
-    shift: int = 0  # bytes by which it answers a range wrongly
-    most: int | None = None  # bytes of an answer after which the connection is cut
-    length: bool = True  # whether the answer says how long it is
-    chunked: bool = False
-    hangs: bool = False  # says nothing more after `most` bytes, instead of cutting the connection
-    to: str = ""  # redirects there
-    status: int = 0  # an error, instead of an answer
+    max_bytes: int | None = None  # the connection is cut after these
+    has_length: bool = True
+    hangs: bool = False  # instead of cutting the connection
+    redirect: str = ""
+    status: int = 200
 
 
 @dataclass
 class Site:
-    address: str
+    url: str
     pages: dict[str, Page] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)  # path and range
+    requests: list[str] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
     def add(self, path: str = "a", page: Page | None = None) -> str:
         self.pages[f"/{path}"] = page or Page()
-        return f"{self.address}/{path}"
+        return f"{self.url}/{path}"
 
 
 class Handler(BaseHTTPRequestHandler):
     site: Site
 
     def do_GET(self) -> None:
-        asked = self.headers["Range"]
-        self.site.asked.append((self.path, asked))
+        self.site.requests.append(self.path)
         page = self.site.pages.get(self.path, Page(status=404))
-        content, begin = page.content, 0
-        if page.status:
+        if page.status != 200:
             self.send_error(page.status)
             return
-        if page.to:
-            self.send_response(302)
-            self.send_header("Location", page.to)
-            self.end_headers()
-            return
-        if asked and page.ranges:
-            begin = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) + page.shift
-            if begin >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        if page.chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        elif page.length:
-            self.send_header("Content-Length", str(len(content) - begin))
+        self.send_response(302 if page.redirect else 200)
+        if page.redirect:
+            self.send_header("Location", page.redirect)
+        if page.has_length:
+            self.send_header("Content-Length", str(0 if page.redirect else len(page.content)))
         self.end_headers()
-        answer = content[begin:][: page.most]
-        if page.chunked:
-            ends = b"0\r\n\r\n" if page.most is None else b""
-            answer = b"%x\r\n%s\r\n%s" % (len(answer), answer, ends)
-        self.wfile.write(answer)
+        if not page.redirect:
+            self.wfile.write(page.content[: page.max_bytes])
         if page.hangs:
             self.site.end.wait(30)
 
@@ -102,8 +77,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Site]:
-    """A server for as long as the block runs."""
+def serve() -> Iterator[Site]:
     handler = type("SiteHandler", (Handler,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         handler.site = site = Site(f"http://127.0.0.1:{server.server_port}")
@@ -119,7 +93,7 @@ def serving() -> Iterator[Site]:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with serving() as found:
+    with serve() as found:
         yield found
 
 
@@ -129,205 +103,162 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "127.0.0.1")
 
 
-def get(target: Path, *addresses: str, content: bytes = CONTENT) -> None:
-    download(addresses, target, md5(content), console=Console(file=io.StringIO()), timeout=10)
-
-
-def failed(target: Path, *addresses: str, content: bytes = CONTENT) -> str:
-    with pytest.raises(PipelineError) as error:
-        get(target, *addresses, content=content)
-    return str(error.value)
-
-
-def part(target: Path) -> Path:
-    return target.with_name(f"{target.name}.part")
-
-
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "new" / "images.tar.gz"
 
 
-def with_part(target: Path, content: bytes) -> None:
-    target.parent.mkdir()
-    part(target).write_bytes(content)
+def get_error(target: Path, *urls: str) -> str:
+    """Return the error of a download, which leaves no file."""
+    with pytest.raises(PipelineError) as error:
+        download(urls, target, md5(CONTENT), timeout=5)
+    assert not list(target.parent.glob("*"))
+    return str(error.value)
 
 
-def assert_whole(target: Path) -> None:
-    assert target.read_bytes() == CONTENT
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-
-
-@pytest.mark.parametrize("page", [Page(), Page(length=False), Page(chunked=True)])
-def test_a_file_is_downloaded_once(site: Site, target: Path, page: Page) -> None:
-    address = site.add("a", page)
+@pytest.mark.parametrize("has_length", [True, False])
+def test_download_twice_sends_one_request(site: Site, target: Path, has_length: bool) -> None:
+    url = site.add("a", Page(has_length=has_length))
     for _ in range(2):
-        get(target, address)
-        assert_whole(target)
-    assert site.asked == [("/a", None)]
+        download([url], target, md5(CONTENT))
+        assert target.read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert site.requests == ["/a"]
 
 
-def test_another_file_at_the_target_is_left_alone_and_told(site: Site, target: Path) -> None:
+def test_download_existing_file_with_another_md5_is_an_error_and_kept(site: Site, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"other")
-    said = failed(target, site.add())
-    assert said.startswith(f"{target} has the MD5 {md5(b'other')}, but {md5(CONTENT)} is expected")
-    assert "Remove it" in said
-    assert (target.read_bytes(), site.asked) == (b"other", [])
+    with pytest.raises(PipelineError, match=f"has the MD5 {md5(b'other')}, but {md5(CONTENT)} is expected"):
+        download([site.add()], target, md5(CONTENT))
+    assert (target.read_bytes(), site.requests) == (b"other", [])
 
 
-@pytest.mark.parametrize("page", [Page(most=70_000), Page(most=70_000, chunked=True)])
-def test_what_broke_off_goes_on_with_the_same_command(site: Site, target: Path, page: Page) -> None:
-    address = site.add("a", page)
-    said = failed(target, address)
-    assert said.splitlines()[0] == f"{target} could not be downloaded."
-    assert f"{address} broke off" in said
-    there = part(target).stat().st_size
-    assert f"{part(target)} holds the first {there:,} bytes: the same command goes on from there." in said
-    assert part(target).read_bytes() == CONTENT[:there] != b""
-    assert not target.exists()
-    page.most = None
-    get(target, address)
-    assert_whole(target)
-    assert site.asked == [("/a", None), ("/a", f"bytes={there}-")]
+BROKEN = {
+    "status": Page(status=503),
+    "other file": Page(b"Please log in"),
+    "cut": Page(max_bytes=70_000),
+    "cut without a length": Page(max_bytes=70_000, has_length=False),
+    "redirected to a file": Page(redirect="file:///etc/hostname"),
+    "redirected to ftp": Page(redirect="ftp://127.0.0.1/a"),
+}
 
 
-def test_an_answer_that_is_cut_says_how_far_it_came(site: Site, target: Path) -> None:
-    assert "broke off after 70,000 of 200,000 bytes" in failed(target, site.add("a", Page(most=70_000)))
-    assert "broke off after 140,000 of 200,000 bytes" in failed(target, site.add("a", Page(most=70_000)))
+@pytest.mark.parametrize("page", BROKEN.values(), ids=BROKEN.keys())
+def test_download_from_a_broken_server_continues_with_the_mirror(site: Site, target: Path, page: Page) -> None:
+    bad = site.add("bad", page)
+    assert f"\n{bad}: " in get_error(target, bad)
+    download([bad, site.add("good")], target, md5(CONTENT))
+    assert target.read_bytes() == CONTENT
+    assert site.requests == ["/bad", "/bad", "/good"]
 
 
-def test_a_mirror_goes_on_where_the_first_address_broke_off(site: Site, target: Path) -> None:
-    get(target, site.add("a", Page(most=70_000)), site.add("b"))
-    assert_whole(target)
-    assert site.asked == [("/a", None), ("/b", "bytes=70000-")]
+def test_download_failure_names_all_urls(site: Site, target: Path) -> None:
+    closed = f"http://127.0.0.1:{free_port()}/a"
+    error = get_error(target, closed, site.add("a", Page(status=503)), f"{site.url}/missing")
+    assert error.startswith(f"{target} could not be downloaded.\n{closed}: ")
+    assert "503" in error
+    assert "404" in error
 
 
-def test_a_server_that_ignores_ranges_gives_the_whole_file(site: Site, target: Path) -> None:
-    with_part(target, CONTENT[:500])
-    get(target, site.add("a", Page(ranges=False)))
-    assert_whole(target)
-    assert site.asked == [("/a", "bytes=500-")]
+@pytest.mark.parametrize("max_bytes", [0, 70_000])
+def test_download_from_a_silent_server_times_out(site: Site, target: Path, max_bytes: int) -> None:
+    with pytest.raises(PipelineError, match="timed out"):
+        download([site.add("a", Page(max_bytes=max_bytes, hangs=True))], target, md5(CONTENT), timeout=0.2)
 
 
-def test_a_part_that_is_whole_already_is_taken(site: Site, target: Path) -> None:
-    with_part(target, CONTENT)
-    get(target, site.add())
-    assert_whole(target)
-    assert site.asked == [("/a", f"bytes={len(CONTENT)}-")]
+def test_download_follows_a_redirect(site: Site, target: Path) -> None:
+    download([site.add("a", Page(redirect=site.add("b")))], target, md5(CONTENT))
+    assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    "other", [b"\n" * 500, b"\n" * len(CONTENT), b"\n" * 300_000], ids=["shorter", "as long", "longer"]
-)
-def test_a_part_of_another_file_is_begun_anew(site: Site, target: Path, other: bytes) -> None:
-    """The file behind an address was replaced since, or the part was never of this file."""
-    with_part(target, other)
-    get(target, site.add())
-    assert_whole(target)
-    assert site.asked == [("/a", f"bytes={len(other)}-"), ("/a", None)]
+def write_tar(path: Path, *members: tuple[str, bytes, bytes]) -> Path:
+    """Write an archive of members with name, content and type."""
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, content, kind in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.linkname = kind, len(content), "/etc/hostname"
+            archive.addfile(info, io.BytesIO(content))
+    return path
 
 
-def test_an_answer_with_another_range_spoils_nothing(site: Site, target: Path) -> None:
-    with_part(target, CONTENT[:500])
-    assert "answers 206 with another part" in failed(target, site.add("a", Page(shift=7)))
-    assert part(target).read_bytes() == CONTENT[:500]
+def write_files(path: Path, files: dict[str, bytes]) -> Path:
+    return write_tar(path, *((name, content, tarfile.REGTYPE) for name, content in files.items()))
 
 
-def test_another_file_is_removed_and_told(site: Site, target: Path) -> None:
-    address = site.add("a", Page(b"Please log in"))
-    said = failed(target, address)
-    assert f"{address} gave a file with the MD5 {md5(b'Please log in')}, but {md5(CONTENT)} is expected" in said
-    assert "Run the same command again, or get the file in another way" in said
-    assert list(target.parent.iterdir()) == []
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_mirror_is_asked_where_an_address_gives_another_file(site: Site, target: Path) -> None:
-    get(target, site.add("a", Page(b"Please log in")), site.add("b"))
-    assert_whole(target)
-    assert site.asked == [("/a", None), ("/b", None)]
+def get_unpack_error(archive: Path, max_bytes: int = 10_000, max_files: int = 20) -> str:
+    """Return the error of an archive; nothing may be written anywhere."""
+    before = read_all(archive.parent)
+    with pytest.raises(PipelineError) as error:
+        unpack(archive, archive.parent / "into", max_bytes=max_bytes, max_files=max_files)
+    assert read_all(archive.parent) == before
+    assert not (archive.parent / "into").exists()
+    return str(error.value)
 
 
-def test_a_mirror_is_asked_where_an_address_fails(site: Site, target: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}/a"
-    get(target, nobody, site.add("a", Page(status=503)), f"{site.address}/missing", site.add("b"))
-    assert_whole(target)
+def test_unpack_writes_all_but_hidden_files_and_replaces_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "old").touch()
+    hidden = {"images/._a.jpg": b"m", "._images": b"m", ".git/config": b"g"}
+    unpack(write_files(tmp_path / "a.tar.gz", FILES | hidden), tmp_path / "into", max_bytes=10_000, max_files=20)
+    assert read_all(tmp_path / "into") == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "into"]
 
 
-def test_all_that_failed_is_named(site: Site, target: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}/a"
-    said = failed(target, nobody, site.add("a", Page(status=503)), f"{site.address}/missing")
-    assert f"{nobody} cannot be reached ([Errno {errno.ECONNREFUSED}] Connection refused)" in said
-    assert f"{site.address}/a answers 503 (Service Unavailable)" in said
-    assert f"{site.address}/missing answers 404 (Not Found)" in said
-    assert "goes on from there" not in said
+@pytest.mark.parametrize("name", ["../evil", "images/../../evil", "a/../../into/../evil"])
+def test_unpack_member_outside_the_folder_is_an_error(tmp_path: Path, name: str) -> None:
+    assert "outside" in get_unpack_error(write_files(tmp_path / "a.tar.gz", {**FILES, name: b"evil"}))
 
 
-@pytest.mark.parametrize("most", [0, 70_000])
-def test_a_server_that_falls_silent_is_given_up(site: Site, target: Path, most: int) -> None:
-    address = site.add("a", Page(most=most, hangs=True))
-    with pytest.raises(PipelineError, match=r"broke off \(timed out\)"):
-        download([address], target, md5(CONTENT), console=Console(file=io.StringIO()), timeout=0.2)
+def test_unpack_absolute_name_stays_in_the_folder(tmp_path: Path) -> None:
+    archive = write_files(tmp_path / "a.tar.gz", {f"{tmp_path}/evil": b"evil"})
+    unpack(archive, tmp_path / "into", max_bytes=10, max_files=2)
+    assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize(
-    "address", ["file:///etc/hostname", "ftp://127.0.0.1/a", "data:,a", "/etc/hostname", "HTTPX://a"]
-)
-def test_other_kinds_of_addresses_are_refused(site: Site, target: Path, address: str) -> None:
-    assert failed(target, site.add(), address).startswith(f"{address} is no address to download from")
-    assert (site.asked, target.parent.exists()) == ([], False)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_unpack_anything_but_files_and_folders_is_an_error(tmp_path: Path, kind: bytes) -> None:
+    archive = write_tar(tmp_path / "a.tar.gz", ("images", b"", kind), ("images/a.jpg", b"a", tarfile.REGTYPE))
+    assert "images is neither a file nor a folder" in get_unpack_error(archive)
 
 
-@pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/a", "data:,a"])
-def test_a_redirection_to_other_kinds_of_addresses_is_refused(site: Site, target: Path, to: str) -> None:
-    address = site.add("a", Page(to=to))
-    assert f"\n{address} " in failed(target, address)
-    assert list(target.parent.iterdir()) == []
+def test_unpack_limits_bytes_and_files(tmp_path: Path) -> None:
+    archive = write_files(tmp_path / "a.tar.gz", FILES)
+    size = sum(map(len, FILES.values()))
+    assert f"{size - 1:,} bytes" in get_unpack_error(archive, max_bytes=size - 1)
+    assert "more than 2 files" in get_unpack_error(archive, max_files=2)
+    unpack(archive, tmp_path / "into", max_bytes=size, max_files=3)
 
 
-def test_a_redirection_is_followed_with_the_range(site: Site, target: Path) -> None:
-    with_part(target, CONTENT[:500])
-    get(target, site.add("a", Page(to=site.add("b"))))
-    assert_whole(target)
-    assert site.asked == [("/a", "bytes=500-"), ("/b", "bytes=500-")]
+def test_unpack_sparse_file_counts_at_its_full_size(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("images/a.jpg")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000000000000"}
+    info.size = 512
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info, io.BytesIO(b"1\n0\n0\n".ljust(512, b"\0")))
+    assert "bytes" in get_unpack_error(tmp_path / "a.tar.gz")
 
 
-def test_a_full_disk_is_not_the_servers_fault(site: Site, target: Path) -> None:
-    target.parent.mkdir()
-    part(target).symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as error:
-        get(target, site.add(), site.add("b"))
-    assert error.value.errno == errno.ENOSPC
-    assert site.asked == [("/a", None)]
+@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x05\x06" + bytes(18)])
+def test_unpack_another_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    assert get_unpack_error(tmp_path / "a.tar.gz").startswith(f"{tmp_path / 'a.tar.gz'} cannot be unpacked: ")
 
 
-def test_a_bar_in_a_terminal_and_a_line_elsewhere(site: Site, tmp_path: Path) -> None:
-    said = {}
-    for terminal in (True, False):
-        screen = io.StringIO()
-        console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
-        download([site.add()], tmp_path / f"{terminal}", md5(CONTENT), console=console)
-        said[terminal] = screen.getvalue()
-    assert said[False] == f"False: from {site.address}/a\n"
-    assert "200.0/200.0 kB" in said[True]
-
-
-@given(
-    content=st.binary(min_size=1, max_size=3_000),
-    junk=st.one_of(st.none(), st.binary(max_size=4_000), st.integers(0, 3_000)),
-    pages=st.lists(st.tuples(st.booleans(), st.integers(0, 3_000), st.booleans()), max_size=3),
-)
-def test_whatever_lies_there_and_however_servers_fail_the_file_is_whole_in_the_end(
-    content: bytes, junk: bytes | int | None, pages: list[tuple[bool, int, bool]]
+@given(st.data())
+def test_unpack_damaged_archive_writes_nothing_outside(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, serving() as site:
-        target = Path(folder) / "file"
-        if junk is not None:
-            part(target).write_bytes(content[:junk] if isinstance(junk, int) else junk)
-        bad = [
-            site.add(f"{index}", Page(content, ranges=ranges, most=most, length=length))
-            for index, (ranges, most, length) in enumerate(pages)
-        ]
-        get(target, *bad, site.add("good", Page(content)), content=content)
-        assert target.read_bytes() == content
-        assert [path.name for path in Path(folder).iterdir()] == ["file"]
+    folder = tmp_path_factory.mktemp("damaged")
+    archive = write_files(folder / "a.tar.gz", FILES)
+    content = bytearray(archive.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    archive.write_bytes(content[: data.draw(st.integers(place, len(content)))])
+    with contextlib.suppress(PipelineError):
+        unpack(archive, folder / "into", max_bytes=10_000, max_files=20)
+    assert {path.name for path in folder.iterdir()} <= {"a.tar.gz", "into"}

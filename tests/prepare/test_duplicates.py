@@ -12,12 +12,18 @@ from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import in_colour
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.check import SHEET, check
-from pipeline.prepare.decoding.decode import Look
-from pipeline.prepare.decoding.look_alikes import Appearance
-from pipeline.prepare.duplicate_sheet import GAP, LINE, MAX_PAIRS, SIDE, write_sheet
-from pipeline.prepare.duplicates import DuplicateCheck, DuplicatePair
-from pipeline.prepare.pairs import Pair
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.near_duplicates import (
+    GAP,
+    LINE_HEIGHT,
+    MAX_PAIRS,
+    SHOWN_SIDE,
+    DuplicatePair,
+    ImageFingerprint,
+    NearDuplicateCheck,
+    write_contact_sheet,
+)
+from pipeline.prepare.validate import CONTACT_SHEET, validate_data
 from tests.prepare.conftest import SPLITS, picture, section
 
 BY_SPLIT = {split: [name for name, place in SPLITS.items() if place == split] for split in runs.SPLITS}
@@ -38,12 +44,12 @@ def save_again(folder, source, target):
 
 def checked(folder, **changes):
     """Return the survey of a folder that the check accepts."""
-    return check(section(folder, **changes)).survey
+    return validate_data(section(folder, **changes)).stats
 
 
 def refused_by_check(folder, **changes):
     with pytest.raises(PipelineError) as error:
-        check(section(folder, **changes))
+        validate_data(section(folder, **changes))
     return str(error.value)
 
 
@@ -60,8 +66,8 @@ def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cel
     assert f"1 image without a mask: images/{OTHER_TRAIN}.png" in said
     assert f"1 file that cannot be used: masks/{TEST}.png" in said
     assert f"1 image that looks the same as one of another split: images/{TRAIN}.png (in train" in said
-    with Image.open(SHEET) as sheet:
-        assert sheet.size == (2 * SIDE + 2 * GAP, SIDE + 2 * LINE + 2 * GAP)
+    with Image.open(CONTACT_SHEET) as sheet:
+        assert sheet.size == (2 * SHOWN_SIDE + 2 * GAP, SHOWN_SIDE + 2 * LINE_HEIGHT + 2 * GAP)
 
 
 def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
@@ -77,14 +83,12 @@ def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_
     for name in BY_SPLIT["train"]:
         picture(50).save(cells / f"images/{name}.png")
     picture(50).save(cells / "images/cell0.png")
-    found = check(section(cells, showcase=None))
-    ((shown, *_),) = found.tables[runs.SHOWCASE].rows
+    found = validate_data(section(cells, showcase=None))
+    ((shown, *_),) = found.data.tables[runs.SHOWCASE].rows
     alike = len(BY_SPLIT["train"])
-    assert len(found.tables["train"].rows) == alike
-    assert found.survey.duplicates == alike - 1  # each but the first, within training
-    assert (
-        sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.survey.notices) == 1
-    )
+    assert len(found.data.tables["train"].rows) == alike
+    assert found.stats.duplicates == alike - 1  # each but the first, within training
+    assert sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.stats.notices) == 1
     assert f"{alike} images that look the same" in refused_by_check(cells, showcase=["cell0"])
     copy_image(cells, "cell0", TEST)
     assert f"images/{TEST}.png (in test, as images/{shown}.png in showcase)" in refused_by_check(cells, showcase=None)
@@ -131,15 +135,15 @@ def test_check_distinct_names_are_normalized(cells):
 def test_check_no_duplicates_remove_the_sheet_of_an_earlier_check(cells):
     copy_image(cells, TEST, TRAIN)
     refused_by_check(cells)
-    assert SHEET.exists()
+    assert CONTACT_SHEET.exists()
     picture(77).save(cells / f"images/{TRAIN}.png")
     checked(cells)
-    assert not SHEET.exists()
+    assert not CONTACT_SHEET.exists()
 
 
 def test_check_sheet_that_cannot_be_written_hides_no_leak(cells, tmp_path):
     copy_image(cells, TEST, TRAIN)
-    (tmp_path / SHEET.parent).touch()  # a file where the folder would be
+    (tmp_path / CONTACT_SHEET.parent).touch()  # a file where the folder would be
     said = refused_by_check(cells)
     assert "1 image that looks the same" in said
     assert "side by side in" not in said
@@ -147,20 +151,20 @@ def test_check_sheet_that_cannot_be_written_hides_no_leak(cells, tmp_path):
 
 def look(seed, content=""):
     image = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    return Look(content or str(seed), Appearance.of(image))
+    return ImageFingerprint.of(image, content or str(seed))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(runs.SPLITS)), max_size=12))
 def test_duplicate_check_leaves_no_look_in_two_splits(images):
     """Of images that look the same, all that pass are in one split, in whatever order they come."""
     names = [f"i{number}" for number in range(len(images))]
-    check = DuplicateCheck(NearDuplicates(), names, "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(), {})
     passed = {}
     for name, (seed, split) in zip(names, images, strict=True):
-        if not check.check(Pair(name, f"images/{name}.png", ""), look(seed, name), split):
+        if not duplicates.check(ImageMaskPair(name, f"images/{name}.png", ""), look(seed, name), split):
             passed.setdefault(seed, set()).add(split)
     assert all(len(splits) == 1 for splits in passed.values())
-    leaks = [splits for _, _, splits in check.pairs() if splits[0] != splits[1]]
+    leaks = [splits for _, _, splits in duplicates.pairs() if splits[0] != splits[1]]
     first = {}
     for seed, split in images:
         first.setdefault(seed, split)
@@ -169,16 +173,16 @@ def test_duplicate_check_leaves_no_look_in_two_splits(images):
 
 @pytest.mark.parametrize(("limits", "found"), [({"max_distance": 0}, 1), ({"min_correlation": -1.0}, 1)])
 def test_duplicate_check_extreme_limits_find_a_copy(limits, found):
-    check = DuplicateCheck(NearDuplicates(**limits), ["a", "b", "c"], "data")
+    duplicates = NearDuplicateCheck(NearDuplicates(**limits), {})
     for name, seed in (("a", 0), ("b", 1), ("c", 0)):
-        check.check(Pair(name, name, ""), look(seed, name), "train")
-    assert check.within == [("a", "c")][:found]
+        duplicates.check(ImageMaskPair(name, name, ""), look(seed, name), "train")
+    assert duplicates.within == [("a", "c")][:found]
 
 
 def test_duplicate_check_widest_limits_find_every_pair():
-    check = DuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), ["a", "b"], "data")
-    check.check(Pair("a", "a", ""), look(0), "test")
-    assert len(check.check(Pair("b", "b", ""), look(1), "train")) == 1
+    duplicates = NearDuplicateCheck(NearDuplicates(max_distance=64, min_correlation=-1), {})
+    duplicates.check(ImageMaskPair("a", "a", ""), look(0), "test")
+    assert len(duplicates.check(ImageMaskPair("b", "b", ""), look(1), "train")) == 1
 
 
 def sheet_pair(image, name="a", splits=("train", "test")):
@@ -189,17 +193,18 @@ def sheet_pair(image, name="a", splits=("train", "test")):
     ("dtype", "channels"), [(np.uint8, 1), (np.uint8, 3), (np.uint8, 5), (np.uint16, 1), (np.uint16, 2)]
 )
 def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
-    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (SIDE - 2, SIDE - 2, channels)).astype(dtype)
-    with Image.open(write_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
-        left = np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2]
+    shape = (SHOWN_SIDE - 2, SHOWN_SIDE - 2, channels)
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+    with Image.open(write_contact_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
+        left = np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2]
     np.testing.assert_array_equal(left, in_colour(image))
 
 
 @pytest.mark.parametrize("name", ["😀" * 40, "line\nbreak", "\ud800", "ä" * 200, "سلام", ""])
 def test_write_sheet_names_of_any_letters_leave_the_images_in_place(tmp_path, name):
     image = np.full((16, 16, 3), 128, np.uint8)
-    with Image.open(write_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
-        assert (np.asarray(sheet)[GAP : GAP + SIDE - 2, GAP : GAP + SIDE - 2] == 128).all()
+    with Image.open(write_contact_sheet(iter([sheet_pair(image, name)]), tmp_path / "sheet.png")) as sheet:
+        assert (np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2] == 128).all()
 
 
 def test_write_sheet_draws_the_first_pairs_only(tmp_path):
@@ -211,6 +216,6 @@ def test_write_sheet_draws_the_first_pairs_only(tmp_path):
             drawn.append(number)
             yield sheet_pair(image)
 
-    with Image.open(write_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
-        assert sheet.height == GAP + 20 * (SIDE + 2 * LINE + GAP)
+    with Image.open(write_contact_sheet(pairs(), tmp_path / "sheet.png")) as sheet:
+        assert sheet.height == GAP + 20 * (SHOWN_SIDE + 2 * LINE_HEIGHT + GAP)
     assert len(drawn) == MAX_PAIRS

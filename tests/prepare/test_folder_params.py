@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition
-from pipeline.params.data.image_data import CocoData, FolderData, FolderForTest, SplitShares
+from pipeline.params.data.image_data import CocoData, ExternalTestFolder, FolderData, SplitShares
 from pipeline.params.file import read_params
 from tests.conftest import ROOT, write_params
 from tests.prepare.conftest import SECTION, coloured, written
@@ -141,6 +141,6 @@ def test_the_other_sections_of_the_page_are_valid_and_say_the_defaults(tmp_path)
     listed = read_params(written(tmp_path, splits)).data.splits.list
     assert (listed.file, listed.id, listed.split, listed.group) == ("index.csv", "name", "split", None)
     params = read_params(write_params(tmp_path, {"data": {**test, **composition}}))
-    assert set(test["test"]) == set(FolderForTest.model_fields)
+    assert set(test["test"]) == set(ExternalTestFolder.model_fields)
     assert set(composition["composition"]) == set(Composition.model_fields)
     assert params.data.composition == Composition()

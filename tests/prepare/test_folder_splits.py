@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.params.data.image_data import SplitShares
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import MAX_COMPARED, divide
+from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, assign_splits
+from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
 
 LINES = {
@@ -113,7 +113,7 @@ def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed
 
     def division(named):
         groups = {name: group for name, group in named.items() if group}
-        return divide(sorted(named), {}, groups, data, "")
+        return assign_splits(sorted(named), {}, groups, data, "")
 
     def places(named):
         found = division(named)
@@ -138,7 +138,7 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
     def validation(test):
         shares = SplitShares(validation=0.25, test=test)
         data = section("x", showcase=["image0"], seed=seed).model_copy(update={"splits": shares})
-        return set(divide(names, {}, {}, data, "").ids["validation"])
+        return set(assign_splits(names, {}, {}, data, "").ids["validation"])
 
     assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
     assert validation(0.1) == validation(0.6)
@@ -147,12 +147,12 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
 @pytest.mark.parametrize("groups", [{}, {f"i{index}": f"g{index // 3}" for index in range(12)}])
 def test_divide_showcase_leaves_foreground_to_training(groups):
     names = [f"i{index}" for index in range(12)]
-    rows = {name: Row("train") for name in names}
+    rows = {name: SplitRow("train") for name in names}
     data = section("x", showcase=None)
 
     def choose(showable):
         shares = {name: np.array([0.5]) for name in showable}
-        division = divide(names, rows, groups, data, "", find_showable=lambda _: shares)
+        division = assign_splits(names, rows, groups, data, "", find_showable=lambda _: shares)
         return division.ids[runs.SHOWCASE]
 
     assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground is trained on
@@ -181,7 +181,9 @@ def test_divide_large_training_set_measures_no_more_than_needed():
         asked.extend(some)
         return {name: np.array([0.5]) for name in some}
 
-    divide(names, {name: Row("train") for name in names}, {}, section("x", showcase=None), "", find_showable=find)
+    assign_splits(
+        names, {name: SplitRow("train") for name in names}, {}, section("x", showcase=None), "", find_showable=find
+    )
     assert len(asked) == MAX_COMPARED
 
 
@@ -189,7 +191,7 @@ def test_divide_showcase_is_typical_within_the_smallest_groups():
     groups = {**{f"a{index}": "a" for index in range(5)}, **{f"b{index}": "b" for index in range(2)}}
     groups |= {f"c{index}": "c" for index in range(2)}
     shares = {name: np.array([0.3]) for name in groups} | {name: np.array([0.9]) for name in ("b0", "c0", "c1")}
-    rows = {name: Row("train") for name in groups}
-    found = divide(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
+    rows = {name: SplitRow("train") for name in groups}
+    found = assign_splits(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
     assert found.ids[runs.SHOWCASE] == ["b1"]
     assert [name for name, _ in found.left_out] == ["b0"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.prepare.check import check
-from pipeline.prepare.dividing.groups import name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
+from pipeline.prepare.validate import validate_data
 from tests.prepare.conftest import picture, section, table, write_splits
 
 NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]
@@ -127,9 +127,9 @@ def test_prepare_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
     split_of = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
     lines = [f"{name},{split_of[name[7]]}" for name in names]
     write_splits(folder, lines)
-    assert any("suggest" in one for one in check(section(folder, showcase=None)).survey.notices)
+    assert any("suggest" in one for one in validate_data(section(folder, showcase=None)).stats.notices)
     write_splits(folder, [f"{line},{line[7]}" for line in lines], header="id,split,group")
-    assert not any("suggest" in one for one in check(section(folder, showcase=None)).survey.notices)
+    assert not any("suggest" in one for one in validate_data(section(folder, showcase=None)).stats.notices)
 
 
 def test_name_below_images_keeps_folders_and_dots():

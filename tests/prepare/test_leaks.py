@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs
-from pipeline.prepare.leaks import leak_notice
+from pipeline.prepare.dataset_stats import describe_leaks
 from pipeline.prepare.stage import prepare
 from pipeline.study.compose import compose
 from pipeline.study.sets import find_set
@@ -19,7 +19,7 @@ PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 
 def test_leak_notice_counts_the_images_of_each_split() -> None:
     left_out = Counter({("train", "test"): 9, ("train", "validation"): 5, ("validation", "test"): 1})
-    notice = leak_notice(left_out, is_published=False)
+    notice = describe_leaks(left_out, is_published=False)
     assert notice is not None
     assert notice.startswith(
         "14 images were left out of train, because validation or test has the same image too; 1 image was left out of "
@@ -28,8 +28,8 @@ def test_leak_notice_counts_the_images_of_each_split() -> None:
 
 
 def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
-    assert "train, because the showcase has" in (leak_notice(Counter({("train", runs.SHOWCASE): 1}), True) or "")
-    assert leak_notice(Counter(), is_published=True) is None
+    assert "train, because the showcase has" in (describe_leaks(Counter({("train", runs.SHOWCASE): 1}), True) or "")
+    assert describe_leaks(Counter(), is_published=True) is None
 
 
 @pytest.mark.skipif(not PETS.is_dir(), reason="oxford-pets-mini is not next to the repository")

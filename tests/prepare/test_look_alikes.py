@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,14 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 
 from pipeline.params.data.image_data import NearDuplicates
-from pipeline.prepare.decoding.look_alikes import Appearance, LookAlikes, looks
+from pipeline.prepare.near_duplicates import ImageFingerprint, NearDuplicateIndex, normalize_thumbnails
 from tests.prepare.conftest import ROOT
 
 PHOTOGRAPHS = sorted((ROOT / "data/sample/backgrounds").iterdir())
 
 
-def appearance(image: Image.Image) -> Appearance:
-    return Appearance.of(np.asarray(image.convert("RGB").resize((96, 96), Image.Resampling.LANCZOS)))
+def fingerprint(image: Image.Image, sha256: str = "") -> ImageFingerprint:
+    return ImageFingerprint.of(np.asarray(image.convert("RGB").resize((96, 96), Image.Resampling.LANCZOS)), sha256)
 
 
 def opened(path: Path) -> Image.Image:
@@ -51,55 +52,58 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.fixture(scope="module")
-def seen() -> LookAlikes:
+def seen() -> NearDuplicateIndex:
     """All photographs, and no two of them alike."""
-    found = LookAlikes(NearDuplicates())
+    found = NearDuplicateIndex(NearDuplicates())
     for path in PHOTOGRAPHS:
-        look = appearance(opened(path))
-        assert found.find(path.name, look) == []
-        found.add(path.stem, path.name, look)
+        look = fingerprint(opened(path), path.name)
+        assert found.find(look) == []
+        found.add(path.stem, look)
     return found
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_copies_of_photographs_are_found(seen: LookAlikes, change: Callable[[Image.Image], Image.Image]) -> None:
-    hits = [path.stem in seen.find("", appearance(change(opened(path)))) for path in PHOTOGRAPHS]
+def test_copies_of_photographs_are_found(
+    seen: NearDuplicateIndex, change: Callable[[Image.Image], Image.Image]
+) -> None:
+    hits = [path.stem in seen.find(fingerprint(change(opened(path)))) for path in PHOTOGRAPHS]
     assert np.mean(hits) >= 0.9
 
 
 def test_pictures_of_one_microscope_are_no_copies_though_their_light_is_the_same() -> None:
     y, x = np.mgrid[:96, :96] / 96 - 0.5
     light = 170 * (1 - 1.2 * (x * x + y * y))
-    found, thumbnails = LookAlikes(NearDuplicates()), []
+    found, thumbnails = NearDuplicateIndex(NearDuplicates()), []
     for index in range(60):
         random = np.random.default_rng(index)
         cells = ndimage.gaussian_filter((random.random((96, 96)) < 0.004).astype(float), 2)
         grey = light + 20 * cells / cells.max() + random.normal(0, 4, light.shape)
-        look = Appearance.of(np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1))
-        assert found.find(str(index), look) == []
-        found.add(str(index), str(index), look)
+        gray = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+        look = ImageFingerprint.of(gray, str(index))
+        assert found.find(look) == []
+        found.add(str(index), look)
         thumbnails.append(look.pixels)
-    correlations = looks(np.stack(thumbnails)) @ looks(np.stack(thumbnails)).T
+    correlations = normalize_thumbnails(np.stack(thumbnails)) @ normalize_thumbnails(np.stack(thumbnails)).T
     assert correlations.min() > 0.95  # so thumbnails alone would take all for copies
 
 
 def test_what_is_flat_looks_like_nothing_but_its_own_copy() -> None:
-    found = LookAlikes(NearDuplicates())
+    found = NearDuplicateIndex(NearDuplicates())
     for grey in (0, 100, 255):
-        look = appearance(Image.new("RGB", (96, 96), (grey, grey, grey)))
-        assert found.find(str(grey), look) == []
-        found.add(str(grey), str(grey), look)
-    assert found.find("100", look) == ["100"]
+        look = fingerprint(Image.new("RGB", (96, 96), (grey, grey, grey)), str(grey))
+        assert found.find(look) == []
+        found.add(str(grey), look)
+    assert found.find(replace(look, sha256="100")) == ["100"]
 
 
 @given(st.lists(st.integers(0, 30), max_size=200))
 @settings(max_examples=30, deadline=None)
 def test_every_earlier_copy_is_found_and_nothing_else(indices: list[int]) -> None:
-    found, names = LookAlikes(NearDuplicates()), list[int]()
+    found, names = NearDuplicateIndex(NearDuplicates()), list[int]()
     for place, index in enumerate(indices):
         noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3), np.uint8)
-        look = Appearance.of(noise)
+        look = ImageFingerprint.of(noise, f"file {place}")
         earlier = [str(other) for other, one in enumerate(names) if one == index]
-        assert found.find(f"file {place}", look) == earlier
-        found.add(str(place), f"file {place}", look)
+        assert found.find(look) == earlier
+        found.add(str(place), look)
         names.append(index)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.prepare.notices import describe_masks
+from pipeline.prepare.dataset_stats import describe_masks
 from pipeline.prepare.source import Sample
-from pipeline.prepare.tables import Table
+from pipeline.prepare.split_tables import SplitTable
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
 
@@ -21,7 +21,7 @@ ALL = (0, 1, 2)
 
 def tables(masks):
     """Fill tables of masks, each given as the values in it, by split."""
-    found = {split: Table(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
+    found = {split: SplitTable(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
     for split, of_split in masks.items():
         for number, values in enumerate(of_split):
             mask = np.array([values], np.uint8)

@@ -13,9 +13,8 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import GRAY, Palette
-from pipeline.prepare.faults import Kind
-from pipeline.prepare.pairs import Pair
-from pipeline.prepare.palettes import PaletteCheck
+from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
 from tests.prepare.conftest import NAMES, SECTION, WHOLE, coloured, shown
 
 BLACK, WHITE, RED, GREEN = 0x000000, 0xFFFFFF, 0xFF0000, 0x00FF00
@@ -25,9 +24,9 @@ COLORS = st.sampled_from([BLACK, WHITE, RED, GREEN, 0x0000FF, 0x010101, 0x020202
 def check(*palettes: Palette) -> list[str]:
     """Name the files that contradict earlier ones."""
     checks = PaletteCheck()
-    pairs = [Pair(f"{place}", f"images/{place}.png", f"masks/{place}.png") for place in range(len(palettes))]
+    pairs = [ImageMaskPair(f"{place}", f"images/{place}.png", f"masks/{place}.png") for place in range(len(palettes))]
     faults = [fault for pair, entries in zip(pairs, palettes, strict=True) for fault in checks.check(pair, entries)]
-    assert all(fault.kind is Kind.PALETTE for fault in faults)
+    assert all(fault.kind is IssueKind.PALETTE for fault in faults)
     return [fault.file for fault in faults]
 
 

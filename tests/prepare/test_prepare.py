@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import hashlib
 import re
 
@@ -8,9 +7,10 @@ import pytest
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare.source import Sample
-from pipeline.prepare.sources.sample import CLASSES, SampleSource
-from pipeline.prepare.stage import prepare, write
+from pipeline.prepare.source import READ_ORDER, Sample, SourceData, SplitOrigin
+from pipeline.prepare.sources.composites import CLASSES, CompositeSource
+from pipeline.prepare.split_tables import tabulate_samples
+from pipeline.prepare.stage import prepare, write_source
 
 FOLDERS = (*runs.SPLITS, runs.SHOWCASE)
 
@@ -32,12 +32,8 @@ SURVEY = runs.Survey(
 class Made:
     """A source of given masks; the image shows the mask."""
 
-    title = "Made for the test"
-    credit = ""
-    classes = CLASSES
-
-    def __init__(self, dtype=np.uint8, film=None, wrong=None, **masks):
-        self.dtype, self.film, self.wrong, self.masks = dtype, film, wrong, masks
+    def __init__(self, dtype=np.uint8, film=None, wrong=None, skipped=(("x", "too dark"),), **masks):
+        self.dtype, self.film, self.wrong, self.skipped, self.masks = dtype, film, wrong, skipped, masks
 
     def samples(self, splits):
         for split in splits:
@@ -46,22 +42,17 @@ class Made:
                 image = np.repeat(mask[..., None], 4, -1).astype(self.dtype)
                 yield split, Sample(f"{split}{index}", {"film": self.film or split}, image, mask, 2, 3, "0" * 64)
 
-    def survey(self):
-        return SURVEY
-
-    def error(self):
-        return self.wrong
-
-    left_out = (("x", "too dark"),)
-
-    def rejected(self):
-        return self.left_out
-
-    def decides(self, split):
-        return f"data.samples.{split}"
-
-    def remedy(self, split):
-        return "Ask for more."
+    def read(self, write, splits=READ_ORDER):
+        return SourceData(
+            title="Made for the test",
+            credit="",
+            classes=CLASSES,
+            tables=tabulate_samples(self.samples(splits), CLASSES, write),
+            stats=SURVEY,
+            origins={split: SplitOrigin(f"data.samples.{split}", "Ask for more.") for split in FOLDERS},
+            skipped=self.skipped,
+            error=self.wrong,
+        )
 
 
 WHOLE = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}
@@ -145,7 +136,7 @@ def test_fingerprint_is_over_the_arrays_in_a_fixed_order(tiny, asking, tmp_path)
 
 
 def test_another_source_may_have_more_bits_channels_ignored_pixels_and_rejects(tmp_path):
-    write(Made(np.uint16, **WHOLE), "made", tmp_path)
+    write_source(Made(np.uint16, **WHOLE), "made", tmp_path)
     images = np.load(tmp_path / "train" / runs.IMAGES)
     assert (images.shape, images.dtype) == ((1, 2, 3, 4), np.uint16)
     first = rows(tmp_path)[0]
@@ -156,59 +147,58 @@ def test_another_source_may_have_more_bits_channels_ignored_pixels_and_rejects(t
 @pytest.mark.parametrize("split", FOLDERS)
 def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, split):
     with pytest.raises(PipelineError, match=f"there is no sample for '{split}'"):
-        write(Made(**{**WHOLE, split: []}), "made", tmp_path / "out")
+        write_source(Made(**{**WHOLE, split: []}), "made", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("split", runs.SPLITS)
 def test_write_split_without_evaluated_pixels_is_an_error(tmp_path, split):
     with pytest.raises(PipelineError, match=rf"data\.samples\.{split}: class 'animal' occurs in none of the 1 masks"):
-        write(Made(**{**WHOLE, split: [[[255, 255, 255], [255, 255, 255]]]}), "made", tmp_path / "out")
+        write_source(Made(**{**WHOLE, split: [[[255, 255, 255], [255, 255, 255]]]}), "made", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_write_training_with_one_class_is_an_error(tmp_path):
     with pytest.raises(PipelineError, match="training needs two classes or more"):
-        write(Made(**{**WHOLE, "train": [[[1, 1, 1], [1, 255, 1]]]}), "made", tmp_path / "out")
+        write_source(Made(**{**WHOLE, "train": [[[1, 1, 1], [1, 255, 1]]]}), "made", tmp_path / "out")
 
 
 def test_the_showcase_may_lack_a_class(tmp_path):
-    write(Made(**{**WHOLE, runs.SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
+    write_source(Made(**{**WHOLE, runs.SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
 
 
 def test_a_value_that_is_no_class_is_an_error(tmp_path):
-    with pytest.raises(PipelineError, match="train0: its mask holds 7"):
-        write(Made(**{**WHOLE, "train": [[[0, 1, 2], [7, 0, 0]]]}), "made", tmp_path / "out")
+    with pytest.raises(PipelineError, match="train0: its mask has the index 7"):
+        write_source(Made(**{**WHOLE, "train": [[[0, 1, 2], [7, 0, 0]]]}), "made", tmp_path / "out")
 
 
 def test_a_source_that_is_to_stop_is_not_written(tmp_path):
     with pytest.raises(PipelineError, match="all is wrong"):
-        write(Made(wrong=PipelineError("all is wrong"), **{**WHOLE, "test": []}), "made", tmp_path / "out")
+        write_source(Made(wrong=PipelineError("all is wrong"), **{**WHOLE, "test": []}), "made", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_group_in_two_splits_is_never_written(tmp_path):
     with pytest.raises(AssertionError, match=r"train and validation share \[\('film', 'a'\)\]"):
-        write(Made(film="a", **WHOLE), "made", tmp_path / "out")
+        write_source(Made(film="a", **WHOLE), "made", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_survey_is_written_as_the_report_reads_it(tmp_path):
-    write(Made(**WHOLE), "made", tmp_path)
+    write_source(Made(**WHOLE), "made", tmp_path)
     assert runs.Survey.read(tmp_path) == SURVEY
 
 
 def test_cells_of_the_table_of_rejects_are_no_formulas_and_stay_on_their_lines(tmp_path):
-    source = Made(**WHOLE)
-    source.left_out = (("=HYPERLINK(1)", "a\nb"), ("a\udcff", "+1"))
-    write(source, "made", tmp_path)
+    skipped = (("=HYPERLINK(1)", "a\nb"), ("a\udcff", "+1"))
+    write_source(Made(skipped=skipped, **WHOLE), "made", tmp_path)
     lines = (tmp_path / runs.REJECTED).read_text(encoding="utf-8").splitlines()
     assert lines[1:] == ["'=HYPERLINK(1),a\\nb", "a\\udcff,'+1"]
 
 
-def test_sample_source_fits_the_interface(tiny, asking):
-    source = SampleSource(asking((2, 1, 1), tiny).data)
-    found = list(source.samples(FOLDERS))
-    assert [split for split, _ in found] == ["train", "train", "validation", "test", runs.SHOWCASE]
-    assert (source.rejected(), source.error()) == ((), None)
-    assert all(dataclasses.is_dataclass(sample) for _, sample in found)
+def test_composite_source_reads_evaluation_splits_first(tiny, asking):
+    found = []
+    data = CompositeSource(asking((2, 1, 1), tiny).data).read(lambda split, sample: found.append((split, sample.id)))
+    assert [split for split, _ in found] == [runs.SHOWCASE, "test", "validation", "train", "train"]
+    assert {name for _, name in found} == {row[0] for table in data.tables.values() for row in table.rows}
+    assert (data.skipped, data.error) == ((), None)

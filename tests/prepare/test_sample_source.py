@@ -8,19 +8,25 @@ from hypothesis import strategies as st
 from pipeline.analysis.intervals import FEWEST_GROUPS
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition
-from pipeline.prepare.sources.composite import ANIMAL, BORDER
-from pipeline.prepare.sources.sample import SHOWCASE_HEIGHT, SampleSource
+from pipeline.prepare.sources.composites import SHOWCASE_HEIGHT, CompositeSource
+from pipeline.prepare.sources.compositing import ANIMAL, BORDER
 from pipeline.runs import SHOWCASE, SPLITS
 
 
+def read(source, splits):
+    samples = []
+    source.read(lambda _, sample: samples.append(sample), splits)
+    return samples
+
+
 def groups(source, factor):
-    return {split: {sample.groups[factor] for _, sample in source.samples([split])} for split in (*SPLITS, SHOWCASE)}
+    return {split: {sample.groups[factor] for sample in read(source, [split])} for split in (*SPLITS, SHOWCASE)}
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**63))
 def test_no_group_stands_in_two_splits(tiny, asking, seed):
-    source = SampleSource(asking((9, 5, 5), tiny, image_size=16, seed=seed).data)
+    source = CompositeSource(asking((9, 5, 5), tiny, image_size=16, seed=seed).data)
     for factor, shown in (("animal", "dog"), ("background", "aitzgorri")):
         found = groups(source, factor)
         assert found[SHOWCASE] == {shown}
@@ -29,7 +35,7 @@ def test_no_group_stands_in_two_splits(tiny, asking, seed):
 
 @pytest.mark.parametrize(("factor", "wanted"), [("animal", [0.6, 0.2, 0.2]), ("background", [0.5, 0.25, 0.25])])
 def test_groups_are_divided_and_all_are_used(asking, factor, wanted):
-    source = SampleSource(asking((60, 20, 20), image_size=16).data)
+    source = CompositeSource(asking((60, 20, 20), image_size=16).data)
     found = groups(source, factor)
     total = sum(len(found[split]) for split in SPLITS)
     assert [len(found[split]) / total for split in SPLITS] == pytest.approx(wanted, abs=0.04)
@@ -37,14 +43,14 @@ def test_groups_are_divided_and_all_are_used(asking, factor, wanted):
 
 
 def test_another_seed_splits_otherwise(asking):
-    first, second = (SampleSource(asking((60, 20, 20), image_size=16, seed=seed).data) for seed in (0, 1))
+    first, second = (CompositeSource(asking((60, 20, 20), image_size=16, seed=seed).data) for seed in (0, 1))
     assert groups(first, "animal")["test"] != groups(second, "animal")["test"]
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_more_samples_keep_the_earlier_ones(asking, split):
-    few = [sample for _, sample in SampleSource(asking((5, 3, 3)).data).samples([split])]
-    many = [sample for _, sample in SampleSource(asking((80, 40, 40)).data).samples([split])]
+    few = read(CompositeSource(asking((5, 3, 3)).data), [split])
+    many = read(CompositeSource(asking((80, 40, 40)).data), [split])
     for a, b in zip(few, many, strict=False):
         assert (a.id, a.groups, a.sha256) == (b.id, b.groups, b.sha256)
         np.testing.assert_array_equal(a.image, b.image)
@@ -52,14 +58,14 @@ def test_more_samples_keep_the_earlier_ones(asking, split):
 
 
 def test_samples_differ_from_each_other(asking):
-    source = SampleSource(asking((12, 6, 6)).data)
-    images = [sample.image.tobytes() for _, sample in source.samples(SPLITS)]
+    source = CompositeSource(asking((12, 6, 6)).data)
+    images = [sample.image.tobytes() for sample in read(source, SPLITS)]
     assert len(set(images)) == len(images)
 
 
 @pytest.mark.parametrize("size", [32, 96, 160])
 def test_the_dog_stands_upright_large_and_whole(asking, size):
-    ((_, shown),) = SampleSource(asking(image_size=size).data).samples([SHOWCASE])
+    (shown,) = read(CompositeSource(asking(image_size=size).data), [SHOWCASE])
     rows, columns = np.nonzero(shown.mask != 1)  # animal and border
     # Half of the border lies outside the animal, above and below.
     assert (np.ptp(rows) + 1) / size == pytest.approx(SHOWCASE_HEIGHT + 7 / 128, abs=0.05)
@@ -71,7 +77,7 @@ def test_the_dog_stands_upright_large_and_whole(asking, size):
 
 
 def test_sha256_is_of_both_files_and_the_size_is_the_photographs(tiny, asking):
-    ((_, shown),) = SampleSource(asking(path=tiny).data).samples([SHOWCASE])
+    (shown,) = read(CompositeSource(asking(path=tiny).data), [SHOWCASE])
     content = (tiny / "animals/dog.webp").read_bytes() + (tiny / "backgrounds/aitzgorri.jpg").read_bytes()
     assert shown.sha256 == hashlib.sha256(content).hexdigest()
     assert (shown.height, shown.width) == (48, 64)
@@ -79,7 +85,7 @@ def test_sha256_is_of_both_files_and_the_size_is_the_photographs(tiny, asking):
 
 def test_missing_folder_is_named(asking, tmp_path):
     with pytest.raises(PipelineError, match=r"nowhere/sources\.csv cannot be read"):
-        SampleSource(asking(path=tmp_path / "nowhere").data)
+        CompositeSource(asking(path=tmp_path / "nowhere").data)
 
 
 def test_missing_and_broken_pictures_are_named(asking, source_folder):
@@ -88,10 +94,10 @@ def test_missing_and_broken_pictures_are_named(asking, source_folder):
     for content in (b"", b"no picture", whole[: len(whole) // 2]):
         picture.write_bytes(content)
         with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(not a whole image\)"):
-            SampleSource(asking(path=picture.parents[1]).data)
+            CompositeSource(asking(path=picture.parents[1]).data)
     picture.unlink()
     with pytest.raises(PipelineError, match=r"animals/cat\.webp cannot be read \(No such file"):
-        SampleSource(asking(path=picture.parents[1]).data)
+        CompositeSource(asking(path=picture.parents[1]).data)
 
 
 def test_half_a_photograph_is_named(asking, source_folder):
@@ -99,7 +105,7 @@ def test_half_a_photograph_is_named(asking, source_folder):
     whole = picture.read_bytes()
     picture.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(PipelineError, match=r"backgrounds/beach\.jpg cannot be read"):
-        SampleSource(asking(path=picture.parents[1]).data)
+        CompositeSource(asking(path=picture.parents[1]).data)
 
 
 @pytest.mark.parametrize(
@@ -116,29 +122,29 @@ def test_broken_lists_are_named(asking, source_folder, text, message):
     folder = source_folder()
     (folder / "sources.csv").write_text(text, encoding="utf-8")
     with pytest.raises(PipelineError, match=message):
-        SampleSource(asking(path=folder).data)
+        CompositeSource(asking(path=folder).data)
 
 
 def test_too_few_groups_are_an_error(asking, source_folder):
     folder = source_folder(animals=("ant", "bat1", "bat2"))
     with pytest.raises(PipelineError, match="names 2 groups of kind 'animal' besides the showcase's"):
-        SampleSource(asking(path=folder).data)
+        CompositeSource(asking(path=folder).data)
 
 
 def test_three_groups_are_enough(asking, source_folder):
     folder = source_folder(animals=("ant", "bat", "cat"), backgrounds=("attic", "beach", "creek"))
-    source = SampleSource(asking(path=folder).data)
+    source = CompositeSource(asking(path=folder).data)
     assert all(len(found) == 1 for found in groups(source, "animal").values())
 
 
 def masks(asking, **composition):
     data = asking((40, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
-    return np.array([sample.mask for _, sample in SampleSource(data).samples(["train"])])
+    return np.array([sample.mask for sample in read(CompositeSource(data), ["train"])])
 
 
 def images(asking, **composition):
     data = asking((10, 1, 1), image_size=64, composition=Composition.model_validate(composition)).data
-    return np.array([sample.image for _, sample in SampleSource(data).samples(["train"])])
+    return np.array([sample.image for sample in read(CompositeSource(data), ["train"])])
 
 
 def test_larger_animals_fill_more_and_touch_the_edge_more_often(asking):

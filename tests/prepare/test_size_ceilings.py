@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from pipeline.imaging.decode import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
 from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.test_size_effects import CLASSES, ArrayMasks, masks, squares
 
 
 def measure(arrays, size, resize="squash", classes=CLASSES):
-    pairs = [Pair(str(index), f"images/{index}.png", str(index)) for index in range(len(arrays))]
-    collection = Collection(Path(), "", "", classes, {pair.id: pair for pair in pairs}, ArrayMasks(arrays))
+    pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(arrays))]
+    collection = PairCollection(Path(), "", "", classes, {pair.id: pair for pair in pairs}, ArrayMasks(arrays))
     return measure_size_ceilings(pairs, collection, size, resize)
 
 

@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.imaging.decode import fit_mask
 from pipeline.imaging.errors import PictureError
 from pipeline.prepare import size_effects
-from pipeline.prepare.pairs import Collection, Pair
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
 from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.conftest import picture, table, write_splits
@@ -32,10 +32,10 @@ class ArrayMasks:
 
     arrays: list
 
-    def content(self, _folder, truth):
-        return truth.encode()
+    def read(self, _folder, mask):
+        return mask.encode()
 
-    def class_indices(self, content):
+    def decode(self, content):
         mask = self.arrays[int(content)]
         if mask is None:
             raise PictureError("broken")
@@ -43,8 +43,8 @@ class ArrayMasks:
 
 
 def measure(masks, size, resize="squash"):
-    pairs = [Pair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
-    collection = Collection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
+    pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
+    collection = PairCollection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
     return measure_size_effects(pairs, collection, size, resize)
 
 
@@ -138,13 +138,13 @@ def test_measure_large_masks_stops_at_the_limit_of_pixels(monkeypatch):
     decoded = []
 
     class Counted(ArrayMasks):
-        def class_indices(self, content):
+        def decode(self, content):
             decoded.append(int(content))
-            return super().class_indices(content)
+            return super().decode(content)
 
     monkeypatch.setattr(size_effects, "MAX_PIXELS", 4 * 64 * 64)
-    pairs = [Pair(str(index), "", str(index)) for index in range(40)]
-    collection = Collection(Path(), "", "", CLASSES, {}, Counted([squares(64, [(3, 3)])] * 40))
+    pairs = [ImageMaskPair(str(index), "", str(index)) for index in range(40)]
+    collection = PairCollection(Path(), "", "", CLASSES, {}, Counted([squares(64, [(3, 3)])] * 40))
     found = measure_size_effects(pairs, collection, 32, "squash")
     assert (found.masks, found.classes[0].objects) == (4, 4)
     assert len({place // 10 for place in decoded[:4]}) >= 3  # spread over all, in whatever order folders are

@@ -11,9 +11,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.prepare.dividing.split_folders import read_split_folders, strip_split_folders
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import allot, divide
+from pipeline.prepare.splitting.assign_splits import apportion, assign_splits
+from pipeline.prepare.splitting.read_splits import SplitRow, read_split_folders, strip_split_folders
 from tests.prepare.conftest import WHOLE, picture, section, table, write_splits
 
 SHARES = {"validation": 0.25, "test": 0.25}
@@ -144,14 +143,14 @@ def test_prepare_stratified_val_folder_of_single_images_has_a_test_split(write, 
 @pytest.mark.parametrize("seed", range(4))
 def test_divide_two_unequal_groups_for_validation_and_test_come_to_both(seed):
     groups = {f"v{index}": "p" if index < 5 else "q" for index in range(6)}
-    rows = {**{name: Row("valtest") for name in groups}, "t0": Row("train"), "t1": Row("train")}
-    found = divide(sorted(rows), rows, groups, section("x", showcase=["t0"], seed=seed), "")
+    rows = {**{name: SplitRow("valtest") for name in groups}, "t0": SplitRow("train"), "t1": SplitRow("train")}
+    found = assign_splits(sorted(rows), rows, groups, section("x", showcase=["t0"], seed=seed), "")
     assert {len(found.ids["validation"]), len(found.ids["test"])} == {1, 5}
 
 
 @given(st.lists(st.integers(0, 30), max_size=12), st.floats(0, 1))
 def test_allot_gives_the_exact_total_and_each_stratum_its_share_rounded_up_or_down(sizes, share):
-    counts = allot(sizes, share)
+    counts = apportion(sizes, share)
     assert sum(counts) == round(share * sum(sizes))
     assert all(abs(count - share * size) < 1 + 1e-9 for count, size in zip(counts, sizes, strict=True))
 
@@ -170,7 +169,7 @@ def test_read_split_folders_never_gives_a_test_folder_to_training(folders):
         parents = {part.lower() for part in PurePosixPath(path).parts}
         if parents & {"test", "test2"}:
             assert rows is not None
-            assert rows[name] == Row("test")
+            assert rows[name] == SplitRow("test")
 
 
 def test_strip_split_folders_keeps_other_folders():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import runs
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import divide
+from pipeline.prepare.splitting.assign_splits import assign_splits
+from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, SPLITS, section, table, write_splits
 
 LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}
@@ -97,7 +97,7 @@ PARTS = st.sampled_from(["train", "validation", "test", "trainval", ""])
 def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_list_holds(parts, seed, share, shown):
     named = sorted(parts)[:1] if shown else []
     data = section("x", showcase=named, seed=seed, splits={"validation": share, "test": 0.0})
-    found = divide(sorted(parts), {name: Row(part) for name, part in parts.items()}, {}, data, "")
+    found = assign_splits(sorted(parts), {name: SplitRow(part) for name, part in parts.items()}, {}, data, "")
     pool = {name for name, part in parts.items() if part == "trainval"} - set(named)
     assert len(pool & set(found.ids["validation"])) == round(share * len(pool))
     assert pool <= {*found.ids["validation"], *found.ids["train"]}
@@ -113,8 +113,8 @@ def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_lis
 )
 def test_groups_of_trainval_come_whole_until_the_share_is_reached(groups, seed, share):
     data = section("x", showcase=[], seed=seed, splits={"validation": share, "test": 0.0})
-    rows = {name: Row("trainval", group) for name, group in groups.items()}
-    found = divide(sorted(groups), rows, {name: group for name, group in groups.items() if group}, data, "")
+    rows = {name: SplitRow("trainval", group) for name, group in groups.items()}
+    found = assign_splits(sorted(groups), rows, {name: group for name, group in groups.items() if group}, data, "")
     validation, wanted = found.ids["validation"], round(share * len(groups))
     together = {name: [other for other, its in groups.items() if its and its == groups[name]] for name in groups}
     for name in validation:
@@ -127,10 +127,10 @@ def test_groups_of_trainval_come_whole_until_the_share_is_reached(groups, seed, 
 @given(st.integers(0, 99))
 def test_another_seed_chooses_others(seed):
     names = [f"image{index}" for index in range(100)]
-    rows = {name: Row("trainval") for name in names}
+    rows = {name: SplitRow("trainval") for name in names}
     splits = {"validation": 0.3, "test": 0.0}
     first, second = (
-        divide(names, rows, {}, section("x", showcase=[], seed=chosen, splits=splits), "").ids["validation"]
+        assign_splits(names, rows, {}, section("x", showcase=[], seed=chosen, splits=splits), "").ids["validation"]
         for chosen in (seed, seed + 1)
     )
     assert len(first) == len(second) == 30
@@ -140,10 +140,10 @@ def test_another_seed_chooses_others(seed):
 @given(st.sets(st.text("abcxyz0123", min_size=1, max_size=6), min_size=5, max_size=60))
 def test_seeds_are_the_folds_of_a_cross_validation(names):
     names = sorted(names)[: len(names) // 5 * 5]
-    rows = {name: Row("trainval") for name in names}
+    rows = {name: SplitRow("trainval") for name in names}
     splits = {"validation": 0.2, "test": 0.0}
     folds = [
-        divide(names, rows, {}, section("x", showcase=[], seed=seed, splits=splits), "").ids["validation"]
+        assign_splits(names, rows, {}, section("x", showcase=[], seed=seed, splits=splits), "").ids["validation"]
         for seed in range(5)
     ]
     assert sorted(name for fold in folds for name in fold) == names

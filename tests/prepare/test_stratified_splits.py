@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import runs
-from pipeline.prepare.dividing.split_list import Row
-from pipeline.prepare.dividing.splits import by_rarest_class, divide
+from pipeline.prepare.splitting.assign_splits import assign_splits, stratify
+from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, WHOLE, picture, section, table
 
 NAMED = st.text("abcxyz0123", min_size=1, max_size=5)
@@ -21,7 +21,7 @@ def places(images, written="", shown=(), **changes):
     groups = {name: group for name, (_, group) in images.items() if group}
     presence = {name: found for name, (found, _) in images.items()}
     data = section("x", showcase=list(shown), **changes)
-    found = divide(sorted(images), {name: Row(written) for name in images}, groups, data, "", presence)
+    found = assign_splits(sorted(images), {name: SplitRow(written) for name in images}, groups, data, "", presence)
     given = [(name, split) for split, names in found.ids.items() for name in names]
     given += [(name, "left out") for name, _ in found.left_out]
     assert sorted(name for name, _ in given) == sorted(images)  # each exactly once
@@ -40,7 +40,7 @@ def test_they_are_complete_and_keep_groups_whole(images, seed, validation, test)
 def test_a_class_that_three_groups_are_rarest_in_comes_to_every_split(images, seed):
     found = places(images, seed=seed, splits={"validation": 0.15, "test": 0.15})
     groups = {name: group for name, (_, group) in images.items() if group}
-    for stratum in by_rarest_class(sorted(images), groups, {name: classes for name, (classes, _) in images.items()}):
+    for stratum in stratify(sorted(images), groups, {name: classes for name, (classes, _) in images.items()}):
         if len({groups.get(name, f"/{name}") for name in stratum}) >= 3:
             assert {found[name] for name in stratum} == set(runs.SPLITS)
 

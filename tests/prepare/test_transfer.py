@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.params.data.image_data import FolderForTest
-from pipeline.prepare.sources.sample import CREDIT, TITLE
+from pipeline.params.data.image_data import ExternalTestFolder
+from pipeline.prepare.sources.composites import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLITS, Asking, picture, table
 
@@ -31,7 +31,7 @@ def tested(asking: Asking, tiny: Path, cells: Path, tmp_path: Path):
             "splits": {"validation": 0, "test": 1},
             **changes,
         }
-        test = FolderForTest.model_validate(section)
+        test = ExternalTestFolder.model_validate(section)
         prepare(asking((8, 4, 4), tiny, test=test), tmp_path / "out" / "prepared")
         return tmp_path / "out" / "prepared"
 

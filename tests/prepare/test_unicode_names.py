@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.params.data.image_data import CocoData
-from pipeline.prepare.names import image_id
+from pipeline.prepare.sample_ids import image_id
 from tests.prepare.conftest import NAMES, SECTION, picture, table, write_splits
 
 WRITTEN = [f"Größe/Präparat {index}" for index in range(12)]

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser
 
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
-from pipeline.prepare.faults import Fault, Kind
+from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.figures.shares import share_bars
 from pipeline.report.html import render
 from pipeline.report.material import Material
@@ -224,24 +224,24 @@ def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(proj
 
 
 def test_what_was_set_aside_is_counted_by_reason() -> None:
-    faults = [Fault(Kind.LOOKS_ALIKE, f"x{n}", f"images/x: {n}.png", "in train") for n in range(1_025)]
+    faults = [DataIssue(IssueKind.LOOKS_ALIKE, f"x{n}", f"images/x: {n}.png", "in train") for n in range(1_025)]
     rows = [("odd", "shares its group 'day: 1' with the showcase image y"), *((f.id, f.reason) for f in faults)]
     rows += [(f"y{n}", f"reason {n}") for n in range(12)]
     found = set_aside(pd.DataFrame(rows, columns=["id", "reason"]))
     assert found is not None
     assert found.title == "1\u00a0038 were set aside"
     first, second, *_ = found.reasons
-    assert (first.text, first.count, first.more) == (Kind.LOOKS_ALIKE.said, "1\u00a0025", "1\u00a0020 more")
+    assert (first.text, first.count, first.more) == (IssueKind.LOOKS_ALIKE.said, "1\u00a0025", "1\u00a0020 more")
     assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
     assert (second.text, second.count, second.files) == (rows[0][1], "1", ("odd",))
     assert (len(found.reasons), found.more) == (10, "4 further reasons")
     assert set_aside(pd.DataFrame(columns=["id", "reason"])) is None
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(IssueKind))
+def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: IssueKind) -> None:
     rejected = pd.DataFrame(
-        [(name, Fault(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
+        [(name, DataIssue(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
     )
     found = set_aside(rejected)
     assert found is not None

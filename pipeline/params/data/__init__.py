@@ -8,26 +8,26 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.params.data.composites import SampleData
-from pipeline.params.data.fields import as_values
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import (
     ClassValue,
     CocoClass,
     CocoData,
+    DisplayedClass,
+    ExternalTestFolder,
     FolderData,
-    FolderForTest,
-    OwnPictures,
+    ImageMaskData,
+    ImageMaskFolder,
     OxfordPetsData,
-    Pictures,
-    ShownClass,
 )
 
-Data = Annotated[SampleData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
+Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
 
 
-def data_mistakes(data: SampleData | OwnPictures) -> list[str]:
+def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
     """What no single key of the section shows: doubles, and keys that do not fit together."""
-    if isinstance(data, SampleData):
+    if isinstance(data, CompositesData):
         return [] if data.test is None else _test_mistakes(data.test)
     mistakes = _path_mistakes("data", data)
     if isinstance(data, FolderData):
@@ -53,7 +53,7 @@ def data_mistakes(data: SampleData | OwnPictures) -> list[str]:
     return mistakes + [f"data.showcase: '{name}' stands there twice; remove one." for name in _doubles(data.showcase)]
 
 
-def _test_mistakes(data: FolderForTest) -> list[str]:
+def _test_mistakes(data: ExternalTestFolder) -> list[str]:
     mistakes = _name_mistakes("data.test", data.classes) + _value_mistakes("data.test", data)
     mistakes += _path_mistakes("data.test", data)
     if (shares := data.splits.validation + data.splits.test) > 1:
@@ -66,7 +66,7 @@ def _name_mistakes(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[
     return [f"{key}.classes: two classes are named '{name}'; rename one." for name in doubles]
 
 
-def _color_mistakes(classes: Sequence[ShownClass]) -> list[str]:
+def _color_mistakes(classes: Sequence[DisplayedClass]) -> list[str]:
     """Refuse classes of one color: masks and overlays would show them as one."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
@@ -79,8 +79,8 @@ def _color_mistakes(classes: Sequence[ShownClass]) -> list[str]:
     ]
 
 
-def _value_mistakes(key: str, data: FolderData | FolderForTest) -> list[str]:
-    values = [value for item in data.classes for value in as_values(item.value)] + list(as_values(data.ignore))
+def _value_mistakes(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+    values = [value for item in data.classes for value in list_values(item.value)] + list(list_values(data.ignore))
     spelt = [value.lower() if isinstance(value, str) else value for value in values]
     mistakes = [
         f"{key}.classes: the mask value {value!r} stands there, or at {key}.ignore, twice; a pixel has one class."
@@ -94,7 +94,7 @@ def _value_mistakes(key: str, data: FolderData | FolderForTest) -> list[str]:
     return mistakes + _threshold_mistakes(key, data, values)
 
 
-def _threshold_mistakes(key: str, data: FolderData | FolderForTest, values: Sequence[str | int]) -> list[str]:
+def _threshold_mistakes(key: str, data: FolderData | ExternalTestFolder, values: Sequence[str | int]) -> list[str]:
     threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
     if threshold is None:
         return []
@@ -113,7 +113,7 @@ def _threshold_mistakes(key: str, data: FolderData | FolderForTest, values: Sequ
 
 def _instance_mistakes(data: FolderData) -> list[str]:
     if data.instances is None or (
-        sorted(map(str, (as_values(item.value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
+        sorted(map(str, (list_values(item.value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
         and data.ignore is None
         and data.mask_threshold is None
     ):
@@ -139,7 +139,7 @@ def _category_mistakes(data: CocoData) -> list[str]:
     return mistakes + _inside("data.annotations", data.annotations, data.path)
 
 
-def _path_mistakes(key: str, data: Pictures) -> list[str]:
+def _path_mistakes(key: str, data: ImageMaskFolder) -> list[str]:
     return _inside(f"{key}.splits.list.file", data.splits.list.file, data.path) if data.splits.list else []
 
 

@@ -10,48 +10,50 @@ from pydantic import BeforeValidator, Field
 TrainImages = Annotated[int, Field(ge=2)]
 ImageSize = Annotated[int, Field(ge=16, le=2048)]
 
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"\w[\w -]*")
 _QUOTES = ' in quotes, such as "#e69f00" (without them YAML takes it for a comment)'
 
 
-def _colour(value: object) -> object:
-    if not isinstance(value, str) or not _COLOUR.fullmatch(value):
+def _check_color(value: object) -> object:
+    if not isinstance(value, str) or not _COLOR.fullmatch(value):
         raise ValueError(f"must be a colour{_QUOTES}")
     return value
 
 
-def _mask_value(value: object) -> object:
+def _check_mask_value(value: object) -> object:
     # One error for both kinds; pydantic's own union would complain about a wrong value twice.
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535
-    if not whole and not (isinstance(value, str) and _COLOUR.fullmatch(value)):
+    if not whole and not (isinstance(value, str) and _COLOR.fullmatch(value)):
         raise ValueError(f"must be a mask's pixel value, a whole number from 0 to 65535 or a colour{_QUOTES}")
     return value
 
 
-def _mask_values(value: object) -> object:
+def _check_mask_values(value: object) -> object:
     """Check one value, or a list of values that mean the same."""
     if not isinstance(value, list | tuple):
-        return _mask_value(value)
+        return _check_mask_value(value)
     if not value:
         raise ValueError("must be a mask's pixel value, or a list of such values with at least one entry")
-    return [_mask_value(item) for item in value]
+    return [_check_mask_value(item) for item in value]
 
 
-def _class_name(value: object) -> object:
+def _check_class_name(value: object) -> object:
     if not isinstance(value, str) or not _NAME.fullmatch(value):  # columns and metrics are named by it
         raise ValueError("must be a name of letters, digits, _, - and blanks")
     return value
 
 
-Colour = Annotated[str, BeforeValidator(_colour)]
-MaskValue = Annotated[int | str, BeforeValidator(_mask_value)]  # an int, or #rrggbb
-MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_mask_values)]  # one, or several that mean the same
-ClassName = Annotated[str, BeforeValidator(_class_name)]
+Color = Annotated[str, BeforeValidator(_check_color)]
+MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
+MaskValues = Annotated[
+    int | str | list[int | str], BeforeValidator(_check_mask_values)
+]  # one, or several that mean the same
+ClassName = Annotated[str, BeforeValidator(_check_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def low_high(most: float) -> BeforeValidator:
+def positive_range(most: float) -> BeforeValidator:
     """Checks a range whose ends are above 0 and at most `most`."""
 
     def check(value: object) -> object:
@@ -64,7 +66,7 @@ def low_high(most: float) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def as_values(value: int | str | list[int | str] | None) -> tuple[int | str, ...]:
+def list_values(value: int | str | list[int | str] | None) -> tuple[int | str, ...]:
     """List the mask values that a key holds: none, one or several."""
     if value is None:
         return ()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Colour, ImageSize, MaskValues, Share, TrainImages
+from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages
 from pipeline.params.section import Section
 
 Resize = Literal["squash", "pad"]
@@ -17,7 +17,7 @@ MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
 
 
-def _pattern(value: object) -> object:
+def _check_pattern(value: object) -> object:
     if value is None:
         return value
     if not isinstance(value, str):
@@ -38,20 +38,20 @@ class ClassValue(Section):
     value: MaskValues
 
 
-class ShownClass(Section):
+class DisplayedClass(Section):
     """How a class is called and shown."""
 
     name: ClassName
-    colour: Colour
+    colour: Color
     foreground: bool
     edge: bool = False
 
 
-class FolderClass(ShownClass, ClassValue):
+class FolderClass(DisplayedClass, ClassValue):
     """A class of the user's masks."""
 
 
-class CocoClass(ShownClass):
+class CocoClass(DisplayedClass):
     """A class of the user's annotations: the categories that it takes in; `null` is what none of them covers."""
 
     category: str | list[str] | None
@@ -77,7 +77,9 @@ class SplitShares(Section):
     validation: Share
     test: Share
     list: SplitList | None = None  # None: splits.csv, where it is there
-    group_pattern: Annotated[str | None, BeforeValidator(_pattern)] = None  # searched in names that have no group yet
+    group_pattern: Annotated[str | None, BeforeValidator(_check_pattern)] = (
+        None  # searched in names that have no group yet
+    )
     stratify: bool = False  # each class in each split, as far as there are images
 
 
@@ -100,7 +102,7 @@ class NearDuplicates(Section):
     distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)  # ids
 
 
-class Pictures(Section):
+class ImageMaskFolder(Section):
     """Images and masks in a folder."""
 
     path: str = Field(min_length=1)
@@ -111,7 +113,7 @@ class Pictures(Section):
     near_duplicates: NearDuplicates = NearDuplicates()
 
 
-class FolderForTest(Pictures):
+class ExternalTestFolder(ImageMaskFolder):
     """A folder whose test split takes the place of composites; the classes are those of the composites, by name."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
@@ -119,7 +121,7 @@ class FolderForTest(Pictures):
     mask_threshold: MaskThreshold | None = None
 
 
-class OwnPictures(Pictures):
+class ImageMaskData(ImageMaskFolder):
     """Pictures to learn from."""
 
     image_size: ImageSize
@@ -129,7 +131,7 @@ class OwnPictures(Pictures):
     train_images: TrainImages | None
 
 
-class FolderData(OwnPictures):
+class FolderData(ImageMaskData):
     """A folder with `images/`, `masks/` and perhaps a list of splits."""
 
     source: Literal["folder"]
@@ -139,7 +141,7 @@ class FolderData(OwnPictures):
     instances: Instances | None = None
 
 
-class CocoData(OwnPictures):
+class CocoData(ImageMaskData):
     """A folder with `images/` and a file of COCO's instances, as annotation tools export it."""
 
     source: Literal["coco"]
@@ -149,7 +151,7 @@ class CocoData(OwnPictures):
     crowd: Crowd = "ignore"  # what annotations with iscrowd: 1 are: ignored pixels, or objects like all others
 
 
-class OxfordPetsData(OwnPictures):
+class OxfordPetsData(ImageMaskData):
     """Oxford-IIIT Pet as its authors publish it, with their test split and their trimaps."""
 
     source: Literal["oxford_iiit_pet"]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.params.data.image_data import Crowd
-from pipeline.prepare.names import listed
-from pipeline.prepare.sources.coco import CocoImage, short
-from pipeline.prepare.sources.coco_masks import mask_of
+from pipeline.prepare.sample_ids import join_names
+from pipeline.prepare.sources.coco_masks import decode_segmentation
+from pipeline.prepare.sources.coco_validation import CocoImage, truncate
 
 _MIN_CROWDS = 3  # fewer may be chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
@@ -23,7 +23,7 @@ _MAX_CHECKED = 200  # crowds that are decoded
 _EIGHT_NEIGHBORS = np.ones((3, 3), bool)
 
 
-class Annotations:
+class AnnotationStats:
     """The annotations of the images that are in the folder."""
 
     def __init__(self, images: Sequence[CocoImage], categories: Mapping[int, str]) -> None:
@@ -107,7 +107,7 @@ class Annotations:
             return ""
         one = len(unused) == 1
         what = f"{'1 category has' if one else f'{len(unused):,} categories have'} no usable annotation in the images"
-        return f"{what}, so `pipeline init` makes no class of {'it' if one else 'them'}: {_quoted(unused)}."
+        return f"{what}, so `pipeline init` makes no class of {'it' if one else 'them'}: {_quote_names(unused)}."
 
     def _of_crowd_categories(self, crowd: Crowd) -> str:
         only = self.only_crowds
@@ -115,7 +115,8 @@ class Annotations:
             return ""
         what = "category" if len(only) == 1 else "categories"
         return (
-            f"Only crowds have the {what} {_quoted(only)}: none of their pixels has a class while crowds are ignored."
+            f"Only crowds have the {what} {_quote_names(only)}: none of their pixels has a class while crowds are "
+            f"ignored."
         )
 
     def _of_similar_names(self) -> list[str]:
@@ -125,14 +126,15 @@ class Annotations:
                 numbers.setdefault(name, []).append(number)
         similar: dict[str, list[str]] = {}
         for name in self.used:
-            similar.setdefault(_plain(name), []).append(name)
+            similar.setdefault(_normalize_name(name), []).append(name)
         return [
-            f"The category {_quoted([name])} has several ids ({listed(list(map(str, several)))}): they are one class."
+            f"The category {_quote_names([name])} has several ids ({join_names(list(map(str, several)))}): they are "
+            f"one class."
             for name, several in numbers.items()
             if len(several) > 1
         ] + [
-            f"The categories {_quoted(names)} differ only in case, spaces or Unicode form. If they mean the same, give "
-            f"one class all of them."
+            f"The categories {_quote_names(names)} differ only in case, spaces or Unicode form. If they mean the same, "
+            f"give one class all of them."
             for names in similar.values()
             if len(names) > 1
         ]
@@ -142,7 +144,7 @@ class Annotations:
         if not names:
             return ""
         what = "1 annotation covers" if len(names) == 1 else f"{len(names):,} annotations cover"
-        return f"{what} no pixel of the image: outside of it, too small or empty: {listed(names)}."
+        return f"{what} no pixel of the image: outside of it, too small or empty: {join_names(names)}."
 
     def _of_repeated(self) -> list[str]:
         repeated = sum(image.repeated for image in self._images)
@@ -186,7 +188,7 @@ def _is_connected(segmentation: Any, size: tuple[int, int]) -> bool:
     """Return whether a segmentation is one region; corners connect."""
     from scipy.ndimage import label  # takes 0.2 s, in each process that decodes images
 
-    mask = mask_of(segmentation, *size)
+    mask = decode_segmentation(segmentation, *size)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return False
@@ -194,9 +196,9 @@ def _is_connected(segmentation: Any, size: tuple[int, int]) -> bool:
     return bool(label(mask, _EIGHT_NEIGHBORS)[1] == 1)
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
-def _quoted(names: Sequence[str]) -> str:
-    return listed([f"'{short(name)}'" for name in names])
+def _quote_names(names: Sequence[str]) -> str:
+    return join_names([f"'{truncate(name)}'" for name in names])

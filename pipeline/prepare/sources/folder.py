@@ -10,19 +10,24 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
-from pipeline.params.data.fields import as_values
-from pipeline.params.data.image_data import FolderData, FolderForTest
-from pipeline.prepare.dividing.split_folders import read_splits
-from pipeline.prepare.faults import Fault, Kind
-from pipeline.prepare.names import image_id, unfit
-from pipeline.prepare.pairs import Collection, Masks, Pair
-from pipeline.prepare.sources.mask_files import InstanceMasks, ValueMasks
+from pipeline.params.data.fields import list_values
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_mask_pair import (
+    ImageMaskPair,
+    InstanceMaskReader,
+    MaskReader,
+    PairCollection,
+    ValueMaskReader,
+)
+from pipeline.prepare.sample_ids import find_id_problem, image_id
+from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.runs import SegmentationClass
 
 IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds
 
 
-class Files:
+class ImageFiles:
     """The pictures below a folder by id, and what was found beside them."""
 
     def __init__(
@@ -41,12 +46,12 @@ class Files:
         top = folder / kind
         if not top.is_dir():
             raise PipelineError(f"{key}: there is no folder {top}. Set {key} to the folder that holds {holds}.")
-        self.faults: list[Fault] = []
+        self.faults: list[DataIssue] = []
         self.skipped: list[tuple[str, str]] = []
         self.by_id: dict[str, str] = {}  # path relative to the source's folder
         self.unusable: set[str] = set()  # ids that no pair can have
         found: dict[str, list[str]] = {}
-        for path in _below(top, key):
+        for path in _list_files(top, key):
             name = f"{kind}/{path}"
             if path.suffix.lower() in endings:
                 found.setdefault(image_id(str(path.with_suffix(""))), []).append(name)
@@ -56,44 +61,48 @@ class Files:
             raise PipelineError(f"{key}: {top} holds no picture; these endings are read: {', '.join(endings)}.")
         self.skipped.sort()  # the order of a listing is the file system's
         for name, several in sorted(found.items()):
-            if reason := unfit(name):
-                self.faults.append(Fault(Kind.NAME, name, several[0], reason))
+            if reason := find_id_problem(name):
+                self.faults.append(DataIssue(IssueKind.NAME, name, several[0], reason))
             elif len(several) > 1:
-                self.faults.append(Fault(Kind.DOUBLE, name, " and ".join(sorted(several))))
+                self.faults.append(DataIssue(IssueKind.DOUBLE, name, " and ".join(sorted(several))))
             if reason or len(several) > 1:
                 self.unusable.add(name)
             self.by_id[name] = min(several)
 
 
-def folder_collection(data: FolderData | FolderForTest, classes: list[SegmentationClass], key: str) -> Collection:
+def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
     """The pairs of a folder with `images/`, `masks/` and perhaps a list of splits; `key` is its section's.
 
     Raises:
         PipelineError: A folder or the list is missing, empty or wrong.
     """
     folder = Path(data.path)
-    images = Files(folder, IMAGES, f"{key}.path")
-    masks = Files(folder, MASKS, f"{key}.path", endings=MASK_ENDINGS)
+    images = ImageFiles(folder, IMAGES, f"{key}.path")
+    masks = ImageFiles(folder, MASKS, f"{key}.path", endings=MASK_ENDINGS)
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, f"{key}.path")
-    lonely = [Fault(Kind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id]
-    lonely += [Fault(Kind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id]
+    lonely = [
+        DataIssue(IssueKind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id
+    ]
+    lonely += [
+        DataIssue(IssueKind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id
+    ]
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
     is_trained_on = isinstance(data, FolderData)
     splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key, is_trained_on)
-    return Collection(
+    return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
         credit="",  # the user knows whose pictures these are
         classes=classes,
-        pairs={name: Pair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
-        masks=_reader(data, classes),
-        faults=[*lonely, *images.faults, *masks.faults],
+        pairs={name: ImageMaskPair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
+        masks=_create_reader(data, classes),
+        issues=[*lonely, *images.faults, *masks.faults],
         skipped=[*images.skipped, *masks.skipped],
         notices=splits.notices,
         rows=splits.rows,
-        listed_in=splits.source,
-        mistake=splits.mistake,
+        split_source=splits.source,
+        split_error=splits.mistake,
     )
 
 
@@ -108,7 +117,7 @@ def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder
     """
     if set(images) & set(masks):
         return
-    suffixes = {mask[len(image) :] for mask in masks if (image := _longest_start(mask, images))}
+    suffixes = {mask[len(image) :] for mask in masks if (image := _find_longest_prefix(mask, images))}
     suffix = next(iter(suffixes)) if len(suffixes) == 1 else ""
     if suffix and len(masks) > 1 and all(mask.endswith(suffix) for mask in masks):
         raise PipelineError(
@@ -118,20 +127,20 @@ def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder
         )
 
 
-def _longest_start(mask: str, images: abc.Collection[str]) -> str:
+def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
     """Find the image whose name a mask's begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 
-def _reader(data: FolderData | FolderForTest, classes: list[SegmentationClass]) -> Masks:
-    of_name = {item.name: as_values(item.value) for item in data.classes}
+def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
+    of_name = {item.name: list_values(item.value) for item in data.classes}
     if isinstance(data, FolderData) and data.instances:
         place = {of_name[item.name][0]: index for index, item in enumerate(classes)}
-        return InstanceMasks(data.instances.border, (place[0], place[1], place[2]))
-    return ValueMasks(tuple(of_name[item.name] for item in classes), as_values(data.ignore), data.mask_threshold)
+        return InstanceMaskReader(data.instances.border, (place[0], place[1], place[2]))
+    return ValueMaskReader(tuple(of_name[item.name] for item in classes), list_values(data.ignore), data.mask_threshold)
 
 
-def _below(top: Path, key: str) -> list[PurePosixPath]:
+def _list_files(top: Path, key: str) -> list[PurePosixPath]:
     """All files below a folder, relative to it, but hidden ones."""
     files = []
     for root, folders, names in os.walk(top):

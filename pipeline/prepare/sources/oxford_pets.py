@@ -1,41 +1,54 @@
-"""The files of Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0): obtained once, then found."""
+"""The data set Oxford-IIIT Pet (Parkhi et al. 2012, CC BY-SA 4.0) as a source, with its official splits."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.errors import PipelineError
-from pipeline.prepare.dividing.split_list import TRAINVAL
-from pipeline.prepare.fetching.archives import unpack
-from pipeline.prepare.fetching.download import download
-from pipeline.prepare.names import listed
+from pipeline.params.data.image_data import OxfordPetsData
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, ValueMaskReader
+from pipeline.prepare.sample_ids import join_names
+from pipeline.prepare.splitting.read_splits import TRAINVAL, SplitRow
+from pipeline.runs import SegmentationClass
 
-TEST = "test"
-LISTS = {TRAINVAL: "annotations/trainval.txt", TEST: "annotations/test.txt"}  # split to file
+TEST_SPLIT = "test"
+SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # split to file
 IMAGES, TRIMAPS = "images", "annotations/trimaps"
 TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value of its pixels
+
+# As in Keras' pets example, whose classes these are.
+CLASSES = (
+    SegmentationClass("pet", "#e69f00", foreground=True),
+    SegmentationClass("background", "#0072b2", foreground=False),
+    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+)
 
 
 @dataclass(frozen=True)
 class Part:
-    """An archive of the data set, and the folder that it holds."""
+    """An archive of the data set.
+
+    Attributes:
+        folder: that the archive contains.
+        urls: of the authors, then of a mirror.
+        md5: of the archive.
+        max_bytes: limit when unpacking, more than twice the actual size.
+        max_files: limit when unpacking, likewise.
+    """
 
     folder: str
-    addresses: tuple[str, ...]  # its authors', then a mirror
+    urls: tuple[str, ...]
     md5: str
-    most_bytes: int  # bounds of what it may hold, twice and more of what it does
-    most_files: int
+    max_bytes: int
+    max_files: int
 
     @property
     def archive(self) -> str:
-        """The archive's name."""
+        """File name of the archive."""
         return f"{self.folder}.tar.gz"
 
 
@@ -47,8 +60,8 @@ PARTS = (
             "https://thor.robots.ox.ac.uk/datasets/pets/images.tar.gz",
         ),
         md5="5c4f3ee8e5d25df40f4fd59a7f44e54c",
-        most_bytes=2_000_000_000,
-        most_files=20_000,
+        max_bytes=2_000_000_000,
+        max_files=20_000,
     ),
     Part(
         "annotations",
@@ -57,8 +70,8 @@ PARTS = (
             "https://thor.robots.ox.ac.uk/datasets/pets/annotations.tar.gz",
         ),
         md5="95a8c909bbe2e81eed6a22bccdf3f68f",
-        most_bytes=500_000_000,
-        most_files=60_000,
+        max_bytes=500_000_000,
+        max_files=60_000,
     ),
 )
 
@@ -78,47 +91,23 @@ class PetsFiles:
     skipped: list[tuple[str, str]]  # id or file, and the reason
 
 
-def obtain(folder: Path) -> PetsFiles:
-    """See to it that a folder holds the data set unpacked, and find its files.
-
-    What is unpacked already is taken; else an archive that lies in the folder; else it is downloaded. Archives stay.
-
-    Raises:
-        PipelineError: An archive cannot be had or is another one, or what is unpacked lacks files.
-    """
-    console = Console(stderr=True)
-    for part in PARTS:
-        if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
-            continue
-        archive = folder / part.archive
-        download(part.addresses, archive, part.md5, console=console)
-        console.print(f"{part.archive}: unpacking", highlight=False)
-        unpacked = folder / f".{part.folder}-unpacked"
-        try:
-            unpack(archive, unpacked, most_bytes=part.most_bytes, most_files=part.most_files)
-            (unpacked / part.folder).rename(folder / part.folder)
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
-    return locate(folder)
-
-
-def locate(folder: Path) -> PetsFiles:
+def find_pets_files(folder: Path) -> PetsFiles:
     """Find the files of the data set in a folder; nothing is downloaded and nothing unpacked.
 
     Raises:
         PipelineError: A part is missing, lies there as an archive only, lacks files, or a list is broken.
     """
     _check_parts(folder)
-    images, trimaps = _Files(folder, IMAGES, ".jpg"), _Files(folder, TRIMAPS, ".png")
-    splits = _splits(folder)
+    images, trimaps = _FileIndex(folder, IMAGES, ".jpg"), _FileIndex(folder, TRIMAPS, ".png")
+    splits = _read_splits(folder)
     for files in (images, trimaps):
         if missing := [f"{name}{files.ending}" for name in splits if name not in files.by_id]:
             raise PipelineError(
                 f"{folder / files.kind} lacks {len(missing)} of the {len(splits)} files that the lists in "
-                f"{folder / 'annotations'} name: {listed(missing)}. {_anew(folder, files.kind)}"
+                f"{folder / 'annotations'} name: {join_names(missing)}. {_describe_fix(folder, files.kind)}"
             )
     strangers = [
-        (name, f"neither {' nor '.join(LISTS.values())} names it") for name in images.by_id if name not in splits
+        (name, f"neither {' nor '.join(SPLIT_LISTS.values())} names it") for name in images.by_id if name not in splits
     ]
     lonely = [(file, "there is no image to it") for name, file in trimaps.by_id.items() if name not in images.by_id]
     return PetsFiles(
@@ -128,7 +117,7 @@ def locate(folder: Path) -> PetsFiles:
     )
 
 
-class _Files:
+class _FileIndex:
     """The files of a kind by id, and what lies beside them; sorted, as a listing's order is the file system's."""
 
     def __init__(self, folder: Path, kind: str, ending: str) -> None:
@@ -137,7 +126,7 @@ class _Files:
         self.skipped: list[tuple[str, str]] = []
         top = folder / kind
         if not top.is_dir():
-            raise PipelineError(f"{top} is missing. {_anew(folder, kind)}")
+            raise PipelineError(f"{top} is missing. {_describe_fix(folder, kind)}")
         for path in sorted(top.iterdir()):
             file = f"{kind}/{path.name}"
             if path.name.startswith("."):
@@ -159,51 +148,74 @@ def _check_parts(folder: Path) -> None:
             unopened = f", but {part.archive} lies there unopened" if (folder / part.archive).exists() else ""
             lines.append(f"{folder / part.folder} is missing{unopened}.")
     if lines:
-        remedy = f"`{_command(folder)}` unpacks what lies there as an archive, and downloads what does not."
+        remedy = f"`{_format_command(folder)}` unpacks what lies there as an archive, and downloads what does not."
         raise PipelineError("\n".join([*lines, remedy]))
 
 
-def _splits(folder: Path) -> dict[str, str]:
+def _read_splits(folder: Path) -> dict[str, str]:
     """The split of each image that a list names."""
     splits: dict[str, str] = {}
-    for split, name in LISTS.items():
-        found = list(_named(folder, name))
+    for split, name in SPLIT_LISTS.items():
+        found = list(_read_list(folder, name))
         if not found:
-            raise PipelineError(f"{folder / name} names no image. {_anew(folder, name)}")
+            raise PipelineError(f"{folder / name} names no image. {_describe_fix(folder, name)}")
         for number, image in found:
             if image in splits:
                 raise PipelineError(
-                    f"{folder / name}, line {number}: '{image}' is in {LISTS[splits[image]]} already; an image is "
-                    f"named once. {_anew(folder, name)}"
+                    f"{folder / name}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]} already; an image "
+                    f"is named once. {_describe_fix(folder, name)}"
                 )
             splits[image] = split
     return dict(sorted(splits.items()))
 
 
-def _named(folder: Path, name: str) -> Iterator[tuple[int, str]]:
+def _read_list(folder: Path, name: str) -> Iterator[tuple[int, str]]:
     """The images that a list names, each with its line's number."""
     path = folder / name
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise PipelineError(f"{path} is missing. {_anew(folder, name)}") from None
+        raise PipelineError(f"{path} is missing. {_describe_fix(folder, name)}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} cannot be read ({error}). {_anew(folder, name)}") from None
+        raise PipelineError(f"{path} cannot be read ({error}). {_describe_fix(folder, name)}") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if not re.fullmatch(r"\w+(\s+\d+){3}\s*", line, re.ASCII):
             raise PipelineError(
                 f"{path}, line {number}: '{line[:80]}' must be an image's name and three numbers: its class, species "
-                f"and breed. {_anew(folder, name)}"
+                f"and breed. {_describe_fix(folder, name)}"
             )
         yield number, line.split()[0]
 
 
-def _anew(folder: Path, inside: str) -> str:
+def _describe_fix(folder: Path, inside: str) -> str:
     """How to get a part anew that lacks something."""
-    return f"Remove {folder / inside.split('/')[0]} and run `{_command(folder)}`."
+    return f"Remove {folder / inside.split('/')[0]} and run `{_format_command(folder)}`."
 
 
-def _command(folder: Path) -> str:
+def _format_command(folder: Path) -> str:
     return f"pipeline data --download {shlex.quote(str(folder))}"
+
+
+def collect_pets(data: OxfordPetsData) -> PairCollection:
+    """The pairs of the data set, which must lie unpacked in its folder.
+
+    Raises:
+        PipelineError: It does not; the message has the command that obtains it.
+    """
+    folder = Path(data.path)
+    found = find_pets_files(folder)
+    return PairCollection(
+        folder=folder,
+        title="Cats and dogs of the Oxford-IIIT Pet data set",
+        credit="Photographs: Oxford-IIIT Pet (Parkhi, Vedaldi, Zisserman, Jawahar 2012), CC BY-SA 4.0.",
+        classes=CLASSES,
+        pairs={name: ImageMaskPair(name, image, trimap) for name, (image, trimap) in found.pairs.items()},
+        masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
+        skipped=found.skipped,
+        rows={name: SplitRow(split) for name, split in found.splits.items()},
+        split_source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
+        known_broken=KNOWN_BROKEN,
+        is_published=True,
+    )

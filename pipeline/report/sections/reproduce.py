@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.data.composites import SampleData
+from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_sections
 from pipeline.project import inside, make, study_name
 from pipeline.report import view, wording
@@ -105,7 +105,7 @@ def _below(folder: Path, files: str) -> str:
 
 def _make_report(params: Params, here: Path) -> str:
     # A study's data outside the project was named on the command line; whose folder it is does not belong on a page.
-    test = params.data.test if isinstance(params.data, SampleData) else None
+    test = params.data.test if isinstance(params.data, CompositesData) else None
     paths = [params.data.path, *([test.path] if test else [])]
     elsewhere = study_name(here) and any(Path(path).is_absolute() for path in paths)
     return make("report", here) + (" DATA=folder" if elsewhere else "")

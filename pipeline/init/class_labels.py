@@ -1,0 +1,79 @@
+"""Propose colors for classes that differ from each other, for any number of classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+# Okabe and Ito's palette, which readers with color vision deficiency can tell apart; blue is for the background.
+OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
+
+_STEP = 0x11  # between the levels of a channel in candidates
+_LIGHTNESS = (20, 95)  # CIELAB L* of candidates: outlines must show on dark and on light images
+_MIN_DISTANCE = 15.0  # in CIELAB, of the palette above from colors that are taken
+
+Lab = NDArray[np.float64]
+
+
+def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
+    """Propose colors that differ from each other and from those that are taken.
+
+    The palette of Okabe and Ito comes first. Then each color is the candidate that is farthest in CIELAB from all
+    before it (as in Glasbey et al., Color Research & Application 32, 2007), so more classes keep the colors of fewer.
+
+    Args:
+        count: of the colors.
+        taken: colors that other classes have, as #rrggbb.
+    """
+    candidates, labs = _candidates()
+    used = to_lab(taken) if taken else np.empty((0, 3))
+    fit = [color for color in OKABE_ITO if not (_distance(to_lab([color])[0], used) < _MIN_DISTANCE).any()]
+    proposed = fit[:count]
+    nearest = np.full(len(candidates), np.inf)
+    for lab in [*used, *(to_lab(proposed) if proposed else ())]:
+        nearest = np.minimum(nearest, _distance(lab, labs))
+    while len(proposed) < count:
+        place = int(nearest.argmax())
+        proposed.append(candidates[place])
+        nearest = np.minimum(nearest, _distance(labs[place], labs))
+    return proposed
+
+
+def to_lab(colors: Sequence[str]) -> Lab:
+    """Convert colors (#rrggbb) to CIELAB, N x 3; a* and b* are whole numbers, shifted by 128."""
+    profiles = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+    pixels = b"".join(bytes.fromhex(color[1:]) for color in colors)
+    image = Image.frombytes("RGB", (len(colors), 1), pixels)
+    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    assert converted is not None
+    lightness, *others = (np.asarray(band)[0] for band in converted.split())
+    return np.stack([lightness / 2.55, *(band.astype(np.float64) for band in others)], axis=1)
+
+
+def _distance(lab: Lab, labs: Lab) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.linalg.norm(labs - lab, axis=1)
+    return distance
+
+
+@cache
+def _candidates() -> tuple[list[str], Lab]:
+    levels = range(0, 256, _STEP)
+    colors = [f"#{red:02x}{green:02x}{blue:02x}" for red in levels for green in levels for blue in levels]
+    labs = to_lab(colors)
+    kept = (labs[:, 0] >= _LIGHTNESS[0]) & (labs[:, 0] <= _LIGHTNESS[1])
+    return [color for color, is_kept in zip(colors, kept, strict=True) if is_kept], labs[kept]
+
+
+def make_class_names(wanted: Sequence[str]) -> list[str]:
+    """Replace characters that a class name may not have by _, and number names that are taken."""
+    names: list[str] = []
+    for name in wanted:
+        plain = re.sub(r"[^\w -]", "_", name).strip(" -") or "class"
+        numbered = (plain, *(f"{plain}_{number}" for number in range(2, len(wanted) + 2)))
+        names.append(next(one for one in numbered if one not in names))
+    return names

@@ -1,0 +1,223 @@
+"""Looks at a folder, and proposes how to read it: by the first source whose files lie in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.imaging.mask_decoding import MASK_ENDINGS
+from pipeline.init.class_labels import make_class_names
+from pipeline.init.inspect_images import ImageSummary, inspect_images
+from pipeline.init.mask_classes import suggest_classes
+from pipeline.init.palettes import choose_category_colors
+from pipeline.init.suggestion import Suggestion, complete_suggestion
+from pipeline.params.data.image_data import Crowd
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.sources.coco_notices import AnnotationStats
+from pipeline.prepare.sources.coco_reader import match_images
+from pipeline.prepare.sources.coco_validation import read_coco
+from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
+from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, find_pets_files
+from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
+from pipeline.runs import IGNORE
+
+_COMMAND = "pipeline init"
+_EXPECTED = f"""\
+Expected is one of
+  {IMAGES}/ and {MASKS}/ with files of the same names: masks that hold a value or a colour a class
+  {IMAGES}/ and a JSON of COCO's instances, as annotation tools export it
+  {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
+
+_MAX_OPENED = 5  # JSON files
+_MAX_BYTES = 50_000_000
+
+
+def inspect_folder(folder: Path) -> Suggestion:
+    """Propose a section for a folder.
+
+    Raises:
+        PipelineError: There is no such folder, it holds nothing that is known, or what it holds cannot be used.
+    """
+    if not folder.is_dir():
+        raise PipelineError(f"{_COMMAND}: there is no folder {folder}.")
+    if not _is_utf8(folder):
+        raise PipelineError(
+            f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
+        )
+    if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
+        return complete_suggestion(_inspect_image_mask(folder))
+    if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
+        return complete_suggestion(_inspect_pets(folder))
+    if (folder / IMAGES).is_dir() and (exports := _find_exports(folder)):
+        if len(exports) > 1:
+            names = join_names([str(file.relative_to(folder)) for file in exports])
+            raise PipelineError(
+                f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
+                f"hand: see docs/your-own-data.md."
+            )
+        return complete_suggestion(_inspect_coco(folder, exports[0]))
+    there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    hint = f"{known} " if (known := describe_layout(folder)) else ""
+    raise PipelineError(f"{_COMMAND}: {folder} holds {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
+
+
+def _inspect_image_mask(folder: Path) -> Suggestion:
+    images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
+    check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
+    seen = inspect_images(folder, _sort_files(images))
+    classes = suggest_classes(folder, _sort_files(masks))
+    remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
+    proposal = _build_suggestion("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
+    return replace(proposal, notices=(*classes.notices, *proposal.notices))
+
+
+def _inspect_coco(folder: Path, file: Path) -> Suggestion:
+    images = ImageFiles(folder, IMAGES, _COMMAND)
+    coco = read_coco(file, _COMMAND)
+    seen = inspect_images(folder, _sort_files(images))
+    annotations = AnnotationStats(
+        [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
+    )
+    crowd: Crowd = "object" if annotations.single_crowds else "ignore"
+    categories = annotations.used or list(dict.fromkeys(coco.categories.values()))
+    if not categories:
+        raise PipelineError(
+            f"{_COMMAND}: {file} lists no categories. Export it with the categories of its annotations."
+        )
+    ignored = annotations.only_crowds if crowd == "ignore" else []
+    if len(ignored) < len(categories):
+        categories = [name for name in categories if name not in ignored]
+    else:
+        ignored = []
+    if len(categories) >= IGNORE:
+        raise PipelineError(f"{_COMMAND}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
+    names = make_class_names(["background", *categories])
+    colors, color_notices = choose_category_colors(categories)
+    classes = [
+        {"name": name, "colour": color, "foreground": category is not None, "category": category}
+        for name, color, category in zip(names, colors, [None, *categories], strict=True)
+    ]
+    section = {
+        "annotations": file.relative_to(folder).as_posix(),
+        "classes": classes,
+        "ignore": ignored,
+        "crowd": crowd,
+    }
+    remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
+    proposal = _build_suggestion(
+        "coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",)
+    )
+    return replace(proposal, notices=(*annotations.notices(crowd, "data"), *color_notices, *proposal.notices))
+
+
+def _inspect_pets(folder: Path) -> Suggestion:
+    found = find_pets_files(folder)
+    seen = inspect_images(folder, [image for image, _ in found.pairs.values()])
+    remarks = {"splits": "of the authors' trainval; their test is kept"}
+    proposal = _build_suggestion("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
+    section = {**proposal.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
+    return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="", notices=())
+
+
+def _build_suggestion(
+    source: str,
+    folder: Path,
+    seen: ImageSummary,
+    classes: dict[str, Any],
+    images: int,
+    remarks: dict[str, str],
+    class_remarks: Sequence[str],
+) -> Suggestion:
+    has_list = (folder / DEFAULT_LIST.file).is_file()
+    suggestion = None if has_list else seen.groups
+    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
+    if not has_list:
+        splits["stratify"] = True
+    section = {
+        "source": source,
+        "path": str(folder),
+        "image_size": seen.image_size,
+        "resize": seen.resize,
+        "channels": seen.channels,
+        **classes,
+        "splits": splits,
+        "on_fault": "stop",
+        "showcase": None,
+        "seed": 0,
+        "train_images": None,
+    }
+    beside = {
+        "image_size": f"px, a multiple of 32; the images are {seen.sizes}",
+        "splits": f"{DEFAULT_LIST.file} says which image is where" if has_list else "shares of the images",
+    }
+    found = f"{images} images of {seen.sizes}"
+    beside |= remarks
+    notices = [*seen.notices, *([suggestion.sentence("data")] if suggestion else [])]
+    return Suggestion(
+        section=section,
+        found=found,
+        images=images,
+        training=int(images * (1 - splits["validation"] - splits["test"])),
+        remarks=beside,
+        class_remarks=tuple(class_remarks),
+        groups=suggestion.regex if suggestion else "",
+        channels=seen.prepared_channels,
+        notices=tuple(notices),
+    )
+
+
+def _find_exports(folder: Path) -> list[Path]:
+    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    # COCO's own folder holds captions and key points too.
+    return [file for file in found if file.name.startswith("instances")] or found
+
+
+def _is_utf8(folder: Path) -> bool:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sort_files(files: ImageFiles) -> list[str]:
+    return sorted(files.by_id.values())
+
+
+def describe_layout(folder: Path) -> str:
+    """Name the layout of a folder that is not read, and how to convert it; empty if it is unknown."""
+    if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
+        return (
+            f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
+            f"images that have no mask; 255 in these masks is unknown (ignore: 255)."
+        )
+    if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
+        return (
+            f"It has a folder per split: move the images to {IMAGES}/train, {IMAGES}/val and {IMAGES}/test, and the "
+            f"masks to {MASKS}/ likewise; folders named like splits are the splits."
+        )
+    if any(folder.glob(f"stage1_train/*/{MASKS}")) or any(folder.glob(f"*/{MASKS}/*")):
+        return (
+            f"It looks like the Data Science Bowl 2018, with a folder per image and a mask per object: write one mask "
+            f"per image that numbers its objects (0 is background), into {MASKS}/, and the images into {IMAGES}/ with "
+            f"the same names."
+        )
+    if any(map(_is_labelme, itertools.islice(sorted(folder.rglob("*.json")), _MAX_OPENED))):
+        return (
+            "It looks like labelme, with a JSON per image: convert it to COCO's instances (labelme has the script "
+            "labelme2coco.py), and put that JSON beside images/."
+        )
+    return ""
+
+
+def _is_labelme(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes()) if path.stat().st_size < _MAX_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys()

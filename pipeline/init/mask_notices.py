@@ -1,0 +1,148 @@
+"""Report ambiguous masks: one sentence per doubt, with the setting for the other meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey
+from pipeline.init.value_roles import describe_voids
+from pipeline.prepare.sample_ids import join_names
+
+_VOIDS = (255, 65_535)  # that are doubted as classes
+_VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
+
+_MIN_PERHAPS_NUMBERED = 3  # values above 0, for a hint
+_MAX_FAMILIES = 4  # sets of values that exclude each other; more are classes, one per image
+_MAX_INVERTED, _MIN_SURROUNDED = 0.4, 0.6  # shares of masks: some that are inverted; most of them
+_MIN_EDGE_VALUES, _MIN_ON_EDGES, _MAX_EDGE_PIXELS = 4, 0.8, 0.3  # of class masks that were interpolated
+_MAX_NEAR = 10  # levels by which two colors of one class may differ in each channel
+_NAMED = 5  # files or values in a sentence
+
+IsForeground = Callable[[int], bool]
+
+
+def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[str]:
+    """Doubt which side is the background: it surrounds the objects in most images, and in all masks alike."""
+    sides = [
+        (file, is_foreground(frame), is_foreground(majority))
+        for file, values, frame, majority in zip(seen.files, seen.values, seen.frames, seen.majorities, strict=True)
+        if len({is_foreground(value) for value in values}) > 1
+    ]
+    inside = sum(frame for _, frame, _ in sides)
+    if inside > _MIN_SURROUNDED * len(sides):
+        is_small = sum(majority for *_, majority in sides) > _MIN_SURROUNDED * len(sides)
+        return [
+            f"The value taken for the background is surrounded by foreground in {inside} of {len(sides)} masks"
+            f"{', and is the smaller part of most' if is_small else ''}. If it is the object, exchange the names and "
+            f"`foreground` of the classes; if it means unlabeled, make it data.ignore instead."
+        ]
+    is_odd = inside <= len(sides) / 2
+    odd = [file for file, frame, majority in sides if frame is majority is is_odd]
+    if not 0 < len(odd) <= _MAX_INVERTED * len(sides):
+        return []
+    return [
+        f"{len(odd)} of {len(sides)} masks look inverted: foreground and background have changed places on their frame "
+        f"and in most of their pixels: {join_names(odd, _NAMED)}. Compare them with their images; invert these masks "
+        f"if they are."
+    ]
+
+
+def describe_values(
+    seen: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
+) -> list[str]:
+    """Doubt that each value is a class of its own, and that the ignored values are none.
+
+    Args:
+        seen: of the masks.
+        voids: the values that are ignored.
+        background: the value of the background, if there is one.
+        classes: the values of all other classes.
+        boundary: the one of these that separates the others, if there is one.
+    """
+    spell = (lambda value: f'"#{value:06x}"') if seen.colors else str  # in quotes, as YAML needs them
+    ordered = [value for value in (background, *classes) if value is not None]
+    doubts = describe_voids(seen, voids, classes)
+    if not voids and len(classes) > 1:
+        doubts += [
+            f"{_format_value(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. "
+            f"If it means unknown, remove the class and write ignore: {spell(value)}."
+            for value in ((_VOID_COLOR,) if seen.colors else _VOIDS)
+            if value in classes and value != boundary
+        ]
+    once = [value for value in ordered if seen.masks[value] == 1]
+    if once and seen.count >= 10:
+        named = ", ".join(f"{_format_value(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
+        more = f" and {len(once) - 10} more" if len(once) > 10 else ""
+        doubts.append(
+            f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
+            f"remove the class; the check then names the mask."
+        )
+    if families := _find_families(seen, {background, *voids}):
+        named = "; ".join(", ".join(_format_value(value, seen) for value in sorted(family)) for family in families[:4])
+        doubts.append(
+            f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
+            f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
+        )
+    if edges := _describe_edge_values(seen):
+        doubts += edges
+    elif seen.colors:
+        doubts += _describe_near_colors(seen)
+    if len(classes) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= MIN_CONNECTED and not seen.colors:
+        doubts.append(
+            "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
+            "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
+            "docs/microscopy.md."
+        )
+    return doubts
+
+
+def _format_value(value: int, seen: MaskSurvey) -> str:
+    return f"#{value:06x}" if seen.colors else str(value)
+
+
+def _describe_near_colors(seen: MaskSurvey) -> list[str]:
+    """Doubt that colors which hardly differ, and never occur in one mask, are different classes."""
+    near = [
+        pair
+        for pair in combinations(sorted(seen.pixels), 2)
+        if _distance(*pair) <= _MAX_NEAR and not any(set(pair) <= values for values in seen.values)
+    ]
+    if not near:
+        return []
+    named = "; ".join(f"#{one:06x} and #{other:06x}" for one, other in near[:_NAMED])
+    more = f" and {len(near) - _NAMED} more pairs" if len(near) > _NAMED else ""
+    one, other = near[0]
+    return [
+        f"Hardly different colors, never in one mask: {named}{more}. If they are one class, merge them, such as value: "
+        f'["#{one:06x}", "#{other:06x}"].'
+    ]
+
+
+def _distance(color: int, other: int) -> int:
+    return max(abs((color >> shift & 255) - (other >> shift & 255)) for shift in (0, 8, 16))
+
+
+def _describe_edge_values(seen: MaskSurvey) -> list[str]:
+    """Doubt values that are only on edges between others: interpolation makes them where classes meet."""
+    edges = [value for value in sorted(seen.pixels) if seen.ramps[value] >= _MIN_ON_EDGES * seen.pixels[value]]
+    share = sum(seen.pixels[value] for value in edges) / seen.pixels.total()
+    if len(edges) < max(_MIN_EDGE_VALUES, len(seen.pixels) / 2) or share > _MAX_EDGE_PIXELS:
+        return []
+    named = ", ".join(_format_value(value, seen) for value in edges[:_NAMED])
+    return [
+        f"{len(edges)} of {len(seen.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
+        f"{named}, ... Interpolation makes such values. If these are not classes, export the masks again, resized by "
+        f"nearest neighbor."
+    ]
+
+
+def _find_families(seen: MaskSurvey, shared: set[int | None]) -> list[set[int]]:
+    """Find sets of values that never share a mask, `shared` values aside; empty if there is one set or very many."""
+    families: list[set[int]] = []
+    for values in seen.values:
+        found = set(values - shared)
+        if found:
+            joined = [family for family in families if family & found]
+            families = [family for family in families if not family & found] + [found.union(*joined)]
+    return sorted(families, key=min) if 1 < len(families) <= _MAX_FAMILIES else []

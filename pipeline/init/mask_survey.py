@@ -1,0 +1,248 @@
+"""Measure the regions of mask values: how many there are, how wide they are, and which values they touch."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.imaging.errors import PictureError
+from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
+from pipeline.prepare.data_issues import DataIssue
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
+from pipeline.prepare.mask_sample import sample_evenly
+from pipeline.prepare.safe_read import read_limited
+
+MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask
+MAX_MASKS = 200  # that are opened
+MAX_COLORS = 256  # images by mistake: each would add a million more
+
+_MAX_MEASURED = 40  # masks whose regions are measured, which takes longest
+_MAX_REGION_VALUES = 2_000  # in a mask, for the same reason
+_END = 0.05  # of the range of values: near either end of it
+_MIN_COLORS = 8  # of a mask whose colors may be interpolated
+
+
+@dataclass
+class MaskGeometry:
+    """Regions of the values in the masks that were measured.
+
+    Attributes:
+        pixels: by value.
+        masks: that hold a value.
+        regions: connected regions of a value, in all masks.
+        single: masks in which all pixels of a value are one connected region, by value.
+        contacts: pairs of neighboring pixels (left and right, above and below) that have these two values.
+        touched: for each value, the sum over its masks of the share of the other values that it touches.
+        sides: shorter side of each mask, px.
+    """
+
+    pixels: Counter[int] = field(default_factory=Counter)
+    masks: Counter[int] = field(default_factory=Counter)
+    regions: Counter[int] = field(default_factory=Counter)
+    single: Counter[int] = field(default_factory=Counter)
+    contacts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    touched: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    sides: list[int] = field(default_factory=list)
+
+    def add(self, mask: Values, values: NDArray[np.integer]) -> None:
+        """Measure a mask.
+
+        Args:
+            mask: H x W.
+            values: that occur in it, ascending.
+        """
+        names: list[int] = values.tolist()
+        codes = np.searchsorted(values, mask)
+        self.sides.append(min(mask.shape))
+        self.pixels.update(dict(zip(names, np.bincount(codes.ravel()).tolist(), strict=True)))
+        self.masks.update(names)
+        for code, box in enumerate(ndimage.find_objects(codes + 1)):
+            _, regions = ndimage.label(codes[box] == code, np.ones((3, 3)))
+            self.regions[names[code]] += regions
+            self.single[names[code]] += regions == 1
+        contacts = _count_contacts(codes, len(names))
+        neighbors = Counter(code for pair in contacts for code in pair)
+        for (low, high), count in contacts.items():
+            self.contacts[names[low], names[high]] += count
+        for code, count in neighbors.items():
+            self.touched[names[code]] += count / (len(names) - 1)
+
+    def count_contacts(self, value: int) -> Counter[int]:
+        """Count the contacts of a value by the value on the other side."""
+        found: Counter[int] = Counter()
+        for (low, high), count in self.contacts.items():
+            if value in (low, high):
+                found[high if value == low else low] += count
+        return found
+
+    def width(self, value: int) -> float:
+        """Mean width of the regions of a value, px: as of a strip with as many pixels and as long an outline."""
+        outline = self.count_contacts(value).total()
+        return 2 * self.pixels[value] / outline if outline else float("inf")
+
+    def regions_per_mask(self, value: int) -> float:
+        """Mean number of regions of a value in the masks that hold it."""
+        return self.regions[value] / self.masks[value] if self.masks[value] else 0.0
+
+    def touched_share(self, value: int) -> float:
+        """Mean share of the other values of a mask that a value touches."""
+        return self.touched[value] / self.masks[value] if self.masks[value] else 0.0
+
+
+def _count_contacts(codes: NDArray[np.integer], count: int) -> dict[tuple[int, int], int]:
+    pairs = []
+    for one, other in ((codes[:, :-1], codes[:, 1:]), (codes[:-1], codes[1:])):
+        is_contact = one != other
+        pair = np.sort(np.stack([one[is_contact], other[is_contact]]), axis=0)
+        pairs.append(pair[0] * count + pair[1])
+    found, counts = np.unique(np.concatenate(pairs), return_counts=True)
+    return {(code // count, code % count): number for code, number in zip(found.tolist(), counts.tolist(), strict=True)}
+
+
+@dataclass
+class MaskSurvey:
+    """What the masks that were opened hold.
+
+    Attributes:
+        colors: whether values are colors, 0xRRGGBB, instead of numbers.
+        count: masks that could be read.
+        unreadable: the first file that could not, and why; empty if all could.
+        files: of the masks that could be read.
+        values: the values of each mask.
+        frames: the most common value on the outermost pixels of each mask.
+        frame_pixels: outermost pixels of all masks, by value.
+        majorities: the most common value of each mask.
+        pixels: by value.
+        masks: that hold a value.
+        between: pixels whose value is not near the lowest or highest one of its mask, by value range of the mask.
+        ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
+        geometry: regions of the values, in some of the masks.
+        palette: the color of each index in palettes, those aside that only spell out gray.
+        lossy: the format of masks that are stored with loss, which changes values; empty if there are none.
+        palette_conflict: two masks in which the same index has different colors; None if there are none.
+        background_conflict: two such masks whose background, index 0, has different colors.
+    """
+
+    colors: bool
+    count: int = 0
+    unreadable: str = ""
+    files: list[str] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    frame_pixels: Counter[int] = field(default_factory=Counter)
+    majorities: list[int] = field(default_factory=list)
+    values: list[frozenset[int]] = field(default_factory=list)
+    pixels: Counter[int] = field(default_factory=Counter)
+    masks: Counter[int] = field(default_factory=Counter)
+    between: int = 0
+    ramps: Counter[int] = field(default_factory=Counter)
+    geometry: MaskGeometry = field(default_factory=MaskGeometry)
+    palette: dict[int, int] = field(default_factory=dict)
+    lossy: str = ""
+    palette_conflict: DataIssue | None = None
+    background_conflict: DataIssue | None = None
+
+    @property
+    def ramp_share(self) -> float:
+        """Share of the pixels with values in between that are on a soft edge."""
+        return self.ramps.total() / self.between if self.between else 0.0
+
+    @property
+    def connected_share(self) -> float:
+        """Share of the values above 0 whose pixels are one connected region in their mask."""
+        seen = sum(count for value, count in self.geometry.masks.items() if value)
+        return sum(count for value, count in self.geometry.single.items() if value) / seen if seen else 0.0
+
+    def add(self, file: str, mask: Values, lossy: str) -> None:
+        """Count a mask."""
+        values, pixels = np.unique(mask, return_counts=True)
+        self.count += 1
+        self.files.append(file)
+        self.majorities.append(int(values[pixels.argmax()]))
+        frame = _count_values(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]))
+        self.frames.append(max(frame, key=lambda value: frame[value]))
+        self.frame_pixels.update(frame)
+        self.values.append(frozenset(values.tolist()))
+        self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+        self.masks.update(values.tolist())
+        self.lossy = self.lossy or lossy
+        if len(self.values) <= _MAX_MEASURED and len(values) <= _MAX_REGION_VALUES:
+            self.geometry.add(mask, values)
+        if self.colors:
+            if len(values) >= _MIN_COLORS:
+                self._count_color_ramps(mask)
+        elif len(values) > 2:
+            self._count_ramps(mask, int(values[0]), int(values[-1]))
+
+    def _count_ramps(self, mask: Values, low: int, high: int) -> None:
+        margin = _END * (high - low)
+        between = (mask > low + margin) & (mask < high - margin)
+        lowest = ndimage.minimum_filter(mask, 3)[between]
+        highest = ndimage.maximum_filter(mask, 3)[between]
+        self.between += int(between.sum())
+        on_ramp = (lowest < mask[between]) & (mask[between] < highest)
+        self.ramps.update(mask[between][on_ramp].tolist())
+
+    def _count_color_ramps(self, mask: Values) -> None:
+        on_ramp = np.zeros(mask.shape, bool)
+        for shift in (16, 8, 0):
+            level = (mask >> shift & 255).astype(np.uint8)
+            on_ramp |= (ndimage.minimum_filter(level, 3) < level) & (level < ndimage.maximum_filter(level, 3))
+        self.ramps.update(mask[on_ramp].tolist())
+
+
+def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey | None:
+    """Open a sample of the masks.
+
+    Args:
+        folder: that the files are in.
+        files: relative to it.
+        colors: whether to read colors instead of numbers.
+
+    Returns:
+        What they hold; None if a mask holds colors, and numbers were expected. Files that cannot be read are left out.
+    """
+    survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
+    for file in sample_evenly(files, MAX_MASKS):
+        content = b""
+        try:
+            content = read_limited(folder / file)
+            mask = decode_mask(content, colors, MAX_NUMBER)
+        except (PictureError, OSError) as error:
+            if not colors and _is_color(content):
+                return None
+            survey.unreadable = survey.unreadable or f"{file} {error}"
+            continue
+        survey.add(file, mask.values, _lossy_format(content))
+        survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
+        pair = ImageMaskPair(file, file, file)
+        survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
+        background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
+        survey.background_conflict = survey.background_conflict or background
+        if colors and len(survey.pixels) > MAX_COLORS:
+            break
+    return survey
+
+
+def _lossy_format(content: bytes) -> str:
+    if content.startswith(b"\xff\xd8"):
+        return "JPEG"
+    return "lossy WebP" if content[8:12] == b"WEBP" and b"VP8 " in content[12:64] else ""
+
+
+def _count_values(pixels: NDArray[np.integer]) -> dict[int, int]:
+    values, counts = np.unique(pixels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _is_color(content: bytes) -> bool:
+    try:
+        decode_mask(content, colors=True)
+    except PictureError:
+        return False
+    return True

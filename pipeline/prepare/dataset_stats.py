@@ -1,0 +1,178 @@
+"""Statistics of the prepared files, and notices on possible mistakes in images, masks and splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.prepare.decoded_pair import DecodedPair
+from pipeline.prepare.sample_ids import format_count, join_names
+from pipeline.prepare.source import SourceData
+from pipeline.prepare.split_tables import SplitTable
+from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
+
+MAX_DUPLICATES = 10  # pairs that the statistics name
+DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
+
+MIN_IMAGES = 10  # for notices on rare classes
+RARE_SHARE = 1 / 40  # of the images; a class in fewer may be a mistake in a mask
+
+
+class StatsCounter:
+    """Statistics of the files read so far."""
+
+    def __init__(self) -> None:
+        self._stored: Counter[str] = Counter()
+        self._turned = self._transparent = self._compared = 0
+        self._brightest = 0.0
+
+    def add(self, decoded: DecodedPair) -> None:
+        """Add a pair."""
+        self._compared += 1
+        self._stored[decoded.stored.kind] += 1
+        self._turned += decoded.stored.turned
+        self._transparent += decoded.stored.transparent
+        self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
+
+    def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> Survey:
+        """Build the statistics.
+
+        Args:
+            duplicates: ids of near-duplicates within a split.
+            notices: on possible mistakes in the data.
+        """
+        return Survey(
+            stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
+            turned=self._turned,
+            transparent=self._transparent,
+            compared=self._compared,
+            duplicates=len(duplicates),
+            first_duplicates=tuple(duplicates[:MAX_DUPLICATES]),
+            notices=tuple(notices),
+        )
+
+    def describe_darkness(self) -> list[str]:
+        """Report images that use a small part of their value range, such as 12-bit images in 16-bit files."""
+        if not self._compared or self._brightest >= DARK_BELOW:
+            return []
+        return [
+            f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
+            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/microscopy.md."
+        ]
+
+
+def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[SegmentationClass]) -> list[str]:
+    """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
+
+    Args:
+        tables: of the splits and the showcase.
+        classes: in the order of their indices.
+    """
+    return [
+        *_describe_missing(tables),
+        *_describe_unlearned(tables),
+        *_describe_rare(tables.values(), classes),
+        *_describe_ignored(tables.values()),
+        *_describe_showcase(tables[SHOWCASE]),
+    ]
+
+
+def _describe_missing(tables: Mapping[str, SplitTable]) -> Iterable[str]:
+    for split in SPLITS:
+        images = len(tables[split].rows)
+        if images and (missing := tables[split].missing()):
+            masks = f"the {images} masks" if images > 1 else "the one mask"
+            if len(missing) == 1:
+                yield (
+                    f"class '{missing[0]}' occurs in none of {masks} of the split '{split}': its scores are undefined "
+                    f"there."
+                )
+            else:
+                yield (
+                    f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
+                    f"undefined there: {join_names(missing)}."
+                )
+
+
+def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
+    train, *others = (tables[split] for split in SPLITS)
+    elsewhere = [name for name in train.missing() if any(one.rows and name not in one.missing() for one in others)]
+    if train.rows and elsewhere:
+        which = f"class '{elsewhere[0]}' occurs" if len(elsewhere) == 1 else f"{len(elsewhere)} classes occur"
+        names = "" if len(elsewhere) == 1 else f": {join_names(elsewhere)}"
+        yield (
+            f"{which} in validation or test, but in no training mask: a network cannot learn what it never sees, and "
+            f"scores there say nothing about it{names}."
+        )
+
+
+def _describe_rare(tables: Iterable[SplitTable], classes: Sequence[SegmentationClass]) -> Iterable[str]:
+    tables = list(tables)
+    total = sum(len(table.rows) for table in tables)
+    images = np.sum([table.images for table in tables], axis=0)
+    most = max(1, int(RARE_SHARE * total))
+    rare = [f"{one.name} ({count})" for one, count in zip(classes, images.tolist(), strict=True) if 0 < count <= most]
+    if rare and total >= MIN_IMAGES:
+        which = "is it rare" if len(rare) == 1 else "are they rare"
+        yield f"Of {total} masks, very few hold {join_names(rare)}: {which}, or a mistake in the masks?"
+    nowhere = [one.name for one, count in zip(classes, images.tolist(), strict=True) if not count]
+    if nowhere and total:
+        yield f"No mask at all holds {join_names(nowhere)}."
+
+
+def _describe_ignored(tables: Iterable[SplitTable]) -> Iterable[str]:
+    tables = list(tables)
+    if empty := sum(table.without_pixels for table in tables):
+        total = sum(len(table.rows) for table in tables)
+        yield f"In {empty} of {total} masks all pixels are ignored: these images have no scores."
+    instead = sum(table.ignored_for_foreground for table in tables)
+    beside = sum(table.ignored_beside_foreground for table in tables)
+    if instead and not beside:
+        yield (
+            f"{format_count(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
+            f"both: if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) "
+            f"and write ignore: null."
+        )
+
+
+def _describe_showcase(table: SplitTable) -> Iterable[str]:
+    names = join_names([row[0] for row in table.rows])
+    if table.rows and table.without_pixels == len(table.rows):
+        yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
+    elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
+        yield (
+            f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
+            f"in data.showcase."
+        )
+
+
+def add_mask_notices(data: SourceData) -> Survey:
+    """Return the statistics of a source with notices on possible mistakes in its masks."""
+    return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
+
+
+def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:
+    """Say how many images were left out of each split, and why.
+
+    Args:
+        left_out: how many images of a split look the same as an image of another split, by both names.
+        is_published: whether the splits are those of a published data set.
+
+    Returns:
+        A sentence or two for the report; None if nothing was left out.
+    """
+    parts = []
+    for split in SPLITS:
+        others = {other: count for (of, other), count in left_out.items() if of == split}
+        if count := sum(others.values()):
+            named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
+            images = "1 image was" if count == 1 else f"{count:,} images were"
+            parts.append(f"{images} left out of {split}, because {named} has the same image too")
+    if not parts:
+        return None
+    known = "a known leak of the published data set" if is_published else "a leak between the splits of the data set"
+    effect = "Trained on, such images would make the scores and the gap look better than they are."
+    return f"{'; '.join(parts)}: {known}. {effect}"

@@ -1,0 +1,126 @@
+"""A decoded pair of image and mask, and the cache of decoded pairs.
+
+With the cache, an added image does not cause all others to be decoded again. The cache may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.imaging.mask_decoding import Palette
+from pipeline.imaging.metadata import Stored
+from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
+
+MAX_AGE_DAYS = 30  # after the last use
+_DAY_SECONDS = 86_400
+_CHECKSUM_BYTES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPair:
+    """A pair at the prepared size, and metadata of its files.
+
+    Attributes:
+        image: H x W x C, uint8 or uint16.
+        mask: H x W, class indices or IGNORE.
+        height: of the original image, px.
+        width: of the original image, px.
+        sha256: of the image file, followed by the content that the mask is decoded from.
+        stored: metadata of the image file.
+        fingerprint: of the image.
+        palette: index and color of the entries that occur in the mask, if indices stand for classes.
+    """
+
+    image: NDArray[Any]
+    mask: NDArray[np.uint8]
+    height: int
+    width: int
+    sha256: str
+    stored: Stored
+    fingerprint: ImageFingerprint
+    palette: Palette = ()
+
+
+class DecodedPairCache:
+    """A folder with one file per pair; any number of processes may read and write it.
+
+    A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written in place
+    and not synced: the checksum reveals an incomplete file, and concurrent writers of a file write the same bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: str) -> DecodedPair | None:
+        """Read a pair; return None if it is missing or its file is incomplete."""
+        path = self._folder / key
+        try:
+            content = path.read_bytes()
+            os.utime(path)  # record the last use
+        except OSError:
+            return None
+        if _checksum(memoryview(content)[_CHECKSUM_BYTES:]) != content[:_CHECKSUM_BYTES]:
+            return None
+        end = content.index(b"\n", _CHECKSUM_BYTES) + 1
+        facts = json.loads(content[_CHECKSUM_BYTES:end])
+        height, width, channels = facts.pop("shape")
+        dtype = np.dtype(facts.pop("dtype"))
+        image = np.frombuffer(content, dtype, height * width * channels, end).reshape(height, width, channels)
+        mask = np.frombuffer(content, np.uint8, height * width, end + image.nbytes).reshape(height, width)
+        thumbnail = content[-THUMBNAIL_SIDE * THUMBNAIL_SIDE :]
+        return DecodedPair(
+            image=image,
+            mask=mask,
+            stored=Stored(**facts.pop("stored")),
+            fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
+            palette=tuple((index, color) for index, color in facts.pop("palette")),
+            **facts,
+        )
+
+    def add(self, key: str, pair: DecodedPair) -> bool:
+        """Write a pair; return False if the disk is full or not writable."""
+        facts = {
+            "height": pair.height,
+            "width": pair.width,
+            "sha256": pair.sha256,
+            "image_sha256": pair.fingerprint.sha256,
+            "stored": vars(pair.stored),
+            "hash": pair.fingerprint.hash,
+            "palette": pair.palette,
+            "dtype": pair.image.dtype.str,
+            "shape": pair.image.shape,
+        }
+        arrays = (np.ascontiguousarray(array).data for array in (pair.image, pair.mask))
+        content = b"".join((f"{json.dumps(facts)}\n".encode(), *arrays, pair.fingerprint.thumbnail))
+        path = self._folder / key
+        try:
+            path.write_bytes(b"".join((_checksum(content), content)))
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return False
+        return True
+
+    def remove_old(self) -> None:
+        """Remove files that were not used for `MAX_AGE_DAYS`."""
+        oldest = time.time() - MAX_AGE_DAYS * _DAY_SECONDS
+        with contextlib.suppress(OSError), os.scandir(self._folder) as files:  # another process may remove files too
+            for file in files:
+                with contextlib.suppress(OSError):
+                    if file.stat().st_mtime < oldest:
+                        Path(file).unlink()
+
+
+def _checksum(content: bytes | memoryview) -> bytes:
+    # The start value is 1, since with 0 a file of four zero bytes would be valid.
+    return zlib.crc32(content, 1).to_bytes(_CHECKSUM_BYTES, "big")

@@ -1,1 +1,0 @@
-"""Which image stands in which split."""

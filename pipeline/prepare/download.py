@@ -1,0 +1,112 @@
+"""Download Oxford-IIIT Pet: archives with known checksums from one of several servers."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import sys
+import tarfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pooch
+import requests
+
+from pipeline.atomic_io import naming, replacing
+from pipeline.errors import PipelineError
+from pipeline.prepare.sample_ids import escape_unprintable
+from pipeline.prepare.sources.oxford_pets import PARTS, PetsFiles, find_pets_files
+
+_CHUNK_BYTES = 65_536
+
+
+def download_pets(folder: Path) -> PetsFiles:
+    """Download and unpack the data set, except for parts that the folder has, unpacked or as an archive.
+
+    Archives are kept.
+
+    Raises:
+        PipelineError: An archive cannot be downloaded or is another file, or unpacked files are missing.
+    """
+    for part in PARTS:
+        if (folder / part.folder).is_dir() or (folder / part.folder).is_symlink():
+            continue
+        archive, unpacked = folder / part.archive, folder / f".{part.folder}-unpacked"
+        download(part.urls, archive, part.md5)
+        print(f"{part.archive}: unpacking", file=sys.stderr)  # noqa: T201
+        try:
+            unpack(archive, unpacked, max_bytes=part.max_bytes, max_files=part.max_files)
+            (unpacked / part.folder).rename(folder / part.folder)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+    return find_pets_files(folder)
+
+
+def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30) -> None:
+    """Download a file, unless it exists.
+
+    Args:
+        urls: of the same file; the next one is tried if one fails.
+        target: path of the file.
+        md5: of the file, hexadecimal.
+        timeout: seconds without data after which a URL has failed.
+
+    Raises:
+        PipelineError: An existing file has another MD5, or all URLs failed. Incomplete and wrong files are removed.
+    """
+    if target.exists():
+        if (found := pooch.file_hash(str(target), "md5")) != md5:
+            raise PipelineError(
+                f"{target} has the MD5 {found}, but {md5} is expected: it is another file or incomplete. Remove it and "
+                f"run the same command again."
+            )
+        return
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(sys.stderr.isatty(), _CHUNK_BYTES, timeout=timeout)
+    failures = []
+    for url in urls:
+        print(f"{target.name}: downloading {url}", file=sys.stderr)  # noqa: T201
+        with naming(target):
+            try:
+                pooch.retrieve(url, f"md5:{md5}", target.name, target.parent, downloader=downloader)
+            except (requests.RequestException, ValueError) as error:  # ValueError: another MD5
+                failures.append(f"{url}: {str(error) or type(error).__name__}")
+            else:
+                return
+    remedy = "Run the same command again, or download the file in another way and put it there."
+    raise PipelineError("\n".join([f"{target} could not be downloaded.", *failures, remedy]))
+
+
+def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
+    """Unpack a .tar.gz with a verified checksum, completely or not at all. Hidden members are skipped.
+
+    Args:
+        archive: to unpack.
+        folder: for the members; replaced if it exists.
+        max_bytes: of all members together.
+        max_files: number of members, including folders and hidden ones.
+
+    Raises:
+        PipelineError: The archive is damaged or too large, or a member is a link, a device or outside the folder.
+    """
+    with replacing(folder) as target:
+        try:
+            with tarfile.open(archive, "r:gz") as members:
+                size = 0
+                for count, member in enumerate(members, start=1):
+                    size += member.size
+                    if count > max_files or size > max_bytes:
+                        raise tarfile.TarError(f"it has more than {max_files:,} files or {max_bytes:,} bytes")
+                    if not (member.isfile() or member.isdir()):
+                        raise tarfile.TarError(f"{escape_unprintable(member.name)} is neither a file nor a folder")
+                    if not _is_hidden(member.name):
+                        members.extract(member, target, filter="data")
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise PipelineError(
+                f"{archive} cannot be unpacked: {error}. Nothing was unpacked. Download the archive again."
+            ) from None
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)

@@ -1,1 +1,0 @@
-"""Data sets from the network and from archives, without trust."""

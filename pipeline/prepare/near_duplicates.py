@@ -1,0 +1,284 @@
+"""Find near-duplicates across splits and within them: saved again, resized, or neighboring frames of a film.
+
+Near-duplicates across splits leak training data into evaluation.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.atomic_io import write_bytes
+from pipeline.errors import PipelineError
+from pipeline.imaging.to_rgb import in_colour
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.sample_ids import escape_unprintable, image_id, join_names
+from pipeline.runs import SHOWCASE, SPLITS
+
+if TYPE_CHECKING:
+    from pipeline.params.data.image_data import NearDuplicates
+
+THUMBNAIL_SIDE = 16  # px of the thumbnail
+MIN_STD = 2.0  # grey levels: what varies less has no look to compare
+
+MAX_PAIRS = 60
+COLUMNS = 3  # pairs in a row
+SHOWN_SIDE = 160  # px, of an image
+GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px, between pairs; of a line of text; of its letters
+BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
+
+
+@dataclass(frozen=True)
+class ImageFingerprint:
+    """Features by which images are compared.
+
+    Attributes:
+        sha256: of the file.
+        hash: perceptual hash of 64 bits.
+        thumbnail: 16 x 16 gray pixels; they confirm a match of hashes, which 64 bits give by chance in large data sets.
+    """
+
+    sha256: str
+    hash: int
+    thumbnail: bytes
+
+    @classmethod
+    def of(cls, image: NDArray[Any], sha256: str) -> ImageFingerprint:
+        """Compute the fingerprint of an image, H x W x C, uint8 or uint16."""
+        # The hash is computed from 32 x 32 pixels; a box filter takes a quarter of the time of its own one.
+        gray = _to_gray(image).resize((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), Image.Resampling.BOX)
+        bits = imagehash.phash(gray).hash.ravel()
+        packed = int.from_bytes(np.packbits(bits).tobytes(), "big")
+        return cls(sha256, packed, gray.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes())
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Pixels of the thumbnail."""
+        return np.frombuffer(self.thumbnail, np.uint8)
+
+
+class NearDuplicateIndex:
+    """Fingerprints to search for near-duplicates.
+
+    Args:
+        limits: the largest difference of two hashes, and the smallest correlation of two thumbnails.
+    """
+
+    def __init__(self, limits: NearDuplicates) -> None:
+        self._limits = limits
+        self._names: list[str] = []
+        self._by_content: dict[str, int] = {}
+        self._hashes = np.empty(0, np.uint64)
+        self._thumbnails = np.empty((0, THUMBNAIL_SIDE * THUMBNAIL_SIDE), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
+        """Find near-duplicates of an image.
+
+        Args:
+            fingerprint: of the image.
+            distinct: names of images that are known to be different; an identical file is found in any case.
+
+        Returns:
+            Their names, in the order in which they were added.
+        """
+        count = len(self._names)
+        distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
+        near = np.flatnonzero(distances <= self._limits.max_distance)
+        same = self._by_content.get(fingerprint.sha256)
+        if near.size:
+            correlation = normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(fingerprint.pixels)
+            near = near[correlation >= self._limits.min_correlation]
+        found = {index for index in near.tolist() if self._names[index] not in distinct}
+        return [self._names[index] for index in sorted(found if same is None else found | {same})]
+
+    def add(self, name: str, fingerprint: ImageFingerprint) -> None:
+        """Add an image."""
+        count = len(self._names)
+        if count == len(self._hashes):
+            self._hashes = np.resize(self._hashes, max(64, 2 * count))
+            self._thumbnails = np.resize(self._thumbnails, (max(64, 2 * count), THUMBNAIL_SIDE * THUMBNAIL_SIDE))
+        self._names.append(name)
+        self._by_content.setdefault(fingerprint.sha256, count)
+        self._hashes[count] = fingerprint.hash
+        self._thumbnails[count] = fingerprint.pixels
+
+
+def normalize_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Center thumbnails (... x pixels) and scale them to length 1: products are correlations; 0 if uniform."""
+    values = thumbnails - thumbnails.mean(axis=-1, keepdims=True, dtype=np.float32)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.where(lengths >= MIN_STD * THUMBNAIL_SIDE, values / np.maximum(lengths, 1), 0)
+
+
+def _to_gray(image: NDArray[Any]) -> Image.Image:
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return Image.fromarray(image).convert("L")
+    mean = image.mean(axis=-1, dtype=np.float32)
+    low, high = float(mean.min()), float(mean.max())  # few images use all 16 bits
+    return Image.fromarray(((mean - low) * (255 / max(high - low, 1.0))).astype(np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
+class DuplicatePair:
+    """Two near-duplicates.
+
+    Attributes:
+        names: ids of the images.
+        splits: of the images; two different ones leak training data into evaluation.
+        images: H x W x C, as prepared.
+    """
+
+    names: tuple[str, str]
+    splits: tuple[str, str]
+    images: tuple[NDArray[Any], NDArray[Any]]
+
+
+def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
+    """Read which images are declared to be different.
+
+    Args:
+        limits: with the declared pairs.
+        names: ids of all images, including those without a usable mask.
+        key: of the section, for messages.
+
+    Returns:
+        The images that each image is different from.
+
+    Raises:
+        PipelineError: A pair names an unknown image, or one image twice.
+    """
+    distinct: dict[str, set[str]] = {}
+    mistakes = []
+    for written in limits.distinct:
+        one, other = (image_id(name) for name in written)
+        if unknown := [name for name in (one, other) if name not in names]:
+            mistakes.append(
+                f"there is no image {join_names(unknown)}; write paths below images/ without their endings."
+            )
+        elif one == other:
+            mistakes.append(f"{join_names(written)} is one image; write the two that are different.")
+        distinct.setdefault(one, set()).add(other)
+        distinct.setdefault(other, set()).add(one)
+    if mistakes:
+        raise PipelineError("\n".join(f"{key}.near_duplicates.distinct: {mistake}" for mistake in mistakes))
+    return distinct
+
+
+class NearDuplicateCheck:
+    """Search for near-duplicates of each image among those before it, across splits and within them.
+
+    Args:
+        limits: of near-duplicates.
+        distinct: the images that each image is declared to be different from.
+        chooses_showcase: whether the showcase is chosen from the training images. If so, training images that resemble
+            it are kept and reported, since the user did not choose it.
+
+    Attributes:
+        within: pairs in one split.
+        of_showcase: pairs of the chosen showcase and a training image.
+    """
+
+    def __init__(
+        self, limits: NearDuplicates, distinct: Mapping[str, Container[str]], chooses_showcase: bool = False
+    ) -> None:
+        self._chooses_showcase = chooses_showcase
+        self._index = NearDuplicateIndex(limits)
+        self._distinct = distinct
+        self._seen: dict[str, tuple[ImageMaskPair, str]] = {}
+        self.within: list[tuple[str, str]] = []
+        self.of_showcase: list[tuple[str, str]] = []
+        self._across: list[tuple[str, str]] = []
+
+    def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
+        """Compare an image with those before.
+
+        Returns:
+            An issue if the image is a near-duplicate of one in another split. Later images are not compared with it.
+        """
+        alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
+        if self._chooses_showcase and split == SPLITS[0]:
+            shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
+            self.of_showcase += [(name, pair.id) for name in shown]
+            alike = [name for name in alike if name not in shown]
+        for name in alike:
+            other, where = self._seen[name]
+            if where != split:
+                self._across.append((pair.id, name))
+                self._seen[pair.id] = (pair, split)
+                return [
+                    DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, f"in {split}, as {other.image} in {where}")
+                ]
+        if alike:
+            self.within.append((alike[0], pair.id))
+        self._seen[pair.id] = (pair, split)
+        self._index.add(pair.id, fingerprint)
+        return []
+
+    def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
+        """List ids and splits of the pairs in two splits; the first image of each is left out."""
+        return map(self._with_splits, self._across)
+
+    def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
+        """List ids and splits of all pairs, those in two splits first."""
+        return map(self._with_splits, (*self._across, *self.of_showcase, *self.within))
+
+    def _with_splits(self, pair: tuple[str, str]) -> tuple[str, str, tuple[str, str]]:
+        one, other = pair
+        return one, other, (self._seen[one][1], self._seen[other][1])
+
+
+def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:
+    """Draw the first pairs side by side with their names and splits, for a person to judge, as one PNG.
+
+    Returns:
+        The path; None if there are no pairs. Then no file is written, and an old one is removed.
+    """
+    found = list(islice(pairs, MAX_PAIRS))
+    if not found:
+        path.unlink(missing_ok=True)
+        return None
+    width, height = 2 * SHOWN_SIDE + GAP, SHOWN_SIDE + 2 * LINE_HEIGHT + GAP
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), BACKGROUND_COLOR)
+    for place, pair in enumerate(found):
+        row, column = divmod(place, columns)
+        _draw(sheet, pair, GAP + column * width, GAP + row * height)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getbuffer())
+    return path
+
+
+def _draw(sheet: Image.Image, pair: DuplicatePair, left: int, top: int) -> None:
+    canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    leaks = pair.splits[0] != pair.splits[1]
+    for place, (name, split, image) in enumerate(zip(pair.names, pair.splits, pair.images, strict=True)):
+        x = left + place * SHOWN_SIDE
+        shown = Image.fromarray(in_colour(image))
+        sheet.paste(shown.resize((SHOWN_SIDE - 2, SHOWN_SIDE - 2), Image.Resampling.LANCZOS), (x, top))
+        text = _shorten(escape_unprintable(name), font)
+        canvas.text((x, top + SHOWN_SIDE), text, TEXT_COLOR, font)
+        canvas.text((x, top + SHOWN_SIDE + LINE_HEIGHT), split, LEAK_COLOR if leaks else TEXT_COLOR, font)
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= SHOWN_SIDE - 4:
+        return text
+    while text and font.getlength(f"{text}…") > SHOWN_SIDE - 4:
+        text = text[:-1]
+    return f"{text}…"

@@ -1,0 +1,43 @@
+"""Which source makes the samples: what `data.source` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import CocoData, DisplayedClass, FolderData, OxfordPetsData
+from pipeline.prepare.image_mask_pair import PairCollection
+from pipeline.prepare.source import Source
+from pipeline.prepare.sources.coco_reader import collect_coco
+from pipeline.prepare.sources.composites import CompositeSource
+from pipeline.prepare.sources.cross_domain import create_cross_domain_source
+from pipeline.prepare.sources.folder import collect_folder
+from pipeline.prepare.sources.image_mask import ImageMaskSource
+from pipeline.prepare.sources.oxford_pets import collect_pets
+from pipeline.runs import SegmentationClass
+
+
+def create_source(data: Data) -> Source:
+    """The source that a section of the parameters asks for.
+
+    Raises:
+        PipelineError: Its files are missing, or what says how to divide them is wrong.
+    """
+    if isinstance(data, CompositesData):
+        return CompositeSource(data) if data.test is None else create_cross_domain_source(data, data.test)
+    return ImageMaskSource(data, collect_pairs(data))
+
+
+def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
+    """Collect the pairs of a source of images and masks; raises `PipelineError` if its files are missing."""
+    if isinstance(data, FolderData):
+        return collect_folder(data, list_classes(data.classes), "data")
+    if isinstance(data, CocoData):
+        return collect_coco(data, list_classes(data.classes), "data")
+    return collect_pets(data)
+
+
+def list_classes(classes: Sequence[DisplayedClass]) -> list[SegmentationClass]:
+    """The classes as the parameters declare them."""
+    return [SegmentationClass(one.name, one.colour, one.foreground, one.edge) for one in classes]

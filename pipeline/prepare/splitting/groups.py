@@ -1,0 +1,114 @@
+"""Find the group of each image: in a list, by a pattern in its name, or as its name suggests."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from pipeline.prepare.data_issues import DataIssue, IssueKind
+from pipeline.prepare.image_mask_pair import ImageMaskPair
+from pipeline.prepare.splitting.read_splits import SplitRow, strip_split_folders
+
+RESERVED_CHARACTERS = ";="  # by which samples.csv tells groups apart
+
+# What names that number the images of a group look like, the widest groups first: too wide ones cost images, too narrow
+# ones leave what belongs together in two splits.
+_TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
+_NAME_PATTERNS = (
+    r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
+    rf"([^/]+?)(?:{_TOKEN})+$",  # slide1_x0_y256
+    rf"([^/]+?){_TOKEN}$",  # patient1_slice07, 2021-03-01_0930
+    r"([^/]+)/[^/]*[0-9]+$",  # patient1/07
+    r"^([^/]+)/.*[0-9]+$",  # patient1/t1/07
+    rf"^(.+?){_TOKEN}$",  # site1/p1_07 where p1 is in several sites
+    r"([^/]*?[0-9]+)[A-Za-z]+[0-9]+$",  # p1s07
+)
+_MIN_GROUPS, _MAX_SHARE = 3, 0.75  # of the images, in one group
+_MIN_SEVERAL = 0.8  # share of the images that share their group with others
+
+
+@dataclass(frozen=True)
+class GroupSuggestion:
+    """A regular expression that finds groups in the names of images, and how many it finds."""
+
+    regex: str
+    groups: int
+    example: tuple[str, str]  # a name and its group
+
+    def sentence(self, key: str) -> str:
+        """Say which groups the names suggest, and which setting keeps them; `key` is the section's."""
+        name, group = self.example
+        return (
+            f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
+            f"together (a patient, a film, a slide), write {key}.splits.group_pattern: '{self.regex}', so that no "
+            f"group is in two splits: otherwise training images resemble test images."
+        )
+
+
+def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
+    """Find groups that names such as patient1_slice07 suggest: most of several images, and none of nearly all.
+
+    Args:
+        paths: of the images below images/, without their endings.
+    """
+    names = [strip_split_folders(path) for path in paths]
+    depths = {path.count("/") - name.count("/") for path, name in zip(paths, names, strict=True)}
+    start = rf"^(?:[^/]+/){{{min(depths)}}}" if len(depths) == 1 and depths != {0} else "^"  # behind split folders
+    for numbered in _NAME_PATTERNS:
+        regex = numbered.replace("^(", f"{start}(")
+        groups = _match_groups(regex, paths)
+        if groups is None or groups != _match_groups(numbered, names):
+            continue
+        sizes = Counter(groups)
+        several = sum(count for count in sizes.values() if count > 1)
+        is_plausible = len(sizes) >= _MIN_GROUPS and max(sizes.values()) <= _MAX_SHARE * len(names)
+        if is_plausible and several >= _MIN_SEVERAL * len(names):
+            return GroupSuggestion(regex, len(sizes), (names[0], groups[0]))
+    return None
+
+
+def _match_groups(regex: str, names: Sequence[str]) -> list[str] | None:
+    """Find the group of each name; None if a name has none, or a group is in several folders (t1 of each patient)."""
+    found = [re.search(regex, name) for name in names]
+    folders: dict[str, str] = {}
+    groups = []
+    for one in found:
+        if one is None:
+            return None
+        folder = strip_split_folders(f"{one.string[: one.start(1)]}name")
+        if folders.setdefault(one[1], folder) != folder:
+            return None
+        groups.append(one[1])
+    return groups
+
+
+def name_below_images(file: str) -> str:
+    """Return an image's path below images/, without its ending."""
+    return PurePath(file).with_suffix("").as_posix().partition("/")[2]
+
+
+def find_groups(
+    pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
+) -> tuple[dict[str, str], list[DataIssue]]:
+    """The group of each image that has one, and the images that should have one and do not.
+
+    `pattern` is searched in the image's path below images/, without its ending; its one ( ) names the group.
+    """
+    groups: dict[str, str] = {}
+    faults = []
+    for pair in pairs:
+        if pair.id in rows and rows[pair.id].group:
+            groups[pair.id] = rows[pair.id].group
+        elif pattern is not None:
+            found = re.search(pattern, name_below_images(pair.image))
+            group = (found[1] or "") if found else ""
+            if not group:
+                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))
+            elif set(group) & set(RESERVED_CHARACTERS):
+                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
+            else:
+                groups[pair.id] = group
+    return groups, faults

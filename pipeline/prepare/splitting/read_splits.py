@@ -1,0 +1,265 @@
+"""The list that gives images their splits and groups: `splits.csv`, or the table that `data.splits.list` names."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import PipelineError
+from pipeline.params.data.image_data import SplitList
+from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
+from pipeline.runs import SPLITS
+
+DEFAULT_LIST = SplitList(
+    file="splits.csv", id="id", split="split", group="group"
+)  # beside images/; the group may be missing
+TRAINVAL = "trainval"  # training or validation: data sets with an official test split have it
+
+VALTEST = "valtest"  # validation or test: folders named train and val, without one for the test
+
+# With a year or a word behind it, as in COCO's train2017 or in test_set.
+_SUFFIX = r"([ _-]?(set|split|images|imgs|data|\d+))?"
+_FOLDER_NAMES = {
+    "train": re.compile(rf"(train|training|trn){_SUFFIX}", re.IGNORECASE),
+    "validation": re.compile(rf"(val|valid|validate|validation|dev|eval|evaluation){_SUFFIX}", re.IGNORECASE),
+    "test": re.compile(rf"(test|testing|tst|hold[ _-]?out){_SUFFIX}", re.IGNORECASE),
+}
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """What the list says of an image; empty where it says nothing."""
+
+    split: str = ""
+    group: str = ""
+
+
+def read_split_list(
+    folder: Path, asked: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
+) -> dict[str, SplitRow] | None:
+    """Read what a list says of each image.
+
+    Args:
+        folder: of the images, which the list's path starts from.
+        asked: the list; None for `splits.csv`, if it is there.
+        ids: that may stand there.
+        usable: those that must.
+        key: that `asked` stands under, for messages.
+
+    Returns:
+        A row an image; None where no list is asked for and there is no `splits.csv`.
+
+    Raises:
+        PipelineError: The list, a column or an image is missing, or a line names an unknown image, one twice or an
+            unknown split.
+    """
+    names = asked or DEFAULT_LIST
+    path = folder / names.file
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets begin with a mark
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            lines = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
+    except FileNotFoundError:
+        if asked is None:
+            return None
+        raise PipelineError(
+            f"{key}.file: there is no {path}. Write the list's path from {folder} on, or null for {key}: then "
+            f"{DEFAULT_LIST.file} divides, or a hash where that is not there either."
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PipelineError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from None
+    _check_columns(path, columns, asked, key)
+    rows: dict[str, SplitRow] = {}
+    mistakes = []
+    for number, line in lines:
+        written = line[names.id]
+        name, row = image_id(written), SplitRow(line.get(names.split or "", ""), line.get(names.group or "", ""))
+        if mistake := _find_row_problem(written, name, row, ids, rows):
+            mistakes.append(f"{path}, line {number}: {mistake}")
+        rows.setdefault(name, row)
+    if mistakes:
+        more = [f"{path}: and {len(mistakes) - MAX_NAMES} more such lines."] if len(mistakes) > MAX_NAMES else []
+        raise PipelineError("\n".join(mistakes[:MAX_NAMES] + more))
+    if missing := sorted(set(usable) - set(rows)):
+        raise PipelineError(
+            f"{path} says nothing of {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
+            f"each; an empty split is chosen by a hash."
+        )
+    return rows
+
+
+def _check_columns(path: Path, columns: Sequence[str], asked: SplitList | None, key: str) -> None:
+    there = ", ".join(columns) or "none"
+    if asked is None:
+        if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
+            raise PipelineError(
+                f"{path}, line 1: the columns must be id,split or id,split,group, with commas between them, but are "
+                f"{','.join(columns) or 'missing'}. Columns of other names: write them in {key}."
+            )
+        return
+    mistakes = []
+    for role in ("id", "split", "group"):
+        name = getattr(asked, role)
+        if name is not None and name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.4)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            mistakes.append(f"{key}.{role}: {path} has no column '{name}'; its columns are {there}.{hint}")
+    if mistakes:
+        raise PipelineError("\n".join(mistakes))
+
+
+def _find_row_problem(
+    written: str, name: str, row: SplitRow, ids: Collection[str], rows: Mapping[str, SplitRow]
+) -> str:
+    if name not in ids:
+        return f"there is no image '{written}'; an id is the path below images/ without its ending."
+    if name in rows:
+        return f"'{written}' stands there twice; an image is in one split, remove a line."
+    if row.split not in (*SPLITS, TRAINVAL, ""):
+        return (
+            f"the split '{row.split}' must be one of {', '.join((*SPLITS, TRAINVAL))}, or empty to have it chosen by a "
+            f"hash."
+        )
+    if set(row.group) & set(";="):
+        return f"the group '{row.group}' must hold neither ; nor =."
+    return ""
+
+
+@dataclass(frozen=True)
+class WrittenSplits:
+    """The split and the group of each image, from a list or from its folder.
+
+    Attributes:
+        rows: by id; None if there is neither a list nor a folder that is named like a split.
+        source: the list or the folder, for messages; the place for a list, if there is none.
+        notices: how folders were taken.
+        mistake: why the splits cannot be read; empty if they can.
+    """
+
+    rows: Mapping[str, SplitRow] | None
+    source: str
+    notices: tuple[str, ...] = ()
+    mistake: str = ""
+
+
+def read_splits(
+    folder: Path,
+    asked: SplitList | None,
+    images: Mapping[str, str],
+    ids: Collection[str],
+    usable: Collection[str],
+    key: str,
+    needs_training: bool = True,
+) -> WrittenSplits:
+    """Read the splits of images from a list, and those it leaves empty from folders that are named like splits.
+
+    A mistake in them is returned, not raised: it is reported together with the faults of the files.
+
+    Args:
+        folder: that holds images/ and the list.
+        asked: the list; None for splits.csv, if it is there.
+        images: path by id.
+        ids: that may be in the list.
+        usable: ids that must be in it.
+        key: of the section, for messages.
+        needs_training: whether images are trained on, so that a folder for training must be there.
+    """
+    file = folder / (asked or DEFAULT_LIST).file
+    try:
+        rows = read_split_list(folder, asked, ids, usable, f"{key}.splits.list")
+        undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
+        where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
+        by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)
+    except PipelineError as error:
+        return WrittenSplits(None, str(file), mistake=str(error))
+    if by_folder is None:
+        only_train = bool(undecided) and all(map(_find_splits, undecided.values()))
+        return WrittenSplits(rows, str(file), (_describe_training_folder(key),) if only_train else ())
+    notice = _describe_split_folders(by_folder, key)
+    if rows is None:
+        return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would replace them.",))
+    merged = {**rows, **{name: replace(rows.get(name, row), split=row.split) for name, row in by_folder.items()}}
+    return WrittenSplits(merged, str(file), (f"{notice} They decide where {file} gives no split.",))
+
+
+def read_split_folders(
+    images: Mapping[str, str], key: str, where: str = DEFAULT_LIST.file, needs_training: bool = True
+) -> dict[str, SplitRow] | None:
+    """Read which split each image is in from the names of its folders.
+
+    Without a folder for the test, that for validation is divided into validation and test; without one for validation,
+    a share of the training folder is for validation.
+
+    Args:
+        images: path by id.
+        key: of the folder that they are in, for messages.
+        where: what to write instead, for messages.
+        needs_training: whether a folder for training must be there.
+
+    Returns:
+        A row for each image; None if no folder is named like a split, or all images are in one for training.
+
+    Raises:
+        PipelineError: Some images are in folders that are named like splits and others in none or several, or there
+            are folders for validation or test and none for training.
+    """
+    named_by = {name: _find_splits(path) for name, path in images.items()}
+    there = set().union(*named_by.values())
+    if not there or set(named_by.values()) == {frozenset({"train"})}:
+        return None
+    folders = sorted({str(PurePosixPath(path).parent) for name, path in images.items() if named_by[name]})
+    named = f"{key}: {join_names(folders)} {'is' if len(folders) == 1 else 'are'} named like splits, but"
+    if outside := [path for name, path in images.items() if len(named_by[name]) != 1]:
+        raise PipelineError(
+            f"{named} {len(outside)} of {len(images)} images are not in one such folder: {join_names(outside)}. Move "
+            f"these, rename the folders, or write {where}."
+        )
+    if needs_training and "train" not in there:
+        raise PipelineError(f"{named} no folder is named train. Add it, rename the folders, or write {where}.")
+    meaning = {
+        "train": "train" if "validation" in there else TRAINVAL,
+        "validation": "validation" if "test" in there else VALTEST,
+        "test": "test",
+    }
+    return {name: SplitRow(meaning[split]) for name, splits in named_by.items() for split in splits}
+
+
+def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
+    """Say in a sentence how folders that are named like splits were taken."""
+    there = {row.split for row in rows.values()}
+    if TRAINVAL in there:
+        rest = f"; a share of the training folder is for validation ({key}.splits.validation)"
+    elif VALTEST in there:
+        rest = "; there is none for the test, so half of the validation folder is the test"
+    else:
+        rest = ""
+    return f"The folders in images/ are named like splits, and are the splits{rest}."
+
+
+def _describe_training_folder(key: str) -> str:
+    """Say in a sentence that the only folder named like a split is divided."""
+    return (
+        f"All images are in folders that are named for training, and are divided into training, validation and test "
+        f"({key}.splits). If there are images for validation or test elsewhere, move them to images/val and "
+        f"images/test."
+    )
+
+
+def strip_split_folders(path: str) -> str:
+    """Leave out the folders of a path that are named like splits."""
+    *folders, name = PurePosixPath(path).parts
+    return "/".join([*(folder for folder in folders if _match_split(folder) is None), name])
+
+
+def _find_splits(path: str) -> frozenset[str]:
+    """Find the splits that folders of a path name; several different ones contradict each other."""
+    return frozenset(split for folder in PurePosixPath(path).parts[:-1] if (split := _match_split(folder)) is not None)
+
+
+def _match_split(folder: str) -> str | None:
+    return next((split for split, name in _FOLDER_NAMES.items() if name.fullmatch(folder)), None)

@@ -1,0 +1,162 @@
+"""Validate a source as the stage `prepare` does, without writing arrays, and report what it contains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import PipelineError
+from pipeline.params.data import Data
+from pipeline.prepare.data_issues import IssueKind
+from pipeline.prepare.dataset_stats import add_mask_notices
+from pipeline.prepare.near_duplicates import write_contact_sheet
+from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.size_ceilings import format_size_table
+from pipeline.prepare.source import SourceData
+from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.split_tables import check_splits
+from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
+
+CONTACT_SHEET = SCRATCH / "near_duplicates.png"
+_MAX_REASONS = 10  # skipped files that are shown
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """Content of a valid source.
+
+    Attributes:
+        data: of the source.
+        stats: statistics with all notices.
+        sheet: image of the near-duplicates; None if there are none.
+    """
+
+    data: SourceData
+    stats: Survey
+    sheet: Path | None
+
+    def render(self) -> RenderableType:
+        """Render the report for a terminal: files, splits, skipped files, notices."""
+        lines = [*self._describe_files(), *self._describe_size_effects(), *self._describe_duplicates()]
+        after = [*self._list_skipped(), *_format_notices(self.stats)]
+        return Group(*map(Text, lines), self._build_split_table(), *map(Text, after))
+
+    def _describe_files(self) -> list[str]:
+        rows = [row for table in self.data.tables.values() for row in table.rows]
+        sizes = Counter((int(_get_cell(row, "width")), int(_get_cell(row, "height"))) for row in rows)
+        images = f"{len(rows):,} images with their masks"
+        stored = ", ".join(f"{count:,} {kind}" for kind, count in self.stats.stored.items())
+        lines = [f"{images}: {stored}" if stored else images]
+        small, large = min(sizes, key=_get_area), max(sizes, key=_get_area)
+        if small == large:
+            lines.append(f"each {small[0]} × {small[1]} px")
+        else:
+            ((width, height), count), *_ = sizes.most_common(1)
+            often = f"most often {width} × {height} ({count:,} times)"
+            lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
+        noted = {
+            "turned upright, as their EXIF orientation says": self.stats.turned,
+            "with transparent parts, which become black": self.stats.transparent,
+            "whose mask holds no foreground": sum(table.without_foreground for table in self.data.tables.values()),
+        }
+        return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
+
+    def _describe_size_effects(self) -> list[str]:
+        effects, ceilings = self.data.size_effects, self.data.size_ceilings
+        if effects is None or not effects.classes:
+            return []
+        lines = [f"at {effects.size} px {join_names([str(effect) for effect in effects.classes])}"]
+        if ceilings is None or not ceilings.sizes:
+            return lines
+        present = ceilings.sizes[0]
+        lines.append(f"at {present.size} px even perfect predictions have an IoU of: {present}")
+        if not present.is_good:
+            lines += [*format_size_table(ceilings, present.size), f"  > is the present size; {ceilings.remedy()}"]
+        return lines
+
+    def _describe_duplicates(self) -> list[str]:
+        stats = self.stats
+        if not stats.compared:
+            return []
+        lines = []
+        if not any(reason.startswith(IssueKind.LOOKS_ALIKE.said) for _, reason in self.data.skipped):
+            lines.append("no image looks the same as one of another split")
+        if stats.duplicates:
+            pairs = join_names([f"{one} and {other}" for one, other in stats.first_duplicates])
+            more = f", and {stats.duplicates - len(stats.first_duplicates):,} more"
+            more = more if stats.duplicates > len(stats.first_duplicates) else ""
+            alike = "1 looks" if stats.duplicates == 1 else f"{stats.duplicates:,} look"
+            lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
+        if self.sheet:
+            lines.append(f"images that look the same are side by side in {self.sheet}")
+        return lines
+
+    def _build_split_table(self) -> Table:
+        columns = Table(box=None, pad_edge=False)
+        columns.add_column("")
+        for split in (*SPLITS, SHOWCASE):
+            columns.add_column(split, justify="right")
+        tables = [self.data.tables[split] for split in (*SPLITS, SHOWCASE)]
+        columns.add_row("images", *(f"{len(table.rows):,}" for table in tables))
+        if any(table.groups for table in tables):
+            columns.add_row("groups", *(f"{len(table.groups):,}" for table in tables))
+        for index, one in enumerate(self.data.classes):
+            shares = (table.pixels[index] / max(1, table.pixels.sum()) for table in tables)
+            columns.add_row(f"{one.name}, share of pixels", *(f"{share:.2%}" for share in shares))
+        return columns
+
+    def _list_skipped(self) -> Sequence[str]:
+        skipped = self.data.skipped
+        if not skipped:
+            return []
+        shown = skipped[:_MAX_REASONS]
+        lines = [f"  {escape_unprintable(name)}: {escape_unprintable(reason)}" for name, reason in shown]
+        more = [f"  and {len(skipped) - _MAX_REASONS:,} more"] if len(skipped) > _MAX_REASONS else []
+        return [f"{len(skipped):,} set aside:", *lines, *more]
+
+
+def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
+    """Read all samples of a source and check them. Near-duplicates are drawn into `CONTACT_SHEET`.
+
+    Args:
+        data: section of the parameters.
+        notices: on guesses in this section.
+
+    Raises:
+        PipelineError: The stage `prepare` would refuse the data. The message ends with the notices.
+    """
+    found = create_source(data).read(lambda *_: None)
+    stats, sheet = add_mask_notices(found), _draw_duplicates(found)
+    stats = replace(stats, notices=tuple(dict.fromkeys((*notices, *stats.notices))))
+    try:
+        check_splits(found)
+    except PipelineError as error:
+        drawn = [f"Images that look the same are side by side in {sheet}."] if sheet else []
+        raise PipelineError("\n".join([str(error), *drawn, *_format_notices(stats)])) from None
+    return ValidationReport(found, stats, sheet)
+
+
+def _format_notices(stats: Survey) -> list[str]:
+    return [f"Notice: {escape_unprintable(notice)}" for notice in stats.notices]
+
+
+def _draw_duplicates(data: SourceData) -> Path | None:
+    """Write `CONTACT_SHEET`; return None if there are no near-duplicates or the folder is not writable."""
+    try:
+        return write_contact_sheet(data.duplicates, CONTACT_SHEET)
+    except OSError:
+        return None
+
+
+def _get_cell(row: Sequence[str], column: str) -> str:
+    return row[SAMPLE_COLUMNS.index(column)]
+
+
+def _get_area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
