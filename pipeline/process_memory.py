@@ -62,17 +62,17 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     import torch
 
     from pipeline.data.prepared import Split
-    from pipeline.models.allocator import keep_freed_memory
-    from pipeline.models.arithmetic import compute_device, resolve_precision
-    from pipeline.models.build import build_network
+    from pipeline.models.factory import build_network
     from pipeline.models.inference import batch_size
-    from pipeline.params.import_path import in_words
+    from pipeline.models.malloc import disable_malloc_trim
+    from pipeline.models.precision import resolve_precision, select_device
+    from pipeline.params.import_path import describe_error
     from pipeline.runs import SegmentationClass
     from pipeline.train.checkpoint import Checkpoints
     from pipeline.train.loop import DivergedError, Watched, train
     from pipeline.train.outputs import Outputs
 
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(cell.train.threads)
 
     def blank(count: int) -> Split:
@@ -92,7 +92,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     training = blank(min(used, STEPS * cell.train.batch_size))
     watched = Watched(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
     try:
-        network = build_network(cell.model, data.channels, data.classes).to(compute_device())
+        network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})
         precision = resolve_precision(cell.train.precision)
         outputs = Outputs(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
@@ -106,7 +106,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     except PipelineError:
         raise
     except (Exception, SystemExit) as error:  # of a user's own network or optimizer
-        raise PipelineError(f"variants.{cell.variant}: a training step raised {in_words(error)}.") from error
+        raise PipelineError(f"variants.{cell.variant}: a training step raised {describe_error(error)}.") from error
     tracking.join()
     del copies, predicted
     return _peak_resident()

@@ -14,7 +14,7 @@ from pipeline.compare.reading import RunFiles
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.recorded import recorded_cell
+from pipeline.params.run_config import read_run_config
 from pipeline.report.sections.authors import Everybody
 from pipeline.report.selection import stem
 from pipeline.report.stage import Elsewhere, Rendered, render_report
@@ -54,7 +54,7 @@ def render_tracked(
         _copy_run(one, place / runs.RUNS / one.record.run)
         _link(place / runs.EVALUATION / one.record.run, one.evaluation)
     _link(place / runs.PREPARED, root / runs.PREPARED)
-    compare(params, place, [recorded_cell(one.record, one.run) for one in fetched])
+    compare(params, place, [read_run_config(one.record, one.run) for one in fetched])
     names = stem([one.record.run for one in fetched])
     target = out if out is not None else root / runs.REPORTS / f"mlflow-{names}.html"
     elsewhere = Elsewhere(place, f"mlflow:{wanted.strip()}", everybody, describe_skipped(found.skipped))
@@ -70,7 +70,7 @@ def _signed(fetched: list[Fetched]) -> list[Fetched]:
 
 def _renamed(one: Fetched, variant: str) -> Fetched:
     cell = {**one.record.cell, "variant": variant}
-    name = recorded_cell(replace(one.record, cell=cell), one.run).name
+    name = read_run_config(replace(one.record, cell=cell), one.run).name
     return replace(one, record=replace(one.record, run=name, cell=cell))
 
 
@@ -82,7 +82,7 @@ def _file_name(author: str) -> str:
 
 def _check_files(fetched: Fetched) -> None:
     """Raise `PipelineError` if a file that a comparison cannot do without is missing or of another version."""
-    recorded_cell(fetched.record, fetched.run)
+    read_run_config(fetched.record, fetched.run)
     files = RunFiles(fetched.record.run, fetched.run, (fetched.run, fetched.evaluation))
     if len(files.history) < fetched.record.epochs:
         raise PipelineError(

@@ -175,13 +175,13 @@ def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -
     [
         (
             "train: {epoch: 3}\n" + SMALL,
-            "params.yaml with params/mine.yaml: train.epoch: there is no such key;",
+            "params.yaml with params/mine.yaml: train.epoch: unknown key;",
         ),
         ("report: 3\n" + SMALL, "report: must be a section of keys"),
         ("tracking: null\n" + SMALL, "tracking: must be a section of keys"),
         ("variants: {other: {}}\n" + GRID, "grid.variant: 'small' is not among variants: other"),
         ("train: [\n", "params/mine.yaml is not valid YAML"),
-        ("", "mine.yaml must hold sections"),
+        ("", "mine.yaml must contain sections"),
     ],
 )
 def test_a_wrong_set_is_told_and_nothing_is_written(text: str, said: str, write: Writer) -> None:

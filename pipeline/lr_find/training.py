@@ -14,9 +14,9 @@ from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import open_split, training_subset
 from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
-from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
-from pipeline.models.build import build_network
-from pipeline.models.losses import objective
+from pipeline.models.factory import build_network
+from pipeline.models.losses import create_loss
+from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell
 from pipeline.runs import DataSet
 from pipeline.train.optimisers import build_optimiser
@@ -43,10 +43,10 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     torch.manual_seed(cell.seed)
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes=len(classes))
-    device = compute_device()
+    device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     batches = Batches(training, device)
-    minimised = objective(cell.train.objective, cell.train.label_smoothing)
+    minimised = create_loss(cell.train.objective, cell.train.label_smoothing)
     optimiser = build_optimiser(network, cell.train, LOWEST)
     shares = [group["lr"] / LOWEST for group in optimiser.param_groups]
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
@@ -58,7 +58,7 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
             images, masks = augment(images, masks, cell.train.augmentation, random)
         for group, share in zip(optimiser.param_groups, shares, strict=True):
             group["lr"] = float(rate) * share
-        with arithmetic(precision, device):
+        with autocast_context(precision, device):
             logits = network(images)
         loss = minimised(logits, masks)
         losses.append(float(loss.detach()))

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.dvc_form import format_like_dvc
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
-from pipeline.params.merging import merged
+from pipeline.params.merge import merge_overrides
 from pipeline.project import STUDIES
 from pipeline.study.document import as_text, read_document, remark, spaced, write_into
 from pipeline.study.sets import SETS, ParameterSet
@@ -49,7 +49,7 @@ def compose(chosen: ParameterSet, project: Path, data: Path | None = None) -> Co
     """
     where = f"{PARAMS_FILE} with {SETS / chosen.file.name}"
     changes = read_sections(chosen.file)
-    wanted = merged(read_sections(project / PARAMS_FILE), changes)
+    wanted = merge_overrides(read_sections(project / PARAMS_FILE), changes)
     if "variants" in changes:  # those of params.yaml may not even fit the set's data
         wanted["variants"] = changes["variants"]
     check_params(wanted, where)  # from here on the sections are what they should be

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import in_words
+from pipeline.params.import_path import describe_error
 
 
 def averaged(network: nn.Module, smoothing: float) -> AveragedModel:
@@ -36,5 +36,6 @@ def averaged(network: nn.Module, smoothing: float) -> AveragedModel:
         return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     except Exception as error:
         raise PipelineError(
-            f"train.averaging: must be 0.0 for this network, but is {smoothing}: copying it raised {in_words(error)}."
+            f"train.averaging: must be 0.0 for this network, but is {smoothing}: copying it raised "
+            f"{describe_error(error)}."
         ) from error

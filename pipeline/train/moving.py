@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import in_words
+from pipeline.params.import_path import describe_error
 from pipeline.runtime.run_lock import FOLDER
 
 
@@ -50,7 +50,7 @@ class Moving:
             self._restore(state)
         except Exception as error:
             raise PipelineError(
-                f"What was trained so far cannot be taken up: {in_words(error)}. To begin anew, remove its "
+                f"What was trained so far cannot be taken up: {describe_error(error)}. To begin anew, remove its "
                 f"checkpoints, {FOLDER}/{state['key']}."
             ) from error
 

@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import find_factory, in_words, kind
-from pipeline.params.train import SGD, Adam, AdamW, Optimiser, OwnOptimiser, RMSprop, Train
+from pipeline.params.import_path import describe_error, describe_type, import_factory
+from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, Optimiser, RMSprop, Train
 
 # RMSprop's guard against dividing by 0: Keras' number; torch's default is 1e-8. Keras adds it below the root, so that
 # there a weight whose gradients are smaller than its root, 3e-4, takes smaller steps than here.
@@ -34,7 +34,7 @@ def build_optimiser(network: nn.Module, settings: Train, learning_rate: float) -
             optimiser cannot be made or cannot step.
     """
     chosen = settings.optimiser
-    decay = chosen.arguments.get("weight_decay") if isinstance(chosen, OwnOptimiser) else chosen.weight_decay
+    decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
     groups = parameter_groups(network, learning_rate, settings.encoder_rate, decay)
     return _optimiser(chosen, groups, learning_rate)
 
@@ -84,9 +84,9 @@ def _optimiser(chosen: Optimiser, groups: list[dict[str, Any]], learning_rate: f
     return _own(chosen, groups, learning_rate)
 
 
-def _own(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
+def _own(chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
     with custom_imports(KEY):
-        factory = find_factory(KEY, chosen.factory)
+        factory = import_factory(KEY, chosen.factory)
         if isinstance(factory, type):  # before its constructor complains of something else
             _refuse_closure(factory, chosen.factory)
         with torch.random.fork_rng(devices=[]):  # the trial leaves no trace
@@ -95,24 +95,24 @@ def _own(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: floa
                 trial.step()
             except (Exception, SystemExit) as error:
                 raise PipelineError(
-                    f"{KEY}: the optimiser of {chosen.factory} raised {in_words(error)}, in a step on copies of the "
-                    "weights with gradients of 0."
+                    f"{KEY}: the optimiser of {chosen.factory} raised {describe_error(error)}, in a step on copies of "
+                    "the weights with gradients of 0."
                 ) from error
         return _made(factory, chosen, groups, learning_rate)
 
 
 def _made(
-    factory: Callable[..., Any], chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float
+    factory: Callable[..., Any], chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float
 ) -> Optimizer:
     try:
         optimiser = factory(groups, lr=learning_rate, **chosen.arguments)
     except (Exception, SystemExit) as error:
         arguments = "".join(f", {name}={value!r}" for name, value in chosen.arguments.items())
         raise PipelineError(
-            f"{KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {in_words(error)}."
+            f"{KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {describe_error(error)}."
         ) from error
     if not isinstance(optimiser, Optimizer):
-        raise PipelineError(f"{KEY}: {chosen.factory} must make a torch optimiser, but made {kind(optimiser)}.")
+        raise PipelineError(f"{KEY}: {chosen.factory} must make a torch optimiser, not {describe_type(optimiser)}.")
     _refuse_closure(type(optimiser), chosen.factory)
     return optimiser
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params import Cell
-from pipeline.params.import_path import in_words
-from pipeline.params.model import OwnModel
+from pipeline.params.import_path import describe_error
+from pipeline.params.model import CustomModel
 
 ENOUGH = 2  # images: normalization layers of the built-in families work on any larger batch too
 
@@ -31,7 +31,7 @@ def check_batch(cell: Cell, training_images: int, size: int, channels: int, clas
         PipelineError: The network refuses such a batch.
     """
     batch = min(cell.train.batch_size, training_images)
-    if batch >= ENOUGH and not isinstance(cell.model, OwnModel):
+    if batch >= ENOUGH and not isinstance(cell.model, CustomModel):
         return
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         network = build_network(cell.model, channels, classes).train()
@@ -52,6 +52,6 @@ def _message(cell: Cell, training_images: int, size: int, error: BaseException) 
             "or choose a network without global pooling or with fewer downsamplings, such as family: unet."
         )
     return (
-        f"{where} the network cannot be trained on images of {shape}: in training mode it raised {in_words(error)}. "
-        "Change the network or data.image_size."
+        f"{where} the network cannot be trained on images of {shape}: in training mode it raised "
+        f"{describe_error(error)}. Change the network or data.image_size."
     )

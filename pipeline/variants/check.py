@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import find_factory, in_words
+from pipeline.params.import_path import describe_error, import_factory
 from pipeline.params.model import Model, SmpModel, has_weights
 
 
@@ -36,9 +36,9 @@ def check_models(params: Params, variants: Collection[str]) -> None:
 
 def _mistake(cell: Cell, size: int) -> str | None:
     try:
-        for key, factory in cell.own_factories.items():
+        for key, factory in cell.custom_factories.items():
             with custom_imports(key):
-                find_factory(key, factory)
+                import_factory(key, factory)
     except PipelineError as error:
         return str(error)
     return model_mistake(cell.model, size)
@@ -64,7 +64,7 @@ def _cell(params: Params, variant: str) -> Cell:
 def _trial(model: SmpModel, size: int) -> str | None:
     import torch
 
-    from pipeline.models.build import build_network
+    from pipeline.models.factory import build_network
 
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
@@ -74,7 +74,7 @@ def _trial(model: SmpModel, size: int) -> str | None:
         try:
             shape = tuple(network(torch.zeros(1, 3, size, size)).shape)
         except Exception as error:  # each encoder refuses a size in its own way
-            said = in_words(error)
+            said = describe_error(error)
         else:
             if shape == (1, 2, size, size):
                 return None

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models.arithmetic import arithmetic
-from pipeline.models.build import trainable_parameters
+from pipeline.models.factory import count_trainable_parameters
 from pipeline.models.losses import cross_entropy
+from pipeline.models.precision import autocast_context
 from pipeline.runs import Precision
 
 # Numbers that stand beside each trainable one: its gradient, and the two running means of Adam and its kin.
@@ -37,7 +37,7 @@ def measure(network: nn.Module, channels: int, size: int, batch: int, precision:
         batch: images a step.
         precision: of the arithmetic.
     """
-    parameters = trainable_parameters(network)
+    parameters = count_trainable_parameters(network)
     state = sum(_bytes(tensor) for tensor in (*network.parameters(), *network.buffers()))
     trained = sum(_bytes(weight) for weight in network.parameters() if weight.requires_grad)
     return Cost(
@@ -71,7 +71,7 @@ def _kept_for_the_way_back(network: nn.Module, images: Tensor, precision: Precis
         return tensor.detach()  # itself would hold the graph that holds it
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with arithmetic(precision, images.device):
+        with autocast_context(precision, images.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         loss = cross_entropy(logits, torch.zeros(len(images), *images.shape[2:], dtype=torch.int64))
     del loss  # until here the graph was whole, and no address was given twice

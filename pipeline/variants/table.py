@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.models.arithmetic import resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell, Params, Variant
 from pipeline.variants.check import model_mistake
 from pipeline.variants.cost import Cost, measure

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params import Params
 from pipeline.params.custom_code import custom_files
-from pipeline.params.model import OwnModel
+from pipeline.params.model import CustomModel
 from pipeline.study.stage import make_study
 from pipeline.sweep.cluster import _copy_code
 from pipeline.variants.check import check_models
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def build(factory: str) -> object:
-    return build_network(OwnModel(family="own", factory=factory, size_divisor=1), channels=3, classes=2)
+    return build_network(CustomModel(family="own", factory=factory, size_divisor=1), channels=3, classes=2)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_one_training_image_is_enough_for_a_layer_with_more_values(model: dict[s
 
 def test_batches_of_two_images_train_where_the_check_lets_them_pass(cell_with: CellWith) -> None:
     """The check skips larger batches of the built-in families, so these must not fail."""
-    from pipeline.models.build import build_network
+    from pipeline.models.factory import build_network
 
     for model in (smp("DeepLabV3Plus"), smp("UPerNet"), smp("PSPNet"), smp("PAN")):
         network = build_network(cell_with({**model}).model, channels=3, classes=2).train()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params.model import UNetModel
 from pipeline.variants.cost import measure
 

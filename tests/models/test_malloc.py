@@ -8,7 +8,7 @@ import sys
 FAULTS = """
 import resource, sys
 import torch
-from pipeline.models.allocator import keep_freed_memory
+from pipeline.models.malloc import disable_malloc_trim
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -16,7 +16,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    disable_malloc_trim()
 for _ in range(10):
     last = faults()
 print(last)

@@ -14,9 +14,9 @@ from torch import nn
 
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params.file import read_params
-from pipeline.params.model import OwnModel
+from pipeline.params.model import CustomModel
 from pipeline.train.stage import train_cell
 from tests.conftest import write_custom, write_params
 
@@ -54,8 +54,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     return write_and_build
 
 
-def model(factory: str, size_divisor: int = 1) -> OwnModel:
-    return OwnModel(family="own", factory=factory, size_divisor=size_divisor)
+def model(factory: str, size_divisor: int = 1) -> CustomModel:
+    return CustomModel(family="own", factory=factory, size_divisor=size_divisor)
 
 
 @pytest.mark.parametrize("name", ["build", "Net"])
@@ -114,7 +114,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said
         "line 1",
     ),
     "a script that ends": ("import sys\nsys.exit(3)", "build", "it raised SystemExit (3)", "line 2"),
-    "a number": ("build = 3", "build", "must be something to call", "a value of type int"),
+    "a number": ("build = 3", "build", "must be callable", "a value of type int"),
     "no keywords": ("def build(a, b): ...", "build", "build(channels=3, classes=4)", "unexpected keyword argument"),
     "it raises": ("def build(channels, classes):\n    return 1 / 0", "build", "ZeroDivisionError (division", "line 2"),
     "nothing": ("def build(channels, classes): ...", "build", "must return a torch.nn.Module", "type NoneType"),
@@ -127,8 +127,8 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said
     "too small": (
         GOOD.replace(", padding=1", ""),
         "build",
-        "must answer images of shape (2, 3, 64, 64) with logits of shape (2, 4, 64, 64)",
-        "answered with shape (2, 4, 62, 62) of torch.float32",
+        "must map images of shape (2, 3, 64, 64) to logits of shape (2, 4, 64, 64)",
+        "returned shape (2, 4, 62, 62) of torch.float32",
     ),
     "a dictionary": (
         GOOD.replace("return self.head(self.hidden(x))", "return {'out': self.head(self.hidden(x))}"),
@@ -151,14 +151,14 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said
     "nothing to train": (
         GOOD.replace("return Net(channels, classes)", "return Net(channels, classes).requires_grad_(False)"),
         "build",
-        "has no parameter that training may change",
+        "has no trainable parameters",
         "",
     ),
     "one tensor, two names": (
         GOOD.replace("def forward", "    self.again = self.head\n\n    def forward"),
         "build",
         "head.weight and again.weight",
-        "are one tensor",
+        "are the same tensor",
     ),
 }
 

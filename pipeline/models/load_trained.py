@@ -1,4 +1,4 @@
-"""A run's network with the weights of its best epoch."""
+"""Load a run's network with the weights of its best epoch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import nn
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.models.arithmetic import compute_device
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.precision import select_device
 from pipeline.params.model import SmpModel
-from pipeline.params.recorded import recorded_cell
+from pipeline.params.run_config import read_run_config
 from pipeline.runs import RunRecord
 
 
-def trained_network(record: RunRecord, folder: Path, channels: int, classes: int) -> nn.Module:
-    """The network, ready to predict with as many threads as it was trained with.
+def load_trained_network(record: RunRecord, folder: Path, channels: int, classes: int) -> nn.Module:
+    """Load the network for prediction, and set the number of threads that it was trained with.
 
     Args:
-        record: how it was trained.
-        folder: of the run, with its weights.
-        channels: of the images.
-        classes: how many there are.
+        record: The run's record, with its parameters.
+        folder: The run's folder, with its weights.
+        channels: Number of image channels.
+        classes: Number of classes.
 
     Raises:
-        PipelineError: The weights cannot be read, or are of another network.
+        PipelineError: The weights cannot be read, or belong to another network.
     """
-    cell = recorded_cell(record, folder)
+    cell = read_run_config(record, folder)
     torch.set_num_threads(cell.train.threads)
-    # The weights come from the run: filling the encoder with ImageNet's first would be for nothing.
+    # The run's weights replace all others: loading those of ImageNet first would be wasted time.
     model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
     network = build_network(model, channels, classes)
     try:
@@ -42,4 +42,4 @@ def trained_network(record: RunRecord, folder: Path, channels: int, classes: int
             f"{folder / runs.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
             f"Train it again: dvc repro --force train@{record.run}"
         ) from None
-    return network.to(compute_device()).to(memory_format=torch.channels_last).eval()
+    return network.to(select_device()).to(memory_format=torch.channels_last).eval()

@@ -1,4 +1,4 @@
-"""Words what pydantic found wrong with `params.yaml`: key, found, expected, and the nearest valid key."""
+"""Error messages for `params.yaml` from pydantic's errors: key, value, expectation, and the closest valid key."""
 
 from __future__ import annotations
 
@@ -32,8 +32,14 @@ _EXPECTED = {
 }
 
 
-def describe(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """A line for each mistake; `where` is the key that the validated content stands under."""
+def describe_errors(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
+    """Write one line per error.
+
+    Args:
+        error: What pydantic reports.
+        model: The validated model.
+        where: The key of the validated content in the file.
+    """
     lines = []
     for item in error.errors(include_url=False):
         path, sections, discriminator = _walk(model, item["loc"])
@@ -42,32 +48,32 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
             valid = sorted({name for section in sections for name in section.model_fields})
             near = difflib.get_close_matches(str(path[-1]), valid, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(valid)}."
-            lines.append(f"{key}: there is no such key; {hint}")
+            lines.append(f"{key}: unknown key; {hint}")
             continue
         if item["type"] in ("dict_type", "model_type") and discriminator and isinstance(item["input"], str):
             example = _as_section(item["input"], sections, discriminator)
             lines.append(f"{key}: must be a section of keys, but is {item['input']!r}; {example}")
             continue
         expected = _EXPECTED.get(item["type"])
-        if expected is None:  # a text of pydantic's or ours, which may hold braces
+        if expected is None:  # a text of pydantic or of a validator, which may contain braces
             expected = item["msg"].removeprefix("Value error, ")
         else:
             expected = expected.format(**{name: _unquoted(name, value) for name, value in item.get("ctx", {}).items()})
         found = item["ctx"]["tag"] if item["type"] == "union_tag_invalid" else item["input"]
         said = "" if item["type"] == "missing" else f", but is {found!r}"
-        lines.append(f"{key}: {expected}{said}{_nearest(found, item.get('ctx', {}))}")
+        lines.append(f"{key}: {expected}{said}{_suggest(found, item.get('ctx', {}))}")
     return lines
 
 
-def _nearest(found: Any, context: dict[str, Any]) -> str:
-    """How a sentence ends: with the choice that is meant, where there are choices and one is close."""
+def _suggest(found: Any, context: dict[str, Any]) -> str:
+    """End a sentence with the closest of the valid choices, if one is close."""
     choices = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
     near = difflib.get_close_matches(str(found).lower(), choices, n=1)
     return f"; did you mean {near[0]}?" if near else "."
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
-    """How to write the section of this name, which stands where a section of keys is wanted."""
+    """Show how to write a section that was given by its name only."""
     named = {_tag(section, discriminator) or "": section for section in sections}
     near = difflib.get_close_matches(name.lower(), named, n=1)
     if not near:
@@ -80,15 +86,15 @@ def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[Any],
     """Follow pydantic's location.
 
     Returns:
-        The keys as they stand in the file, the sections that the last one may be or stand in, and the key that says
-        which of them is meant, where they are a choice.
+        The keys in the file, the sections that the last one may be or belong to, and the key that selects one of
+        these if there is a choice.
     """
     path: list[Any] = []
     here = [model]
-    discriminator: str | None = None  # the key that says which member of a union is meant: family, source
+    discriminator: str | None = None  # key that selects a member of a union: family, source
     for part in location:
         tagged = [section for section in here if discriminator and _tag(section, discriminator) == part]
-        if tagged:  # the file has no such level
+        if tagged:  # not a level of the file
             here, discriminator = tagged, None
             continue
         path.append(part)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from pipeline.models.build import build_network
-from pipeline.models.convolutions import (
+from pipeline.models.cpu_convolutions import (
     DepthwiseConvolution,
     TransposedConvolution,
-    exchange_slow_depthwise,
-    exchanged,
     is_slow_depthwise,
+    replace_layer,
+    replace_slow_depthwise,
 )
+from pipeline.models.factory import build_network
 from pipeline.models.smp import SameDepthwise
 from pipeline.params.model import SmpModel
 
@@ -113,7 +113,7 @@ def test_what_is_fast_stays_torchs() -> None:
     ]
     assert not any(map(is_slow_depthwise, fast))
     network = nn.Sequential(*fast)
-    exchange_slow_depthwise(network, BY)
+    replace_slow_depthwise(network, BY)
     assert [type(layer) for layer in network] == [nn.Conv2d] * len(fast)
 
 
@@ -122,7 +122,7 @@ def test_an_exchange_keeps_weights_names_and_random_numbers() -> None:
     layer = nn.Conv2d(8, 8, 5, padding=2, stride=2, groups=8)
     before = torch.get_rng_state()
     network = nn.Sequential(layer)
-    exchange_slow_depthwise(network, BY)
+    replace_slow_depthwise(network, BY)
     assert isinstance(network[0], DepthwiseConvolution)
     assert (network[0].weight is layer.weight, network[0].bias is layer.bias) == (True, True)
     assert list(network.state_dict()) == ["0.weight", "0.bias"]
@@ -134,7 +134,7 @@ def test_the_padding_of_tensorflow_is_kept(size: tuple[int, int]) -> None:
     layer = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
     twin = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
     twin.load_state_dict(layer.state_dict())
-    same(exchanged(layer, SameDepthwise), twin, torch.randn(2, 8, *size, dtype=torch.float64))
+    same(replace_layer(layer, SameDepthwise), twin, torch.randn(2, 8, *size, dtype=torch.float64))
 
 
 def test_lite0_has_none_of_the_slow_ones_left() -> None:

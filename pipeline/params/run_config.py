@@ -1,4 +1,4 @@
-"""A run's parameters out of its record."""
+"""Read a run's parameters from its record."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from pipeline.params import Cell
 from pipeline.runs import RunRecord
 
 
-def recorded_cell(record: RunRecord, folder: Path) -> Cell:
-    """The parameters as the run was trained, wherever `params.yaml` has moved on to; `folder` is the run's.
+def read_run_config(record: RunRecord, folder: Path) -> Cell:
+    """Read the parameters that a run was trained with, whatever `params.yaml` says now.
 
-    Raises `PipelineError` where the record is of another version.
+    Args:
+        record: The run's record.
+        folder: The run's folder, for messages.
+
+    Raises:
+        PipelineError: The record is of another version.
     """
     try:
         return Cell.model_validate_json(json.dumps(record.cell))
