@@ -133,13 +133,13 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said
     "a dictionary": (
         GOOD.replace("return self.head(self.hidden(x))", "return {'out': self.head(self.hidden(x))}"),
         "build",
-        "must answer",
+        "must map",
         "a value of type dict",
     ),
     "class indices": (
         GOOD.replace("return self.head(self.hidden(x))", "return self.head(self.hidden(x)).long()"),
         "build",
-        "must answer",
+        "must map",
         "torch.int64",
     ),
     "channels that do not fit": (

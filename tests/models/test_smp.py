@@ -180,7 +180,7 @@ def test_an_encoder_that_an_architecture_cannot_stand_on(architecture: str, enco
     model = SmpModel.model_validate(
         {"family": "smp", "architecture": architecture, "encoder": encoder, "pretrained": False}
     )
-    with pytest.raises(PipelineError, match=rf"^model\.encoder: {architecture} cannot stand on {encoder}: ") as error:
+    with pytest.raises(PipelineError, match=rf"^model\.encoder: {architecture} cannot use {encoder}: ") as error:
         built(model)
     assert said in str(error.value)
 

@@ -51,9 +51,9 @@ def test_what_can_be_built_passes(params_with: ParamsWith, changes: Any) -> None
     ("changes", "said", "hint"),
     [
         (smp(encoder="resnet43"), "model.encoder: neither smp nor timm has an encoder 'resnet43'", "resnet34?"),
-        (smp("DPT", "resnet18"), "model.encoder: DPT cannot stand on resnet18", "vit_tiny_patch16_224"),
-        (smp("DPT", "tf_efficientnet_lite0", pretrained=True), "DPT cannot stand on tf_efficientnet_lite0", "vit_tiny"),
-        (smp("Linknet", "mit_b0"), "model.encoder: Linknet cannot stand on mit_b0", "Choose another"),
+        (smp("DPT", "resnet18"), "model.encoder: DPT cannot use resnet18", "vit_tiny_patch16_224"),
+        (smp("DPT", "tf_efficientnet_lite0", pretrained=True), "DPT cannot use tf_efficientnet_lite0", "vit_tiny"),
+        (smp("Linknet", "mit_b0"), "model.encoder: Linknet cannot use mit_b0", "Choose another"),
         (smp("PAN"), "data.image_size: PAN needs 128 px or more", "but it is 64"),
         (
             smp(encoder="tu-swin_tiny_patch4_window7_224"),
