@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.runtime.process import terminate_with_parent
-from pipeline.variants.image_data import ImageData
+from pipeline.variants.data_shape import DataShape
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
 STATUS = Path("/proc/self/status")
@@ -23,7 +23,7 @@ STATUS = Path("/proc/self/status")
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
 
-def measure_process(cell: Cell, data: ImageData) -> int:
+def measure_process(cell: Cell, data: DataShape) -> int:
     """Measure the peak resident memory of a process that trains a cell.
 
     The process imports, allocates and does what `pipeline train` does, on blank images and for one short epoch: forward
@@ -54,7 +54,7 @@ class ProcessKilledError(PipelineError):
     """The measuring process ended without a result."""
 
 
-def _train_blank(cell: Cell, data: ImageData) -> int:
+def _train_blank(cell: Cell, data: DataShape) -> int:
     # In a thread, as in a training.
     tracking = threading.Thread(target=lambda: [importlib.import_module(module) for module in TRACKING_MODULES])
     tracking.start()

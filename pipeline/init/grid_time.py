@@ -20,7 +20,7 @@ from pipeline.models.precision import autocast_context, resolve_precision, selec
 from pipeline.params import Cell, Params
 from pipeline.sweep.gpus import gpus
 from pipeline.train.optimisers import build_optimiser
-from pipeline.variants.check import model_mistake
+from pipeline.variants.model_checks import find_size_problem
 
 CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images on a GPU would measure only its launching of kernels
 STEPS = 2  # that are timed at a size; the faster one counts
@@ -127,7 +127,7 @@ def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTi
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
     # With one thread the processor's own time, which other programs do not lengthen.
     clock = time.process_time if is_cpu and cell.train.threads == 1 else time.perf_counter
-    if any(model_mistake(cell.model, size) for size in sizes):
+    if any(find_size_problem(cell.model, size) for size in sizes):
         return None
     with torch.random.fork_rng(devices=[]):
         try:

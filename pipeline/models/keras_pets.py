@@ -108,7 +108,7 @@ class KerasPets(nn.Module):
         # Keras' "same" with stride 2 pads even sizes on the right and at the bottom only; padding=1 would pad the other
         # side and shift every feature map by a pixel.
         x = self.entry(F.pad(x, (0, 1, 0, 1)))
-        x = F.relu(self.entry_create_norm(x))
+        x = F.relu(self.entry_norm(x))
         logits: Tensor = self.head(self.up(self.down(x)))
         return logits
 

@@ -30,7 +30,7 @@ from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
 from pipeline.tracking.settle import settle_killed
 from pipeline.train.key import is_current
-from pipeline.variants.check import check_models
+from pipeline.variants.model_checks import check_models
 
 STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended
 

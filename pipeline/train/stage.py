@@ -32,7 +32,7 @@ from pipeline.train.key import run_key
 from pipeline.train.loop import DivergedError, Epoch, Watched, train
 from pipeline.train.moving import seed_all
 from pipeline.train.outputs import Outputs
-from pipeline.variants.batch import check_batch
+from pipeline.variants.model_checks import check_batch
 
 
 def train_cell(

@@ -151,7 +151,7 @@ def test_the_picture(plain: Path, tmp_path: Path) -> None:
 
 def test_neither_torch_nor_mlflow_nor_pandas_is_imported(plain: Path) -> None:
     code = (
-        "import sys; from pipeline.judge.command import judge_file; from pathlib import Path\n"
+        "import sys; from pipeline.judge.verdicts import judge_file; from pathlib import Path\n"
         f"judge_file(Path({str(plain)!r}), None)\n"
         "sys.exit(bool({'torch', 'mlflow', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )

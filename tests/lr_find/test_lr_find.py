@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.lr_find.rates import STEPS
+from pipeline.lr_find import STEPS
 from pipeline.lr_find.suggestion import RangeTest, smooth, suggest
 from tests.conftest import ROOT, write_params
 

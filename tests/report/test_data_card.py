@@ -19,17 +19,15 @@ from playwright.sync_api import Browser
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.prepare.faults import Fault, Kind
-from pipeline.report.figures.shares import share_bars
-from pipeline.report.html import render
-from pipeline.report.material import Material
-from pipeline.report.page import Page, Section
-from pipeline.report.sections.authors import Everybody
-from pipeline.report.sections.data_card import data_card
-from pipeline.report.sections.data_files import files, set_aside
-from pipeline.report.sections.head import head
-from pipeline.report.sections.overlap import overlap
-from pipeline.report.selection import choose
-from pipeline.report.stage import Elsewhere, render_report
+from pipeline.report.context import ReportContext
+from pipeline.report.html import render_html
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.authors import TeamResults
+from pipeline.report.sections.data_card import build_data_card, draw_class_shares
+from pipeline.report.sections.data_files import describe_files, describe_skipped
+from pipeline.report.sections.header import build_header
+from pipeline.report.sections.split_leakage import find_split_leakage
+from pipeline.report.stage import Page, RunSource, Section, render_report
 from pipeline.runs import Survey
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 from tests.report.test_stage import cards, part, rendered
@@ -46,10 +44,10 @@ def project(make_project: type[Project], tmp_path: Path) -> Project:
 
 def section(project: Project) -> str:
     """The section in a page of nothing else, which takes less time than the whole one."""
-    material = Material(project.root)
-    above = head(project.params, material, choose(material.summary, None))
-    alone = Page(above, (Section("data", "The data", "data.html", data_card(material, project.root)),))
-    return part(render("page.html", alone, project.root), "data")
+    context = ReportContext(project.root)
+    above = build_header(project.params, context, select_runs(context.summary, None))
+    alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context, project.root)),))
+    return part(render_html("page.html", alone, project.root), "data")
 
 
 def card(project: Project) -> str:
@@ -113,11 +111,11 @@ def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path
     folder = tmp_path / "fetched"
     for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
         shutil.copytree(project.root / name, folder / name)
-    elsewhere = Elsewhere(folder, "mlflow:latest", Everybody((), "anna"))
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    source = RunSource(folder, "mlflow:latest", TeamResults((), "anna"))
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
     assert 'id="data"' not in page.path.read_text(encoding="utf-8")
     shutil.copytree(project.root / runs.PREPARED, folder / runs.PREPARED)
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
     assert 'id="data"' in page.path.read_text(encoding="utf-8")
 
 
@@ -162,8 +160,8 @@ def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str,
     shared = {
         one for one in names if len({split for (split, *_), other in zip(rows, names, strict=True) if other == one}) > 1
     }
-    found = overlap(samples)
-    assert {stray.name for stray in found.strays} <= shared if found else not shared
+    found = find_split_leakage(samples)
+    assert {stray.name for stray in found.groups} <= shared if found else not shared
 
 
 def test_images_without_groups_are_said_to_have_none(project: Project) -> None:
@@ -217,7 +215,7 @@ def test_the_survey_is_told(project: Project) -> None:
 
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
-    assert files(Survey({}, 0, 0, 0, 0, ())) is None
+    assert describe_files(Survey({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
     (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
     assert "What the files were" not in card(project)
@@ -227,7 +225,7 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
     faults = [Fault(Kind.LOOKS_ALIKE, f"x{n}", f"images/x: {n}.png", "in train") for n in range(1_025)]
     rows = [("odd", "shares its group 'day: 1' with the showcase image y"), *((f.id, f.reason) for f in faults)]
     rows += [(f"y{n}", f"reason {n}") for n in range(12)]
-    found = set_aside(pd.DataFrame(rows, columns=["id", "reason"]))
+    found = describe_skipped(pd.DataFrame(rows, columns=["id", "reason"]))
     assert found is not None
     assert found.title == "1\u00a0038 were set aside"
     first, second, *_ = found.reasons
@@ -235,7 +233,7 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
     assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
     assert (second.text, second.count, second.files) == (rows[0][1], "1", ("odd",))
     assert (len(found.reasons), found.more) == (10, "4 further reasons")
-    assert set_aside(pd.DataFrame(columns=["id", "reason"])) is None
+    assert describe_skipped(pd.DataFrame(columns=["id", "reason"])) is None
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -243,7 +241,7 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Kin
     rejected = pd.DataFrame(
         [(name, Fault(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
     )
-    found = set_aside(rejected)
+    found = describe_skipped(rejected)
     assert found is not None
     assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.said, ("a", "b: c'd"))]
 
@@ -292,7 +290,7 @@ def test_a_page_of_16_bits_and_any_channels(
 
 def test_bars_have_their_classes_colours_and_numbers() -> None:
     shares = {"training": (0.6, 0.39, 0.01), "test": (0.0, 1.0, 0.0)}
-    drawn = str(share_bars(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Path(__file__).parents[2]))
+    drawn = str(draw_class_shares(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Path(__file__).parents[2]))
     assert "--rate" not in drawn  # what #02.... stands for in other figures
     assert "#033e8a" in drawn
     assert re.findall(r"<text[^>]*>([1-9])</text>", drawn) == ["1", "2", "2"]  # there is no room for a number in 1 %

@@ -135,9 +135,9 @@ def test_the_same_inputs_give_the_same_bytes(
     project: Project, make_project: type[Project], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     first = render_report(project.params, root=project.root).path.read_bytes()
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    copy = make_project(elsewhere)
-    assert render_report(copy.params, root=elsewhere).path.read_bytes() == first
+    source = tmp_path_factory.mktemp("elsewhere")
+    copy = make_project(source)
+    assert render_report(copy.params, root=source).path.read_bytes() == first
     assert render_report(project.params, root=project.root).path.read_bytes() == first
 
 

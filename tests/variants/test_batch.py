@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
 from pipeline.train.stage import train_cell
-from pipeline.variants.batch import check_batch
+from pipeline.variants.model_checks import check_batch
 from tests.conftest import write_custom, write_params
 
 CellWith = Callable[[dict[str, Any]], Cell]
