@@ -18,9 +18,15 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.report.context import ReportContext
-from pipeline.report.sections.contact_sheet import MOST, VEIL_COLOR, build_contact_sheet, render_thumbnail, select_rows
+from pipeline.report.sections.contact_sheet import (
+    MAX_IMAGES,
+    VEIL_COLOR,
+    build_contact_sheet,
+    render_thumbnail,
+    select_rows,
+)
 from pipeline.report.sections.data_card import build_data_card
-from pipeline.report.view_models import Picture
+from pipeline.report.view_models import EmbeddedImage
 from pipeline.runs import SegmentationClass
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 
@@ -37,7 +43,7 @@ CLASSES = (
 @given(st.dictionaries(st.sampled_from(runs.SPLITS), st.integers(0, 200)))
 def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict[str, int]) -> None:
     rows = select_rows(counts)
-    assert sum(map(len, rows.values())) == min(MOST, sum(counts.values()))
+    assert sum(map(len, rows.values())) == min(MAX_IMAGES, sum(counts.values()))
     for split, places in rows.items():
         assert places == sorted(set(places))
         assert all(0 <= place < counts[split] for place in places)
@@ -68,7 +74,7 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     assert peak < 50e6
 
 
-def decoded(picture: Picture) -> np.ndarray:
+def decoded(picture: EmbeddedImage) -> np.ndarray:
     content = b64decode(picture.src.split(",", 1)[1])
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=int)
 
