@@ -115,8 +115,8 @@ def _build_report_command(params: Params, root: Path) -> str:
     # A study's data outside the project was named on the command line; its path is private.
     test = params.data.test if isinstance(params.data, SampleData) else None
     paths = [params.data.path, *([test.path] if test else [])]
-    source = study_name(root) and any(Path(path).is_absolute() for path in paths)
-    return make("report", root) + (" DATA=folder" if source else "")
+    is_outside = study_name(root) and any(Path(path).is_absolute() for path in paths)
+    return make("report", root) + (" DATA=folder" if is_outside else "")
 
 
 def _read_hashes(root: Path, run: str) -> list[tuple[str, str]]:
