@@ -96,9 +96,9 @@ def test_fetched_runs_are_rendered_as_those_on_disk(team: Team) -> None:
     assert table(page.path) == team.table
     assert len(team.table) == 3
     html = page.path.read_text(encoding="utf-8")
-    assert "This page shows 3 runs from MLflow (mlflow:metrics.val_loss_best &lt; 100); ranks are among these" in html
+    assert "This page shows 3 runs from MLflow (mlflow:metrics.val_loss_best &lt; 100)" in html
     assert "the lowest validation loss of these runs" in html  # so short a training is no result
-    assert "their test stays unseen" in html  # whoever picks runs by their scores has seen too much for a test
+    assert "their test scores are not shown" in html  # whoever picks runs by their scores has seen too much for a test
     assert "pipeline report --runs &#39;mlflow:metrics.val_loss_best &lt; 100&#39;" in html
     assert html.count("data:image/") > 10  # examples and showcase came too
     assert not list((team.root / CACHE).rglob("*.safetensors"))

@@ -162,7 +162,7 @@ def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -
     project = write(f"data:\n  path: data/cells # stained cells,\n        # and their masks\n{SMALL}")
     with pytest.raises(PipelineError, match=r"project/data/cells does not exist; expected: stained cells, and t"):
         create_study("mine", project)
-    with pytest.raises(PipelineError, match=r"nothing at .*/project/nowhere; .*make report SET=mine DATA=folder"):
+    with pytest.raises(PipelineError, match=r"/project/nowhere does not exist; .*make report SET=mine DATA=folder"):
         create_study("mine", project, Path("nowhere"))
     assert not (project / "studies").exists()
     check_data(

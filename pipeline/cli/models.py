@@ -32,9 +32,9 @@ from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout: bool) -> None:
     """Segment images with a trained run: masks of the same size, and a table of class shares.
 
-    IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are rotated
-    as their EXIF orientation says. Masks have the values of the data's masks. Unreadable files are reported and skipped;
-    then the exit code is 1.
+    IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
+    rotated as their EXIF orientation says. Masks have the values of the data's masks. Unreadable files are reported and
+    skipped; then the exit code is 1.
 
     The first line names the run's training data. The table has the first images with their most frequent classes;
     shares.csv is complete.

@@ -73,12 +73,12 @@ def survey(project: Project, **changes: object) -> None:
 
 def test_the_card_counts_what_was_prepared(project: Project) -> None:
     text = card(project)
-    assert "14 images in all, and 1 beside them for the showcase, each of 32 × 32 pixels." in text
-    assert "No image and no group stands in two splits." in text
+    assert "14 images in total, and 1 for the showcase, each of 32 × 32 pixels." in text
+    assert "No image and no group is in more than one split." in text
     assert "Training Validation Test Images 6 4 4 Images without foreground 0 0 0 Groups: animal 6 4 4" in text
     masks = {split: np.load(project.root / runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS}
     pixels = [int((mask != runs.IGNORE).sum()) for mask in masks.values()]
-    assert "Pixels that count " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
+    assert "Evaluated pixels " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
     for place, item in enumerate(project.classes):
         shares = [
             f"{100 * (mask == place).sum() / count:.1f} %" for mask, count in zip(masks.values(), pixels, strict=True)
@@ -134,10 +134,10 @@ def test_splits_that_share_something_are_told_loudly(
 ) -> None:
     edit(project, **{column: values})
     text = card(project)
-    assert text.startswith("The data The splits are not disjoint.")
+    assert text.startswith("The data Data leakage between splits.")
     assert re.search(words, text)
-    assert "in two splits" not in text
-    assert "every score and gap of this page may look better than it is" in text
+    assert "No image" not in text
+    assert "leaks training data into evaluation" in text
 
 
 def test_a_page_whose_splits_share_something_begins_with_that(project: Project) -> None:
@@ -161,13 +161,13 @@ def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str,
         one for one in names if len({split for (split, *_), other in zip(rows, names, strict=True) if other == one}) > 1
     }
     found = find_split_leakage(samples)
-    assert {stray.name for stray in found.groups} <= shared if found else not shared
+    assert {group.name for group in found.groups} <= shared if found else not shared
 
 
 def test_images_without_groups_are_said_to_have_none(project: Project) -> None:
     edit(project, groups=[""] * 15)
     text = card(project)
-    assert "No image stands in two splits; which images belong together is not known" in text
+    assert "the images have no groups" in text
     assert "Groups" not in text
 
 
@@ -198,27 +198,27 @@ def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None
     html = section(project)
     assert cards(html) == []
     assert "stored" not in html
-    assert "2 were set aside" in html
+    assert "2 files were skipped" in html
 
 
 def test_the_survey_is_told(project: Project) -> None:
     survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, compared=1302)
     text = card(project)
-    assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were turned upright" in text
+    assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were rotated" in text
     assert "as the EXIF orientation says; 1 has transparent parts, which became black." in text
-    assert "Of 1 302 images that were compared with each other, no two look the same." in text
+    assert "Of 1 302 images that were compared, no two are near-duplicates." in text
     survey(project, compared=80, duplicates=12, first_duplicates=[[f"a{n}", f"b{n}"] for n in range(10)])
     text = card(project)
-    assert "15 images were read from files, all stored as RGB. None had to be turned upright; none has tra" in text
-    assert "Of 80 images that were compared with each other, 12 look the same as another one of the same split" in text
-    assert "across splits there are none. The first 10 pairs a0 and b0" in text
+    assert "15 images were read from files, all stored as RGB. None needed rotation; none has tra" in text
+    assert "Of 80 images that were compared, 12 are near-duplicates of another one in the same split" in text
+    assert "there are none across splits. The first 10 pairs a0 and b0" in text
 
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
     assert describe_files(Survey({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
     (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
-    assert "What the files were" not in card(project)
+    assert "Files" not in card(project)
 
 
 def test_what_was_set_aside_is_counted_by_reason() -> None:
@@ -227,7 +227,7 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
     rows += [(f"y{n}", f"reason {n}") for n in range(12)]
     found = describe_skipped(pd.DataFrame(rows, columns=["id", "reason"]))
     assert found is not None
-    assert found.title == "1\u00a0038 were set aside"
+    assert found.title == "1\u00a0038 files were skipped"
     first, second, *_ = found.reasons
     assert (first.text, first.count, first.more) == (Kind.LOOKS_ALIKE.said, "1\u00a0025", "1\u00a0020 more")
     assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
@@ -266,8 +266,8 @@ def test_a_broken_file_becomes_a_card_that_names_it(project: Project, name: str,
 @pytest.mark.parametrize(
     ("channels", "words"),
     [
-        (2, "Of the two channels the first is shown, as grey."),
-        (5, "Of the 5 channels the first three are shown, as red, green and blue."),
+        (2, "The first of two channels"),
+        (5, "The first three of 5 channels"),
     ],
 )
 def test_a_page_of_16_bits_and_any_channels(
@@ -285,7 +285,7 @@ def test_a_page_of_16_bits_and_any_channels(
     assert words in html
     assert "The contrast of images with 16 bits" in html
     assert "As prepared, 32 × 32 pixels." in html
-    assert "grey veil" not in html
+    assert "Gray pixels" not in html
 
 
 def test_bars_have_their_classes_colours_and_numbers() -> None:

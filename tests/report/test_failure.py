@@ -85,8 +85,8 @@ def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: Proj
 def test_what_is_under_way_has_not_failed(browser: Browser, project: Project) -> None:  # noqa: F811
     with attempt("train", RUN, project.root):
         page, _ = opened(browser, render_failure_page(project.params, None, project.root))
-    assert page.title() == "Nothing is known to have failed"
-    assert f"Under way: train@{RUN}." in page.inner_text("header")
+    assert page.title() == "No failure is recorded"
+    assert f"Running: train@{RUN}." in page.inner_text("header")
 
 
 def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: Project) -> None:  # noqa: F811
@@ -111,7 +111,7 @@ def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
     monkeypatch.chdir(project.root)
     with attempt("sweep"):
         refused = CliRunner().invoke(main, ["failure"])
-        assert (refused.exit_code, refused.output) == (1, "Error: Nothing has failed so far; at work: sweep.\n")
+        assert (refused.exit_code, refused.output) == (1, "Error: Nothing has failed so far; running: sweep.\n")
         assert not runs.FAILURE.exists()
         fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
         assert CliRunner().invoke(main, ["failure"]).exit_code == 0

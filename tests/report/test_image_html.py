@@ -35,7 +35,7 @@ def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> 
 
 @pytest.mark.parametrize("colour", ["red", "#12345", "#0000000", 'url("x")'])
 def test_a_colour_that_is_none_is_refused(colour: str) -> None:
-    with pytest.raises(PipelineError, match="reads #rrggbb"):
+    with pytest.raises(PipelineError, match="must be #rrggbb"):
         image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", colour, True),), "a mask")
 
 

@@ -74,15 +74,15 @@ def test_other_braces_stay(project: Project) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("best.vall_loss", "line 3: there is no 'vall_loss' here; did you mean val_loss?"),
-        ("bets.val_loss", "line 3: there is no value 'bets'; did you mean best?"),
-        ("run('unet-0.01-7').gap", "line 3: there is no run 'unet-0.01-7'; did you mean unet-0.01-"),
+        ("best.vall_loss", "line 3: unknown attribute 'vall_loss'; did you mean val_loss?"),
+        ("bets.val_loss", "line 3: unknown value 'bets'; did you mean best?"),
+        ("run('unet-0.01-7').gap", "line 3: unknown run 'unet-0.01-7'; did you mean unet-0.01-"),
         ("rate('unet', 0.1).gap_mean", "line 3: the grid has no rate('unet', 0.1); did you mean rate('unet', 0.01)?"),
         ("rate('unet')", "line 3: "),
-        ("best.run.length", "line 3: there is no 'length' here"),
-        ("best.", "line 3: between the braces stands no value"),
-        ("best", "line 3: this is a group of values: add a point and one of beats_baseline, best_epoch, "),
-        ("run", "line 3: this takes names in brackets"),
+        ("best.run.length", "line 3: unknown attribute 'length'"),
+        ("best.", "line 3: invalid expression"),
+        ("best", "line 3: this is a group of values: add a dot and one of beats_baseline, best_epoch, "),
+        ("run", "line 3: this needs arguments"),
         ("run.__globals__", "line 3: access to attribute '__globals__'"),
         ("best.__class__.__mro__", "line 3: access to attribute '__class__'"),
         ("cycler.__init__.__globals__.os", "line 3: access to attribute '__init__'"),
@@ -139,7 +139,7 @@ def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
 
 def test_a_picture_that_is_none_is_named(project: Project) -> None:
     (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
-    with pytest.raises(PipelineError, match=r"line 3: there is no picture 'skips'; did you mean skip\?"):
+    with pytest.raises(PipelineError, match=r"line 3: unknown picture 'skips'; did you mean skip\?"):
         written(project)
 
 
