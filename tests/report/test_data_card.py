@@ -122,10 +122,10 @@ def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("id", ["validation-0001"], "1 image stands in more than one split.* image validation-0001: in training and v"),
-        ("sha256", ["0", *"123456", "0"], "1 image stands .* image train-0000 = validation-0001: in training and vali"),
-        ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group stands .* animal test 2: in training and test"),
-        ("groups", ["animal=showcase 0"], "1 group stands in .* animal showcase 0: in training and the showcase"),
+        ("id", ["validation-0001"], "1 image is in more than one split.* image validation-0001: in training and v"),
+        ("sha256", ["0", *"123456", "0"], "1 image is .* image train-0000 = validation-0001: in training and vali"),
+        ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group is .* animal test 2: in training and test"),
+        ("groups", ["animal=showcase 0"], "1 group is in .* animal showcase 0: in training and the showcase"),
         ("groups", ["a=x;animal=test 1", "", "animal=test 2"], "2 groups stand in more than one split"),
     ],
 )
