@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.convolutions import DepthwiseConvolution, TransposedConvolution
+from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedConvolution
+from pipeline.models.malloc import disable_malloc_trim
 
 BATCH, ROUNDS, SECONDS = 8, 5, 0.2
 DEPTHWISE = ((96, 80, 3, 2), (144, 40, 5, 1), (144, 40, 5, 2), (240, 20, 3, 2), (672, 10, 5, 1), (672, 10, 5, 2))
@@ -60,7 +60,7 @@ def compare(name: str, theirs: nn.Module, ours: nn.Module, images: Tensor) -> No
 def main() -> None:
     """A row a layer and precision."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as training does
+    disable_malloc_trim()  # as training does
     torch.manual_seed(0)
     heads = "".join(f"{head:>12}" for head in ("torch there", "back", "ours there", "back"))
     print(f"{'milliseconds':<44}{heads}{'faster':>10}")

@@ -23,9 +23,9 @@ from torch import Tensor
 from benchmarks.workload import CLASSES, cell, made_up
 from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import Split
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.arithmetic import resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
 from pipeline.train import loop
 
 CASES = (("unet16", 96, 4), ("lite0", 96, 4), ("unet16", 160, 32), ("lite0", 160, 32))  # network, px, batch
@@ -65,7 +65,7 @@ def rate(training: Iterator[loop.Epoch]) -> float:
 
 def measure(network: str, size: int, batch: int, threads: int, rounds: int, folder: Path) -> None:
     """Print a case's row."""
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(threads)
     split, read = mapped(folder, size), Batches.take
     images, masks = read(Batches(split, torch.device("cpu")), np.arange(batch))

@@ -19,10 +19,10 @@ import torch
 from benchmarks.workload import CLASSES, NETWORKS, made_up
 from pipeline.data.batch_loader import Batches
 from pipeline.evaluate.confidence import Observer
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.arithmetic import arithmetic, resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.models.inference import BATCH, predict
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import autocast_context, resolve_precision
 
 IMAGES, ROUNDS = 3 * BATCH, 5
 
@@ -36,7 +36,7 @@ def rates(network: str, size: int) -> list[float]:
     images, _ = Batches(split, cpu).take(np.arange(BATCH))
 
     def alone() -> None:
-        with torch.inference_mode(), arithmetic(precision, cpu):
+        with torch.inference_mode(), autocast_context(precision, cpu):
             for _ in range(IMAGES // BATCH):
                 built(images)
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="px")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()
+    disable_malloc_trim()
     print(f"{'images a second':<16}{'network alone':>16}{'yardstick':>16}{'confidence too':>16}")
     for name in arguments.networks or NETWORKS:
         print(f"{name:<16}" + "".join(f"{rate:>16.0f}" for rate in rates(name, arguments.size)), flush=True)

@@ -19,9 +19,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.workload import BATCH, CLASSES, NETWORKS, SIZE, cell, made_up
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.arithmetic import resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
 from pipeline.train.loop import EvalSplits, train
 
 KINDS = {  # the beginnings of operations' names
@@ -50,7 +50,7 @@ def matrix_rate(dtype: torch.dtype) -> float:
 
 def shares(network: str, batch: int, size: int) -> None:
     """Print a network's row."""
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     chosen = cell(network, batch)

@@ -37,10 +37,10 @@ NETWORKS: dict[str, Model] = {
 
 def usual_network(name: str) -> nn.Module:
     """The network as anybody would build it, with torch's own way back through every convolution."""
-    from pipeline.models import convolutions  # here, for Keras needs no torch
-    from pipeline.models.build import build_network
+    from pipeline.models import cpu_convolutions  # here, for Keras needs no torch
+    from pipeline.models.factory import build_network
 
-    convolutions._is_trained_here = lambda _: False
+    cpu_convolutions._needs_backward = lambda _: False
     return build_network(NETWORKS[name], channels=3, classes=CLASSES)
 
 

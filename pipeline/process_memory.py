@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.runtime.process import terminate_with_parent
-from pipeline.variants.image_data import ImageData
+from pipeline.variants.data_shape import DataShape
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
 STATUS = Path("/proc/self/status")
@@ -23,7 +23,7 @@ STATUS = Path("/proc/self/status")
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
 
-def measure_process(cell: Cell, data: ImageData) -> int:
+def measure_process(cell: Cell, data: DataShape) -> int:
     """Measure the peak resident memory of a process that trains a cell.
 
     The process imports, allocates and does what `pipeline train` does, on blank images and for one short epoch: forward
@@ -54,7 +54,7 @@ class ProcessKilledError(PipelineError):
     """The measuring process ended without a result."""
 
 
-def _train_blank(cell: Cell, data: ImageData) -> int:
+def _train_blank(cell: Cell, data: DataShape) -> int:
     # In a thread, as in a training.
     tracking = threading.Thread(target=lambda: [importlib.import_module(module) for module in TRACKING_MODULES])
     tracking.start()
@@ -62,17 +62,17 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     import torch
 
     from pipeline.data.prepared import Split
-    from pipeline.models.allocator import keep_freed_memory
-    from pipeline.models.arithmetic import compute_device, resolve_precision
-    from pipeline.models.build import build_network
+    from pipeline.models.factory import build_network
     from pipeline.models.inference import batch_size
-    from pipeline.params.import_path import in_words
+    from pipeline.models.malloc import disable_malloc_trim
+    from pipeline.models.precision import resolve_precision, select_device
+    from pipeline.params.import_path import describe_error
     from pipeline.runs import SegmentationClass
     from pipeline.train.checkpoints import CheckpointManager
     from pipeline.train.loop import DivergedError, EvalSplits, train
     from pipeline.train.run_writer import RunWriter
 
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(cell.train.threads)
 
     def blank(count: int) -> Split:
@@ -92,7 +92,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     training = blank(min(used, STEPS * cell.train.batch_size))
     watched = EvalSplits(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
     try:
-        network = build_network(cell.model, data.channels, data.classes).to(compute_device())
+        network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})
         precision = resolve_precision(cell.train.precision)
         outputs = RunWriter(tuple(SegmentationClass(str(place), "#000000", True) for place in range(data.classes)))
@@ -106,7 +106,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     except PipelineError:
         raise
     except (Exception, SystemExit) as error:  # of a user's own network or optimizer
-        raise PipelineError(f"variants.{cell.variant}: a training step raised {in_words(error)}.") from error
+        raise PipelineError(f"variants.{cell.variant}: a training step raised {describe_error(error)}.") from error
     tracking.join()
     del copies, predicted
     return _peak_resident()

@@ -86,7 +86,7 @@ def test_make_report_that_fails_prints_a_link_to_the_reasons(checkout: Checkout)
         link = (checkout.root / folder / "reports/failure.html").as_uri()
         assert f"What failed, and why: {link}" in said.splitlines()
         assert "The report:" not in said
-    assert "What failed" not in checkout.make("report", code=2, FAILING="sweep failure")
+    assert "Failed:" not in checkout.make("report", code=2, FAILING="sweep failure")
 
 
 def test_make_ui_runs_in_the_folder_of_the_study(checkout: Checkout) -> None:

@@ -17,8 +17,8 @@ from pipeline.models.losses import cross_entropy
 from pipeline.models.unet import UNet
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.params.merging import merged
-from pipeline.params.train import Objective, Optimiser, Schedule
+from pipeline.params.merge import merge_overrides
+from pipeline.params.train import LossName, Optimiser, Schedule
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer, group_parameters
 from tests.conftest import write_custom
@@ -48,7 +48,7 @@ def laid_over_the_shipped(example: str, folder: Path) -> Params:
     shipped = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     path = folder / "params.yaml"
     with path.open("w", encoding="utf-8") as file:
-        yaml.dump(merged(shipped, yaml.load(example)), file)
+        yaml.dump(merge_overrides(shipped, yaml.load(example)), file)
     return read_params(path)
 
 
@@ -72,7 +72,7 @@ def test_each_key_is_explained() -> None:
 
 
 def test_the_table_of_objectives_has_each() -> None:
-    assert set(rows("| objective |")) == set(typing.get_args(Objective))
+    assert set(rows("| objective |")) == set(typing.get_args(LossName))
 
 
 def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

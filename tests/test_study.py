@@ -15,11 +15,11 @@ from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.project import inside, make, project_folder, study_name
 from pipeline.study.compose import check_data, compose
-from pipeline.study.sets import find_set, parameter_sets
-from pipeline.study.stage import make_study
+from pipeline.study.create import create_study
+from pipeline.study.presets import find_preset, list_presets
 from tests.conftest import ROOT
 
-SHIPPED = [one.name for one in parameter_sets(ROOT)]
+SHIPPED = [one.name for one in list_presets(ROOT)]
 GRID = "grid: {variant: [small], learning_rate: [1e-3], seed: [0]}\n"
 SMALL = "variants:\n  small:\n    model: {depth: 2}\n" + GRID
 
@@ -50,7 +50,7 @@ def loaded(path: Path) -> dict:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
-    composed = compose(find_set(name, ROOT), ROOT)
+    composed = compose(find_preset(name, ROOT), ROOT)
     params = composed.params
     assert 1 <= len(params.cells()) <= 36
     assert params.tracking.experiment == name
@@ -60,7 +60,7 @@ def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
 
 def test_only_what_the_set_names_differs(write: Writer) -> None:
     project = write("train: {epochs: 3}\n" + SMALL)
-    study = make_study("mine", project)
+    study = create_study("mine", project)
     base, made = loaded(project / "params.yaml"), loaded(project / "studies/mine/params.yaml")
     assert made.pop("variants") == {"small": {"model": {"depth": 2}}}
     base.pop("variants")
@@ -77,7 +77,7 @@ def test_only_what_the_set_names_differs(write: Writer) -> None:
 
 def test_comments_of_both_files_are_kept(write: Writer) -> None:
     project = write("train:\n  epochs: 3  # a first look\n" + SMALL)
-    make_study("mine", project)
+    create_study("mine", project)
     text = (project / "studies/mine/params.yaml").read_text(encoding="utf-8")
     assert "# a first look" in text
     assert text.count("\n\n") == len(loaded(project / "params.yaml"))  # one blank line above each section
@@ -90,7 +90,7 @@ def test_comments_of_both_files_are_kept(write: Writer) -> None:
 
 def test_a_section_of_another_kind_replaces_the_whole(write: Writer) -> None:
     project = write(f"model: {{family: keras_pets}}\nvariants: {{small: {{}}}}\n{GRID}")
-    make_study("mine", project)
+    create_study("mine", project)
     assert loaded(project / "studies/mine/params.yaml")["model"] == {"family": "keras_pets"}
 
 
@@ -99,7 +99,7 @@ def test_code_is_two_folders_up_and_results_are_the_studys_own(write: Writer) ->
     stages = project / "dvc.yaml"
     text = stages.read_text(encoding="utf-8")
     stages.write_text(text.replace("      - pipeline/train\n", "      - pipeline/train\n      - my_net.py\n"))
-    make_study("mine", project)
+    create_study("mine", project)
     made = loaded(project / "studies/mine/dvc.yaml")["stages"]
     assert made["prepare"]["deps"][0] == "${data.path}"
     assert {"data/prepared", "../../pipeline/train", "../../my_net.py"} <= set(made["train"]["deps"])
@@ -114,26 +114,26 @@ def test_code_is_two_folders_up_and_results_are_the_studys_own(write: Writer) ->
 def test_a_second_time_nothing_is_written(write: Writer) -> None:
     project = write(SMALL)
     files = [project / "studies/mine" / name for name in ("params.yaml", "dvc.yaml")]
-    make_study("mine", project)
+    create_study("mine", project)
     before = [file.stat().st_ino for file in files]
-    make_study("mine", project)
+    create_study("mine", project)
     assert [file.stat().st_ino for file in files] == before
     write("train: {epochs: 3}\n" + SMALL)
-    make_study("mine", project)
+    create_study("mine", project)
     assert [file.stat().st_ino == inode for file, inode in zip(files, before, strict=True)] == [False, True]
 
 
 def test_the_sets_own_words_become_the_notes(write: Writer) -> None:
     project = write(SMALL)
     (project / "params/mine.md").write_text("Why I ask.\n", encoding="utf-8")
-    assert make_study("mine", project).params.report.notes == "../../params/mine.md"
+    assert create_study("mine", project).params.report.notes == "../../params/mine.md"
 
 
 def test_data_is_relative_in_the_project_and_absolute_elsewhere(write: Writer, tmp_path: Path) -> None:
     project = write(SMALL)
-    assert make_study("mine", project, Path("data/sample")).params.data.path == "../../data/sample"
+    assert create_study("mine", project, Path("data/sample")).params.data.path == "../../data/sample"
     (tmp_path / "photos").mkdir()
-    assert make_study("mine", project, Path("../photos")).params.data.path == str(tmp_path / "photos")
+    assert create_study("mine", project, Path("../photos")).params.data.path == str(tmp_path / "photos")
 
 
 def test_the_users_folder_is_the_test_of_a_set_that_trains_on_the_bundled_pictures(
@@ -148,12 +148,10 @@ data:
     ignore: null
     splits: {{validation: 0.0, test: 1.0}}
 {SMALL}""")
-    with pytest.raises(
-        PipelineError, match=r"data\.test\.path of the set 'mine': there is nothing at .*/project/photos"
-    ):
-        make_study("mine", project)
+    with pytest.raises(PipelineError, match=r"data\.test\.path of the preset 'mine': .*/project/photos does not exist"):
+        create_study("mine", project)
     (tmp_path / "photos").mkdir()
-    make_study("mine", project, Path("../photos"))
+    create_study("mine", project, Path("../photos"))
     data = loaded(project / "studies/mine/params.yaml")["data"]
     assert [data["path"], data["test"]["path"]] == ["../../data/sample", str(tmp_path / "photos")]
     deps = loaded(project / "studies/mine/dvc.yaml")["stages"]["prepare"]["deps"]
@@ -162,12 +160,14 @@ data:
 
 def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -> None:
     project = write(f"data:\n  path: data/cells # stained cells,\n        # and their masks\n{SMALL}")
-    with pytest.raises(PipelineError, match=r"nothing at .*/project/data/cells; expected there: stained cells, and t"):
-        make_study("mine", project)
-    with pytest.raises(PipelineError, match=r"nothing at .*/project/nowhere; .*make report SET=mine DATA=folder"):
-        make_study("mine", project, Path("nowhere"))
+    with pytest.raises(PipelineError, match=r"project/data/cells does not exist; expected: stained cells, and t"):
+        create_study("mine", project)
+    with pytest.raises(PipelineError, match=r"/project/nowhere does not exist; .*make report SET=mine DATA=folder"):
+        create_study("mine", project, Path("nowhere"))
     assert not (project / "studies").exists()
-    check_data(compose(find_set("mine", project), project, Path("data/sample")), find_set("mine", project), project)
+    check_data(
+        compose(find_preset("mine", project), project, Path("data/sample")), find_preset("mine", project), project
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,35 +175,35 @@ def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -
     [
         (
             "train: {epoch: 3}\n" + SMALL,
-            "params.yaml with params/mine.yaml: train.epoch: there is no such key;",
+            "params.yaml with params/mine.yaml: train.epoch: unknown key;",
         ),
         ("report: 3\n" + SMALL, "report: must be a section of keys"),
         ("tracking: null\n" + SMALL, "tracking: must be a section of keys"),
         ("variants: {other: {}}\n" + GRID, "grid.variant: 'small' is not among variants: other"),
         ("train: [\n", "params/mine.yaml is not valid YAML"),
-        ("", "mine.yaml must hold sections"),
+        ("", "mine.yaml must contain sections"),
     ],
 )
 def test_a_wrong_set_is_told_and_nothing_is_written(text: str, said: str, write: Writer) -> None:
     project = write(text)
     with pytest.raises(PipelineError, match=r"mine\.yaml") as error:
-        make_study("mine", project)
+        create_study("mine", project)
     assert said in str(error.value)
     assert not (project / "studies").exists()
 
 
 def test_an_unknown_set_is_answered_with_the_nearest(write: Writer) -> None:
     project = write(SMALL)
-    with pytest.raises(PipelineError, match=r"no params/mien\.yaml, hence no set 'mien'; did you mean mine\?"):
-        find_set("mien", project)
-    with pytest.raises(PipelineError, match="there are mine"):
-        find_set("xyz", project)
+    with pytest.raises(PipelineError, match=r"no preset 'mien': params/mien\.yaml does not exist; did you mean mine\?"):
+        find_preset("mien", project)
+    with pytest.raises(PipelineError, match="presets: mine"):
+        find_preset("xyz", project)
     (project / "params/My Set.yaml").touch()
-    with pytest.raises(PipelineError, match="a set's name may hold a-z"):
-        parameter_sets(project)
+    with pytest.raises(PipelineError, match="a preset's name may contain a-z"):
+        list_presets(project)
     shutil.rmtree(project / "params")
-    with pytest.raises(PipelineError, match=r"holds no \.yaml file"):
-        find_set("mine", project)
+    with pytest.raises(PipelineError, match=r"has no preset"):
+        find_preset("mine", project)
 
 
 def test_the_command_lists_the_sets_and_makes_one_from_anywhere_in_the_project(
@@ -219,7 +219,7 @@ def test_the_command_lists_the_sets_and_makes_one_from_anywhere_in_the_project(
 
 def test_a_study_knows_its_project_and_its_commands(write: Writer, tmp_path: Path) -> None:
     project = write(SMALL)
-    make_study("mine", project)
+    create_study("mine", project)
     folder = project / "studies/mine"
     assert project_folder(folder) == project_folder(project) == project
     assert project_folder(tmp_path) == tmp_path

@@ -7,15 +7,15 @@ import torch
 
 from benchmarks.peers.pace import SECONDS, STEPS
 from benchmarks.workload import BATCH, CLASSES, cell, made_up
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.arithmetic import resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
 from pipeline.train.loop import EvalSplits, train
 
 
 def images_per_second(network: str, threads: int) -> float:
     """Of `epoch.training_seconds`: what `timing.json` says of a run."""
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     chosen = cell(network, threads=threads)

@@ -1,4 +1,4 @@
-"""The command line. Only click is imported here: each command imports what it needs when it runs."""
+"""The command line. Only click is imported here; commands import what they need when they run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from pipeline.cli import data, grids, models, stages
+from pipeline.cli import curves, data, grid, models, report, stages
 from pipeline.cli.broken_pipe import exit_on_broken_pipe, flush_output
 from pipeline.errors import PipelineError, user_message
 
 
 class Commands(click.Group):
-    """Turns a user's mistake into one message on stderr and exit code 1; click itself answers wrong usage with 2."""
+    """A group that reports users' errors as one message on stderr with exit code 1; click's own code for usage is 2."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command line."""
@@ -39,7 +39,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="unet-learning-report", prog_name="pipeline")
 def main() -> None:
-    """Which U-Net at which learning rate learns your images best, and does it learn or memorise?
+    """Which U-Net at which learning rate learns your images best, and does it learn or memorize?
 
     Edit params.yaml, then run `make report`: it trains the cells of the grid that are new, and renders
     reports/learning-report.html. The commands below are its steps; all of them run in the project's folder,
@@ -50,19 +50,19 @@ def main() -> None:
 for _command in (
     data.data,
     data.init,
-    stages.params,
-    stages.variants,
+    grid.params,
+    grid.variants,
     stages.prepare,
     stages.train,
     stages.evaluate,
     stages.compare,
     stages.showcase,
-    stages.report,
-    stages.failure,
-    grids.sweep,
-    grids.study,
-    grids.judge,
-    grids.lr_find,
+    report.report,
+    report.failure,
+    grid.sweep,
+    grid.study,
+    curves.judge,
+    curves.lr_find,
     models.predict,
     models.promote,
     models.track,

@@ -1,4 +1,4 @@
-"""End without a message when the program that reads the output is gone, as in `pipeline params | head -1`."""
+"""Exit without a message when the reader of the output has exited, as in `pipeline params | head -1`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator
 
-EXIT_CODE = 128 + signal.SIGPIPE  # what a shell reports of other programs that end like this
+EXIT_CODE = 128 + signal.SIGPIPE  # as a shell reports for programs killed by SIGPIPE
 
 
 @contextlib.contextmanager
 def exit_on_broken_pipe() -> Iterator[None]:
     """Turn a broken pipe at stdout or stderr into `EXIT_CODE`; any other broken pipe stays an error.
 
-    The signal itself stays ignored, as Python has it: it would end a training in the middle, without its cleanup.
+    SIGPIPE itself stays ignored, Python's default: it would kill a training without cleanup.
     """
     try:
         yield

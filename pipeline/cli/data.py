@@ -1,4 +1,4 @@
-"""Commands about pictures, before anything is trained on them."""
+"""Commands on images, before training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import click
 @click.command()
 @click.option("--check", metavar="PATH", type=click.Path(path_type=Path, file_okay=False), help="Check a folder.")
 @click.option(
-    "--download", metavar="PATH", type=click.Path(path_type=Path, file_okay=False), help="Obtain Oxford-IIIT Pet there."
+    "--download",
+    metavar="PATH",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Download Oxford-IIIT Pet to a folder.",
 )
 def data(check: Path | None, download: Path | None) -> None:
-    """Check pictures before hours of training do, or obtain some.
+    """Check images before training, or download some.
 
-    --check reads a folder as `pipeline prepare` would: by the section `data` of params.yaml if that is of the same
-    folder, else by the one that `pipeline init` would write. It names all that is wrong at once; without a fault it
-    says what it found, and the exit code is 0.
+    --check reads a folder like `pipeline prepare`: with the section `data` of params.yaml if it is on the same folder,
+    else with the one that `pipeline init` would write. It reports all errors at once; without errors, it prints a
+    summary, and the exit code is 0.
 
-    --download sees to it that a folder holds Oxford-IIIT Pet: what lies there unpacked or as an archive is taken, what
-    is missing is downloaded from its authors (0.8 GB).
+    --download downloads Oxford-IIIT Pet (0.8 GB) to a folder. Archives and files in the folder are reused; the same
+    command resumes an interrupted download.
     """
     from rich.console import Console
 
@@ -35,7 +38,7 @@ def data(check: Path | None, download: Path | None) -> None:
 
         section = find_section(check)
         found = validate_data(section.data, section.notices)
-        click.echo(f"{check}: no fault, as {section.origin} reads it")
+        click.echo(f"{check}: no errors with {section.origin}")
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.capture() as shown:
             console.print(found.render())
@@ -52,9 +55,9 @@ def data(check: Path | None, download: Path | None) -> None:
 def init(path: Path) -> None:
     """Write params.yaml for the images in the folder PATH: classes, colors, size, splits, batch, epochs.
 
-    PATH holds images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. What is guessed has a
-    comment beside it. Only the section `data`, the batch size, the epochs and variants that do not fit are changed; the
-    file from before is kept as params.before.yaml (then params.before.2.yaml and so on).
+    PATH has images/ and masks/, or images/ and a JSON of COCO's instances, or Oxford-IIIT Pet. Guesses have a comment.
+    Only the section `data`, the batch size, the epochs and variants that do not fit are changed; the previous file is
+    kept as params.before.yaml (then params.before.2.yaml and so on).
     """
     from pipeline.init.command import init as write_params
 

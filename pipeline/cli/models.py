@@ -1,4 +1,4 @@
-"""Commands that use what was trained, or share it."""
+"""Commands on trained runs: predict, promote, and MLflow."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write into.",
 )
-@click.option("--overlay", is_flag=True, help="Write each picture with its classes tinted, too.")
-@click.option("--cutout", is_flag=True, help="Write what each is of, the rest transparent, too.")
+@click.option("--overlay", is_flag=True, help="Also write each image with its classes tinted.")
+@click.option("--cutout", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout: bool) -> None:
-    """Segment pictures with a trained run: masks as large as they are, and a table of the classes' shares.
+    """Segment images with a trained run: masks of the same size, and a table of class shares.
 
-    IMAGES are files, or folders with pictures in them and below: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
-    turned upright as a camera noted it. Masks have the values of the data's own masks. What cannot be read is told and
-    passed over; then the exit code is 1.
+    IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
+    rotated as their EXIF orientation says. Masks have the values of the data's masks. Unreadable files are reported and
+    skipped; then the exit code is 1.
 
-    The first line names the data that the run was trained on. The table has the first images, with the classes that
-    have the largest shares; all of it is in shares.csv.
+    The first line names the run's training data. The table has the first images with their most frequent classes;
+    shares.csv is complete.
     """
     from rich.console import Console
 
@@ -58,11 +58,9 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
             console.print(as_table(found.rows, predictor.data, console.width))
         click.echo(table.get(), nl=False)
     masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
-    click.echo(f"{out}: {masks} by {predictor.run}, in masks/; {out / TABLE} has every class's share")
+    click.echo(f"{out}: {masks} by {predictor.run} in masks/; {out / TABLE} has the shares of all classes")
     if found.skipped:
-        raise PipelineError(
-            f"{found.skipped} of {found.skipped + len(found.rows)} pictures were passed over; see above."
-        )
+        raise PipelineError(f"{found.skipped} of {found.skipped + len(found.rows)} images were skipped; see above.")
 
 
 @click.command()
@@ -74,10 +72,10 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     help="A run's name; best: median seed of the best setting.",
 )
 def promote(run: str) -> None:
-    """Register a run's model in MLflow as the champion, ready to be served.
+    """Register a run's model in MLflow as the champion, ready for serving.
 
-    It is a network in ONNX with its preprocessing, an example and its evidence; it needs neither this package nor
-    PyTorch. A run that is registered already only becomes the champion again.
+    The model is a network in ONNX with its preprocessing, an example and its scores; it needs neither this package nor
+    PyTorch. If the run is registered already, it only becomes the champion again.
     """
     from pipeline.params.file import read_params
     from pipeline.promote import command

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import Split
-from pipeline.models.arithmetic import device_of
+from pipeline.models.precision import get_device
 from pipeline.models.unet import UNet
 
 Maps = npt.NDArray[np.uint8]
@@ -35,7 +35,7 @@ def explain(network: nn.Module, showcase: Split) -> dict[str, Maps]:
 
     across, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
     hooks = [module.register_forward_hook(keep) for module in {across, last, deepest}]
-    images, _ = Batches(showcase, device_of(network)).take(np.arange(1))
+    images, _ = Batches(showcase, get_device(network)).take(np.arange(1))
     with torch.inference_mode():
         network.eval()(images)
     for hook in hooks:

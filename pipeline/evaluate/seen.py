@@ -10,7 +10,7 @@ from pipeline.data.prepared import Split, open_split
 from pipeline.evaluate.confidence import Confidence, Observer
 from pipeline.evaluate.explain import Maps, explain
 from pipeline.models.inference import Prediction, predict
-from pipeline.models.trained import trained_network
+from pipeline.models.load_trained import load_trained_network
 from pipeline.runs import RunRecord
 
 
@@ -39,7 +39,7 @@ def see_all(record: RunRecord, folder: Path, prepared: Path, classes: int) -> tu
         PipelineError: The data or the weights cannot be read, or the weights are of another network.
     """
     splits = {name: open_split(name, prepared) for name in (*runs.SPLITS, runs.SHOWCASE)}
-    network = trained_network(record, folder, splits["train"].images.shape[-1], classes)
+    network = load_trained_network(record, folder, splits["train"].images.shape[-1], classes)
     seen = {}
     for name, split in splits.items():
         observer = Observer(classes)

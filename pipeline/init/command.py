@@ -132,9 +132,9 @@ def _describe_sizes(params: Params, proposal: Suggestion) -> str:
     if proposal.size is None or not proposal.size.ceilings.sizes:
         return ""
     from pipeline.init.grid_time import format_duration, measure_grid_time
-    from pipeline.variants.image_data import OWN_CLASSES
+    from pipeline.variants.data_shape import PET_CLASSES
 
-    classes = len(proposal.section.get("classes", ())) or OWN_CLASSES
+    classes = len(proposal.section.get("classes", ())) or PET_CLASSES
     time = measure_grid_time(params, proposal.training, proposal.channels, classes)
     columns: list[Column] = []
     cost = "The time of the grid is unknown: none of its networks could be run on a blank image.\n"

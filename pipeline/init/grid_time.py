@@ -14,13 +14,13 @@ import torch
 
 from pipeline.data.augment import augment
 from pipeline.init.suggestion import steps_per_epoch
-from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
-from pipeline.models.build import build_network
-from pipeline.models.losses import objective
+from pipeline.models.factory import build_network
+from pipeline.models.losses import create_loss
+from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.sweep.gpus import gpus
 from pipeline.train.optimizers import create_optimizer
-from pipeline.variants.check import model_mistake
+from pipeline.variants.model_checks import find_size_problem
 
 CPU_SIZES, GPU_SIZES = (64, 128), (256, 512)  # px; small images on a GPU would measure only its launching of kernels
 STEPS = 2  # that are timed at a size; the faster one counts
@@ -123,11 +123,11 @@ def format_duration(seconds: float) -> str:
 
 def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTime | None:
     """Time a variant at two sizes; None if its network or optimizer cannot be run."""
-    is_cpu = compute_device().type == "cpu"
+    is_cpu = select_device().type == "cpu"
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
     # With one thread the processor's own time, which other programs do not lengthen.
     clock = time.process_time if is_cpu and cell.train.threads == 1 else time.perf_counter
-    if any(model_mistake(cell.model, size) for size in sizes):
+    if any(find_size_problem(cell.model, size) for size in sizes):
         return None
     with torch.random.fork_rng(devices=[]):
         try:
@@ -154,11 +154,11 @@ def _time(step: Callable[[int], None], size: int, clock: Callable[[], float]) ->
 
 def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable[[int], None]:
     """Build a training step on blank images of any size, as the loop has it."""
-    device, precision = compute_device(), resolve_precision(cell.train.precision)
+    device, precision = select_device(), resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = create_optimizer(network, cell.train, 1e-4)
-    loss_function = objective(cell.train.objective, cell.train.label_smoothing)
+    loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
     random = torch.Generator().manual_seed(0)
 
     def step(size: int) -> None:
@@ -166,7 +166,7 @@ def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable
         masks = torch.zeros(batch, size, size, dtype=torch.int64, device=device)
         if cell.train.augmentation is not None:
             images, masks = augment(images, masks, cell.train.augmentation, random)
-        with arithmetic(precision, device):
+        with autocast_context(precision, device):
             logits = network(images)
         loss = loss_function(logits, masks)
         optimizer.zero_grad(set_to_none=True)

@@ -1,1 +1,1 @@
-"""`pipeline judge`: a verdict on the curves of any training, whatever tool wrote them; no torch, MLflow or pandas."""
+"""`pipeline judge`: a verdict on the loss curves of any training, from any tool; imports no torch, MLflow or pandas."""

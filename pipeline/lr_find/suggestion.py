@@ -1,4 +1,4 @@
-"""What a learning-rate range test says (Smith, Cyclical learning rates for training neural networks, WACV 2017)."""
+"""Suggest a grid from a learning-rate range test (Smith, Cyclical learning rates, WACV 2017)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-MEMORY = 0.9  # of the running mean: a step's loss is that of one batch
-WORSE = 1.5  # times the lowest loss so far: from there on the rate is too high, whatever comes later
+DECAY = 0.9  # of the running mean of batch losses
+MAX_RISE = 1.5  # times the lowest loss so far; from there on, the learning rate is too high
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """A training at a growing rate.
+    """Losses of a training with an increasing learning rate.
 
     Attributes:
-        rates: of each step, ascending.
-        losses: of each step's batch, as it was optimised; the last may be NaN or infinite.
+        learning_rates: Of each step, ascending.
+        losses: Training loss of each step's batch; the last may be NaN or infinite.
     """
 
-    rates: Floats
+    learning_rates: Floats
     losses: Floats
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What to try.
+    """Suggested learning rates.
 
     Attributes:
-        grid: three rates, each a power of ten, the highest first.
-        halfway: the rate at which half of the loss's fall was done: about where it fell most steeply.
-        smoothed: the running mean of the losses, up to where the rate is too high.
+        grid: Three powers of ten, the highest first.
+        halfway: The learning rate at half of the decrease in loss, near its steepest descent.
+        smoothed: Running mean of the losses, up to where the learning rate is too high.
     """
 
     grid: tuple[float, float, float]
@@ -43,35 +43,35 @@ class Suggestion:
 
 
 def suggest(test: RangeTest) -> Suggestion | None:
-    """The power of ten nearest to the middle of the fall, with its neighbours; None where the loss never fell.
+    """Suggest the power of ten nearest to half of the decrease in loss, and its neighbors; None without a decrease.
 
-    Not the rate of the lowest loss, as is often done: in so short a test batch normalisation keeps a network's loss low
-    at any higher rate, and the lowest lies anywhere there (from 1e-2 to 1 with another seed, where the middle of the
-    fall moved by less than a factor of three).
+    The learning rate of the lowest loss, a common choice, is not robust: batch normalization keeps the loss low at any
+    higher learning rate in a short test, so the lowest varies with the seed (from 1e-2 to 1, where the middle of the
+    decrease varied by less than a factor of three).
     """
     smoothed = smooth(test.losses)
     best = np.minimum.accumulate(smoothed)
-    too_high = np.flatnonzero(smoothed > WORSE * best)
+    too_high = np.flatnonzero(smoothed > MAX_RISE * best)
     smoothed = smoothed[: too_high[0] if len(too_high) else len(smoothed)]
     if len(smoothed) < 2:
         return None
-    # Of the first tenfold growth, in which next to nothing is learned.
-    start = float(np.median(smoothed[test.rates[: len(smoothed)] < 10 * test.rates[0]]))
+    # In the first decade, the network learns almost nothing.
+    start = float(np.median(smoothed[test.learning_rates[: len(smoothed)] < 10 * test.learning_rates[0]]))
     lowest = float(smoothed.min())
-    # A twentieth of the loss is the least that counts as having learned something.
+    # A decrease of less than 5 % is not learning.
     if lowest > 0.95 * start:
         return None
-    halfway = float(test.rates[np.flatnonzero(smoothed <= (start + lowest) / 2)[0]])
+    halfway = float(test.learning_rates[np.flatnonzero(smoothed <= (start + lowest) / 2)[0]])
     middle = round(math.log10(halfway))
     return Suggestion((10.0 ** (middle + 1), 10.0**middle, 10.0 ** (middle - 1)), halfway, smoothed)
 
 
 def smooth(losses: Floats) -> Floats:
-    """A running mean whose start is corrected for having few values, up to the first loss that is no number."""
-    bad = np.flatnonzero(~np.isfinite(losses))
-    kept = losses[: bad[0]] if len(bad) else losses
+    """Compute a bias-corrected running mean up to the first loss that is not finite."""
+    invalid = np.flatnonzero(~np.isfinite(losses))
+    kept = losses[: invalid[0]] if len(invalid) else losses
     means, mean = np.empty(len(kept)), 0.0
     for step, loss in enumerate(kept):
-        mean = MEMORY * mean + (1 - MEMORY) * float(loss)
-        means[step] = mean / (1 - MEMORY ** (step + 1))
+        mean = DECAY * mean + (1 - DECAY) * float(loss)
+        means[step] = mean / (1 - DECAY ** (step + 1))
     return means

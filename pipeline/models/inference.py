@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import Split
-from pipeline.models.arithmetic import arithmetic, device_of
+from pipeline.models.precision import autocast_context, get_device
 from pipeline.runs import IGNORE, Precision
 from pipeline.runtime.shutdown import check_signals
 
@@ -64,7 +64,7 @@ def log_probabilities(network: nn.Module, images: Tensor, precision: Precision) 
     """
     was_training = network.training
     network.eval()
-    with torch.inference_mode(), arithmetic(precision, images.device):
+    with torch.inference_mode(), autocast_context(precision, images.device):
         found: Tensor = network(images).float().log_softmax(dim=1)
     network.train(was_training)
     return found
@@ -87,7 +87,7 @@ def predict(
         observe: is shown each batch's pixels, in the split's order.
     """
     parts = []
-    batches = Batches(split, device_of(network))
+    batches = Batches(split, get_device(network))
     size = batch_size(*split.masks.shape[1:])
     for start in range(0, len(split), size):
         check_signals()

@@ -1,4 +1,4 @@
-"""Losses over pixels, ignored ones excluded: the yardstick, and what may be optimised instead of it."""
+"""Losses over pixels, without the ignored ones: the evaluation loss, and what training may minimize instead."""
 
 from __future__ import annotations
 
@@ -9,41 +9,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.params.train import Objective
+from pipeline.params.train import LossName
 from pipeline.runs import IGNORE
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits N x classes x H x W and masks N x H x W to a number
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits N x classes x H x W and masks N x H x W to a scalar
 
 
 def cross_entropy(logits: Tensor, masks: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean negative log-likelihood of the true class, nats a pixel; the objective, and on a whole set the yardstick.
+    """Compute the mean negative log-likelihood of the true class; without smoothing, this is the evaluation loss.
 
     Args:
-        logits: N x classes x H x W, of any float type; the softmax and its logarithm are taken in float32.
-        masks: N x H x W, int64, class index or `IGNORE`; 0 where no pixel counts.
-        smoothing: share of each pixel's truth that is spread evenly over all classes (Szegedy et al. 2016), so that
-            certainty beyond 1 - smoothing is not rewarded; never of the yardstick.
+        logits: N x classes x H x W, of any float type; the log-softmax is computed in float32.
+        masks: N x H x W, int64, class index or `IGNORE`.
+        smoothing: Share of each pixel's target that is spread evenly over all classes (Szegedy et al. 2016), so that
+            confidence beyond 1 - smoothing is not rewarded.
+
+    Returns:
+        Nats per evaluated pixel; 0 without evaluated pixels.
     """
-    counted = (masks != IGNORE).sum().clamp(min=1)
+    evaluated = (masks != IGNORE).sum().clamp(min=1)
     losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
-    return losses / counted
+    return losses / evaluated
 
 
 def focal(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy with each pixel weighed by the square of what its true class lacks to certainty (Lin et al. 2017).
+    """Compute the focal loss with gamma 2: cross-entropy weighted by (1 - p of the true class)² (Lin et al. 2017).
 
-    Their gamma is 2; the probabilities are the softmax's, as the yardstick's. Shapes as in `cross_entropy`.
+    Probabilities are the softmax's, as in the evaluation loss. Shapes as in `cross_entropy`.
     """
     losses = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE, reduction="none")
-    lacking = 1 - torch.exp(-losses)  # ignored pixels have a loss of 0, hence lack nothing
-    return (lacking.square() * losses).sum() / (masks != IGNORE).sum().clamp(min=1)
+    weights = (1 - torch.exp(-losses)).square()  # 0 for ignored pixels, whose loss is 0
+    return (weights * losses).sum() / (masks != IGNORE).sum().clamp(min=1)
 
 
-def objective(name: Objective, smoothing: float = 0.0) -> Loss:
-    """The loss that training minimises; whichever it is, runs are compared by the yardstick. `smoothing` as above.
+def create_loss(name: LossName, smoothing: float = 0.0) -> Loss:
+    """Create the loss that training minimizes; runs are compared by the evaluation loss, whatever it is.
 
-    Dice is segmentation-models-pytorch's, imported only here since that takes seconds. Its focal loss sets each class
-    against all others by a sigmoid, while prediction and yardstick take the softmax of all; hence ours.
+    Dice is segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used: it
+    applies a sigmoid to each class, where prediction and evaluation use the softmax.
+
+    Args:
+        name: As in `params.yaml`.
+        smoothing: As in `cross_entropy`.
     """
     smoothed = partial(cross_entropy, smoothing=smoothing)
     if name == "cross_entropy":
@@ -52,12 +59,12 @@ def objective(name: Objective, smoothing: float = 0.0) -> Loss:
         return focal
     from segmentation_models_pytorch.losses import MULTICLASS_MODE, DiceLoss
 
-    # 1 - the classes' mean Dice coefficient, 2 sum(p t) / (sum(p) + sum(t)), the batch counting as one image
-    # (Drozdzal et al. 2016); a class that the batch has none of adds 0.
-    by_class = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
+    # 1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), the batch taken as one image (Drozdzal et al. 2016);
+    # classes missing from the batch add 0.
+    dice_loss = DiceLoss(MULTICLASS_MODE, ignore_index=IGNORE)
 
     def dice(logits: Tensor, masks: Tensor) -> Tensor:
-        loss: Tensor = by_class(logits.float(), masks)
+        loss: Tensor = dice_loss(logits.float(), masks)
         return loss
 
     return dice if name == "dice" else lambda logits, masks: smoothed(logits, masks) + dice(logits, masks)

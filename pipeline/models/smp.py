@@ -1,4 +1,4 @@
-"""Architectures of segmentation-models-pytorch; pretrained encoders have their weights from a pip package, no hub."""
+"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.models.convolutions import DepthwiseConvolution, exchange_slow_depthwise
-from pipeline.models.pretrained import load_encoder
-from pipeline.params.import_path import in_words
+from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
+from pipeline.models.pretrained import load_pretrained_encoder
+from pipeline.params.import_path import describe_error
 
-# DPT's encoder is a vision transformer. Those of timm take images of one size unless told otherwise, and bring a
-# classifier along, which nothing would ask.
+# For DPT: timm's vision transformers accept images of one size by default, and contain a classifier.
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
 
 
-def smp_network(
+def build_smp_network(
     channels: int,
     classes: int,
     architecture: str,
@@ -31,27 +30,27 @@ def smp_network(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """The network, its encoder pretrained on ImageNet if asked for; initialised from torch's generator.
+    """Build a network, initialized from torch's global generator.
 
     Args:
-        channels: of the images, N x channels x H x W; three where the encoder is pretrained.
-        classes: of the masks; the network answers with logits N x classes x H x W.
-        architecture: a name that smp exports, such as `FPN`.
-        encoder: as `encoder_name` takes it.
-        pretrained: whether the encoder's weights are read from its pip package.
-        dropout: probability, in training, of each feature map before the head to be blanked.
-        drop_path: probability, in training, of the encoder's last residual block to be skipped by a sample; of those
-            before it proportionally less (Huang et al. 2016). For encoders of timm that know it.
+        channels: Number of image channels, N x channels x H x W; three for a pretrained encoder.
+        classes: Number of classes; logits are N x classes x H x W.
+        architecture: A name that smp exports, such as `FPN`.
+        encoder: As in `resolve_encoder_name`.
+        pretrained: Whether to load the encoder's ImageNet weights from its pip package.
+        dropout: Probability of zeroing each feature map before the head in training.
+        drop_path: Probability that a sample skips the encoder's last residual block in training, decreasing linearly
+            towards the first block (stochastic depth, Huang et al. 2016); for timm's encoders that support it.
 
     Raises:
-        PipelineError: There is no such encoder, the architecture cannot stand on it, or its weights do not fit.
+        PipelineError: The encoder is unknown, does not fit the architecture, or its weights do not fit.
     """
-    name = encoder_name(encoder, architecture)
+    name = resolve_encoder_name(encoder, architecture)
     options = dict(VISION_TRANSFORMER) if architecture == "DPT" else {}
     if drop_path:
-        if not name.startswith("tu-"):  # smp would take it and do nothing
+        if not name.startswith("tu-"):  # smp would ignore it
             raise PipelineError(
-                f"model.drop_path: must be 0.0 for {encoder}, but is {drop_path}: only timm's encoders drop paths. "
+                f"model.drop_path: must be 0.0 for {encoder}, but is {drop_path}: only timm's encoders support it. "
                 f"Choose one, such as tf_efficientnet_lite0, or set drop_path: 0.0."
             )
         options["drop_path_rate"] = drop_path
@@ -59,39 +58,42 @@ def smp_network(
         network: Any = segmentation_models_pytorch.create_model(
             architecture, encoder_name=name, encoder_weights=None, in_channels=channels, classes=classes, **options
         )
-    except Exception as error:  # of any kind: each of the encoders refuses in its own way
+    except Exception as error:  # encoders raise exceptions of many types
         hint = "a vision transformer such as vit_tiny_patch16_224" if architecture == "DPT" else "resnet34, for example"
         raise PipelineError(
-            f"model.encoder: {architecture} cannot stand on {encoder}: {in_words(error)}. Choose another, {hint}."
+            f"model.encoder: {architecture} cannot use {encoder}: {describe_error(error)}. Choose another, {hint}."
         ) from error
     if pretrained:
-        load_encoder(network.encoder, name.removeprefix("tu-"), channels)
+        load_pretrained_encoder(network.encoder, name.removeprefix("tu-"), channels)
     if dropout:
         network.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), network.segmentation_head)
     built: nn.Module = network
-    exchange_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
+    replace_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
     return built
 
 
 class SameDepthwise(DepthwiseConvolution):
-    """With the padding of TensorFlow, which depends on the size of the image and may be lopsided."""
+    """A depthwise convolution with TensorFlow's padding, which depends on the image size and may be asymmetric."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """N x C x H x W to N x C x ceil(H / stride) x ceil(W / stride)."""
+        """Map N x C x H x W to N x C x ceil(H / stride) x ceil(W / stride)."""
         return super().forward(pad_same(images, list(self.kernel_size), list(self.stride)))
 
 
-def encoder_name(encoder: str, architecture: str) -> str:
-    """The name that smp knows an encoder by: one of smp's own, or one of timm's behind the prefix `tu-`.
+def resolve_encoder_name(encoder: str, architecture: str) -> str:
+    """Resolve an encoder's name in smp: one of smp's own, or one of timm's with the prefix `tu-`.
 
-    A name that both know, such as resnet34, means smp's own, and `tu-resnet34` timm's; else the prefix may be left out.
-    DPT stands on timm's only. Raises `PipelineError` with the nearest name where neither knows it.
+    A name that both have, such as resnet34, is smp's; `tu-resnet34` is timm's. Otherwise the prefix is optional. DPT
+    uses timm's encoders only.
+
+    Raises:
+        PipelineError: Neither has it; the message gives the closest name.
     """
     own = () if architecture == "DPT" else tuple(get_encoder_names())
     if encoder in own:
         return encoder
     bare = encoder.removeprefix("tu-")
-    # A name such as hf-hub:... makes timm download; it is none of those that timm lists, and ends below.
+    # Names such as hf-hub:..., which timm would download, are not in its list.
     if timm.is_model(bare):
         return f"tu-{bare}"
     near = difflib.get_close_matches(bare, [*own, *timm.list_models()], n=1)

@@ -1,8 +1,8 @@
 """The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with its choices as options.
 
-Two departures from the paper, both usual today: padded convolutions, so that the output is as large as the input, and a
-normalisation (batch: Ioffe and Szegedy 2015, group: Wu and He 2018), without which a network this deep hardly starts to
-learn in a few epochs. The paper has none, and dropout at the end of the contracting path: both can be had.
+It differs from the paper in two usual ways: padded convolutions keep the size, and a normalization (batch: Ioffe and
+Szegedy 2015, group: Wu and He 2018) makes it learn within a few epochs. Both the paper's choices, no normalization and
+dropout at the end of the contracting path, are options.
 """
 
 from __future__ import annotations
@@ -13,61 +13,59 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.convolutions import TransposedConvolution
+from pipeline.models.cpu_convolutions import TransposedConvolution
 
-Up = Literal["transpose", "bilinear"]
-Skip = Literal["concat", "add", "none"]
+Upsampling = Literal["transpose", "bilinear"]
+SkipConnections = Literal["concat", "add", "none"]
 Norm = Literal["batch", "group", "none"]
 
-GROUPS = 8  # of channels, in group normalisation
+MAX_GROUPS = 8  # in group normalization
 
 
 class DoubleConvolution(nn.Sequential):
-    """Twice: a 3 x 3 convolution, a normalisation or none, ReLU. Height and width stay."""
+    """Two times 3 x 3 convolution, normalization (optional), ReLU; height and width stay the same."""
 
-    def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
         layers: list[nn.Module] = []
-        for before in (channels_in, channels_out):
+        for before in (in_channels, out_channels):
             layers += [
-                # No bias where a normalisation follows: that subtracts the mean, and adds a learned offset of its own.
-                nn.Conv2d(before, channels_out, kernel_size=3, padding=1, bias=norm == "none"),
-                *_normalisation(channels_out, norm),
+                # A normalization subtracts the mean and adds its own offset: no bias before it.
+                nn.Conv2d(before, out_channels, kernel_size=3, padding=1, bias=norm == "none"),
+                *_create_norm(out_channels, norm),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers)
         if norm == "none":
-            # As the paper draws them (He et al. 2015): torch's own default lets the signal fade from layer to layer,
-            # which only a normalisation mends.
+            # He et al. 2015, as in the paper: torch's default shrinks activations layer by layer.
             for layer in layers:
                 if isinstance(layer, nn.Conv2d):
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
 
-def _normalisation(channels: int, norm: Norm) -> list[nn.Module]:
+def _create_norm(channels: int, norm: Norm) -> list[nn.Module]:
     if norm == "none":
         return []
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
-    # Groups are equally large: fewer than 8 where the channels are fewer, or are no multiple of 8.
-    groups = max(count for count in range(1, GROUPS + 1) if channels % count == 0)
+    # Groups must be of equal size: the largest number up to 8 that divides the channels.
+    groups = max(count for count in range(1, MAX_GROUPS + 1) if channels % count == 0)
     return [nn.GroupNorm(groups, channels)]
 
 
-class Upsampling(nn.Module):
-    """Doubles height and width and maps the channels of one level to those of the level above."""
+class UpsamplingBlock(nn.Module):
+    """Doubles height and width, and maps the channels of a level to those of the level above."""
 
-    def __init__(self, channels_in: int, channels_out: int, up: Up) -> None:
+    def __init__(self, in_channels: int, out_channels: int, up: Upsampling) -> None:
         super().__init__()
         self.up = up
-        # Transposed: each input pixel paints a learned 2 x 2 patch. Bilinear: a fixed interpolation, then 1 x 1.
         self.convolution: nn.Module = (
-            TransposedConvolution(channels_in, channels_out, kernel_size=2, stride=2)
+            TransposedConvolution(in_channels, out_channels, kernel_size=2, stride=2)
             if up == "transpose"
-            else nn.Conv2d(channels_in, channels_out, kernel_size=1)
+            else nn.Conv2d(in_channels, out_channels, kernel_size=1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x C_in x H x W to N x C_out x 2H x 2W."""
+        """Map N x C_in x H x W to N x C_out x 2H x 2W."""
         if self.up == "bilinear":
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         y: Tensor = self.convolution(x)
@@ -75,17 +73,17 @@ class Upsampling(nn.Module):
 
 
 class UNet(nn.Module):
-    """Contracts the image `depth` times, expands it again, and lets each level see its encoder map across the skip.
+    """A U-Net.
 
     Args:
-        channels: of the image.
-        classes: of the mask; the output has a logit for each.
-        base_channels: of the first level; doubled at each level below.
-        depth: number of poolings.
-        up: how the decoder doubles the size.
-        skip: how the encoder's map of the same size reaches the decoder: side by side, summed, or not at all.
-        norm: what follows each 3 x 3 convolution.
-        dropout: probability, in training, of each of the bottleneck's feature maps to be blanked; 0 adds no module.
+        channels: Number of image channels.
+        classes: Number of classes.
+        base_channels: Channels of the first level, doubled at each level below.
+        depth: Number of poolings.
+        up: Upsampling in the decoder: a transposed convolution, or bilinear interpolation and a 1 x 1 convolution.
+        skip: How the decoder uses the encoder's feature maps: concatenated, added, or not at all.
+        norm: Normalization after each 3 x 3 convolution.
+        dropout: Probability of zeroing each feature map of the bottleneck in training; 0 adds no module.
     """
 
     def __init__(
@@ -94,8 +92,8 @@ class UNet(nn.Module):
         classes: int,
         base_channels: int,
         depth: int,
-        up: Up,
-        skip: Skip,
+        up: Upsampling,
+        skip: SkipConnections,
         norm: Norm,
         dropout: float,
     ) -> None:
@@ -107,33 +105,37 @@ class UNet(nn.Module):
             for before, after in zip([channels, *widths[:-2]], widths[:-1], strict=True)
         )
         self.bottleneck = DoubleConvolution(widths[-2], widths[-1], norm)
-        # Whole maps, not pixels: neighbours in a map are so alike that one tells what the other was.
+        # Whole feature maps: neighboring pixels are too similar for dropout of single ones to have an effect.
         self.dropout = nn.Dropout2d(dropout) if dropout else None
         upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
-        self.upsampling = nn.ModuleList(Upsampling(below, here, up) for below, here in upwards)
+        self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, up) for below, here in upwards)
         joined = 2 if skip == "concat" else 1
         self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here, norm) for _, here in upwards)
         self.head = nn.Conv2d(base_channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images N x C x H x W to logits N x classes x H x W; raises `ValueError` on sizes that cannot be halved."""
+        """Map images N x C x H x W to logits N x classes x H x W.
+
+        Raises:
+            ValueError: Height or width is not a multiple of 2 ** depth.
+        """
         divisor = 1 << len(self.encoder)
         if x.shape[-2] % divisor or x.shape[-1] % divisor:
             raise ValueError(f"height and width must be multiples of {divisor}, but are {tuple(x.shape[-2:])}")
-        maps = []
+        feature_maps = []
         for convolve in self.encoder:
             x = convolve(x)
-            maps.append(x)
+            feature_maps.append(x)
             x = F.max_pool2d(x, kernel_size=2)
         x = self.bottleneck(x)
         if self.dropout is not None:
             x = self.dropout(x)
         for upsample, convolve in zip(self.upsampling, self.decoder, strict=True):
-            x = convolve(self._join(upsample(x), maps.pop()))
+            x = convolve(self._join(upsample(x), feature_maps.pop()))
         logits: Tensor = self.head(x)
         return logits
 
-    def _join(self, x: Tensor, across: Tensor) -> Tensor:
+    def _join(self, x: Tensor, skipped: Tensor) -> Tensor:
         if self.skip == "concat":
-            return torch.cat([across, x], dim=1)
-        return x + across if self.skip == "add" else x
+            return torch.cat([skipped, x], dim=1)
+        return x + skipped if self.skip == "add" else x

@@ -1,7 +1,7 @@
-"""What `params.yaml` may say: frozen, typed models; unknown keys are refused.
+"""Schema of `params.yaml`: frozen, typed models without unknown keys.
 
-A module a section: `data`, `model`, `train`; the rest stands here. `file` reads and checks the whole file, `merging`
-lays a variant's changes over the base, `complaints` words what is wrong.
+`data`, `model` and `train` have a module each; the other sections are here. `file` reads and checks the file, `merge`
+merges a variant's overrides into the base, `error_messages` formats validation errors.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from pipeline.errors import PipelineError
-from pipeline.params.complaints import describe
 from pipeline.params.data import Data
 from pipeline.params.data.fields import TrainImages
-from pipeline.params.merging import merged
-from pipeline.params.model import Model, OwnModel
+from pipeline.params.error_messages import describe_errors
+from pipeline.params.merge import merge_overrides
+from pipeline.params.model import CustomModel, Model
 from pipeline.params.section import Section
-from pipeline.params.train import OwnOptimiser, Train
+from pipeline.params.train import CustomOptimizer, Train
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def _with_point(rate: object) -> object:
+def _require_decimal_point(rate: object) -> object:
     if isinstance(rate, int) and not isinstance(rate, bool) and rate > 0:
         raise ValueError(f"must be written with a decimal point, {rate}.0: DVC names the run by what is written")
     return rate
@@ -39,18 +39,18 @@ def _file_in(folder: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_with_point)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_require_decimal_point)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class VariantData(Section):
-    """What a variant may change of the data: how much of it is seen."""
+    """A variant's override of the data: the number of training images."""
 
     train_images: TrainImages | None
 
 
 class Variant(Section):
-    """Overrides of `model`, `train` and `data.train_images`; what is not named stays as the base has it."""
+    """Overrides of `model`, `train` and `data.train_images`."""
 
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
@@ -66,13 +66,13 @@ class Grid(Section):
 
 
 class Evaluation(Section):
-    """What `evaluate` keeps for the eye."""
+    """Predictions that `evaluate` keeps as examples."""
 
     examples: int = Field(ge=1, le=50)
 
 
 class Verdict(Section):
-    """Where one verdict ends and the next begins; `pipeline.analysis.verdict.judge` says how they are tried."""
+    """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
     memorising: float = Field(gt=1, allow_inf_nan=False)
@@ -80,24 +80,24 @@ class Verdict(Section):
 
 
 class Tracking(Section):
-    """Where MLflow listens."""
+    """Address of MLflow."""
 
     uri: str | None
     experiment: str = Field(min_length=1)
 
 
 class Cluster(Section):
-    """What a run asks of a Ray cluster, beside a processor for each of `train.threads`."""
+    """Resources of a run on a Ray cluster, beside one CPU for each of `train.threads`."""
 
     memory: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # GB; None: measured for each variant
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class Reference(Section):
-    """Other people's results, shown beside the runs."""
+    """External results, shown beside the runs."""
 
     name: str = Field(min_length=1)
-    source: str = Field(min_length=1)  # whose they are, and where they stand
+    source: str = Field(min_length=1)  # author and publication
     file: Annotated[str, _file_in("reports/references/")]
 
 
@@ -105,26 +105,26 @@ PhotographFile = Annotated[str, _file_in("reports/showcase/")]
 
 
 class Photograph(Section):
-    """A photograph of the user's own, to be cut out by the best run."""
+    """An image of the user, segmented by the best run for the report."""
 
     file: PhotographFile
     title: str = ""  # empty: the file's name
-    mask: PhotographFile | None = None  # of what is truly there, as the data's masks are
+    mask: PhotographFile | None = None  # ground truth, encoded like the data's masks
 
 
 class Report(Section):
-    """What the page says beside the results."""
+    """Title, author and other content of the learning report."""
 
     title: str = Field(min_length=1)
     author: str
     course: str
-    notes: str = Field(min_length=1)  # path of the author's words, Markdown
+    notes: str = Field(min_length=1)  # path of the author's notes, Markdown
     showcase: list[Photograph] = Field(max_length=6)  # the page must stay small enough to mail
     references: list[Reference]
 
 
 class Cell(Section):
-    """One cell of the grid, its variant's overrides applied: all that its numbers depend on but data and code."""
+    """One cell of the grid with its variant's overrides: all that its results depend on except data and code."""
 
     variant: str
     learning_rate: LearningRate
@@ -139,10 +139,10 @@ class Cell(Section):
         return f"{self.variant}-{self.learning_rate}-{self.seed}"
 
     @property
-    def own_factories(self) -> dict[str, str]:
+    def custom_factories(self) -> dict[str, str]:
         """The import paths of the user's own network and optimizer, by the key that names them."""
         chosen = {"model.factory": self.model, "train.optimiser.factory": self.train.optimiser}
-        return {key: one.factory for key, one in chosen.items() if isinstance(one, OwnModel | OwnOptimiser)}
+        return {key: one.factory for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
 
 
 class Params(Section):
@@ -160,7 +160,11 @@ class Params(Section):
     report: Report
 
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:
-        """The parameters of one cell; raises `PipelineError` where the variant is unknown or wrong."""
+        """Return the parameters of one cell.
+
+        Raises:
+            PipelineError: The variant is unknown or invalid.
+        """
         if variant not in self.variants:
             raise PipelineError(
                 f"There is no variant '{variant}'; variants: defines {', '.join(sorted(self.variants))}."
@@ -172,15 +176,15 @@ class Params(Section):
                 "variant": variant,
                 "learning_rate": learning_rate,
                 "seed": seed,
-                "model": merged(self.model.model_dump(), overrides.model),
-                "train": merged(self.train.model_dump(), overrides.train),
+                "model": merge_overrides(self.model.model_dump(), overrides.model),
+                "train": merge_overrides(self.train.model_dump(), overrides.train),
                 "train_images": overrides.data.train_images if overrides.data else self.data.train_images,
             },
             where=f"variants.{variant}",
         )
 
     def cells(self) -> list[Cell]:
-        """The grid, variants outermost."""
+        """List the cells of the grid, by variant, learning rate and seed."""
         return [
             self.cell(variant, rate, seed)
             for variant in self.grid.variant
@@ -190,13 +194,19 @@ class Params(Section):
 
 
 def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Checked:
-    """The content as a model; raises `PipelineError` with a line a mistake, keys being under `where`.
+    """Validate content as JSON: strict about types, but lists are accepted for tuples.
 
-    Validated as JSON: strict about types, yet a list is welcome where a tuple is meant.
+    Args:
+        model: The expected model.
+        content: Keys and values.
+        where: Key of the content in the file, for messages.
+
+    Raises:
+        PipelineError: The content is invalid; one line per error.
     """
     try:
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        raise PipelineError("\n".join(describe(error, model, where))) from None
-    except (TypeError, ValueError) as error:  # a key that is a list or a date, a section that holds itself
-        raise PipelineError(f"{where or 'the file'} holds what no parameter can be: {error}.") from None
+        raise PipelineError("\n".join(describe_errors(error, model, where))) from None
+    except (TypeError, ValueError) as error:  # a key that is a list or a date, or a section that contains itself
+        raise PipelineError(f"{where or 'the file'} contains a value that cannot be a parameter: {error}.") from None

@@ -1,4 +1,4 @@
-"""The form in which DVC writes YAML: a file in this form changes by one line with `dvc exp run -S train.epochs=3`."""
+"""Format YAML as DVC does, so that `dvc exp run -S train.epochs=3` changes one line only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-_MAX_PASSES = 5  # comments beside values that change their length settle in the second
+_MAX_PASSES = 5  # comments beside values of a new length settle in the second pass
 
 
 def format_like_dvc(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads `params.yaml` as DVC does, and checks what no single key shows, for each variant, before anything runs."""
+"""Read `params.yaml` as DVC does, and check each variant and keys that depend on each other."""
 
 from __future__ import annotations
 
@@ -21,22 +21,28 @@ VARIANT_NAME = re.compile(r"[a-z0-9_]+")
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check a parameter file, its variants included.
+    """Read and check a parameter file, including its variants.
 
-    Raises `PipelineError` with every mistake found, a line each.
+    Raises:
+        PipelineError: The file cannot be read or is invalid; one line per error.
     """
     return check_params(read_sections(path), str(path))
 
 
 def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
-    """The sections of a YAML file, unchecked; raises `PipelineError` where it cannot be read or holds none.
+    """Read the sections of a YAML file without checking them.
 
-    Without another parser it is read as DVC does: YAML 1.2, where 1e-3 is a number.
+    Args:
+        path: The file.
+        parser: None to parse as DVC does: YAML 1.2, in which 1e-3 is a number.
+
+    Raises:
+        PipelineError: The file cannot be read, or its content is not a mapping.
     """
     try:
         content = (parser or YAML(typ="safe")).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(f"{path} is missing. Run this in the project's folder, where {path} stands.") from None
+        raise PipelineError(f"{path} is missing. Run this in the project's folder, which contains {path}.") from None
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
@@ -44,14 +50,19 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
             raise PipelineError(f"{path}: {conflict.describe()}") from None
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise PipelineError(f"{path} must hold sections such as data: and grid:, but holds {content!r}.")
+        raise PipelineError(f"{path} must contain sections such as data: and grid:, but contains {content!r}.")
     return content
 
 
 def check_params(content: dict[str, Any], where: str) -> Params:
-    """The content of a parameter file, its variants checked too.
+    """Check the content of a parameter file, including its variants.
 
-    Raises `PipelineError` with every mistake found, a line each, that begins with `where`.
+    Args:
+        content: The sections.
+        where: The file's name, the start of each line of a message.
+
+    Raises:
+        PipelineError: The content is invalid; one line per error.
     """
     try:
         params = validate(Params, content, "")
@@ -64,16 +75,16 @@ def check_params(content: dict[str, Any], where: str) -> Params:
 
 
 def _cross_checks(params: Params) -> list[str]:
-    """What no single key shows: names, doubles, sizes and counts that do not fit together."""
+    """Check names, duplicates, sizes and counts across keys."""
     mistakes = [
-        f"variants.{name}: a variant's name may hold a-z, 0-9 and _, since folders are named by it; rename it."
+        f"variants.{name}: a variant's name may contain a-z, 0-9 and _ only, since it names folders; rename it."
         for name in params.variants
         if not VARIANT_NAME.fullmatch(name)
     ]
     for key in ("variant", "learning_rate", "seed"):
         values = getattr(params.grid, key)
         mistakes += [
-            f"grid.{key}: {value} stands there more than once; a cell is trained once, remove the double."
+            f"grid.{key}: {value} is listed more than once; remove the duplicate."
             for value in sorted(set(values))
             if values.count(value) > 1
         ]
@@ -88,7 +99,7 @@ def _cross_checks(params: Params) -> list[str]:
 
 
 def _variant_checks(params: Params, name: str) -> list[str]:
-    """What is wrong with a variant; whether it fits the data is asked only of those in the grid."""
+    """Check a variant, and if it is in the grid, whether it fits the data."""
     try:
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
     except PipelineError as error:
@@ -107,9 +118,9 @@ def _variant_checks(params: Params, name: str) -> list[str]:
     if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_rate != 1:
         mistakes.append(
             f"train.encoder_rate: must be 1.0 for variant '{name}', but is {cell.train.encoder_rate}: keras_pets has "
-            f"no part named encoder. Set it in variants.{name}.train."
+            f"no module named encoder. Set it in variants.{name}.train."
         )
-    # How many images a folder has is known only once it is read.
+    # The number of images in a folder is not known yet.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None
     if most is not None and cell.train_images is not None and cell.train_images > most:
         mistakes.append(

@@ -1,6 +1,6 @@
-"""What `params.yaml` names by an import path, `module:callable`, in the project's `custom/` or installed.
+"""Import paths in `params.yaml`, `module:callable`: a callable in the project's `custom/` or an installed package.
 
-Whatever goes wrong in the user's own code is said in a sentence with the key, the error and the line.
+Errors in the user's own code become one sentence with the key, the exception and the line.
 """
 
 from __future__ import annotations
@@ -12,22 +12,37 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
 from pipeline.project import project_folder
 
 
-def find_factory(key: str, factory: str) -> Callable[..., Any]:
-    """The callable that a key of `params.yaml` names.
+def _check_format(factory: str) -> str:
+    module, _, name = factory.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError("must be module:callable, such as custom.my_net:build")
+    return factory
+
+
+Factory = Annotated[str, AfterValidator(_check_format)]  # import path of a callable that creates a network or optimizer
+
+
+def import_factory(key: str, factory: str) -> Callable[..., Any]:
+    """Import a callable.
+
+    Args:
+        key: The key of `params.yaml`, for messages.
+        factory: Its import path.
 
     Raises:
-        PipelineError: The module does not import, is a file of the project outside `custom/`, or has nothing callable
-            of this name.
+        PipelineError: The module cannot be imported, is in the project outside `custom/`, or has no such callable.
     """
     name = factory.partition(":")[2]
-    module = _module(key, factory)
+    module = _import_module(key, factory)
     if file := misplaced_file(module):
         raise PipelineError(
             f"{key}: {factory} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, and "
@@ -42,13 +57,13 @@ def find_factory(key: str, factory: str) -> Callable[..., Any]:
         )
     found = getattr(module, name)
     if not callable(found):
-        raise PipelineError(f"{key}: {factory} must be something to call, but is {kind(found)}.")
+        raise PipelineError(f"{key}: {factory} must be callable, but is {describe_type(found)}.")
     callable_: Callable[..., Any] = found
     return callable_
 
 
-def factory_file(factory: str) -> Path | None:
-    """The file that a factory's module is read from; None where Python finds none."""
+def find_factory_file(factory: str) -> Path | None:
+    """Find the file of a factory's module; None if there is none."""
     with project_on_path():
         try:
             found = importlib.util.find_spec(factory.partition(":")[0])
@@ -57,15 +72,15 @@ def factory_file(factory: str) -> Path | None:
     return Path(found.origin) if found and found.has_location and found.origin else None
 
 
-def kind(value: object) -> str:
-    """What something is that was to be something else."""
+def describe_type(value: object) -> str:
+    """Describe a value of the wrong type in a message."""
     return (
         f"the class {value.__name__} itself" if isinstance(value, type) else f"a value of type {type(value).__name__}"
     )
 
 
-def in_words(error: BaseException) -> str:
-    """What the user's code raised, on one line, and the last place of it that is the project's own."""
+def describe_error(error: BaseException) -> str:
+    """Describe an exception of the user's code on one line, with the last line of their code in the traceback."""
     here = project_folder()
     package = Path(__file__).parents[1]
     places = [
@@ -80,13 +95,13 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}{f' ({said[0]})' if said else ''}{where}"
 
 
-def _module(key: str, factory: str) -> ModuleType:
+def _import_module(key: str, factory: str) -> ModuleType:
     name = factory.partition(":")[0]
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        if name != missing and not name.startswith(f"{missing}."):  # the module is there, and misses another one
+        if name != missing and not name.startswith(f"{missing}."):  # it exists, but imports a missing one
             raise _import_error(key, name, error) from error
         raise PipelineError(
             f"{key}: there is no module '{missing}' in the project's folder, nor is one installed; "
@@ -97,7 +112,7 @@ def _module(key: str, factory: str) -> ModuleType:
 
 
 def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
-    return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {in_words(error)}.")
+    return PipelineError(f"{key}: module '{name}' cannot be imported, it raised {describe_error(error)}.")
 
 
 def _suggestion(missing: str) -> str:

@@ -1,4 +1,4 @@
-"""What the section `model` of `params.yaml` may say: a model a family."""
+"""Schema of the section `model` of `params.yaml`: one model per family."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.params.factory import Factory
+from pipeline.params.import_path import Factory
 from pipeline.params.section import Section
 
-# Written down here, for smp takes seconds to import; a test compares them with what smp has.
+# Listed here because importing smp takes seconds; a test compares the list with smp.
 ArchitectureName = Literal[
     "Unet",
     "UnetPlusPlus",
@@ -27,7 +27,7 @@ ArchitectureName = Literal[
 ]
 ARCHITECTURES: tuple[str, ...] = get_args(ArchitectureName)
 PRETRAINED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
-DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # these halve less often than five times
+DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # size multiples; others halve five times
 
 
 def _architecture(name: object) -> object:
@@ -55,7 +55,7 @@ class UNetModel(Section):
 
     @property
     def size_divisor(self) -> int:
-        """Height and width must be multiples of this: each of `depth` poolings halves them."""
+        """Factor of height and width: each of `depth` poolings halves them."""
         return 1 << self.depth
 
 
@@ -64,14 +64,14 @@ class SmpModel(Section):
 
     family: Literal["smp"]
     architecture: Architecture
-    encoder: str = Field(min_length=1)  # smp knows some and timm a thousand: looked up once they are imported
+    encoder: str = Field(min_length=1)  # checked when smp and timm are imported
     pretrained: bool
     dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the decoder's last feature maps
     drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the encoder's residual blocks
 
     @field_validator("pretrained")
     @classmethod
-    def _weights_come_with_pip(cls, pretrained: bool, info: ValidationInfo) -> bool:
+    def _check_weights_exist(cls, pretrained: bool, info: ValidationInfo) -> bool:
         encoder = info.data.get("encoder")
         if pretrained and encoder is not None and not has_weights(encoder):
             raise ValueError(
@@ -82,42 +82,41 @@ class SmpModel(Section):
 
     @property
     def size_divisor(self) -> int:
-        """What height and width must be multiples of.
+        """Factor of height and width.
 
-        32, since encoders halve five times, and DPT's lowest level is as small; less where the architecture dilates
-        instead, or stops halfway. (Unet alone would take any size, and stretch maps that then lie askew over their
-        partners.)
+        32, since encoders halve five times, and DPT's lowest level is as small; less for architectures with dilated
+        convolutions. (Unet would accept any size, and interpolate feature maps that no longer align.)
         """
         return DILATED.get(self.architecture, 32)
 
     @property
     def smallest_size(self) -> int:
-        """Height and width must be at least this: PAN halves a sixteenth of the image three times more."""
+        """Minimum height and width: PAN halves a sixteenth of the image three more times."""
         return 128 if self.architecture == "PAN" else self.size_divisor
 
 
 def has_weights(encoder: str) -> bool:
-    """Whether a pip package holds this encoder's ImageNet weights; `tu-`, smp's mark for timm's names, may be there."""
+    """Return whether a pip package has this encoder's ImageNet weights; smp's prefix `tu-` is optional."""
     return encoder.removeprefix("tu-") in PRETRAINED
 
 
 class KerasPetsModel(Section):
-    """The network of Keras' pets example, which has no options."""
+    """The network of Keras' pets example, without options."""
 
     family: Literal["keras_pets"]
 
     @property
     def size_divisor(self) -> int:
-        """A convolution of stride 2 and three poolings halve the image."""
+        """Factor of height and width: a convolution of stride 2 and three poolings halve them."""
         return 16
 
 
-class OwnModel(Section):
-    """A user's own network: `build(channels=..., classes=...)` of a module in `custom/` or of an installed package."""
+class CustomModel(Section):
+    """A user's own network: `build(channels=..., classes=...)` in a module of `custom/` or of an installed package."""
 
     family: Literal["own"]
     factory: Factory
-    size_divisor: int = Field(ge=1, le=2048)  # what the network can halve, which nobody else knows
+    size_divisor: int = Field(ge=1, le=2048)  # factor of height and width that the network needs
 
 
-Model = Annotated[UNetModel | SmpModel | KerasPetsModel | OwnModel, Field(discriminator="family")]
+Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]

@@ -1,4 +1,4 @@
-"""Runs of the grid that a command line names."""
+"""Select runs of the grid by name or pattern on the command line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from fnmatch import fnmatchcase
 from pipeline.errors import PipelineError
 
 
-def chosen_runs(names: Sequence[str], targets: Sequence[str]) -> list[str]:
-    """The runs that the targets name or fit, in the grid's order; without targets all.
+def select_runs(names: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Select the runs that match the targets, in the grid's order; all runs without targets.
 
     Args:
-        names: of the grid's runs.
-        targets: names, or patterns in which `*` stands for anything; `train@` and `evaluate@`, as DVC writes them,
-            mean their run.
+        names: The runs of the grid.
+        targets: Names, or patterns with `*`; DVC's `train@<run>` and `evaluate@<run>` are accepted.
 
     Raises:
-        PipelineError: A target fits no run.
+        PipelineError: A target matches no run.
     """
     patterns = [target.removeprefix("train@").removeprefix("evaluate@") for target in targets]
     for target, pattern in zip(targets, patterns, strict=True):
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise PipelineError(f"'{target}' fits no run of the grid, which has {names[0]} to {names[-1]}.")
+            raise PipelineError(f"'{target}' matches no run of the grid, whose runs are {names[0]} to {names[-1]}.")
     return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]

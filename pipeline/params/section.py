@@ -1,4 +1,4 @@
-"""The manner of every section of `params.yaml`."""
+"""Base class of every section of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A section of keys: immutable, strict about types, closed to unknown keys."""
+    """An immutable section with strict types and no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

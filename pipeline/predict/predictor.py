@@ -19,12 +19,12 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.inference.mask_encoding import create_mask_encoding
 from pipeline.inference.preprocessing import Preprocessing, Shares
-from pipeline.models.arithmetic import device_of
 from pipeline.models.inference import log_probabilities
-from pipeline.models.trained import trained_network
+from pipeline.models.load_trained import load_trained_network
+from pipeline.models.precision import get_device
 from pipeline.params import Params
 from pipeline.params.data.image_data import ImageMaskData
-from pipeline.params.recorded import recorded_cell
+from pipeline.params.run_config import read_run_config
 from pipeline.predict.provenance import advise_on_composites, describe_training_data
 from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
@@ -61,19 +61,19 @@ class Predictor:
         resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
         return cls(
             run=name,
-            network=trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),
+            network=load_trained_network(record, folder, channels=like.shape[-1], classes=len(data.classes)),
             precision=record.precision,
             preprocessing=Preprocessing.of_training(like, resize),
             data=data,
             values=create_mask_encoding(params.data, [item.name for item in data.classes]),
-            trained_on=describe_training_data(recorded_cell(record, folder), data, len(like), like.shape[1]),
+            trained_on=describe_training_data(read_run_config(record, folder), data, len(like), like.shape[1]),
             advice=advise_on_composites(params),
         )
 
     def shares(self, squares: Sequence[npt.NDArray[Any]]) -> Shares:
         """The classes' probabilities over some squares: N x classes x size x size."""
         full = float(np.iinfo(squares[0].dtype).max)
-        images = torch.from_numpy(np.stack(squares)).to(device_of(self.network)).permute(0, 3, 1, 2).float() / full
+        images = torch.from_numpy(np.stack(squares)).to(get_device(self.network)).permute(0, 3, 1, 2).float() / full
         found: Shares = log_probabilities(self.network, images, self.precision).exp().cpu().numpy()
         return found
 

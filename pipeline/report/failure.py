@@ -1,4 +1,4 @@
-"""The page that stands where `make report` could not end: what failed, its last lines and its parameters."""
+"""The failure page of `make report`: failed stages, their last lines and parameters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline import runs
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.project import inside, make
-from pipeline.report import wording
-from pipeline.report.html import render
+from pipeline.report.formatting import flatten_parameters, join_words
+from pipeline.report.html import render_html
 from pipeline.runtime.stage_status import Attempt, read_attempts
 
 TEMPLATE = "failure.html"
 
-# The sections of params.yaml that a stage of the whole grid reads.
+# Sections of params.yaml that each stage of the whole grid depends on.
 SECTIONS = {
     "prepare": ("data",),
     "compare": ("grid", "verdict"),
@@ -34,49 +34,49 @@ class Failure:
 
     name: str
     reason: str
-    ended: str  # when, in this machine's time
-    lines: str  # empty where it said nothing but the reason
+    ended: str  # local time
+    lines: str  # empty if there is nothing beside the reason
     command: str
-    parameters: tuple[tuple[str, str], ...]  # none where params.yaml cannot be read
+    parameters: tuple[tuple[str, str], ...]  # none if params.yaml cannot be read
 
 
 @dataclass(frozen=True)
 class FailurePage:
-    """All that failed."""
+    """All failures."""
 
     title: str
     sentence: str
-    under_way: str  # stages that work right now; empty where there is none
-    report: str  # address of the learning report of the runs that are there; empty where there is none
+    running: str  # sentence on running stages; empty if there are none
+    report: str  # path of the learning report of the other runs; empty if there is none
     failures: tuple[Failure, ...]
 
 
-def render_failure(params: Params | None, report: Path | None = None, root: Path = Path()) -> Path:
+def render_failure_page(params: Params | None, report: Path | None = None, root: Path = Path()) -> Path:
     """Write `reports/failure.html`.
 
     Args:
-        params: None where the file cannot be read.
-        report: the learning report, where it could be made of what is there.
-        root: the project's folder, or a study's.
+        params: None if the file cannot be read.
+        report: The learning report of the other runs, if there is one.
+        root: Folder of the project or study.
 
     Raises:
-        PipelineError: A template is missing or wrong.
+        PipelineError: A template is missing or invalid.
     """
-    failures = tuple(_failure(one, params, root) for one in failed(params, root))
-    under_way = [one.name for one in read_attempts(root) if one.state == "running"]
+    failures = tuple(_build_failure(one, params, root) for one in find_failures(params, root))
+    running = [one.name for one in read_attempts(root) if one.state == "running"]
     page = FailurePage(
-        title="The report could not be finished" if failures else "Nothing is known to have failed",
-        sentence=_sentence([failure.name for failure in failures], root),
-        under_way=f"Under way: {wording.listing(under_way)}." if under_way else "",
+        title="The report could not be finished" if failures else "No failure is recorded",
+        sentence=_describe_failures([failure.name for failure in failures], root),
+        running=f"Running: {join_words(running)}." if running else "",
         report=os.path.relpath(report, root / runs.REPORTS) if report else "",
         failures=failures,
     )
-    write_text(root / runs.FAILURE, render(TEMPLATE, page, root))
+    write_text(root / runs.FAILURE, render_html(TEMPLATE, page, root))
     return root / runs.FAILURE
 
 
-def failed(params: Params | None, root: Path) -> list[Attempt]:
-    """The stages that ended badly last; of runs those of the grid, where it is known."""
+def find_failures(params: Params | None, root: Path) -> list[Attempt]:
+    """Find the stages that failed most recently; runs outside the grid are left out."""
     cells = {cell.name for cell in params.cells()} if params else None
     ended = [one for one in read_attempts(root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
@@ -84,18 +84,18 @@ def failed(params: Params | None, root: Path) -> list[Attempt]:
     others = [one for one in shown if one is not sweep]
     if sweep is None:
         return others
-    if sweep.state == "failed":  # before any run was begun: what is known of runs is older
+    if sweep.state == "failed":  # before it started any run: failures of runs are older
         return [one for one in others if one.stage == "prepare"] or [sweep]
-    return others or [sweep]  # stopped, and its runs with it
+    return others or [sweep]  # it was stopped, and its runs too
 
 
-def _sentence(names: list[str], root: Path) -> str:
+def _describe_failures(names: list[str], root: Path) -> str:
     if not names:
-        return f"No stage tells of a failure. If make report failed, DVC itself says why: {inside(root, 'dvc repro')}"
-    return f"What failed: {wording.listing([*names[:3], *(['others'] if len(names) > 3 else [])])}."
+        return f"No stage has recorded a failure. To see why make report failed: {inside(root, 'dvc repro')}"
+    return f"Failed: {join_words([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 
-def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:
+def _build_failure(one: Attempt, params: Params | None, root: Path) -> Failure:
     lines = "\n".join(one.lines)
     again = make("report", root) if one.stage == "sweep" else inside(root, f"dvc repro {one.name}")
     return Failure(
@@ -104,11 +104,11 @@ def _failure(one: Attempt, params: Params | None, root: Path) -> Failure:
         ended=one.ended.strftime("%Y-%m-%d %H:%M"),
         lines="" if lines == one.reason else lines,
         command=again,
-        parameters=tuple(wording.parameters(_parameters(one, params))) if params else (),
+        parameters=tuple(flatten_parameters(_select_parameters(one, params))) if params else (),
     )
 
 
-def _parameters(one: Attempt, params: Params) -> Mapping[str, Any]:
+def _select_parameters(one: Attempt, params: Params) -> Mapping[str, Any]:
     if one.run:
         return next(cell.model_dump(mode="json") for cell in params.cells() if cell.name == one.run)
     return params.model_dump(mode="json", include=set(SECTIONS.get(one.stage, ())))

@@ -1,4 +1,4 @@
-"""Templates to HTML: one file that fetches nothing and runs nothing but the page's own script."""
+"""Render templates to a self-contained HTML file with a content security policy."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from markupsafe import Markup
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.project import project_folder
-from pipeline.report import wording
-from pipeline.report.figures import palette
+from pipeline.report.figures import svg
+from pipeline.report.formatting import mark_code
 
 STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js", "enlarge.js")
 
-# Styles cannot go by hash: matplotlib's SVG carries style attributes, which a hashed policy drops.
+# Styles need 'unsafe-inline': matplotlib's SVG has style attributes, which no hash allows.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script}'; "
     "base-uri 'none'; form-action 'none'"
 )
 
 
-def render(template: str, page: object, root: Path, rates: int = 1) -> str:
-    """A page as HTML.
+def render_html(template: str, page: object, root: Path, num_learning_rates: int = 1) -> str:
+    """Render a page.
 
     Args:
-        template: its file's name.
-        page: what the template shows.
-        root: the project's folder, or a study's.
-        rates: how many learning rates have a colour on it.
+        template: File name of the template.
+        page: View model of the page.
+        root: Folder of the project or study.
+        num_learning_rates: How many learning rates need a color.
 
     Raises:
-        PipelineError: A template is missing or wrong.
+        PipelineError: A template is missing or invalid.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(project_folder(root) / runs.TEMPLATES),
@@ -44,11 +44,11 @@ def render(template: str, page: object, root: Path, rates: int = 1) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["coded"] = wording.coded
+    environment.filters["code"] = mark_code
     try:
-        style, script = _source(environment, STYLE), "\n".join(_source(environment, name) for name in SCRIPTS)
+        style, script = _read_source(environment, STYLE), "\n".join(_read_source(environment, name) for name in SCRIPTS)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-        light, dark = palette.variables(rates)
+        light, dark = svg.write_css_variables(num_learning_rates)
         return environment.get_template(template).render(
             page=page,
             policy=POLICY.format(script=f"sha256-{digest}"),
@@ -59,12 +59,12 @@ def render(template: str, page: object, root: Path, rates: int = 1) -> str:
         )
     except jinja2.TemplateNotFound as error:
         raise PipelineError(
-            f"{runs.TEMPLATES / str(error.name)} is missing. It belongs to the project: git checkout {runs.TEMPLATES}"
+            f"{runs.TEMPLATES / str(error.name)} is missing. Restore it: git checkout {runs.TEMPLATES}"
         ) from None
     except jinja2.TemplateError as error:
-        raise PipelineError(f"A template in {runs.TEMPLATES} is wrong: {error}") from None
+        raise PipelineError(f"A template in {runs.TEMPLATES} is invalid: {error}") from None
 
 
-def _source(environment: jinja2.Environment, name: str) -> str:
+def _read_source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0].strip()

@@ -1,79 +1,195 @@
-"""Render the learning report: one HTML file, without network, the same bytes from the same inputs."""
+"""Render the learning report: build its sections, and write one HTML file, the same bytes for the same inputs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import runs
 from pipeline.atomic_io import write_text
+from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
-from pipeline.report.html import render
-from pipeline.report.material import Material
-from pipeline.report.page import page
-from pipeline.report.sections.authors import Everybody
-from pipeline.report.selection import choose
-from pipeline.report.view import Card
+from pipeline.report.context import ReportContext, read_external_results
+from pipeline.report.html import render_html
+from pipeline.report.run_selection import RunSelection, select_runs
+from pipeline.report.sections.authors import Authors, TeamResults, build_authors
+from pipeline.report.sections.curves import Curves, build_curves
+from pipeline.report.sections.data_card import DataCard, build_data_card
+from pipeline.report.sections.examples import Examples, build_examples
+from pipeline.report.sections.findings import Findings, build_findings
+from pipeline.report.sections.gap_breakdown import GapBreakdown, build_gap_breakdown
+from pipeline.report.sections.header import Header, build_header
+from pipeline.report.sections.notes import Notes, build_notes
+from pipeline.report.sections.reproduce import Reproduce, build_reproduce
+from pipeline.report.sections.results import ResultsOverview, build_results
+from pipeline.report.sections.run_table import RunTable, build_run_table
+from pipeline.report.sections.test_scores import TestScores, build_test_scores
+from pipeline.report.view_models import NothingToShowError, Notice
 
 TEMPLATE = "page.html"
+Body = (
+    Authors
+    | Notes
+    | Findings
+    | Curves
+    | ResultsOverview
+    | RunTable
+    | GapBreakdown
+    | TestScores
+    | Examples
+    | DataCard
+    | Reproduce
+)
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A page that was written, and the cards on it that stand where something should have been."""
+class RenderedReport:
+    """A report that was written, and what is missing from it."""
 
     path: Path
-    faults: tuple[Card, ...]
-    notices: tuple[str, ...] = ()  # sentences on runs that were left out
+    faults: tuple[Notice, ...]
+    notices: tuple[str, ...] = ()  # sentences on skipped runs
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """Runs that are not the grid's: a folder with theirs and their comparison, where they come from, and all others."""
+class RunSource:
+    """Runs from MLflow in place of the grid's."""
 
-    folder: Path
-    origin: str
-    everybody: Everybody
-    notices: tuple[str, ...] = ()  # sentences on runs that were left out
+    folder: Path  # with the runs, their evaluations and their comparison
+    origin: str  # as `report --runs` accepts it
+    team: TeamResults
+    notices: tuple[str, ...] = ()  # sentences on skipped runs
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: its content, or a notice if that could not be built."""
+
+    id: str
+    title: str
+    template: str
+    body: Body | Notice
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is a notice in place of the content."""
+        return isinstance(self.body, Notice)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    header: Header
+    sections: tuple[Section, ...]
+
+    @property
+    def faults(self) -> tuple[Notice, ...]:
+        """Notices in place of content that should exist."""
+        notices = list(self.header.problems)
+        for section in self.sections:
+            notices += [section.body] if isinstance(section.body, Notice) else getattr(section.body, "problems", ())
+        return tuple(notice for notice in notices if notice.is_fault)
 
 
 def render_report(
     params: Params,
-    selection: str | None = None,
+    run_spec: str | None = None,
     out: Path | None = None,
     root: Path = Path(),
     *,
-    live: bool = False,
-    elsewhere: Elsewhere | None = None,
-) -> Rendered:
-    """Write the page of a selection of runs.
+    provenance: bool = False,
+    source: RunSource | None = None,
+) -> RenderedReport:
+    """Write the report of a selection of runs.
 
     Args:
-        params: title, author and course are taken from it.
-        selection: None for the grid's own page, or what `choose` reads.
-        out: where to write; None for the selection's own file below `reports/`.
-        root: the project's folder, or a study's.
-        live: whether date, durations, versions and hashes stand on it; then equal inputs give other bytes.
-        elsewhere: other runs than the grid's.
+        params: The parameters of the project.
+        run_spec: As in `select_runs`.
+        out: The file to write; None for the selection's own file in `reports/`.
+        root: Folder of the project or study.
+        provenance: Whether to add date, durations, versions and hashes; then equal inputs give different bytes.
+        source: Runs to show in place of the grid's.
 
     Raises:
-        PipelineError: there is no comparison, no such run, or a template is missing or wrong.
+        PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
     """
-    material = Material(elsewhere.folder if elsewhere else root, _composed_splits(params.data), params.data.resize)
-    chosen = choose(material.summary, selection)
-    if elsewhere:
-        chosen = replace(chosen, origin=elsewhere.origin, notices=elsewhere.notices)
-    rates = len({row.learning_rate for row in material.summary.runs})
-    everybody = elsewhere.everybody if elsewhere else None
-    content = page(params, material, chosen, root, live=live, everybody=everybody)
-    target = out if out is not None else root / chosen.out
-    write_text(target, render(TEMPLATE, content, root, rates))
-    return Rendered(target, content.faults, chosen.notices)
+    context = ReportContext(source.folder if source else root, _list_composite_splits(params.data), params.data.resize)
+    selection = select_runs(context.summary, run_spec)
+    if source:
+        selection = replace(selection, origin=source.origin, notices=source.notices)
+    page = build_page(params, context, selection, root, provenance=provenance, team=source.team if source else None)
+    path = out if out is not None else root / selection.out
+    num_learning_rates = len({row.learning_rate for row in context.summary.runs})
+    write_text(path, render_html(TEMPLATE, page, root, num_learning_rates))
+    return RenderedReport(path, page.faults, selection.notices)
 
 
-def _composed_splits(data: Data) -> tuple[str, ...]:
+def build_page(
+    params: Params,
+    context: ReportContext,
+    selection: RunSelection,
+    root: Path,
+    *,
+    provenance: bool,
+    team: TeamResults | None = None,
+) -> Page:
+    """Build the view model of the page; a section whose files are missing or broken becomes a notice."""
+    external = read_external_results(params.report, root)
+    data = _build_data(context, root)
+    has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
+    return Page(
+        header=build_header(params, context, selection),
+        sections=(
+            *(data if has_leakage else ()),  # first, because it puts all scores in doubt
+            *_build_team(team, context, root),
+            _build("notes", "Notes", lambda: build_notes(root, params.report.notes, context, selection)),
+            _build("findings", "Findings", lambda: build_findings(context, selection)),
+            _build("curves", "Loss curves", lambda: build_curves(context, selection, external, root)),
+            _build("results", "Results by learning rate", lambda: build_results(context, selection)),
+            _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
+            _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection, root)),
+            _build("test", "Test scores", lambda: build_test_scores(context, selection)),
+            _build("examples", "Examples", lambda: build_examples(context, selection)),
+            *(() if has_leakage else data),
+            _build(
+                "reproduce",
+                "How to reproduce",
+                lambda: build_reproduce(params, context, selection, provenance=provenance),
+            ),
+        ),
+    )
+
+
+def _build_team(team: TeamResults | None, context: ReportContext, root: Path) -> tuple[Section, ...]:
+    """Build the section on results by author, if there are several authors."""
+    if team is None or len({result.author for result in team.results}) < 2:
+        return ()
+    return (_build("authors", "By author", lambda: build_authors(team, context, root)),)
+
+
+def _build_data(context: ReportContext, root: Path) -> tuple[Section, ...]:
+    """Build the section on the data; none without prepared data, which the header reports."""
+    if not (context.root / runs.PREPARED).is_dir():
+        return ()
+    return (_build("data", "The data", lambda: build_data_card(context, root)),)
+
+
+def _build(name: str, title: str, build: Callable[[], Body]) -> Section:
+    body: Body | Notice
+    try:
+        body = build()
+    except NothingToShowError as error:
+        body = Notice.from_error(f"{title}: nothing to show", error)
+    except PipelineError as error:
+        body = Notice.from_error(f"{title}: missing", error)
+    return Section(name, title, f"{name}.html", body)
+
+
+def _list_composite_splits(data: Data) -> tuple[str, ...]:
     """List the splits whose images are composites."""
     if not isinstance(data, CompositesData):
         return ()

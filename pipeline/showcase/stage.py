@@ -42,7 +42,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     from pipeline.inference.mask_encoding import create_mask_encoding
     from pipeline.inference.preprocessing import Preprocessing
     from pipeline.models.inference import predict
-    from pipeline.models.trained import trained_network
+    from pipeline.models.load_trained import load_trained_network
     from pipeline.runs import DataSet, RunRecord
     from pipeline.showcase.photograph import in_proportion, look
 
@@ -55,7 +55,7 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     orientation = own.mask_orientation if own else None
     photographs = project_folder(root) / runs.PHOTOGRAPHS
     values = create_mask_encoding(params.data, [item.name for item in data.classes])
-    network = trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
+    network = load_trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
     foreground = np.array([item.foreground for item in data.classes])
     cutouts = []
     for place, photograph in enumerate(params.report.showcase):

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.process_memory import ProcessKilledError, measure_process
 from pipeline.sweep.worker import Job
-from pipeline.variants.image_data import describe_images
+from pipeline.variants.data_shape import describe_data
 
 HEADROOM = 1.2  # factor on the measured memory: the evaluation that follows a training, Ray's part of the process
 
@@ -33,7 +33,7 @@ def memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str
     cells = {job.cell.variant: job.cell for job in jobs}
     if params.cluster.memory is not None:
         return dict.fromkeys(cells, round(params.cluster.memory * 1e9))
-    data = describe_images(params, root)
+    data = describe_data(params, root)
     requests = {}
     for variant, cell in cells.items():
         try:

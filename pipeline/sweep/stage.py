@@ -13,7 +13,7 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.params.run_selection import chosen_runs
+from pipeline.params.run_selection import select_runs
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import forget_attempt
@@ -30,7 +30,7 @@ from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
 from pipeline.tracking.settle import settle_killed
 from pipeline.train.run_key import is_current
-from pipeline.variants.check import check_models
+from pipeline.variants.model_checks import check_models
 
 STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended
 
@@ -61,7 +61,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         PipelineError: A network cannot be built, a target fits no run, another sweep is at work, or the cluster cannot
             be used; nothing was trained.
     """
-    chosen = chosen_runs([cell.name for cell in params.cells()], targets)
+    chosen = select_runs([cell.name for cell in params.cells()], targets)
     with alone(root), contextlib.ExitStack() as stack:
         settle_killed(root)
         check_signals()
@@ -128,7 +128,7 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     # the ledger leaves it out.
     if finished := journal.standing():
         ledger.record(finished)
-    without_custom = [cell.name for cell in params.cells() if not cell.own_factories]
+    without_custom = [cell.name for cell in params.cells() if not cell.custom_factories]
     train, evaluate = ledger.stale(chosen, without_custom)
     restored = ledger.restore("train", train)
     if restored:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.run_selection import chosen_runs
+from pipeline.params.run_selection import select_runs
 from pipeline.project import make
 from pipeline.tracking.settle import settle_killed
 from pipeline.tracking.store import shown, tracking_uri
@@ -31,7 +31,7 @@ def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Pat
         raise PipelineError(f"--to: '{to}' is no address. Give one such as http://host:5000 or sqlite:///mlflow.db.")
     settle_killed(root)
     there = tracked_names(params, root)
-    wanted = [name for name in chosen_runs([cell.name for cell in params.cells()], targets) if name in there]
+    wanted = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in there]
     if not wanted:
         raise PipelineError(f"None of these runs was trained yet. Run `{make('report', root)}` first.")
     sent: list[Sent] = []

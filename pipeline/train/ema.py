@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import in_words
+from pipeline.params.import_path import describe_error
 
 
 def create_ema(network: nn.Module, decay: float) -> AveragedModel:
@@ -39,5 +39,5 @@ def create_ema(network: nn.Module, decay: float) -> AveragedModel:
         return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     except Exception as error:
         raise PipelineError(
-            f"train.averaging: must be 0.0 for this network, but is {decay}: copying it raised {in_words(error)}."
+            f"train.averaging: must be 0.0 for this network, but is {decay}: copying it raised {describe_error(error)}."
         ) from error

@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import Split
-from pipeline.models.arithmetic import arithmetic, device_of
 from pipeline.models.inference import Prediction, predict
-from pipeline.models.losses import objective
+from pipeline.models.losses import create_loss
+from pipeline.models.precision import autocast_context, get_device
 from pipeline.params.train import Train
 from pipeline.runs import IGNORE, Precision
 from pipeline.runtime.shutdown import check_signals
@@ -85,13 +85,13 @@ def train(
     # Before the optimizer is created: its state takes the layout of the weights. The fast convolutions of a CPU read
     # channels_last.
     network.to(memory_format=torch.channels_last)
-    device = device_of(network)
+    device = get_device(network)
     batches = Batches(training, device)
     rng = torch.Generator().manual_seed(seed)
     # An incomplete last batch is dropped: batch normalization over a few images is noisy.
     batch = min(settings.batch_size, len(training))
     steps = len(training) // batch
-    criterion = objective(settings.objective, settings.label_smoothing)
+    criterion = create_loss(settings.objective, settings.label_smoothing)
     optimizer = create_optimizer(network, settings, learning_rate)
     scheduler = create_lr_scheduler(optimizer, settings.schedule, settings.epochs * steps)
     ema = create_ema(network, settings.averaging) if settings.averaging else None
@@ -111,7 +111,7 @@ def train(
             images, masks = batches.take(chosen)
             if settings.augmentation is not None:
                 images, masks = augment(images, masks, settings.augmentation, rng)
-            with arithmetic(precision, device):
+            with autocast_context(precision, device):
                 logits = network(images)
             loss = criterion(logits, masks)
             if not torch.isfinite(loss):

@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import find_factory, in_words, kind
-from pipeline.params.train import SGD, Adam, AdamW, Optimiser, OwnOptimiser, RMSprop, Train
+from pipeline.params.import_path import describe_error, describe_type, import_factory
+from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, Optimiser, RMSprop, Train
 
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
 # gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
@@ -34,7 +34,7 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
             optimizer cannot be created or cannot step.
     """
     chosen = settings.optimiser
-    decay = chosen.arguments.get("weight_decay") if isinstance(chosen, OwnOptimiser) else chosen.weight_decay
+    decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
     groups = group_parameters(network, learning_rate, settings.encoder_rate, decay)
     return _create(chosen, groups, learning_rate)
 
@@ -84,9 +84,9 @@ def _create(chosen: Optimiser, groups: list[dict[str, Any]], learning_rate: floa
     return _create_custom(chosen, groups, learning_rate)
 
 
-def _create_custom(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
+def _create_custom(chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
     with custom_imports(FACTORY_KEY):
-        factory = find_factory(FACTORY_KEY, chosen.factory)
+        factory = import_factory(FACTORY_KEY, chosen.factory)
         if isinstance(factory, type):  # before its constructor reports another error
             _refuse_closure(factory, chosen.factory)
         with torch.random.fork_rng(devices=[]):  # the trial must not change the random state
@@ -95,25 +95,25 @@ def _create_custom(chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_
                 trial.step()
             except (Exception, SystemExit) as error:
                 raise PipelineError(
-                    f"{FACTORY_KEY}: the optimizer of {chosen.factory} raised {in_words(error)} in a step on copies of "
-                    "the weights with gradients of 0."
+                    f"{FACTORY_KEY}: the optimizer of {chosen.factory} raised {describe_error(error)} in a step on "
+                    "copies of the weights with gradients of 0."
                 ) from error
         return _call_factory(factory, chosen, groups, learning_rate)
 
 
 def _call_factory(
-    factory: Callable[..., Any], chosen: OwnOptimiser, groups: list[dict[str, Any]], learning_rate: float
+    factory: Callable[..., Any], chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float
 ) -> Optimizer:
     try:
         optimizer = factory(groups, lr=learning_rate, **chosen.arguments)
     except (Exception, SystemExit) as error:
         arguments = "".join(f", {name}={value!r}" for name, value in chosen.arguments.items())
         raise PipelineError(
-            f"{FACTORY_KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {in_words(error)}."
+            f"{FACTORY_KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {describe_error(error)}."
         ) from error
     if not isinstance(optimizer, Optimizer):
         raise PipelineError(
-            f"{FACTORY_KEY}: {chosen.factory} must return a torch optimizer, but returned {kind(optimizer)}."
+            f"{FACTORY_KEY}: {chosen.factory} must return a torch optimizer, but returned {describe_type(optimizer)}."
         )
     _refuse_closure(type(optimizer), chosen.factory)
     return optimizer

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files
-from pipeline.params.import_path import factory_file
+from pipeline.params.import_path import find_factory_file
 from pipeline.project import project_folder
 from pipeline.runs import FORMAT, PREPARED, RUNS, DataSet, Precision, RunRecord
 
@@ -46,11 +46,11 @@ def _find_custom_files(cell: Cell) -> dict[str, Path]:
 
     All of `custom/`, because any of its files may be imported or read; and the file of a factory from a package.
     """
-    factories = cell.own_factories.values()
+    factories = cell.custom_factories.values()
     if not factories:
         return {}
     project = project_folder()
-    named = {factory.partition(":")[0]: file for factory in factories if (file := factory_file(factory))}
+    named = {factory.partition(":")[0]: file for factory in factories if (file := find_factory_file(factory))}
     return named | {file.relative_to(project).as_posix(): file for file in custom_files(project)}
 
 

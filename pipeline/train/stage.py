@@ -15,9 +15,9 @@ from pipeline import runs
 from pipeline.artifacts.project import Project
 from pipeline.data.prepared import Split, gap_subset, open_split, training_subset
 from pipeline.errors import PipelineError
-from pipeline.models.allocator import keep_freed_memory
-from pipeline.models.arithmetic import compute_device, resolve_precision
-from pipeline.models.build import build_network, trainable_parameters
+from pipeline.models.factory import build_network, count_trainable_parameters
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochProgress
@@ -32,7 +32,7 @@ from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
 from pipeline.train.run_writer import RunWriter
 from pipeline.train.train_state import seed_everything
-from pipeline.variants.batch import check_batch
+from pipeline.variants.model_checks import check_batch
 
 
 def train_cell(
@@ -59,7 +59,7 @@ def train_cell(
             trained on such batches; or another process trains the same.
     """
     started = time.perf_counter()
-    keep_freed_memory()
+    disable_malloc_trim()
     torch.set_num_threads(cell.train.threads)
     data = DataSet.read(root / runs.PREPARED)
     training, watched, compared = _splits(cell, root / runs.PREPARED)
@@ -68,7 +68,7 @@ def train_cell(
     seed_everything(cell.seed)  # after the check, which may run a user's code
     precision = resolve_precision(cell.train.precision)
     network = build_network(cell.model, channels, classes=len(data.classes))
-    network.to(compute_device())
+    network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
 
     outputs = RunWriter(data.classes)
@@ -116,7 +116,7 @@ def train_cell(
                 best_epoch=outputs.best_epoch,
                 diverged_epoch=diverged,
                 precision=precision,
-                trainable_parameters=trainable_parameters(network),
+                trainable_parameters=count_trainable_parameters(network),
                 data_fingerprint=data.fingerprint,
                 cell=cell.model_dump(mode="json"),
             )

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import in_words
+from pipeline.params.import_path import describe_error
 from pipeline.runtime.run_lock import FOLDER
 
 
@@ -51,8 +51,8 @@ class TrainState:
             self._load(state)
         except Exception as error:
             raise PipelineError(
-                f"The checkpoint cannot be loaded: {in_words(error)}. To start this run from the beginning, remove "
-                f"{FOLDER}/{state['key']}."
+                f"The checkpoint cannot be loaded: {describe_error(error)}. To start this run from the beginning, "
+                f"remove {FOLDER}/{state['key']}."
             ) from error
 
     def _load(self, state: Mapping[str, Any]) -> None:

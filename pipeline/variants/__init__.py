@@ -1,1 +1,1 @@
-"""Library: whether a variant's network can be had, what it costs, and the table of it."""
+"""Checks of variants' networks, their complexity, and the table of `pipeline variants`."""

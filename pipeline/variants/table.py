@@ -1,4 +1,4 @@
-"""The variants of `params.yaml`, side by side."""
+"""The table of the variants of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -9,56 +9,60 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.models.arithmetic import resolve_precision
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
+from pipeline.models.precision import resolve_precision
 from pipeline.params import Cell, Params, Variant
-from pipeline.variants.check import model_mistake
-from pipeline.variants.cost import Cost, measure
-from pipeline.variants.image_data import ImageData, describe_images
+from pipeline.variants.complexity import Complexity, measure_complexity
+from pipeline.variants.data_shape import DataShape, describe_data
+from pipeline.variants.model_checks import find_size_problem
 
-HEAD = ("variant", "family", "parameters", "MACs", "step memory", "process memory", "grid", "what it changes")
-NUMBERS = range(2, 6)  # columns whose entries end together
+HEADER = ("variant", "family", "parameters", "MACs", "step memory", "process memory", "grid", "overrides")
+NUMERIC_COLUMNS = range(2, 6)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A variant, and what its network and a training of it cost, or why that is unknown."""
+class VariantRow:
+    """A variant and the cost of its training, or the error that prevented the measurement."""
 
     name: str
     family: str
-    changes: str
+    overrides: str
     in_grid: bool
-    cost: Cost | PipelineError
-    process: int | PipelineError  # bytes, the peak of a process that trains it
+    complexity: Complexity | PipelineError
+    process: int | PipelineError  # bytes, peak memory of a training process
 
 
-def variant_rows(params: Params, root: Path, measure_process: Callable[[Cell, ImageData], int]) -> Iterator[Row]:
+def measure_variants(
+    params: Params, root: Path, measure_process: Callable[[Cell, DataShape], int]
+) -> Iterator[VariantRow]:
     """Measure each variant, in the order of the file.
 
     Args:
-        params: the whole of `params.yaml`.
-        root: the project's folder.
-        measure_process: measures the peak memory of a process that trains a cell; may raise `PipelineError`.
+        params: All parameters.
+        root: Folder of the project.
+        measure_process: Measures the peak memory of a process that trains a cell; may raise `PipelineError`.
     """
-    data = describe_images(params, root)
+    data = describe_data(params, root)
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
-        cost: Cost | PipelineError
+        complexity: Complexity | PipelineError
         process: int | PipelineError
         try:
-            if mistake := model_mistake(cell.model, data.size):
-                raise PipelineError(mistake)
+            if problem := find_size_problem(cell.model, data.size):
+                raise PipelineError(problem)
             network = build_network(cell.model, data.channels, data.classes)
             precision = resolve_precision(cell.train.precision)
-            cost = measure(network, data.channels, data.size, cell.train.batch_size, precision)
-            process = _result_or_error(measure_process, cell, data)
+            complexity = measure_complexity(network, data.channels, data.size, cell.train.batch_size, precision)
+            process = _measure_or_error(measure_process, cell, data)
         except PipelineError as error:
-            cost = process = error
-        yield Row(name, cell.model.family, _changes(variant), name in params.grid.variant, cost, process)
+            complexity = process = error
+        yield VariantRow(
+            name, cell.model.family, _format_overrides(variant), name in params.grid.variant, complexity, process
+        )
 
 
-def _result_or_error(
-    measure_process: Callable[[Cell, ImageData], int], cell: Cell, data: ImageData
+def _measure_or_error(
+    measure_process: Callable[[Cell, DataShape], int], cell: Cell, data: DataShape
 ) -> int | PipelineError:
     try:
         return measure_process(cell, data)
@@ -66,13 +70,13 @@ def _result_or_error(
         return error
 
 
-def as_text(rows: Sequence[Row]) -> str:
-    """Columns in plain text; where something could not be measured, the reason is at the end of the row."""
-    table = [HEAD, *(_entries(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
+def format_table(rows: Sequence[VariantRow]) -> str:
+    """Format columns of plain text; the reason for a missing measurement is at the end of its row."""
+    table = [HEADER, *(_format_row(row) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
     lines = (
         "  ".join(
-            entry.rjust(width) if column in NUMBERS else entry.ljust(width)
+            entry.rjust(width) if column in NUMERIC_COLUMNS else entry.ljust(width)
             for column, (entry, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in table
@@ -80,13 +84,13 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _entries(row: Row) -> tuple[str, ...]:
-    numbers, last = ["-"] * len(NUMBERS), row.changes
-    if isinstance(row.cost, Cost):
+def _format_row(row: VariantRow) -> tuple[str, ...]:
+    numbers, last = ["-"] * len(NUMERIC_COLUMNS), row.overrides
+    if isinstance(row.complexity, Complexity):
         numbers[:3] = (
-            f"{row.cost.parameters:,}",
-            f"{row.cost.multiply_accumulates / 1e6:,.0f} M",
-            f"{row.cost.training_bytes / 1e6:,.0f} MB",
+            f"{row.complexity.parameters:,}",
+            f"{row.complexity.multiply_accumulates / 1e6:,.0f} M",
+            f"{row.complexity.training_bytes / 1e6:,.0f} MB",
         )
     if isinstance(row.process, PipelineError):
         last = " ".join(str(row.process).split())
@@ -95,12 +99,12 @@ def _entries(row: Row) -> tuple[str, ...]:
     return (row.name, row.family, *numbers, "yes" if row.in_grid else "no", last)
 
 
-def _changes(variant: Variant) -> str:
-    """The overrides, as they would stand in the file; the family has a column of its own."""
+def _format_overrides(variant: Variant) -> str:
+    """Format the overrides as in the file, without the family, which has its own column."""
     model = {key: value for key, value in variant.model.items() if key != "family"}
     data = {"train_images": variant.data.train_images} if variant.data else {}
-    return ", ".join(f"{key}: {_written(value)}" for key, value in {**model, **variant.train, **data}.items())
+    return ", ".join(f"{key}: {_format_value(value)}" for key, value in {**model, **variant.train, **data}.items())
 
 
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # which is YAML, too
+def _format_value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)  # valid YAML

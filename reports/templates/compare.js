@@ -1,4 +1,4 @@
-// The examples are complete without this: a slider lays the truth over every prediction of a section, as far as it is drawn.
+// Optional: a slider that overlays the ground truth on all predictions of a section.
 for (const section of document.querySelectorAll("section:has(table.gallery)")) {
   const overlays = [];
   for (const row of section.querySelectorAll("table.gallery tbody tr")) {
@@ -16,7 +16,7 @@ for (const section of document.querySelectorAll("section:has(table.gallery)")) {
   [slider.type, slider.min, slider.max, slider.value] = ["range", 0, 100, 0];
   const label = document.createElement("label");
   label.className = "slider";
-  label.append("Lay the truth over the predictions", slider);
+  label.append("Overlay ground truth on predictions", slider);
   const draw = () => overlays.forEach((overlay) => {
     overlay.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
   });

@@ -1,5 +1,4 @@
-// The curves are complete without this: it reads values off them under the pointer, and shows a learning rate or a run
-// alone. Whichever is shown alone, is so in all panels.
+// Optional: values under the pointer, and a single learning rate or run in all panels.
 const panels = [...document.querySelectorAll(".plot[data-curves]")].map((plot) => new Panel(plot))
   .filter((panel) => panel.listen());
 const rates = [...document.querySelectorAll("[data-rate]")];

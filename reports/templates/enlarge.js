@@ -1,4 +1,4 @@
-// Images enlarge without this, since each is a <details>: it closes one on Escape, and when the focus moves elsewhere.
+// Optional: Escape and a change of focus close an enlarged image, which is a <details>.
 const enlarged = () => document.querySelectorAll("details.zoom[open]");
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") enlarged().forEach((image) => { image.open = false; });

@@ -1,4 +1,4 @@
-// A panel of loss curves: where an epoch and a loss lie in it, and what stands under a pointer.
+// A panel of loss curves: coordinates of epochs and losses, and values under the pointer.
 class Panel {
   constructor(plot) {
     Object.assign(this, JSON.parse(plot.dataset.curves), { plot, epoch: null, run: null, rate: null });
@@ -14,7 +14,7 @@ class Panel {
     this.reading.setAttribute("role", "status");
   }
 
-  // Whether there is anything to read or to isolate; without it the panel stays a picture.
+  // Whether the panel has values or runs; otherwise it stays a plain image.
   listen() {
     const { plot } = this;
     if (!this.series.length && !this.runs.length) return false;
@@ -32,12 +32,12 @@ class Panel {
     return true;
   }
 
-  // What is not faded: of the pressed rate, or all.
+  // Curves that are not faded: of the selected learning rate, or all.
   shown(curves) {
     return this.rate === null ? curves : curves.filter((one) => String(one.rate) === this.rate);
   }
 
-  // Shares of the figure's width and height.
+  // Fractions of the figure's width and height.
   across(epoch) {
     return this.left + ((epoch - this.first) / (this.last - this.first)) * (this.right - this.left);
   }
@@ -62,7 +62,7 @@ class Panel {
     return Math.min(Math.max(epoch, Math.min(...all)), Math.max(...all));
   }
 
-  // The run whose validation or training passes nearest to a place.
+  // The run whose validation or training curve is nearest to a point.
   nearest({ epoch, height }) {
     const distance = ({ epochs, validation, training }) => {
       const place = epochs.indexOf(this.within(epoch));
@@ -106,7 +106,7 @@ class Panel {
 
   hide() {
     this.rule.hidden = true;
-    this.reading.hidden = this.run === null; // who is alone keeps its name
+    this.reading.hidden = this.run === null; // a single run keeps its name
     this.reading.textContent = this.run ?? "";
     this.epoch = null;
   }

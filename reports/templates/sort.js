@@ -1,5 +1,5 @@
 "use strict";
-// The table is complete without this: it turns headings into buttons that sort.
+// Optional: headings become buttons that sort the table.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
@@ -13,7 +13,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const rows = [...body.rows].sort((first, second) => {
       const [one, other] = [values.get(first)[column], values.get(second)[column]];
-      if (one === null || other === null) return (one === null) - (other === null); // without a figure: last, either way
+      if (one === null || other === null) return (one === null) - (other === null); // missing values are last in both orders
       return descending ? inOrder(other, one) : inOrder(one, other);
     });
     body.append(...rows);

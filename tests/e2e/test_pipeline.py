@@ -301,7 +301,7 @@ def test_a_sweep_of_a_part_of_the_grid(swept: Project) -> None:
     assert swept.stale() >= {"train@unet_no_skip-0.02-0", "evaluate@unet_no_skip-0.02-0"}
     assert "train@unet-0.02-0" not in swept.stale()
     said = swept.run("pipeline", "sweep", "lite0-*", code=1)
-    assert "'lite0-*' fits no run of the grid" in said
+    assert "'lite0-*' matches no run of the grid" in said
     swept.change()
 
 

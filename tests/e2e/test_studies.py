@@ -155,5 +155,5 @@ def test_data_from_elsewhere_is_named_on_the_command_line(project: Project, stud
 
 def test_mistakes_at_make(project: Project) -> None:
     assert "did you mean tiny?" in make_report(project, "SET=tinny", code=2)
-    assert "there is nothing at" in make_report(project, "SET=tiny", "DATA=nowhere", code=2)
+    assert "nowhere does not exist" in make_report(project, "SET=tiny", "DATA=nowhere", code=2)
     assert "needs a SET=" in make_report(project, "DATA=nowhere", code=2)

@@ -146,12 +146,12 @@ def test_the_picture(plain: Path, tmp_path: Path) -> None:
         assert picture.size == (780, 510)
     wrong = CliRunner().invoke(main, ["judge", str(plain), "--plot", str(tmp_path / "curves.doc")])
     assert wrong.exit_code == 2
-    assert "no picture format '.doc'" in wrong.stderr
+    assert "unknown figure format '.doc'" in wrong.stderr
 
 
 def test_neither_torch_nor_mlflow_nor_pandas_is_imported(plain: Path) -> None:
     code = (
-        "import sys; from pipeline.judge.command import judge_file; from pathlib import Path\n"
+        "import sys; from pipeline.judge.verdicts import judge_file; from pathlib import Path\n"
         f"judge_file(Path({str(plain)!r}), None)\n"
         "sys.exit(bool({'torch', 'mlflow', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.lr_find.rates import STEPS
+from pipeline.lr_find import STEPS
 from pipeline.lr_find.suggestion import RangeTest, smooth, suggest
 from tests.conftest import ROOT, write_params
 
@@ -70,8 +70,8 @@ def test_the_command_suggests_and_changes_nothing_else(project: Path) -> None:
     before = sorted(path for path in project.rglob("*"))
     result = CliRunner().invoke(main, ["lr-find", "--variant", "unet", "--plot", "curve.png"])
     assert result.exit_code == 0, result.output
-    assert "unet: half of the loss" in result.stdout or "unet: the loss did not fall" in result.stdout
-    assert result.stderr.count("unet: rate") <= 6
+    assert "unet: half of the decrease" in result.stdout or "unet: the loss did not decrease" in result.stdout
+    assert result.stderr.count("unet: learning rate") <= 6
     assert set(project.rglob("*")) - set(before) == {project / "curve.png"}
     with Image.open(project / "curve.png") as picture:
         assert picture.size == (960, 600)

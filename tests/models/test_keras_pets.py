@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.models.build import build_network, trainable_parameters
+from pipeline.models.factory import build_network, count_trainable_parameters
 from pipeline.models.keras_pets import KerasPets
 from pipeline.params.model import KerasPetsModel
 
@@ -25,7 +25,7 @@ def test_it_has_the_parameters_and_statistics_that_keras_prints() -> None:
     """The example's summary: 2,058,979 in all, 2,055,203 of them trainable and 3,776 not."""
     built = build_network(MODEL, channels=3, classes=3)
     statistics = [value for name, value in built.named_buffers() if "running_" in name]
-    assert trainable_parameters(built) == 2_055_203
+    assert count_trainable_parameters(built) == 2_055_203
     assert sum(value.numel() for value in statistics) == 3_776
 
 
@@ -85,7 +85,7 @@ def keras_layers(x: Tensor, body: nn.Module) -> Tensor:
 
 def keras_forward(net: KerasPets, x: Tensor) -> Tensor:
     """The example's graph in its own order, each padding by Keras' rule."""
-    x = F.relu(keras_normalisation(keras_convolution(x, net.entry), net.entry_normalisation))
+    x = F.relu(keras_normalisation(keras_convolution(x, net.entry), net.entry_norm))
     for block in net.down:
         pooled = F.max_pool2d(same(keras_layers(x, block.body), 3, 2, value=-math.inf), kernel_size=3, stride=2)
         x = pooled + keras_convolution(x, block.shortcut)

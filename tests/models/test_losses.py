@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.losses import cross_entropy, focal, objective
-from pipeline.params.train import Objective
+from pipeline.models.losses import create_loss, cross_entropy, focal
+from pipeline.params.train import LossName
 from pipeline.runs import IGNORE
 
-NAMES: tuple[Objective, ...] = typing.get_args(Objective)
-dice = objective("dice")
+NAMES: tuple[LossName, ...] = typing.get_args(LossName)
+dice = create_loss("dice")
 every_objective = pytest.mark.parametrize("name", NAMES)
 
 
@@ -56,27 +56,27 @@ def test_a_class_that_is_not_there_adds_nothing_to_dice() -> None:
 def test_their_sum() -> None:
     logits, masks = batch()
     torch.testing.assert_close(
-        objective("cross_entropy_dice")(logits, masks), cross_entropy(logits, masks) + dice(logits, masks)
+        create_loss("cross_entropy_dice")(logits, masks), cross_entropy(logits, masks) + dice(logits, masks)
     )
 
 
 @every_objective
-def test_a_perfect_prediction_costs_nothing(name: Objective) -> None:
+def test_a_perfect_prediction_costs_nothing(name: LossName) -> None:
     _, masks = batch(ignored=0.0)
     logits = 1e3 * torch.nn.functional.one_hot(masks, 3).movedim(-1, 1).float()
-    assert float(objective(name)(logits, masks)) == pytest.approx(0, abs=1e-6)
+    assert float(create_loss(name)(logits, masks)) == pytest.approx(0, abs=1e-6)
 
 
 @every_objective
 @pytest.mark.parametrize("there", [0.0, 80.0, -1e4, 1e30])
-def test_ignored_pixels_change_nothing(name: Objective, there: float) -> None:
+def test_ignored_pixels_change_nothing(name: LossName, there: float) -> None:
     logits, masks = batch()
     ignored = (masks == IGNORE)[:, None].expand_as(logits)
     assert ignored.any()
     other = logits.detach().clone()
     other[:, :1][ignored[:, :1]] = there
     other.requires_grad_()
-    losses = [objective(name)(each, masks) for each in (logits, other)]
+    losses = [create_loss(name)(each, masks) for each in (logits, other)]
     assert losses[0].item() == losses[1].item()
     gradients = [torch.autograd.grad(loss, each)[0] for loss, each in zip(losses, (logits, other), strict=True)]
     assert torch.equal(*gradients)
@@ -85,9 +85,9 @@ def test_ignored_pixels_change_nothing(name: Objective, there: float) -> None:
 
 
 @every_objective
-def test_where_no_pixel_counts_the_loss_is_0(name: Objective) -> None:
+def test_where_no_pixel_counts_the_loss_is_0(name: LossName) -> None:
     logits, masks = batch(ignored=1.0)
-    loss = objective(name)(logits, masks)
+    loss = create_loss(name)(logits, masks)
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert logits.grad is not None
@@ -96,10 +96,10 @@ def test_where_no_pixel_counts_the_loss_is_0(name: Objective) -> None:
 
 @every_objective
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
-def test_gradients_are_finite_in_bfloat16(name: Objective, size: float) -> None:
+def test_gradients_are_finite_in_bfloat16(name: LossName, size: float) -> None:
     values, masks = batch()
     logits = (values.detach() * size).bfloat16().requires_grad_()
-    loss = objective(name)(logits, masks)
+    loss = create_loss(name)(logits, masks)
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
@@ -108,22 +108,24 @@ def test_gradients_are_finite_in_bfloat16(name: Objective, size: float) -> None:
 
 
 @every_objective
-def test_steps_against_the_gradient_lead_down(name: Objective) -> None:
+def test_steps_against_the_gradient_lead_down(name: LossName) -> None:
     logits, masks = batch()
-    before = objective(name)(logits, masks)
+    before = create_loss(name)(logits, masks)
     (gradient,) = torch.autograd.grad(before, logits)
-    assert objective(name)(logits - gradient, masks).item() < before.item()
+    assert create_loss(name)(logits - gradient, masks).item() < before.item()
 
 
 def test_smoothing_mixes_the_truth_with_all_classes() -> None:
     logits, masks = of_probabilities((0.5, 0.5), (0.2, 0.8), (0.9, 0.1)), torch.tensor([[[0, 1, IGNORE]]])
     first = -(0.95 * math.log(0.5) + 0.05 * math.log(0.5))
     second = -(0.95 * math.log(0.8) + 0.05 * math.log(0.2))
-    assert objective("cross_entropy", 0.1)(logits, masks).item() == pytest.approx((first + second) / 2)
+    assert create_loss("cross_entropy", 0.1)(logits, masks).item() == pytest.approx((first + second) / 2)
     assert cross_entropy(logits, masks).item() == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2)
 
 
 def test_smoothed_certainty_is_worth_less_than_confidence() -> None:
     masks = torch.tensor([[[0]]])
-    certain, confident = (objective("cross_entropy", 0.1)(of_probabilities((p, 1 - p)), masks) for p in (0.9999, 0.95))
+    certain, confident = (
+        create_loss("cross_entropy", 0.1)(of_probabilities((p, 1 - p)), masks) for p in (0.9999, 0.95)
+    )
     assert confident < certain

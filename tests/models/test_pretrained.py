@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.models.build import build_network
-from pipeline.models.pretrained import CLASSIFIER, FILES, stored_weights
-from pipeline.models.smp import smp_network
+from pipeline.models.factory import build_network
+from pipeline.models.pretrained import CLASSIFIER, FILES, load_imagenet_weights
+from pipeline.models.smp import build_smp_network
 from pipeline.params.model import PRETRAINED, SmpModel
 
 ANIMALS = Path(__file__).parents[2] / "data/sample/animals"
@@ -34,11 +34,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lite0(pretrained: bool, channels: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return smp_network(channels, 3, "Unet", "tf_efficientnet_lite0", pretrained)
+    return build_smp_network(channels, 3, "Unet", "tf_efficientnet_lite0", pretrained)
 
 
 def encoder(name: str) -> nn.Module:
-    network: nn.Module = smp_network(3, 3, "Unet", name, pretrained=True).encoder
+    network: nn.Module = build_smp_network(3, 3, "Unet", name, pretrained=True).encoder
     return network
 
 
@@ -57,7 +57,7 @@ def test_the_parameters_name_what_has_weights() -> None:
 
 @pytest.mark.parametrize(("name", "tensors"), list(zip(PRETRAINED, (288, 378, 378), strict=True)))
 def test_every_tensor_of_the_encoder_is_the_packages(name: str, tensors: int) -> None:
-    expected = [value for key, value in stored_weights(name).items() if not key.startswith(CLASSIFIER)]
+    expected = [value for key, value in load_imagenet_weights(name).items() if not key.startswith(CLASSIFIER)]
     filled = encoder(name).state_dict()
     assert len(filled) == len(expected) == tensors
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(filled.values(), expected, strict=True))
@@ -67,7 +67,7 @@ def test_every_tensor_of_the_encoder_is_the_packages(name: str, tensors: int) ->
 def test_the_order_is_right_since_the_whole_classifier_names_the_animals(name: str) -> None:
     """Equal shapes prove little where blocks repeat; a classifier filled in the same order must know what it sees."""
     classifier = timm.create_model(name, pretrained=False).eval()
-    classifier.load_state_dict(dict(zip(classifier.state_dict(), stored_weights(name).values(), strict=True)))
+    classifier.load_state_dict(dict(zip(classifier.state_dict(), load_imagenet_weights(name).values(), strict=True)))
     features = encoder(name).eval()
     with torch.inference_mode():
         for animal, number in IMAGENET.items():

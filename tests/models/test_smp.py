@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.models.arithmetic import arithmetic
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.models.losses import cross_entropy
-from pipeline.models.smp import encoder_name
+from pipeline.models.precision import autocast_context
+from pipeline.models.smp import resolve_encoder_name
 from pipeline.params.model import ARCHITECTURES, PRETRAINED, SmpModel
 
 # From smp itself and not from our list, so that an architecture that smp gains turns up here.
@@ -51,7 +51,7 @@ def one_step(network: nn.Module, size: int, precision: Literal["float32", "bfloa
     images = torch.rand(2, 3, size, size, generator=random).contiguous(memory_format=torch.channels_last)
     masks = torch.randint(0, 3, (2, size, size), generator=random)
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
-    with arithmetic(precision, torch.device("cpu")):
+    with autocast_context(precision, torch.device("cpu")):
         logits = network.train()(images)
     loss = cross_entropy(logits, masks)
     loss.backward()
@@ -149,7 +149,7 @@ def test_pretrained_encoders_suit_every_architecture_at_its_smallest_size(archit
     ],
 )
 def test_an_encoder_by_name(encoder: str, architecture: str, name: str) -> None:
-    assert encoder_name(encoder, architecture) == name
+    assert resolve_encoder_name(encoder, architecture) == name
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_an_encoder_by_name(encoder: str, architecture: str, name: str) -> None:
 )
 def test_an_unknown_encoder_is_answered_with_the_nearest(encoder: str, hint: str) -> None:
     with pytest.raises(PipelineError, match=r"^model\.encoder: .*" + hint) as error:
-        encoder_name(encoder, "Unet")
+        resolve_encoder_name(encoder, "Unet")
     assert repr(encoder)[1:-1] in str(error.value)
 
 
@@ -180,7 +180,7 @@ def test_an_encoder_that_an_architecture_cannot_stand_on(architecture: str, enco
     model = SmpModel.model_validate(
         {"family": "smp", "architecture": architecture, "encoder": encoder, "pretrained": False}
     )
-    with pytest.raises(PipelineError, match=rf"^model\.encoder: {architecture} cannot stand on {encoder}: ") as error:
+    with pytest.raises(PipelineError, match=rf"^model\.encoder: {architecture} cannot use {encoder}: ") as error:
         built(model)
     assert said in str(error.value)
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.models.build import build_network, trainable_parameters
-from pipeline.models.unet import Norm, Skip, UNet, Up
+from pipeline.models.factory import build_network, count_trainable_parameters
+from pipeline.models.unet import Norm, SkipConnections, UNet, Upsampling
 from pipeline.params.model import SmpModel
 
-UPS: tuple[Up, ...] = ("transpose", "bilinear")
-SKIPS: tuple[Skip, ...] = ("concat", "add", "none")
+UPS: tuple[Upsampling, ...] = ("transpose", "bilinear")
+SKIPS: tuple[SkipConnections, ...] = ("concat", "add", "none")
 NORMS: tuple[Norm, ...] = ("batch", "group", "none")
 CHOICES = list(itertools.product(UPS, SKIPS))
 LITE0 = SmpModel(family="smp", architecture="Unet", encoder="tf_efficientnet_lite0", pretrained=False)
@@ -29,8 +29,8 @@ DEFAULT_STATE = "52017332d086b173a3387dd13f5e33b2f6cc0b97ec0725f3bfd968eb543fdd4
 
 
 def unet(
-    up: Up = "transpose",
-    skip: Skip = "concat",
+    up: Upsampling = "transpose",
+    skip: SkipConnections = "concat",
     channels: int = 3,
     depth: int = 3,
     norm: Norm = "batch",
@@ -50,7 +50,7 @@ def test_the_default_network_is_the_one_of_the_first_release() -> None:
 
 @pytest.mark.parametrize(("up", "skip"), CHOICES)
 @pytest.mark.parametrize("size", [(8, 8), (24, 40), (56, 8)])
-def test_the_logits_are_as_large_as_the_image(up: Up, skip: Skip, size: tuple[int, int]) -> None:
+def test_the_logits_are_as_large_as_the_image(up: Upsampling, skip: SkipConnections, size: tuple[int, int]) -> None:
     assert unet(up, skip)(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
 
@@ -66,7 +66,7 @@ def test_a_size_that_cannot_be_halved_is_refused(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("up", "skip", "norm"), list(itertools.product(UPS, SKIPS, NORMS)))
-def test_a_gradient_reaches_every_parameter(up: Up, skip: Skip, norm: Norm) -> None:
+def test_a_gradient_reaches_every_parameter(up: Upsampling, skip: SkipConnections, norm: Norm) -> None:
     network = unet(up, skip, norm=norm)
     network(torch.rand(2, 3, 16, 16)).square().mean().backward()
     without = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
@@ -74,7 +74,7 @@ def test_a_gradient_reaches_every_parameter(up: Up, skip: Skip, norm: Norm) -> N
 
 
 @pytest.mark.parametrize(("skip", "crosses"), [("concat", True), ("add", True), ("none", False)])
-def test_what_crosses_the_skip(skip: Skip, crosses: bool) -> None:
+def test_what_crosses_the_skip(skip: SkipConnections, crosses: bool) -> None:
     """With the way through the bottleneck cut, the image reaches the output across the skips or not at all."""
     network = unet(skip=skip).eval()
     network.bottleneck.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
@@ -139,7 +139,7 @@ def test_parameters_are_counted() -> None:
     encoder = 9 + 2 + 9 + 2
     bottleneck = 9 * 2 + 4 + 9 * 4 + 4
     decoder = (2 * 4 + 1) + (9 * 2 + 2 + 9 + 2) + (2 + 2)
-    assert trainable_parameters(network) == encoder + bottleneck + decoder
+    assert count_trainable_parameters(network) == encoder + bottleneck + decoder
 
 
 @pytest.mark.parametrize(("base_channels", "groups"), [(16, 8), (4, 4), (1, 1), (12, 6)])

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params import Params
 from pipeline.params.custom_code import custom_files
-from pipeline.params.model import OwnModel
-from pipeline.study.stage import make_study
+from pipeline.params.model import CustomModel
+from pipeline.study.create import create_study
 from pipeline.sweep.cluster import _copy_code
-from pipeline.variants.check import check_models
+from pipeline.variants.model_checks import check_models
 from tests.conftest import write_custom
 
 NET = "from torch import nn\ndef build(channels, classes):\n    return nn.Conv2d(channels, classes, 1)\n"
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def build(factory: str) -> object:
-    return build_network(OwnModel(family="own", factory=factory, size_divisor=1), channels=3, classes=2)
+    return build_network(CustomModel(family="own", factory=factory, size_divisor=1), channels=3, classes=2)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_stages_that_build_a_network_depend_on_custom_in_studies_too(folder: Pat
     for name in ("params.yaml", "dvc.yaml", "reports", "params"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
     (folder / "data/sample").mkdir(parents=True)
-    make_study("skip", folder)
+    create_study("skip", folder)
     for file, custom in (("dvc.yaml", "custom"), ("studies/skip/dvc.yaml", "../../custom")):
         stages = YAML(typ="safe").load((folder / file).read_text())["stages"]
         dependent = {name for name, stage in stages.items() if custom in stage["deps"]}

@@ -24,7 +24,7 @@ from pipeline.cli import main
 from pipeline.params.dvc_form import format_like_dvc
 from pipeline.params.file import read_params
 from pipeline.study.compose import compose
-from pipeline.study.sets import find_set, parameter_sets
+from pipeline.study.presets import find_preset, list_presets
 from tests.conftest import ROOT
 
 STAGE = (
@@ -53,9 +53,9 @@ def test_dvc_changes_one_line_of_the_shipped_params(tmp_path: Path) -> None:
     assert [line.strip() for line in lines if line[0] == "+"] == ["+   - 0.01", "+   - 0.001"]
 
 
-@pytest.mark.parametrize("name", [one.name for one in parameter_sets(ROOT)])
+@pytest.mark.parametrize("name", [one.name for one in list_presets(ROOT)])
 def test_dvc_changes_one_line_of_a_study(tmp_path: Path, name: str) -> None:
-    assert epochs_only(compose(find_set(name, ROOT), ROOT).text, tmp_path / "params.yaml")
+    assert epochs_only(compose(find_preset(name, ROOT), ROOT).text, tmp_path / "params.yaml")
 
 
 def write_images(folder: Path, kind: str) -> None:

@@ -35,8 +35,8 @@ MISTAKES = {
     "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
     "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
-    "unknown key": ({"train": {"epocs": 3}}, "train.epocs: there is no such key", "epochs"),
-    "unknown section": ({"gird": {}}, "gird: there is no such key", "grid"),
+    "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
+    "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),
     "key of a variant": ({"variants": {"unet_no_skip": {"model": {"skp": "none"}}}}, "unet_no_skip.model.skp", "skip"),
     "empty split": (
         {"data": {"samples": {"validation": 0}}},
@@ -62,7 +62,7 @@ MISTAKES = {
     "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
     "colour in the test": (
         {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
-        "data.test.classes[0].colour: there is no such key",
+        "data.test.classes[0].colour: unknown key",
         "name, value",
     ),
     "value twice in the test": (
@@ -81,15 +81,15 @@ MISTAKES = {
         "Define it there",
     ),
     "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
-    "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 stands there more than once", "remove"),
+    "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 is listed more than once", "remove"),
     "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 stands", "remove"),
     "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},
-        "variants.unet.data.image_size: there is no such key",
+        "variants.unet.data.image_size: unknown key",
         "train_images",
     ),
-    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: there is no such key", "train"),
+    "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: unknown key", "train"),
     "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "asks for 99", "samples.train is 12"),
     "fewer than no images": (
         {"variants": {"unet": {"data": {"train_images": -5}}}},
@@ -109,7 +109,7 @@ MISTAKES = {
     "dropout in words": ({"model": {"dropout": "some"}}, "model.dropout: must be a number", "'some'"),
     "an option of another family": (
         {"variants": {"keras_pets": {"model": {"family": "keras_pets", "depth": 4}}}},
-        "variants.keras_pets.model.depth: there is no such key",
+        "variants.keras_pets.model.depth: unknown key",
         "valid keys here: family.",
     ),
     "a factory without a name": (

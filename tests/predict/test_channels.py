@@ -129,7 +129,7 @@ def test_a_network_of_grey_images_takes_colours_and_shows_them(
 
 def test_a_pretrained_encoder_needs_three(trained: Callable[[int, type], Params]) -> None:
     params = trained(5, np.uint16)
-    with pytest.raises(PipelineError, match="made for three channels, but the images have 5; set pretrained: false"):
+    with pytest.raises(PipelineError, match="three channels, but these have 5; set pretrained: false"):
         train_cell(params, params.cell("lite0", 0.01, 0))
 
 

@@ -73,7 +73,7 @@ def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result
     counted = np.bincount(labels(out / "masks" / "photo.png").ravel(), minlength=len(shares)) / (90 * 150)
     assert list(shares.values()) == pytest.approx(counted, abs=1e-6)
     assert "by unet-0.01-0" in done.output
-    assert f"{out / 'shares.csv'} has every class's share" in done.output
+    assert f"{out / 'shares.csv'} has the shares of all classes" in done.output
 
 
 def test_the_first_line_says_which_data_the_run_was_trained_on(
@@ -143,7 +143,7 @@ def test_broken_files_are_told_and_passed_over(predict: Callable[..., Result], t
     masks = tmp_path / "out" / "masks"
     assert sorted(path.relative_to(masks).as_posix() for path in masks.rglob("*.png")) == ["b.png", "day 1/a.png"]
     assert "c.jpg is no whole picture" in done.output.replace("\n", " ")
-    assert "2 of 4 pictures were passed over" in done.output
+    assert "2 of 4 images were skipped" in done.output
 
 
 def test_pictures_of_one_name_get_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def coco(*categories):
 
 
 MISTAKES = {
-    "key of the other source": ({"samples": {}}, "data.samples: there is no such key"),
+    "key of the other source": ({"samples": {}}, "data.samples: unknown key"),
     "unknown source": (
         {"source": "disk"},
         "data: must have a source that is one of 'sample', 'folder', 'coco', 'oxford_iiit_pet', but is 'disk'.",

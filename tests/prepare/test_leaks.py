@@ -11,7 +11,7 @@ from pipeline import runs
 from pipeline.prepare.dataset_stats import describe_leaks
 from pipeline.prepare.stage import prepare
 from pipeline.study.compose import compose
-from pipeline.study.sets import find_set
+from pipeline.study.presets import find_preset
 from tests.conftest import ROOT
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
@@ -35,7 +35,7 @@ def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
 @pytest.mark.skipif(not PETS.is_dir(), reason="oxford-pets-mini is not next to the repository")
 @pytest.mark.parametrize("name", ["exercise", "oxford_pets_mini", "recipe", "recipe_parts"])
 def test_studies_of_pets_report_the_leak_of_the_data_set(name: str, tmp_path: Path) -> None:
-    params = compose(find_set(name, ROOT), ROOT, PETS).params
+    params = compose(find_preset(name, ROOT), ROOT, PETS).params
     data = params.data.model_copy(update={"path": str(PETS), "image_size": 32})
     prepare(params.model_copy(update={"data": data}), tmp_path / "prepared")
     notices = runs.Survey.read(tmp_path / "prepared").notices

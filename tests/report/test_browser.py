@@ -211,7 +211,7 @@ def test_what_was_shown_alone_is_printed_with_all_others(browser: Browser, repor
 
 def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: Path) -> None:
     page, complaints = opened(browser, report)
-    slider = page.locator("#examples").get_by_label("Lay the truth over the predictions")
+    slider = page.locator("#examples").get_by_label("Overlay ground truth on predictions")
     overlay = page.locator("#examples .compare img:nth-child(2)").first
     truth = page.locator("#examples .gallery tbody tr").first.locator("td img").first
     assert overlay.get_attribute("src") == truth.get_attribute("src")
@@ -289,7 +289,7 @@ def test_escape_and_leaving_it_close_an_enlarged_image(browser: Browser, report:
 
 def test_an_enlarged_prediction_keeps_the_truth_over_it(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report)
-    page.locator("#examples").get_by_label("Lay the truth over the predictions").fill("40")
+    page.locator("#examples").get_by_label("Overlay ground truth on predictions").fill("40")
     page.locator("#examples .pair summary").first.click()
     prediction, overlay = page.locator("#examples .pair summary").first.locator("img").all()
     assert overlay.bounding_box() == prediction.bounding_box()

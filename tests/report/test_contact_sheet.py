@@ -17,11 +17,16 @@ from numpy.lib.format import open_memmap
 from PIL import Image
 
 from pipeline import runs
-from pipeline.report.figures.thumbnails import VEIL_COLOUR, thumbnail
-from pipeline.report.material import Material
-from pipeline.report.sections.contact_sheet import MOST, contact_sheet, picked
-from pipeline.report.sections.data_card import data_card
-from pipeline.report.view import Picture
+from pipeline.report.context import ReportContext
+from pipeline.report.sections.contact_sheet import (
+    MAX_IMAGES,
+    VEIL_COLOR,
+    build_contact_sheet,
+    render_thumbnail,
+    select_rows,
+)
+from pipeline.report.sections.data_card import build_data_card
+from pipeline.report.view_models import EmbeddedImage
 from pipeline.runs import SegmentationClass
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 
@@ -37,8 +42,8 @@ CLASSES = (
 
 @given(st.dictionaries(st.sampled_from(runs.SPLITS), st.integers(0, 200)))
 def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict[str, int]) -> None:
-    rows = picked(counts)
-    assert sum(map(len, rows.values())) == min(MOST, sum(counts.values()))
+    rows = select_rows(counts)
+    assert sum(map(len, rows.values())) == min(MAX_IMAGES, sum(counts.values()))
     for split, places in rows.items():
         assert places == sorted(set(places))
         assert all(0 <= place < counts[split] for place in places)
@@ -60,7 +65,7 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     open_memmap(folder / "train" / runs.IMAGES, "w+", np.uint8, (*size, 3)).flush()
     open_memmap(folder / "train" / runs.MASKS, "w+", np.uint8, size).flush()
     tracemalloc.start()
-    found = data_card(Material(project.root), project.root)
+    found = build_data_card(ReportContext(project.root), project.root)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.sheet is not None
@@ -69,13 +74,13 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     assert peak < 50e6
 
 
-def decoded(picture: Picture) -> np.ndarray:
+def decoded(picture: EmbeddedImage) -> np.ndarray:
     content = b64decode(picture.src.split(",", 1)[1])
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=int)
 
 
 def pixels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return decoded(thumbnail(image, mask, CLASSES, "alt", "caption"))
+    return decoded(render_thumbnail(image, mask, CLASSES, "alt", "caption"))
 
 
 def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Project], tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Proje
         return np.full((size, size, 3), 40 * row, np.uint8), mask
 
     project = make_project(tmp_path, paint=paint)
-    for name, shown in contact_sheet(Material(project.root)).splits:
+    for name, shown in build_contact_sheet(ReportContext(project.root)).splits:
         split = "train" if name == "Training" else name.lower()
         assert [picture.caption for picture in shown] == project.ids(split)
         for row, picture in enumerate(shown):
@@ -111,7 +116,7 @@ def test_a_thumbnail_shows_the_classes_and_what_does_not_count() -> None:
     assert np.abs(shown[far, 3 * far] - 90).max() < 12  # the ground is left as it is
     assert np.abs(shown[far, near + 2] - 90).max() < 50  # its edge too: foreground has the outline
     assert np.abs(shown[3 * far, near - 1] - (0xE9, 0xDF, 0xC7)).max() < 40
-    assert np.abs(shown[3 * far, 3 * far] - (90 + 0.75 * (VEIL_COLOUR - 90))).max() < 12
+    assert np.abs(shown[3 * far, 3 * far] - (90 + 0.75 * (VEIL_COLOR - 90))).max() < 12
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
@@ -137,6 +142,6 @@ def test_noise_does_not_blow_the_page_up(make_project: type[Project], tmp_path: 
         return rng.integers(0, 256, (size, size, 3), np.uint8), rng.integers(0, 3, (size, size), np.uint8)
 
     project = make_project(tmp_path, paint=noise, size=160)
-    addresses = [shown.src for _, split in contact_sheet(Material(project.root)).splits for shown in split]
+    addresses = [shown.src for _, split in build_contact_sheet(ReportContext(project.root)).splits for shown in split]
     assert len(addresses) == 14
     assert sum(map(len, addresses)) < 14 / 24 * 120_000

@@ -19,17 +19,15 @@ from playwright.sync_api import Browser
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.report.figures.shares import share_bars
-from pipeline.report.html import render
-from pipeline.report.material import Material
-from pipeline.report.page import Page, Section
-from pipeline.report.sections.authors import Everybody
-from pipeline.report.sections.data_card import data_card
-from pipeline.report.sections.data_files import files, set_aside
-from pipeline.report.sections.head import head
-from pipeline.report.sections.overlap import overlap
-from pipeline.report.selection import choose
-from pipeline.report.stage import Elsewhere, render_report
+from pipeline.report.context import ReportContext
+from pipeline.report.html import render_html
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.authors import TeamResults
+from pipeline.report.sections.data_card import build_data_card, draw_class_shares
+from pipeline.report.sections.data_files import describe_files, describe_skipped
+from pipeline.report.sections.header import build_header
+from pipeline.report.sections.split_leakage import find_split_leakage
+from pipeline.report.stage import Page, RunSource, Section, render_report
 from pipeline.runs import Survey
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 from tests.report.test_stage import cards, part, rendered
@@ -46,10 +44,10 @@ def project(make_project: type[Project], tmp_path: Path) -> Project:
 
 def section(project: Project) -> str:
     """The section in a page of nothing else, which takes less time than the whole one."""
-    material = Material(project.root)
-    above = head(project.params, material, choose(material.summary, None))
-    alone = Page(above, (Section("data", "The data", "data.html", data_card(material, project.root)),))
-    return part(render("page.html", alone, project.root), "data")
+    context = ReportContext(project.root)
+    above = build_header(project.params, context, select_runs(context.summary, None))
+    alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context, project.root)),))
+    return part(render_html("page.html", alone, project.root), "data")
 
 
 def card(project: Project) -> str:
@@ -75,12 +73,12 @@ def survey(project: Project, **changes: object) -> None:
 
 def test_the_card_counts_what_was_prepared(project: Project) -> None:
     text = card(project)
-    assert "14 images in all, and 1 beside them for the showcase, each of 32 × 32 pixels." in text
-    assert "No image and no group stands in two splits." in text
+    assert "14 images in total, and 1 for the showcase, each of 32 × 32 pixels." in text
+    assert "No image and no group is in more than one split." in text
     assert "Training Validation Test Images 6 4 4 Images without foreground 0 0 0 Groups: animal 6 4 4" in text
     masks = {split: np.load(project.root / runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS}
     pixels = [int((mask != runs.IGNORE).sum()) for mask in masks.values()]
-    assert "Pixels that count " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
+    assert "Evaluated pixels " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
     for place, item in enumerate(project.classes):
         shares = [
             f"{100 * (mask == place).sum() / count:.1f} %" for mask, count in zip(masks.values(), pixels, strict=True)
@@ -113,21 +111,21 @@ def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path
     folder = tmp_path / "fetched"
     for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
         shutil.copytree(project.root / name, folder / name)
-    elsewhere = Elsewhere(folder, "mlflow:latest", Everybody((), "anna"))
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    source = RunSource(folder, "mlflow:latest", TeamResults((), "anna"))
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
     assert 'id="data"' not in page.path.read_text(encoding="utf-8")
     shutil.copytree(project.root / runs.PREPARED, folder / runs.PREPARED)
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, elsewhere=elsewhere)
+    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
     assert 'id="data"' in page.path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("id", ["validation-0001"], "1 image stands in more than one split.* image validation-0001: in training and v"),
-        ("sha256", ["0", *"123456", "0"], "1 image stands .* image train-0000 = validation-0001: in training and vali"),
-        ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group stands .* animal test 2: in training and test"),
-        ("groups", ["animal=showcase 0"], "1 group stands in .* animal showcase 0: in training and the showcase"),
+        ("id", ["validation-0001"], "1 image is in more than one split.* image validation-0001: in training and v"),
+        ("sha256", ["0", *"123456", "0"], "1 image is .* image train-0000 = validation-0001: in training and vali"),
+        ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group is .* animal test 2: in training and test"),
+        ("groups", ["animal=showcase 0"], "1 group is in .* animal showcase 0: in training and the showcase"),
         ("groups", ["a=x;animal=test 1", "", "animal=test 2"], "2 groups stand in more than one split"),
     ],
 )
@@ -136,10 +134,10 @@ def test_splits_that_share_something_are_told_loudly(
 ) -> None:
     edit(project, **{column: values})
     text = card(project)
-    assert text.startswith("The data The splits are not disjoint.")
+    assert text.startswith("The data Data leakage between splits.")
     assert re.search(words, text)
-    assert "in two splits" not in text
-    assert "every score and gap of this page may look better than it is" in text
+    assert "No image" not in text
+    assert "leaks training data into evaluation" in text
 
 
 def test_a_page_whose_splits_share_something_begins_with_that(project: Project) -> None:
@@ -162,14 +160,14 @@ def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str,
     shared = {
         one for one in names if len({split for (split, *_), other in zip(rows, names, strict=True) if other == one}) > 1
     }
-    found = overlap(samples)
-    assert {stray.name for stray in found.strays} <= shared if found else not shared
+    found = find_split_leakage(samples)
+    assert {group.name for group in found.groups} <= shared if found else not shared
 
 
 def test_images_without_groups_are_said_to_have_none(project: Project) -> None:
     edit(project, groups=[""] * 15)
     text = card(project)
-    assert "No image stands in two splits; which images belong together is not known" in text
+    assert "the images have no groups" in text
     assert "Groups" not in text
 
 
@@ -200,42 +198,42 @@ def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None
     html = section(project)
     assert cards(html) == []
     assert "stored" not in html
-    assert "2 were set aside" in html
+    assert "2 files were skipped" in html
 
 
 def test_the_survey_is_told(project: Project) -> None:
     survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, compared=1302)
     text = card(project)
-    assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were turned upright" in text
+    assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were rotated" in text
     assert "as the EXIF orientation says; 1 has transparent parts, which became black." in text
-    assert "Of 1 302 images that were compared with each other, no two look the same." in text
+    assert "Of 1 302 images that were compared, no two are near-duplicates." in text
     survey(project, compared=80, duplicates=12, first_duplicates=[[f"a{n}", f"b{n}"] for n in range(10)])
     text = card(project)
-    assert "15 images were read from files, all stored as RGB. None had to be turned upright; none has tra" in text
-    assert "Of 80 images that were compared with each other, 12 look the same as another one of the same split" in text
-    assert "across splits there are none. The first 10 pairs a0 and b0" in text
+    assert "15 images were read from files, all stored as RGB. None needed rotation; none has tra" in text
+    assert "Of 80 images that were compared, 12 are near-duplicates of another one in the same split" in text
+    assert "there are none across splits. The first 10 pairs a0 and b0" in text
 
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
-    assert files(Survey({}, 0, 0, 0, 0, ())) is None
+    assert describe_files(Survey({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
     (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
-    assert "What the files were" not in card(project)
+    assert "Files" not in card(project)
 
 
 def test_what_was_set_aside_is_counted_by_reason() -> None:
     faults = [DataIssue(IssueKind.LOOKS_ALIKE, f"x{n}", f"images/x: {n}.png", "in train") for n in range(1_025)]
     rows = [("odd", "shares its group 'day: 1' with the showcase image y"), *((f.id, f.reason) for f in faults)]
     rows += [(f"y{n}", f"reason {n}") for n in range(12)]
-    found = set_aside(pd.DataFrame(rows, columns=["id", "reason"]))
+    found = describe_skipped(pd.DataFrame(rows, columns=["id", "reason"]))
     assert found is not None
-    assert found.title == "1\u00a0038 were set aside"
+    assert found.title == "1\u00a0038 files were skipped"
     first, second, *_ = found.reasons
     assert (first.text, first.count, first.more) == (IssueKind.LOOKS_ALIKE.said, "1\u00a0025", "1\u00a0020 more")
     assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
     assert (second.text, second.count, second.files) == (rows[0][1], "1", ("odd",))
     assert (len(found.reasons), found.more) == (10, "4 further reasons")
-    assert set_aside(pd.DataFrame(columns=["id", "reason"])) is None
+    assert describe_skipped(pd.DataFrame(columns=["id", "reason"])) is None
 
 
 @pytest.mark.parametrize("kind", list(IssueKind))
@@ -243,7 +241,7 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
     rejected = pd.DataFrame(
         [(name, DataIssue(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
     )
-    found = set_aside(rejected)
+    found = describe_skipped(rejected)
     assert found is not None
     assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.said, ("a", "b: c'd"))]
 
@@ -268,8 +266,8 @@ def test_a_broken_file_becomes_a_card_that_names_it(project: Project, name: str,
 @pytest.mark.parametrize(
     ("channels", "words"),
     [
-        (2, "Of the two channels the first is shown, as grey."),
-        (5, "Of the 5 channels the first three are shown, as red, green and blue."),
+        (2, "The first of two channels"),
+        (5, "The first three of 5 channels"),
     ],
 )
 def test_a_page_of_16_bits_and_any_channels(
@@ -287,12 +285,12 @@ def test_a_page_of_16_bits_and_any_channels(
     assert words in html
     assert "The contrast of images with 16 bits" in html
     assert "As prepared, 32 × 32 pixels." in html
-    assert "grey veil" not in html
+    assert "Gray pixels" not in html
 
 
 def test_bars_have_their_classes_colours_and_numbers() -> None:
     shares = {"training": (0.6, 0.39, 0.01), "test": (0.0, 1.0, 0.0)}
-    drawn = str(share_bars(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Path(__file__).parents[2]))
+    drawn = str(draw_class_shares(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Path(__file__).parents[2]))
     assert "--rate" not in drawn  # what #02.... stands for in other figures
     assert "#033e8a" in drawn
     assert re.findall(r"<text[^>]*>([1-9])</text>", drawn) == ["1", "2", "2"]  # there is no room for a number in 1 %

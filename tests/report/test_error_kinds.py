@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report.figures.error_kinds import Errors
+from pipeline.report.figures.error_kinds import PredictionErrors
 from pipeline.runs import SegmentationClass
 
 PET = (
@@ -32,7 +32,7 @@ predictions = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2]))
 
 
 def compare(prediction: list[int], truth: list[int], classes: tuple[SegmentationClass, ...]) -> dict[str, list[int]]:
-    errors = Errors.between(np.array([prediction], np.uint8), np.array([truth], np.uint8), classes)
+    errors = PredictionErrors.between(np.array([prediction], np.uint8), np.array([truth], np.uint8), classes)
     return {kind.text: np.flatnonzero(kind.pixels).tolist() for kind in (errors.found, *errors.wrong, errors.ignored)}
 
 
@@ -76,28 +76,28 @@ def test_foreground_taken_for_another_foreground_class_is_wrong() -> None:
 )
 def test_the_legend_has_no_error_that_cannot_occur(classes: tuple[SegmentationClass, ...], texts: list[str]) -> None:
     mask = np.zeros((2, 2), np.uint8)
-    assert [key.text for key in Errors.between(mask, mask, classes).keys] == texts
+    assert [key.text for key in PredictionErrors.between(mask, mask, classes).keys] == texts
 
 
 def test_ignored_pixels_are_in_the_legend_where_a_mask_has_some() -> None:
     mask = np.array([[0, runs.IGNORE]], np.uint8)
-    errors = Errors.between(np.zeros((1, 2), np.uint8), mask, NUCLEI)
+    errors = PredictionErrors.between(np.zeros((1, 2), np.uint8), mask, NUCLEI)
     assert errors.keys[-1].text == "ignored pixels"
     assert errors.describe() == "0.0 % foreground missed, 0.0 % false alarm"
-    assert not Errors.between(mask, np.full((1, 2), runs.IGNORE, np.uint8), NUCLEI).is_scored
+    assert not PredictionErrors.between(mask, np.full((1, 2), runs.IGNORE, np.uint8), NUCLEI).is_scored
 
 
 @given(predictions, masks, st.sampled_from([PET, STREET, TRIMAP]))
 def test_every_evaluated_pixel_is_right_or_of_one_kind(
     prediction: np.ndarray, truth: np.ndarray, classes: tuple[SegmentationClass, ...]
 ) -> None:
-    errors = Errors.between(prediction, truth, classes)
+    errors = PredictionErrors.between(prediction, truth, classes)
     wrong = sum(kind.pixels.astype(int) for kind in errors.wrong)
     assert (wrong == ((prediction != truth) & (truth != runs.IGNORE))).all()
     assert not (errors.found.pixels & (wrong > 0)).any()
-    assert len({key.colour for key in errors.keys}) == len(errors.keys)
+    assert len({key.color for key in errors.keys}) == len(errors.keys)
 
 
 def test_a_prediction_of_another_size_is_refused() -> None:
     with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
-        Errors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), PET)
+        PredictionErrors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), PET)

@@ -48,7 +48,7 @@ def test_several_foreground_classes_are_summed_up_by_mean_iou(street: Project) -
     assert f"<strong>Mean IoU {best.showcase_mean_iou:.3f}.</strong>" in head_of(page)
     assert "Mean IoU over the 3 classes of the validation images is " in head_of(page)
     assert "cut out" not in head_of(page).lower()
-    assert "Below each pair is mean IoU over the classes that the image has." in page
+    assert "The number below each pair is mean IoU" in page
     assert "wrong foreground class" in page
     assert "wrong class outside the foreground" not in page  # there is one such class
 
@@ -106,8 +106,8 @@ def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> No
     pictures = head_of(page).partition('class="showcase"')[2]
     assert others[0] in pictures
     assert best.run not in pictures
-    assert f"The showcase while {others[0]} learned" in page
-    assert f"scored for {best.run} alone, which validation chose and this page leaves out" in page
+    assert f"Predictions of {others[0]} for the showcase" in page
+    assert f"Only {best.run}, which was chosen on validation, has test scores" in page
     assert f"run key of {others[0]}" in page
 
 

@@ -15,7 +15,7 @@ from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Photograph, Reference
-from pipeline.report.failure import render_failure
+from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
 from pipeline.runtime.stage_status import attempt
@@ -120,7 +120,7 @@ def test_what_failed_stands_as_text(browser: Browser, project: Project) -> None:
     with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root) as say:
         say(harm)
         raise PipelineError(harm)
-    page = unharmed(browser, render_failure(project.params, None, project.root))
+    page = unharmed(browser, render_failure_page(project.params, None, project.root))
     assert seen(harm.replace("`", "")) in seen(page.locator("section p").first.inner_text())
     assert seen(f"{harm} {harm}") == seen(page.locator("pre").inner_text())
 

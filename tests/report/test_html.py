@@ -16,7 +16,7 @@ import pytest
 from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Reference
-from pipeline.report.failure import render_failure
+from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runtime.stage_status import attempt
 
@@ -60,8 +60,8 @@ def page(request: pytest.FixtureRequest, project: Project) -> Path:
     if kind == "failure":
         with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root):
             raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
-        return render_failure(params, None, project.root)
-    return render_report(params, "best" if kind == "best" else None, root=project.root, live=kind == "live").path
+        return render_failure_page(params, None, project.root)
+    return render_report(params, "best" if kind == "best" else None, root=project.root, provenance=kind == "live").path
 
 
 @pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker is written in")

@@ -11,10 +11,10 @@ import pytest
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report.material import Material
-from pipeline.report.sections.notes import Notes, notes, to_html
-from pipeline.report.selection import choose
-from pipeline.report.values import filled
+from pipeline.report.context import ReportContext
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.notes import Notes, build_notes, render_markdown
+from pipeline.report.template_values import fill_template
 
 if TYPE_CHECKING:
     from tests.report.conftest import Project
@@ -27,12 +27,14 @@ NOTES = "reports/notes.md"
     [("# A\n\n## B", "h3 h4"), ("## A\n\n### B", "h3 h4"), ("###### A", "h3"), ("# A\n\n###### B", "h3 h6")],
 )
 def test_headings_stand_below_the_sections_own(text: str, levels: str) -> None:
-    html = to_html(text)
+    html = render_markdown(text)
     assert [f"<{level}>" in html for level in levels.split()] == [True] * len(levels.split())
 
 
 def test_tags_links_with_scripts_and_images_are_inert() -> None:
-    html = to_html("<b>x</b> [a](javascript:alert(1)) ![a dog](https://example.org/dog.png) [b](https://example.org)")
+    html = render_markdown(
+        "<b>x</b> [a](javascript:alert(1)) ![a dog](https://example.org/dog.png) [b](https://example.org)"
+    )
     assert "<b>" not in html and "<img" not in html
     assert 'href="javascript' not in html
     assert "[a dog]" in html and 'href="https://example.org"' in html
@@ -51,7 +53,7 @@ def test_live_values(project: Project) -> None:
     learning_rate = str(best.learning_rate)
     rate = next(rate for rate in project.summary.rates if (rate.variant, rate.learning_rate) == ("unet", 0.01))
     other = next(row for row in project.summary.runs if row.run == "unet-0.001-1")
-    assert filled(text.replace(" {{ best.onset }}", ""), project.summary, NOTES).split(" ") == [
+    assert fill_template(text.replace(" {{ best.onset }}", ""), project.summary, NOTES).split(" ") == [
         best.run, f"{row.val_loss:.3f}", f"{row.val_loss:.1f}", str(row.best_epoch), "memorising",
         f"{best.test.loss:.3f}", "0.930", f"{other.gap:.3f}", f"{rate.val_loss_mean:.3f}", learning_rate, "90.0", "%",
     ]  # fmt: skip
@@ -60,27 +62,27 @@ def test_live_values(project: Project) -> None:
 def test_without_a_best_run_its_values_are_dashes(project: Project) -> None:
     text = "{{ best.run }} {{ best.val_loss }} {{ best.test_loss }} {{ best.verdict }} {{ best.gap | percent }}"
     unranked = replace(project.summary, best=None)
-    assert filled(text, unranked, NOTES) == "– – – – –"
-    assert filled("{{ best.ratio }}", unranked, NOTES) == "–"
+    assert fill_template(text, unranked, NOTES) == "– – – – –"
+    assert fill_template("{{ best.ratio }}", unranked, NOTES) == "–"
 
 
 def test_other_braces_stay(project: Project) -> None:
     text = "{% for %} {# #} {a} { { b } } ${x}$ {{ '{{' }}\n"
-    assert filled(text, project.summary, NOTES) == "{% for %} {# #} {a} { { b } } ${x}$ {{\n"
+    assert fill_template(text, project.summary, NOTES) == "{% for %} {# #} {a} { { b } } ${x}$ {{\n"
 
 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("best.vall_loss", "line 3: there is no 'vall_loss' here; did you mean val_loss?"),
-        ("bets.val_loss", "line 3: there is no value 'bets'; did you mean best?"),
-        ("run('unet-0.01-7').gap", "line 3: there is no run 'unet-0.01-7'; did you mean unet-0.01-"),
+        ("best.vall_loss", "line 3: unknown attribute 'vall_loss'; did you mean val_loss?"),
+        ("bets.val_loss", "line 3: unknown value 'bets'; did you mean best?"),
+        ("run('unet-0.01-7').gap", "line 3: unknown run 'unet-0.01-7'; did you mean unet-0.01-"),
         ("rate('unet', 0.1).gap_mean", "line 3: the grid has no rate('unet', 0.1); did you mean rate('unet', 0.01)?"),
         ("rate('unet')", "line 3: "),
-        ("best.run.length", "line 3: there is no 'length' here"),
-        ("best.", "line 3: between the braces stands no value"),
-        ("best", "line 3: this is a group of values: add a point and one of beats_baseline, best_epoch, "),
-        ("run", "line 3: this takes names in brackets"),
+        ("best.run.length", "line 3: unknown attribute 'length'"),
+        ("best.", "line 3: invalid expression"),
+        ("best", "line 3: this is a group of values: add a dot and one of beats_baseline, best_epoch, "),
+        ("run", "line 3: this needs arguments"),
         ("run.__globals__", "line 3: access to attribute '__globals__'"),
         ("best.__class__.__mro__", "line 3: access to attribute '__class__'"),
         ("cycler.__init__.__globals__.os", "line 3: access to attribute '__init__'"),
@@ -89,13 +91,13 @@ def test_other_braces_stay(project: Project) -> None:
 )
 def test_a_value_that_is_none_is_named_with_its_line(project: Project, value: str, said: str) -> None:
     with pytest.raises(PipelineError, match=r"reports/notes\.md") as caught:
-        filled(f"One\n\ntwo {{{{ {value} }}}}\n", project.summary, NOTES)
+        fill_template(f"One\n\ntwo {{{{ {value} }}}}\n", project.summary, NOTES)
     assert said in str(caught.value)
 
 
 def written(project: Project, selection: str | None = None) -> Notes:
-    material = Material(project.root)
-    return notes(project.root, NOTES, material, choose(material.summary, selection))
+    context = ReportContext(project.root)
+    return build_notes(project.root, NOTES, context, select_runs(context.summary, selection))
 
 
 def test_values_reach_the_page_and_stay_text(project: Project) -> None:
@@ -137,7 +139,7 @@ def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
 
 def test_a_picture_that_is_none_is_named(project: Project) -> None:
     (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
-    with pytest.raises(PipelineError, match=r"line 3: there is no picture 'skips'; did you mean skip\?"):
+    with pytest.raises(PipelineError, match=r"line 3: unknown picture 'skips'; did you mean skip\?"):
         written(project)
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def test_every_file_that_is_named_is_there(project: Project) -> None:
-    """Where the numbers stand: `<run>` is any run."""
-    named = re.findall(r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Where the numbers")[1])
+    """The files with the numbers: `<run>` is any run."""
+    named = re.findall(
+        r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Files with the numbers")[1]
+    )
     paths = [path for text in named for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", best(project)))]
     files = [path for path in paths if "/" in path]
     assert len(files) >= 10
@@ -36,12 +38,14 @@ def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
     assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
     assert "A processor" not in plain  # DVC does not keep times and machine: the page may not depend on them
     assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
-    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
-    assert "This time" not in plain
-    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
+    provenance = part(
+        render_report(project.params, run, root=project.root, provenance=True).path.read_text("utf-8"), "reproduce"
+    )
+    assert "Provenance" not in plain
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
     assert facts["rendered"].endswith("UTC")
-    assert facts["git commit"] == "none: this is no git repository"
-    assert facts["trained for"] == "90 to 90 s a run, 1.5 min in all"
+    assert facts["git commit"] == "none: not a git repository"
+    assert facts["trained for"] == "90 to 90 s per run, 1.5 min in total"
     assert (facts["processor"], facts["torch"]) == ("A processor", "9.9")
     assert facts["MLflow"] == "make ui, experiment learning-report"
 
@@ -60,8 +64,10 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: Project, is_for
         write_timing(project.root / runs.RUNS / run, key="another")
     else:
         (project.root / runs.RUNS / run / runs.TIMING).unlink(missing_ok=True)
-    live = part(render_report(project.params, run, root=project.root, live=True).path.read_text("utf-8"), "reproduce")
-    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", live.split("This time")[1]))
+    provenance = part(
+        render_report(project.params, run, root=project.root, provenance=True).path.read_text("utf-8"), "reproduce"
+    )
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
     unknown = "unknown: DVC restores runs without timing.json"
     assert {facts[name] for name in ("trained for", "processor", "torch")} == {unknown}
 
@@ -69,6 +75,6 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: Project, is_for
 def test_live_shows_a_server_without_its_password(project: Project) -> None:
     tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
     params = project.params.model_copy(update={"tracking": tracking})
-    html = render_report(params, best(project), root=project.root, live=True).path.read_text(encoding="utf-8")
+    html = render_report(params, best(project), root=project.root, provenance=True).path.read_text(encoding="utf-8")
     assert "MLflow at http://127.0.0.1:9/a does not answer" in html
     assert "secret" not in html

@@ -135,9 +135,9 @@ def test_the_same_inputs_give_the_same_bytes(
     project: Project, make_project: type[Project], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     first = render_report(project.params, root=project.root).path.read_bytes()
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    copy = make_project(elsewhere)
-    assert render_report(copy.params, root=elsewhere).path.read_bytes() == first
+    source = tmp_path_factory.mktemp("elsewhere")
+    copy = make_project(source)
+    assert render_report(copy.params, root=source).path.read_bytes() == first
     assert render_report(project.params, root=project.root).path.read_bytes() == first
 
 
@@ -167,7 +167,7 @@ def best(project: Project) -> str:
 BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
     "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
     "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
-    "parts": (lambda p: p.root / runs.COMPARISON / runs.PARTS, ("Where it memorises: missing.",)),
+    "parts": (lambda p: p.root / runs.COMPARISON / runs.PARTS, ("Where the gap comes from: missing.",)),
     "calibration": (
         lambda p: p.root / runs.EVALUATION / best(p) / runs.CALIBRATION,
         ("{best}: no reliability curve.",),
@@ -229,7 +229,7 @@ def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: Project)
     (project.root / project.params.report.notes).write_text("{{ bets.val_loss }}")
     (fault,) = render_report(project.params, root=project.root).faults
     assert fault.title == "Notes: missing"
-    assert "notes.md, line 1: there is no value 'bets'" in fault.text
+    assert "notes.md, line 1: unknown value 'bets'" in fault.text
 
 
 def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_the_best_the_median_and_the_worst_image_are_shown(project: Project) -> 
     table.to_csv(path, index=False)
     examples = part(rendered(project), "examples")
     first = examples.split("</table>", 1)[0]
-    assert f"What {run} does best, middling and worst" in first
+    assert f"Lowest, median and highest loss of {run}" in first
     assert re.findall(r"(validation-\d+)<br>(\w+), loss ([\d.]+)", first) == [
         ("validation-0001", "best", "0.100"),
         ("validation-0000", "median", "0.300"),

@@ -50,7 +50,7 @@ def negatives(make_project: type[Project], tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     ("foreground", "iou", "verdict", "detail"),
     [
-        (0, None, "No foreground, and none was predicted", "so IoU of pet is not defined."),
+        (0, None, "No foreground, none predicted", "so IoU of pet is undefined."),
         (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: IoU of pet 0."),
     ],
 )
@@ -63,7 +63,7 @@ def test_a_showcase_without_foreground_is_no_failed_cut_out(
     page = rendered(negatives)
     assert f"<strong>{verdict}.</strong>" in page
     assert detail in page
-    assert "cut-out failed" not in page
+    assert "Cut-out failed" not in page
 
 
 @pytest.mark.parametrize(

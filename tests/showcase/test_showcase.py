@@ -182,7 +182,7 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     for name in (runs.TEMPLATES, Path(params.report.notes)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
-    assert "The photographs are not shown" in render_report(params).faults[0].title
+    assert "The images of report.showcase are not shown" in render_report(params).faults[0].title
     cut_out(params)
     page = render_report(params)
     assert page.faults == ()

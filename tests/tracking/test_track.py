@@ -267,7 +267,7 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
 
 def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
     assert "'mlflow.db' is no address" in track("--to", "mlflow.db", code=1)
-    assert "fits no run of the grid" in track("lite0-*", code=1)
+    assert "matches no run of the grid" in track("lite0-*", code=1)
     said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
     assert "No run was sent; the same command sends the rest." in said

@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import UNetModel
 from pipeline.train.ema import create_ema

@@ -9,7 +9,7 @@ import torch
 
 from pipeline import runs
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.models.arithmetic import compute_device, resolve_precision
+from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
 from pipeline.train.stage import train_cell
@@ -30,7 +30,7 @@ def losses(project: Path, changes: dict[str, object]) -> list[float]:
 
 @pytest.mark.parametrize("precision", ["auto", "float32"])
 def test_a_gpu_trains_and_evaluates(project: Path, precision: str) -> None:
-    assert compute_device().type == "cuda"
+    assert select_device().type == "cuda"
     assert len(losses(project, {"precision": precision})) == 3
     record = RunRecord.read(project / runs.RUNS / "unet-0.01-0")
     assert record.precision == (resolve_precision("auto") if precision == "auto" else precision)

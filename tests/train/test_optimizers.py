@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.models.build import build_network
+from pipeline.models.factory import build_network
 from pipeline.models.losses import cross_entropy
 from pipeline.params import Params, validate
 from pipeline.params.file import read_params
-from pipeline.params.merging import merged
+from pipeline.params.merge import merge_overrides
 from pipeline.params.train import Train
 from pipeline.train import run_key as key
 from pipeline.train.lr_schedulers import create_lr_scheduler
@@ -37,7 +37,7 @@ NAMED: dict[str, tuple[dict[str, Any], float]] = {  # keys, and a rate that suit
 
 
 def settings(**changes: Any) -> Train:
-    return validate(Train, merged(SHIPPED.train.model_dump(), changes), "train")
+    return validate(Train, merge_overrides(SHIPPED.train.model_dump(), changes), "train")
 
 
 def own(factory: str, **arguments: Any) -> Train:
@@ -277,7 +277,7 @@ FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "'cross_entropy_dice' or 'focal', but is 'dise'; did you mean dice?"),
     "a key of another": (
         {"optimiser": {"name": "adam", "weight_decay": 0.0, "momentum": 0.9}},
-        "train.optimiser.momentum: there is no such key",
+        "train.optimiser.momentum: unknown key",
     ),
     "a missing key": ({"optimiser": {"name": "sgd"}}, "train.optimiser.nesterov: is missing; add it"),
     "nesterov without momentum": (

@@ -64,10 +64,10 @@ def test_a_training_that_cannot_be_measured_says_why_beside_what_its_network_cos
 def test_a_network_that_cannot_be_had_says_why_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, {"variants": VARIANTS, "grid": {"variant": ["unet"]}})
     lines = listed(tmp_path, monkeypatch)
-    assert lines["pan"].endswith("-  no    data.image_size: PAN needs 128 px or more, but it is 32.")
+    assert lines["pan"].endswith("-  no    data.image_size: must be at least 128 for PAN, but is 32.")
     assert "did you mean resnet34?" in lines["lost"]
     assert "model.factory: there is no module 'not_here'" in lines["mine"]
-    assert "32 px is no multiple of 64" in lines["deep"]
+    assert "must be a multiple of 64 for this network, but is 32" in lines["deep"]
 
 
 def parameters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -1,1 +1,1 @@
-"""What the sections draw: matplotlib figures as inline SVG, photographs and masks as small images."""
+"""Figures of the sections: matplotlib figures as inline SVG, images and masks as data URIs."""

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import view, wording
-from pipeline.report.figures.frames import Frame
-from pipeline.report.material import Mask
+from pipeline.report.formatting import format_percent, join_words
+from pipeline.report.view_models import Frame, LegendEntry, Mask
 from pipeline.runs import SegmentationClass
 
 # Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
@@ -20,7 +19,7 @@ BOUNDARY, WRONG_FOREGROUND, WRONG_OTHER, IGNORED = "#d16ba5", "#7a0019", "#2a7fb
 
 
 @dataclass(frozen=True)
-class PixelKind:
+class ErrorKind:
     """Pixels (H x W, true where it applies) of one kind."""
 
     text: str
@@ -29,56 +28,56 @@ class PixelKind:
 
 
 @dataclass(frozen=True)
-class Errors:
+class PredictionErrors:
     """The pixels of a prediction that are wrong, by kind, and those of the foreground that are right.
 
     Kinds that cannot occur with these classes are left out.
     """
 
-    found: PixelKind
-    wrong: tuple[PixelKind, ...]
-    ignored: PixelKind
+    found: ErrorKind
+    wrong: tuple[ErrorKind, ...]
+    ignored: ErrorKind
 
     @classmethod
     def between(
-        cls, prediction: Mask, truth: Mask, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
-    ) -> Errors:
+        cls, prediction: Mask, ground_truth: Mask, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
+    ) -> PredictionErrors:
         """Compare a prediction with the ground truth, inside the frame if there is one.
 
         Raises:
             PipelineError: They differ in shape.
         """
-        if prediction.shape != truth.shape:
+        if prediction.shape != ground_truth.shape:
             raise PipelineError(
                 f"A prediction has {prediction.shape[0]} × {prediction.shape[1]} pixels where the prepared mask has "
-                f"{truth.shape[0]} × {truth.shape[1]}. Run `make report`, which evaluates it again."
+                f"{ground_truth.shape[0]} × {ground_truth.shape[1]}. Run `make report`, which evaluates it again."
             )
         if frame is not None:
-            prediction, truth = frame.crop(prediction), frame.crop(truth)
-        evaluated = truth != runs.IGNORE
-        predicted, true = is_foreground(prediction, classes), is_foreground(truth, classes)
-        same = prediction == truth
+            prediction, ground_truth = frame.crop(prediction), frame.crop(ground_truth)
+        evaluated = ground_truth != runs.IGNORE
+        predicted, true = is_foreground(prediction, classes), is_foreground(ground_truth, classes)
+        same = prediction == ground_truth
         foreground = sum(item.foreground for item in classes)
         others = len(classes) - foreground
         right = "foreground in the right class" if foreground > 1 else "foreground found"
         wrong = []
-        edge, true_edge = _is_boundary(prediction, classes), _is_boundary(truth, classes)
+        edge, true_edge = _is_boundary(prediction, classes), _is_boundary(ground_truth, classes)
         if foreground and others > sum(item.edge for item in classes):
-            wrong.append(PixelKind("foreground missed", MISSED, evaluated & true & ~predicted & ~edge))
-            wrong.append(PixelKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true & ~true_edge))
+            wrong.append(ErrorKind("foreground missed", MISSED, evaluated & true & ~predicted & ~edge))
+            wrong.append(ErrorKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true & ~true_edge))
         if foreground and any(item.edge for item in classes):
-            names = wording.listing([item.name for item in classes if item.edge])
+            names = join_words([item.name for item in classes if item.edge])
             text = f"foreground and {names} confused"
-            wrong.append(PixelKind(text, BOUNDARY, evaluated & ((true & edge) | (predicted & true_edge))))
+            wrong.append(ErrorKind(text, BOUNDARY, evaluated & ((true & edge) | (predicted & true_edge))))
         if foreground > 1:
-            wrong.append(PixelKind("wrong foreground class", WRONG_FOREGROUND, evaluated & true & predicted & ~same))
+            wrong.append(ErrorKind("wrong foreground class", WRONG_FOREGROUND, evaluated & true & predicted & ~same))
         if others > 1:
             text = "wrong class outside the foreground"
-            wrong.append(PixelKind(text, WRONG_OTHER, evaluated & ~true & ~predicted & ~same))
+            wrong.append(ErrorKind(text, WRONG_OTHER, evaluated & ~true & ~predicted & ~same))
         return cls(
-            PixelKind(right, FOUND, evaluated & true & same),
+            ErrorKind(right, FOUND, evaluated & true & same),
             tuple(wrong),
-            PixelKind("ignored pixels", IGNORED, ~evaluated),
+            ErrorKind("ignored pixels", IGNORED, ~evaluated),
         )
 
     @property
@@ -87,15 +86,15 @@ class Errors:
         return not self.ignored.pixels.all()
 
     @property
-    def keys(self) -> tuple[view.Key, ...]:
+    def keys(self) -> tuple[LegendEntry, ...]:
         """The legend; ignored pixels are in it if there are some."""
         kinds = (self.found, *self.wrong, *([self.ignored] if self.ignored.pixels.any() else []))
-        return tuple(view.Key(kind.color, kind.text) for kind in kinds)
+        return tuple(LegendEntry(kind.color, kind.text) for kind in kinds)
 
     def describe(self) -> str:
         """Describe the errors as shares of the evaluated pixels."""
         total = max(int((~self.ignored.pixels).sum()), 1)
-        return ", ".join(f"{wording.percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
+        return ", ".join(f"{format_percent(float(kind.pixels.sum()) / total)} {kind.text}" for kind in self.wrong)
 
 
 def _is_boundary(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:

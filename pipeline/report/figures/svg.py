@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG that takes its colours and its type from the page."""
+"""Matplotlib figures as inline SVG with the page's colors and fonts, and the colors of learning rates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import matplotlib
 import matplotlib.style
 from markupsafe import Markup
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -21,50 +23,87 @@ from pipeline.project import project_folder
 
 STYLE = runs.TEMPLATES / "figures.mplstyle"
 
-# Matplotlib knows no CSS variables: these colours, which no figure uses for itself, are replaced by them afterwards.
+# Placeholder colors, replaced by CSS variables in the SVG: matplotlib does not support these.
 INK, QUIET, RULE = "#010101", "#010102", "#010103"
 _VARIABLES = {INK: "var(--ink)", QUIET: "var(--quiet)", RULE: "var(--rule)"}
 
 
-def series(index: int) -> str:
-    """The colour that stands for the page's variable `--rate-<index>`."""
+def get_series_color(index: int) -> str:
+    """Return the placeholder color of the page's variable `--rate-<index>`."""
     return f"#02{index:04x}"
 
 
-def itself(colour: str) -> str:
-    """A colour (#rrggbb) that stands for no variable: one that would gives way to one that no eye tells from it."""
-    return f"#03{colour[3:]}" if re.match(r"#01010[123]|#02", colour) else colour
+def escape_color(color: str) -> str:
+    """Return a color (#rrggbb), changed imperceptibly if it equals a placeholder."""
+    return f"#03{color[3:]}" if re.match(r"#01010[123]|#02", color) else color
 
 
 @contextlib.contextmanager
-def styled(root: Path) -> Iterator[None]:
-    """Matplotlib's own defaults with the report's style, whatever the user's matplotlibrc says."""
+def use_style(root: Path) -> Iterator[None]:
+    """Use matplotlib's defaults with the report's style, independent of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.style.use(project_folder(root) / STYLE)
         yield
 
 
-def extent(axes: Axes) -> Bbox:
-    """Where a drawn figure's axes lie: shares of its width and, from below, of its height."""
+def get_extent(axes: Axes) -> Bbox:
+    """Return the position of the axes as fractions of the figure's width and height, from the lower left."""
     return axes.get_position()
 
 
-def inline(figure: Figure, name: str) -> Markup:
-    """A figure as SVG to stand in HTML; `name` keeps its ids apart from those of the page's other figures."""
+def render_svg(figure: Figure, name: str) -> Markup:
+    """Render a figure as SVG for HTML; `name` makes its ids unique in the page."""
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # else the clock and a version stand in it
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # would add the time and a version
         figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]  # an XML declaration may not stand inside HTML
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would reach every element of the page
+    text = text[text.index("<svg") :]  # HTML allows no XML declaration
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)  # the page sets the size
-    text = re.sub(r"font: (?:[a-z0-9]+ )*([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # and the typeface
+    text = re.sub(r"font: (?:[a-z0-9]+ )*([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # and the font
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r"#01010[123]", lambda match: _VARIABLES[match.group()], text)
     text = re.sub(r"#02([0-9a-f]{4})", lambda match: f"var(--rate-{int(match.group(1), 16)})", text)
     return Markup(text.rstrip() + "\n")  # matplotlib escapes what it writes as text
+
+
+# Ranges of plasma, whose lightness rises evenly and shows the order without hue; every color has a contrast of at least
+# 3 : 1 to the background.
+_LIGHT = (0.02, 0.62)
+_DARK = (0.46, 0.94)
+
+# Markers: matplotlib's name, and an SVG path in a box from -4 to 4.
+_MARKS = (
+    ("o", "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z"),
+    ("s", "M-3-3h6v6h-6z"),
+    ("^", "M0-3.6L3.8 3H-3.8z"),
+    ("D", "M0-4L4 0L0 4L-4 0z"),
+    ("v", "M0 3.6L3.8-3H-3.8z"),
+    ("P", "M-1.3-3.6h2.6v2.3h2.3v2.6h-2.3v2.3h-2.6v-2.3h-2.3v-2.6h2.3z"),
+)
+
+
+def write_css_variables(count: int) -> tuple[str, str]:
+    """Write the CSS declarations of `--rate-0` and following, for light and dark mode: cold to hot colors."""
+    return _write_declarations(count, _LIGHT), _write_declarations(count, _DARK)
+
+
+def get_marker(index: int) -> str:
+    """Return matplotlib's name of a learning rate's marker."""
+    return _MARKS[index % len(_MARKS)][0]
+
+
+def get_marker_path(index: int) -> str:
+    """Return a learning rate's marker as an SVG path."""
+    return _MARKS[index % len(_MARKS)][1]
+
+
+def _write_declarations(count: int, span: tuple[float, float]) -> str:
+    low, high = span
+    colors = [colormaps["plasma"](low + (high - low) * (i / (count - 1) if count > 1 else 0)) for i in range(count)]
+    return " ".join(f"--rate-{i}: {to_hex(color)};" for i, color in enumerate(colors))

@@ -1,1 +1,1 @@
-"""The sections of the page: a module a section, with what its template is given and how that is made."""
+"""The sections of the page: one module per section, with its view classes and the function that builds them."""

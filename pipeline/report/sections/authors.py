@@ -1,4 +1,4 @@
-"""Several people's results on the same data, how they are distributed, and where the reader stands."""
+"""Results of several authors on the same data: distribution, ranking, and the reader's rank."""
 
 from __future__ import annotations
 
@@ -8,110 +8,110 @@ from pathlib import Path
 from markupsafe import Markup
 
 from pipeline.analysis.authors import Author, SeedResult, beaten, by_author
-from pipeline.report import wording
-from pipeline.report.figures.strip import strip
-from pipeline.report.material import Material
+from pipeline.report.context import ReportContext
+from pipeline.report.figures.strip_plot import draw_strip_plot
+from pipeline.report.formatting import MISSING, format_learning_rate, format_number, format_spread, pluralize
 
-MOST = 40  # authors in the figure and in the table; more are counted
+MAX_AUTHORS = 40  # in the figure and in the table; others are counted
 
 
 @dataclass(frozen=True)
-class Everybody:
-    """All that a server knows of these data, and who looks at it."""
+class TeamResults:
+    """All results on a data set in MLflow, and the name of the reader."""
 
     results: tuple[SeedResult, ...]
     reader: str
 
 
 @dataclass(frozen=True)
-class AuthorLine:
-    """An author's best setting; `setting` is a sentence instead, and `figures` are empty, where there is none."""
+class AuthorRow:
+    """An author's best setting; without one, `setting` is a sentence and `figures` are empty."""
 
     rank: str
     name: str
     setting: str
     figures: tuple[str, ...]
     runs: str
-    mine: bool
+    is_reader: bool
 
 
 @dataclass(frozen=True)
 class Authors:
-    """Several people's results on the same data."""
+    """Results of several authors on the same data."""
 
     sentences: tuple[str, ...]
-    figure: Markup | None  # None where no run of anybody finished
-    lines: tuple[AuthorLine, ...]
-    left: int  # authors that are only counted
+    figure: Markup | None  # None if no run finished
+    rows: tuple[AuthorRow, ...]
+    num_omitted: int  # authors that are not shown
 
 
-def authors(everybody: Everybody, material: Material, root: Path) -> Authors:
-    """A line an author, the best first."""
-    found = by_author(everybody.results)
-    mine = next((one for one in found if one.name == everybody.reader), None)
-    shown = [one for place, one in enumerate(found) if place < MOST or one is mine]
+def build_authors(team: TeamResults, context: ReportContext, root: Path) -> Authors:
+    """Build a row per author, the best first."""
+    found = by_author(team.results)
+    mine = next((one for one in found if one.name == team.reader), None)
+    shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
     drawn = [one for one in shown if one.losses]
     return Authors(
-        sentences=_sentences(found, mine),
-        figure=strip(drawn, everybody.reader, material.summary.baseline_loss, root) if drawn else None,
-        lines=tuple(_line(found.index(one), one, mine=one is mine) for one in shown),
-        left=len(found) - len(shown),
+        sentences=_describe_ranking(found, mine),
+        figure=draw_strip_plot(drawn, team.reader, context.summary.baseline_loss, root) if drawn else None,
+        rows=tuple(_build_row(found.index(one), one, mine=one is mine) for one in shown),
+        num_omitted=len(found) - len(shown),
     )
 
 
-def _sentences(found: tuple[Author, ...], mine: Author | None) -> tuple[str, ...]:
+def _describe_ranking(found: tuple[Author, ...], mine: Author | None) -> tuple[str, ...]:
     first = found[0]
-    people, runs = wording.plural(len(found), "person", "people"), sum(len(one.losses) + one.diverged for one in found)
-    start = f"{people} trained {wording.plural(runs, 'run')} on these images."
+    people, runs = pluralize(len(found), "person", "people"), sum(len(one.losses) + one.diverged for one in found)
+    start = f"{people} trained {pluralize(runs, 'run')} on these images."
     if first.best is None:
-        return (f"{start} None has a learning rate all of whose seeds finished.",)
-    leader = f"{start} {first.name} leads with {_setting(first)} at {_loss(first)}."
+        return (f"{start} No setting has all its seeds finished.",)
+    leader = f"{start} {first.name} leads with {_format_setting(first)} at {_format_loss(first)}."
     if mine is None or mine.best is None:
         return (leader,)
     worse, tried = beaten(mine.best, [one for one in found if one is not mine])
-    place = f"Its loss is lower than that of {worse} of the {tried} settings that the others tried." if tried else ""
+    place = f"Its loss is lower than {worse} of the {tried} settings of the others." if tried else ""
     if mine is first:
         return (f"{leader} {place}".rstrip(),)
     behind = mine.best.val_loss - first.best.val_loss
     standing = (
-        f"{mine.name} is number {found.index(mine) + 1} of {len(found)}, with {_setting(mine)} at {_loss(mine)}, "
-        f"{wording.number(behind)} behind. {place}"
+        f"{mine.name} has rank {found.index(mine) + 1} of {len(found)}, with {_format_setting(mine)} at "
+        f"{_format_loss(mine)}, {format_number(behind)} behind. {place}"
     )
-    return leader, standing + _doubt(mine, first, behind)
+    return leader, standing + _describe_doubt(mine, first, behind)
 
 
-def _doubt(mine: Author, first: Author, behind: float) -> str:
-    """What speaks against taking the difference of two people's best for more than luck."""
+def _describe_doubt(mine: Author, first: Author, behind: float) -> str:
+    """Describe why the difference between two authors may be chance; empty if nothing suggests it."""
     assert mine.best is not None
     assert first.best is not None
     if mine.best.val_loss_sd is None or first.best.val_loss_sd is None:
-        return " One seed ranks nothing: another may turn the order around."
-    scatter = max(mine.best.val_loss_sd, first.best.val_loss_sd)
-    if behind < scatter:
-        return f" That is less than the seeds of one setting differ (standard deviation {wording.number(scatter)})."
+        return " A single seed cannot rank settings: another seed may reverse the order."
+    sd = max(mine.best.val_loss_sd, first.best.val_loss_sd)
+    if behind < sd:
+        return f" This is less than the standard deviation over seeds of one setting ({format_number(sd)})."
     return ""
 
 
-def _setting(author: Author) -> str:
+def _format_setting(author: Author) -> str:
     assert author.best is not None
-    return f"{author.best.variant} at {wording.rate(author.best.learning_rate)}"
+    return f"{author.best.variant} at {format_learning_rate(author.best.learning_rate)}"
 
 
-def _loss(author: Author) -> str:
+def _format_loss(author: Author) -> str:
     assert author.best is not None
-    seeds = wording.plural(author.best.seeds, "seed")
-    return f"a loss of {wording.spread(author.best.val_loss, author.best.val_loss_sd)} ({seeds})"
+    seeds = pluralize(author.best.seeds, "seed")
+    return f"a loss of {format_spread(author.best.val_loss, author.best.val_loss_sd)} ({seeds})"
 
 
-def _line(place: int, author: Author, *, mine: bool) -> AuthorLine:
+def _build_row(place: int, author: Author, *, mine: bool) -> AuthorRow:
     runs = str(len(author.losses) + author.diverged) + (f", {author.diverged} diverged" if author.diverged else "")
     best = author.best
     if best is None:
-        return AuthorLine(wording.NONE, author.name, "every setting has a diverged seed", (), runs, mine)
+        return AuthorRow(MISSING, author.name, "every setting has a diverged seed", (), runs, mine)
     figures = (
-        wording.spread(best.val_loss, best.val_loss_sd),
-        wording.number(best.gap),
-        wording.number(best.val_mean_iou),
+        format_spread(best.val_loss, best.val_loss_sd),
+        format_number(best.gap),
+        format_number(best.val_mean_iou),
         str(best.seeds),
     )
-    return AuthorLine(str(place + 1), author.name, _setting(author), figures, runs, mine)
+    return AuthorRow(str(place + 1), author.name, _format_setting(author), figures, runs, mine)

@@ -1,38 +1,50 @@
-"""A sheet of small pictures: what the images and their masks look like, split by split."""
+"""A contact sheet: thumbnails of images with their masks, by split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from pipeline import runs
-from pipeline.report import view, wording
-from pipeline.report.figures.frames import Frame
-from pipeline.report.figures.thumbnails import thumbnail
-from pipeline.report.material import Mask, Material, Photo
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import image_html
+from pipeline.report.figures.error_kinds import is_foreground
+from pipeline.report.formatting import SPLIT_NAMES
+from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, Mask
+from pipeline.runs import IGNORE, SegmentationClass
 
-MOST = 24  # pictures
+MAX_IMAGES = 24
 
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """Images of each split with their masks drawn into them, and how they are drawn."""
+    """Thumbnails of each split, and how they are drawn."""
 
-    splits: tuple[tuple[str, tuple[view.Picture, ...]], ...]  # the split's name, and pictures with the samples' ids
+    splits: tuple[
+        tuple[str, tuple[EmbeddedImage, ...]], ...
+    ]  # name of the split, and images captioned with the samples' ids
     caption: str
-    is_stretched: bool  # whether the contrast of a picture was increased
+    is_stretched: bool  # whether the contrast of an image is increased
 
 
-def contact_sheet(material: Material) -> ContactSheet:
-    """Read what is shown and nothing else; raises `PipelineError` where an array or the classes cannot be read."""
-    rows = picked({split: len(material.samples[split]) for split in runs.SPLITS if split in material.samples})
+def build_contact_sheet(context: ReportContext) -> ContactSheet:
+    """Build the sheet; only the shown images are read.
+
+    Raises:
+        PipelineError: An array or the classes cannot be read.
+    """
+    rows = select_rows({split: len(context.samples[split]) for split in runs.SPLITS if split in context.samples})
     read = {
         split: [
             (
-                material.samples[split][row],
-                material.image(split, row),
-                material.truth(split, row),
-                material.frame(split, row),
+                context.samples[split][row],
+                context.read_image(split, row),
+                context.read_ground_truth(split, row),
+                context.get_frame(split, row),
             )
             for row in places
         ]
@@ -41,9 +53,11 @@ def contact_sheet(material: Material) -> ContactSheet:
     shown = [sample for samples in read.values() for sample in samples]
     splits = tuple(
         (
-            wording.SPLITS[split].capitalize(),
+            SPLIT_NAMES[split].capitalize(),
             tuple(
-                thumbnail(image, mask, material.data.classes, f"{name} with the outlines of its mask", name, frame)
+                render_thumbnail(
+                    image, mask, context.data.classes, f"{name} with the outlines of its mask", name, frame
+                )
                 for name, image, mask, frame in samples
             ),
         )
@@ -56,10 +70,12 @@ def contact_sheet(material: Material) -> ContactSheet:
     )
 
 
-def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
-    """Rows of each split, at even distances: as many of one split as of another, as far as there are and as fit."""
+def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
+    """Select rows of each split at even distances, the same number of each split if it has enough."""
     shown = dict.fromkeys(counts, 0)
-    while sum(shown.values()) < MOST and (open_ones := [split for split in counts if shown[split] < counts[split]]):
+    while sum(shown.values()) < MAX_IMAGES and (
+        open_ones := [split for split in counts if shown[split] < counts[split]]
+    ):
         shown[min(open_ones, key=lambda split: shown[split])] += 1
     return {
         split: [(2 * place + 1) * counts[split] // (2 * count) for place in range(count)]
@@ -67,22 +83,88 @@ def picked(counts: Mapping[str, int]) -> dict[str, list[int]]:
     }
 
 
-def _caption(image: Photo, masks: list[tuple[Mask, Frame]]) -> str:
-    """How the pictures are drawn, and what of the images they cannot show."""
+def _caption(image: ImageArray, masks: list[tuple[Mask, Frame]]) -> str:
+    """Describe how the images are drawn, and which channels are not shown."""
     height, width, channels = image.shape
     fitted = {
         "squash": ", here in the proportions of the originals",
-        "pad": ", here without what was padded",
+        "pad": ", here without padding",
     }
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
-        f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s colour; "
+        f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s color; "
         "foreground is tinted."
     ]
     if any((frame.crop(mask) == runs.IGNORE).any() for mask, frame in masks):
-        sentences.append("Under the grey veil pixels count nowhere.")
+        sentences.append("Gray pixels are ignored.")
     if channels == 2:
-        sentences.append("Of the two channels the first is shown, as grey.")
+        sentences.append("The first of two channels is shown in gray.")
     elif channels > 3:
-        sentences.append(f"Of the {channels} channels the first three are shown, as red, green and blue.")
+        sentences.append(f"The first three of {channels} channels are shown as red, green and blue.")
     return " ".join(sentences)
+
+
+MAX_BYTES = 3_500  # of an image: 24 data URIs take less than 120 kB
+# px of the longer side and WebP quality, from the preferred one to one that always fits.
+_STEPS = ((144, 75), (144, 60), (120, 60), (120, 45), (96, 45), (96, 25), (72, 10))
+WIDTH = 2  # px of an outline; WebP stores color at half the resolution
+TINT = 0.4  # opacity of the foreground's color
+VEIL, VEIL_COLOR = 0.75, 128.0  # gray over ignored pixels
+
+
+def render_thumbnail(
+    image: ImageArray,
+    mask: Mask,
+    classes: tuple[SegmentationClass, ...],
+    alt: str,
+    caption: str,
+    frame: Frame | None = None,
+) -> EmbeddedImage:
+    """Render a small WebP: regions outlined in their classes' colors, foreground tinted, ignored pixels gray.
+
+    Args:
+        image: H x W x C, 8 or 16 bits.
+        mask: H x W, class indices or IGNORE.
+        classes: The classes.
+        alt: Alternative text.
+        caption: Caption.
+        frame: The original's proportions; None for those of the image.
+    """
+    photo, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
+    aspect = frame.aspect if frame else photo.width / photo.height
+    for size, quality in _STEPS:
+        shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
+        found = image_html.encode_webp(_draw_thumbnail(photo, indices, classes, shape), alt, caption, quality)
+        if len(found.src) <= MAX_BYTES * 4 / 3:
+            break
+    return replace(found, stretched=image_html.find_display_range(image) is not None)
+
+
+def _draw_thumbnail(
+    photo: Image.Image, mask: Mask, classes: tuple[SegmentationClass, ...], shape: tuple[int, int]
+) -> Image.Image:
+    pixels = np.asarray(photo.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
+    indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
+    colors = np.full((256, 3), VEIL_COLOR)
+    colors[: len(classes)] = [image_html.parse_color(item.colour) for item in classes]
+    amount = np.zeros(indices.shape)
+    amount[is_foreground(indices, classes)] = TINT
+    amount[_find_outline(indices, classes)] = 1.0
+    amount[indices == IGNORE] = VEIL
+    mixed = pixels + (colors[indices] - pixels) * amount[..., None]
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
+    """Find pixels near another class; of two classes, only foreground, or boundary against background."""
+    rank = np.full(256, 1)  # of ignored pixels
+    rank[: len(classes)] = [3 if item.foreground else 2 if item.edge else 0 for item in classes]
+    size = np.array(indices.shape)
+    around, outline = np.pad(indices, WIDTH, mode="edge"), np.zeros(indices.shape, dtype=np.bool_)
+    for step in range(-WIDTH, WIDTH + 1):
+        for offset in ((step, 0), (0, step)):
+            (top, left), (bottom, right) = np.add(offset, WIDTH), np.add(offset, WIDTH) + size
+            other = around[top:bottom, left:right]
+            outline |= (other != indices) & (rank[other] <= rank[indices])
+    outline &= indices != IGNORE
+    return outline

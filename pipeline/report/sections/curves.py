@@ -1,4 +1,4 @@
-"""The loss curves: a panel a variant, a colour a learning rate."""
+"""Loss curves: one panel per variant, one color per learning rate."""
 
 from __future__ import annotations
 
@@ -7,124 +7,131 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.report import view, wording
-from pipeline.report.figures import palette, svg
-from pipeline.report.figures.lines import Axis, Line, axis, line
-from pipeline.report.figures.panels import Key, Panel, Plot, panel
-from pipeline.report.figures.readings import RunCurve
-from pipeline.report.material import Material
-from pipeline.report.references import References
-from pipeline.report.selection import Chosen
+from pipeline.report.context import ExternalResults, ReportContext
+from pipeline.report.figures import svg
+from pipeline.report.figures.curve_data import LossAxis, LossCurve, RunCurve, aggregate_runs, choose_axis
+from pipeline.report.figures.loss_panels import CurveKey, CurvePlot, Panel, draw_panel
+from pipeline.report.formatting import format_learning_rate, format_number
+from pipeline.report.run_selection import RunSelection
+from pipeline.report.view_models import NothingToShowError
 
 
 @dataclass(frozen=True)
-class RateKey:
+class LearningRateEntry:
     """A learning rate in the legend of the curves."""
 
     text: str
-    place: int  # among the grid's rates
-    colour: str  # CSS value
+    index: int  # among the grid's learning rates
+    color: str  # CSS value
     marker: str  # SVG path in a box from -4 to 4
 
 
 @dataclass(frozen=True)
 class Curves:
-    """A panel a variant, on shared axes."""
+    """One panel per variant, with a shared loss axis."""
 
-    rates: tuple[RateKey, ...]
+    learning_rates: tuple[LearningRateEntry, ...]
     panels: tuple[Panel, ...]
     columns: int
     baseline: str
-    seeds: bool  # whether more than one seed was trained, so that there is a band
-    diverged: bool
-    onsets: bool  # whether a run has an onset that is marked
-    references: bool  # whether other people's curves are drawn
-    axis: str
+    has_seeds: bool  # whether there are several seeds, and bands
+    has_diverged: bool
+    has_onsets: bool
+    has_external: bool
+    axis: str  # sentence on the axis
 
 
-MOST_COLUMNS = 3  # panels side by side; in more, the ticks could not be read
-SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns: text of one size, whatever a panel's width
+MAX_COLUMNS = 3  # more panels side by side would be unreadable
+SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns, for text of the same size
 
 
-def curves(material: Material, chosen: Chosen, references: References, root: Path) -> Curves:
-    """The panels of the variants that are shown; raises `PipelineError` where there is nothing to draw."""
-    variants = tuple(dict.fromkeys(row.variant for row in chosen.rows))
-    plot = _plot(material, chosen, references)
-    with svg.styled(root):
-        columns = min(len(variants), MOST_COLUMNS)
-        panels = tuple(panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
+def build_curves(context: ReportContext, selection: RunSelection, external: ExternalResults, root: Path) -> Curves:
+    """Build the panels of the selected runs.
+
+    Raises:
+        PipelineError: No run has a finite loss, or a file is missing or broken.
+    """
+    variants = tuple(dict.fromkeys(row.variant for row in selection.rows))
+    plot = _build_plot(context, selection, external)
+    with svg.use_style(root):
+        columns = min(len(variants), MAX_COLUMNS)
+        panels = tuple(draw_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return Curves(
-        rates=tuple(
-            RateKey(wording.rate(rate), index, f"var(--rate-{index})", palette.marker_path(index))
-            for index, rate in enumerate(plot.rates)
-            if any(key[1] == rate for key in (*plot.means, *plot.strays))
+        learning_rates=tuple(
+            LearningRateEntry(
+                format_learning_rate(learning_rate), index, f"var(--rate-{index})", svg.get_marker_path(index)
+            )
+            for index, learning_rate in enumerate(plot.learning_rates)
+            if any(key[1] == learning_rate for key in (*plot.means, *plot.diverged))
         ),
         panels=panels,
         columns=columns,
-        baseline=wording.number(plot.baseline),
-        seeds=len({row.seed for row in chosen.rows}) > 1,
-        diverged=bool(plot.strays),
-        onsets=bool(plot.onsets),
-        references=bool(plot.references),
-        axis=_axis_sentence(plot.axis),
+        baseline=format_number(plot.baseline),
+        has_seeds=len({row.seed for row in selection.rows}) > 1,
+        has_diverged=bool(plot.diverged),
+        has_onsets=bool(plot.onsets),
+        has_external=bool(plot.external),
+        axis=_describe_axis(plot.axis),
     )
 
 
-def _plot(material: Material, chosen: Chosen, references: References) -> Plot:
-    means: dict[Key, Line] = {}
-    strays: dict[Key, tuple[Line, ...]] = {}
-    diverged = {row.run for row in chosen.rows if row.status == "diverged"}
-    table = material.curves[material.curves["run"].isin(chosen.names)]
-    for (variant, rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
-        key = (str(variant), float(str(rate)), str(split))
-        apart = rows["run"].isin(diverged)
-        if (mean := line(rows[~apart])) is not None:
+def _build_plot(context: ReportContext, selection: RunSelection, external: ExternalResults) -> CurvePlot:
+    means: dict[CurveKey, LossCurve] = {}
+    diverged_curves: dict[CurveKey, tuple[LossCurve, ...]] = {}
+    diverged = {row.run for row in selection.rows if row.status == "diverged"}
+    table = context.curves[context.curves["run"].isin(selection.names)]
+    for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
+        key = (str(variant), float(str(learning_rate)), str(split))
+        is_diverged = rows["run"].isin(diverged)
+        if (mean := aggregate_runs(rows[~is_diverged])) is not None:
             means[key] = mean
-        if found := tuple(stray for _, run in rows[apart].groupby("run") if (stray := line(run)) is not None):
-            strays[key] = found
-    lines = [*means.values(), *(stray for group in strays.values() for stray in group)]
+        if found := tuple(
+            curve for _, run in rows[is_diverged].groupby("run") if (curve := aggregate_runs(run)) is not None
+        ):
+            diverged_curves[key] = found
+    lines = [*means.values(), *(curve for group in diverged_curves.values() for curve in group)]
     if not lines:
-        raise view.NothingToShowError("No run has an epoch with a finite loss, so there is no curve to draw.")
-    baseline = material.summary.baseline_loss
-    return Plot(
+        raise NothingToShowError("No run has a finite loss, so there is no curve.")
+    baseline = context.summary.baseline_loss
+    return CurvePlot(
         means=means,
-        single=_single(table),
-        strays=strays,
-        rates=tuple(sorted({row.learning_rate for row in material.summary.runs})),
-        axis=axis(lines, baseline),
+        runs=_build_run_curves(table),
+        diverged=diverged_curves,
+        learning_rates=tuple(sorted({row.learning_rate for row in context.summary.runs})),
+        axis=choose_axis(lines, baseline),
         baseline=baseline,
         epochs=max(int(item.epochs.max()) for item in lines),
-        onsets=_onsets(chosen),
-        references=tuple((result.name, result.curves) for result in references.results if result.curves),
+        onsets=_find_onsets(selection),
+        external=tuple((result.name, result.curves) for result in external.results if result.curves),
     )
 
 
-def _onsets(chosen: Chosen) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
+def _find_onsets(selection: RunSelection) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
     found: dict[tuple[str, float], tuple[tuple[int, int], ...]] = {}
-    for row in chosen.rows:
+    for row in selection.rows:
         if row.judgement and row.judgement.onset:
             key = (row.variant, row.learning_rate)
             found[key] = (*found.get(key, ()), row.judgement.onset)
     return found
 
 
-def _axis_sentence(shared: Axis) -> str:
-    scale = f"The loss axis is {'logarithmic' if shared.log else 'linear'}"
-    if not shared.clipped:
+def _describe_axis(shared: LossAxis) -> str:
+    scale = f"The loss axis is {'logarithmic' if shared.is_log else 'linear'}"
+    if not shared.is_clipped:
         return f"{scale} and the same in all panels."
-    end = wording.number(shared.high, 2)
-    return f"{scale}, the same in all panels, and ends at {end}; what lies above is named below its panel."
+    end = format_number(shared.high, 2)
+    return f"{scale}, the same in all panels, and ends at {end}; higher losses are listed below each panel."
 
 
-def _single(table: pd.DataFrame) -> dict[str, tuple[RunCurve, ...]]:
-    """Each run's own curves by variant, at the epochs at which both sides have a finite loss."""
+def _build_run_curves(table: pd.DataFrame) -> dict[str, tuple[RunCurve, ...]]:
+    """Build each run's curves by variant, at epochs with finite training and validation loss."""
     found: dict[str, list[RunCurve]] = {}
-    for (variant, rate, run), rows in table.groupby(["variant", "learning_rate", "run"], sort=False):
+    for (variant, learning_rate, run), rows in table.groupby(["variant", "learning_rate", "run"], sort=False):
         sides = rows.pivot(index="epoch", columns="split", values="loss").reindex(columns=["validation", "train"])
         sides = sides.dropna().sort_index()
         curve = RunCurve(
             run=str(run),
-            rate=float(str(rate)),
+            learning_rate=float(str(learning_rate)),
             epochs=tuple(int(epoch) for epoch in sides.index),
             validation=tuple(sides["validation"].astype(float)),
             training=tuple(sides["train"].astype(float)),

@@ -1,10 +1,10 @@
-"""The data card: what was trained and tested on, as far as the prepared files tell."""
+"""The data card: images, groups and classes of each split."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,25 +12,33 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import view, wording
-from pipeline.report.figures import pictures
-from pipeline.report.figures.shares import FEW, share_bars
-from pipeline.report.material import Material
-from pipeline.report.sections.contact_sheet import ContactSheet, contact_sheet
-from pipeline.report.sections.data_files import Files, SetAside, files, set_aside
-from pipeline.report.sections.overlap import Overlap, disjoint, group_names, overlap
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import image_html, svg
+from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, join_words, pluralize
+from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_sheet
+from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
+from pipeline.report.sections.split_leakage import (
+    SplitLeakage,
+    describe_disjoint_splits,
+    find_split_leakage,
+    list_groups,
+)
+from pipeline.report.view_models import LegendEntry, Notice
 from pipeline.runs import SegmentationClass
 
 
 @dataclass(frozen=True)
-class ClassLine:
-    """A class in the table, which is the figure's legend too."""
+class ClassShareRow:
+    """A class in the table, which is also the figure's legend."""
 
     number: int
-    key: view.Key
+    key: LegendEntry
     shares: tuple[str, ...]
 
 
@@ -39,41 +47,41 @@ class DataCard:
     """The data set, split by split."""
 
     sentence: str
-    disjoint: str  # empty where the splits are not
-    overlap: Overlap | None
+    disjoint: str  # sentence on splits without leakage; else empty
+    leakage: SplitLeakage | None
     splits: tuple[str, ...]
-    counts: tuple[tuple[str, tuple[str, ...]], ...]  # what is counted, and how much of it each split has
-    classes: tuple[ClassLine, ...]
+    counts: tuple[tuple[str, tuple[str, ...]], ...]  # name, and count in each split
+    classes: tuple[ClassShareRow, ...]
     figure: Markup
     is_wide: bool  # the figure
-    nearly_empty: str  # empty where no class is
+    nearly_empty: str  # sentence; empty if there are none
     sheet: ContactSheet | None
-    files: Files | None  # None of composites, and of data prepared before there was a survey
-    set_aside: SetAside | None
-    problems: tuple[view.Card, ...]
+    files: FileSummary | None  # None for composites
+    skipped: SkippedFiles | None
+    problems: tuple[Notice, ...]
 
 
 @dataclass(frozen=True)
-class _Split:
-    """A split's rows of the samples, and what stands in its masks."""
+class _SplitStatistics:
+    """A split's samples, and pixel counts of its masks."""
 
     name: str
     rows: pd.DataFrame
-    counted: int  # pixels that are not ignored
+    evaluated: int  # pixels that are not ignored
     pixels: tuple[int, ...]  # of each class
     without: int  # images with evaluated pixels, none of them foreground
     ignored: int  # images without evaluated pixels
 
     @classmethod
-    def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _Split:
+    def of(cls, split: str, rows: pd.DataFrame, classes: Sequence[SegmentationClass]) -> _SplitStatistics:
         shares = rows[[f"share_{item.name}" for item in classes]].to_numpy()
         # Image x class. Exact up to a million pixels an image, as the shares are written with six decimals.
         pixels = np.rint(shares * rows[["pixels"]].to_numpy()).astype(np.int64)
         foreground = pixels[:, [item.foreground for item in classes]]
         return cls(
-            name=wording.SPLITS[split],
+            name=SPLIT_NAMES[split],
             rows=rows,
-            counted=int(rows["pixels"].sum()),
+            evaluated=int(rows["pixels"].sum()),
             pixels=tuple(pixels.sum(axis=0).tolist()),
             without=int((~foreground.any(axis=1) & (rows["pixels"] > 0)).sum()),
             ignored=int((rows["pixels"] == 0).sum()),
@@ -81,67 +89,75 @@ class _Split:
 
     @property
     def shares(self) -> list[float]:
-        """Of each class in the evaluated pixels; NaN without any."""
-        return [pixels / self.counted if self.counted else math.nan for pixels in self.pixels]
+        """Fractions of the evaluated pixels by class; NaN without evaluated pixels."""
+        return [pixels / self.evaluated if self.evaluated else math.nan for pixels in self.pixels]
 
 
-NEARLY_EMPTY = 0.001  # of a split's pixels that count: a class with a smaller share is scored on next to nothing
-MOST_NAMED = 10  # classes in the sentence on nearly empty ones
+NEARLY_EMPTY = 0.001  # of a split's evaluated pixels; scores of classes with a smaller share mean little
+MAX_NAMED = 10  # classes in the sentence on nearly empty ones
 
 T = TypeVar("T")
 
 
-def data_card(material: Material, root: Path) -> DataCard:
-    """The card; raises `PipelineError` where the samples or the classes cannot be read."""
-    samples, classes = material.sample_table, material.data.classes
+def build_data_card(context: ReportContext, root: Path) -> DataCard:
+    """Build the data card.
+
+    Raises:
+        PipelineError: The samples or the classes cannot be read.
+    """
+    samples, classes = context.sample_table, context.data.classes
     of_split = {split: samples[samples["split"] == split] for split in runs.SPLITS}
-    splits = [_Split.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
+    splits = [_SplitStatistics.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
     if not splits:
-        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} names no image of a split. Run `pipeline prepare` again.")
-    problems: list[view.Card] = []
-    found = overlap(samples)
+        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} lists no image of a split. Run `pipeline prepare` again.")
+    problems: list[Notice] = []
+    leakage = find_split_leakage(samples)
     return DataCard(
-        sentence=_sentence(splits, int((samples["split"] == runs.SHOWCASE).sum())),
-        disjoint="" if found else disjoint(samples),
-        overlap=found,
+        sentence=_describe_images(splits, int((samples["split"] == runs.SHOWCASE).sum())),
+        disjoint="" if leakage else describe_disjoint_splits(samples),
+        leakage=leakage,
         splits=tuple(split.name.capitalize() for split in splits),
-        counts=_counts(splits),
+        counts=_build_counts(splits),
         classes=tuple(
-            ClassLine(place + 1, pictures.key(item), tuple(_percent(split.shares[place]) for split in splits))
+            ClassShareRow(
+                place + 1,
+                image_html.create_legend_entry(item),
+                tuple(_format_share(split.shares[place]) for split in splits),
+            )
             for place, item in enumerate(classes)
         ),
-        figure=share_bars(
-            {split.name: split.shares for split in splits if split.counted}, [item.colour for item in classes], root
+        figure=draw_class_shares(
+            {split.name: split.shares for split in splits if split.evaluated}, [item.colour for item in classes], root
         ),
-        is_wide=len(classes) > FEW,
+        is_wide=len(classes) > MAX_NARROW_CLASSES,
         nearly_empty=_nearly_empty([item.name for item in classes], splits),
-        sheet=_unless_broken("No pictures of the data", problems, lambda: contact_sheet(material)),
-        files=_unless_broken(
-            "What the files were is not known",
+        sheet=_build_or_notice("No example images", problems, lambda: build_contact_sheet(context)),
+        files=_build_or_notice(
+            "The files are not described",
             problems,
-            lambda: files(material.survey) if material.survey else None,
+            lambda: describe_files(context.survey) if context.survey else None,
         ),
-        set_aside=_unless_broken("What was set aside is not known", problems, lambda: set_aside(material.rejected)),
+        skipped=_build_or_notice("Skipped files are not listed", problems, lambda: describe_skipped(context.rejected)),
         problems=tuple(problems),
     )
 
 
-def _sentence(splits: Sequence[_Split], apart: int) -> str:
-    """How many images there are, `apart` for the showcase beside them, and their sizes before they were prepared."""
+def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> str:
+    """Describe the number of images, `num_showcase` of them for the showcase, and the sizes of the originals."""
     sizes = Counter(size for split in splits for size in zip(split.rows["width"], split.rows["height"], strict=True))
-    beside = f", and {wording.whole(apart)} beside them for the showcase" if apart else ""
-    images = f"{wording.plural(sizes.total(), 'image')} in all{beside}"
+    showcase = f", and {format_count(num_showcase)} for the showcase" if num_showcase else ""
+    images = f"{pluralize(sizes.total(), 'image')} in total{showcase}"
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     low, high, most = (f"{w} × {h}" for w, h in (ordered[0], ordered[-1], max(ordered, key=lambda size: sizes[size])))
     if len(sizes) == 1:
         return f"{images}, each of {low} pixels."
-    share = wording.percent(max(sizes.values()) / sizes.total())
-    kinds = f"The originals have {wording.whole(len(sizes))} sizes"
+    share = format_percent(max(sizes.values()) / sizes.total())
+    kinds = f"The originals have {format_count(len(sizes))} sizes"
     return f"{images}. {kinds}, from {low} to {high} pixels, most often {most} ({share})."
 
 
-def _counts(splits: Sequence[_Split]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    groups = [group_names(split.rows) for split in splits]
+def _build_counts(splits: Sequence[_SplitStatistics]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    groups = [list_groups(split.rows) for split in splits]
     ignored = [split.ignored for split in splits]
     factors = dict.fromkeys(factor for rows in groups for factor in rows["factor"].unique())
     counts = {
@@ -154,51 +170,100 @@ def _counts(splits: Sequence[_Split]) -> tuple[tuple[str, tuple[str, ...]], ...]
             ]
             for factor in factors
         },
-        "Pixels that count": [split.counted for split in splits],
+        "Evaluated pixels": [split.evaluated for split in splits],
     }
-    return tuple((what, tuple(map(wording.whole, numbers))) for what, numbers in counts.items())
+    return tuple((what, tuple(map(format_count, numbers))) for what, numbers in counts.items())
 
 
-def _percent(share: float) -> str:
+def _format_share(share: float) -> str:
     if math.isnan(share):
-        return wording.NONE
-    return f"< {wording.percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else wording.percent(share)
+        return MISSING
+    return f"< {format_percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else format_percent(share)
 
 
-def _nearly_empty(names: Sequence[str], splits: Sequence[_Split]) -> str:
+def _nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatistics]) -> str:
     """Report classes with few or no pixels in a split; empty if there are none."""
     rare, missing = [], []
     for place, name in enumerate(names):
         few = [split for split in splits if 0 < split.shares[place] < NEARLY_EMPTY]
         if few:
-            counts = [f"{wording.whole(split.pixels[place])} in {split.name}" for split in few]
-            rare.append(f"{name} ({wording.listing(counts)})")
-        if none := [split.name for split in splits if split.counted and not split.pixels[place]]:
-            missing.append(f"{name} ({wording.listing(none)})")
+            counts = [f"{format_count(split.pixels[place])} in {split.name}" for split in few]
+            rare.append(f"{name} ({join_words(counts)})")
+        if none := [split.name for split in splits if split.evaluated and not split.pixels[place]]:
+            missing.append(f"{name} ({join_words(none)})")
     sentences = []
     if rare:
         sentences.append(
-            f"Less than {wording.percent(NEARLY_EMPTY)} of a split’s pixels: {_first(rare)}. An IoU over so few pixels "
-            "says little."
+            f"Less than {format_percent(NEARLY_EMPTY)} of a split’s pixels: {_list_first(rare)}. An IoU over so few "
+            "pixels means little."
         )
     if missing:
         sentences.append(
-            f"Missing from a split: {_first(missing)}. Scores of these classes are not defined there, and mean IoU is "
-            "over the others."
+            f"Missing from a split: {_list_first(missing)}. Scores of these classes are undefined there, and mean IoU "
+            "is over the others."
         )
     return " ".join(sentences)
 
 
-def _first(found: Sequence[str]) -> str:
-    rest = len(found) - MOST_NAMED
-    more = [wording.plural(rest, "other class", "other classes")] if rest > 0 else []
-    return wording.listing([*found[:MOST_NAMED], *more])
+def _list_first(found: Sequence[str]) -> str:
+    rest = len(found) - MAX_NAMED
+    more = [pluralize(rest, "other class", "other classes")] if rest > 0 else []
+    return join_words([*found[:MAX_NAMED], *more])
 
 
-def _unless_broken(title: str, problems: list[view.Card], build: Callable[[], T]) -> T | None:
-    """What is built, or a card among the problems where a file of it cannot be read."""
+def _build_or_notice(title: str, problems: list[Notice], build: Callable[[], T]) -> T | None:
+    """Build a part of the card; if a file cannot be read, add a notice to `problems`."""
     try:
         return build()
     except PipelineError as error:
-        problems.append(view.Card.of(title, error))
+        problems.append(Notice.from_error(title, error))
         return None
+
+
+NARROW, WIDE, ROW, MARGIN = 4.8, 6.9, 0.42, 0.55  # inches
+MAX_NARROW_CLASSES = 8  # bars of more classes are wide
+DIGIT = 0.14  # inches, width of a digit of a segment's number
+
+
+def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], root: Path) -> Markup:
+    """Draw a bar per split with a segment per class, in the class's color and with its number.
+
+    Args:
+        shares: Fraction of each class by the bar's label, from top to bottom.
+        colors: Colors of the classes, #rrggbb.
+        root: Folder of the project or study.
+    """
+    width = NARROW if len(colors) <= MAX_NARROW_CLASSES else WIDE
+    with svg.use_style(root):
+        figure = Figure((width, MARGIN + ROW * len(shares)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        for place, values in enumerate(shares.values()):
+            _draw_bar(axes, place, values, colors, 100 * DIGIT / width)
+        axes.set_xlim(0, 100)
+        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.set_yticks(range(len(shares)), list(shares))
+        axes.set_ylim(len(shares) - 0.5, -0.5)  # the first on top
+        axes.set_xlabel("percent of the evaluated pixels", loc="right")
+        return svg.render_svg(figure, "shares")
+
+
+def _draw_bar(axes: Axes, place: int, shares: Sequence[float], colors: Sequence[str], digit: float) -> None:
+    """Draw a bar; `digit` is the width of a digit of a segment's number, in percent."""
+    left = 0.0
+    for number, (share, color) in enumerate(zip(shares, colors, strict=True), start=1):
+        width = 100 * share
+        # With an edge: a class may have the page's background color.
+        axes.barh(place, width, 0.7, left, color=svg.escape_color(color), edgecolor=svg.QUIET, linewidth=0.6)
+        if width >= digit * (len(str(number)) + 0.5):
+            axes.text(
+                left + width / 2, place, str(number), ha="center", va="center_baseline", color=_choose_text_color(color)
+            )
+        left += width
+
+
+def _choose_text_color(color: str) -> str:
+    """Return black or white, whichever has more contrast by WCAG's relative luminance."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+    luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"

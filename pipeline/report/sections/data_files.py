@@ -1,4 +1,4 @@
-"""What the files were that the data was prepared from, and which of them were set aside."""
+"""The files that the data was prepared from, and those that were skipped."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline import runs
-from pipeline.report import wording
+from pipeline.report.formatting import format_count, join_words, pluralize
 from pipeline.runs import Survey
 
-MOST_REASONS = 10
-MOST_FILES = 5  # of a reason; `rejected.csv` has them all
-# A fault as `prepare` writes it: its kind, then the file and what is the matter with it. Other reasons may hold a colon
-# in a name, which stands in quotes there.
-_FAULT = re.compile(r"([^':]+): (.+)", re.DOTALL)
+MAX_REASONS = 10
+MAX_FILES = 5  # of a reason; `rejected.csv` lists all
+# An issue as `prepare` writes it: kind, colon, file and details. Other reasons have a colon in quoted names only.
+_ISSUE = re.compile(r"([^':]+): (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Files:
-    """Sentences on the files as they were found, and pairs of images that look the same."""
+class FileSummary:
+    """Sentences on the files, and pairs of near-duplicate images."""
 
     sentences: tuple[str, ...]
     pairs_title: str
@@ -29,84 +28,84 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why some files were set aside."""
+class SkipReason:
+    """Why some files were skipped."""
 
     text: str
     count: str
     files: tuple[str, ...]
-    more: str  # how many further files there are; empty where there are none
+    more: str  # number of further files; empty if there are none
 
 
 @dataclass(frozen=True)
-class SetAside:
-    """What stands in no split."""
+class SkippedFiles:
+    """Files that are in no split."""
 
     title: str
-    reasons: tuple[Reason, ...]
-    more: str  # how many further reasons there are; empty where there are none
-    path: str  # of the file that names all
+    reasons: tuple[SkipReason, ...]
+    more: str  # number of further reasons; empty if there are none
+    path: str  # of the complete list
 
 
-def files(survey: Survey) -> Files | None:
-    """What a survey says, in sentences; None where the images were made and not found."""
-    sentences = (*_stored(survey), *_duplicates(survey))
+def describe_files(survey: Survey) -> FileSummary | None:
+    """Describe the files; None for composites."""
+    sentences = (*_describe_formats(survey), *_describe_duplicates(survey))
     if not sentences and not survey.notices:
         return None
     pairs = survey.first_duplicates
     number = "pair" if len(pairs) == 1 else "pairs"
     title = f"The {number}" if len(pairs) == survey.duplicates else f"The first {len(pairs)} {number}"
-    return Files(sentences, title, pairs, survey.notices)
+    return FileSummary(sentences, title, pairs, survey.notices)
 
 
-def _stored(survey: Survey) -> tuple[str, ...]:
-    """How the files were stored, and what was done about it; of composites only those that are tested on are files."""
+def _describe_formats(survey: Survey) -> tuple[str, ...]:
+    """Describe the file formats and how images were converted; of composites, only an external test set has files."""
     if not survey.stored:
         return ()
-    read = wording.plural(sum(survey.stored.values()), "image was", "images were")
+    read = pluralize(sum(survey.stored.values()), "image was", "images were")
     kinds = sorted(survey.stored.items(), key=lambda item: (-item[1], item[0]))
     if len(kinds) == 1:
         stored = f"all stored as {kinds[0][0]}"
     else:
-        stored = f"stored as {wording.listing([f'{kind} ({wording.whole(count)})' for kind, count in kinds])}"
-    turned, transparent = "None had to be turned upright", "none has transparent parts"
+        stored = f"stored as {join_words([f'{kind} ({format_count(count)})' for kind, count in kinds])}"
+    turned, transparent = "None needed rotation", "none has transparent parts"
     if survey.turned:
-        turned = f"{wording.plural(survey.turned, 'was', 'were')} turned upright, as the EXIF orientation says"
+        turned = f"{pluralize(survey.turned, 'was', 'were')} rotated as the EXIF orientation says"
     if survey.transparent:
-        transparent = f"{wording.plural(survey.transparent, 'has', 'have')} transparent parts, which became black"
+        transparent = f"{pluralize(survey.transparent, 'has', 'have')} transparent parts, which became black"
     return f"{read} read from files, {stored}.", f"{turned}; {transparent}."
 
 
-def _duplicates(survey: Survey) -> tuple[str, ...]:
+def _describe_duplicates(survey: Survey) -> tuple[str, ...]:
     if not survey.compared:
         return ()
-    compared = f"Of {wording.whole(survey.compared)} images that were compared with each other,"
+    compared = f"Of {format_count(survey.compared)} images that were compared,"
     if not survey.duplicates:
-        return (f"{compared} no two look the same.",)
-    alike = wording.plural(survey.duplicates, "looks", "look")
-    return (f"{compared} {alike} the same as another one of the same split; across splits there are none.",)
+        return (f"{compared} no two are near-duplicates.",)
+    alike = pluralize(survey.duplicates, "is a near-duplicate", "are near-duplicates")
+    return (f"{compared} {alike} of another one in the same split; there are none across splits.",)
 
 
-def set_aside(rejected: pd.DataFrame) -> SetAside | None:
-    """What was rejected, the most frequent reason first; None where nothing was."""
+def describe_skipped(rejected: pd.DataFrame) -> SkippedFiles | None:
+    """Describe the skipped files, the most frequent reason first; None if there are none."""
     if rejected.empty:
         return None
     by_reason: dict[str, list[str]] = {}
     for name, reason in zip(rejected["id"], rejected["reason"], strict=True):
-        fault = _FAULT.fullmatch(reason)
-        text, file = fault.groups() if fault else (reason, name)
+        issue = _ISSUE.fullmatch(reason)
+        text, file = issue.groups() if issue else (reason, name)
         by_reason.setdefault(text, []).append(file)
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    rest = len(ordered) - MOST_REASONS
-    return SetAside(
-        title=wording.plural(len(rejected), "was set aside", "were set aside"),
-        reasons=tuple(_reason(text, names) for text, names in ordered[:MOST_REASONS]),
-        more=wording.plural(rest, "further reason") if rest > 0 else "",
+    rest = len(ordered) - MAX_REASONS
+    return SkippedFiles(
+        title=pluralize(len(rejected), "file was skipped", "files were skipped"),
+        reasons=tuple(_build_reason(text, names) for text, names in ordered[:MAX_REASONS]),
+        more=pluralize(rest, "further reason") if rest > 0 else "",
         path=str(runs.PREPARED / runs.REJECTED),
     )
 
 
-def _reason(text: str, names: list[str]) -> Reason:
-    rest = len(names) - MOST_FILES
-    more = f"{wording.whole(rest)} more" if rest > 0 else ""
-    return Reason(text, wording.whole(len(names)), tuple(names[:MOST_FILES]), more)
+def _build_reason(text: str, names: list[str]) -> SkipReason:
+    rest = len(names) - MAX_FILES
+    more = f"{format_count(rest)} more" if rest > 0 else ""
+    return SkipReason(text, format_count(len(names)), tuple(names[:MAX_FILES]), more)

@@ -1,49 +1,50 @@
-"""What was learned, each sentence with the runs that it rests on."""
+"""Findings of the comparison, each with the runs that it is based on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.report import view, wording
-from pipeline.report.material import Material
-from pipeline.report.selection import Chosen
+from pipeline.report.context import ReportContext
+from pipeline.report.formatting import format_learning_rate
+from pipeline.report.run_selection import RunSelection
+from pipeline.report.view_models import NothingToShowError
 
 
 @dataclass(frozen=True)
-class FindingLine:
-    """What was learned, and what it rests on."""
+class FindingItem:
+    """A finding and its evidence."""
 
     sentence: str
-    evidence: tuple[tuple[str, str], ...]  # what a link says, and the run of the table of all runs that it leads to
+    evidence: tuple[tuple[str, str], ...]  # text of a link, and the run in the table that it points to
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was learned, the most important first."""
+    """Findings, the most important first."""
 
-    lines: tuple[FindingLine, ...]
+    lines: tuple[FindingItem, ...]
 
 
-def findings(material: Material, chosen: Chosen) -> Findings:
-    """The findings that rest on a shown run, or on none in particular."""
-    names = set(chosen.names)
+def build_findings(context: ReportContext, selection: RunSelection) -> Findings:
+    """Select the findings on runs of this page, or on no run in particular."""
+    names = set(selection.names)
     found = tuple(
-        FindingLine(item.sentence, _evidence(chosen, item.runs))
-        for item in material.findings
+        FindingItem(item.sentence, _build_evidence(selection, item.runs))
+        for item in context.findings
         if not item.runs or names & set(item.runs)
     )
     if not found:
-        raise view.NothingToShowError("The comparison holds no sentence about the runs that are shown.")
+        raise NothingToShowError("The comparison has no finding on the runs of this page.")
     return Findings(found)
 
 
-def _evidence(chosen: Chosen, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """A link a variant and rate: the seeds stand one below the other in the table."""
+def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Build one link per variant and learning rate, since its seeds are adjacent in the table."""
     seeds: dict[tuple[str, float], list[str]] = {}
-    for row in chosen.rows:
+    for row in selection.rows:
         if row.run in names:
             seeds.setdefault((row.variant, row.learning_rate), []).append(row.run)
     return tuple(
-        (runs[0] if len(runs) == 1 else f"{variant} at {wording.rate(rate)}, {len(runs)} seeds", runs[0])
+        (runs[0] if len(runs) == 1 else f"{variant} at {format_learning_rate(rate)}, {len(runs)} seeds", runs[0])
         for (variant, rate), runs in seeds.items()
     )

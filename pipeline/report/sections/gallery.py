@@ -1,4 +1,4 @@
-"""Images side by side with what runs made of them."""
+"""Images side by side with the predictions of runs."""
 
 from __future__ import annotations
 
@@ -7,132 +7,146 @@ from dataclasses import dataclass, replace
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.report import view, wording
-from pipeline.report.figures import pictures
-from pipeline.report.figures.error_kinds import Errors, is_foreground
-from pipeline.report.figures.frames import Frame
-from pipeline.report.material import Mask, Material, Photo
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import image_html
+from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
+from pipeline.report.formatting import format_number
 from pipeline.report.primary_score import PrimaryScore
+from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, Notice
 from pipeline.runs import SegmentationClass
 
-MANY_RUNS = 4  # the page shows the images of more than these smaller, ...
-SMALL = 288  # px: ... and their files must not make it too large to mail
+MAX_LARGE_RUNS = 4  # images are smaller for more runs
+SMALL_SIZE = 288  # px
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A run's prediction for a sample, beside its errors."""
+class PredictionImage:
+    """A run's prediction for a sample, and its errors."""
 
-    prediction: view.Picture
-    errors: view.Picture
-    error_keys: tuple[view.Key, ...]
+    prediction: EmbeddedImage
+    errors: EmbeddedImage
+    error_keys: tuple[LegendEntry, ...]
     score: str
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An example with what every run made of it; None where a run has no picture."""
+    """A sample with the predictions of all runs; None for a run without one."""
 
     id: str
-    image: view.Picture
-    truth: view.Picture
-    shots: tuple[Shot | None, ...]
+    image: EmbeddedImage
+    ground_truth: EmbeddedImage
+    predictions: tuple[PredictionImage | None, ...]
     has_ignored: bool  # whether the ground truth has ignored pixels
     note: str = ""  # why it is shown
 
 
-def class_legend(samples: Sequence[Sample], classes: tuple[SegmentationClass, ...]) -> tuple[view.Key, ...]:
+def build_class_legend(samples: Sequence[Sample], classes: tuple[SegmentationClass, ...]) -> tuple[LegendEntry, ...]:
     """Make the legend of the masks; ignored pixels are in it if a mask has some."""
-    ignored = [view.Key("none", "ignored pixels (left blank)")] if any(one.has_ignored for one in samples) else []
-    return (*(pictures.key(item) for item in classes), *ignored)
+    ignored = [LegendEntry("none", "ignored pixels (left blank)")] if any(one.has_ignored for one in samples) else []
+    return (*(image_html.create_legend_entry(item) for item in classes), *ignored)
 
 
-def error_legend(samples: Sequence[Sample]) -> tuple[view.Key, ...]:
+def build_error_legend(samples: Sequence[Sample]) -> tuple[LegendEntry, ...]:
     """Make the legend of the error images: the kinds of error that can occur, and ignored pixels if there are some."""
-    return tuple(dict.fromkeys(key for one in samples for shot in one.shots if shot for key in shot.error_keys))
+    return tuple(dict.fromkeys(key for one in samples for shot in one.predictions if shot for key in shot.error_keys))
 
 
-def side_by_side(
-    material: Material, kept: dict[str, frozenset[str]], wanted: Sequence[str], problems: list[view.Card]
+def build_samples(
+    context: ReportContext, kept: dict[str, frozenset[str]], wanted: Sequence[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
-    """Validation images with what runs made of them.
+    """Build validation images with the predictions of runs.
 
     Args:
-        material: the files.
-        kept: the runs, and the samples that each kept its mask of.
-        wanted: the samples, in the order of the page.
-        problems: is given a card for what is missing.
+        context: The files.
+        kept: The samples with stored predictions of each run.
+        wanted: The samples to show, in order.
+        problems: Receives a notice for each missing file.
     """
-    primary = PrimaryScore.of([item.name for item in material.data.classes if item.foreground])
+    primary = PrimaryScore.of([item.name for item in context.data.classes if item.foreground])
     ious: dict[str, dict[str, float]] = {}
     for run in kept:
         try:
-            ious[run] = material.per_image(run, primary.field)
+            ious[run] = context.read_image_scores(run, primary.field)
         except PipelineError as error:
             ious[run] = {}
-            problems.append(view.Card.of(f"{run}: no IoU under its pictures", error))
-    rows = {sample: row for row, sample in enumerate(material.samples.get("validation", ()))}
+            problems.append(Notice.from_error(f"{run}: no IoU below its predictions", error))
+    rows = {sample: row for row, sample in enumerate(context.samples.get("validation", ()))}
     found = []
     for sample in wanted:
-        image, truth = material.image("validation", rows[sample]), material.truth("validation", rows[sample])
-        frame = material.frame("validation", rows[sample])
-        if len(kept) > MANY_RUNS:
-            frame = replace(frame, largest=SMALL)
-        shots = tuple(
-            _shot(material, run, sample, truth, frame, primary, ious[run], problems) if sample in kept[run] else None
+        row = rows[sample]
+        image, ground_truth = context.read_image("validation", row), context.read_ground_truth("validation", row)
+        frame = context.get_frame("validation", row)
+        if len(kept) > MAX_LARGE_RUNS:
+            frame = replace(frame, max_size=SMALL_SIZE)
+        predictions = tuple(
+            _build_prediction(context, run, sample, ground_truth, frame, primary, ious[run], problems)
+            if sample in kept[run]
+            else None
             for run in kept
         )
-        found.append(_sample(material, sample, image, truth, frame, shots))
+        found.append(_build_sample(context, sample, image, ground_truth, frame, predictions))
     return tuple(found)
 
 
-def _sample(
-    material: Material, sample: str, image: Photo, truth: Mask, frame: Frame, shots: tuple[Shot | None, ...]
+def _build_sample(
+    context: ReportContext,
+    sample: str,
+    image: ImageArray,
+    ground_truth: Mask,
+    frame: Frame,
+    predictions: tuple[PredictionImage | None, ...],
 ) -> Sample:
-    classes = material.data.classes
+    classes = context.data.classes
     return Sample(
         id=sample,
-        image=pictures.photograph(frame.crop(image), f"Image {sample}", frame=frame),
-        truth=pictures.mask(frame.crop(truth), classes, f"True mask of {sample}", frame=frame),
-        shots=shots,
-        has_ignored=bool((frame.crop(truth) == runs.IGNORE).any()),
+        image=image_html.render_image(frame.crop(image), f"Image {sample}", frame=frame),
+        ground_truth=image_html.render_mask(
+            frame.crop(ground_truth), classes, f"Ground truth of {sample}", frame=frame
+        ),
+        predictions=predictions,
+        has_ignored=bool((frame.crop(ground_truth) == runs.IGNORE).any()),
     )
 
 
-def _shot(
-    material: Material,
+def _build_prediction(
+    context: ReportContext,
     run: str,
     sample: str,
-    truth: Mask,
+    ground_truth: Mask,
     frame: Frame,
     primary: PrimaryScore,
     ious: dict[str, float],
-    problems: list[view.Card],
-) -> Shot | None:
-    classes = material.data.classes
+    problems: list[Notice],
+) -> PredictionImage | None:
+    classes = context.data.classes
     try:
-        prediction = material.example(run, sample)
-        wrong = Errors.between(prediction, truth, classes, frame)
+        prediction = context.read_example(run, sample)
+        wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
     except PipelineError as error:
-        problems.append(view.Card.of(f"{run}: no picture of {sample}", error))
+        problems.append(Notice.from_error(f"{run}: no prediction for {sample}", error))
         return None
-    return Shot(
-        prediction=pictures.mask(frame.crop(prediction), classes, f"Mask of {sample} predicted by {run}", frame=frame),
-        errors=pictures.errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
+    return PredictionImage(
+        prediction=image_html.render_mask(
+            frame.crop(prediction), classes, f"Prediction for {sample} by {run}", frame=frame
+        ),
+        errors=image_html.render_errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
         error_keys=wrong.keys,
-        score=_score(primary, ious.get(sample), truth, classes),
+        score=_format_score(primary, ious.get(sample), ground_truth, classes),
     )
 
 
-def _score(primary: PrimaryScore, iou: float | None, truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
+def _format_score(
+    primary: PrimaryScore, iou: float | None, ground_truth: Mask, classes: tuple[SegmentationClass, ...]
+) -> str:
     """Format the primary score of an image, or say why it is undefined."""
-    evaluated = truth != runs.IGNORE
+    evaluated = ground_truth != runs.IGNORE
     if not evaluated.any():
         return "no evaluated pixels"
     if primary.is_mean:
-        return f"mean IoU {wording.number(iou, 2)}"
-    if is_foreground(truth[evaluated], classes).any():
-        return f"IoU {wording.number(iou, 2)}"
+        return f"mean IoU {format_number(iou, 2)}"
+    if is_foreground(ground_truth[evaluated], classes).any():
+        return f"IoU {format_number(iou, 2)}"
     if iou is None:
         return "no foreground, none predicted"
-    return f"IoU {wording.number(iou, 2)}: no foreground, some predicted"
+    return f"IoU {format_number(iou, 2)}: no foreground, some predicted"

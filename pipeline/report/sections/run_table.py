@@ -1,4 +1,4 @@
-"""All runs of the selection, a line each, and what others got."""
+"""The table of all runs, and external results."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from pipeline.analysis.one_class import LABEL
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
 from pipeline.comparison import Judgement, RunRow, Summary
-from pipeline.report import view, wording
+from pipeline.report.context import ExternalResults
+from pipeline.report.formatting import MISSING, format_learning_rate, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.references import References
-from pipeline.report.selection import Chosen
+from pipeline.report.run_selection import RunSelection
+from pipeline.report.view_models import Notice
 from pipeline.runs import MIN_CLASS_IOU
 
 
 @dataclass(frozen=True)
-class RunLine:
+class RunTableRow:
     """A run in the table of all runs."""
 
     run: str
-    rate: str
+    learning_rate: str
     seed: str
     verdict: str  # one word
-    label: str  # that its masks are no better than predicting one class everywhere, or miss classes; else empty
-    evidence: str  # phrases that it rests on; may be empty
-    reason: str  # instead of the figures, where there are none
+    label: str  # on masks no better than the baseline of one class, or on missed classes; else empty
+    evidence: str  # may be empty
+    reason: str  # in place of the figures, if there are none
     figures: tuple[str, ...]
-    values: str  # JSON list to sort by, an entry a column
-    best: bool
+    values: str  # JSON list of sort keys, one per column
+    is_best: bool
 
 
 @dataclass(frozen=True)
-class ReferenceLine:
-    """Other people's result below the runs."""
+class ExternalResultRow:
+    """An external result below the runs."""
 
     name: str
     verdict: str
@@ -47,16 +48,16 @@ class ReferenceLine:
 
 @dataclass(frozen=True)
 class RunTable:
-    """All runs of the selection, and what others got."""
+    """The selected runs, and external results."""
 
     headings: tuple[str, ...]
-    figures: int  # how many of the headings are figures
-    lines: tuple[RunLine, ...]
-    not_checked: tuple[str, ...]  # sentences: which checks of the verdicts could not be made, and why
+    num_figures: int  # among the headings
+    lines: tuple[RunTableRow, ...]
+    not_checked: tuple[str, ...]  # sentences: checks that were not possible, and why
     missed_below: float  # IoU
-    references: tuple[ReferenceLine, ...]
-    sources: tuple[tuple[str, str], ...]  # of the references: name, and whose it is
-    problems: tuple[view.Card, ...]
+    external: tuple[ExternalResultRow, ...]
+    sources: tuple[tuple[str, str], ...]  # name of an external result, and its author or publication
+    problems: tuple[Notice, ...]
 
 
 @dataclass(frozen=True)
@@ -64,31 +65,31 @@ class ScoreColumn:
     """A column of scores, which depend on the classes of the data."""
 
     heading: str
-    of_run: Callable[[RunRow], float | None]
-    reference: str  # the same score among the numbers of a reference; empty if it has none
+    get: Callable[[RunRow], float | None]
+    external_name: str  # the same score in external results; empty if there is none
 
 
 FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
 
-def run_table(chosen: Chosen, summary: Summary, references: References) -> RunTable:
-    """A line a chosen run; a run without figures says why. What others got stands below, apart."""
+def build_run_table(selection: RunSelection, summary: Summary, external: ExternalResults) -> RunTable:
+    """Build a row per run, or the reason why it has no scores, and rows of external results below."""
     best = {selection.run for selection in summary.best_of_variant}
-    scores = _score_columns(summary)
+    scores = _choose_columns(summary)
     figures = (*FIGURES, *(score.heading for score in scores))
     return RunTable(
-        headings=("Run", "Rate", "Seed", "Verdict", *figures),
-        figures=len(figures),
-        lines=tuple(_run_line(row, scores, row.run in best) for row in chosen.rows),
-        not_checked=_not_checked(chosen),
+        headings=("Run", "Learning rate", "Seed", "Verdict", *figures),
+        num_figures=len(figures),
+        lines=tuple(_build_row(row, scores, row.run in best) for row in selection.rows),
+        not_checked=_list_unchecked(selection),
         missed_below=MIN_CLASS_IOU,
-        references=tuple(_reference_line(result, scores) for result in references.results),
-        sources=references.sources,
-        problems=references.problems,
+        external=tuple(_build_external_row(result, scores) for result in external.results),
+        sources=external.sources,
+        problems=external.problems,
     )
 
 
-def _score_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
+def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
     """Choose the scores; foreground IoU is left out if no run has one, as where every class is foreground."""
     primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
     columns = [ScoreColumn("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
@@ -98,68 +99,68 @@ def _score_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
     return (*columns, ScoreColumn(f"Showcase, {primary.name}", primary.of_showcase, ""))
 
 
-def _not_checked(chosen: Chosen) -> tuple[str, ...]:
-    """What could not be checked, and of how many runs."""
-    reasons = Counter(reason for row in chosen.rows if row.judgement for reason in row.judgement.not_checked)
-    judged = sum(row.judgement is not None for row in chosen.rows)
+def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
+    """List checks that were not possible, and for how many runs."""
+    reasons = Counter(reason for row in selection.rows if row.judgement for reason in row.judgement.not_checked)
+    judged = sum(row.judgement is not None for row in selection.rows)
     return tuple(
-        reason if count == judged else f"{reason} (of {wording.plural(count, 'run')})"
+        reason if count == judged else f"{reason} (of {pluralize(count, 'run')})"
         for reason, count in reasons.most_common()
     )
 
 
-def _run_line(row: RunRow, scores: tuple[ScoreColumn, ...], best: bool) -> RunLine:
-    losses = (row.train_loss, row.val_loss, row.gap, *(score.of_run(row) for score in scores))
-    empty = row.status != "finished"  # what it did before it diverged stands in its evaluation, and ranks nothing
-    epoch = f"{wording.NONE if row.best_epoch is None else row.best_epoch} / {row.epochs}"
+def _build_row(row: RunRow, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
+    losses = (row.train_loss, row.val_loss, row.gap, *(score.get(row) for score in scores))
+    empty = row.status != "finished"  # scores from before divergence are not ranked
+    epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
     sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
     verdict = row.judgement.verdict if row.judgement else row.status
     values = (row.run, row.learning_rate, row.seed, verdict, *sortable)
-    figures = [wording.number(value) for value in losses]
-    figures[2] += _interval(row.judgement)
-    return RunLine(
+    figures = [format_number(value) for value in losses]
+    figures[2] += _format_interval(row.judgement)
+    return RunTableRow(
         run=row.run,
-        rate=wording.rate(row.learning_rate),
+        learning_rate=format_learning_rate(row.learning_rate),
         seed=str(row.seed),
         verdict=verdict,
-        label=_label(row),
+        label=_describe_warning(row),
         evidence="; ".join(row.judgement.evidence) if row.judgement else "",
-        reason=row.reason or "It left no figures." if empty else "",
+        reason=row.reason or "It has no scores." if empty else "",
         figures=() if empty else (epoch, *figures),
         values=json.dumps(values, allow_nan=False),
-        best=best,
+        is_best=is_best,
     )
 
 
-def _label(row: RunRow) -> str:
-    """Warn of the masks of a run, whatever its verdict."""
+def _describe_warning(row: RunRow) -> str:
+    """Write a warning about a run's masks, independent of its verdict."""
     labels = [LABEL] if row.judgement and row.judgement.beats_baseline is False else []
     if row.missed_classes and row.status == "finished":
-        labels.append(f"misses {wording.plural(len(row.missed_classes), 'class', 'classes')}")
+        labels.append(f"misses {pluralize(len(row.missed_classes), 'class', 'classes')}")
     return "; ".join(labels)
 
 
-def _reference_line(result: Result, scores: tuple[ScoreColumn, ...]) -> ReferenceLine:
+def _build_external_row(result: Result, scores: tuple[ScoreColumn, ...]) -> ExternalResultRow:
     verdict = judge(result.curves) if result.curves else None
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     numbers = (
         train,
         val,
         None if train is None or val is None else val - train,
-        *(result.numbers.get(score.reference) for score in scores),
+        *(result.numbers.get(score.external_name) for score in scores),
     )
-    epoch = wording.NONE
+    epoch = MISSING
     if result.curves and verdict and verdict.gaps:
         epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
-    return ReferenceLine(
+    return ExternalResultRow(
         name=result.name,
-        verdict=verdict.word if verdict else wording.NONE,
+        verdict=verdict.word if verdict else MISSING,
         evidence="; ".join(verdict.evidence) if verdict else "",
-        figures=(epoch, *(wording.number(number) for number in numbers)),
+        figures=(epoch, *(format_number(number) for number in numbers)),
     )
 
 
-def _interval(judgement: Judgement | None) -> str:
+def _format_interval(judgement: Judgement | None) -> str:
     if judgement is None or judgement.gap_low is None:
         return ""
-    return f" ({wording.number(judgement.gap_low)} to {wording.number(judgement.gap_high)})"
+    return f" ({format_number(judgement.gap_low)} to {format_number(judgement.gap_high)})"

@@ -1,0 +1,65 @@
+"""Commands on single trainings: verdicts on loss curves from any tool, and learning rates to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.lr_find import HIGHEST, LOWEST, STEPS
+from pipeline.runtime.shutdown import exit_on_sigterm
+
+BASELINE = "Loss of predicting the class frequencies; without it, underfitting means a loss that hardly decreased."
+
+
+class FigurePath(click.Path):
+    """Path of a figure to write."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Check the suffix."""
+        path = Path(value)
+        if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+            self.fail(f"unknown figure format '{path.suffix}'; use .png, .svg or .pdf.", param, ctx)
+        return path
+
+
+@click.command()
+@click.argument("curves", type=click.Path(exists=True, path_type=Path))
+@click.option("--baseline", type=click.FloatRange(min=0, min_open=True), metavar="LOSS", help=BASELINE)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of sentences.")
+@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None) -> None:
+    """Judge whether any training learned, memorized or overfitted.
+
+    CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
+    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote. docs/gaps.md
+    explains the verdicts.
+    """
+    from pipeline.judge.verdicts import format_json, format_text, judge_file
+
+    judged = judge_file(curves, baseline)
+    if plot:
+        from pipeline.judge.curve_plot import draw_curves
+
+        draw_curves(judged, baseline, plot)
+    click.echo(format_json(judged) if as_json else format_text(judged))
+
+
+@click.command(
+    help=f"""Suggest learning rates for the grid, by a short training with an increasing learning rate.
+
+    {STEPS} batches, from {LOWEST:g} up to {HIGHEST:g}, on the prepared data; nothing else is written.
+    The suggestion is a starting point: the grid decides which learning rate is best.
+    """
+)
+@click.option("--variant", metavar="NAME", help="Which of variants:.  [default: the grid's first]")
+@click.option("--plot", type=FigurePath(), metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
+def lr_find(variant: str | None, plot: Path | None) -> None:
+    """Run the range test."""
+    from pipeline.lr_find.find import find_learning_rates
+    from pipeline.params.file import read_params
+
+    exit_on_sigterm()
+    found = read_params()
+    click.echo(find_learning_rates(found, variant or found.grid.variant[0], plot, Path()))

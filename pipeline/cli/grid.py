@@ -1,0 +1,123 @@
+"""Commands on the whole grid: its cells, variants, sweeps and studies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.runtime.shutdown import defer_signals
+
+
+@click.command()
+@click.option("--schema", is_flag=True, help="Print the JSON schema of params.yaml instead.")
+def params(schema: bool) -> None:
+    """Check params.yaml and list the runs of its grid."""
+    from pipeline.params import Params
+    from pipeline.params.file import read_params
+    from pipeline.variants.model_checks import check_models
+
+    if schema:
+        click.echo(json.dumps(Params.model_json_schema(), indent=2))
+        return
+    found = read_params()
+    check_models(found, found.grid.variant)
+    for cell in found.cells():
+        click.echo(cell.name)
+
+
+@click.command()
+def variants() -> None:
+    """List the variants of params.yaml and their cost.
+
+    MACs are the multiply-accumulates in convolutions and matrix products for one image of data.image_size.
+
+    Step memory is what one training step at train.batch_size adds to a process: weights, gradients, two numbers per
+    parameter for the optimizer (Adam's; SGD needs fewer), and the activations kept for the backward pass.
+
+    Process memory is the peak resident memory of a whole training process, with PyTorch, MLflow, scratch space and
+    evaluation, measured in some seconds by a few steps on blank images in a separate process. Memory-mapped images add
+    pages that the system reclaims when memory is short. With a GPU, it is
+    main memory only. docs/cluster.md has more.
+    """
+    from rich.console import Console
+    from rich.progress import track as progress_bar
+
+    from pipeline.params.file import read_params
+    from pipeline.process_memory import measure_process
+    from pipeline.variants.table import format_table, measure_variants
+
+    found = read_params()
+    console = Console(stderr=True)
+    rows = progress_bar(
+        measure_variants(found, Path(), measure_process),
+        "Measuring each variant",
+        total=len(found.variants),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    click.echo(format_table(list(rows)))
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.threads]",
+)
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
+def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
+    """Train and evaluate stale runs in parallel, and commit them to DVC.
+
+    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; the default is the
+    whole grid. Afterwards `dvc repro` only compares and renders; `make report` does both.
+
+    Ctrl-C stops after the current epochs; a second Ctrl-C stops immediately. The same command resumes each run after
+    its last epoch, whatever stopped or killed it.
+    """
+    from pipeline.params.file import read_params
+    from pipeline.runs import FAILURE
+    from pipeline.runtime.stage_status import attempt, forget_attempt
+
+    if jobs and ray:
+        raise click.UsageError("--jobs applies to this machine only; a Ray cluster schedules its own jobs.")
+    defer_signals()
+
+    from pipeline.sweep.stage import sweep as run_sweep
+
+    for stage in ("prepare", "compare", "showcase", "report"):
+        forget_attempt(stage)  # recorded again if they fail again
+    with attempt("sweep"):
+        code = run_sweep(read_params(), jobs, targets, ray, Path())
+    if code == 0 and not targets:
+        FAILURE.unlink(missing_ok=True)
+    sys.exit(code)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--data", metavar="PATH", type=click.Path(path_type=Path), help="Folder of images, in place of the preset's."
+)
+def study(name: str | None, data: Path | None) -> None:
+    """Create the study NAME; without NAME, list the presets.
+
+    NAME is a preset, params/NAME.yaml, with the differences from params.yaml. Both are merged into studies/NAME/, a DVC
+    pipeline of its own. `make report SET=NAME` does this, runs the study and renders its report.
+    """
+    from pipeline.project import project_folder
+    from pipeline.study.create import create_study
+    from pipeline.study.presets import list_presets
+
+    if name is None:
+        found = list_presets(project_folder())
+        for one in found:
+            click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.read_title()}")
+        return
+    made = create_study(name, project_folder(), data)
+    runs = len(made.params.cells())
+    click.echo(f"{made.folder}: {runs} {'run' if runs == 1 else 'runs'}. {made.params.report.title}")

@@ -1,0 +1,102 @@
+"""The learning report, and the page on failed stages."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from pipeline.errors import PipelineError
+
+
+@click.command()
+@click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
+@click.option("--live", is_flag=True, help="Add date, durations, git commit, and a link to MLflow.")
+def report(selection: str | None, out: Path | None, show: bool, live: bool) -> None:
+    """Render the learning report.
+
+    Without options this is the stage that writes reports/learning-report.html. With --runs, the report shows a part of
+    the grid and is written to a file of its own in reports/. SELECTION is one of
+
+    \b
+      best                            the best run: the median seed of the setting with the lowest mean loss
+      best:3                          the median-seed runs of the three best settings
+      all                             every run
+      unet-0.001-0,lite0-*            comma-separated names, with the wildcards * and ?
+      "variant == 'unet' and learning_rate <= 1e-3"
+                                      a filter in the syntax of pandas.DataFrame.query, with and, or, not, in
+      mlflow:latest                   from MLflow at tracking.uri: the run that started last
+      mlflow:ID,ID                    runs by their ids
+      "mlflow:metrics.val_loss_best < 0.4"
+                                      a search filter of MLflow; of each author, the newest run of each name
+
+    \b
+    Columns of a filter: run, variant, status, verdict (text in quotes); learning_rate, seed, epochs, best_epoch,
+    train_loss, val_loss, gap, val_mean_iou, val_foreground_iou, val_object_iou, showcase_iou, showcase_mean_iou.
+
+    Reports from a server with runs of several people rank their results.
+    """  # noqa: D301 - click takes the backspace as "do not rewrap"
+    import webbrowser
+
+    from pipeline.params.file import read_params
+    from pipeline.report.stage import render_report
+    from pipeline.runs import FAILURE
+    from pipeline.runtime.stage_status import attempt
+
+    is_stage = not (selection or out or show or live)
+    with attempt("report") if is_stage else contextlib.nullcontext():
+        source, _, query = (selection or "").partition(":")
+        if source.strip().lower() == "mlflow":
+            from pipeline.mlflow_report.render import render_mlflow_report
+
+            page = render_mlflow_report(read_params(), query, out, provenance=live)
+        else:
+            page = render_report(read_params(), selection, out, provenance=live)
+        click.echo(page.path)
+        for notice in page.notices:
+            click.echo(f"Notice: {notice}", err=True)
+        if show and not webbrowser.open(page.path.absolute().as_uri()):
+            raise PipelineError(f"No browser found to show {page.path}; copy the file to a machine with one.")
+        if page.faults:
+            incomplete = "\n".join(f"{notice.title}. {notice.text}" for notice in page.faults)
+            raise PipelineError(f"The report was written, but these sections are incomplete:\n{incomplete}")
+        if is_stage:
+            FAILURE.unlink(missing_ok=True)
+    if is_stage:
+        from pipeline.runtime.shutdown import check_signals, defer_signals
+        from pipeline.tracking.after_stage import send_report
+
+        defer_signals()
+        send_report(read_params())
+        check_signals()
+
+
+@click.command()
+def failure() -> None:
+    """Show what failed in the last `make report`.
+
+    Renders reports/failure.html: failed stages with their last lines, parameters and commands. If only runs failed, the
+    learning report of the others is rendered too.
+
+    While another command is running and nothing has failed, no page is written.
+    """
+    from pipeline.compare.stage import compare as compare_stage
+    from pipeline.params.file import read_params
+    from pipeline.report.failure import find_failures, render_failure_page
+    from pipeline.report.stage import render_report
+    from pipeline.runtime.stage_status import read_attempts
+
+    found = page = None
+    with contextlib.suppress(PipelineError):  # the page reports what cannot be read or made
+        found = read_params()
+        lost = find_failures(found, Path())
+        if lost and all(one.run for one in lost):
+            compare_stage(found, lost=lost)
+            page = render_report(found).path
+    running = [one.name for one in read_attempts() if one.state == "running"]
+    if running and not find_failures(found, Path()):
+        raise PipelineError(f"Nothing has failed so far; running: {', '.join(running)}.")
+    click.echo(render_failure_page(found, page))

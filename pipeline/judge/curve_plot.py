@@ -1,0 +1,63 @@
+"""Plot judged loss curves."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.atomic_io import write_bytes
+from pipeline.errors import PipelineError
+from pipeline.judge.verdicts import JudgedRun
+
+MAX_PANELS = 24
+TRAIN, VAL = "#56b4e9", "#d55e00"  # Okabe and Ito's color-blind safe palette
+
+
+def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> None:
+    """Draw one panel per run; the file's suffix selects the format.
+
+    Raises:
+        PipelineError: There are too many runs.
+    """
+    if len(judged) > MAX_PANELS:
+        raise PipelineError(f"--plot: {len(judged)} runs are too many; a figure has {MAX_PANELS} panels at most.")
+    columns = min(len(judged), 3)
+    rows = math.ceil(len(judged) / columns)
+    figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
+    for one, axes in zip(judged, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
+        _draw_panel(one, baseline, axes)
+    for axes in figure.axes[len(judged) :]:
+        axes.remove()
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    write_bytes(path, content.getbuffer())
+
+
+def _draw_panel(one: JudgedRun, baseline: float | None, axes: Axes) -> None:
+    curves, verdict = one.run.curves, one.verdict
+    axes.set_title(f"{one.run.run}: {verdict.word}", loc="left", fontsize=11)
+    if verdict.onset:
+        axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
+    if baseline is not None:
+        axes.axhline(baseline, color="#767676", linewidth=1, linestyle=":", label="class-prior baseline")
+    axes.plot(curves.epochs, curves.train, color=TRAIN, linestyle="--", label="training")
+    axes.plot(curves.epochs, curves.val, color=VAL, label="validation")
+    if verdict.gaps:
+        best = curves.epochs.index(verdict.gaps.best_epoch)
+        axes.plot(verdict.gaps.best_epoch, curves.val[best], "o", color=VAL, label="best epoch")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    losses = np.concatenate([curves.train, curves.val])
+    losses = losses[np.isfinite(losses)]
+    if len(losses):
+        # Keeps high losses of the first epochs from compressing the rest.
+        axes.set_ylim(min(0, losses.min()), min(losses.max(), 3 * np.median(losses)) * 1.05)
+    axes.legend(frameon=False, fontsize=8)

@@ -1,0 +1,71 @@
+"""Train a cell's network with a learning rate that increases at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline import runs
+from pipeline.data.augment import augment
+from pipeline.data.batch_loader import Batches
+from pipeline.data.prepared import open_split, training_subset
+from pipeline.lr_find import HIGHEST, LOWEST, STEPS
+from pipeline.lr_find.suggestion import RangeTest
+from pipeline.models.factory import build_network
+from pipeline.models.losses import create_loss
+from pipeline.models.precision import autocast_context, resolve_precision, select_device
+from pipeline.params import Cell
+from pipeline.runs import DataSet
+from pipeline.train.optimizers import create_optimizer
+from pipeline.variants.model_checks import check_batch
+
+
+def range_test(cell: Cell, root: Path, on_step: Callable[[int, float, float], None]) -> RangeTest:
+    """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
+
+    Args:
+        cell: Parameters; its own learning rate and scheduler are not used.
+        root: Folder of the project.
+        on_step: Called with the step, from 1 on, its learning rate and its loss.
+
+    Raises:
+        PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
+    """
+    torch.set_num_threads(cell.train.threads)
+    random = torch.Generator().manual_seed(cell.seed)
+    dataset, classes = open_split("train", root / runs.PREPARED), DataSet.read(root / runs.PREPARED).classes
+    training = dataset.take(training_subset(len(dataset), cell.train_images))
+    size, channels = training.images.shape[2:]
+    check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
+    torch.manual_seed(cell.seed)
+    precision = resolve_precision(cell.train.precision)
+    network = build_network(cell.model, channels, classes=len(classes))
+    device = select_device()
+    network.to(device).to(memory_format=torch.channels_last).train()
+    batches = Batches(training, device)
+    loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
+    optimizer = create_optimizer(network, cell.train, LOWEST)
+    factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    losses = []
+    for step, rate in enumerate(rates, start=1):
+        chosen = torch.randint(len(training), (cell.train.batch_size,), generator=random).sort().values.numpy()
+        images, masks = batches.take(chosen)
+        if cell.train.augmentation is not None:
+            images, masks = augment(images, masks, cell.train.augmentation, random)
+        for group, factor in zip(optimizer.param_groups, factors, strict=True):
+            group["lr"] = float(rate) * factor
+        with autocast_context(precision, device):
+            logits = network(images)
+        loss = loss_function(logits, masks)
+        losses.append(float(loss.detach()))
+        on_step(step, float(rate), losses[-1])
+        if not np.isfinite(losses[-1]):
+            break
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return RangeTest(rates[: len(losses)], np.array(losses))

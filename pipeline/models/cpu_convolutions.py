@@ -1,0 +1,178 @@
+"""Convolutions with a custom backward pass built from fast CPU kernels.
+
+oneDNN (3.12, in torch 2.14) has no fast kernel for the backward pass of some depthwise convolutions and the gradient of
+a transposed convolution's bias: these take up to a hundred times as long as the forward pass. Forward pass, weights
+and their names are exactly torch's. `benchmarks/convolutions.py` measures the times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function
+
+BLOCK = 3  # side of the largest kernel with a fast depthwise backward pass
+
+Pair = tuple[int, int]
+
+
+class DepthwiseConvolution(nn.Conv2d):
+    """A depthwise convolution with a stride or a kernel above 3 x 3; torch is fast in others."""
+
+    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        output: Tensor
+        if not _needs_backward(images):
+            output = super()._conv_forward(images, weight, bias)
+            return output
+        output = _Depthwise.apply(*_cast_like_autocast(images, weight, bias), self.stride, self.padding)
+        return output
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """A transposed convolution with a fast gradient of its bias."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map N x C_in x H x W to N x C_out x H_out x W_out, H_out = (H - 1) stride - 2 padding + kernel size."""
+        if self.bias is None or output_size is not None or not _needs_backward(images):
+            return super().forward(images, output_size)
+        tensors = _cast_like_autocast(images, self.weight, self.bias)
+        output: Tensor = _Transposed.apply(*tensors, self.stride, self.padding)
+        return output
+
+
+def replace_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type[DepthwiseConvolution]]) -> None:
+    """Replace a network's slow depthwise convolutions in place; weights and their names stay the same.
+
+    Args:
+        network: The network.
+        by: The new class for each class of layers; others are not replaced.
+    """
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
+                setattr(parent, name, replace_layer(layer, by[type(layer)]))
+
+
+def is_slow_depthwise(layer: nn.Conv2d) -> bool:
+    """Return whether a layer is a depthwise convolution that torch is slow in."""
+    depthwise = layer.groups == layer.in_channels == layer.out_channels > 1
+    plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    smallest, largest = min(layer.kernel_size), max(layer.kernel_size)
+    return depthwise and plain and smallest >= BLOCK and (largest > BLOCK or max(layer.stride) > 1)
+
+
+def replace_layer(layer: nn.Conv2d, by: type[DepthwiseConvolution]) -> DepthwiseConvolution:
+    """Create a layer of another class with the same weights, without drawing random numbers."""
+    new = by(
+        layer.in_channels,
+        layer.out_channels,
+        cast("Pair", layer.kernel_size),
+        cast("Pair", layer.stride),
+        cast("Pair", layer.padding),
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+    )
+    new.weight, new.bias = layer.weight, layer.bias
+    return new
+
+
+def _needs_backward(images: Tensor) -> bool:
+    return torch.is_grad_enabled() and images.device.type == "cpu"
+
+
+def _cast_like_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Cast tensors as torch's own convolution would under autocast."""
+    if not torch.is_autocast_enabled("cpu"):
+        return tensors
+    lower = torch.get_autocast_dtype("cpu")
+    return tuple(tensor if tensor is None else tensor.to(lower) for tensor in tensors)
+
+
+class _Depthwise(Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(images, weight, bias, stride, padding, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        images, weight = ctx.saved_tensors
+        images_grad = weight_grad = bias_grad = None
+        if ctx.needs_input_grad[0]:
+            # Only float32 has a fast kernel for strides. Of the images, it uses the size only.
+            wide = torch.float32 if max(ctx.stride) > 1 and images.dtype == torch.bfloat16 else images.dtype
+            sizes = torch.empty_like(images, dtype=wide)
+            images_grad, _ = _depthwise_backward(
+                grad.to(wide), sizes, weight.to(wide), ctx.stride, ctx.padding, (True, False)
+            )
+            images_grad = images_grad.to(images.dtype)
+        if ctx.needs_input_grad[1]:
+            weight_grad = _weight_gradient(grad, images, weight, ctx.stride, ctx.padding)
+        if ctx.needs_input_grad[2]:
+            bias_grad = grad.sum((0, 2, 3))
+        return images_grad, weight_grad, bias_grad, None, None
+
+
+def _weight_gradient(grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """Compute the weight's gradient in blocks of 3 x 3: each is that of a smaller kernel on a crop of the images."""
+    if max(weight.shape[2:]) <= BLOCK:
+        _, whole = _depthwise_backward(grad, images, weight, stride, padding, (False, True))
+        return whole
+    high, wide = ((count - 1) * step + BLOCK for count, step in zip(grad.shape[2:], stride, strict=True))
+    padded = F.pad(images, (padding[1], padding[1], padding[0], padding[0]))
+    gradient, small = torch.empty_like(weight), weight[:, :, :BLOCK, :BLOCK]
+    for top, left in product(_starts(weight.shape[2]), _starts(weight.shape[3])):
+        part = padded[:, :, top : top + high, left : left + wide].contiguous(memory_format=torch.channels_last)
+        _, block = _depthwise_backward(grad, part, small, stride, (0, 0), (False, True))
+        gradient[:, :, top : top + BLOCK, left : left + BLOCK] = block
+    return gradient
+
+
+def _starts(size: int) -> list[int]:
+    """List the starts of blocks that cover `size` taps; the last block may overlap the one before it."""
+    return [*range(0, size - BLOCK, BLOCK), size - BLOCK]
+
+
+def _depthwise_backward(
+    grad: Tensor, images: Tensor, weight: Tensor, stride: Pair, padding: Pair, needed: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """Compute the gradients of images and weight with torch's kernel; None for one that is not needed."""
+    found: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
+        grad, images, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), [*needed, False]
+    )
+    return found[:2]
+
+
+class _Transposed(Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, stride: Pair, padding: Pair) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv_transpose2d(images, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        images, weight = ctx.saved_tensors
+        needed = [*ctx.needs_input_grad[:2], False]  # the bias' gradient is a plain sum
+        images_grad, weight_grad, _ = torch.ops.aten.convolution_backward(
+            grad, images, weight, None, ctx.stride, ctx.padding, (1, 1), True, (0, 0), 1, needed
+        )
+        return images_grad, weight_grad, grad.sum((0, 2, 3)), None, None

@@ -1,0 +1,56 @@
+"""Build a network from its parameters; each family is imported on demand, since smp and timm take seconds to import."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pipeline.models.unet import UNet
+from pipeline.params.model import CustomModel, KerasPetsModel, Model, SmpModel
+
+
+class Normalize(nn.Module):
+    """Maps pixels from 0..1 to -1..1, the range of lite0's ImageNet weights (mean = standard deviation = 0.5).
+
+    A part of the network, so that the weights alone define its preprocessing.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize pixels of any shape."""
+        return (images - 0.5) / 0.5
+
+
+def build_network(model: Model, channels: int, classes: int) -> nn.Module:
+    """Build a network, initialized from torch's global generator.
+
+    Args:
+        model: Its section of the parameters.
+        channels: Number of image channels; images are N x C x H x W in 0..1.
+        classes: Number of classes; logits are N x classes x H x W.
+
+    Raises:
+        PipelineError: The encoder is unknown, or the user's own network cannot be built.
+    """
+    return nn.Sequential(Normalize(), _build_family(model, channels, classes))
+
+
+def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
+    if isinstance(model, SmpModel):
+        from pipeline.models.smp import build_smp_network
+
+        return build_smp_network(
+            channels, classes, model.architecture, model.encoder, model.pretrained, model.dropout, model.drop_path
+        )
+    if isinstance(model, KerasPetsModel):
+        from pipeline.models.keras_pets import KerasPets
+
+        return KerasPets(channels, classes)
+    if isinstance(model, CustomModel):
+        from pipeline.models.custom import build_custom_network
+
+        return build_custom_network(model, channels, classes)
+    return UNet(channels, classes, model.base_channels, model.depth, model.up, model.skip, model.norm, model.dropout)
+
+
+def count_trainable_parameters(network: nn.Module) -> int:
+    """Count the numbers that training may change."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

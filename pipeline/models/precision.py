@@ -1,0 +1,39 @@
+"""The device that networks run on, and the floating-point precision that is fast there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from torch import nn
+
+from pipeline.runs import Precision
+
+
+def select_device() -> torch.device:
+    """Return the current CUDA device, or the CPU if there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def get_device(network: nn.Module) -> torch.device:
+    """Return the device of a network's weights; the CPU for a network without weights."""
+    return next((weight.device for weight in network.parameters()), torch.device("cpu"))
+
+
+def resolve_precision(requested: Literal["auto", "float32", "bfloat16"]) -> Precision:
+    """Resolve `auto`: bfloat16 where hardware multiplies bfloat16 matrices, else float32.
+
+    Emulated bfloat16 is slower than float32 and differs in the last digits.
+    """
+    if requested != "auto":
+        return requested
+    if select_device().type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    units = torch.cpu.get_capabilities()
+    return "bfloat16" if units.get("amx_bf16") or units.get("avx512_bf16") else "float32"
+
+
+def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which convolutions run in `precision`; weights, optimizer and losses stay float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

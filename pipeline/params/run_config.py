@@ -1,0 +1,32 @@
+"""Read a run's parameters from its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params import Cell
+from pipeline.runs import RunRecord
+
+
+def read_run_config(record: RunRecord, folder: Path) -> Cell:
+    """Read the parameters that a run was trained with, whatever `params.yaml` says now.
+
+    Args:
+        record: The run's record.
+        folder: The run's folder, for messages.
+
+    Raises:
+        PipelineError: The record is of another version.
+    """
+    try:
+        return Cell.model_validate_json(json.dumps(record.cell))
+    except ValidationError:
+        raise PipelineError(
+            f"{folder / runs.RECORD} holds parameters of another version. Train it again: "
+            f"dvc repro --force train@{record.run}"
+        ) from None

@@ -1,0 +1,63 @@
+"""Figures of feature maps inside a U-Net of the grid, for the author's notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline import runs
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import image_html
+from pipeline.report.run_selection import RunSelection
+from pipeline.report.view_models import EmbeddedImage
+
+
+@dataclass(frozen=True)
+class FeatureMapFigure:
+    """Feature maps side by side."""
+
+    images: tuple[EmbeddedImage, ...]
+    caption: str
+
+
+NAMES = ("skip", "below", "upsampling")  # of `{{ picture(name) }}`
+
+
+def create_feature_map_figures(context: ReportContext, selection: RunSelection) -> dict[str, FeatureMapFigure]:
+    """Create a figure per name, of the best run on the page with feature maps and skip connections; none without one.
+
+    Raises:
+        PipelineError: Files of a run are broken.
+    """
+    for run in _list_runs(context, selection):
+        model = context.read_record(run).cell.get("model", {})
+        if model.get("skip", "none") != "none" and (maps := context.read_feature_maps(run)):
+            break
+    else:
+        return {}
+    image = image_html.render_image(context.read_image(runs.SHOWCASE, 0), "The showcase", "Image")
+    rows = {
+        name: (
+            image,
+            *(image_html.render_gray(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)),
+        )
+        for name, what in (("skip", "Top skip connection"), ("below", "Decoder input from below"))
+    }
+    (h, w), (high, wide) = maps["before"].shape, maps["after"].shape
+    rows["upsampling"] = (
+        image,
+        image_html.render_gray(maps["before"], "A feature map before the deepest upsampling", f"{h} × {w} pixels"),
+        image_html.render_gray(maps["after"], "A feature map after the deepest upsampling", f"{high} × {wide} pixels"),
+    )
+    captions = {
+        "skip": f"Feature maps of the encoder on the top skip connection of {run}, those with the highest variance.",
+        "below": f"Feature maps of the decoder at the same level of {run}, those with the highest variance.",
+        "upsampling": f"The deepest upsampling of {run}: feature maps with the highest variance before and after it.",
+    }
+    return {name: FeatureMapFigure(rows[name], captions[name]) for name in NAMES}
+
+
+def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
+    """List the runs with a model: the best of each variant, then the others by validation loss."""
+    best = [item.run for item in context.summary.best_of_variant if item.run in selection.names]
+    losses = sorted((row.val_loss, row.run) for row in selection.rows if row.val_loss is not None)
+    return list(dict.fromkeys([*best, *(run for _, run in losses)]))

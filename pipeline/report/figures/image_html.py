@@ -1,0 +1,195 @@
+"""Images, masks and errors as data URIs in the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report.figures.error_kinds import GROUND, PredictionErrors
+from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
+from pipeline.runs import SegmentationClass
+
+MAX_CUTOUT_SIZE = 576  # px
+QUALITY = 84  # of WebP; lower ones show artifacts at edges
+LIMITS_16_BIT = (0.5, 99.5)  # percentiles of a 16-bit image that are shown as black and white
+LIMITS_8_BIT = (0.01, 99.99)  # percentiles of an 8-bit image, whose few bright pixels may be the objects
+MAX_DARK = 85  # of 255; darker 8-bit images are stretched, ...
+MIN_CONTRAST = 64  # levels; so are images with fewer, ...
+MIN_CONTENT = 4  # levels; but not those with fewer
+MIN_SPAN = 16  # levels stretched to the full range; fewer would amplify noise
+TILE = 12  # px, of the checkerboard behind a cut-out
+
+
+def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
+    """Render an image as WebP."""
+    largest = frame.max_size if frame else MAX_SIZE
+    image_file = encode_webp(_shrink(to_rgb(image), Image.Resampling.LANCZOS, largest), alt, caption)
+    return _set_aspect(replace(image_file, stretched=find_display_range(image) is not None), frame)
+
+
+def render_mask(
+    values: Mask,
+    classes: tuple[SegmentationClass, ...],
+    alt: str,
+    caption: str = "",
+    frame: Frame | None = None,
+) -> EmbeddedImage:
+    """Render a mask in its classes' colors as PNG; ignored pixels are transparent."""
+    palette = [parse_color(item.colour) for item in classes]
+    indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
+    return _encode_png(indices, [*palette, (0, 0, 0)], len(classes), alt, caption, frame)
+
+
+def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
+    """Render the errors of a prediction as PNG; correct pixels outside the foreground are the background."""
+    kinds = (found.found, *found.wrong, found.ignored)
+    indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
+    for index, kind in enumerate(kinds, start=1):
+        indices[kind.pixels] = index
+    colors = [parse_color(color) for color in (GROUND, *(kind.color for kind in kinds))]
+    return _encode_png(indices, colors, None, alt, caption, frame)
+
+
+def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
+    """Compute the opacity of each pixel (H x W, 0 to 1) in a cut-out: foreground 1, boundary 0.5, others 0."""
+    shares = np.zeros(256)
+    shares[: len(classes)] = [1.0 if item.foreground else 0.5 if item.edge else 0.0 for item in classes]
+    return np.asarray(shares[mask], dtype=np.float64)
+
+
+def render_cutout(
+    image: ImageArray, shown: npt.NDArray[np.float64], alt: str, caption: str = "", frame: Frame | None = None
+) -> EmbeddedImage:
+    """Render an image with the given opacity over a checkerboard."""
+    rgb = to_rgb(image)
+    scale = max(1, round(MAX_CUTOUT_SIZE / max(rgb.size)))
+    size = (rgb.width * scale, rgb.height * scale)
+    alpha = Image.fromarray((shown * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    rows, columns = np.indices((size[1], size[0])) // (TILE * 2)
+    board = Image.fromarray(np.where((rows + columns) % 2, 236, 214).astype(np.uint8)).convert("RGB")
+    large = rgb.resize(size, Image.Resampling.LANCZOS)
+    composite = _shrink(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, MAX_CUTOUT_SIZE)
+    return _set_aspect(encode_webp(composite, alt, caption), frame)
+
+
+def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
+    """Render a feature map (H x W, 0 to 255) as gray PNG."""
+    return _encode_png(values, [(level, level, level) for level in range(256)], None, alt, caption)
+
+
+def create_legend_entry(item: SegmentationClass) -> LegendEntry:
+    """Create the legend entry of a class."""
+    parse_color(item.colour)
+    return LegendEntry(item.colour, item.name)
+
+
+def to_rgb(image: ImageArray) -> Image.Image:
+    """An image of any channels and depth as a person can look at it.
+
+    Of three channels or more the first three, as red, green and blue; of fewer the first one, as gray. Stretched over
+    its `display_range`, if it has one.
+    """
+    shown = _select_channels(image)
+    if (limits := find_display_range(image)) is not None:
+        low, high = limits
+        shown = ((shown.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
+    return Image.fromarray(np.ascontiguousarray(shown, dtype=np.uint8))
+
+
+def find_display_range(image: ImageArray) -> tuple[float, float] | None:
+    """Find the values to show as black and white; None to show an image as stored.
+
+    16-bit images are always stretched: those of 12-bit cameras would be black, and extremes are cut because of hot
+    pixels. 8-bit images are stretched if they are dark or have low contrast.
+    """
+    shown = _select_channels(image)
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, LIMITS_16_BIT)
+        return float(low), max(float(high), float(low) + 1)
+    low, high = np.percentile(shown, LIMITS_8_BIT)
+    if high - low < MIN_CONTENT or (high > MAX_DARK and high - low >= MIN_CONTRAST):
+        return None
+    return float(low), max(float(high), float(low) + MIN_SPAN)
+
+
+def _select_channels(image: ImageArray) -> npt.NDArray[Any]:
+    values = image if image.ndim == 3 else image[..., None]
+    return values[..., :3] if values.shape[-1] >= 3 else np.repeat(values[..., :1], 3, axis=-1)
+
+
+def encode_webp(image_file: Image.Image, alt: str, caption: str, quality: int = QUALITY) -> EmbeddedImage:
+    """Encode an image as WebP."""
+    buffer = io.BytesIO()
+    image_file.save(buffer, "WEBP", quality=quality, method=4)
+    return EmbeddedImage(
+        _create_data_uri("webp", buffer),
+        alt,
+        caption,
+        *image_file.size,
+        is_mask=False,
+        aspect=image_file.width / image_file.height,
+    )
+
+
+def parse_color(color: str) -> tuple[int, int, int]:
+    """Parse a class's color, #rrggbb.
+
+    Raises:
+        PipelineError: It is not a color.
+    """
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise PipelineError(
+            f"{runs.PREPARED / runs.CLASSES} has a class with color {color!r}, which must be #rrggbb. "
+            "Run `pipeline prepare` again."
+        )
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _set_aspect(image_file: EmbeddedImage, frame: Frame | None) -> EmbeddedImage:
+    return image_file if frame is None else replace(image_file, aspect=frame.aspect)
+
+
+def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int) -> Image.Image:
+    longest = max(image_file.size)
+    if longest <= largest:
+        return image_file
+    size = (max(1, image_file.width * largest // longest), max(1, image_file.height * largest // longest))
+    return image_file.resize(size, resampling)
+
+
+def _encode_png(
+    indices: Mask,
+    colors: list[tuple[int, int, int]],
+    transparent: int | None,
+    alt: str,
+    caption: str,
+    frame: Frame | None = None,
+) -> EmbeddedImage:
+    largest = frame.max_size if frame else MAX_SIZE
+    image_file = _shrink(Image.fromarray(indices), Image.Resampling.NEAREST, largest)
+    image_file.putpalette([channel for color in colors for channel in color])
+    buffer = io.BytesIO()
+    options = {} if transparent is None else {"transparency": transparent}
+    image_file.save(buffer, "PNG", optimize=True, **options)
+    found = EmbeddedImage(
+        _create_data_uri("png", buffer),
+        alt,
+        caption,
+        *image_file.size,
+        is_mask=True,
+        aspect=image_file.width / image_file.height,
+    )
+    return _set_aspect(found, frame)
+
+
+def _create_data_uri(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

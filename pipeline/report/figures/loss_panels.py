@@ -1,0 +1,177 @@
+"""Draw a panel of loss curves: one variant, one color per learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from pipeline.analysis.curves import Curves as LossCurves
+from pipeline.report.figures import svg
+from pipeline.report.figures.curve_data import LossAxis, LossCurve, RunCurve, export_curves
+from pipeline.report.formatting import format_learning_rate
+
+LABEL_POSITION = 1.12  # times the baseline, the middle of its label above the line
+AXIS_OVERFLOW = 1.1  # times the axis' end; only losses above are mentioned
+
+CurveKey = tuple[str, float, str]  # variant, learning rate, split
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one variant."""
+
+    variant: str
+    svg: Markup
+    values: str  # JSON for the page's script: position of the axes, and numbers of the curves
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CurvePlot:
+    """Curves and settings of all panels."""
+
+    means: dict[CurveKey, LossCurve]  # over finished runs
+    runs: dict[str, tuple[RunCurve, ...]]  # curves of single runs by variant
+    diverged: dict[CurveKey, tuple[LossCurve, ...]]  # one curve per diverged run, which would distort the mean
+    learning_rates: tuple[float, ...]  # of the whole grid, so that colors are the same on every page
+    axis: LossAxis
+    baseline: float
+    epochs: int
+    onsets: dict[tuple[str, float], tuple[tuple[int, int], ...]]  # intervals of epochs by variant and learning rate
+    external: tuple[tuple[str, LossCurves], ...]  # external results, with their names
+
+
+def draw_panel(plot: CurvePlot, variant: str, panel: int, size: tuple[float, float]) -> Panel:
+    """Draw a variant's panel, `size` in inches; `panel`, its number, makes ids unique in the page."""
+    figure = Figure(size, layout="constrained")
+    axes = figure.add_subplot()
+    _set_up_axes(axes, plot, variant)
+    for name, curves in plot.external:
+        _draw_external(axes, plot, name, curves)
+    for index, learning_rate in enumerate(plot.learning_rates):
+        _draw_learning_rate(axes, plot, variant, index, learning_rate)
+    drawing = svg.render_svg(figure, f"curves-{panel}")
+    means = {
+        learning_rate: (validation, training)
+        for learning_rate in plot.learning_rates
+        if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None
+        and (training := plot.means.get((variant, learning_rate, "train"))) is not None
+    }
+    values = export_curves(axes, plot.learning_rates, means, plot.runs.get(variant, ()))
+    return Panel(variant, drawing, values, _describe_overflow(plot, variant))
+
+
+def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, learning_rate: float) -> None:
+    """Draw the curves of a learning rate, with ids for the page's script."""
+    color, before = svg.get_series_color(index), set(axes.get_children())
+    for curve in plot.diverged.get((variant, learning_rate, "validation"), ()):
+        _draw_diverged(axes, curve, color, plot.axis.high)
+    if (training := plot.means.get((variant, learning_rate, "train"))) is not None:
+        _draw_mean(axes, training, color, "--", 1.3)
+    if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None:
+        _draw_mean(axes, validation, color, "-", 1.9)
+        lowest = (validation.epochs[validation.best], validation.mean[validation.best])
+        axes.plot(*lowest, marker=svg.get_marker(index), color=color, markersize=7.5)
+    for low, high in plot.onsets.get((variant, learning_rate), ()):
+        # At the lower edge, at a different height for each learning rate.
+        height = 0.015 + 0.03 * index
+        ends = (low - 0.1, high + 0.1)  # makes an interval of one epoch visible
+        axes.plot(ends, (height, height), color=color, linewidth=4, alpha=0.75, transform=axes.get_xaxis_transform())
+    for number, artist in enumerate(item for item in axes.get_children() if item not in before):
+        artist.set_gid(f"rate-{index}-{number}")
+
+
+def _set_up_axes(axes: Axes, plot: CurvePlot, variant: str) -> None:
+    if plot.axis.is_log:
+        axes.set_yscale("log")
+    axes.set_ylim(plot.axis.low, plot.axis.high)
+    axes.set_xlim(min(1, plot.epochs - 0.5), plot.epochs + 0.15)
+    axes.yaxis.set_major_locator(FixedLocator(plot.axis.choose_ticks(plot.baseline)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch", loc="right")
+    if plot.baseline > 0:  # 0 where all pixels are of one class
+        _draw_baseline(axes, plot, variant)
+
+
+def _draw_baseline(axes: Axes, plot: CurvePlot, variant: str) -> None:
+    axes.axhline(plot.baseline, color=svg.QUIET, linewidth=1)
+    axes.annotate(
+        "class-prior baseline",
+        (1, plot.baseline),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -3 if (below := _has_room_below(plot, variant)) else 3),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        color=svg.QUIET,
+        fontsize=10,
+    )
+
+
+def _has_room_below(plot: CurvePlot, variant: str) -> bool:
+    """Return whether the baseline's label is farther from the curves' ends below its line than above."""
+    ends = [float(drawn.mean[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
+
+    def measure_distance(position: float) -> float:
+        return min((abs(math.log(end / position)) for end in ends), default=0.0)
+
+    return measure_distance(1 / LABEL_POSITION) > measure_distance(LABEL_POSITION)
+
+
+def _draw_external(axes: Axes, plot: CurvePlot, name: str, curves: LossCurves) -> None:
+    """Draw an external result in gray, up to the runs' last epoch and without effect on the axes."""
+    shown = [place for place, epoch in enumerate(curves.epochs) if epoch <= plot.epochs]
+    epochs = [curves.epochs[place] for place in shown]
+    for losses, style in ((curves.train, "--"), (curves.val, "-")):
+        axes.plot(epochs, losses[shown], color=svg.QUIET, linestyle=style, linewidth=1.2)
+    if not shown:
+        return
+    end, last = epochs[-1], float(curves.val[shown[-1]])
+    beside = end < plot.epochs / 2  # a short curve has space for its name after it
+    # Else above the last third of the curve, about the length of the name.
+    height = last if beside else float(curves.val[shown[-math.ceil(len(shown) / 3) :]].max())
+    if height <= plot.axis.high:
+        axes.annotate(
+            name,
+            (end, height),
+            xytext=(4, 0) if beside else (0, 3),
+            textcoords="offset points",
+            ha="left" if beside else "right",
+            va="center" if beside else "bottom",
+            color=svg.QUIET,
+            fontsize=10,
+        )
+
+
+def _draw_mean(axes: Axes, drawn: LossCurve, color: str, style: str, width: float) -> None:
+    axes.fill_between(drawn.epochs, drawn.low, drawn.high, color=color, alpha=0.16, linewidth=0)
+    axes.plot(drawn.epochs, drawn.mean, color=color, linestyle=style, linewidth=width)
+
+
+def _draw_diverged(axes: Axes, drawn: LossCurve, color: str, ceiling: float) -> None:
+    """Draw a diverged run: a thin line that ends in a cross."""
+    axes.plot(drawn.epochs, drawn.mean, color=color, linewidth=1)
+    end = (drawn.epochs[-1], min(float(drawn.mean[-1]), ceiling))
+    (cross,) = axes.plot(*end, marker="x", color=color, markersize=7, markeredgewidth=2, clip_on=False)
+    cross.set_in_layout(False)  # would shrink this panel
+
+
+def _describe_overflow(plot: CurvePlot, variant: str) -> tuple[str, ...]:
+    """Describe losses that exceed the axis, one sentence per learning rate."""
+    if not any(key[0] == variant for key in (*plot.means, *plot.diverged)):
+        return ("No run of this variant has a curve.",)
+    sentences = []
+    for learning_rate in plot.learning_rates:
+        drawn = [item for key, item in plot.means.items() if key[:2] == (variant, learning_rate)]
+        drawn += [item for key, group in plot.diverged.items() if key[:2] == (variant, learning_rate) for item in group]
+        peak = max((float(item.high.max()) for item in drawn), default=0.0)
+        if peak > AXIS_OVERFLOW * plot.axis.high:
+            sentences.append(f"At {format_learning_rate(learning_rate)} the loss reaches {peak:.3g}, above the axis.")
+    return tuple(sentences)

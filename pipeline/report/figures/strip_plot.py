@@ -1,0 +1,119 @@
+"""The distribution of results: one row per author, a dot for each run, a diamond for the mean of the best setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.analysis.authors import Author
+from pipeline.report.figures import svg
+from pipeline.report.figures.curve_data import LOG_MIN_RATIO
+
+WIDTH, ROW, MARGIN = 7.0, 0.3, 0.75  # inches
+# The axis ends at the larger of these, or at the highest loss: an outlier is an arrow and squashes nothing.
+BASELINE_HEADROOM = 1.5  # times the baseline
+MEDIAN_HEADROOM = 3.0  # times the median run
+MAX_NAME = 24  # characters; the table below has the whole name
+_MAX_DECADES = 3  # with ticks between the powers of ten
+
+
+@dataclass(frozen=True)
+class LossRange:
+    """The loss axis: it always includes the baseline, and its ends differ."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def choose(cls, losses: Sequence[float], baseline: float) -> LossRange:
+        """Choose the axis for these losses; a baseline of 0 (all pixels of one class) is left out."""
+        shown = [*losses, baseline] if baseline > 0 else losses
+        limit = max(BASELINE_HEADROOM * baseline, MEDIAN_HEADROOM * median(losses))
+        low, high = min(shown), min(max(shown), limit)
+        if not low < high:  # all equal
+            return cls(0.9 * low, 1.1 * low or 1.0)
+        return cls(low, high)
+
+    @property
+    def is_log(self) -> bool:
+        """Whether a linear axis would squash the lowest losses."""
+        return self.low > 0 and self.high / self.low > LOG_MIN_RATIO
+
+    def locate(self, loss: float) -> float:
+        """Return the position of a loss between the ends, 0 to 1."""
+        low, high, here = (math.log(one) if self.is_log else one for one in (self.low, self.high, loss))
+        return (here - low) / (high - low)
+
+    def apply(self, axes: Axes) -> None:
+        """Set scale, limits and ticks."""
+        if self.is_log:
+            axes.set_xscale("log")
+            has_few = math.log10(self.high / self.low) <= _MAX_DECADES
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if has_few else (1,)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            margin = (self.high / self.low) ** 0.04
+            axes.set_xlim(self.low / margin, self.high * margin)
+        else:
+            margin = 0.04 * (self.high - self.low)
+            axes.set_xlim(self.low - margin, self.high + margin)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def draw_strip_plot(authors: Sequence[Author], mine: str, baseline: float, root: Path) -> Markup:
+    """Draw the authors from the top on, `mine` in ink; `baseline` is the loss of the class-prior baseline."""
+    span = LossRange.choose([loss for author in authors for loss in author.losses], baseline)
+    with svg.use_style(root):
+        figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
+        axes = figure.add_subplot()
+        span.apply(axes)
+        if baseline > 0:
+            _draw_baseline(axes, baseline, is_right=span.locate(baseline) > 0.5)
+        for place, author in enumerate(authors):
+            _draw_author(axes, place, author, span.high, svg.INK if author.name == mine else svg.QUIET)
+        axes.set_yticks(range(len(authors)), [_shorten(author.name) for author in authors])
+        for label, author in zip(axes.get_yticklabels(), authors, strict=True):
+            label.set_fontweight("bold" if author.name == mine else "normal")
+            label.set_parse_math(False)  # a login name may hold dollar signs
+        axes.set_ylim(len(authors) - 0.4, -1.1)  # the first on top, room above it for the baseline's name
+        axes.set_xlabel("validation loss, nats per pixel", loc="right")
+        return svg.render_svg(figure, "authors")
+
+
+def _draw_baseline(axes: Axes, baseline: float, *, is_right: bool) -> None:
+    axes.axvline(baseline, color=svg.QUIET, linewidth=1)
+    axes.annotate(
+        "class-prior baseline",
+        (baseline, 1),
+        (-4 if is_right else 4, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="top",
+        color=svg.QUIET,
+        fontsize=10,
+    )
+
+
+def _draw_author(axes: Axes, place: int, author: Author, high: float, color: str) -> None:
+    shown = [loss for loss in author.losses if loss <= high]
+    axes.plot(shown, [place] * len(shown), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+    if len(shown) < len(author.losses):
+        axes.plot(1, place, ">", color=color, markersize=6, clip_on=False, transform=axes.get_yaxis_transform())
+    if author.best is not None and author.best.val_loss <= high:
+        axes.plot(author.best.val_loss, place, "D", color=color, markersize=7)
+
+
+def _shorten(name: str) -> str:
+    """Leave out the middle of a long name: the ends tell people apart."""
+    if len(name) <= MAX_NAME:
+        return name
+    end = MAX_NAME // 3
+    return f"{name[: MAX_NAME - end - 1]}…{name[-end:]}"

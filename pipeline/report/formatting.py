@@ -1,0 +1,89 @@
+"""Format numbers, names and parameters for the page."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+MISSING = "–"
+SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test", "showcase": "the showcase"}
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Format a number with fixed decimals and a typographic minus; a dash if it is missing or not finite."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
+    """Format mean ± standard deviation; the mean alone if there is no deviation."""
+    if mean is None or sd is None or not math.isfinite(sd):
+        return format_number(mean, digits)
+    return f"{format_number(mean, digits)}\u00a0±\u00a0{format_number(sd, digits)}"
+
+
+def format_learning_rate(learning_rate: float) -> str:
+    """Format a learning rate as in the run's name."""
+    return str(learning_rate)
+
+
+def format_percent(fraction: float) -> str:
+    """Format a fraction as a percentage."""
+    return f"{100 * fraction:.1f} %"
+
+
+def format_count(count: int) -> str:
+    """Format a count with digit grouping."""
+    return f"{count:,}".replace(",", "\u00a0")
+
+
+def pluralize(count: int, singular: str, plural: str | None = None) -> str:
+    """Format a count with its noun."""
+    return f"{format_count(count)} {singular if count == 1 else plural or singular + 's'}"
+
+
+def join_words(items: Sequence[str]) -> str:
+    """Join words: a, b and c."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def suggest_closest(name: str, known: Iterable[str]) -> str:
+    """End a message about an unknown name with the closest known name, or with some of the known names."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"did you mean {near[0]}?" if near else f"known names: {join_words(sorted(names)[:8])}."
+
+
+def mark_code(text: str) -> Markup:
+    """Escape text and mark what is in `backticks` as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def flatten_parameters(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested parameters to dotted names and values, spelled as in `params.yaml`."""
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            found += flatten_parameters({str(place): item for place, item in enumerate(value)}, f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            found += flatten_parameters(value, f"{prefix}{key}.")
+        elif not (key == "precision" and prefix):  # it is listed with its resolved value
+            found.append((f"{prefix}{key}", _spell(value)))
+    return found
+
+
+def _spell(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,136 @@
+"""Filter runs with an expression of `pandas.DataFrame.query`: `variant == 'unet' and learning_rate <= 1e-3`.
+
+The expression is parsed first: only comparisons of columns with numbers and text, `in`, `and`, `or` and `not` reach
+pandas, which would otherwise evaluate calls and attributes.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+
+import pandas as pd
+
+from pipeline.comparison import RunRow
+from pipeline.errors import PipelineError
+from pipeline.report.formatting import suggest_closest
+
+TEXT_COLUMNS = ("run", "variant", "status", "verdict")
+NUMBER_COLUMNS = (
+    "learning_rate",
+    "seed",
+    "epochs",
+    "best_epoch",
+    "train_loss",
+    "val_loss",
+    "gap",
+    "val_mean_iou",
+    "val_foreground_iou",
+    "val_object_iou",
+    "showcase_iou",
+    "showcase_mean_iou",
+)
+COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
+EXAMPLE = "variant == 'unet' and learning_rate <= 1e-3"
+
+_ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+
+
+def is_filter(run_spec: str) -> bool:
+    """Return whether a specification of runs is a filter; no name or pattern of a run contains an operator."""
+    return re.search(r"[=<>]|\sin\s", run_spec) is not None
+
+
+def filter_runs(rows: Sequence[RunRow], expression: str) -> tuple[RunRow, ...]:
+    """Select the runs for which an expression holds; a missing value equals nothing and is neither above nor below.
+
+    Args:
+        rows: The runs.
+        expression: The filter.
+
+    Raises:
+        PipelineError: The expression is not valid, or names an unknown column.
+    """
+    _check(expression)
+    found = _build_table(rows).query(expression.strip(), engine="python")
+    return tuple(rows[place] for place in found.index)
+
+
+def _build_table(rows: Sequence[RunRow]) -> pd.DataFrame:
+    values = [
+        {
+            **{field.name: getattr(row, field.name) for field in fields(row) if field.name in COLUMNS},
+            "verdict": row.judgement.verdict if row.judgement else None,
+        }
+        for row in rows
+    ]
+    table = pd.DataFrame(values, columns=list(COLUMNS))
+    return table.astype({**dict.fromkeys(TEXT_COLUMNS, object), **dict.fromkeys(NUMBER_COLUMNS, float)})
+
+
+def _check(expression: str) -> None:
+    """Raise `PipelineError` unless an expression consists of what a filter may contain."""
+    try:
+        tree = ast.parse(expression.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        single = re.search(r"(?<![<>=!])=(?!=)", expression)
+        hint = "compare with ==, and put text in quotes" if single else "combine comparisons with and, or"
+        raise _error(expression, f"is not a valid filter; {hint}") from None
+    _check_condition(tree.body, expression)
+
+
+def _check_condition(node: ast.expr, expression: str) -> None:
+    if isinstance(node, ast.BoolOp):
+        for value in node.values:
+            _check_condition(value, expression)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        _check_condition(node.operand, expression)
+    elif isinstance(node, ast.Compare):
+        _check_comparison(node, expression)
+    else:
+        part = ast.unparse(node)
+        raise _error(expression, f"'{part}' is not a comparison; combine comparisons with and, or, not")
+
+
+def _check_comparison(node: ast.Compare, expression: str) -> None:
+    operands, part = [node.left, *node.comparators], ast.unparse(node)
+    types = {_find_type(operand, expression) for operand in operands}
+    columns = [operand for operand in operands if isinstance(operand, ast.Name)]
+    if not columns:
+        raise _error(expression, f"'{part}' compares no column; columns: {', '.join(COLUMNS)}")
+    if len(types) > 1:
+        name = columns[0].id
+        kind = "text: write the other side in quotes" if name in TEXT_COLUMNS else "a number"
+        raise _error(expression, f"'{part}': {name} is {kind}")
+    for operator, right in zip(node.ops, node.comparators, strict=True):
+        if isinstance(operator, ast.In | ast.NotIn) != isinstance(right, ast.List | ast.Tuple):
+            raise _error(expression, f"'{part}': write a list after in, such as seed in [0, 1], and only there")
+        if isinstance(operator, ast.Is | ast.IsNot):
+            raise _error(expression, f"'{part}': compare with == or !=")
+        if isinstance(operator, _ORDER) and types == {str}:
+            raise _error(expression, f"'{part}': text is compared with ==, != or in")
+
+
+def _find_type(node: ast.expr, expression: str) -> type:
+    """Return `str` or `float`, the type of an operand."""
+    if isinstance(node, ast.Name):
+        if node.id in COLUMNS:
+            return str if node.id in TEXT_COLUMNS else float
+        hint = f"text needs quotes, '{node.id}'; or {suggest_closest(node.id, COLUMNS)}"
+        raise _error(expression, f"there is no column {node.id}; {hint.rstrip('.')}")
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return str
+    number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
+    if isinstance(number, ast.Constant) and type(number.value) in (int, float):
+        return float
+    if isinstance(node, ast.List | ast.Tuple) and node.elts and all(isinstance(one, ast.Constant) for one in node.elts):
+        types = {_find_type(one, expression) for one in node.elts}
+        if len(types) == 1:
+            return types.pop()
+    raise _error(expression, f"'{ast.unparse(node)}' is neither a column, a number, nor text in quotes")
+
+
+def _error(expression: str, problem: str) -> PipelineError:
+    return PipelineError(f'--runs {expression.strip()}: {problem}. Example: --runs "{EXAMPLE}"')

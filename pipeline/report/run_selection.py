@@ -1,0 +1,131 @@
+"""Select the runs that the report shows, and the file that it is written to."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline import runs
+from pipeline.comparison import RunRow, Summary
+from pipeline.errors import PipelineError
+from pipeline.report.run_filter import filter_runs, is_filter
+
+MAX_STEM = 100  # characters of a file name's stem; a hash replaces the rest
+MAX_LISTED = 12  # names in a message; a grid can have hundreds
+
+
+FORMS = "Write all, best, a filter, or names of runs"
+
+
+@dataclass(frozen=True)
+class RunSelection:
+    """The runs of a report, in the grid's order."""
+
+    kind: Literal["all", "best", "named"]
+    rows: tuple[RunRow, ...]
+    out: Path  # relative to the project's folder
+    origin: str = ""  # of runs from MLflow; empty for this grid
+    notices: tuple[str, ...] = ()  # sentences on skipped runs
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The runs' names."""
+        return tuple(row.run for row in self.rows)
+
+
+def find_leading_run(summary: Summary, selection: RunSelection) -> str | None:
+    """Find the run to show in detail: the grid's best run if selected, else the one with the lowest validation loss."""
+    if summary.best is not None and summary.best.run in selection.names:
+        return summary.best.run
+    finished = [(row.val_loss, row.run) for row in selection.rows if row.val_loss is not None]
+    return min(finished)[1] if finished else None
+
+
+def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
+    """Select runs.
+
+    Args:
+        summary: The comparison.
+        run_spec: None for all runs in the grid's own report; `all`; `best`, the run chosen on validation; `best:3`, the
+            median-seed runs of the three best settings; a filter (see `run_filter`); or comma-separated names of runs,
+            with the wildcards `*` and `?`.
+
+    Raises:
+        PipelineError: The specification is invalid or matches no run.
+    """
+    if not summary.runs:
+        raise PipelineError("The comparison contains no runs. Train some with `make report`.")
+    if run_spec is None:
+        return RunSelection("all", summary.runs, runs.REPORT)
+    if run_spec.strip() == "all":
+        return RunSelection("all", summary.runs, runs.REPORTS / "all.html")
+    if match := re.fullmatch(r"best(?::(.*))?", run_spec.strip()):
+        return _select_best(summary, match[1])
+    if is_filter(run_spec):
+        return _select_by_filter(summary, run_spec)
+    return _select_by_name(summary, run_spec)
+
+
+def _select_best(summary: Summary, count: str | None) -> RunSelection:
+    if summary.best is None:
+        raise PipelineError(
+            "There is no best run: no learning rate finished all its seeds. Name runs instead; "
+            + _list_available([row.run for row in summary.runs])
+        )
+    if count is None:
+        best = summary.best.run
+        return RunSelection("best", tuple(row for row in summary.runs if row.run == best), runs.REPORTS / "best.html")
+    if not re.fullmatch(r"[1-9]\d*", count):
+        raise PipelineError(f"'best:{count}' must have a positive whole number after the colon, such as best:3.")
+    ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.rates if rate.run and rate.val_loss_mean)
+    wanted = {run for _, run in ranked[: int(count)]}
+    rows = tuple(row for row in summary.runs if row.run in wanted)
+    return RunSelection("named", rows, runs.REPORTS / f"best-{len(rows)}.html")
+
+
+def _select_by_filter(summary: Summary, expression: str) -> RunSelection:
+    rows = filter_runs(summary.runs, expression)
+    if not rows:
+        raise PipelineError(
+            f"No run matches {expression.strip()}; " + _list_available([row.run for row in summary.runs])
+        )
+    return RunSelection("named", rows, runs.REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
+
+
+def _select_by_name(summary: Summary, run_spec: str) -> RunSelection:
+    known = [row.run for row in summary.runs]
+    patterns = {name.strip() for name in run_spec.split(",")} - {""}
+    if not patterns:
+        raise PipelineError(
+            "The selection is empty. Write all, best, a filter, or names of runs; " + _list_available(known)
+        )
+    wanted = {name for pattern in patterns for name in fnmatch.filter(known, pattern) or [pattern]}
+    if unknown := sorted(wanted - set(known)):
+        nearest = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, unknown[0], name).ratio())
+        noun = "run" if len(unknown) == 1 else "runs"
+        quoted = ", ".join(f"'{name}'" for name in unknown)
+        raise PipelineError(
+            f"The comparison has no {noun} {quoted}. Write all, best, a filter, or names of runs; "
+            + _list_available(nearest)
+        )
+    rows = tuple(row for row in summary.runs if row.run in wanted)
+    return RunSelection("named", rows, runs.REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
+
+
+def _list_available(names: list[str]) -> str:
+    rest = len(names) - MAX_LISTED
+    return "runs: " + ", ".join(names[:MAX_LISTED]) + (f" and {rest} more." if rest > 0 else ".")
+
+
+def create_file_stem(names: list[str]) -> str:
+    """Create the stem of a file name from the runs' names, with a hash in place of what exceeds `MAX_STEM`."""
+    joined = "+".join(names)
+    if len(joined) <= MAX_STEM:
+        return joined
+    digest = hashlib.sha256(joined.encode()).hexdigest()[:12]
+    return f"{joined[: MAX_STEM - len(digest) - 1]}-{digest}"

@@ -1,0 +1,218 @@
+"""Where the gap of a run comes from: gap by class, group and image, and calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pipeline.comparison import RunRow
+from pipeline.errors import PipelineError
+from pipeline.report.context import ReportContext
+from pipeline.report.figures import svg
+from pipeline.report.formatting import format_number, format_percent
+from pipeline.report.run_selection import RunSelection, find_leading_run
+from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
+from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice
+from pipeline.runs import Calibration
+
+
+@dataclass(frozen=True)
+class ClassGapRow:
+    """A class's scores on training and validation images."""
+
+    name: str
+    figures: tuple[str, ...]
+    is_widest: bool  # whether it has the largest gap
+
+
+@dataclass(frozen=True)
+class GroupGapRow:
+    """A group of validation images with one of the largest gaps."""
+
+    kind: str
+    name: str
+    images: str
+    val_loss: str
+    gap: str
+
+
+@dataclass(frozen=True)
+class GapBreakdown:
+    """The gap of one run by class, group and image, and its calibration."""
+
+    sentence: str
+    class_headings: tuple[str, ...]
+    classes: tuple[ClassGapRow, ...]
+    groups: tuple[GroupGapRow, ...]
+    reliability: Markup  # a figure; empty if it cannot be drawn
+    calibration: str
+    worst: tuple[Sample, ...]
+    worst_classes: tuple[LegendEntry, ...]  # legends of the worst images
+    worst_errors: tuple[LegendEntry, ...]
+    run: str
+    problems: tuple[Notice, ...]
+
+
+MAX_GROUPS = 4  # of each kind
+MAX_IMAGES = 3
+
+CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
+
+
+def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: Path) -> GapBreakdown:
+    """Break down the gap of the leading run.
+
+    Raises:
+        PipelineError: No shown run has finished, or a file is missing or broken.
+    """
+    run = find_leading_run(context.summary, selection)
+    if run is None:
+        raise NothingToShowError("No run on this page has finished, so there is no gap.")
+    parts = context.gap_parts[context.gap_parts["run"] == run]
+    classes = parts[parts["part"] == "class"]
+    problems: list[Notice] = []
+    curve, calibration = _build_calibration(context, run, root, problems)
+    row = next(row for row in context.summary.runs if row.run == run)
+    worst = _build_worst(context, run, parts[parts["part"] == "image"], problems)
+    return GapBreakdown(
+        sentence=_describe_verdict(row),
+        class_headings=CLASS_HEADINGS,
+        classes=(*_build_class_rows(classes), _build_total(row, classes, _count_classes(context, len(classes)))),
+        groups=_build_group_rows(parts[parts["part"] == "group"]),
+        reliability=curve,
+        calibration=calibration,
+        worst=worst,
+        worst_classes=build_class_legend(worst, context.data.classes) if worst else (),
+        worst_errors=build_error_legend(worst),
+        run=run,
+        problems=tuple(problems),
+    )
+
+
+def _count_classes(context: ReportContext, default: int) -> int:
+    try:
+        return len(context.data.classes)
+    except PipelineError:
+        return default
+
+
+def _describe_verdict(row: RunRow) -> str:
+    """Write the verdict, its evidence, and the gap in mean IoU."""
+    found = row.judgement
+    if found is None:
+        return f"{row.run} has no verdict."
+    evidence = "; ".join(found.evidence)
+    sentence = f"By its loss curve, {row.run} is {found.verdict}. {evidence[:1].upper()}{evidence[1:]}."
+    if found.onset:
+        sentence += f" Validation begins to worsen between epochs {found.onset[0]} and {found.onset[1]}."
+    if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:
+        sentence += (
+            f" Mean IoU is higher on training than on validation images by {format_number(found.iou_gap)} at the best "
+            f"epoch, by {format_number(found.iou_gap_last)} at the last; validation’s ends "
+            f"{format_number(found.iou_fall)} below its highest."
+        )
+    return sentence
+
+
+def _build_total(row: RunRow, parts: pd.DataFrame, classes: int) -> ClassGapRow:
+    """Build the row of all pixels; mean IoU is over the classes on both sides if one of `classes` is missing."""
+    name = "all (mean IoU)"
+    gap, val_iou = row.judgement.iou_gap if row.judgement else None, row.val_mean_iou
+    train_iou = None if gap is None or val_iou is None else val_iou + gap
+    if len(parts) < classes:
+        name = "all (mean IoU of the classes above)"
+        train_iou, val_iou = (float(parts[side].mean()) for side in ("train_iou", "val_iou"))
+    numbers = (row.train_loss, row.val_loss, row.gap, train_iou, val_iou)
+    return ClassGapRow(name, tuple(format_number(number) for number in numbers), is_widest=False)
+
+
+def _build_class_rows(parts: pd.DataFrame) -> tuple[ClassGapRow, ...]:
+    """Build a row per class, the largest gap first."""
+    columns = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")
+    widest = parts["gap"].idxmax() if len(parts) > 1 else None
+    return tuple(
+        ClassGapRow(str(row["name"]), tuple(format_number(row[column]) for column in columns), index == widest)
+        for index, row in parts.sort_values("gap", ascending=False, kind="stable").iterrows()
+    )
+
+
+def _build_group_rows(parts: pd.DataFrame) -> tuple[GroupGapRow, ...]:
+    lines = []
+    kinds = parts["name"].str.split("=", n=1, expand=True)
+    for kind in dict.fromkeys(kinds[0]) if len(parts) else ():
+        for index, row in parts[kinds[0] == kind].head(MAX_GROUPS).iterrows():
+            lines.append(
+                GroupGapRow(
+                    kind=str(kind),
+                    name=str(kinds.loc[index, 1]),
+                    images=str(row["images"]),
+                    val_loss=format_number(row["val_loss"]),
+                    gap=format_number(row["gap"]),
+                )
+            )
+    return tuple(lines)
+
+
+def _build_calibration(context: ReportContext, run: str, root: Path, problems: list[Notice]) -> tuple[Markup, str]:
+    """Build the reliability curve and a sentence on it; a notice if there is none."""
+    try:
+        scores, table = context.read_evaluation(run), context.read_reliability(run)
+        train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
+        if train is None or validation is None or scored is None or scored.accuracy is None:
+            raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
+        return draw_reliability_curve(table, root), _describe_calibration(train, validation, scored.accuracy)
+    except PipelineError as error:
+        problems.append(Notice.from_error(f"{run}: no reliability curve", error))
+        return Markup(""), ""
+
+
+def _describe_calibration(train: Calibration, validation: Calibration, accuracy: float) -> str:
+    return (
+        f"On validation, its mean confidence (the probability of the predicted class) is "
+        f"{format_percent(validation.confidence)}, and its accuracy {format_percent(accuracy)}. The "
+        f"expected calibration error is {format_number(validation.error)} on validation and "
+        f"{format_number(train.error)} on training images. Below the gray line, the network is overconfident."
+    )
+
+
+def _build_worst(context: ReportContext, run: str, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
+    try:
+        kept = context.list_examples(run)
+        wanted = [str(name) for name in parts["name"].head(MAX_IMAGES) if name in kept]
+        return build_samples(context, {run: kept}, wanted, problems)
+    except PipelineError as error:
+        problems.append(Notice.from_error(f"{run}: no predictions for its worst images", error))
+        return ()
+
+
+RELIABILITY_SIZE = (4.6, 3.8)  # inches
+MIN_BIN_SHARE = 0.001  # of a split's pixels; bins with fewer are noise
+
+
+def draw_reliability_curve(table: pd.DataFrame, root: Path) -> Markup:
+    """Draw the rows of `calibration.csv`: validation solid, training dashed, as in the loss curves."""
+    with svg.use_style(root):
+        figure = Figure(RELIABILITY_SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        drawn = []
+        for split, style, marker in (("train", "--", ""), ("validation", "-", "o")):
+            rows = table[table["split"] == split]
+            rows = rows[rows["pixels"] > MIN_BIN_SHARE * rows["pixels"].sum()]
+            axes.plot(
+                rows["confidence"], rows["accuracy"], color=svg.INK, linestyle=style, marker=marker, markersize=4.5
+            )
+            drawn.append(rows)
+        low = min(1 / 3, *(float(rows[["confidence", "accuracy"]].min().min()) for rows in drawn))
+        axes.plot([0, 1], [0, 1], color=svg.QUIET, linewidth=1)
+        axes.annotate(
+            "perfect calibration", (low, low), (6, -3), textcoords="offset points", color=svg.QUIET, fontsize=10
+        )
+        axes.set_xlim(low - 0.02, 1.01)
+        axes.set_ylim(low - 0.02, 1.01)
+        axes.set_xlabel("confidence", loc="right")
+        axes.set_title("accuracy", loc="left", fontsize=11)
+        return svg.render_svg(figure, "reliability")

@@ -1,0 +1,88 @@
+"""Leakage between splits: images and groups in more than one split, from `samples.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.report.formatting import SPLIT_NAMES, join_words, pluralize
+
+MAX_LISTED = 5  # of each kind
+
+
+@dataclass(frozen=True)
+class LeakedGroup:
+    """An image or group in more than one split."""
+
+    kind: str  # image, or the factor of a group
+    name: str
+    splits: str
+
+
+@dataclass(frozen=True)
+class SplitLeakage:
+    """Images and groups that splits share; they make all scores look better than they are."""
+
+    sentence: str
+    groups: tuple[LeakedGroup, ...]
+
+
+def list_groups(samples: pd.DataFrame) -> pd.DataFrame:
+    """List the groups of the samples: one row per sample and factor, with `split`, `factor` and `name`.
+
+    A semicolon separates groups only if a factor follows, since names may contain it.
+    """
+    parts = samples["groups"].str.split(r";(?=\w+=)", regex=True).explode()
+    pairs = parts[parts.str.contains("=")].str.split("=", n=1)
+    split = samples["split"].loc[pairs.index]
+    return pd.DataFrame({"split": split, "factor": pairs.str[0], "name": pairs.str[1]})
+
+
+def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
+    """Find images and groups in more than one split, the showcase included; None if there are none.
+
+    Images are the same if their ids or the contents of their files are equal.
+    """
+    same_id = _find_shared("image", samples["id"], samples["split"])
+    hashed = samples[(samples["sha256"] != "") & ~samples["id"].isin({group.name for group in same_id})]
+    same_files = _find_shared("image", hashed["sha256"], hashed["split"], hashed["id"])
+    groups = list_groups(samples)
+    of_factors = [
+        group
+        for factor, rows in groups.groupby("factor", sort=False)
+        for group in _find_shared(str(factor), rows["name"], rows["split"])
+    ]
+    images = [*same_id, *same_files]
+    if not images and not of_factors:
+        return None
+    counts = [pluralize(len(found), noun) for found, noun in ((images, "image"), (of_factors, "group")) if found]
+    verb = "is" if len(images) + len(of_factors) == 1 else "are"
+    return SplitLeakage(
+        f"{join_words(counts)} {verb} in more than one split. This leaks training data into evaluation: scores "
+        "and gaps on this page may look better than they are. Fix the splits, then run make report.",
+        (*images[:MAX_LISTED], *of_factors[:MAX_LISTED]),
+    )
+
+
+def describe_disjoint_splits(samples: pd.DataFrame) -> str:
+    """Describe splits without leakage."""
+    if list_groups(samples).empty:
+        return "No image is in more than one split; the images have no groups, so related images may be."
+    return "No image and no group is in more than one split."
+
+
+def _find_shared(
+    kind: str, keys: pd.Series[str], splits: pd.Series[str], names: pd.Series[str] | None = None
+) -> list[LeakedGroup]:
+    """Find keys in several splits; they are listed by `names`, or by themselves."""
+    table = pd.DataFrame({"key": keys, "split": splits, "name": keys if names is None else names})
+    table = table.drop_duplicates(["key", "split"])
+    shared = table[table.duplicated("key", keep=False)]
+    return [_create_group(kind, rows["name"], rows["split"]) for _, rows in shared.groupby("key", sort=False)]
+
+
+def _create_group(kind: str, names: Iterable[str], splits: Iterable[str]) -> LeakedGroup:
+    listed = join_words([SPLIT_NAMES.get(split, split) for split in splits])
+    return LeakedGroup(kind, " = ".join(dict.fromkeys(names)), listed)

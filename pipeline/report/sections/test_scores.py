@@ -1,0 +1,215 @@
+"""Test scores of the grid's best run, on images used neither for training nor for selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.analysis.scores import name_object_iou
+from pipeline.analysis.seeds import spread
+from pipeline.comparison import Summary
+from pipeline.errors import PipelineError
+from pipeline.report.context import ReportContext
+from pipeline.report.formatting import format_number, format_spread, join_words
+from pipeline.report.run_selection import RunSelection
+from pipeline.report.view_models import NothingToShowError, Notice
+from pipeline.runs import Scores
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A model's scores on a split."""
+
+    split: str
+    figures: tuple[str, ...]
+    is_test: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of scores."""
+
+    heading: str
+    value: Callable[[Scores], float | None]
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """Scores of the grid's best run on every split."""
+
+    sentence: str
+    headings: tuple[str, ...]
+    lines: tuple[ScoreRow, ...]
+    by_class: tuple[ScoreRow, ...]  # a row per class and a column per split, if the table would be too wide
+    splits: tuple[str, ...]  # the headings of `by_class`
+    has_undefined: bool  # whether a score is undefined
+    size: str  # sentence on the image size of the scores
+    means: str  # sentence on the number of classes of each mean IoU, if the splits differ; else empty
+    problems: tuple[Notice, ...]
+
+
+MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
+WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
+MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE = 0.005, 0.1  # nats per pixel, and fraction of the loss; others are not reported
+
+
+def build_test_scores(context: ReportContext, selection: RunSelection) -> TestScores:
+    """Build the best run's scores on every split.
+
+    Raises:
+        PipelineError: There is no best run on this page, or it has no test score.
+    """
+    best = context.summary.best
+    if best is None:
+        raise NothingToShowError("There is no best run, so nothing was evaluated on the test images.")
+    if selection.origin:
+        raise NothingToShowError("These runs were not chosen on validation alone, so their test scores are not shown.")
+    if best.run not in selection.names:
+        raise NothingToShowError(
+            f"Only {best.run}, which was chosen on validation, has test scores, and it is not on this page."
+        )
+    if best.test is None:
+        raise PipelineError(
+            f"The comparison contains no test score of {best.run}. Run `dvc repro evaluate@{best.run}`."
+        )
+    problems: list[Notice] = []
+    train = validation = None
+    try:
+        scores = context.read_evaluation(best.run)
+        train, validation = scores.train, scores.validation
+    except PipelineError as error:
+        problems.append(Notice.from_error(f"{best.run}: no scores of training and validation", error))
+    names = tuple(best.test.iou)
+    splits = (("Training (fixed subset)", train), ("Validation", validation), ("Test", best.test))
+    known = [(split, scores) for split, scores in splits if scores]
+    columns = _set_columns(context.summary, [scores for _, scores in known])
+    every = (*columns, *(_class_column(name) for name in names))
+    headings = tuple(column.heading for column in every)
+    lines = (
+        *(ScoreRow(split, _figures(scores, every), is_test=split == "Test") for split, scores in known),
+        *_over_seeds(best.test_by_seed, every),
+    )
+    is_wide = _width(headings, lines) > MAX_WIDTH
+    shown = len(columns) if is_wide else len(every)
+    return TestScores(
+        sentence=_describe(best.run, best.test, validation, _get_selection_bias(context, best.run)),
+        headings=headings[:shown],
+        lines=tuple(replace(line, figures=line.figures[:shown]) for line in lines),
+        by_class=tuple(
+            ScoreRow(name, tuple(line.figures[place] for line in lines), is_test=False)
+            for place, name in enumerate(names, start=len(columns))
+            if is_wide
+        ),
+        splits=tuple(line.split for line in lines),
+        has_undefined=any(column.value(scores) is None for _, scores in known for column in every),
+        size=_describe_size(context),
+        means=_describe_means(known),
+        problems=tuple(problems),
+    )
+
+
+def _describe_size(context: ReportContext) -> str:
+    """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
+    try:
+        height, width = context.read_ground_truth("train", 0).shape
+        table = context.sample_table
+    except PipelineError:
+        return ""  # the section on the data reports the error
+    sentence = f"All scores are at the prepared size, {width} × {height} pixels, against masks resized to it."
+    if not ((table["height"] > height) | (table["width"] > width)).any():
+        return sentence
+    return (
+        f"{sentence} At the size of the originals they are lower, mostly for thin and small classes; "
+        "`pipeline data --check` shows the upper limit."
+    )
+
+
+def _describe_means(known: Sequence[tuple[str, Scores]]) -> str:
+    counts = {split: sum(iou is not None for iou in scores.iou.values()) for split, scores in known}
+    if len(set(counts.values())) < 2:
+        return ""
+    listed = join_words([f"{count} ({split})" for split, count in counts.items()])
+    return f"Each mean IoU is over the classes in its images, whose number differs: {listed}."
+
+
+def _width(headings: Sequence[str], lines: Sequence[ScoreRow]) -> float:
+    """Estimate the width of a table in px; headings wrap at spaces, figures do not."""
+    columns = zip(headings, *(line.figures for line in lines), strict=True)
+    cells = [[line.split for line in lines], *((*heading.split(), *figures) for heading, *figures in columns)]
+    return sum(PADDING + max(map(_text_width, texts), default=0) for texts in cells)
+
+
+def _text_width(text: str) -> float:
+    return sum(NARROW if character in ".,|il " else WIDE for character in text)
+
+
+def _set_columns(summary: Summary, known: Sequence[Scores]) -> tuple[Column, ...]:
+    """Choose the columns on all classes.
+
+    The IoU of a single foreground class is that of the class, and not repeated. Scores that are undefined for these
+    classes are left out.
+    """
+    columns = [
+        Column("Loss", lambda scores: scores.loss),
+        Column("Accuracy", lambda scores: scores.accuracy),
+        Column("Mean IoU", lambda scores: scores.mean_iou),
+    ]
+    if len(summary.foreground) != 1 and any(scores.foreground_iou is not None for scores in known):
+        columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
+    if any(scores.object_iou is not None for scores in known):
+        columns.append(Column(name_object_iou(summary.foreground, summary.boundary), lambda scores: scores.object_iou))
+    return tuple(columns)
+
+
+def _class_column(name: str) -> Column:
+    return Column(f"IoU of {name}", lambda scores: scores.iou.get(name))
+
+
+def _figures(scores: Scores, columns: tuple[Column, ...]) -> tuple[str, ...]:
+    return tuple(format_number(column.value(scores)) for column in columns)
+
+
+def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple[ScoreRow, ...]:
+    """Compute mean and standard deviation over the seeds of the chosen learning rate; empty for one seed."""
+    if len(seeds) < 2:
+        return ()
+    values = ([column.value(scores) for scores in seeds] for column in columns)
+    spreads = (spread([value for value in column if value is not None]) for column in values)
+    figures = tuple(format_spread(mean, sd) for mean, sd in spreads)
+    return (ScoreRow(f"Test, over {len(seeds)} seeds", figures, is_test=False),)
+
+
+def _get_selection_bias(context: ReportContext, run: str) -> float | None:
+    row = next(row for row in context.summary.runs if row.run == run)
+    return row.judgement.optimism if row.judgement else None
+
+
+def _describe(run: str, score: Scores, validation: Scores | None, selection_bias: float | None) -> str:
+    if score.loss is None:
+        return f"{run} has no test scores: the test images have no evaluated pixels."
+    start = (
+        f"{run} was chosen on validation alone; its test loss is {format_number(score.loss)} nats per pixel "
+        f"and its test mean IoU {format_number(score.mean_iou)}."
+    )
+    if validation is None or validation.loss is None:
+        return start
+    difference = score.loss - validation.loss
+    if abs(difference) < min(MIN_DIFFERENCE, MIN_DIFFERENCE_SHARE * validation.loss):
+        return f"{start} This matches its validation loss ({format_number(validation.loss)})."
+    word = "higher" if difference > 0 else "lower"
+    meaning = (
+        f"{_describe_selection_bias(selection_bias)}selection bias or harder test images explain the difference"
+        if difference > 0
+        else "the test images are not harder than the validation images"
+    )
+    return (
+        f"{start} The loss is {format_number(abs(difference))} {word} than on validation "
+        f"({format_number(validation.loss)}): {meaning}."
+    )
+
+
+def _describe_selection_bias(selection_bias: float | None) -> str:
+    """Describe the part of the difference that choosing the best epoch explains, if it is known and not negligible."""
+    if selection_bias is None or selection_bias < MIN_DIFFERENCE / 10:
+        return ""
+    return f"choosing the best epoch lowers the validation loss by {format_number(selection_bias)}; beyond that, "

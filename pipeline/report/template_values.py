@@ -1,0 +1,157 @@
+"""Values in the author's notes: `{{ best.val_loss }}` is replaced by the current number."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, fields
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
+
+from pipeline.comparison import Judgement, RateRow, RunRow, Summary
+from pipeline.errors import PipelineError
+from pipeline.report.figures.feature_maps import NAMES
+from pipeline.report.formatting import MISSING, format_learning_rate, format_number, format_percent, suggest_closest
+
+# Placeholder of a figure in Markdown, in private-use characters; it becomes a paragraph of its own in HTML.
+_PICTURE = "\ue000{}\ue001"
+PICTURE_INLINE = re.compile(r"\ue000(\w+)\ue001")
+PICTURE_MARK = re.compile(rf"<p>{PICTURE_INLINE.pattern}</p>\n?")
+
+_UNUSED = "\x00"  # in no text: disables the delimiters of blocks and comments, {% and {#
+
+
+# Values of an unknown run.
+_RUN = dict.fromkeys(field.name for kind in (RunRow, Judgement) for field in fields(kind) if field.name != "judgement")
+
+
+class TemplateValues:
+    """Values for the notes.
+
+    `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)` have numbers; `picture(name)`, in a paragraph of
+    its own, becomes a figure of feature maps.
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def build(self) -> dict[str, Any]:
+        """Build the values by name; unknown ones are None."""
+        return {
+            "best": self._best(),
+            "baseline": SimpleNamespace(**_flatten(asdict(self._summary.baseline))),
+            "run": self._run,
+            "rate": self._rate,
+            "picture": _picture,
+        }
+
+    def _best(self) -> SimpleNamespace:
+        """Build the values of the grid's best run with its test scores; all None if nothing is ranked."""
+        best = self._summary.best
+        found = vars(self._run(best.run)) if best else _RUN
+        test = best.test if best else None
+        scores = {"test_loss": "loss", "test_accuracy": "accuracy", "test_mean_iou": "mean_iou"}
+        return SimpleNamespace(**found, **{name: getattr(test, score, None) for name, score in scores.items()})
+
+    def _run(self, name: str) -> SimpleNamespace:
+        rows = {row.run: row for row in self._summary.runs}
+        if name not in rows:
+            raise PipelineError(f"unknown run '{name}'; {suggest_closest(str(name), rows)}")
+        row = asdict(rows[name])
+        return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgement"] or {})})})
+
+    def _rate(self, variant: str, learning_rate: float) -> SimpleNamespace:
+        rows: dict[str, RateRow] = {f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.rates}
+        for row in rows.values():
+            if (row.variant, row.learning_rate) == (variant, learning_rate):
+                return SimpleNamespace(**_flatten(asdict(row)))
+        requested = f"rate('{variant}', {learning_rate})"
+        raise PipelineError(f"the grid has no {requested}; {suggest_closest(requested, rows)}")
+
+
+def fill_template(text: str, summary: Summary, path: str) -> str:
+    """Replace `{{ }}` in a text by values; other braces stay.
+
+    Args:
+        text: Markdown.
+        summary: The comparison.
+        path: The file of the text, for messages.
+
+    Raises:
+        PipelineError: A name is unknown, or an expression is invalid; the message gives the line.
+    """
+    environment = SandboxedEnvironment(
+        block_start_string=f"{_UNUSED}b",
+        block_end_string=f"{_UNUSED}B",
+        comment_start_string=f"{_UNUSED}c",
+        comment_end_string=f"{_UNUSED}C",
+        undefined=_Unknown,
+        finalize=_format_value,
+        keep_trailing_newline=True,
+    )
+    environment.globals.clear()
+    environment.globals.update(TemplateValues(summary).build())
+    # In place of Jinja's filter, whose result would be formatted with three decimals again.
+    environment.filters["round"] = lambda value, digits=0: format_number(value, digits)
+    environment.filters["percent"] = lambda value: MISSING if value is None else format_percent(value)
+    try:
+        return environment.from_string(text).render()
+    except jinja2.TemplateSyntaxError as error:
+        raise PipelineError(f"{path}, line {error.lineno}: invalid expression in the braces: {error}") from None
+    except (jinja2.TemplateError, PipelineError, TypeError, ValueError) as error:
+        raise PipelineError(f"{path}, line {_find_line(error)}: {error}") from None
+
+
+def _picture(name: str) -> str:
+    if name not in NAMES:
+        raise PipelineError(f"unknown picture '{name}'; {suggest_closest(str(name), NAMES)}")
+    return _PICTURE.format(name)
+
+
+class _Unknown(jinja2.StrictUndefined):
+    """An unknown name; the message gives the closest known one."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:  # the sandbox's own message
+            return self._undefined_hint
+        if isinstance(self._undefined_obj, _Unknown):
+            return self._undefined_obj._undefined_message
+        name = str(self._undefined_name)
+        if self._undefined_obj is missing:
+            return f"unknown value '{name}'; {suggest_closest(name, ('best', 'baseline', 'run', 'rate', 'picture'))}"
+        return f"unknown attribute '{name}'; {suggest_closest(name, getattr(self._undefined_obj, '__dict__', ()))}"
+
+
+def _flatten(row: dict[str, Any]) -> dict[str, Any]:
+    """Drop lists and sections, and spell learning rates as in run names."""
+    values = {name: value for name, value in row.items() if not isinstance(value, (dict, list, tuple))}
+    if "learning_rate" in values:
+        values["learning_rate"] = format_learning_rate(values["learning_rate"])
+    return values
+
+
+def _format_value(value: object) -> object:
+    if isinstance(value, SimpleNamespace):
+        raise ValueError(f"this is a group of values: add a dot and one of {', '.join(sorted(vars(value)))}")
+    if callable(value) and not isinstance(value, jinja2.Undefined):
+        raise ValueError("this needs arguments, such as run('unet-0.001-0') or rate('unet', 1e-3)")
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return MISSING
+    return format_number(value) if isinstance(value, float) else value
+
+
+def _find_line(error: BaseException) -> int:
+    """Find the line of the text that raised an error, in Jinja's frames named <template>."""
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,81 @@
+"""Values that several sections show; templates print them and compute nothing.
+
+A section is a module in `sections/` with its view classes and a function that builds them from the stages' files, a
+template in `reports/templates`, and a line in `stage.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import PipelineError
+from pipeline.imaging.decode import Resize, inner_part
+
+Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
+ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
+Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
+
+MAX_SIZE = 512  # px; larger images are shrunk to it, the size of an enlarged image on most screens
+
+
+class NothingToShowError(PipelineError):
+    """A section has no content in this grid, though no file is missing."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A note in place of content: what is missing, and what to do."""
+
+    title: str
+    text: str
+    is_fault: bool  # whether the content should exist
+
+    @classmethod
+    def from_error(cls, title: str, error: PipelineError) -> Notice:
+        """Create the notice for content that could not be built."""
+        return cls(title, str(error), is_fault=not isinstance(error, NothingToShowError))
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """An image inside the page."""
+
+    src: str  # data URI
+    alt: str
+    caption: str
+    width: int  # px of the file, not of the page
+    height: int
+    is_mask: bool  # pixels of masks stay sharp when enlarged; images are interpolated
+    aspect: float  # width / height on the page, which differs from the file's for stretched images
+    stretched: bool = False  # whether the contrast is increased for display
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A color and its meaning."""
+
+    color: str  # #rrggbb
+    text: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How an original was fitted into its prepared square, and how large it is shown."""
+
+    height: int  # px, of the original, as width
+    width: int
+    resize: Resize
+    max_size: int = MAX_SIZE  # px, of the longer side of the embedded image
+
+    @property
+    def aspect(self) -> float:
+        """Width / height of the original."""
+        return self.width / self.height
+
+    def crop(self, values: Pixels) -> Pixels:
+        """Remove the padding of an image or a mask (H x W or H x W x C, prepared, H = W)."""
+        return cast("Pixels", values[inner_part((self.height, self.width), values.shape[0], self.resize)])

@@ -1,0 +1,82 @@
+"""Measure the complexity of a network: parameters, multiply-accumulates per image, memory of a training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.models.factory import count_trainable_parameters
+from pipeline.models.losses import cross_entropy
+from pipeline.models.precision import autocast_context
+from pipeline.runs import Precision
+
+# Per trainable parameter: its gradient, and the two running means of Adam and related optimizers.
+NUMBERS_PER_PARAMETER = 3
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Complexity of a network at an image size, a batch size and a precision."""
+
+    parameters: int  # trainable
+    multiply_accumulates: int  # in convolutions and matrix products of one forward pass
+    training_bytes: int  # weights, gradients, optimizer state, and saved activations
+
+
+def measure_complexity(network: nn.Module, channels: int, size: int, batch: int, precision: Precision) -> Complexity:
+    """Run a blank image, then a blank batch as in training; the network is changed.
+
+    Args:
+        network: Maps images N x channels x size x size to logits N x classes x size x size.
+        channels: Number of image channels.
+        size: Height and width of the images, px.
+        batch: Images per step.
+        precision: Precision of the forward pass.
+    """
+    parameters = count_trainable_parameters(network)
+    state = sum(_count_bytes(tensor) for tensor in (*network.parameters(), *network.buffers()))
+    trained = sum(_count_bytes(weight) for weight in network.parameters() if weight.requires_grad)
+    return Complexity(
+        parameters=parameters,
+        multiply_accumulates=_count_multiply_accumulates(network, torch.zeros(1, channels, size, size)),
+        training_bytes=state
+        + NUMBERS_PER_PARAMETER * trained
+        + _measure_saved_activations(network, torch.zeros(batch, channels, size, size), precision),
+    )
+
+
+def _count_multiply_accumulates(network: nn.Module, image: Tensor) -> int:
+    network.eval()
+    # The counter does not support the CPU's fused attention.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(image)
+    operations: int = counter.get_total_flops()
+    return operations // 2  # it counts multiplications and additions
+
+
+def _measure_saved_activations(network: nn.Module, images: Tensor, precision: Precision) -> int:
+    """Measure the bytes that a step saves for the backward pass; a tensor saved by several layers counts once."""
+    network.to(memory_format=torch.channels_last).train()
+    known = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # without the reference cycle through its graph
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with autocast_context(precision, images.device):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        loss = cross_entropy(logits, torch.zeros(len(images), *images.shape[2:], dtype=torch.int64))
+    del loss  # kept until here, so that no address is reused
+    return sum(kept.values())
+
+
+def _count_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,64 @@
+"""Size and number of images, on which the cost of training depends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.data.prepared import open_split
+from pipeline.params import Params
+from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData
+
+RGB = 3  # default number of channels
+PET_CLASSES = 3  # of the bundled data and Oxford-IIIT Pet: animal, background, boundary
+DEFAULT_IMAGES = 64  # per split, before preparation: enough for a batch
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """Size and number of the prepared images."""
+
+    size: int  # px, height and width
+    channels: int
+    classes: int
+    train: int  # images in the training split
+    validation: int  # images in the validation split
+    dtype: str = "uint8"
+
+
+def describe_data(params: Params, root: Path) -> DataShape:
+    """Describe the prepared images, or before preparation, what the parameters say.
+
+    Args:
+        params: All parameters.
+        root: Folder of the project.
+    """
+    data, folder = params.data, root / runs.PREPARED
+    if (folder / runs.CLASSES).exists() and _is_current(folder, data):
+        train, validation = open_split("train", folder), open_split("validation", folder)
+        return DataShape(
+            size=data.image_size,
+            channels=train.images.shape[-1],
+            classes=len(runs.DataSet.read(folder).classes),
+            train=len(train),
+            validation=len(validation),
+            dtype=str(train.images.dtype),
+        )
+    counts = (
+        (data.samples.train, data.samples.validation)
+        if isinstance(data, CompositesData)
+        else (DEFAULT_IMAGES, DEFAULT_IMAGES)
+    )
+    channels = (data.channels or RGB) if isinstance(data, ImageMaskData) else RGB
+    classes = len(data.classes) if isinstance(data, FolderData | CocoData) else PET_CLASSES
+    return DataShape(data.image_size, channels, classes, *counts)
+
+
+def _is_current(folder: Path, data: Data) -> bool:
+    """Return whether prepared data have the size and the classes of the parameters."""
+    names = [item.name for item in runs.DataSet.read(folder).classes]
+    written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
+    return names == written and open_split("train", folder).images.shape[1] == data.image_size

@@ -1,0 +1,133 @@
+"""Check before training whether a network can be built, and accepts images and batches of the data's size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipeline.errors import PipelineError
+from pipeline.params import Cell, Params
+from pipeline.params.custom_code import custom_imports
+from pipeline.params.import_path import describe_error, import_factory
+from pipeline.params.model import CustomModel, Model, SmpModel, has_weights
+
+MIN_BATCH = 2  # images; normalization layers of the built-in families accept any larger batch too
+
+
+def check_models(params: Params, variants: Collection[str]) -> None:
+    """Check the networks and optimizers of variants.
+
+    Imports users' factories, and tries networks that are not known to work on one blank image. smp's encoders with
+    pretrained weights are known to work, so usually nothing is built. Users' networks are built when training starts,
+    because their number of classes is unknown before.
+
+    Args:
+        params: All parameters.
+        variants: Names of the variants to check.
+
+    Raises:
+        PipelineError: A network or optimizer cannot be imported or built, or the network does not accept the image
+            size; one line per variant.
+    """
+    problems = [
+        f"variants.{name}: {problem}"
+        for name in dict.fromkeys(variants)
+        if (problem := _check_variant(params, name)) is not None
+    ]
+    if problems:
+        raise PipelineError("\n".join(problems))
+
+
+def _check_variant(params: Params, name: str) -> str | None:
+    cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
+    try:
+        for key, factory in cell.custom_factories.items():
+            with custom_imports(key):
+                import_factory(key, factory)
+    except PipelineError as error:
+        return str(error)
+    return find_size_problem(cell.model, params.data.image_size)
+
+
+def find_size_problem(model: Model, size: int) -> str | None:
+    """Describe why a network does not accept images of `size` x `size` px; None if it does, or if that is unknown."""
+    if size % model.size_divisor:
+        return f"data.image_size: must be a multiple of {model.size_divisor} for this network, but is {size}."
+    if not isinstance(model, SmpModel):
+        return None
+    if size < model.smallest_size:
+        return f"data.image_size: must be at least {model.smallest_size} for {model.architecture}, but is {size}."
+    if has_weights(model.encoder) and model.architecture != "DPT":
+        return None  # a test tries each architecture with these, at its minimum size
+    return _try_image(model, size)
+
+
+def _try_image(model: SmpModel, size: int) -> str | None:
+    import torch
+
+    from pipeline.models.factory import build_network
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            network = build_network(model, channels=3, classes=2).eval()
+        except PipelineError as error:
+            return str(error)
+        try:
+            shape = tuple(network(torch.zeros(1, 3, size, size)).shape)
+        except Exception as error:  # encoders raise exceptions of many types
+            problem = describe_error(error)
+        else:
+            if shape == (1, 2, size, size):
+                return None
+            problem = f"its logits have shape {shape}"
+    return (
+        f"model.encoder: {model.architecture} with {model.encoder} cannot process images of {size} px: {problem}. "
+        "Choose another encoder or another data.image_size."
+    )
+
+
+def check_batch(cell: Cell, num_images: int, size: int, channels: int, classes: int) -> None:
+    """Try the smallest batch of a run in training mode.
+
+    Normalization layers cannot be trained on a single value per channel, as after global pooling, or at the bottom of a
+    deep network on small images, in a batch of one image. Only such batches and users' own networks are tried, on a
+    separate copy of the network.
+
+    Args:
+        cell: The run's parameters.
+        num_images: Number of training images.
+        size: Height and width of the images, px.
+        channels: Number of image channels.
+        classes: Number of classes.
+
+    Raises:
+        PipelineError: The network does not accept such a batch.
+    """
+    import torch
+
+    from pipeline.models.factory import build_network
+
+    batch = min(cell.train.batch_size, num_images)
+    if batch >= MIN_BATCH and not isinstance(cell.model, CustomModel):
+        return
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        network = build_network(cell.model, channels, classes).train()
+        try:
+            network(torch.zeros(min(batch, MIN_BATCH), channels, size, size))
+        except (Exception, SystemExit) as error:
+            raise PipelineError(_describe_batch_problem(cell, num_images, size, error)) from error
+
+
+def _describe_batch_problem(cell: Cell, num_images: int, size: int, error: BaseException) -> str:
+    shape = f"{size} x {size} px"
+    where = f"variants.{cell.variant}: model:"
+    if "Expected more than 1 value per channel" in str(error) and num_images < MIN_BATCH:
+        return (
+            f"{where} the training split has {num_images} image, so train.batch_size: {cell.train.batch_size} "
+            f"gives batches of 1 image of {shape}, in which a normalization layer of this network has only 1 value per "
+            "channel and cannot be trained. Train on 2 images or more (add images, or give validation and test fewer), "
+            "or choose a network without global pooling or with fewer downsamplings, such as family: unet."
+        )
+    return (
+        f"{where} the network cannot be trained on images of {shape}: in training mode it raised "
+        f"{describe_error(error)}. Change the network or data.image_size."
+    )

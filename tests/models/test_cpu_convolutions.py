@@ -1,0 +1,145 @@
+"""Convolutions with a way back of their own: what they compute is what torch computes, forwards to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from pipeline.models.cpu_convolutions import (
+    DepthwiseConvolution,
+    TransposedConvolution,
+    is_slow_depthwise,
+    replace_layer,
+    replace_slow_depthwise,
+)
+from pipeline.models.factory import build_network
+from pipeline.models.smp import SameDepthwise
+from pipeline.params.model import SmpModel
+
+BY = {nn.Conv2d: DepthwiseConvolution}
+
+
+def gradients(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What comes out, and the gradients of a sum of its squares: of the images, then of the weights."""
+    images = images.clone().requires_grad_()
+    out = layer(images)
+    out.square().sum().backward()
+    assert images.grad is not None
+    return out.detach(), [images.grad, *(weight.grad for weight in layer.parameters() if weight.grad is not None)]
+
+
+def same(ours: nn.Module, theirs: nn.Module, images: Tensor) -> None:
+    theirs.load_state_dict(ours.state_dict())
+    for found, expected in zip(gradients(ours, images), gradients(theirs, images), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    kernel=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    size=st.tuples(st.integers(9, 15), st.integers(9, 15)),
+    bias=st.booleans(),
+)
+def test_a_depthwise_convolution_has_torchs_gradients(
+    kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], size: tuple[int, int], bias: bool
+) -> None:
+    arguments = {"kernel_size": kernel, "stride": stride, "padding": padding, "groups": 4, "bias": bias}
+    ours, theirs = (cls(4, 4, **arguments).double() for cls in (DepthwiseConvolution, nn.Conv2d))
+    same(ours, theirs, torch.randn(2, 4, *size, dtype=torch.float64))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 1),
+    size=st.tuples(st.integers(3, 6), st.integers(3, 6)),
+    bias=st.booleans(),
+)
+def test_a_transposed_convolution_has_torchs_gradients(
+    kernel: int, stride: int, padding: int, size: tuple[int, int], bias: bool
+) -> None:
+    ours, theirs = (
+        cls(5, 3, kernel, stride, padding, bias=bias).double() for cls in (TransposedConvolution, nn.ConvTranspose2d)
+    )
+    same(ours, theirs, torch.randn(2, 5, *size, dtype=torch.float64))
+
+
+CASES = [
+    (DepthwiseConvolution, nn.Conv2d, {"kernel_size": 5, "padding": 2, "groups": 8, "bias": False}),
+    (DepthwiseConvolution, nn.Conv2d, {"kernel_size": 3, "padding": 1, "stride": 2, "groups": 8}),
+    (TransposedConvolution, nn.ConvTranspose2d, {"kernel_size": 2, "stride": 2}),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "arguments"), CASES)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_in_bfloat16_the_way_there_is_torchs_and_the_way_back_as_near_to_the_truth(
+    ours: type[nn.Module], theirs: type[nn.Module], arguments: dict[str, int], autocast: bool
+) -> None:
+    torch.manual_seed(0)
+    made, reference = (cls(8, 8, **arguments) for cls in (ours, theirs))
+    reference.load_state_dict(made.state_dict())
+    images = torch.randn(2, 8, 12, 12).contiguous(memory_format=torch.channels_last)
+    exact = gradients(reference, images)[1]
+    reference.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out, found = gradients(made, images)
+        expected, torchs = gradients(reference, images)
+    assert torch.equal(out, expected)
+    assert out.dtype == (torch.bfloat16 if autocast else torch.float32)
+    for mine, theirs_, truth in zip(found, torchs, exact, strict=True):
+        assert mine.dtype == torch.float32
+        scale = truth.abs().max()
+        error, usual = ((value - truth).abs().max() / scale for value in (mine, theirs_))
+        assert error <= 2 * usual + 1e-5
+
+
+def test_what_is_fast_stays_torchs() -> None:
+    fast = [
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 8, 5, padding=2),
+        nn.Conv2d(8, 16, 5, groups=8),
+        nn.Conv2d(8, 8, 5, groups=8, dilation=2),
+        nn.Conv2d(8, 8, 5, groups=8, padding=2, padding_mode="reflect"),
+        nn.Conv2d(8, 8, 1, stride=2, groups=8),
+        nn.Conv2d(1, 1, 5),
+    ]
+    assert not any(map(is_slow_depthwise, fast))
+    network = nn.Sequential(*fast)
+    replace_slow_depthwise(network, BY)
+    assert [type(layer) for layer in network] == [nn.Conv2d] * len(fast)
+
+
+def test_an_exchange_keeps_weights_names_and_random_numbers() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, 5, padding=2, stride=2, groups=8)
+    before = torch.get_rng_state()
+    network = nn.Sequential(layer)
+    replace_slow_depthwise(network, BY)
+    assert isinstance(network[0], DepthwiseConvolution)
+    assert (network[0].weight is layer.weight, network[0].bias is layer.bias) == (True, True)
+    assert list(network.state_dict()) == ["0.weight", "0.bias"]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("size", [(12, 12), (13, 16)])
+def test_the_padding_of_tensorflow_is_kept(size: tuple[int, int]) -> None:
+    layer = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
+    twin = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
+    twin.load_state_dict(layer.state_dict())
+    same(replace_layer(layer, SameDepthwise), twin, torch.randn(2, 8, *size, dtype=torch.float64))
+
+
+def test_lite0_has_none_of_the_slow_ones_left() -> None:
+    model = SmpModel(family="smp", architecture="Unet", encoder="tf_efficientnet_lite0", pretrained=False)
+    layers = list(build_network(model, 3, 3).modules())
+    slow = [layer for layer in layers if isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer)]
+    assert len(slow) == 11
+    assert all(isinstance(layer, DepthwiseConvolution) for layer in slow)

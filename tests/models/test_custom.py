@@ -1,0 +1,212 @@
+"""A user's own network: found in the project's custom/, tried before it is trained, each mistake a sentence."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import PipelineError
+from pipeline.evaluate.stage import evaluate_run
+from pipeline.models.factory import build_network
+from pipeline.params.file import read_params
+from pipeline.params.model import CustomModel
+from pipeline.train.stage import train_cell
+from tests.conftest import write_custom, write_params
+
+Build = Callable[..., nn.Module]
+NUMBER = itertools.count()
+DOCS = Path(__file__).parents[2] / "docs/your-own-variant.md"
+
+GOOD = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, x):
+        return self.head(self.hidden(x))
+
+def build(channels, classes):
+    return Net(channels, classes)
+"""
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Write a module into a project's custom/ and build the network that `name` in it makes."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_and_build(source: str, name: str = "build", size_divisor: int = 1) -> nn.Module:
+        module = f"net_{next(NUMBER)}"  # Python keeps what it has imported
+        write_custom(tmp_path, **{module: source})
+        return build_network(model(f"custom.{module}:{name}", size_divisor), channels=3, classes=4)
+
+    return write_and_build
+
+
+def model(factory: str, size_divisor: int = 1) -> CustomModel:
+    return CustomModel(family="own", factory=factory, size_divisor=size_divisor)
+
+
+@pytest.mark.parametrize("name", ["build", "Net"])
+def test_a_function_or_a_class_of_custom_builds_it(build: Build, name: str) -> None:
+    path = list(sys.path)
+    assert build(GOOD, name)(torch.rand(2, 3, 24, 40)).shape == (2, 4, 24, 40)
+    assert sys.path == path
+
+
+def test_own_network_in_a_package_of_custom_imports_its_helpers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    package = write_custom(tmp_path, parts=GOOD) / "nets"
+    package.mkdir()
+    (package / "deep.py").write_text("from custom.parts import build", encoding="utf-8")
+    network = build_network(model("custom.nets.deep:build"), channels=1, classes=2)
+    assert network(torch.rand(1, 1, 8, 8)).shape == (1, 2, 8, 8)
+
+
+def test_trying_it_leaves_no_trace(build: Build) -> None:
+    """Weights, running statistics, mode and torch's generator are those of a network that was only built."""
+    torch.manual_seed(0)
+    network = build(GOOD)
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    convolution, _ = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1)
+    assert torch.equal(after, torch.get_rng_state())
+    hidden = network[1].hidden
+    assert torch.equal(hidden[0].weight, convolution.weight)
+    assert not hidden[1].running_mean.any()
+    assert network.training
+    assert hidden[1].training
+
+
+def test_the_probe_is_a_multiple_of_what_the_network_can_halve(build: Build) -> None:
+    source = GOOD.replace("return self.head", "self.seen = tuple(x.shape); return self.head")
+    assert build(source, size_divisor=32)[1].seen == (2, 3, 64, 64)
+    assert build(source, size_divisor=48)[1].seen == (2, 3, 96, 96)
+
+
+def test_a_lazy_layer_gets_weights_that_can_be_trained(build: Build) -> None:
+    network = build(GOOD.replace("nn.Conv2d(channels, ", "nn.LazyConv2d("))
+    network(torch.rand(2, 3, 8, 8)).mean().backward()
+    assert network[1].hidden[0].weight.grad is not None
+
+
+MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said, what helps
+    "another name": (GOOD, "biuld", "there is no 'biuld' in", "did you mean build?"),
+    "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz there."),
+    "broken grammar": ("def build(:", "build", "cannot be imported, it raised SyntaxError", "line 1"),
+    "broken import": (
+        "import no_such_thing",
+        "build",
+        "raised ModuleNotFoundError (No module named 'no_such_",
+        "line 1",
+    ),
+    "a script that ends": ("import sys\nsys.exit(3)", "build", "it raised SystemExit (3)", "line 2"),
+    "a number": ("build = 3", "build", "must be callable", "a value of type int"),
+    "no keywords": ("def build(a, b): ...", "build", "build(channels=3, classes=4)", "unexpected keyword argument"),
+    "it raises": ("def build(channels, classes):\n    return 1 / 0", "build", "ZeroDivisionError (division", "line 2"),
+    "nothing": ("def build(channels, classes): ...", "build", "must return a torch.nn.Module", "type NoneType"),
+    "a class": (
+        GOOD.replace("return Net(channels, classes)", "return Net"),
+        "build",
+        "must return",
+        "class Net itself",
+    ),
+    "too small": (
+        GOOD.replace(", padding=1", ""),
+        "build",
+        "must map images of shape (2, 3, 64, 64) to logits of shape (2, 4, 64, 64)",
+        "returned shape (2, 4, 62, 62) of torch.float32",
+    ),
+    "a dictionary": (
+        GOOD.replace("return self.head(self.hidden(x))", "return {'out': self.head(self.hidden(x))}"),
+        "build",
+        "must map",
+        "a value of type dict",
+    ),
+    "class indices": (
+        GOOD.replace("return self.head(self.hidden(x))", "return self.head(self.hidden(x)).long()"),
+        "build",
+        "must map",
+        "torch.int64",
+    ),
+    "channels that do not fit": (
+        GOOD.replace("nn.Conv2d(8, classes, 1)", "nn.Conv2d(9, classes, 1)"),
+        "build",
+        "raised RuntimeError (Given groups=1",
+        "line 11, when given images of shape (2, 3, 64, 64)",
+    ),
+    "nothing to train": (
+        GOOD.replace("return Net(channels, classes)", "return Net(channels, classes).requires_grad_(False)"),
+        "build",
+        "has no trainable parameters",
+        "",
+    ),
+    "one tensor, two names": (
+        GOOD.replace("def forward", "    self.again = self.head\n\n    def forward"),
+        "build",
+        "head.weight and again.weight",
+        "are the same tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "name", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: str, hint: str) -> None:
+    with pytest.raises(PipelineError) as error:
+        build(source, name)
+    message = str(error.value)
+    assert message.startswith("model.factory: ")
+    assert said in message
+    assert hint in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (
+            "my_net:build",
+            "there is no module 'my_net' in the project's folder, nor is one installed; did you mean custom",
+        ),
+        ("custom.my_nte:build", "there is no module 'custom.my_nte' in .*; did you mean custom.my_net?"),
+        ("custom.my_net.sub:build", "there is no module 'custom.my_net.sub'"),
+        ("zzz.sub:build", "there is no module 'zzz' in .*; write it in custom/ and name it custom.zzz, or correct"),
+    ],
+)
+def test_own_network_of_a_missing_module_suggests_one_of_custom(
+    build: Build, tmp_path: Path, factory: str, said: str
+) -> None:
+    write_custom(tmp_path, my_net=GOOD)
+    with pytest.raises(PipelineError, match=rf"^model\.factory: {said}"):
+        build_network(model(factory), channels=3, classes=4)
+
+
+def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
+    source = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert build(source, size_divisor=2)(torch.rand(2, 3, 6, 10)).shape == (2, 4, 6, 10)
+
+
+def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
+    write_custom(project, net=GOOD)
+    changes: dict[str, Any] = {
+        "variants": {"mine": {"model": {"family": "own", "factory": "custom.net:build", "size_divisor": 1}}},
+        "grid": {"variant": ["mine"]},
+    }
+    params = read_params(write_params(project, changes))
+    record = train_cell(params, params.cell("mine", 0.01, 0), project)
+    assert record.status == "finished"
+    assert record.trainable_parameters > 0
+    assert evaluate_run(params, record.run, project).validation is not None

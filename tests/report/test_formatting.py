@@ -1,0 +1,32 @@
+"""Numbers as the page prints them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pipeline.report.formatting import format_number, format_spread, join_words, mark_code, pluralize
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (None, "–"), (math.nan, "–"), (math.inf, "–")],
+)
+def test_number(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_spread_needs_both_numbers() -> None:
+    assert format_spread(0.5, 0.01) == "0.500\u00a0±\u00a00.010"
+    assert format_spread(0.5, None) == "0.500"
+    assert format_spread(None, None) == "–"
+
+
+def test_listing_and_plural() -> None:
+    assert [join_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert (pluralize(1, "seed"), pluralize(2, "seed")) == ("1 seed", "2 seeds")
+
+
+def test_code_stands_in_backticks_and_tags_are_text() -> None:
+    assert mark_code("run `make <x>` <now>") == "run <code>make &lt;x&gt;</code> &lt;now&gt;"

@@ -1,0 +1,157 @@
+"""Which runs a selection means, and what it says of a wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.report.run_selection import MAX_STEM, select_runs
+
+if TYPE_CHECKING:
+    from tests.report.conftest import Project
+
+
+def test_nothing_and_all_choose_every_run_but_write_different_files(project: Project) -> None:
+    every = tuple(row.run for row in project.summary.runs)
+    stage, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
+    assert stage.names == everything.names == every
+    assert (stage.out, everything.out) == (runs.REPORT, Path("reports/all.html"))
+
+
+def test_best_is_the_best_of_the_grid(project: Project) -> None:
+    chosen = select_runs(project.summary, "best")
+    assert project.summary.best is not None
+    assert (chosen.names, chosen.out) == ((project.summary.best.run,), Path("reports/best.html"))
+
+
+def test_names_come_in_the_order_of_the_grid_and_name_the_file(project: Project) -> None:
+    chosen = select_runs(project.summary, " unet_no_skip-0.001-0, unet-0.01-1,unet-0.01-1")
+    assert chosen.names == ("unet-0.01-1", "unet_no_skip-0.001-0")
+    assert chosen.out == Path("reports/unet-0.01-1+unet_no_skip-0.001-0.html")
+
+
+def test_many_names_are_shortened_but_stay_apart(project: Project) -> None:
+    names = [row.run for row in project.summary.runs]
+    one, other = (select_runs(project.summary, ",".join(some)).out.stem for some in (names, names[:-1]))
+    assert len(one) == len(other) == MAX_STEM
+    assert one != other
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_first(project: Project) -> None:
+    with pytest.raises(PipelineError, match=r"no run 'unet-0\.1-1'.*runs: unet-0\.01-1, "):
+        select_runs(project.summary, "unet-0.1-1")
+
+
+@pytest.mark.parametrize("selection", ["", " , "])
+def test_an_empty_selection_says_what_there_is(project: Project, selection: str) -> None:
+    with pytest.raises(PipelineError, match=r"selection is empty.*unet-0\.01-0"):
+        select_runs(project.summary, selection)
+
+
+def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: Project) -> None:
+    with pytest.raises(PipelineError, match="no best run"):
+        select_runs(replace(project.summary, best=None), "best")
+    with pytest.raises(PipelineError, match="contains no runs"):
+        select_runs(replace(project.summary, runs=()), None)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("unet-*", ["unet-0.01-0", "unet-0.01-1", "unet-0.001-0", "unet-0.001-1"]),
+        ("*-0.001-?", ["unet-0.001-0", "unet-0.001-1", "unet_no_skip-0.001-0", "unet_no_skip-0.001-1"]),
+        ("unet-0.01-1, *skip-0.01-0", ["unet-0.01-1", "unet_no_skip-0.01-0"]),
+        ("variant == 'unet' and learning_rate <= 1e-3", ["unet-0.001-0", "unet-0.001-1"]),
+        ('seed != 0 and variant=="unet"', ["unet-0.01-1", "unet-0.001-1"]),
+        ("variant in ['unet', 'x'] and 1e-4 < learning_rate < 5e-3 and seed not in [0]", ["unet-0.001-1"]),
+        ("not (variant == 'unet' or seed == 0 or learning_rate > 1e-3)", ["unet_no_skip-0.001-1"]),
+        ("seed < -1 or status == 'diverged'", ["unet_no_skip-0.01-1"]),
+    ],
+)
+def test_patterns_and_filters_select_runs(project: Project, selection: str, expected: list[str]) -> None:
+    assert list(select_runs(project.summary, selection).names) == expected
+
+
+def test_filter_on_the_verdict_selects_the_runs_with_it(project: Project) -> None:
+    word = next(row.judgement.verdict for row in project.summary.runs if row.judgement)
+    expected = tuple(row.run for row in project.summary.runs if row.judgement and row.judgement.verdict == word)
+    assert select_runs(project.summary, f"verdict == '{word}'").names == expected
+
+
+def test_missing_number_is_neither_below_nor_above(project: Project) -> None:
+    runs_below, runs_above = (select_runs(project.summary, f"val_loss {sign} 0.3").names for sign in ("<", ">="))
+    every = {row.run for row in project.summary.runs}
+    assert every - {*runs_below, *runs_above} == {"unet_no_skip-0.01-1"}  # it diverged
+
+
+def test_columns_compare_with_each_other(project: Project) -> None:
+    names = select_runs(project.summary, "val_loss > train_loss").names
+    expected = [row.run for row in project.summary.runs if row.val_loss and row.val_loss > (row.train_loss or 0)]
+    assert list(names) == expected
+
+
+def test_best_settings_are_represented_by_their_median_runs(project: Project) -> None:
+    ranked = sorted((rate for rate in project.summary.rates if rate.ranked), key=lambda rate: rate.val_loss_mean or 0)
+    selection = select_runs(project.summary, "best:2")
+    assert set(selection.names) == {rate.run for rate in ranked[:2]}
+    assert selection.out == Path("reports/best-2.html")
+    assert len(select_runs(project.summary, "best:99").names) == 3  # the fourth setting has a diverged seed
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("best:0", "positive whole number"),
+        ("best:many", "positive whole number"),
+        ("vnet-*", "no run 'vnet-*'"),
+        ("variant == 'vnet'", "No run matches variant == 'vnet'; runs: unet-0.01-0"),
+        ("variant=unet", "compare with =="),
+        ("variant == unet", "text needs quotes, 'unet'"),
+        (
+            "learning_rat == 0.1",
+            "no column learning_rat; text needs quotes, 'learning_rat'; or did you mean learning_rate?",
+        ),
+        ("seed == 'one'", "seed is a number"),
+        ("variant == 1", "variant is text"),
+        ("variant < 'unet'", "text is compared with ==, != or in"),
+        ("seed == 0, run == 'unet-0.01-0'", "is not a comparison"),
+        ("seed == 0 & seed == 0", "neither a column, a number, nor text"),
+        ("seed == [0, 1]", "write a list after in"),
+        ("seed in 'ab'", "seed is a number"),
+        ("1 < 2", "compares no column"),
+        ("gap < ", "not a valid filter"),
+    ],
+)
+def test_invalid_selection_is_explained(project: Project, selection: str, expected: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        select_runs(project.summary, selection)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        "__import__('os').system('touch harmed') == 0",
+        "run.str.len() == @pd.eval('1')",
+        "run == open('harmed', 'w').name",
+        "seed == (lambda: 1)()",
+        "seed == 9 ** 9 ** 9",
+        "[seed for seed in [1]] == 1",
+        "seed == f'{open}'",
+        "`seed` == 1",
+        "run.index == 0",
+        "(x := seed) == 0",
+    ],
+)
+def test_filter_never_evaluates_code(
+    project: Project, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match="--runs"):
+        select_runs(project.summary, selection)
+    assert list(tmp_path.glob("harmed")) == []

@@ -1,0 +1,111 @@
+"""Batches that a network's normalization cannot be trained on are refused before training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params import Cell, Params
+from pipeline.params.file import read_params
+from pipeline.train.stage import train_cell
+from pipeline.variants.model_checks import check_batch
+from tests.conftest import write_custom, write_params
+
+CellWith = Callable[[dict[str, Any]], Cell]
+UNET = {"family": "unet", "up": "transpose", "skip": "concat", "dropout": 0.0, "depth": 5, "base_channels": 8}
+IN_TRAINING = """
+from torch import nn
+
+class Net(nn.Conv2d):
+    def forward(self, x):
+        if self.training and x.shape[-1] == 32:
+            raise ValueError("too small to be trained")
+        return super().forward(x)
+
+def build(channels, classes):
+    return Net(channels, classes, 1)
+"""
+
+
+def smp(architecture: str, encoder: str = "resnet18") -> dict[str, Any]:
+    return {"family": "smp", "architecture": architecture, "encoder": encoder, "pretrained": False}
+
+
+@pytest.fixture
+def cell_with(params_with: Callable[[dict[str, Any]], Params]) -> CellWith:
+    def make(model: dict[str, Any]) -> Cell:
+        params = params_with({"data": {"image_size": 64}, "variants": {"net": {"model": model}}})
+        return params.cell("net", 0.01, 0)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [(smp("DeepLabV3Plus"), 64), (smp("UPerNet"), 64), ({**UNET, "norm": "batch"}, 32), (smp("Unet"), 32)],
+    ids=["pooling over the image", "pyramid pooling", "U-Net down to a pixel", "encoder down to a pixel"],
+)
+def test_one_training_image_for_a_layer_with_one_value_per_channel_is_refused(
+    model: dict[str, Any], size: int, cell_with: CellWith
+) -> None:
+    cell = cell_with(model)
+    said = (
+        rf"^variants\.net: model: the training split has 1 image, so train\.batch_size: 4 gives batches of 1 image of "
+        rf"{size} x {size} px, .* only 1 value per channel .* Train on 2 images or more"
+    )
+    with pytest.raises(PipelineError, match=said):
+        check_batch(cell, training_images=1, size=size, channels=3, classes=2)
+    check_batch(cell, training_images=2, size=size, channels=3, classes=2)
+
+
+@pytest.mark.parametrize(
+    "model", [{**UNET, "norm": "batch", "depth": 2}, {**UNET, "norm": "group"}, {"family": "keras_pets"}, smp("FPN")]
+)
+def test_one_training_image_is_enough_for_a_layer_with_more_values(model: dict[str, Any], cell_with: CellWith) -> None:
+    check_batch(cell_with(model), training_images=1, size=64, channels=3, classes=2)
+
+
+def test_batches_of_two_images_train_where_the_check_lets_them_pass(cell_with: CellWith) -> None:
+    """The check skips larger batches of the built-in families, so these must not fail."""
+    from pipeline.models.factory import build_network
+
+    for model in (smp("DeepLabV3Plus"), smp("UPerNet"), smp("PSPNet"), smp("PAN")):
+        network = build_network(cell_with({**model}).model, channels=3, classes=2).train()
+        size = 128 if model["architecture"] == "PAN" else 64
+        assert network(torch.zeros(2, 3, size, size)).shape == (2, 2, size, size)
+
+
+def test_own_network_is_tried_in_training_mode_at_the_true_size(project: Path) -> None:
+    write_custom(project, net=IN_TRAINING)
+    model = {"family": "own", "factory": "custom.net:build", "size_divisor": 1}
+    params = read_params(write_params(project, {"variants": {"mine": {"model": model}}, "grid": {"variant": ["mine"]}}))
+    said = r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
+    with pytest.raises(PipelineError, match=said):
+        train_cell(params, params.cells()[0])
+    assert not (project / runs.RUNS).exists()
+
+
+def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path) -> None:
+    for name in (runs.IMAGES, runs.MASKS):
+        path = project / runs.PREPARED / "train" / name
+        np.save(path, np.load(path)[:1])
+    samples = project / runs.PREPARED / runs.SAMPLES
+    header, *rows = samples.read_text().splitlines()
+    kept = [row for row in rows if ",train," not in row]
+    samples.write_text("\n".join([header, next(row for row in rows if ",train," in row), *kept]) + "\n")
+    params = read_params(write_params(project, {}))
+    cell = params.cell("unet", 0.01, 0)
+    losses = []
+    for _ in range(2):
+        torch.rand(5)  # the generator's state before a training is not part of it
+        record = train_cell(params, cell)
+        losses.append((project / runs.RUNS / cell.name / runs.HISTORY).read_text())
+    assert record.status == "finished"
+    assert losses[0] == losses[1]
