@@ -143,6 +143,16 @@ class PreparedData(ArtifactFolder):
             )
         return Split(images, masks, ids)
 
+    def read_image(self, split: str, row: int) -> Images:
+        """Read one image of a split: H x W x C."""
+        with self.reading(f"{split}/{self.IMAGES}") as path:
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row])
+
+    def read_mask(self, split: str, row: int) -> Masks:
+        """Read one mask of a split: H x W."""
+        with self.reading(f"{split}/{self.MASKS}") as path:
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row], dtype=np.uint8)
+
     def has_split(self, split: str) -> bool:
         """Return whether the folder of a split exists."""
         return (self.path / split).is_dir()

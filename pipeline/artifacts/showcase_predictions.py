@@ -51,7 +51,7 @@ class ShowcasePredictions(ArtifactFolder):
         """The images and their run."""
         return self.read_json(self.LIST, ShowcaseList)
 
-    def read_image(self, place: int) -> tuple[npt.NDArray[np.generic], Mask, Mask | None]:
+    def read_image(self, place: int) -> tuple[npt.NDArray[np.uint8 | np.uint16], Mask, Mask | None]:
         """Read the image at a place of the list: image H x W x C, predicted mask, ground truth if it is known."""
         arrays = self.read_arrays(f"{place}.npz")
         with self.reading(f"{place}.npz"):

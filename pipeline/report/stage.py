@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Params
@@ -117,7 +118,9 @@ def render_report(
     Raises:
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
     """
-    context = ReportContext(source.folder if source else root, _list_composite_splits(params.data), params.data.resize)
+    context = ReportContext(
+        Project(source.folder if source else root), _list_composite_splits(params.data), params.data.resize
+    )
     selection = select_runs(context.summary, run_spec)
     if source:
         selection = replace(selection, origin=source.origin, notices=source.notices)
@@ -138,7 +141,7 @@ def build_page(
     team: TeamResults | None = None,
 ) -> Page:
     """Build the view model of the page; a section whose files are missing or broken becomes a notice."""
-    external = read_external_results(params.report, root)
+    external = read_external_results(params.report, Project(root))
     data = _build_data(context, root)
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     return Page(
@@ -173,7 +176,7 @@ def _build_team(team: TeamResults | None, context: ReportContext, root: Path) ->
 
 def _build_data(context: ReportContext, root: Path) -> tuple[Section, ...]:
     """Build the section on the data; none without prepared data, which the header reports."""
-    if not (context.root / runs.PREPARED).is_dir():
+    if not (context.project.root / runs.PREPARED).is_dir():
         return ()
     return (_build("data", "The data", lambda: build_data_card(context, root)),)
 

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.decode import Resize, inner_part
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
-ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # H x W x C
+ImageArray = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
 MAX_SIZE = 512  # px; larger images are shrunk to it, the size of an enlarged image on most screens

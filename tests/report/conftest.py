@@ -63,7 +63,7 @@ def iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
     return int((one & other).sum()) / union if other.any() else None
 
 
-class Project:
+class ReportProject:
     """Writes every file that the report reads below `root`."""
 
     def __init__(
@@ -352,11 +352,11 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def make_project() -> type[Project]:
+def make_project() -> type[ReportProject]:
     """The class itself, for tests that want another project than the usual one."""
-    return Project
+    return ReportProject
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path) -> ReportProject:
+    return ReportProject(tmp_path)

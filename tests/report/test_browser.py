@@ -23,7 +23,7 @@ from pipeline.runs import SegmentationClass
 from tests.prepare.conftest import section
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIMIT = 10_000  # ms, for every wait of a page
@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(make_project: type[Project], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
     return render_report(project.params, root=project.root).path
 
@@ -184,7 +184,7 @@ def test_of_a_rate_that_is_alone_only_its_own_is_read(browser: Browser, report: 
     assert complaints == []
 
 
-def test_a_panel_without_curves_is_a_picture(browser: Browser, project: Project) -> None:
+def test_a_panel_without_curves_is_a_picture(browser: Browser, project: ReportProject) -> None:
     path = project.root / runs.COMPARISON / runs.CURVES
     curves = pd.read_csv(path)
     curves[curves["variant"] != "unet_no_skip"].to_csv(path, index=False)
@@ -304,7 +304,7 @@ def test_each_image_is_in_the_file_once(report: Path) -> None:
 
 @pytest.mark.parametrize(("variants", "width", "share"), [(1, 1280, 0.95), (2, 1280, 0.95), (2, 400, 0.95)])
 def test_the_examples_fill_the_page_and_do_not_scroll(
-    browser: Browser, make_project: type[Project], tmp_path: Path, variants: int, width: int, share: float
+    browser: Browser, make_project: type[ReportProject], tmp_path: Path, variants: int, width: int, share: float
 ) -> None:
     project = make_project(tmp_path, ("unet", "unet_no_skip")[:variants])
     report = render_report(project.params, root=project.root).path
@@ -320,7 +320,7 @@ def test_the_examples_fill_the_page_and_do_not_scroll(
 @pytest.mark.parametrize("resize", ["squash", "pad"])
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 200)])
 def test_images_have_the_proportions_of_the_originals(
-    browser: Browser, project: Project, height: int, width: int, resize: str
+    browser: Browser, project: ReportProject, height: int, width: int, resize: str
 ) -> None:
     path = project.root / runs.PREPARED / runs.SAMPLES
     pd.read_csv(path).assign(height=height, width=width).to_csv(path, index=False)
@@ -335,7 +335,7 @@ def test_images_have_the_proportions_of_the_originals(
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_no_table_of_long_class_names_is_cut(
-    browser: Browser, make_project: type[Project], tmp_path: Path, seeds: tuple[int, ...]
+    browser: Browser, make_project: type[ReportProject], tmp_path: Path, seeds: tuple[int, ...]
 ) -> None:
     names = ("pet", "background", "border", "permanently irrigated land", "industrial_and_commercial_units", "port")
     classes = tuple(SegmentationClass(name, f"#d98c{n:02x}", foreground=n == 0) for n, name in enumerate(names))
@@ -417,7 +417,7 @@ def test_it_works_in_a_sandboxed_frame(browser: Browser, report: Path) -> None:
 HARM = "<script>alert('title')</script><img src=x onerror=alert(1)>\"'></title><b>&{{ 7 * 7 }}`x`"
 
 
-def test_hostile_strings_stay_text(browser: Browser, make_project: type[Project], tmp_path: Path) -> None:
+def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportProject], tmp_path: Path) -> None:
     project = make_project(tmp_path, classes=(SegmentationClass(HARM, "#d98c21", True), *PLAIN), source=HARM)
     report = project.params.report.model_copy(update={"title": HARM, "author": HARM, "course": HARM})
     project.write_findings((HARM, []))
@@ -439,7 +439,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[Project]
     assert complaints == []
 
 
-def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, project: Project) -> None:
+def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, project: ReportProject) -> None:
     curves = project.root / runs.COMPARISON / runs.CURVES
     harm = "<script>alert(3)</script>"
     curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))

@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.report.context import ReportContext
 from pipeline.report.sections.contact_sheet import (
     MAX_IMAGES,
@@ -31,7 +32,7 @@ from pipeline.runs import SegmentationClass
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 CLASSES = (
     SegmentationClass("nucleus", "#023e8a", True),
@@ -54,7 +55,7 @@ def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict
         assert len(places) <= smaller + 1 or all(len(rows[other]) == counts[other] for other in short)
 
 
-def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path) -> None:
+def test_only_what_is_shown_is_read(make_project: type[ReportProject], tmp_path: Path) -> None:
     project, many = make_project(tmp_path), 5_000
     folder = project.root / runs.PREPARED
     table = pd.read_csv(folder / runs.SAMPLES)
@@ -65,7 +66,7 @@ def test_only_what_is_shown_is_read(make_project: type[Project], tmp_path: Path)
     open_memmap(folder / "train" / runs.IMAGES, "w+", np.uint8, (*size, 3)).flush()
     open_memmap(folder / "train" / runs.MASKS, "w+", np.uint8, size).flush()
     tracemalloc.start()
-    found = build_data_card(ReportContext(project.root), project.root)
+    found = build_data_card(ReportContext(Project(project.root)), project.root)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.sheet is not None
@@ -83,7 +84,7 @@ def pixels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return decoded(render_thumbnail(image, mask, CLASSES, "alt", "caption"))
 
 
-def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Project], tmp_path: Path) -> None:
+def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[ReportProject], tmp_path: Path) -> None:
     def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         mask = np.full((size, size), 1, np.uint8)
         mask[:, : size // 2 if row % 2 else 0] = 0
@@ -91,7 +92,7 @@ def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Proje
         return np.full((size, size, 3), 40 * row, np.uint8), mask
 
     project = make_project(tmp_path, paint=paint)
-    for name, shown in build_contact_sheet(ReportContext(project.root)).splits:
+    for name, shown in build_contact_sheet(ReportContext(Project(project.root))).splits:
         split = "train" if name == "Training" else name.lower()
         assert [picture.caption for picture in shown] == project.ids(split)
         for row, picture in enumerate(shown):
@@ -135,13 +136,15 @@ def test_thumbnails_of_any_channels_and_depth_are_no_black_squares(channels: int
     assert (np.abs(middle - middle[0]).max() < 12) if channels < 3 else (middle[1] < 40 < middle[2])
 
 
-def test_noise_does_not_blow_the_page_up(make_project: type[Project], tmp_path: Path) -> None:
+def test_noise_does_not_blow_the_page_up(make_project: type[ReportProject], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
 
     def noise(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         return rng.integers(0, 256, (size, size, 3), np.uint8), rng.integers(0, 3, (size, size), np.uint8)
 
     project = make_project(tmp_path, paint=noise, size=160)
-    addresses = [shown.src for _, split in build_contact_sheet(ReportContext(project.root)).splits for shown in split]
+    addresses = [
+        shown.src for _, split in build_contact_sheet(ReportContext(Project(project.root))).splits for shown in split
+    ]
     assert len(addresses) == 14
     assert sum(map(len, addresses)) < 14 / 24 * 120_000

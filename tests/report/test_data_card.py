@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import as_json, write_text
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
@@ -33,30 +34,30 @@ from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 from tests.report.test_stage import cards, part, rendered
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 
 @pytest.fixture
-def project(make_project: type[Project], tmp_path: Path) -> Project:
+def project(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
     """A grid of one run: the data are what matters."""
     return make_project(tmp_path, variants=("unet",), rates=(0.001,), seeds=(0,), diverged="")
 
 
-def section(project: Project) -> str:
+def section(project: ReportProject) -> str:
     """The section in a page of nothing else, which takes less time than the whole one."""
-    context = ReportContext(project.root)
+    context = ReportContext(Project(project.root))
     above = build_header(project.params, context, select_runs(context.summary, None))
     alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context, project.root)),))
     return part(render_html("page.html", alone, project.root), "data")
 
 
-def card(project: Project) -> str:
+def card(project: ReportProject) -> str:
     """The section as a person reads it: without tags, white space run together."""
     text = re.sub(r"<svg.*?</svg>|<[^>]+>", " ", section(project), flags=re.DOTALL)
     return re.sub(r"\s+([.,:;])", r"\1", " ".join(entities.unescape(text).split()))
 
 
-def edit(project: Project, **columns: Sequence[object]) -> pd.DataFrame:
+def edit(project: ReportProject, **columns: Sequence[object]) -> pd.DataFrame:
     """Overwrite columns of samples.csv; a shorter list its first rows only."""
     path = project.root / runs.PREPARED / runs.SAMPLES
     table = pd.read_csv(path, dtype={"groups": str}, keep_default_na=False)
@@ -66,12 +67,12 @@ def edit(project: Project, **columns: Sequence[object]) -> pd.DataFrame:
     return table
 
 
-def survey(project: Project, **changes: object) -> None:
+def survey(project: ReportProject, **changes: object) -> None:
     plain = Survey({"RGB": 15}, 0, 0, 0, 0, ()).__dict__
     write_text(project.root / runs.PREPARED / runs.SURVEY, as_json({**plain, **changes}))
 
 
-def test_the_card_counts_what_was_prepared(project: Project) -> None:
+def test_the_card_counts_what_was_prepared(project: ReportProject) -> None:
     text = card(project)
     assert "14 images in total, and 1 for the showcase, each of 32 × 32 pixels." in text
     assert "No image and no group is in more than one split." in text
@@ -86,7 +87,7 @@ def test_the_card_counts_what_was_prepared(project: Project) -> None:
         assert f"{place + 1} {item.name} {' '.join(shares)}" in text
 
 
-def test_the_card_stands_before_how_to_reproduce_on_every_page(project: Project) -> None:
+def test_the_card_stands_before_how_to_reproduce_on_every_page(project: ReportProject) -> None:
     for selection in (None, "best"):
         html = rendered(project, selection)
         assert re.findall(r'<section id="(.*?)">', html)[-2:] == ["data", "reproduce"]
@@ -94,7 +95,7 @@ def test_the_card_stands_before_how_to_reproduce_on_every_page(project: Project)
         assert cards(html) == []
 
 
-def test_images_without_foreground_are_counted_in_each_split(make_project: type[Project], tmp_path: Path) -> None:
+def test_images_without_foreground_are_counted_in_each_split(make_project: type[ReportProject], tmp_path: Path) -> None:
     def without(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         mask = np.full((size, size), runs.IGNORE if row == 1 else 1, np.uint8)
         mask[:, 0] = 1
@@ -106,7 +107,7 @@ def test_images_without_foreground_are_counted_in_each_split(make_project: type[
     assert "Images without foreground 5 3 4" in card(project)
 
 
-def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path) -> None:
+def test_without_prepared_data_there_is_no_card(project: ReportProject, tmp_path: Path) -> None:
     """As of runs that MLflow has, where nobody prepared the data on this machine."""
     folder = tmp_path / "fetched"
     for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
@@ -130,7 +131,7 @@ def test_without_prepared_data_there_is_no_card(project: Project, tmp_path: Path
     ],
 )
 def test_splits_that_share_something_are_told_loudly(
-    project: Project, column: str, values: list[str], words: str
+    project: ReportProject, column: str, values: list[str], words: str
 ) -> None:
     edit(project, **{column: values})
     text = card(project)
@@ -140,7 +141,7 @@ def test_splits_that_share_something_are_told_loudly(
     assert "leaks training data into evaluation" in text
 
 
-def test_a_page_whose_splits_share_something_begins_with_that(project: Project) -> None:
+def test_a_page_whose_splits_share_something_begins_with_that(project: ReportProject) -> None:
     edit(project, id=["validation-0001"])
     assert re.findall(r'<section id="(.*?)">', rendered(project))[:2] == ["data", "notes"]
 
@@ -164,26 +165,26 @@ def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str,
     assert {group.name for group in found.groups} <= shared if found else not shared
 
 
-def test_images_without_groups_are_said_to_have_none(project: Project) -> None:
+def test_images_without_groups_are_said_to_have_none(project: ReportProject) -> None:
     edit(project, groups=[""] * 15)
     text = card(project)
     assert "the images have no groups" in text
     assert "Groups" not in text
 
 
-def test_names_that_a_table_reader_could_take_for_nothing_are_names(project: Project) -> None:
+def test_names_that_a_table_reader_could_take_for_nothing_are_names(project: ReportProject) -> None:
     edit(project, groups=["group=NA", "NA", "group=nan"], id=["NA", "nan", "null"])
     assert "Groups 2 0 0" in card(project)
 
 
-def test_sizes_are_those_of_the_originals(project: Project) -> None:
+def test_sizes_are_those_of_the_originals(project: ReportProject) -> None:
     edit(project, height=[90, 3000, *[375] * 9, *[500] * 3, 1], width=[120, 4000, *[500] * 9, *[375] * 3, 1])
     text = card(project)
     assert "The originals have 4 sizes, from 120 × 90 to 4000 × 3000 pixels" in text  # the showcase is in no split
     assert "most often 500 × 375 (64.3 %)." in text
 
 
-def test_classes_of_next_to_no_pixels_are_named(project: Project) -> None:
+def test_classes_of_next_to_no_pixels_are_named(project: ReportProject) -> None:
     assert "Nearly empty" not in card(project)
     two = round(2 / (32 * 32 - 1), 6)  # as it is written; one pixel is ignored
     edit(project, share_border=[two, *[0.0] * 9])
@@ -193,7 +194,7 @@ def test_classes_of_next_to_no_pixels_are_named(project: Project) -> None:
     assert re.search(r"3 border < 0\.1 % 0\.0 % \d", text)
 
 
-def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None:
+def test_data_without_a_survey_lack_its_sentences_only(project: ReportProject) -> None:
     (project.root / runs.PREPARED / runs.SURVEY).unlink()
     html = section(project)
     assert cards(html) == []
@@ -201,7 +202,7 @@ def test_data_without_a_survey_lack_its_sentences_only(project: Project) -> None
     assert "2 files were skipped" in html
 
 
-def test_the_survey_is_told(project: Project) -> None:
+def test_the_survey_is_told(project: ReportProject) -> None:
     survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, compared=1302)
     text = card(project)
     assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were rotated" in text
@@ -214,7 +215,7 @@ def test_the_survey_is_told(project: Project) -> None:
     assert "there are none across splits. The first 10 pairs a0 and b0" in text
 
 
-def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: Project) -> None:
+def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: ReportProject) -> None:
     assert describe_files(Survey({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
     (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
@@ -255,7 +256,7 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
         (f"test/{runs.MASKS}", "No pictures of the data."),
     ],
 )
-def test_a_broken_file_becomes_a_card_that_names_it(project: Project, name: str, title: str) -> None:
+def test_a_broken_file_becomes_a_card_that_names_it(project: ReportProject, name: str, title: str) -> None:
     (project.root / runs.PREPARED / name).write_text("{[\n")
     html = rendered(project)
     assert title in cards(html)
@@ -271,7 +272,7 @@ def test_a_broken_file_becomes_a_card_that_names_it(project: Project, name: str,
     ],
 )
 def test_a_page_of_16_bits_and_any_channels(
-    make_project: type[Project], tmp_path: Path, channels: int, words: str
+    make_project: type[ReportProject], tmp_path: Path, channels: int, words: str
 ) -> None:
     rng = np.random.default_rng(0)
 
@@ -304,7 +305,7 @@ HARM = "<script>document.title = 'harmed'</script>\n\"'🐕\u202egnorts"
 @pytest.mark.parametrize("width", [400, 1200])
 def test_names_of_any_kind_stay_text_and_within_the_page(
     browser: Browser,  # noqa: F811
-    project: Project,
+    project: ReportProject,
     width: int,
 ) -> None:
     ids = [LONG, HARM]

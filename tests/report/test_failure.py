@@ -21,7 +21,7 @@ from tests.report.test_browser import browser, opened, pytestmark  # noqa: F401 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 RUN = "unet-0.001-0"
 
@@ -32,7 +32,7 @@ def fail(root: Path, stage: str, run: str, error: BaseException) -> None:
         raise error
 
 
-def test_it_shows_what_failed_with_its_last_lines_and_parameters(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_it_shows_what_failed_with_its_last_lines_and_parameters(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "train", RUN, ZeroDivisionError("<b>nothing</b> to divide by"))
     fail(project.root, "train", "gone-0.5-0", PipelineError("a run of another grid"))
     page, complaints = opened(browser, render_failure_page(project.params, None, project.root))
@@ -51,7 +51,7 @@ def test_it_shows_what_failed_with_its_last_lines_and_parameters(browser: Browse
     assert Axe().run(page).response["violations"] == []
 
 
-def test_it_leads_to_the_report_of_the_others(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_it_leads_to_the_report_of_the_others(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "evaluate", RUN, PipelineError("the weights are of another network"))
     report = project.root / "reports/learning-report.html"
     report.write_text("<title>the others</title>")
@@ -60,14 +60,14 @@ def test_it_leads_to_the_report_of_the_others(browser: Browser, project: Project
     assert page.title() == "the others"
 
 
-def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "sweep", "", PipelineError("params.yaml: train.epochs must be at least 1, but is 0"))
     page, _ = opened(browser, render_failure_page(None, None, project.root))
     assert "train.epochs must be at least 1, but is 0" in page.inner_text("section")
     assert page.locator("dl").count() == 0
 
 
-def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "train", RUN, KeyboardInterrupt())
     fail(project.root, "sweep", "", PipelineError("train.epochs: must be a whole number"))
     page, _ = opened(browser, render_failure_page(project.params, None, project.root))
@@ -75,21 +75,21 @@ def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, 
     assert "must be a whole number" in page.inner_text("section")
 
 
-def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     for stage, run in (("train", RUN), ("sweep", "")):
         fail(project.root, stage, run, KeyboardInterrupt())
     page, _ = opened(browser, render_failure_page(project.params, None, project.root))
     assert page.locator("h2").all_inner_texts() == [f"train@{RUN}"]
 
 
-def test_what_is_under_way_has_not_failed(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_what_is_under_way_has_not_failed(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     with attempt("train", RUN, project.root):
         page, _ = opened(browser, render_failure_page(project.params, None, project.root))
     assert page.title() == "No failure is recorded"
     assert f"Running: train@{RUN}." in page.inner_text("header")
 
 
-def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "sweep", "", PipelineError("`dvc repro prepare` failed"))
     fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
     page, _ = opened(browser, render_failure_page(project.params, None, project.root))
@@ -99,13 +99,13 @@ def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browse
     assert not [name for name in parameters if not name.startswith("data.")]
 
 
-def test_where_no_stage_says_why_dvc_is_asked(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_where_no_stage_says_why_dvc_is_asked(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     page, _ = opened(browser, render_failure_page(project.params, None, project.root))
     assert "dvc repro" in page.inner_text("header")
 
 
 def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: ReportProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second start is refused, and `make report` asks for the reasons: the first is still at work."""
     monkeypatch.chdir(project.root)
@@ -118,7 +118,7 @@ def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
     assert "data.path: there is nothing" in runs.FAILURE.read_text(encoding="utf-8")
 
 
-def test_the_page_goes_when_the_report_is_finished(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_goes_when_the_report_is_finished(project: ReportProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     page = runs.FAILURE

@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.report.stage import render_report
 from pipeline.runs import Evaluation, MissedClass, SegmentationClass
-from tests.report.conftest import Project, disc
+from tests.report.conftest import ReportProject, disc
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
 MEMBRANES = (SegmentationClass("membrane", "#d98c21", True), SegmentationClass("cell", "#2e5a6b", False))
@@ -28,7 +28,7 @@ def stripes(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return disc(split, row, size)[0], mask
 
 
-def rendered(project: Project, selection: str | None = None) -> str:
+def rendered(project: ReportProject, selection: str | None = None) -> str:
     return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
 
 
@@ -37,11 +37,11 @@ def head_of(page: str) -> str:
 
 
 @pytest.fixture
-def street(make_project: type[Project], tmp_path: Path) -> Project:
+def street(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
     return make_project(tmp_path, classes=STREET, paint=disc)
 
 
-def test_several_foreground_classes_are_summed_up_by_mean_iou(street: Project) -> None:
+def test_several_foreground_classes_are_summed_up_by_mean_iou(street: ReportProject) -> None:
     page = rendered(street)
     best = next(row for row in street.rows if street.summary.best and row.run == street.summary.best.run)
     assert best.showcase_mean_iou is not None
@@ -53,7 +53,7 @@ def test_several_foreground_classes_are_summed_up_by_mean_iou(street: Project) -
     assert "wrong class outside the foreground" not in page  # there is one such class
 
 
-def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: Project) -> None:
+def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: ReportProject) -> None:
     missed = (MissedClass("pole", 0.0, is_predicted=False),)
     rows = tuple(replace(row, missed_classes=missed) for row in street.summary.runs)
     rates = tuple(replace(rate, missed_classes=1.0) for rate in street.summary.rates)
@@ -69,7 +69,11 @@ def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: P
 
 
 @pytest.mark.parametrize("iou", [0.31, 0.99])
-def test_thin_structures_are_not_judged_as_a_cut_out(make_project: type[Project], tmp_path: Path, iou: float) -> None:
+def test_thin_structures_are_not_judged_as_a_cut_out(
+    make_project: type[ReportProject], tmp_path: Path, iou: float
+) -> None:
+    make_project: type[ReportProject], tmp_path: Path, iou: float
+) -> None:
     project = make_project(tmp_path, classes=MEMBRANES, paint=stripes)
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
@@ -83,7 +87,7 @@ def test_thin_structures_are_not_judged_as_a_cut_out(make_project: type[Project]
     assert "Foreground IoU" not in table  # the same number under another name
 
 
-def test_a_boundary_class_adds_the_iou_of_the_whole_object(project: Project) -> None:
+def test_a_boundary_class_adds_the_iou_of_the_whole_object(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
     assert best.test is not None
@@ -98,7 +102,7 @@ def test_a_boundary_class_adds_the_iou_of_the_whole_object(project: Project) -> 
     assert "0.865" in table
 
 
-def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> None:
+def test_a_selection_shows_pictures_of_its_own_runs_only(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
     others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
@@ -111,12 +115,12 @@ def test_a_selection_shows_pictures_of_its_own_runs_only(project: Project) -> No
     assert f"run key of {others[0]}" in page
 
 
-def test_the_verdict_says_that_it_is_about_the_loss_curve(project: Project) -> None:
+def test_the_verdict_says_that_it_is_about_the_loss_curve(project: ReportProject) -> None:
     assert "By its loss curve, " in rendered(project)
 
 
 def test_foreground_iou_is_left_out_where_every_class_is_foreground(
-    make_project: type[Project], tmp_path: Path
+    make_project: type[ReportProject], tmp_path: Path
 ) -> None:
     classes = tuple(replace(item, foreground=True) for item in STREET)
     project = make_project(tmp_path, classes=classes, paint=disc)
@@ -135,7 +139,7 @@ def test_foreground_iou_is_left_out_where_every_class_is_foreground(
     assert "Foreground IoU" not in rendered(project)
 
 
-def test_composites_are_shown_whole_whatever_the_shape_of_their_background(project: Project) -> None:
+def test_composites_are_shown_whole_whatever_the_shape_of_their_background(project: ReportProject) -> None:
     """Their `samples.csv` has the size of the background; a composite shows a square part of it."""
     before = rendered(project)
     path = project.root / runs.PREPARED / runs.SAMPLES

@@ -22,7 +22,7 @@ from pipeline.runtime.stage_status import attempt
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 RAN = "window.harmed = 1"
 CORPUS = (
@@ -92,7 +92,7 @@ def seen(text: str) -> str:
 @pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
 def test_everything_stands_as_text(
     browser: Browser,  # noqa: F811
-    make_project: type[Project],
+    make_project: type[ReportProject],
     tmp_path: Path,
     order: int,
 ) -> None:
@@ -115,7 +115,7 @@ def test_everything_stands_as_text(
     assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
 
 
-def test_what_failed_stands_as_text(browser: Browser, project: Project) -> None:  # noqa: F811
+def test_what_failed_stands_as_text(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     harm = " ¦ ".join(CORPUS)
     with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root) as say:
         say(harm)
@@ -146,7 +146,7 @@ def unharmed(browser: Browser, path: Path) -> Page:  # noqa: F811
     return page
 
 
-def everywhere(project: Project, harm: str) -> None:
+def everywhere(project: ReportProject, harm: str) -> None:
     """Put a string wherever a person's text can stand."""
     (project.root / runs.REFERENCES).mkdir(parents=True)
     quoted = harm.replace('"', '""')

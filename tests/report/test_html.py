@@ -21,7 +21,7 @@ from pipeline.report.stage import render_report
 from pipeline.runtime.stage_status import attempt
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 JAVA, REPOSITORY = shutil.which("java"), Path(__file__).resolve().parents[2]
 
@@ -47,7 +47,7 @@ def headings(page: Path) -> list[int]:
 
 
 @pytest.fixture(params=["grid", "best", "live", "lacking", "failure"])
-def page(request: pytest.FixtureRequest, project: Project) -> Path:
+def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     """Each kind of page: all there can be on one, of one run, with what is live, with cards, and what failed."""
     kind = request.param
     reference = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}

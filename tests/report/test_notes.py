@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import select_runs
@@ -17,7 +18,7 @@ from pipeline.report.sections.notes import Notes, build_notes, render_markdown
 from pipeline.report.template_values import fill_template
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 NOTES = "reports/notes.md"
 
@@ -40,7 +41,7 @@ def test_tags_links_with_scripts_and_images_are_inert() -> None:
     assert "[a dog]" in html and 'href="https://example.org"' in html
 
 
-def test_live_values(project: Project) -> None:
+def test_live_values(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
     assert best.test is not None
@@ -59,14 +60,14 @@ def test_live_values(project: Project) -> None:
     ]  # fmt: skip
 
 
-def test_without_a_best_run_its_values_are_dashes(project: Project) -> None:
+def test_without_a_best_run_its_values_are_dashes(project: ReportProject) -> None:
     text = "{{ best.run }} {{ best.val_loss }} {{ best.test_loss }} {{ best.verdict }} {{ best.gap | percent }}"
     unranked = replace(project.summary, best=None)
     assert fill_template(text, unranked, NOTES) == "– – – – –"
     assert fill_template("{{ best.ratio }}", unranked, NOTES) == "–"
 
 
-def test_other_braces_stay(project: Project) -> None:
+def test_other_braces_stay(project: ReportProject) -> None:
     text = "{% for %} {# #} {a} { { b } } ${x}$ {{ '{{' }}\n"
     assert fill_template(text, project.summary, NOTES) == "{% for %} {# #} {a} { { b } } ${x}$ {{\n"
 
@@ -89,18 +90,18 @@ def test_other_braces_stay(project: Project) -> None:
         ("best.val_loss | attr('__class__')", "line 3: "),
     ],
 )
-def test_a_value_that_is_none_is_named_with_its_line(project: Project, value: str, said: str) -> None:
+def test_a_value_that_is_none_is_named_with_its_line(project: ReportProject, value: str, said: str) -> None:
     with pytest.raises(PipelineError, match=r"reports/notes\.md") as caught:
         fill_template(f"One\n\ntwo {{{{ {value} }}}}\n", project.summary, NOTES)
     assert said in str(caught.value)
 
 
-def written(project: Project, selection: str | None = None) -> Notes:
-    context = ReportContext(project.root)
+def written(project: ReportProject, selection: str | None = None) -> Notes:
+    context = ReportContext(Project(project.root))
     return build_notes(project.root, NOTES, context, select_runs(context.summary, selection))
 
 
-def test_values_reach_the_page_and_stay_text(project: Project) -> None:
+def test_values_reach_the_page_and_stay_text(project: ReportProject) -> None:
     path = project.root / NOTES
     path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
     (part,) = written(project).parts
@@ -110,7 +111,7 @@ def test_values_reach_the_page_and_stay_text(project: Project) -> None:
     assert "<b>" not in html
 
 
-def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
+def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None:
     """The project's runs are of the family unet, with a skip; their maps are drawn here."""
     best = project.summary.best
     assert best is not None
@@ -137,19 +138,19 @@ def test_pictures_stand_where_they_are_asked_for(project: Project) -> None:
     assert others[0] in shown.caption
 
 
-def test_a_picture_that_is_none_is_named(project: Project) -> None:
+def test_a_picture_that_is_none_is_named(project: ReportProject) -> None:
     (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
     with pytest.raises(PipelineError, match=r"line 3: unknown picture 'skips'; did you mean skip\?"):
         written(project)
 
 
-def test_a_picture_among_words_is_told(project: Project) -> None:
+def test_a_picture_among_words_is_told(project: ReportProject) -> None:
     (project.root / NOTES).write_text('See {{ picture("skip") }} here.')
     with pytest.raises(PipelineError, match=r"picture\('skip'\) }} must be a paragraph of its own"):
         written(project)
 
 
-def test_missing_empty_and_undecodable_notes_say_what_to_do(project: Project) -> None:
+def test_missing_empty_and_undecodable_notes_say_what_to_do(project: ReportProject) -> None:
     path = project.root / NOTES
     path.unlink()
     with pytest.raises(PipelineError, match="is missing"):

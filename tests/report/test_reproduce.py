@@ -15,10 +15,10 @@ from pipeline.timing import KEYS
 from tests.report.test_stage import best, part, rendered
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 
-def test_every_file_that_is_named_is_there(project: Project) -> None:
+def test_every_file_that_is_named_is_there(project: ReportProject) -> None:
     """The files with the numbers: `<run>` is any run."""
     named = re.findall(
         r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Files with the numbers")[1]
@@ -29,7 +29,7 @@ def test_every_file_that_is_named_is_there(project: Project) -> None:
     assert [path for path in files if not (project.root / path.rstrip("/")).exists()] == []
 
 
-def test_live_adds_what_the_stage_leaves_out(project: Project) -> None:
+def test_live_adds_what_the_stage_leaves_out(project: ReportProject) -> None:
     run = best(project)
     write_timing(project.root / runs.RUNS / run)
     lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
@@ -58,7 +58,7 @@ def write_timing(folder: Path, **changes: str) -> None:
 
 
 @pytest.mark.parametrize("is_foreign", [False, True], ids=["missing", "of another training"])
-def test_live_does_not_know_the_times_of_a_restored_run(project: Project, is_foreign: bool) -> None:
+def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, is_foreign: bool) -> None:
     run = best(project)
     if is_foreign:
         write_timing(project.root / runs.RUNS / run, key="another")
@@ -72,7 +72,7 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: Project, is_for
     assert {facts[name] for name in ("trained for", "processor", "torch")} == {unknown}
 
 
-def test_live_shows_a_server_without_its_password(project: Project) -> None:
+def test_live_shows_a_server_without_its_password(project: ReportProject) -> None:
     tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
     params = project.params.model_copy(update={"tracking": tracking})
     html = render_report(params, best(project), root=project.root, provenance=True).path.read_text(encoding="utf-8")

@@ -13,47 +13,47 @@ from pipeline.errors import PipelineError
 from pipeline.report.run_selection import MAX_STEM, select_runs
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 
-def test_nothing_and_all_choose_every_run_but_write_different_files(project: Project) -> None:
+def test_nothing_and_all_choose_every_run_but_write_different_files(project: ReportProject) -> None:
     every = tuple(row.run for row in project.summary.runs)
     stage, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
     assert stage.names == everything.names == every
     assert (stage.out, everything.out) == (runs.REPORT, Path("reports/all.html"))
 
 
-def test_best_is_the_best_of_the_grid(project: Project) -> None:
+def test_best_is_the_best_of_the_grid(project: ReportProject) -> None:
     chosen = select_runs(project.summary, "best")
     assert project.summary.best is not None
     assert (chosen.names, chosen.out) == ((project.summary.best.run,), Path("reports/best.html"))
 
 
-def test_names_come_in_the_order_of_the_grid_and_name_the_file(project: Project) -> None:
+def test_names_come_in_the_order_of_the_grid_and_name_the_file(project: ReportProject) -> None:
     chosen = select_runs(project.summary, " unet_no_skip-0.001-0, unet-0.01-1,unet-0.01-1")
     assert chosen.names == ("unet-0.01-1", "unet_no_skip-0.001-0")
     assert chosen.out == Path("reports/unet-0.01-1+unet_no_skip-0.001-0.html")
 
 
-def test_many_names_are_shortened_but_stay_apart(project: Project) -> None:
+def test_many_names_are_shortened_but_stay_apart(project: ReportProject) -> None:
     names = [row.run for row in project.summary.runs]
     one, other = (select_runs(project.summary, ",".join(some)).out.stem for some in (names, names[:-1]))
     assert len(one) == len(other) == MAX_STEM
     assert one != other
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_first(project: Project) -> None:
+def test_an_unknown_name_is_answered_with_the_nearest_first(project: ReportProject) -> None:
     with pytest.raises(PipelineError, match=r"no run 'unet-0\.1-1'.*runs: unet-0\.01-1, "):
         select_runs(project.summary, "unet-0.1-1")
 
 
 @pytest.mark.parametrize("selection", ["", " , "])
-def test_an_empty_selection_says_what_there_is(project: Project, selection: str) -> None:
+def test_an_empty_selection_says_what_there_is(project: ReportProject, selection: str) -> None:
     with pytest.raises(PipelineError, match=r"selection is empty.*unet-0\.01-0"):
         select_runs(project.summary, selection)
 
 
-def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: Project) -> None:
+def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: ReportProject) -> None:
     with pytest.raises(PipelineError, match="no best run"):
         select_runs(replace(project.summary, best=None), "best")
     with pytest.raises(PipelineError, match="contains no runs"):
@@ -73,29 +73,29 @@ def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: Project
         ("seed < -1 or status == 'diverged'", ["unet_no_skip-0.01-1"]),
     ],
 )
-def test_patterns_and_filters_select_runs(project: Project, selection: str, expected: list[str]) -> None:
+def test_patterns_and_filters_select_runs(project: ReportProject, selection: str, expected: list[str]) -> None:
     assert list(select_runs(project.summary, selection).names) == expected
 
 
-def test_filter_on_the_verdict_selects_the_runs_with_it(project: Project) -> None:
+def test_filter_on_the_verdict_selects_the_runs_with_it(project: ReportProject) -> None:
     word = next(row.judgement.verdict for row in project.summary.runs if row.judgement)
     expected = tuple(row.run for row in project.summary.runs if row.judgement and row.judgement.verdict == word)
     assert select_runs(project.summary, f"verdict == '{word}'").names == expected
 
 
-def test_missing_number_is_neither_below_nor_above(project: Project) -> None:
+def test_missing_number_is_neither_below_nor_above(project: ReportProject) -> None:
     runs_below, runs_above = (select_runs(project.summary, f"val_loss {sign} 0.3").names for sign in ("<", ">="))
     every = {row.run for row in project.summary.runs}
     assert every - {*runs_below, *runs_above} == {"unet_no_skip-0.01-1"}  # it diverged
 
 
-def test_columns_compare_with_each_other(project: Project) -> None:
+def test_columns_compare_with_each_other(project: ReportProject) -> None:
     names = select_runs(project.summary, "val_loss > train_loss").names
     expected = [row.run for row in project.summary.runs if row.val_loss and row.val_loss > (row.train_loss or 0)]
     assert list(names) == expected
 
 
-def test_best_settings_are_represented_by_their_median_runs(project: Project) -> None:
+def test_best_settings_are_represented_by_their_median_runs(project: ReportProject) -> None:
     ranked = sorted((rate for rate in project.summary.rates if rate.ranked), key=lambda rate: rate.val_loss_mean or 0)
     selection = select_runs(project.summary, "best:2")
     assert set(selection.names) == {rate.run for rate in ranked[:2]}
@@ -127,7 +127,7 @@ def test_best_settings_are_represented_by_their_median_runs(project: Project) ->
         ("gap < ", "not a valid filter"),
     ],
 )
-def test_invalid_selection_is_explained(project: Project, selection: str, expected: str) -> None:
+def test_invalid_selection_is_explained(project: ReportProject, selection: str, expected: str) -> None:
     with pytest.raises(PipelineError) as caught:
         select_runs(project.summary, selection)
     assert expected in str(caught.value)
@@ -149,7 +149,7 @@ def test_invalid_selection_is_explained(project: Project, selection: str, expect
     ],
 )
 def test_filter_never_evaluates_code(
-    project: Project, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: ReportProject, selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match="--runs"):

@@ -22,12 +22,12 @@ from pipeline.report.stage import render_report
 from tests.report.conftest import disc
 
 if TYPE_CHECKING:
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def rendered(project: Project, selection: str | None = None) -> str:
+def rendered(project: ReportProject, selection: str | None = None) -> str:
     return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
 
 
@@ -40,7 +40,7 @@ def cards(html: str) -> list[str]:
     return re.findall(r'<aside class="card">\s*<p><strong>(.*?)</strong>', html)
 
 
-def test_the_stage_writes_the_whole_page(project: Project) -> None:
+def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
     path = render_report(project.params, root=project.root).path
     html = path.read_text(encoding="utf-8")
     assert path == project.root / runs.REPORT
@@ -60,7 +60,7 @@ def test_the_stage_writes_the_whole_page(project: Project) -> None:
     assert len(html) < 500_000
 
 
-def with_references(project: Project, *files: tuple[str, str]) -> None:
+def with_references(project: ReportProject, *files: tuple[str, str]) -> None:
     """Write tables into the project's folder of references and name them in its parameters."""
     folder = project.root / runs.REFERENCES
     folder.mkdir(parents=True)
@@ -72,14 +72,14 @@ def with_references(project: Project, *files: tuple[str, str]) -> None:
     project.params = project.params.model_copy(update={"report": report})
 
 
-def test_findings_lead_to_their_runs(project: Project) -> None:
+def test_findings_lead_to_their_runs(project: ReportProject) -> None:
     findings = part(rendered(project), "findings")
     assert re.findall(r'<a href="#run-(.*?)">(.*?)</a>', findings) == [(best(project), best(project))]
     other = next(row.run for row in project.summary.runs if row.run != best(project))
     assert "<a " not in part(rendered(project, other), "findings")  # what rests on a run that is not shown is left out
 
 
-def test_other_peoples_results_stand_apart(project: Project) -> None:
+def test_other_peoples_results_stand_apart(project: ReportProject) -> None:
     plain = rendered(project)
     rows = "".join(f"{epoch},{0.6 / epoch},{0.7 - epoch / 50}\n" for epoch in range(1, 10))
     with_references(
@@ -105,7 +105,7 @@ def part(html: str, section: str) -> str:
     return html.split(f'<section id="{section}">', 1)[1].split("</section>", 1)[0]
 
 
-def test_a_reference_that_cannot_be_read_becomes_a_card(project: Project) -> None:
+def test_a_reference_that_cannot_be_read_becomes_a_card(project: ReportProject) -> None:
     with_references(project, ("odd", "colour,taste\nred,sweet\n"), ("gone", ""))
     (project.root / runs.REFERENCES / "gone.csv").unlink()
     html = rendered(project)
@@ -114,7 +114,7 @@ def test_a_reference_that_cannot_be_read_becomes_a_card(project: Project) -> Non
     assert str(project.root) not in html
 
 
-def test_ids_stand_once_and_links_lead_somewhere(project: Project) -> None:
+def test_ids_stand_once_and_links_lead_somewhere(project: ReportProject) -> None:
     html = rendered(project)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
@@ -123,7 +123,7 @@ def test_ids_stand_once_and_links_lead_somewhere(project: Project) -> None:
     assert set(references) <= set(ids)
 
 
-def test_the_page_reaches_for_nothing_outside(project: Project) -> None:
+def test_the_page_reaches_for_nothing_outside(project: ReportProject) -> None:
     html = rendered(project)
     addresses = re.findall(r'\b(?:src|xlink:href|href)="([^"]*)"', html)
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
@@ -132,7 +132,7 @@ def test_the_page_reaches_for_nothing_outside(project: Project) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    project: Project, make_project: type[Project], tmp_path_factory: pytest.TempPathFactory
+    project: ReportProject, make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     first = render_report(project.params, root=project.root).path.read_bytes()
     source = tmp_path_factory.mktemp("elsewhere")
@@ -141,7 +141,7 @@ def test_the_same_inputs_give_the_same_bytes(
     assert render_report(project.params, root=project.root).path.read_bytes() == first
 
 
-def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Project) -> None:
+def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: ReportProject) -> None:
     assert project.summary.best is not None
     html = rendered(project, "best")
     assert table_of_runs(html) == [project.summary.best.run]
@@ -152,19 +152,19 @@ def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Projec
     assert all(f"Mask of validation-0000 predicted by {name}" in html for name in names)
 
 
-def test_out_is_written_where_it_is_asked_for(project: Project, tmp_path: Path) -> None:
+def test_out_is_written_where_it_is_asked_for(project: ReportProject, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "page.html"
     assert render_report(project.params, "all", out, project.root).path == out
     assert out.is_file()
     assert not (project.root / runs.REPORT).exists()
 
 
-def best(project: Project) -> str:
+def best(project: ReportProject) -> str:
     assert project.summary.best is not None
     return project.summary.best.run
 
 
-BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
+BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = {
     "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
     "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
     "parts": (lambda p: p.root / runs.COMPARISON / runs.PARTS, ("Where the gap comes from: missing.",)),
@@ -201,7 +201,7 @@ BREAKAGES: dict[str, tuple[Callable[[Project], Path], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("piece", BREAKAGES)
 @pytest.mark.parametrize("broken", [False, True], ids=["gone", "broken"])
-def test_a_missing_or_broken_piece_becomes_a_card(project: Project, piece: str, broken: bool) -> None:
+def test_a_missing_or_broken_piece_becomes_a_card(project: ReportProject, piece: str, broken: bool) -> None:
     where, expected = BREAKAGES[piece]
     path = where(project)
     for file in [path] if path.is_file() else list(path.rglob("*")):
@@ -222,7 +222,7 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: Project, piece: str, 
     assert str(project.root) not in html
 
 
-def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: Project) -> None:
+def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: ReportProject) -> None:
     assert render_report(project.params, root=project.root).faults == ()
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     assert render_report(project.params, root=project.root).faults == ()
@@ -232,7 +232,7 @@ def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: Project)
     assert "notes.md, line 1: unknown value 'bets'" in fault.text
 
 
-def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_what_the_page_lacks(project: ReportProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
     whole = CliRunner().invoke(main, ["report"])
@@ -245,7 +245,7 @@ def test_the_command_says_what_the_page_lacks(project: Project, monkeypatch: pyt
     assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
 
 
-def test_the_best_the_median_and_the_worst_image_are_shown(project: Project) -> None:
+def test_the_best_the_median_and_the_worst_image_are_shown(project: ReportProject) -> None:
     run = best(project)
     path = project.root / runs.EVALUATION / run / runs.PER_IMAGE
     table = pd.read_csv(path)
@@ -263,7 +263,7 @@ def test_the_best_the_median_and_the_worst_image_are_shown(project: Project) -> 
     assert re.findall(r'<span class="label">(validation-\d+)', alone[1]) == ["validation-0003"]  # each once
 
 
-def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:
+def test_json_that_lacks_a_key_is_broken_too(project: ReportProject) -> None:
     (project.root / runs.EVALUATION / best(project) / runs.METRICS).write_text("{}")
     (project.root / runs.PREPARED / runs.CLASSES).write_text('{"source": "x"}')
     assert len(cards(rendered(project))) >= 2
@@ -272,13 +272,13 @@ def test_json_that_lacks_a_key_is_broken_too(project: Project) -> None:
         rendered(project)
 
 
-def test_without_a_comparison_there_is_no_page(project: Project) -> None:
+def test_without_a_comparison_there_is_no_page(project: ReportProject) -> None:
     shutil.rmtree(project.root / runs.COMPARISON)
     with pytest.raises(PipelineError, match="pipeline compare"):
         rendered(project)
 
 
-def test_a_missing_or_wrong_template_is_named(project: Project) -> None:
+def test_a_missing_or_wrong_template_is_named(project: ReportProject) -> None:
     (project.root / runs.TEMPLATES / "grid.html").write_text("{{ view.nothing }}")
     with pytest.raises(PipelineError, match="nothing"):
         rendered(project)
@@ -287,7 +287,7 @@ def test_a_missing_or_wrong_template_is_named(project: Project) -> None:
         rendered(project)
 
 
-def test_a_grid_without_a_best_run_has_a_page(project: Project) -> None:
+def test_a_grid_without_a_best_run_has_a_page(project: ReportProject) -> None:
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     html = rendered(project)
     assert "not enough for a ranking" in html
@@ -297,13 +297,13 @@ def test_a_grid_without_a_best_run_has_a_page(project: Project) -> None:
 @pytest.mark.parametrize(
     ("iou", "words"), [(0.79, "The cut-out failed."), (0.80, "Cut out well."), (None, "Not measured.")]
 )
-def test_the_page_says_plainly_how_the_cut_out_went(project: Project, iou: float | None, words: str) -> None:
+def test_the_page_says_plainly_how_the_cut_out_went(project: ReportProject, iou: float | None, words: str) -> None:
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
     assert f"<strong>{words}</strong>" in rendered(project)
 
 
-def test_a_single_run_has_a_page(make_project: type[Project], tmp_path: Path) -> None:
+def test_a_single_run_has_a_page(make_project: type[ReportProject], tmp_path: Path) -> None:
     project = make_project(tmp_path, variants=("unet",), rates=(0.001,), seeds=(0,), epochs=1, diverged="")
     html = rendered(project)
     assert cards(html) == []
@@ -311,7 +311,7 @@ def test_a_single_run_has_a_page(make_project: type[Project], tmp_path: Path) ->
 
 
 def test_only_so_many_runs_have_pictures_and_the_page_says_so(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: ReportProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.report.sections.examples.MOST_RUNS", 2)
     html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
@@ -320,7 +320,7 @@ def test_only_so_many_runs_have_pictures_and_the_page_says_so(
     assert len(table_of_runs(html)) == 4
 
 
-def test_examples_are_those_that_all_shown_runs_keep(project: Project) -> None:
+def test_examples_are_those_that_all_shown_runs_keep(project: ReportProject) -> None:
     best_of_variant = [item.run for item in project.summary.best_of_variant]
     (project.root / runs.EVALUATION / best_of_variant[0] / runs.EXAMPLES / "validation-0002.png").unlink()
     html = rendered(project)
@@ -329,7 +329,7 @@ def test_examples_are_those_that_all_shown_runs_keep(project: Project) -> None:
     assert cards(html) == []
 
 
-def test_the_page_of_large_images_is_small_enough_to_mail(make_project: type[Project], tmp_path: Path) -> None:
+def test_the_page_of_large_images_is_small_enough_to_mail(make_project: type[ReportProject], tmp_path: Path) -> None:
     """Noise compresses badly, and each run's masks of four images are on the page; photographs take a quarter of it."""
 
     def noise(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:

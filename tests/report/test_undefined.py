@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.atomic_io import as_json
 from pipeline.params import Photograph
 from pipeline.report.stage import render_report
-from tests.report.conftest import Project, disc
+from tests.report.conftest import ReportProject, disc
 
 FOREGROUND, BACKGROUND = 0, 1
 
@@ -26,11 +26,11 @@ def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.
     return image, np.full_like(mask, BACKGROUND) if is_negative else mask
 
 
-def rendered(project: Project) -> str:
+def rendered(project: ReportProject) -> str:
     return render_report(project.params, root=project.root).path.read_text(encoding="utf-8")
 
 
-def predict(project: Project, sample: str, foreground: int, iou: float | None) -> None:
+def predict(project: ReportProject, sample: str, foreground: int, iou: float | None) -> None:
     """Let every run predict so many pixels of foreground in a sample, and note its IoU."""
     mask = np.full((project.size, project.size), BACKGROUND, np.uint8)
     mask.ravel()[:foreground] = FOREGROUND
@@ -43,7 +43,7 @@ def predict(project: Project, sample: str, foreground: int, iou: float | None) -
 
 
 @pytest.fixture
-def negatives(make_project: type[Project], tmp_path: Path) -> Project:
+def negatives(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
     return make_project(tmp_path, paint=without_foreground)
 
 
@@ -55,7 +55,7 @@ def negatives(make_project: type[Project], tmp_path: Path) -> Project:
     ],
 )
 def test_a_showcase_without_foreground_is_no_failed_cut_out(
-    negatives: Project, foreground: int, iou: float | None, verdict: str, detail: str
+    negatives: ReportProject, foreground: int, iou: float | None, verdict: str, detail: str
 ) -> None:
     predict(negatives, negatives.ids(runs.SHOWCASE)[0], foreground, iou)
     rows = tuple(replace(row, showcase_iou=iou) for row in negatives.summary.runs)
@@ -71,13 +71,13 @@ def test_a_showcase_without_foreground_is_no_failed_cut_out(
     [(0, None, "no foreground, none predicted"), (64, 0.0, "IoU 0.00: no foreground, some predicted")],
 )
 def test_an_example_without_foreground_says_what_its_score_is(
-    negatives: Project, foreground: int, iou: float | None, words: str
+    negatives: ReportProject, foreground: int, iou: float | None, words: str
 ) -> None:
     predict(negatives, "validation-0000", foreground, iou)
     assert f'<span class="label">{words}</span>' in rendered(negatives)
 
 
-def test_an_image_without_evaluated_pixels_is_no_extreme(project: Project) -> None:
+def test_an_image_without_evaluated_pixels_is_no_extreme(project: ReportProject) -> None:
     for row in project.rows:
         path = project.root / runs.EVALUATION / row.run / runs.PER_IMAGE
         table = pd.read_csv(path)
@@ -88,7 +88,7 @@ def test_an_image_without_evaluated_pixels_is_no_extreme(project: Project) -> No
         assert f"validation-{sample}<br>{note}" in page
 
 
-def test_a_best_setting_no_better_than_one_class_is_no_result(project: Project) -> None:
+def test_a_best_setting_no_better_than_one_class_is_no_result(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
     assert "learned best" in rendered(project)
@@ -111,7 +111,7 @@ def test_a_best_setting_no_better_than_one_class_is_no_result(project: Project) 
     assert labels == 2  # in the grid and in the table of all runs
 
 
-def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Project], tmp_path: Path) -> None:
+def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[ReportProject], tmp_path: Path) -> None:
     classes = tuple(runs.SegmentationClass(f"class {n}", f"#0000{n:02x}", foreground=n == 0) for n in range(150))
 
     def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +136,7 @@ def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Projec
     ],
 )
 def test_a_photographs_score_says_what_is_not_defined(
-    project: Project, iou: float | None, mask: int | None, score: str
+    project: ReportProject, iou: float | None, mask: int | None, score: str
 ) -> None:
     best = project.summary.best
     assert best is not None

@@ -29,12 +29,12 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
         PipelineError: Files of a run are broken.
     """
     for run in _list_runs(context, selection):
-        model = context.read_record(run).cell.get("model", {})
-        if model.get("skip", "none") != "none" and (maps := context.read_feature_maps(run)):
+        model = context.project.run(run).record.cell.get("model", {})
+        if model.get("skip", "none") != "none" and (maps := context.project.evaluation(run).read_feature_maps()):
             break
     else:
         return {}
-    image = image_html.render_image(context.read_image(runs.SHOWCASE, 0), "The showcase", "Image")
+    image = image_html.render_image(context.project.prepared.read_image(runs.SHOWCASE, 0), "The showcase", "Image")
     rows = {
         name: (
             image,

@@ -37,13 +37,13 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
     Raises:
         PipelineError: An array or the classes cannot be read.
     """
-    rows = select_rows({split: len(context.samples[split]) for split in runs.SPLITS if split in context.samples})
+    rows = select_rows({split: len(context.sample_ids[split]) for split in runs.SPLITS if split in context.sample_ids})
     read = {
         split: [
             (
-                context.samples[split][row],
-                context.read_image(split, row),
-                context.read_ground_truth(split, row),
+                context.sample_ids[split][row],
+                context.project.prepared.read_image(split, row),
+                context.project.prepared.read_mask(split, row),
                 context.get_frame(split, row),
             )
             for row in places
@@ -56,7 +56,7 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
             SPLIT_NAMES[split].capitalize(),
             tuple(
                 render_thumbnail(
-                    image, mask, context.data.classes, f"{name} with the outlines of its mask", name, frame
+                    image, mask, context.dataset.classes, f"{name} with the outlines of its mask", name, frame
                 )
                 for name, image, mask, frame in samples
             ),

@@ -79,7 +79,7 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
     means: dict[CurveKey, LossCurve] = {}
     diverged_curves: dict[CurveKey, tuple[LossCurve, ...]] = {}
     diverged = {row.run for row in selection.rows if row.status == "diverged"}
-    table = context.curves[context.curves["run"].isin(selection.names)]
+    table = context.project.comparison.curves[context.project.comparison.curves["run"].isin(selection.names)]
     for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
         key = (str(variant), float(str(learning_rate)), str(split))
         is_diverged = rows["run"].isin(diverged)

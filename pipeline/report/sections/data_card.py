@@ -105,7 +105,7 @@ def build_data_card(context: ReportContext, root: Path) -> DataCard:
     Raises:
         PipelineError: The samples or the classes cannot be read.
     """
-    samples, classes = context.sample_table, context.data.classes
+    samples, classes = context.project.prepared.samples, context.dataset.classes
     of_split = {split: samples[samples["split"] == split] for split in runs.SPLITS}
     splits = [_SplitStatistics.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
     if not splits:
@@ -135,9 +135,11 @@ def build_data_card(context: ReportContext, root: Path) -> DataCard:
         files=_build_or_notice(
             "The files are not described",
             problems,
-            lambda: describe_files(context.survey) if context.survey else None,
+            lambda: describe_files(context.project.prepared.stats),
         ),
-        skipped=_build_or_notice("Skipped files are not listed", problems, lambda: describe_skipped(context.rejected)),
+        skipped=_build_or_notice(
+            "Skipped files are not listed", problems, lambda: describe_skipped(context.project.prepared.skipped)
+        ),
         problems=tuple(problems),
     )
 

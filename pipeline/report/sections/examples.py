@@ -47,7 +47,7 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
     kept: dict[str, frozenset[str]] = {}
     for name in shown:
         try:
-            kept[name] = context.list_examples(name)
+            kept[name] = context.project.evaluation(name).list_examples()
         except PipelineError as error:
             problems.append(Notice.from_error(f"{name}: no example predictions", error))
     run = find_leading_run(context.summary, selection) or ""
@@ -63,8 +63,8 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         extremes=extremes,
         runs=tuple(kept),
         samples=samples,
-        score=_explain_score([item.name for item in context.data.classes if item.foreground]),
-        classes=build_class_legend([*extremes, *samples], context.data.classes),
+        score=_explain_score([item.name for item in context.dataset.classes if item.foreground]),
+        classes=build_class_legend([*extremes, *samples], context.dataset.classes),
         errors=build_error_legend([*extremes, *samples]),
         omitted=_describe_omitted(len(names) - len(shown)),
         strip=strip,
@@ -96,7 +96,7 @@ def _build_extremes(
 ) -> tuple[Sample, ...]:
     """Show the validation images with the lowest, median and highest loss of a run, if it has their predictions."""
     try:
-        losses = context.read_validation_losses(run)
+        losses = context.read_image_scores(run, "loss", "validation")
     except PipelineError as error:
         problems.append(Notice.from_error(f"{run}: its best and worst images are unknown", error))
         return ()
@@ -115,7 +115,7 @@ def _build_samples(
     context: ReportContext, kept: dict[str, frozenset[str]], extremes: set[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
     # Runs store predictions for common samples, and for their own best and worst, which are not shown side by side.
-    validation = context.samples.get("validation", ())
+    validation = context.sample_ids.get("validation", ())
     common = set(validation).intersection(*kept.values()) if kept else set()
     wanted = common or {sample for samples in kept.values() for sample in samples}
     if len(kept) == 1:
@@ -126,8 +126,8 @@ def _build_samples(
 def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
     """Draw a run's predictions for the showcase at epochs spread over training, including the best epoch."""
     try:
-        masks, kept = context.read_showcase_masks(run), context.read_record(run).best_epoch
-        classes, frame = context.data.classes, context.get_frame(SHOWCASE, 0)
+        masks, kept = context.project.run(run).read_showcase_masks()[:, 0], context.project.run(run).record.best_epoch
+        classes, frame = context.dataset.classes, context.get_frame(SHOWCASE, 0)
     except PipelineError as error:
         problems.append(Notice.from_error(f"{run}: no predictions for the showcase over epochs", error))
         return ()

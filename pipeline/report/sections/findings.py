@@ -30,7 +30,7 @@ def build_findings(context: ReportContext, selection: RunSelection) -> Findings:
     names = set(selection.names)
     found = tuple(
         FindingItem(item.sentence, _build_evidence(selection, item.runs))
-        for item in context.findings
+        for item in context.project.comparison.findings
         if not item.runs or names & set(item.runs)
     )
     if not found:

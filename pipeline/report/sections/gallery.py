@@ -63,7 +63,7 @@ def build_samples(
         wanted: The samples to show, in order.
         problems: Receives a notice for each missing file.
     """
-    primary = PrimaryScore.of([item.name for item in context.data.classes if item.foreground])
+    primary = PrimaryScore.of([item.name for item in context.dataset.classes if item.foreground])
     ious: dict[str, dict[str, float]] = {}
     for run in kept:
         try:
@@ -71,11 +71,14 @@ def build_samples(
         except PipelineError as error:
             ious[run] = {}
             problems.append(Notice.from_error(f"{run}: no IoU below its predictions", error))
-    rows = {sample: row for row, sample in enumerate(context.samples.get("validation", ()))}
+    rows = {sample: row for row, sample in enumerate(context.sample_ids.get("validation", ()))}
     found = []
     for sample in wanted:
         row = rows[sample]
-        image, ground_truth = context.read_image("validation", row), context.read_ground_truth("validation", row)
+        image, ground_truth = (
+            context.project.prepared.read_image("validation", row),
+            context.project.prepared.read_mask("validation", row),
+        )
         frame = context.get_frame("validation", row)
         if len(kept) > MAX_LARGE_RUNS:
             frame = replace(frame, max_size=SMALL_SIZE)
@@ -97,7 +100,7 @@ def _build_sample(
     frame: Frame,
     predictions: tuple[PredictionImage | None, ...],
 ) -> Sample:
-    classes = context.data.classes
+    classes = context.dataset.classes
     return Sample(
         id=sample,
         image=image_html.render_image(frame.crop(image), f"Image {sample}", frame=frame),
@@ -119,9 +122,9 @@ def _build_prediction(
     ious: dict[str, float],
     problems: list[Notice],
 ) -> PredictionImage | None:
-    classes = context.data.classes
+    classes = context.dataset.classes
     try:
-        prediction = context.read_example(run, sample)
+        prediction = context.project.evaluation(run).read_example(sample)
         wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
     except PipelineError as error:
         problems.append(Notice.from_error(f"{run}: no prediction for {sample}", error))

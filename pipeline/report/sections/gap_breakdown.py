@@ -72,7 +72,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: P
     run = find_leading_run(context.summary, selection)
     if run is None:
         raise NothingToShowError("No run on this page has finished, so there is no gap.")
-    parts = context.gap_parts[context.gap_parts["run"] == run]
+    parts = context.project.comparison.gap_parts[context.project.comparison.gap_parts["run"] == run]
     classes = parts[parts["part"] == "class"]
     problems: list[Notice] = []
     curve, calibration = _build_calibration(context, run, root, problems)
@@ -86,7 +86,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: P
         reliability=curve,
         calibration=calibration,
         worst=worst,
-        worst_classes=build_class_legend(worst, context.data.classes) if worst else (),
+        worst_classes=build_class_legend(worst, context.dataset.classes) if worst else (),
         worst_errors=build_error_legend(worst),
         run=run,
         problems=tuple(problems),
@@ -95,7 +95,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: P
 
 def _count_classes(context: ReportContext, default: int) -> int:
     try:
-        return len(context.data.classes)
+        return len(context.dataset.classes)
     except PipelineError:
         return default
 
@@ -160,7 +160,7 @@ def _build_group_rows(parts: pd.DataFrame) -> tuple[GroupGapRow, ...]:
 def _build_calibration(context: ReportContext, run: str, root: Path, problems: list[Notice]) -> tuple[Markup, str]:
     """Build the reliability curve and a sentence on it; a notice if there is none."""
     try:
-        scores, table = context.read_evaluation(run), context.read_reliability(run)
+        scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
         train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
         if train is None or validation is None or scored is None or scored.accuracy is None:
             raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
@@ -181,7 +181,7 @@ def _describe_calibration(train: Calibration, validation: Calibration, accuracy:
 
 def _build_worst(context: ReportContext, run: str, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
     try:
-        kept = context.list_examples(run)
+        kept = context.project.evaluation(run).list_examples()
         wanted = [str(name) for name in parts["name"].head(MAX_IMAGES) if name in kept]
         return build_samples(context, {run: kept}, wanted, problems)
     except PipelineError as error:

@@ -54,7 +54,7 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
     shown: Showcase | None = None
     data = credit = ""
     try:
-        data, credit = _describe_data(context), context.data.credit
+        data, credit = _describe_data(context), context.dataset.credit
     except PipelineError as error:
         problems.append(Notice.from_error("The data set is not described", error))
     try:
@@ -83,13 +83,13 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 
 
 def _describe_data(context: ReportContext) -> str:
-    counts = [(SPLIT_NAMES[split], len(context.samples.get(split, ()))) for split in runs.SPLITS]
+    counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in runs.SPLITS]
     images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
-    height, width = context.read_ground_truth("train", 0).shape
-    names = [item.name for item in context.data.classes]
+    height, width = context.project.prepared.read_mask("train", 0).shape
+    names = [item.name for item in context.dataset.classes]
     more = [f"{len(names) - MAX_NAMED_CLASSES} more"] if len(names) > MAX_NAMED_CLASSES else []
     classes = join_words([*names[: MAX_NAMED_CLASSES if more else None], *more])
-    return f"{context.data.title}: {images} images of {width} × {height} pixels; classes {classes}."
+    return f"{context.dataset.title}: {images} images of {width} × {height} pixels; classes {classes}."
 
 
 def _describe_result(context: ReportContext, selection: RunSelection) -> str:
@@ -142,7 +142,7 @@ def _describe_scores(summary: Summary, row: RateRow) -> str:
 def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str:
     """Repeat the finding on missed classes, unless the page leaves out the runs that it is about."""
     try:
-        found = [item for item in context.findings if item.id == "missed_classes"]
+        found = [item for item in context.project.comparison.findings if item.id == "missed_classes"]
         return next((item.sentence for item in found if not item.runs or {*item.runs} & {*selection.names}), "")
     except PipelineError:
         return ""  # the section on findings reports the error

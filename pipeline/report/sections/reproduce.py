@@ -61,18 +61,18 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
         selection: The runs of the page.
         provenance: Whether to add facts that differ between identical runs.
     """
-    root = context.root
+    root = context.project.root
     run = find_leading_run(context.summary, selection) or selection.rows[0].run
     problems = []
     identity: list[tuple[str, str]] = []
     key = ""
     parameters: list[tuple[str, str]] = []
     try:
-        identity.append(("data fingerprint", context.data.fingerprint))
+        identity.append(("data fingerprint", context.dataset.fingerprint))
     except PipelineError as error:
         problems.append(Notice.from_error("The fingerprint of the data is unknown", error))
     try:
-        record = context.read_record(run)
+        record = context.project.run(run).record
         key = record.key
         identity.append((f"run key of {run}", key))
         parameters = [

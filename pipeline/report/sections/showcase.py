@@ -59,11 +59,14 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     run = find_leading_run(summary, selection)
     if summary.best is None or run is None:
         raise NothingToShowError("There is no best run. A setting is ranked when all its seeds have finished.")
-    ids = context.samples.get(runs.SHOWCASE, ())
+    ids = context.sample_ids.get(runs.SHOWCASE, ())
     if not ids:
         raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} lists no showcase. Run `pipeline prepare` again.")
-    classes = context.data.classes
-    image, ground_truth = context.read_image(runs.SHOWCASE, 0), context.read_ground_truth(runs.SHOWCASE, 0)
+    classes = context.dataset.classes
+    image, ground_truth = (
+        context.project.prepared.read_image(runs.SHOWCASE, 0),
+        context.project.prepared.read_mask(runs.SHOWCASE, 0),
+    )
     prediction = _read_prediction(context, run, ids[0])
     frame = context.get_frame(runs.SHOWCASE, 0)
     wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
@@ -153,7 +156,7 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     best = context.summary.best
     if not params.report.showcase or best is None or selection.origin:  # they are predicted by the grid's best run only
         return ()
-    found = context.cutouts
+    found = context.project.showcase.list
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
     if found.run != best.run or [(one.file, one.title, one.mask) for one in found.photographs] != requested:
         raise PipelineError(
@@ -163,8 +166,8 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
 
 
 def _build_user_image(context: ReportContext, place: int, found: Cutout) -> UserImage:
-    image, prediction, ground_truth = context.read_cutout(place)
-    classes = context.data.classes
+    image, prediction, ground_truth = context.project.showcase.read_image(place)
+    classes = context.dataset.classes
     if sum(item.foreground for item in classes) == 1:
         masks = _render_cutouts(image, prediction, ground_truth, classes)
     else:
@@ -191,10 +194,10 @@ def _describe_user_score(found: Cutout, ground_truth: Mask | None, classes: tupl
 def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
     """Read the stored prediction, or else that of the best epoch in training."""
     try:
-        return context.read_example(run, sample)
+        return context.project.evaluation(run).read_example(sample)
     except PipelineError:
-        epoch = context.read_record(run).best_epoch
-        masks = context.read_showcase_masks(run)
+        epoch = context.project.run(run).record.best_epoch
+        masks = context.project.run(run).read_showcase_masks()[:, 0]
         if epoch is None or not 1 <= epoch <= len(masks):
             raise
         return np.asarray(masks[epoch - 1], dtype=np.uint8)

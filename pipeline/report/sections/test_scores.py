@@ -75,7 +75,7 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
     problems: list[Notice] = []
     train = validation = None
     try:
-        scores = context.read_evaluation(best.run)
+        scores = context.project.evaluation(best.run).metrics
         train, validation = scores.train, scores.validation
     except PipelineError as error:
         problems.append(Notice.from_error(f"{best.run}: no scores of training and validation", error))
@@ -111,8 +111,8 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
 def _describe_size(context: ReportContext) -> str:
     """Say at which size the masks are compared, and what that means for larger originals; empty if it is unknown."""
     try:
-        height, width = context.read_ground_truth("train", 0).shape
-        table = context.sample_table
+        height, width = context.project.prepared.read_mask("train", 0).shape
+        table = context.project.prepared.samples
     except PipelineError:
         return ""  # the section on the data reports the error
     sentence = f"All scores are at the prepared size, {width} × {height} pixels, against masks resized to it."
