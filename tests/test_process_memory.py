@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import Params
@@ -95,12 +96,12 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     own = {"family": "own", "size_divisor": 1}
     params = tiny(tmp_path, {**own, "factory": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
-        measure_process(params.cells()[0], describe_data(params, tmp_path))
+        measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     assert memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
 
     params = tiny(tmp_path, {**own, "factory": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
-        measure_process(params.cells()[0], describe_data(params, tmp_path))
+        measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     with pytest.raises(PipelineError, match=r"set cluster\.memory"):
         memory_requests(params, jobs(params), tmp_path)
 
@@ -111,7 +112,7 @@ def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
     params = tiny(tmp_path)
     assert params.cluster.memory is None  # as shipped
     asked = memory_requests(params, jobs(params), tmp_path)["unet"]
-    cell, data = params.cells()[0], replace(describe_data(params, tmp_path), train=64)
+    cell, data = params.cells()[0], replace(describe_data(params, Project(tmp_path)), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
     assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
     assert f"unet: each run asks for {asked / 1e9:.1f} GB" in capsys.readouterr().out
@@ -150,8 +151,8 @@ def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -
 def test_prepared_data_of_other_classes_or_size_is_not_taken_for_that_of_the_parameters(tmp_path: Path) -> None:
     params = tiny(tmp_path)
     run(tmp_path, "prepare")
-    assert describe_data(params, tmp_path).train == 16
+    assert describe_data(params, Project(tmp_path)).train == 16
     other = params.model_copy(update={"data": params.data.model_copy(update={"image_size": 64})})
-    assert describe_data(other, tmp_path).size == 64
+    assert describe_data(other, Project(tmp_path)).size == 64
     (tmp_path / "data/prepared/classes.json").rename(tmp_path / "classes.json")
-    assert describe_data(other, tmp_path) == describe_data(other, tmp_path / "nowhere")
+    assert describe_data(other, Project(tmp_path)) == describe_data(other, Project(tmp_path / "nowhere"))

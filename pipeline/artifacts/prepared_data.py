@@ -153,9 +153,9 @@ class PreparedData(ArtifactFolder):
         with self.reading(f"{split}/{self.MASKS}") as path:
             return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row], dtype=np.uint8)
 
-    def has_split(self, split: str) -> bool:
-        """Return whether the folder of a split exists."""
-        return (self.path / split).is_dir()
+    def exists(self) -> bool:
+        """Return whether the data is prepared."""
+        return (self.path / self.CLASSES).exists()
 
     def array_paths(self, split: str) -> tuple[Path, Path]:
         """Return the paths of a split's images and masks."""

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pipeline.artifacts.project import Project
 from pipeline.lr_find import STEPS
 from pipeline.lr_find.range_test import range_test
 from pipeline.lr_find.suggestion import suggest
@@ -43,7 +44,7 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None, root: P
             if not console.is_terminal and step % 40 == 0:
                 click.echo(f"{variant}: learning rate {learning_rate:.0e}  loss {loss:.3f}", err=True)
 
-        test = range_test(cell, root, show_progress)
+        test = range_test(cell, Project(root), show_progress)
     found = suggest(test)
     if plot:
         from pipeline.lr_find.loss_plot import draw_loss

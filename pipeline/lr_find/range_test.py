@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batches
-from pipeline.data.prepared import open_split, training_subset
+from pipeline.data.prepared import training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell
-from pipeline.runs import DataSet
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import check_batch
 
 
-def range_test(cell: Cell, root: Path, on_step: Callable[[int, float, float], None]) -> RangeTest:
+def range_test(cell: Cell, project: Project, on_step: Callable[[int, float, float], None]) -> RangeTest:
     """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
 
     Args:
         cell: Parameters; its own learning rate and scheduler are not used.
-        root: Folder of the project.
+        project: With the prepared data.
         on_step: Called with the step, from 1 on, its learning rate and its loss.
 
     Raises:
@@ -36,7 +34,7 @@ def range_test(cell: Cell, root: Path, on_step: Callable[[int, float, float], No
     """
     torch.set_num_threads(cell.train.threads)
     random = torch.Generator().manual_seed(cell.seed)
-    dataset, classes = open_split("train", root / runs.PREPARED), DataSet.read(root / runs.PREPARED).classes
+    dataset, classes = project.prepared.open_split("train"), project.prepared.dataset.classes
     training = dataset.take(training_subset(len(dataset), cell.train_images))
     size, channels = training.images.shape[2:]
     check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement

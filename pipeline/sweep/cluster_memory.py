@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.process_memory import ProcessKilledError, measure_process
@@ -33,7 +34,7 @@ def memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str
     cells = {job.cell.variant: job.cell for job in jobs}
     if params.cluster.memory is not None:
         return dict.fromkeys(cells, round(params.cluster.memory * 1e9))
-    data = describe_data(params, root)
+    data = describe_data(params, Project(root))
     requests = {}
     for variant, cell in cells.items():
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline import runs
-from pipeline.data.prepared import open_split
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
@@ -29,20 +28,20 @@ class DataShape:
     dtype: str = "uint8"
 
 
-def describe_data(params: Params, root: Path) -> DataShape:
+def describe_data(params: Params, project: Project) -> DataShape:
     """Describe the prepared images, or before preparation, what the parameters say.
 
     Args:
         params: All parameters.
-        root: Folder of the project.
+        project: With the prepared data.
     """
-    data, folder = params.data, root / runs.PREPARED
-    if (folder / runs.CLASSES).exists() and _is_current(folder, data):
-        train, validation = open_split("train", folder), open_split("validation", folder)
+    data, prepared = params.data, project.prepared
+    if prepared.exists() and _is_current(prepared, data):
+        train, validation = prepared.open_split("train"), prepared.open_split("validation")
         return DataShape(
             size=data.image_size,
             channels=train.images.shape[-1],
-            classes=len(runs.DataSet.read(folder).classes),
+            classes=len(prepared.dataset.classes),
             train=len(train),
             validation=len(validation),
             dtype=str(train.images.dtype),
@@ -57,8 +56,8 @@ def describe_data(params: Params, root: Path) -> DataShape:
     return DataShape(data.image_size, channels, classes, *counts)
 
 
-def _is_current(folder: Path, data: Data) -> bool:
+def _is_current(prepared: PreparedData, data: Data) -> bool:
     """Return whether prepared data have the size and the classes of the parameters."""
-    names = [item.name for item in runs.DataSet.read(folder).classes]
+    names = [item.name for item in prepared.dataset.classes]
     written = [item.name for item in data.classes] if isinstance(data, FolderData | CocoData) else names
-    return names == written and open_split("train", folder).images.shape[1] == data.image_size
+    return names == written and prepared.open_split("train").images.shape[1] == data.image_size

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.models.factory import build_network
 from pipeline.models.precision import resolve_precision
@@ -42,7 +43,7 @@ def measure_variants(
         root: Folder of the project.
         measure_process: Measures the peak memory of a process that trains a cell; may raise `PipelineError`.
     """
-    data = describe_data(params, root)
+    data = describe_data(params, Project(root))
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
         complexity: Complexity | PipelineError
