@@ -72,8 +72,6 @@ def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: R
 def test_thin_structures_are_not_judged_as_a_cut_out(
     make_project: type[ReportProject], tmp_path: Path, iou: float
 ) -> None:
-    make_project: type[ReportProject], tmp_path: Path, iou: float
-) -> None:
     project = make_project(tmp_path, classes=MEMBRANES, paint=stripes)
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
