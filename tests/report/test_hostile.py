@@ -104,12 +104,12 @@ def test_everything_stands_as_text(
     page = unharmed(browser, render_report(project.params, root=project.root).path)
     assert seen(page.locator("h1").inner_text()) == seen(harm)
     assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
-    assert seen(harm) in seen(page.locator(".photographs figcaption").inner_text())
+    assert seen(harm) in seen(page.locator(".user-images figcaption").inner_text())
     assert seen(harm) in seen(page.locator("#findings li").first.inner_text())
     # What stands in backticks is shown as code there.
     assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
     assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
-    assert seen(harm) in seen(page.locator("#where").inner_text())
+    assert seen(harm) in seen(page.locator("#gap").inner_text())
     for part in ("tbody:last-child", ".sheet li", "h3 + p", "details ul", "details:last-of-type ul"):
         assert seen(harm) in seen(page.locator(f"#data {part}").first.text_content() or "")
     assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
