@@ -8,10 +8,10 @@ from functools import partial
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from pipeline.params.train import Constant, Cosine, OneCycle, Schedule
+from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycle
 
 
-def build_schedule(optimiser: Optimizer, chosen: Schedule, steps: int) -> LRScheduler:
+def build_schedule(optimiser: Optimizer, chosen: LrSchedulerSettings, steps: int) -> LRScheduler:
     """The schedule of a training of so many steps.
 
     All step after each of them, but `ReduceLROnPlateau`: it steps after each epoch, and is told the loss. A one-cycle

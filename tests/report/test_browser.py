@@ -98,8 +98,8 @@ def test_a_pointer_reads_the_curves(browser: Browser, report: Path) -> None:
     low, high = values["series"]
     assert said == [
         "Epoch 3",
-        f"rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
-        f"rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
+        f"learning rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
+        f"learning rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
     ]
     means = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
     shown = means.query("variant == 'unet' and epoch == 3 and learning_rate == 0.01 and split == 'validation'")
@@ -178,7 +178,7 @@ def test_of_a_rate_that_is_alone_only_its_own_is_read(browser: Browser, report: 
     page.get_by_role("button", name="learning rate 0.001", exact=True).click()
     plot.press("ArrowRight")
     said = plot.locator(".reading").inner_text().splitlines()
-    assert [line.partition(":")[0] for line in said] == ["Epoch 1", "rate 0.001"]
+    assert [line.partition(":")[0] for line in said] == ["Epoch 1", "learning rate 0.001"]
     plot.click(position={"x": 200, "y": 20})  # high up, where the other rate's curves are
     assert plot.locator(".reading").inner_text().splitlines()[1].startswith("unet-0.001-")
     assert complaints == []
