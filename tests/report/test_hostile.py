@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Request
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
-from pipeline.params import Photograph, Reference
+from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
@@ -154,8 +154,8 @@ def everywhere(project: Project, harm: str) -> None:
     report = project.params.report.model_copy(
         update={
             "title": harm, "author": harm, "course": harm,
-            "references": [Reference(name=harm, source=harm, file="x.csv")],
-            "showcase": [Photograph(file="x.png", title=harm)],
+            "references": [ExternalResult(name=harm, source=harm, file="x.csv")],
+            "showcase": [ShowcaseImage(file="x.png", title=harm)],
         }
     )  # fmt: skip
     (project.root / runs.CUTOUTS).mkdir()

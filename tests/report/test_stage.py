@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from pipeline import runs
 from pipeline.cli import main
 from pipeline.errors import PipelineError
-from pipeline.params import Reference
+from pipeline.params import ExternalResult
 from pipeline.report.stage import render_report
 from tests.report.conftest import disc
 
@@ -67,7 +67,7 @@ def with_references(project: Project, *files: tuple[str, str]) -> None:
     named = []
     for name, text in files:
         (folder / f"{name}.csv").write_text(text)
-        named.append(Reference(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
+        named.append(ExternalResult(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
     report = project.params.report.model_copy(update={"references": named})
     project.params = project.params.model_copy(update={"report": report})
 
