@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pipeline.params.train import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
+from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycle, ReduceOnPlateau
 from pipeline.train.lr_schedulers import create_lr_scheduler
 
 EPOCHS, STEPS = 12, 20  # of an epoch
 ENCODER = 0.3  # the encoder's rate as a share of the cell's
 VALIDATION = (1.0, 0.8, 0.7, 0.65, 0.66, 0.66, 0.6, 0.61, 0.61, 0.61, 0.61, 0.61)  # an invented loss an epoch
-PANELS: tuple[tuple[str, Schedule], ...] = (
+PANELS: tuple[tuple[str, LrSchedulerSettings], ...] = (
     ("constant", Constant(name="constant")),
     ("cosine, warm_up: 0.1", Cosine(name="cosine", warm_up=0.1)),
     ("one_cycle, warm_up: 0.3", OneCycle(name="one_cycle", warm_up=0.3)),
@@ -31,7 +31,7 @@ LEFT, TOP, ACROSS, DOWN = 50, 60, 360, 190  # px, of the first plot, and from on
 INK, LINE, DASHED, FAINT = "#333333", "#0072b2", "#c04e00", "#d9d9d9"  # on a light card, whatever the page's ground
 
 
-def rates(chosen: Schedule) -> tuple[list[float], list[float]]:
+def rates(chosen: LrSchedulerSettings) -> tuple[list[float], list[float]]:
     """The rates of decoder and encoder at each step of a training at 1.0."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1.0, ENCODER)]
     optimiser = torch.optim.SGD(groups)
@@ -71,7 +71,7 @@ def _key(x: int, y: int, colour: str, dashes: str, text: str) -> list[str]:
     ]
 
 
-def _panel(x: int, y: int, title: str, chosen: Schedule) -> list[str]:
+def _panel(x: int, y: int, title: str, chosen: LrSchedulerSettings) -> list[str]:
     base = y + HEIGHT
     parts = [f'<text x="{x}" y="{y - 8}" fill="{INK}" font-weight="600">{title}</text>']
     for share in (0, 0.5, 1):

@@ -19,7 +19,7 @@ from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.mlflow_report.render import CACHE, render_mlflow_report
-from pipeline.params import Params, Photograph
+from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
@@ -197,7 +197,7 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
 
 
 def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
-    report = team.params.report.model_copy(update={"showcase": [Photograph(file="dog.png")]})
+    report = team.params.report.model_copy(update={"showcase": [ShowcaseImage(file="dog.png")]})
     params = team.params.model_copy(update={"report": report})
     assert render_mlflow_report(params, team.ids[NAMES[1]], team.root / "a.html").faults == ()
 

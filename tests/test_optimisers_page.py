@@ -18,7 +18,7 @@ from pipeline.models.unet import UNet
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.merge import merge_overrides
-from pipeline.params.train import LossName, Optimiser, Schedule
+from pipeline.params.train import LossName, LrSchedulerSettings, OptimizerSettings
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer, group_parameters
 from tests.conftest import write_custom
@@ -57,7 +57,7 @@ def test_an_example_is_valid(example: str, tmp_path: Path) -> None:
     assert laid_over_the_shipped(example, tmp_path).cells()
 
 
-@pytest.mark.parametrize(("union", "place"), [(Optimiser, 0), (Schedule, 1)])
+@pytest.mark.parametrize(("union", "place"), [(OptimizerSettings, 0), (LrSchedulerSettings, 1)])
 def test_a_table_has_each_name_with_all_its_keys(union: Any, place: int) -> None:
     shown = {name: set(re.findall(r"`(\w+)`", keys)) for name, (keys, *_) in rows("| name | keys |", place).items()}
     assert shown == {name: set(section.model_fields) - {"name"} for name, section in sections(union).items()}
@@ -65,7 +65,10 @@ def test_a_table_has_each_name_with_all_its_keys(union: Any, place: int) -> None
 
 def test_each_key_is_explained() -> None:
     keys = {
-        key for union in (Optimiser, Schedule) for section in sections(union).values() for key in section.model_fields
+        key
+        for union in (OptimizerSettings, LrSchedulerSettings)
+        for section in sections(union).values()
+        for key in section.model_fields
     }
     explained = {*rows("| key | values |", 0), *rows("| key | values |", 1)}
     assert explained == keys - {"name", "factory", "arguments"}  # those of one's own have a chapter

@@ -26,7 +26,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 def _require_decimal_point(rate: object) -> object:
     if isinstance(rate, int) and not isinstance(rate, bool) and rate > 0:
-        raise ValueError(f"must be written with a decimal point, {rate}.0: DVC names the run by what is written")
+        raise ValueError(f"must be written with a decimal point, {rate}.0: DVC uses the text in the run's name")
     return rate
 
 
@@ -93,7 +93,7 @@ class Cluster(Section):
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
-class Reference(Section):
+class ExternalResult(Section):
     """External results, shown beside the runs."""
 
     name: str = Field(min_length=1)
@@ -101,15 +101,15 @@ class Reference(Section):
     file: Annotated[str, _file_in("reports/references/")]
 
 
-PhotographFile = Annotated[str, _file_in("reports/showcase/")]
+ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
 
 
-class Photograph(Section):
+class ShowcaseImage(Section):
     """An image of the user, segmented by the best run for the report."""
 
-    file: PhotographFile
+    file: ShowcaseFile
     title: str = ""  # empty: the file's name
-    mask: PhotographFile | None = None  # ground truth, encoded like the data's masks
+    mask: ShowcaseFile | None = None  # ground truth, encoded like the data's masks
 
 
 class Report(Section):
@@ -119,8 +119,8 @@ class Report(Section):
     author: str
     course: str
     notes: str = Field(min_length=1)  # path of the author's notes, Markdown
-    showcase: list[Photograph] = Field(max_length=6)  # the page must stay small enough to mail
-    references: list[Reference]
+    showcase: list[ShowcaseImage] = Field(max_length=6)  # the report must be small enough for mail
+    references: list[ExternalResult]
 
 
 class Cell(Section):
@@ -166,9 +166,7 @@ class Params(Section):
             PipelineError: The variant is unknown or invalid.
         """
         if variant not in self.variants:
-            raise PipelineError(
-                f"There is no variant '{variant}'; variants: defines {', '.join(sorted(self.variants))}."
-            )
+            raise PipelineError(f"Unknown variant '{variant}'; variants: defines {', '.join(sorted(self.variants))}.")
         overrides = self.variants[variant]
         return validate(
             Cell,

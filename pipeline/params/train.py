@@ -63,14 +63,14 @@ def _check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class CustomOptimizer(Section):
-    """Any optimizer with torch's interface, created by `factory(parameter_groups, lr=..., **arguments)`."""
+    """Any optimizer with torch's interface, created by `factory(group_parameters, lr=..., **arguments)`."""
 
     name: Literal["own"]
     factory: Factory
     arguments: Annotated[dict[str, Any], AfterValidator(_check_arguments)]
 
 
-Optimiser = Annotated[AdamW | Adam | RMSprop | SGD | CustomOptimizer, Field(discriminator="name")]
+OptimizerSettings = Annotated[AdamW | Adam | RMSprop | SGD | CustomOptimizer, Field(discriminator="name")]
 
 
 class Constant(Section):
@@ -101,7 +101,7 @@ class ReduceOnPlateau(Section):
     patience: Annotated[int, Field(ge=0)]
 
 
-Schedule = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
+LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
 
 
 class Augmentation(Section):
@@ -124,8 +124,8 @@ class Train(Section):
     batch_size: int = Field(ge=2)  # batch normalization needs more than one image
     objective: LossName
     label_smoothing: BelowOne  # share of each pixel's target spread evenly over all classes
-    optimiser: Optimiser
-    schedule: Schedule
+    optimiser: OptimizerSettings
+    schedule: LrSchedulerSettings
     encoder_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
     averaging: BelowOne  # decay of the exponential moving average of weights; 0: none
     augmentation: Augmentation | None

@@ -32,6 +32,7 @@ NUMBER_COLUMNS = (
     "showcase_iou",
     "showcase_mean_iou",
 )
+MAX_LENGTH = 1_000  # characters; pandas nests a level per comparison
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 EXAMPLE = "variant == 'unet' and learning_rate <= 1e-3"
 
@@ -53,6 +54,8 @@ def filter_runs(rows: Sequence[RunRow], expression: str) -> tuple[RunRow, ...]:
     Raises:
         PipelineError: The expression is not valid, or names an unknown column.
     """
+    if len(expression) > MAX_LENGTH:
+        raise PipelineError(f"--runs: a filter may have {MAX_LENGTH} characters, but this one has {len(expression)}.")
     _check(expression)
     found = _build_table(rows).query(expression.strip(), engine="python")
     return tuple(rows[place] for place in found.index)

@@ -19,7 +19,7 @@ from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
 from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.imaging.metadata import fits_either_way, read_orientation
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.params import Photograph
+from pipeline.params import ShowcaseImage
 from pipeline.params.data.image_data import MaskOrientation
 
 Decoded = TypeVar("Decoded")
@@ -39,7 +39,7 @@ class Sight:
 
 
 def look(
-    photograph: Photograph,
+    photograph: ShowcaseImage,
     folder: Path,
     preprocessing: Preprocessing,
     values: MaskValues,

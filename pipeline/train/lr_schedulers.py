@@ -8,10 +8,10 @@ from functools import partial
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from pipeline.params.train import Constant, Cosine, OneCycle, Schedule
+from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycle
 
 
-def create_lr_scheduler(optimizer: Optimizer, settings: Schedule, steps: int) -> LRScheduler:
+def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, steps: int) -> LRScheduler:
     """Create the learning-rate scheduler of a training.
 
     Args:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import custom_imports
 from pipeline.params.import_path import describe_error, describe_type, import_factory
-from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, Optimiser, RMSprop, Train
+from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, OptimizerSettings, RMSprop, Train
 
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
 # gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
@@ -69,7 +69,7 @@ def group_parameters(
     ]
 
 
-def _create(chosen: Optimiser, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
+def _create(chosen: OptimizerSettings, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
     # fused: one pass over each tensor per step instead of one per operation.
     if isinstance(chosen, AdamW):
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)

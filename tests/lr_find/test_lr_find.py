@@ -81,7 +81,7 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
     write_params(project, {})
     result = CliRunner().invoke(main, ["lr-find", "--variant", "unnet"])
     assert result.exit_code == 1
-    assert "There is no variant 'unnet'" in result.stderr
+    assert "Unknown variant 'unnet'" in result.stderr
 
 
 def test_help_and_docs_state_the_number_of_batches_that_run() -> None:

@@ -98,8 +98,8 @@ def test_a_pointer_reads_the_curves(browser: Browser, report: Path) -> None:
     low, high = values["series"]
     assert said == [
         "Epoch 3",
-        f"rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
-        f"rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
+        f"learning rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
+        f"learning rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
     ]
     means = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
     shown = means.query("variant == 'unet' and epoch == 3 and learning_rate == 0.01 and split == 'validation'")
@@ -121,14 +121,14 @@ def test_a_press_shows_a_rate_alone(browser: Browser, report: Path) -> None:
         return set(shown.evaluate_all("all => all.map(g => g.className.baseVal)"))
 
     assert page.locator(".plot g[id*='-rate-']").count() > 8
-    button = page.get_by_role("button", name="rate 0.01", exact=True)
+    button = page.get_by_role("button", name="learning rate 0.01", exact=True)
     button.click()
     assert (faded(0), faded(1)) == ({"faded"}, {""})
     assert button.get_attribute("aria-pressed") == "true"
-    page.get_by_role("button", name="rate 0.001", exact=True).press("Enter")
+    page.get_by_role("button", name="learning rate 0.001", exact=True).press("Enter")
     assert (faded(0), faded(1)) == ({""}, {"faded"})
     assert button.get_attribute("aria-pressed") == "false"
-    page.get_by_role("button", name="rate 0.001", exact=True).click()
+    page.get_by_role("button", name="learning rate 0.001", exact=True).click()
     assert faded(0) | faded(1) == {""}
     assert complaints == []
 
@@ -175,10 +175,10 @@ def test_a_press_shows_the_nearest_run_alone(browser: Browser, report: Path) -> 
 def test_of_a_rate_that_is_alone_only_its_own_is_read(browser: Browser, report: Path) -> None:
     page, complaints = opened(browser, report, viewport={"width": 1280, "height": 900})
     plot = page.locator(".plot[data-curves]").first
-    page.get_by_role("button", name="rate 0.001", exact=True).click()
+    page.get_by_role("button", name="learning rate 0.001", exact=True).click()
     plot.press("ArrowRight")
     said = plot.locator(".reading").inner_text().splitlines()
-    assert [line.partition(":")[0] for line in said] == ["Epoch 1", "rate 0.001"]
+    assert [line.partition(":")[0] for line in said] == ["Epoch 1", "learning rate 0.001"]
     plot.click(position={"x": 200, "y": 20})  # high up, where the other rate's curves are
     assert plot.locator(".reading").inner_text().splitlines()[1].startswith("unet-0.001-")
     assert complaints == []
@@ -221,7 +221,7 @@ def test_a_slider_lays_the_truth_over_the_predictions(browser: Browser, report: 
     slider.press("End")
     assert overlay.evaluate("image => image.style.clipPath") in ("inset(0px 0% 0px 0px)", "inset(0px)")
     assert overlay.bounding_box() == page.locator("#examples .compare img:nth-child(1)").first.bounding_box()
-    assert page.locator("#where input").count() == 1
+    assert page.locator("#gap input").count() == 1
     assert complaints == []
 
 
@@ -347,7 +347,7 @@ def test_no_table_of_long_class_names_is_cut(
     project = make_project(tmp_path, classes=classes, seeds=seeds, paint=paint, diverged="")
     report = render_report(project.params, root=project.root).path
     page, _ = opened(browser, report, viewport={"width": 1280, "height": 800})
-    for part in ("test", "where", "data"):
+    for part in ("test", "gap", "data"):
         for region in page.locator(f"#{part} .scroll").all():
             assert region.evaluate("region => region.scrollWidth - region.clientWidth") == 0
     assert page.locator("#test").get_by_text("industrial_and_commercial_units").count() == 1
@@ -357,7 +357,7 @@ def test_without_javascript_everything_is_there(browser: Browser, report: Path) 
     page, _ = opened(browser, report, java_script_enabled=False)
     assert page.locator("table[data-sortable] tbody tr").count() == 8
     assert page.locator("#curves .plot svg").count() == 2
-    assert page.locator("#where .plot svg").count() == 1
+    assert page.locator("#gap .plot svg").count() == 1
     assert page.locator("button, input").count() == 0
     assert not page.locator("[data-sort-hint], [data-curves-hint]").first.is_visible()
 
@@ -404,7 +404,7 @@ def test_it_works_in_a_sandboxed_frame(browser: Browser, report: Path) -> None:
     frame = page.frame_locator("iframe")
     frame.get_by_role("button", name="Validation loss").click()
     assert frame.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
-    frame.get_by_role("button", name="rate 0.01", exact=True).click()
+    frame.get_by_role("button", name="learning rate 0.01", exact=True).click()
     image = frame.locator("#examples details.zoom").first
     image.locator("summary").click()
     assert covers_the_screen(image)

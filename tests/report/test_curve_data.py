@@ -25,14 +25,14 @@ def test_a_line_is_mean_and_range_over_the_runs_that_have_the_epoch() -> None:
 
 def test_a_curve_that_shoots_up_does_not_stretch_the_axis() -> None:
     shared = choose_axis([drawn(0.9, 0.4), drawn(0.8, 40.0)], baseline=0.9)
-    assert shared.clipped
+    assert shared.is_clipped
     assert shared.high == pytest.approx(HEADROOM * 0.9)
 
 
 def test_the_axis_is_linear_from_zero_for_a_small_range_and_logarithmic_for_a_large_one() -> None:
     near, far = choose_axis([drawn(0.9, 0.5)], 0.9), choose_axis([drawn(0.9, 0.05)], 0.9)
-    assert (near.log, near.low) == (False, 0.0)
-    assert far.log
+    assert (near.is_log, near.low) == (False, 0.0)
+    assert far.is_log
     assert far.low < 0.05
 
 
@@ -44,6 +44,6 @@ def test_where_all_is_above_the_baseline_the_best_points_are_still_seen() -> Non
 @pytest.mark.parametrize("lowest", [0.5, 0.2, 0.1, 0.001])
 def test_ticks_are_several_inside_and_leave_the_baselines_label_free(lowest: float) -> None:
     shared = choose_axis([drawn(0.9, lowest)], 0.9)
-    ticks = shared.ticks(0.9)
+    ticks = shared.choose_ticks(0.9)
     assert len(ticks) >= 3
     assert all(shared.low <= tick <= shared.high and not 0.9 < tick < 1.1 for tick in ticks)

@@ -253,7 +253,7 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
         (runs.SAMPLES, "The data: missing."),
         (runs.SURVEY, "What the files were is not known."),
         (runs.REJECTED, "What was set aside is not known."),
-        (f"test/{runs.MASKS}", "No pictures of the data."),
+        (f"test/{runs.MASKS}", "No example images."),
     ],
 )
 def test_a_broken_file_becomes_a_card_that_names_it(project: ReportProject, name: str, title: str) -> None:

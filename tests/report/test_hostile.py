@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Request
 from pipeline import runs
 from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
-from pipeline.params import Photograph, Reference
+from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
@@ -104,12 +104,12 @@ def test_everything_stands_as_text(
     page = unharmed(browser, render_report(project.params, root=project.root).path)
     assert seen(page.locator("h1").inner_text()) == seen(harm)
     assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
-    assert seen(harm) in seen(page.locator(".photographs figcaption").inner_text())
+    assert seen(harm) in seen(page.locator(".user-images figcaption").inner_text())
     assert seen(harm) in seen(page.locator("#findings li").first.inner_text())
     # What stands in backticks is shown as code there.
     assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
     assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
-    assert seen(harm) in seen(page.locator("#where").inner_text())
+    assert seen(harm) in seen(page.locator("#gap").inner_text())
     for part in ("tbody:last-child", ".sheet li", "h3 + p", "details ul", "details:last-of-type ul"):
         assert seen(harm) in seen(page.locator(f"#data {part}").first.text_content() or "")
     assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
@@ -154,8 +154,8 @@ def everywhere(project: ReportProject, harm: str) -> None:
     report = project.params.report.model_copy(
         update={
             "title": harm, "author": harm, "course": harm,
-            "references": [Reference(name=harm, source=harm, file="x.csv")],
-            "showcase": [Photograph(file="x.png", title=harm)],
+            "references": [ExternalResult(name=harm, source=harm, file="x.csv")],
+            "showcase": [ShowcaseImage(file="x.png", title=harm)],
         }
     )  # fmt: skip
     (project.root / runs.CUTOUTS).mkdir()

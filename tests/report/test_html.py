@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.params import Reference
+from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runtime.stage_status import attempt
@@ -52,7 +52,7 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     kind = request.param
     reference = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
     shutil.copytree(REPOSITORY / runs.REFERENCES, project.root / runs.REFERENCES)
-    report = project.params.report.model_copy(update={"references": [Reference(**reference)]})
+    report = project.params.report.model_copy(update={"references": [ExternalResult(**reference)]})
     params = project.params.model_copy(update={"report": report})
     if kind == "lacking":
         (project.root / runs.COMPARISON / runs.CURVES).unlink()

@@ -127,9 +127,9 @@ def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None
     assert one.figure is not None
     assert two.figure is not None
     assert best.run in one.figure.caption
-    assert len(one.figure.pictures) == 1 + 4
-    assert [picture.caption for picture in two.figure.pictures] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
-    assert one.figure.pictures[1].src.startswith("data:image/png")
+    assert len(one.figure.images) == 1 + 4
+    assert [picture.caption for picture in two.figure.images] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
+    assert one.figure.images[1].src.startswith("data:image/png")
     others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
     assert {part.figure for part in written(project, ",".join(others)).parts} == {None}  # maps of a run not shown
     np.savez(project.root / runs.EVALUATION / others[0] / runs.EXPLAIN, **maps)

@@ -125,6 +125,7 @@ def test_best_settings_are_represented_by_their_median_runs(project: ReportProje
         ("seed in 'ab'", "seed is a number"),
         ("1 < 2", "compares no column"),
         ("gap < ", "not a valid filter"),
+        (" and ".join(["seed == 1"] * 200), "1000 characters"),
     ],
 )
 def test_invalid_selection_is_explained(project: ReportProject, selection: str, expected: str) -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from pipeline import runs
 from pipeline.cli import main
 from pipeline.errors import PipelineError
-from pipeline.params import Reference
+from pipeline.params import ExternalResult
 from pipeline.report.stage import render_report
 from tests.report.conftest import disc
 
@@ -50,12 +50,12 @@ def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
     assert '<td title="validation ends at 1.70 times the training loss">memorising</td>' in html
     assert "(0.050 to 0.250)" in html
     assert "Onset: 6 epochs in all; it takes 8." in html
-    where = part(html, "where")
-    assert "mean confidence" in where
-    assert re.findall(r'<tr class="best"><th scope="row">(\w+)</th>', where) == ["border"]
-    assert re.findall(r'<th scope="row">(pet|background|border)</th>', where) == ["border", "background", "pet"]
-    assert re.findall(r"<td>(\d)</td>", where) == ["0", "1", "2", "3"]  # groups, the widest gap first
-    assert re.findall(r'<span class="label">(validation-\d+)', where) == [f"validation-000{row}" for row in range(3)]
+    gap = part(html, "gap")
+    assert "mean confidence" in gap
+    assert re.findall(r'<tr class="best"><th scope="row">(\w+)</th>', gap) == ["border"]
+    assert re.findall(r'<th scope="row">(pet|background|border)</th>', gap) == ["border", "background", "pet"]
+    assert re.findall(r"<td>(\d)</td>", gap) == ["0", "1", "2", "3"]  # groups, the largest gap first
+    assert re.findall(r'<span class="label">(validation-\d+)', gap) == [f"validation-000{row}" for row in range(3)]
     assert html.count("<svg ") > html.count('class="swatch')
     assert len(html) < 500_000
 
@@ -67,7 +67,7 @@ def with_references(project: ReportProject, *files: tuple[str, str]) -> None:
     named = []
     for name, text in files:
         (folder / f"{name}.csv").write_text(text)
-        named.append(Reference(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
+        named.append(ExternalResult(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
     report = project.params.report.model_copy(update={"references": named})
     project.params = project.params.model_copy(update={"report": report})
 
@@ -96,7 +96,7 @@ def test_other_peoples_results_stand_apart(project: ReportProject) -> None:
     assert '<td class="n">0.410</td><td class="n">–</td><td class="n">0.720</td>' in below
     assert "<li>Published: published, 2020.</li>" in html
     assert table_of_runs(html) == table_of_runs(plain)
-    for section in ("grid", "findings", "test"):  # nothing is ranked or concluded from them
+    for section in ("results", "findings", "test"):  # nothing is ranked or concluded from them
         assert part(html, section) == part(plain, section)
     assert ">Published</text>" in part(html, "curves")
 
@@ -149,7 +149,7 @@ def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Report
     names = ["unet-0.001-1", "unet_no_skip-0.01-0"]
     html = rendered(project, ",".join(names))
     assert table_of_runs(html) == names
-    assert all(f"Mask of validation-0000 predicted by {name}" in html for name in names)
+    assert all(f"Prediction for validation-0000 by {name}" in html for name in names)
 
 
 def test_out_is_written_where_it_is_asked_for(project: ReportProject, tmp_path: Path) -> None:
@@ -175,16 +175,16 @@ BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = 
     "curves": (lambda p: p.root / runs.COMPARISON / runs.CURVES, ("Loss curves: missing.",)),
     "evaluation": (
         lambda p: p.root / runs.EVALUATION / best(p),
-        ("{best}: no scores beside those of the test.", "{best}: no example pictures."),
+        ("{best}: no scores of training and validation.", "{best}: no example predictions."),
     ),
-    "examples": (lambda p: p.root / runs.EVALUATION / best(p) / runs.EXAMPLES, ("{best}: no example pictures.",)),
+    "examples": (lambda p: p.root / runs.EVALUATION / best(p) / runs.EXAMPLES, ("{best}: no example predictions.",)),
     "per image": (
         lambda p: p.root / runs.EVALUATION / best(p) / runs.PER_IMAGE,
-        ("{best}: no IoU under its pictures.",),
+        ("{best}: no IoU below its predictions.",),
     ),
     "run": (
         lambda p: p.root / runs.RUNS / best(p),
-        ("{best}: no masks of the showcase over epochs.", "The parameters of {best} are not known."),
+        ("{best}: no predictions for the showcase over epochs.", "The parameters of {best} are unknown."),
     ),
     "showcase": (lambda p: p.root / runs.PREPARED / runs.SHOWCASE, ("The showcase is not shown.",)),
     "classes": (
@@ -193,7 +193,7 @@ BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = 
             "The data set is not described.",
             "The showcase is not shown.",
             "Examples: missing.",
-            "The data’s fingerprint is not known.",
+            "The fingerprint of the data is unknown.",
         ),
     ),
 }
@@ -212,11 +212,11 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: ReportProject, piece:
     page = render_report(project.params, root=project.root)
     html = page.path.read_text(encoding="utf-8")
     titles = cards(html)
-    assert [f"{card.title}." for card in page.faults] == titles
+    assert [f"{notice.title}." for notice in page.faults] == titles
     wanted = {title.format(best=best(project)) for title in expected}
     if broken and piece in ("evaluation", "examples"):  # the folder is there, its pictures are not readable
-        wanted -= {f"{best(project)}: no example pictures."}
-        wanted |= {f"{best(project)}: no picture of validation-{row:04d}." for row in range(4)}
+        wanted -= {f"{best(project)}: no example predictions."}
+        wanted |= {f"{best(project)}: no prediction for validation-{row:04d}." for row in range(4)}
     assert wanted <= set(titles)
     assert table_of_runs(html) == [row.run for row in project.summary.runs]
     assert str(project.root) not in html
@@ -241,7 +241,7 @@ def test_the_command_says_what_the_page_lacks(project: ReportProject, monkeypatc
     lacking = CliRunner().invoke(main, ["report"])
     assert lacking.exit_code == 1
     assert lacking.stdout.strip() == str(runs.REPORT)
-    assert "Loss curves: missing. comparison/curves.csv is missing. `pipeline compare` makes it" in lacking.stderr
+    assert "Loss curves: missing. comparison/curves.csv is missing. Run `pipeline compare`" in lacking.stderr
     assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
 
 
@@ -279,23 +279,23 @@ def test_without_a_comparison_there_is_no_page(project: ReportProject) -> None:
 
 
 def test_a_missing_or_wrong_template_is_named(project: ReportProject) -> None:
-    (project.root / runs.TEMPLATES / "grid.html").write_text("{{ view.nothing }}")
+    (project.root / runs.TEMPLATES / "results.html").write_text("{{ view.nothing }}")
     with pytest.raises(PipelineError, match="nothing"):
         rendered(project)
-    (project.root / runs.TEMPLATES / "grid.html").unlink()
-    with pytest.raises(PipelineError, match=r"grid\.html is missing"):
+    (project.root / runs.TEMPLATES / "results.html").unlink()
+    with pytest.raises(PipelineError, match=r"results\.html is missing"):
         rendered(project)
 
 
 def test_a_grid_without_a_best_run_has_a_page(project: ReportProject) -> None:
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     html = rendered(project)
-    assert "not enough for a ranking" in html
-    assert "Test: nothing to show." in cards(html)
+    assert "nothing is ranked" in html
+    assert "Test scores: nothing to show." in cards(html)
 
 
 @pytest.mark.parametrize(
-    ("iou", "words"), [(0.79, "The cut-out failed."), (0.80, "Cut out well."), (None, "Not measured.")]
+    ("iou", "words"), [(0.79, "Cut-out failed."), (0.80, "Clean cut-out."), (None, "Not measured.")]
 )
 def test_the_page_says_plainly_how_the_cut_out_went(project: ReportProject, iou: float | None, words: str) -> None:
     rows = tuple(replace(row, showcase_iou=iou) for row in project.summary.runs)
@@ -313,9 +313,9 @@ def test_a_single_run_has_a_page(make_project: type[ReportProject], tmp_path: Pa
 def test_only_so_many_runs_have_pictures_and_the_page_says_so(
     project: ReportProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.report.sections.examples.MOST_RUNS", 2)
+    monkeypatch.setattr("pipeline.report.sections.examples.MAX_RUNS", 2)
     html = rendered(project, "unet-0.01-0,unet-0.01-1,unet-0.001-0,unet-0.001-1")
-    assert part(html, "examples").count('alt="Mask of validation-0000 predicted by') == 2
+    assert part(html, "examples").count('alt="Prediction for validation-0000 by') == 2
     assert "2 further runs would make the page too large" in html
     assert len(table_of_runs(html)) == 4
 
@@ -324,8 +324,8 @@ def test_examples_are_those_that_all_shown_runs_keep(project: ReportProject) -> 
     best_of_variant = [item.run for item in project.summary.best_of_variant]
     (project.root / runs.EVALUATION / best_of_variant[0] / runs.EXAMPLES / "validation-0002.png").unlink()
     html = rendered(project)
-    assert "True mask of validation-0001" in html
-    assert "True mask of validation-0002" not in html
+    assert "Ground truth of validation-0001" in html
+    assert "Ground truth of validation-0002" not in html
     assert cards(html) == []
 
 

@@ -38,7 +38,7 @@ def tick_places(figure: str) -> list[tuple[float, float]]:
 def test_the_axis_runs_upward_and_includes_the_baseline_and_the_lowest_loss(
     losses: list[float], baseline: float
 ) -> None:
-    span = LossRange.of(losses, baseline)
+    span = LossRange.choose(losses, baseline)
     assert span.low < span.high
     assert span.low <= min(losses) <= span.high or min(losses) == max(losses)
     if baseline:

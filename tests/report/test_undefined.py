@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.atomic_io import as_json
-from pipeline.params import Photograph
+from pipeline.params import ShowcaseImage
 from pipeline.report.stage import render_report
 from tests.report.conftest import ReportProject, disc
 
@@ -131,7 +131,7 @@ def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Report
     [
         (0.5, FOREGROUND, "IoU of pet 0.500."),
         (0.0, BACKGROUND, "IoU of pet 0.000: it has no foreground."),
-        (None, BACKGROUND, "It has no foreground, and none was predicted: IoU of pet is not defined."),
+        (None, BACKGROUND, "It has no foreground, and none was predicted: IoU of pet is undefined."),
         (None, None, ""),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_photographs_score_says_what_is_not_defined(
     shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou, iou)
     (folder / runs.CUTOUT_LIST).write_text(as_json(runs.Cutouts(best.run, (shown,))))
     entry = {"file": "a.png", "title": "A", "mask": shown.mask}
-    report = project.params.report.model_copy(update={"showcase": [Photograph(**entry)]})
+    report = project.params.report.model_copy(update={"showcase": [ShowcaseImage(**entry)]})
     project.params = project.params.model_copy(update={"report": report})
-    caption = "A, a photograph from outside the data."
+    caption = "A, an image from outside the data."
     assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in rendered(project)

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.imaging.mask_encoding import MaskValues
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.params import Params, Photograph
+from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutouts
@@ -80,7 +80,7 @@ def test_look_converts_any_bit_depth_to_the_one_the_network_was_trained_on(
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
     preprocessing = Preprocessing(32, "pad", channels, bits)
-    sight = look(Photograph(file="image.png"), project, preprocessing, MaskValues.of([[0], [1]], []))
+    sight = look(ShowcaseImage(file="image.png"), project, preprocessing, MaskValues.of([[0], [1]], []))
     expected = gray if bits == 8 else gray.astype(np.uint16) * 257
     assert sight.image.dtype == expected.dtype
     assert np.array_equal(sight.image, np.stack([expected] * channels, axis=-1))

@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.params.file import read_params
-from pipeline.params.train import Constant, Cosine, OneCycle, ReduceOnPlateau, Schedule
+from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycle, ReduceOnPlateau
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
@@ -37,7 +37,7 @@ def two_groups() -> Optimizer:
     return SGD([{"params": [decoder], "lr": PEAK}, {"params": [encoder], "lr": PEAK * SHARE}], momentum=0.9)
 
 
-def rates(chosen: Schedule, steps: int) -> list[tuple[float, float]]:
+def rates(chosen: LrSchedulerSettings, steps: int) -> list[tuple[float, float]]:
     """The rates of both groups at each step of a training."""
     optimiser = two_groups()
     schedule, seen = create_lr_scheduler(optimiser, chosen, steps), []
@@ -49,13 +49,13 @@ def rates(chosen: Schedule, steps: int) -> list[tuple[float, float]]:
     return seen
 
 
-def factors(chosen: Schedule, steps: int) -> list[float]:
+def factors(chosen: LrSchedulerSettings, steps: int) -> list[float]:
     return [decoder / PEAK for decoder, _ in rates(chosen, steps)]
 
 
 @unhurried
 @given(every_schedule, lengths)
-def test_no_rate_leaves_its_range_and_both_groups_keep_their_ratio(chosen: Schedule, steps: int) -> None:
+def test_no_rate_leaves_its_range_and_both_groups_keep_their_ratio(chosen: LrSchedulerSettings, steps: int) -> None:
     for decoder, encoder in rates(chosen, steps):
         assert 0 < decoder <= PEAK * (1 + 1e-9)
         assert encoder / decoder == pytest.approx(SHARE)
@@ -63,7 +63,7 @@ def test_no_rate_leaves_its_range_and_both_groups_keep_their_ratio(chosen: Sched
 
 @unhurried
 @given(every_schedule, lengths)
-def test_a_rate_goes_up_once_and_down_once(chosen: Schedule, steps: int) -> None:
+def test_a_rate_goes_up_once_and_down_once(chosen: LrSchedulerSettings, steps: int) -> None:
     seen = factors(chosen, steps)
     top = seen.index(max(seen))
     assert seen[: top + 1] == sorted(seen[: top + 1])

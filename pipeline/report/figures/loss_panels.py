@@ -173,5 +173,7 @@ def _describe_overflow(plot: CurvePlot, variant: str) -> tuple[str, ...]:
         drawn += [item for key, group in plot.diverged.items() if key[:2] == (variant, learning_rate) for item in group]
         peak = max((float(item.high.max()) for item in drawn), default=0.0)
         if peak > AXIS_OVERFLOW * plot.axis.high:
-            sentences.append(f"At {format_learning_rate(learning_rate)} the loss reaches {peak:.3g}, above the axis.")
+            sentences.append(
+                f"At learning rate {format_learning_rate(learning_rate)} the loss reaches {peak:.3g}, above the axis."
+            )
     return tuple(sentences)

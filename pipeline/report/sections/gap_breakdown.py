@@ -112,8 +112,8 @@ def _describe_verdict(row: RunRow) -> str:
     if found.iou_gap is not None and found.iou_gap_last is not None and found.iou_fall is not None:
         sentence += (
             f" Mean IoU is higher on training than on validation images by {format_number(found.iou_gap)} at the best "
-            f"epoch, by {format_number(found.iou_gap_last)} at the last; validation’s ends "
-            f"{format_number(found.iou_fall)} below its highest."
+            f"epoch, by {format_number(found.iou_gap_last)} at the last; on validation, it ends "
+            f"{format_number(found.iou_fall)} below its maximum."
         )
     return sentence
 

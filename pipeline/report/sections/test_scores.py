@@ -198,7 +198,7 @@ def _describe(run: str, score: Scores, validation: Scores | None, selection_bias
         return f"{start} This matches its validation loss ({format_number(validation.loss)})."
     word = "higher" if difference > 0 else "lower"
     meaning = (
-        f"{_describe_selection_bias(selection_bias)}selection bias or harder test images explain the difference"
+        f"{_describe_selection_bias(selection_bias)}chance or harder test images explain the difference"
         if difference > 0
         else "the test images are not harder than the validation images"
     )
