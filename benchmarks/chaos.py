@@ -127,7 +127,6 @@ class Chaos:
         patterns = (
             *patterns,
             ".scratch/sweep/finished.jsonl",
-            ".scratch/sweep/holder",
             "mlflow.db.making*",
             ".*.yaml*",
         )

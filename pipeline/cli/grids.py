@@ -31,7 +31,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """
     from pipeline.params.file import read_params
     from pipeline.runs import FAILURE
-    from pipeline.runtime.stage_status import attempt, forget_attempt
+    from pipeline.runtime.stage_status import clear_stage_status, record_stage
 
     if jobs and ray:
         raise click.UsageError("--jobs is for this machine; on a cluster, it is the cluster that says how many.")
@@ -40,8 +40,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     from pipeline.sweep.stage import sweep as run_sweep
 
     for stage in ("prepare", "compare", "showcase", "report"):
-        forget_attempt(stage)  # each tells anew where it fails again
-    with attempt("sweep"):
+        clear_stage_status(stage)  # each tells anew where it fails again
+    with record_stage("sweep"):
         code = run_sweep(read_params(), jobs, targets, ray, Path())
     if code == 0 and not targets:
         FAILURE.unlink(missing_ok=True)

@@ -72,11 +72,11 @@ def prepare() -> None:
     from pipeline.runs import PREPARED, REJECTED, Survey
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import exit_on_sigterm
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     exit_on_sigterm()
     terminate_with_dvc()
-    with attempt("prepare"):
+    with record_stage("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
     for notice in Survey.read().notices:
@@ -99,7 +99,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.progress import EpochReport, TrainingProgress
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     # Before the imports that take seconds.
     defer_signals()
@@ -114,7 +114,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     settle_killed()
     check_signals()
     cell = found.cell(variant, learning_rate, seed)
-    with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
+    with record_stage("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
 
         def listen(report: EpochReport) -> None:
@@ -133,7 +133,7 @@ def evaluate(run: str) -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     defer_signals()
     terminate_with_dvc()
@@ -141,7 +141,7 @@ def evaluate(run: str) -> None:
     from pipeline.evaluate.stage import evaluate_run
 
     check_signals()
-    with attempt("evaluate", run):
+    with record_stage("evaluate", run):
         found = evaluate_run(read_params(), run)
     if found.validation is None or found.gap is None:
         click.echo(f"{run}: diverged before its first epoch ended, so there is nothing to score")
@@ -156,11 +156,11 @@ def compare() -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
     from pipeline.sweep.outside_grid import move_outside_grid
     from pipeline.tracking.after_stage import send_comparison
 
-    with attempt("compare"):
+    with record_stage("compare"):
         found = read_params()
         # Before the comparison: DVC hashes the dependencies of a stage when its command has ended.
         move_outside_grid([cell.name for cell in found.cells()])
@@ -180,10 +180,10 @@ def compare() -> None:
 def showcase() -> None:
     """Stage: cut the photographs of report.showcase out with the best run, into showcase/."""
     from pipeline.params.file import read_params
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.stage import cut_out
 
-    with attempt("showcase"):
+    with record_stage("showcase"):
         found = cut_out(read_params())
     for photograph in found.photographs:
         score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
@@ -220,10 +220,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
     from pipeline.runs import FAILURE
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     is_stage = not (selection or out or show or live)
-    with attempt("report") if is_stage else contextlib.nullcontext():
+    with record_stage("report") if is_stage else contextlib.nullcontext():
         source, _, wanted = (selection or "").partition(":")
         if source.strip().lower() == "mlflow":
             from pipeline.tracked_report import render_tracked
@@ -263,7 +263,7 @@ def failure() -> None:
     from pipeline.params.file import read_params
     from pipeline.report.failure import failed, render_failure
     from pipeline.report.stage import render_report
-    from pipeline.runtime.stage_status import read_attempts
+    from pipeline.runtime.stage_status import list_stage_statuses
 
     found = page = None
     with contextlib.suppress(PipelineError):  # whatever cannot be read or made is what the page tells
@@ -272,7 +272,7 @@ def failure() -> None:
         if lost and all(one.run for one in lost):
             compare_stage(found, lost=lost)
             page = render_report(found).path
-    running = [one.name for one in read_attempts() if one.state == "running"]
+    running = [one.name for one in list_stage_statuses() if one.state == "running"]
     if running and not failed(found, Path()):
         raise PipelineError(f"Nothing has failed so far; at work: {', '.join(running)}.")
     click.echo(render_failure(found, page))

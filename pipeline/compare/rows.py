@@ -6,15 +6,16 @@ from pathlib import Path
 
 from pipeline.analysis.seeds import median_place, spread
 from pipeline.compare.reading import RunFiles
-from pipeline.comparison import RateRow, RunRow, RunState, Selection
+from pipeline.comparison import RateRow, RunRow, Selection
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.project import make
 from pipeline.runs import Evaluation, RunRecord
-from pipeline.runtime.stage_status import Attempt
+from pipeline.runtime.stage_status import StageStatus
+from pipeline.runtime.status import RunStatus
 
 
-def run_row(cell: Cell, files: RunFiles, root: Path, lost: Attempt | None = None) -> RunRow:
+def run_row(cell: Cell, files: RunFiles, root: Path, lost: StageStatus | None = None) -> RunRow:
     """A cell's row; a run that is not there, or that diverged, has its reason instead of numbers.
 
     `lost` is how the training or the evaluation of the cell ended badly: what still lies there is older.
@@ -37,7 +38,7 @@ def run_row(cell: Cell, files: RunFiles, root: Path, lost: Attempt | None = None
     return _row(cell, "finished", "", record, evaluation)
 
 
-def _row(cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
+def _row(cell: Cell, status: RunStatus, reason: str, record: RunRecord | None, found: Evaluation | None) -> RunRow:
     train, validation = (found.train, found.validation) if found else (None, None)
     return RunRow(
         run=cell.name,

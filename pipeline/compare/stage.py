@@ -25,14 +25,14 @@ from pipeline.comparison import RunRow, Selection, Summary
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, Scores
-from pipeline.runtime.stage_status import Attempt
+from pipeline.runtime.stage_status import StageStatus
 
 
 def compare(
     params: Params,
     root: Path = Path(),
     cells: Sequence[Cell] | None = None,
-    lost: Sequence[Attempt] = (),
+    lost: Sequence[StageStatus] = (),
 ) -> Summary:
     """Compare the cells of the grid; a cell without a run is a row that says so.
 

@@ -25,7 +25,7 @@ from pipeline.params.custom_code import BYTECODE, CUSTOM
 from pipeline.project import project_folder
 from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.shutdown import check_signals
-from pipeline.runtime.stage_status import attempt
+from pipeline.runtime.stage_status import record_stage
 from pipeline.sweep.cluster_memory import memory_requests, warn_of_unmet
 from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task, write_files
 from pipeline.sweep.journal import Journal
@@ -214,7 +214,7 @@ def _take(result: Result, root: Path) -> None:
             journal.add(stage, name, made_from)
     if outcome.end == "failed":
         stage = "evaluate" if outcome.trained or outcome.job.train is None else "train"
-        with contextlib.suppress(PipelineError), attempt(stage, name, root):
+        with contextlib.suppress(PipelineError), record_stage(stage, name, root):
             raise PipelineError(outcome.sentence)
 
 

@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.atomic_io import replacing
 from pipeline.params import Params
 from pipeline.runtime.progress import EpochReport
-from pipeline.sweep.alone import FOLDER
+from pipeline.sweep.lock import FOLDER
 from pipeline.sweep.worker import Job, Outcome, StopRequested, work
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import runs
-from pipeline.sweep.alone import FOLDER
+from pipeline.sweep.lock import FOLDER
 
 FILE = FOLDER / "finished.jsonl"
 

@@ -31,7 +31,7 @@ from pipeline.params.merge_conflict import find_conflict
 from pipeline.project import project_folder
 from pipeline.runtime.process import run_command
 from pipeline.runtime.shutdown import check_signals, is_stopping, sleep
-from pipeline.runtime.stage_status import LAST
+from pipeline.runtime.stage_status import MAX_LINES
 from pipeline.sweep.dvc_cells import (
     cell_status,
     commit_cell,
@@ -100,7 +100,7 @@ class Ledger:
             elif not code or not self._mended():
                 break
         if code:
-            said = "\n".join(output.strip().splitlines()[-LAST:])
+            said = "\n".join(output.strip().splitlines()[-MAX_LINES:])
             raise PipelineError(f"`dvc repro {stage}` failed:\n{said}")
 
     def resolve_conflict(self) -> MergedLock | None:

@@ -16,12 +16,12 @@ from pipeline.params.file import read_params
 from pipeline.params.run_selection import chosen_runs
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
-from pipeline.runtime.stage_status import forget_attempt
-from pipeline.sweep.alone import alone
+from pipeline.runtime.stage_status import clear_stage_status
 from pipeline.sweep.cluster import run_on_cluster
 from pipeline.sweep.gpus import gpus
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.lock import sweep_lock
 from pipeline.sweep.lock_merge import MergedLock
 from pipeline.sweep.outside_grid import move_outside_grid
 from pipeline.sweep.pool import run_jobs
@@ -62,7 +62,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
             be used; nothing was trained.
     """
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
-    with alone(root), contextlib.ExitStack() as stack:
+    with sweep_lock(root), contextlib.ExitStack() as stack:
         settle_killed(root)
         check_signals()
         ledger, journal = Ledger(root), Journal(root)
@@ -147,7 +147,7 @@ def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, r
     for job in jobs:  # parameters or code may be again what they were before something failed
         for stage, stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
             if not stale:
-                forget_attempt(stage, job.cell.name, root)
+                clear_stage_status(stage, job.cell.name, root)
     to_do = [job for job in jobs if job.train or job.evaluate]
     given = dict.fromkeys([*restored, *scored])
     current = len(jobs) - len({job.cell.name for job in to_do} | given.keys())

@@ -55,7 +55,7 @@ def summary(
 def _row(outcome: Outcome) -> tuple[str, str, str]:
     did = [word for word, done in (("trained", outcome.trained), ("evaluated", outcome.evaluated)) if done]
     what = "trained" if did[:1] == ["trained"] and outcome.evaluated else " and ".join(did)
-    if outcome.end != "done":
+    if outcome.end != "finished":
         what = outcome.end
     return what, outcome.sentence.partition("\n")[0], f"{outcome.seconds:.0f} s"
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
 
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.shutdown import check_signals, defer_signals
-from pipeline.runtime.stage_status import attempt, forget_attempt
+from pipeline.runtime.stage_status import clear_stage_status, record_stage
+from pipeline.runtime.status import JobStatus
 from pipeline.sweep.journal import Journal
 
 # From SIGTERM until a worker is killed: its training ends with the step, MLflow learns of it. The sweep has to do what
@@ -43,7 +43,7 @@ class Outcome:
     trained: bool
     evaluated: bool
     sentence: str
-    end: Literal["done", "failed", "stopped"] = "done"
+    end: JobStatus = "finished"
     seconds: float = 0.0
 
     def finished(self) -> list[str]:
@@ -113,7 +113,7 @@ def work(
     said: list[str] = []
     journal = Journal(root)
 
-    def outcome(end: Literal["done", "failed", "stopped"], sentence: str) -> Outcome:
+    def outcome(end: JobStatus, sentence: str) -> Outcome:
         return Outcome(job, trained, evaluated, sentence, end, time.monotonic() - started)
 
     try:
@@ -126,7 +126,7 @@ def work(
         name = job.cell.name
         if job.train is not None:
             made_from = job.train
-            with attempt("train", name, root) as say:
+            with record_stage("train", name, root) as say:
 
                 def listen(epoch: EpochReport) -> None:
                     said[:] = [epoch.sentence()]
@@ -135,13 +135,13 @@ def work(
 
                 def complete() -> None:
                     journal.add("train", name, made_from)
-                    forget_attempt("train", name, root)  # to be killed from here on costs nothing
+                    clear_stage_status("train", name, root)  # to be killed from here on costs nothing
 
                 record = train_cell(params, job.cell, root, listen, complete)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:
-            with attempt("evaluate", name, root):
+            with record_stage("evaluate", name, root):
                 found = evaluate_run(params, name, root)
             journal.add("evaluate", name, job.evaluate)
             evaluated = True
@@ -153,4 +153,4 @@ def work(
         return outcome("failed", user_message(error))
     except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on
         return outcome("failed", f"{type(error).__name__}: {error}")
-    return outcome("done", "; ".join(said))
+    return outcome("finished", "; ".join(said))

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
 from pipeline.params.import_path import in_words
-from pipeline.runtime.run_lock import FOLDER
+from pipeline.runtime.work_lock import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Moving:
         except Exception as error:
             raise PipelineError(
                 f"What was trained so far cannot be taken up: {in_words(error)}. To begin anew, remove its "
-                f"checkpoints, {FOLDER}/{state['key']}."
+                f"checkpoints, {UNFINISHED}/{state['key']}."
             ) from error
 
     def _restore(self, state: Mapping[str, Any]) -> None:

@@ -21,8 +21,8 @@ from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochReport
-from pipeline.runtime.run_lock import Unfinished
 from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking import content
 from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
 from pipeline.tracking.settle import note_of
@@ -72,8 +72,8 @@ def train_cell(
     key = run_key(cell, data.fingerprint, precision)
 
     outputs = Outputs(data.classes)
-    unfinished = Unfinished(key, root)
-    with unfinished.at_work(note_of(params.tracking, cell.name)):
+    lock = RunLock(key, root)
+    with lock.hold(note_of(params.tracking, cell.name)):
         check_signals()
         with log_in_background(
             params.tracking,
@@ -83,10 +83,10 @@ def train_cell(
                 cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
             ),
             tags=standard_tags("train", data.fingerprint, params.grid),
-            when_ended=unfinished.settle,
+            when_ended=lock.remove_note,
         ) as logger:
             logger.log_dataset(data.title, data.source, data.fingerprint)
-            checkpoints = Checkpoints(unfinished.folder, cell.name)
+            checkpoints = Checkpoints(lock.folder, cell.name)
             state = _resumed(checkpoints, outputs, logger)
             started -= outputs.seconds
             epochs = train(
@@ -126,7 +126,7 @@ def train_cell(
             logger.log_folder(root / runs.RUNS / cell.name, "run")
         if complete:
             complete()
-        unfinished.forget()
+        lock.remove()
     return record
 
 

@@ -14,11 +14,12 @@ from pipeline.analysis.verdict import Thresholds
 from pipeline.atomic_io import as_json
 from pipeline.compare.judging import Judge, labels
 from pipeline.compare.reading import RunFiles
-from pipeline.comparison import Judgement, RunRow, RunState
+from pipeline.comparison import Judgement, RunRow
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
 from pipeline.runs import Evaluation, Scores, SegmentationClass
+from pipeline.runtime.status import RunStatus
 from tests.conftest import write_params
 
 EPOCHS, IMAGES = 30, 24
@@ -40,7 +41,7 @@ def scores(loss: float, mean_iou: float) -> Scores:
     return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
-def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunRow:
+def row(cell: Cell, status: RunStatus = "finished", reason: str = "") -> RunRow:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
          "val_foreground_iou", "val_object_iou", "showcase_mean_iou",

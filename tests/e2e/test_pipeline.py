@@ -275,7 +275,7 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 2/700" in line)
         said = swept.run("pipeline", "sweep", code=1)
-        assert f"A sweep is at work here already (process {sweep.pid} on " in said
+        assert f"Another sweep of this folder is running (process {sweep.pid} on " in said
         said = swept.run("dvc", "repro", code=255)
         assert "is busy, it is being blocked by:" in said
         assert re.search(rf"\(PID {sweep.pid}\): .*pipeline sweep", said)

@@ -103,7 +103,7 @@ def test_mlflow_has_one_store_and_an_experiment_a_study(project: Project, study:
 
 def test_nothing_is_stale_and_nothing_is_done_twice(project: Project, study: Folder) -> None:
     failure = study.root / "reports/failure.html"  # of a start that was refused while another one was at work
-    failure.write_text("A sweep is at work here already", encoding="utf-8")
+    failure.write_text("Another sweep of this folder is running", encoding="utf-8")
     assert trained(make_report(project, "SET=tiny")) == 0
     assert not failure.exists()
     assert study.repro() == []

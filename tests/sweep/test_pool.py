@@ -91,4 +91,4 @@ def test_who_is_asked_to_stop_begins_nothing_more(params: Params) -> None:
     for outcome in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):
         ended.append(outcome)
     assert 1 <= len(ended) <= 3
-    assert all(outcome.end == "done" for outcome in ended)
+    assert all(outcome.end == "finished" for outcome in ended)
