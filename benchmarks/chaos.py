@@ -126,7 +126,6 @@ class Chaos:
         )
         patterns = (
             *patterns,
-            ".scratch/sweep/finished.jsonl",
             "mlflow.db.making*",
             ".*.yaml*",
         )

@@ -48,7 +48,7 @@ def variants() -> None:
     from rich.progress import track as progress_bar
 
     from pipeline.params.file import read_params
-    from pipeline.process_memory import measure_process
+    from pipeline.sweep.training_memory import measure_process
     from pipeline.variants.table import as_text, variant_rows
 
     found = read_params()
@@ -97,7 +97,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     """
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
-    from pipeline.runtime.progress import EpochReport, TrainingProgress
+    from pipeline.runtime.progress import EpochProgress, TrainingProgress
     from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import record_stage
 
@@ -117,9 +117,9 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     with record_stage("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
 
-        def listen(report: EpochReport) -> None:
-            progress.epoch(report)
-            say(report.sentence())
+        def listen(report: EpochProgress) -> None:
+            progress.show_epoch(report)
+            say(report.describe())
             check_signals()
 
         record = train_cell(found, cell, listen=listen)
@@ -165,9 +165,9 @@ def compare() -> None:
         # Before the comparison: DVC hashes the dependencies of a stage when its command has ended.
         move_outside_grid([cell.name for cell in found.cells()])
         if DVC_STAGE in os.environ:  # it has just appended the stages that it ran
-            from pipeline.sweep.ledger import Ledger
+            from pipeline.sweep.dvc_internals.stages import DvcStages
 
-            Ledger(Path()).tidy()
+            DvcStages(Path()).update_lock()
         summary = stage(found)
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")

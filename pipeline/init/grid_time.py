@@ -18,7 +18,7 @@ from pipeline.models.arithmetic import arithmetic, compute_device, resolve_preci
 from pipeline.models.build import build_network
 from pipeline.models.losses import objective
 from pipeline.params import Cell, Params
-from pipeline.sweep.gpus import gpus
+from pipeline.sweep.gpus import list_gpus
 from pipeline.train.optimisers import build_optimiser
 from pipeline.variants.check import model_mistake
 
@@ -104,7 +104,7 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
         return None
     runs = [cell.variant for cell in params.cells()]
     steps = {name: runs.count(name) * _count_steps(cell, training) for name, cell in cells.items()}
-    at_once = len(gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.threads for cell in cells.values())
+    at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
 
 

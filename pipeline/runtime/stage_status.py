@@ -76,8 +76,7 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
         try:
             yield report
         except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # the last: the reader of the output is gone
-            if path.exists():  # otherwise its work is known to be complete
-                record("killed", _describe_end(lines, "It was stopped"))
+            record("killed", _describe_end(lines, "It was stopped"))
             raise
         except BaseException as error:
             if isinstance(error, (PipelineError, OSError)):

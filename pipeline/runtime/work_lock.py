@@ -141,8 +141,15 @@ class RunLock:
         self._note.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder: the run is complete."""
+        """Remove the folder: the run is complete. The caller holds the lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_unless_held(self) -> None:
+        """Remove the folder if no process trains the run."""
+        if self.folder.exists():
+            with self._lock.try_hold() as is_held:
+                if is_held:
+                    self.remove()
 
     def is_expired(self) -> bool:
         """Return whether the run was not resumed for long, and MLflow has its end."""
@@ -157,5 +164,5 @@ def list_unfinished(root: Path = Path()) -> list[RunLock]:
     found = [RunLock(folder.name, root) for folder in sorted((project_root(root) / UNFINISHED).glob("*"))]
     for run in found:
         if run.is_expired():
-            run.remove()
+            run.remove_unless_held()
     return [run for run in found if run.folder.exists()]

@@ -20,7 +20,7 @@ from pipeline.models.arithmetic import compute_device, resolve_precision
 from pipeline.models.build import build_network, trainable_parameters
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, RunRecord
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking import content
@@ -39,8 +39,9 @@ def train_cell(
     params: Params,
     cell: Cell,
     root: Path = Path(),
-    listen: Callable[[EpochReport], None] | None = None,
-    complete: Callable[[], None] | None = None,
+    listen: Callable[[EpochProgress], None] | None = None,
+    *,
+    keep_checkpoints: bool = False,
 ) -> RunRecord:
     """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
 
@@ -49,7 +50,7 @@ def train_cell(
         cell: what to train.
         root: the project's folder.
         listen: called as each epoch ends, when it is safe on the disk.
-        complete: called when the run's folder is written, before the checkpoints go: for who must not lose it.
+        keep_checkpoints: leave the checkpoints of a complete run to the caller, who removes them when DVC has the run.
 
     Returns:
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
@@ -124,9 +125,8 @@ def train_cell(
                 (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
             logger.set_tags({STATUS: record.status})
             logger.log_folder(root / runs.RUNS / cell.name, "run")
-        if complete:
-            complete()
-        lock.remove()
+        if not keep_checkpoints:
+            lock.remove()
     return record
 
 
@@ -147,8 +147,8 @@ def _log(logger: BackgroundLogger, outputs: Outputs, epoch: int) -> None:
     logger.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
-def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:
-    return EpochReport(
+def _epoch_report(cell: Cell, epoch: Epoch) -> EpochProgress:
+    return EpochProgress(
         run=cell.name,
         epoch=epoch.number,
         epochs=cell.train.epochs,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.dvc_internals.stages import DvcStages
 from tests.e2e.conftest import Project, copy_project
 
 MINE = """
@@ -121,8 +121,8 @@ def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project
     overlay.write_text(MINE.replace("size_divisor: 1", "size_divisor: 2"), encoding="utf-8")
     project.run("pipeline", "study", "tiny")
     assert study.stale() == {"train@mine-0.01-0"}
-    assert Ledger(study.root).stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])
-    assert Ledger(project.root).stale(["unet-0.01-0"]) == ([], [])
+    assert DvcStages(study.root).find_stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])
+    assert DvcStages(project.root).find_stale(["unet-0.01-0"]) == ([], [])
     assert trained(make_report(project, "SET=tiny")) == 1
     assert project.stale() == set()
 

@@ -12,7 +12,6 @@ import pytest
 from pipeline.errors import PipelineError, user_message
 from pipeline.runtime.stage_status import (
     MAX_LINES,
-    clear_stage_status,
     list_stage_statuses,
     read_stage_status,
     record_stage,
@@ -106,14 +105,6 @@ def test_a_second_one_that_ends_well_outlives_the_death_of_the_first(tmp_path: P
         process.wait()
         assert read_stage_status("train", "unet-0.01-0", tmp_path) is not None
     assert read_stage_status("train", "unet-0.01-0", tmp_path) is None
-
-
-def test_who_is_stopped_when_the_work_is_known_to_be_done_leaves_no_record(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit), record_stage("train", "unet-0.01-0", tmp_path) as say:
-        say("epoch 12 of 12")
-        clear_stage_status("train", "unet-0.01-0", tmp_path)
-        raise SystemExit(143)
-    assert list_stage_statuses(tmp_path) == []
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.runtime.work_lock import RunLock, list_unfinished
 from pipeline.tracking.mirror import Mirror
@@ -55,7 +55,7 @@ class StoppedError(Exception):
 
 
 def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRecord:
-    def listen(report: EpochReport) -> None:
+    def listen(report: EpochProgress) -> None:
         if report.epoch == stop:
             raise StoppedError
 
@@ -154,7 +154,7 @@ def test_all_epochs_there_but_no_folder(project: Path) -> None:
     """Killed while its folder was written: nothing is trained again."""
     expected = undisturbed(project, {})
     stopped(project, {}, EPOCHS)
-    seen: list[EpochReport] = []
+    seen: list[EpochProgress] = []
     params = read_params(project / "params.yaml")
     train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
     assert (seen, content(project)) == ([], expected)

@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
-from pipeline.runtime.progress import EpochReport
+from pipeline.runtime.progress import EpochProgress
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -94,7 +94,7 @@ def test_the_key_names_all_that_decides_the_numbers(project: Path) -> None:
 
 
 def test_epochs_are_reported_as_they_end(project: Path) -> None:
-    seen: list[EpochReport] = []
+    seen: list[EpochProgress] = []
     params = changed(project, {})
     train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
     assert [(report.run, report.epoch, report.epochs) for report in seen] == [(RUN, 1, 2), (RUN, 2, 2)]
@@ -135,7 +135,7 @@ def test_a_diverged_run_is_a_result(project: Path) -> None:
 def test_a_stopped_run_leaves_no_folder_and_says_so_in_mlflow(
     project: Path, stop: type[BaseException], status: str
 ) -> None:
-    def listen(report: EpochReport) -> None:
+    def listen(report: EpochProgress) -> None:
         raise stop
 
     params = changed(project, {})

@@ -17,8 +17,13 @@ from ruamel.yaml import YAML
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.process_memory import ProcessKilledError, measure_process
-from pipeline.sweep.cluster_memory import HEADROOM, memory_requests, warn_of_unmet
+from pipeline.sweep.training_memory import (
+    HEADROOM,
+    ProcessKilledError,
+    find_memory_requests,
+    measure_process,
+    warn_of_unmet,
+)
 from pipeline.sweep.worker import Job
 from pipeline.variants.image_data import describe_images
 from tests.conftest import ROOT, write_custom, write_params
@@ -91,13 +96,13 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     params = tiny(tmp_path, {**own, "factory": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_images(params, tmp_path))
-    assert memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
+    assert find_memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
 
     params = tiny(tmp_path, {**own, "factory": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_images(params, tmp_path))
     with pytest.raises(PipelineError, match=r"set cluster\.memory"):
-        memory_requests(params, jobs(params), tmp_path)
+        find_memory_requests(params, jobs(params), tmp_path)
 
 
 def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
@@ -105,13 +110,13 @@ def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
 ) -> None:
     params = tiny(tmp_path)
     assert params.cluster.memory is None  # as shipped
-    asked = memory_requests(params, jobs(params), tmp_path)["unet"]
+    asked = find_memory_requests(params, jobs(params), tmp_path)["unet"]
     cell, data = params.cells()[0], replace(describe_images(params, tmp_path), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
     assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
-    assert f"unet: each run asks for {asked / 1e9:.1f} GB" in capsys.readouterr().out
+    assert f"unet: each run requests {asked / 1e9:.1f} GB" in capsys.readouterr().out
     fixed = params.model_copy(update={"cluster": params.cluster.model_copy(update={"memory": 3.5})})
-    assert memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
+    assert find_memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 
 def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +126,7 @@ def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[
     demands = {"unet": {"CPU": 1, "memory": 2e9}, "lite0": {"CPU": 1, "memory": 3e9}}
     warn_of_unmet(demands, [head, node])
     said = capsys.readouterr().err
-    assert "wait for one to join: lite0: 1 CPU, 3.0 GB of memory. " in said
+    assert ": lite0: 1 CPU, 3.0 GB of memory. " in said
     assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
     warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
     assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err

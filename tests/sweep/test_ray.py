@@ -18,7 +18,7 @@ from pipeline.train.stage import train_cell
 from tests.e2e.conftest import Project, copy_project
 
 EPOCHS = 80
-STORY = Path(__file__).with_name("cluster_story.py")
+STORY = Path(__file__).with_name("ray_story.py")
 
 
 def may_unshare() -> bool:

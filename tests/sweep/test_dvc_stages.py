@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep.dvc_cells import is_only_change
+from pipeline.sweep.dvc_internals.stages import is_only_change
 
 CUSTOM = {"changed deps": {"../../custom": "modified"}}
 
