@@ -21,13 +21,13 @@ from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 )
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
 def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
-    """Train and evaluate what is stale, side by side, and hand it to DVC.
+    """Train and evaluate stale runs in parallel, and commit them to DVC.
 
-    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the
+    TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; by default the whole
     grid. Afterwards `dvc repro` only compares and renders; `make report` does both.
 
-    Ctrl-C stops when the epochs under way have ended, twice stops now. Whatever stopped or killed it, the same command
-    goes on: from the last epoch of each run.
+    Ctrl-C stops after the current epochs; pressed again, it stops now. After a stop or a kill, the same command resumes
+    each run from its last epoch.
     """
     from pipeline.params.file import read_params
     from pipeline.runs import FAILURE

@@ -1,4 +1,4 @@
-"""What is known of a stage that did not end well, in other processes that are really killed."""
+"""The status of stages that fail or whose processes are killed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ with record_stage("train", "unet-0.01-0", Path(sys.argv[1])) as say:
 
 
 def working(root: Path) -> subprocess.Popen[str]:
-    """A process that has said its first line and works on."""
+    """Start a process that has recorded its first message and continues."""
     process = subprocess.Popen([sys.executable, "-c", WORK, str(root)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "there\n"
     return process
 
 
-def test_work_that_is_done_leaves_nothing(tmp_path: Path) -> None:
+def test_success_leaves_no_status(tmp_path: Path) -> None:
     with record_stage("prepare", root=tmp_path) as say:
         say("half of it")
     assert list_stage_statuses(tmp_path) == []
@@ -46,7 +46,7 @@ def test_work_that_is_done_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [PipelineError("data.path: there is nothing"), OSError(28, "No space left", "a.npy")])
-def test_a_mistake_is_kept_in_its_own_words(tmp_path: Path, error: Exception) -> None:
+def test_user_error_is_recorded_with_its_message(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)), record_stage("prepare", root=tmp_path):
         raise error
     found = read_stage_status("prepare", root=tmp_path)
@@ -57,7 +57,7 @@ def test_a_mistake_is_kept_in_its_own_words(tmp_path: Path, error: Exception) ->
     assert read_stage_status("prepare", root=tmp_path) is None  # mended
 
 
-def test_a_bug_is_kept_with_the_last_lines_of_its_traceback(tmp_path: Path) -> None:
+def test_bug_is_recorded_with_the_last_lines_of_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), record_stage("train", "unet-0.01-0", tmp_path) as say:
         for epoch in range(20):
             say(f"epoch {epoch}")
@@ -75,7 +75,7 @@ def test_a_bug_is_kept_with_the_last_lines_of_its_traceback(tmp_path: Path) -> N
     [(signal.SIGTERM, "It was stopped"), (signal.SIGKILL, "Its process was killed")],
     ids=["told", "killed"],
 )
-def test_who_is_killed_is_known_to_be(tmp_path: Path, number: signal.Signals, how: str) -> None:
+def test_killed_stage_is_recognized(tmp_path: Path, number: signal.Signals, how: str) -> None:
     with working(tmp_path) as process:
         found = read_stage_status("train", "unet-0.01-0", tmp_path)
         assert found is not None
@@ -88,7 +88,7 @@ def test_who_is_killed_is_known_to_be(tmp_path: Path, number: signal.Signals, ho
     assert ("--jobs 1" in found.reason) == (number == signal.SIGKILL)
 
 
-def test_a_second_one_at_the_same_time_leaves_the_record_alone(tmp_path: Path) -> None:
+def test_second_process_leaves_the_status_alone(tmp_path: Path) -> None:
     with working(tmp_path) as process:
         with record_stage("train", "unet-0.01-0", tmp_path) as say:
             say("epoch 1 of 12")
@@ -98,8 +98,8 @@ def test_a_second_one_at_the_same_time_leaves_the_record_alone(tmp_path: Path) -
         process.kill()
 
 
-def test_a_second_one_that_ends_well_outlives_the_death_of_the_first(tmp_path: Path) -> None:
-    """A sweep whose predecessor's worker is still about to end."""
+def test_success_of_a_second_process_removes_the_status_of_a_dead_one(tmp_path: Path) -> None:
+    """As when the worker of an earlier sweep is still ending."""
     with working(tmp_path) as process, record_stage("train", "unet-0.01-0", tmp_path):
         process.terminate()
         process.wait()
@@ -107,13 +107,13 @@ def test_a_second_one_that_ends_well_outlives_the_death_of_the_first(tmp_path: P
     assert read_stage_status("train", "unet-0.01-0", tmp_path) is None
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_run_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     with pytest.raises(PipelineError), record_stage("evaluate", "../../../secret", tmp_path):
         raise PipelineError("that is a path")
     assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / ".scratch/attempts"]
 
 
-def test_work_goes_on_where_the_record_cannot_be_written(tmp_path: Path) -> None:
+def test_work_continues_if_the_status_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / ".scratch").write_text("no folder")
     with record_stage("prepare", root=tmp_path) as say:
         say("half of it")
@@ -124,7 +124,7 @@ def test_work_goes_on_where_the_record_cannot_be_written(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "content", ['{"state": "fai', '{"state": "failed"}', '{"state": "odd", "reason": "", "lines": []}']
 )
-def test_a_broken_record_stops_nobody(tmp_path: Path, content: str) -> None:
+def test_broken_status_is_reported_as_failed(tmp_path: Path, content: str) -> None:
     path = tmp_path / ".scratch/attempts/train@unet-0.01-0.json"
     path.parent.mkdir(parents=True)
     path.write_text(content)

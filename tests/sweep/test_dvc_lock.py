@@ -1,4 +1,4 @@
-"""dvc.lock after a git merge: what either side trained is not trained again, and nothing is believed that is not so."""
+"""dvc.lock after a git merge: no training of either side is repeated, and no wrong entry is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from tests.sweep.conftest import SmallProject
 
 
-def trained_beside(small: SmallProject, style: str = "--zdiff3") -> None:
+def merge_two_sides(small: SmallProject, style: str = "--zdiff3") -> None:
     """Merge two sides that trained a run each, c and d, on top of a and b; the files of d are in DVC's cache only."""
     small.repro()
     base = small.lock()
@@ -28,10 +28,10 @@ def trained_beside(small: SmallProject, style: str = "--zdiff3") -> None:
 
 
 @pytest.mark.parametrize("style", ["--diff3", "--zdiff3", "--union"])
-def test_runs_of_both_sides_are_kept(small: SmallProject, style: str) -> None:
+def test_merge_keeps_runs_of_both_sides(small: SmallProject, style: str) -> None:
     if style == "--union":  # git's default style has no option of its own
         style = "--marker-size=7"
-    trained_beside(small, style)
+    merge_two_sides(small, style)
     stages = small.dvc_stages()
     merged = stages.merge_lock()
     assert merged is not None
@@ -50,8 +50,8 @@ def test_runs_of_both_sides_are_kept(small: SmallProject, style: str) -> None:
     assert stages.merge_lock() is None
 
 
-def test_what_is_in_the_remote_only_is_fetched(small: SmallProject) -> None:
-    trained_beside(small)
+def test_fetch_gets_what_only_the_remote_has(small: SmallProject) -> None:
+    merge_two_sides(small)
     dvc = [sys.executable, "-m", "dvc", "--quiet"]
     subprocess.run([*dvc, "remote", "add", "--default", "shared", str(small.root.parent / "remote")], check=True)
     cache = small.root / ".dvc/cache/files"
@@ -64,8 +64,8 @@ def test_what_is_in_the_remote_only_is_fetched(small: SmallProject) -> None:
     assert stages.find_stale(["d"]) == ([], [])
 
 
-def test_without_a_remote_nothing_is_fetched(small: SmallProject) -> None:
-    trained_beside(small)
+def test_fetch_without_a_remote_gets_nothing(small: SmallProject) -> None:
+    merge_two_sides(small)
     stages = small.dvc_stages()
     stages.merge_lock()
     shutil.rmtree(small.root / ".dvc/cache/files")
@@ -77,7 +77,7 @@ def test_without_a_remote_nothing_is_fetched(small: SmallProject) -> None:
     [(True, True, ["train@a"]), (False, True, []), (True, False, [])],
     ids=["current", "of other code", "changed by hand"],
 )
-def test_a_run_that_both_sides_trained_is_known_by_its_key_and_hash(
+def test_run_that_both_sides_trained_is_recognized_by_key_and_hash(
     small: SmallProject, is_current: bool, is_whole: bool, expected: list[str]
 ) -> None:
     """Two machines, two results of the same training: neither entry is kept, since git may have mixed them."""
@@ -104,7 +104,7 @@ def test_a_run_that_both_sides_trained_is_known_by_its_key_and_hash(
 
 
 @pytest.mark.parametrize("text", ["stages:\n  prepare:\n    outs:\n    - pa", "<<<<<<< HEAD\nstages: {}\n", "a: 1\n"])
-def test_a_lock_file_that_cannot_be_read_is_kept_and_named(
+def test_unreadable_lock_is_renamed_and_reported(
     small: SmallProject, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small.repro()
@@ -119,14 +119,14 @@ def test_a_lock_file_that_cannot_be_read_is_kept_and_named(
     assert stages.restore("train", ["a", "b"]) == ["a", "b"]
 
 
-def test_a_conflict_in_the_stages_is_named_with_its_lines(small: SmallProject) -> None:
+def test_conflict_in_dvc_yaml_is_reported_with_its_lines(small: SmallProject) -> None:
     path = small.root / "dvc.yaml"
     path.write_text(f"<<<<<<< HEAD\n=======\n# theirs\n>>>>>>> x\n{path.read_text()}")
     with pytest.raises(PipelineError, match=r"dvc.yaml: git could not merge lines 1 to 4"):
         small.dvc_stages()
 
 
-def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
+def test_update_lock_sorts_and_removes_entries(small: SmallProject) -> None:
     in_order = ["prepare", "train@a", "train@c", "evaluate@a", "evaluate@c", "compare"]
     small.write("b")
     small.repro()
@@ -141,7 +141,7 @@ def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
     assert small.lock() == text
 
 
-def test_a_pulled_run_that_leaves_and_returns_is_not_trained_again(small: SmallProject) -> None:
+def test_pulled_run_that_leaves_and_returns_is_not_trained_again(small: SmallProject) -> None:
     small.repro()
     shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone that pulled
     ran = (small.root / "ran.txt").read_text()

@@ -1,4 +1,4 @@
-"""Two commands at the same time: DVC stops at the runs of a sweep, and a sweep at those of DVC, by name."""
+"""Concurrent commands: DVC stops at the runs of a sweep, and a sweep at those of DVC; each names the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def repro(small: SmallProject, *targets: str) -> str:
 
 
 @pytest.mark.parametrize("among", [None, ["a"]], ids=["all", "a"])
-def test_dvc_stops_before_it_removes_or_trains(small: SmallProject, among: list[str] | None) -> None:
+def test_dvc_stops_before_it_removes_or_trains_reserved_runs(small: SmallProject, among: list[str] | None) -> None:
     small.repro()
     (small.root / "code.txt").write_text("edited")
     ran = (small.root / "ran.txt").read_text()
@@ -35,7 +35,7 @@ def test_dvc_stops_before_it_removes_or_trains(small: SmallProject, among: list[
     assert "is busy" not in repro(small, "train@a")
 
 
-def test_a_sweep_does_its_own_work_in_what_it_reserved(small: SmallProject) -> None:
+def test_sweep_can_use_what_it_reserved(small: SmallProject) -> None:
     stages = small.dvc_stages()
     with stages.reserve(None):
         (small.root / "raw.txt").write_text("edited")
@@ -49,7 +49,7 @@ def test_a_sweep_does_its_own_work_in_what_it_reserved(small: SmallProject) -> N
     assert json.loads((small.root / ".dvc/tmp/rwlock").read_text()).get("write", {}) == {}
 
 
-def test_dvc_at_work_is_named(small: SmallProject) -> None:
+def test_reserve_names_the_running_dvc_command(small: SmallProject) -> None:
     go = small.root / "go"
     text = (small.root / "dvc.yaml").read_text()
     (small.root / "dvc.yaml").write_text(
@@ -70,7 +70,7 @@ def test_dvc_at_work_is_named(small: SmallProject) -> None:
     assert at_work.returncode == 0
 
 
-def test_the_entries_of_a_killed_sweep_are_ignored(small: SmallProject) -> None:
+def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
     lines = [
         "import pathlib, sys",
         "from pipeline.sweep.dvc_internals.stages import DvcStages",
@@ -88,7 +88,7 @@ def test_the_entries_of_a_killed_sweep_are_ignored(small: SmallProject) -> None:
         pass
 
 
-def test_a_list_that_somebody_removed_is_no_error(small: SmallProject) -> None:
+def test_removed_list_is_not_an_error(small: SmallProject) -> None:
     with small.dvc_stages().reserve(None):
         (small.root / ".dvc/tmp/rwlock").unlink()
 
@@ -97,7 +97,7 @@ def test_a_list_that_somebody_removed_is_no_error(small: SmallProject) -> None:
     ("change", "reason"),
     [("code.txt", "DEPENDENCIES"), ("runs/a", "OUTPUTS"), ("dvc.yaml", "GONE")],
 )
-def test_the_reason_is_named_why_a_run_is_not_recorded(small: SmallProject, change: str, reason: str) -> None:
+def test_commit_names_the_reason_of_a_refusal(small: SmallProject, change: str, reason: str) -> None:
     small.repro()
     stages = small.dvc_stages()
     hashes = stages.hash_dependencies(["train@a"])

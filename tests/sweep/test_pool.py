@@ -1,4 +1,4 @@
-"""The pool: every job has one result, whatever happens to its process."""
+"""The worker pool: every job has one result, whatever happens to its process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import write_params
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """A worker that does what the job's seed says: 0 works, 1 is killed, 2 works long."""
+    """Replace a worker: jobs of seed 0 succeed, of seed 1 are killed, of seed 2 take long."""
     while True:
         try:
             job = pipe.recv()
@@ -36,7 +36,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         pipe.send(JobResult(job, trained=True, evaluated=True, message=str(os.getpid())))
 
 
-def go_on() -> bool:
+def never() -> bool:
     return False
 
 
@@ -51,25 +51,25 @@ def jobs(params: Params, *seeds: int) -> list[Job]:
     return [Job(params.cell("unet", rate, seed), "made", "made") for rate, seed in zip(rates, seeds, strict=True)]
 
 
-def test_every_job_has_its_result_and_workers_stay_warm(params: Params) -> None:
+def test_run_jobs_gives_every_job_a_result_and_reuses_workers(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
     seen: list[EpochProgress] = []
-    results = list(run_jobs(params, asked, 2, Path(), seen.append, go_on))
+    results = list(run_jobs(params, asked, 2, Path(), seen.append, never))
     assert {result.job.cell.name for result in results} == {job.cell.name for job in asked}
     assert {report.run for report in seen} == {job.cell.name for job in asked}
     assert len({result.message for result in results}) <= 2  # processes
 
 
-def test_a_killed_process_costs_its_own_job_only(params: Params) -> None:
+def test_killed_worker_fails_only_its_own_job(params: Params) -> None:
     asked = jobs(params, 0, 1, 0, 0, 1, 0)
-    results = list(run_jobs(params, asked, 2, Path(), lambda report: None, go_on))
+    results = list(run_jobs(params, asked, 2, Path(), lambda report: None, never))
     assert len(results) == len(asked)
     failed = [result for result in results if result.status == "failed"]
     assert [result.job.cell.seed for result in failed] == [1, 1]
     assert all("ended by signal 9" in result.message for result in failed)
 
 
-def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = pool.Worker.start
 
@@ -78,14 +78,14 @@ def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.M
         return started[-1]
 
     monkeypatch.setattr(pool.Worker, "start", remembered)
-    results = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, go_on)
+    results = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, never)
     next(results)
     results.close()
     assert len(started) == 2
     assert not [worker for worker in started if worker.process.is_alive()]
 
 
-def test_who_is_asked_to_stop_begins_nothing_more(params: Params) -> None:
+def test_stop_request_starts_no_further_job(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
     ended: list[JobResult] = []
     for result in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):

@@ -1,4 +1,4 @@
-"""The memory that a training is said to need, against the peak of a process that really trains."""
+"""The measured memory of a training, compared with the peak of a process that really trains."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def jobs(params: Params) -> list[Job]:
     return [Job(cell, train="made from this", evaluate=None) for cell in params.cells()]
 
 
-def test_process_memory_is_that_of_a_training(tmp_path: Path, store: Path) -> None:
+def test_measured_memory_is_that_of_a_training(tmp_path: Path, store: Path) -> None:
     tiny(tmp_path)
     (tmp_path / "mlflow.db").write_bytes(store.read_bytes())
     row = next(line for line in run(tmp_path, "variants").splitlines() if line.startswith("unet"))
@@ -73,7 +73,7 @@ def test_process_memory_is_that_of_a_training(tmp_path: Path, store: Path) -> No
     assert trained > 2 * step
 
 
-def test_a_network_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_process_names_a_network_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(
         tmp_path,
@@ -105,9 +105,7 @@ def dies(channels, classes): return Dies(channels, classes, 1)
         find_memory_requests(params, jobs(params), tmp_path)
 
 
-def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_request_is_measured_unless_it_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tiny(tmp_path)
     assert params.cluster.memory is None  # as shipped
     asked = find_memory_requests(params, jobs(params), tmp_path)["unet"]
@@ -119,7 +117,7 @@ def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
     assert find_memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 
-def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warn_of_unmet_names_variants_that_no_node_has_room_for(capsys: pytest.CaptureFixture[str]) -> None:
     head, node = {"memory": 15e9}, {"CPU": 2.0, "memory": 2e9}
     warn_of_unmet({"unet": {"CPU": 1, "memory": 2e9}}, [head, node])
     assert not capsys.readouterr().err
@@ -132,7 +130,7 @@ def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[
     assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
 
 
-def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -> None:
+def test_measuring_process_ends_with_its_command(tmp_path: Path) -> None:
     tiny(tmp_path)
     command = subprocess.Popen([sys.executable, "-c", COMMAND, "variants"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     parent = psutil.Process(command.pid)
@@ -147,7 +145,7 @@ def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -
     assert gone
 
 
-def test_prepared_data_of_other_classes_or_size_is_not_taken_for_that_of_the_parameters(tmp_path: Path) -> None:
+def test_describe_images_ignores_prepared_data_of_other_parameters(tmp_path: Path) -> None:
     params = tiny(tmp_path)
     run(tmp_path, "prepare")
     assert describe_images(params, tmp_path).train == 16
