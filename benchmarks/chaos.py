@@ -1,8 +1,8 @@
-"""Kill a small sweep by SIGKILL at random moments, start it again until it is done, compare with an undisturbed one.
+"""Kill a small sweep by SIGKILL at random moments, restart it until it succeeds, and compare with an undisturbed one.
 
-Run in the project's folder: `python -m benchmarks.chaos`, some minutes. What is killed is the sweep, a worker of it,
-or all of its processes at once. Compared are every file of runs and evaluations, `timing.json` aside, every point in
-MLflow, and what DVC restores from its cache; nothing may be left behind. It ends with 1 where anything differs.
+Run in the project's folder: `python -m benchmarks.chaos`, some minutes. Each kill hits the sweep, one of its workers,
+or all of its processes. All files of runs and evaluations except `timing.json`, all points in MLflow, and what DVC
+restores from its cache must be equal, and no temporary file may remain. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import psutil
 
 from benchmarks.project import copy_project
 
-MADE = (
+OUTPUTS = (
     "runs",
     "evaluation",
     "data/prepared",
@@ -43,7 +43,7 @@ KINDS = ("the sweep", "a worker", "all")
 
 @dataclass
 class Chaos:
-    """A project with four runs, and what an undisturbed sweep made of it."""
+    """A project with four runs, and the results of an undisturbed sweep."""
 
     root: Path
     files: dict[str, bytes] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Chaos:
     seconds: float = 0.0  # of the undisturbed sweep
 
     def set_up(self, epochs: int) -> None:
-        """Copy the project, make it small, and sweep it undisturbed."""
+        """Copy the project, reduce it, and sweep it undisturbed."""
         changes = {
             "data": {"image_size": 32, "samples": {"train": 16, "validation": 6, "test": 6}},
             "model": {"base_channels": 4, "depth": 2, "dropout": 0.2},
@@ -60,30 +60,30 @@ class Chaos:
         }
         copy_project(self.root, changes)
         started = time.monotonic()
-        with self.started() as sweep:
+        with self.start() as sweep:
             if sweep.wait():
-                raise SystemExit((self.root / "said").read_text(encoding="utf-8"))
+                raise SystemExit((self.root / "output").read_text(encoding="utf-8"))
         self.seconds = time.monotonic() - started
         self.files, self.points = self.read_files(), self.read_points()
 
-    def started(self) -> subprocess.Popen[bytes]:
-        """A sweep in a session of its own, so that all of its processes can be killed at once."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a sweep in a session of its own, so that all of its processes can be killed at once."""
         variables = {**os.environ, "PYTHONPATH": str(self.root), "MLFLOW_TRACKING_URI": "", "DVC_NO_ANALYTICS": "true"}
         variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        with (self.root / "said").open("ab") as said:
+        with (self.root / "output").open("ab") as output:
             return subprocess.Popen(
                 ["pipeline", "sweep"],
-                cwd=self.root, env=variables, stdout=said, stderr=said, start_new_session=True,
+                cwd=self.root, env=variables, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
-    def wipe(self) -> None:
-        """Begin from nothing again."""
-        for name in MADE:
+    def reset(self) -> None:
+        """Remove all outputs."""
+        for name in OUTPUTS:
             path = self.root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def read_files(self) -> dict[str, bytes]:
-        """Every file of runs and evaluations whose bytes are promised."""
+        """Read all files of runs and evaluations whose bytes must be equal."""
         paths = [path for folder in ("runs", "evaluation") for path in (self.root / folder).rglob("*")]
         return {
             str(path.relative_to(self.root)): path.read_bytes()
@@ -92,7 +92,7 @@ class Chaos:
         }
 
     def read_points(self) -> dict[str, list[tuple[Any, ...]]]:
-        """By run of MLflow: its status and every point; a second run of the same name would stand beside it."""
+        """Read the status and all points of each MLflow run by name; duplicate runs are concatenated."""
         store = sqlite3.connect(self.root / "mlflow.db")
         found: dict[str, list[tuple[Any, ...]]] = {}
         for run_id, name, status in store.execute("SELECT run_uuid, name, status FROM runs").fetchall():
@@ -105,8 +105,8 @@ class Chaos:
         store.close()
         return found
 
-    def faults(self) -> list[str]:
-        """What differs from the undisturbed sweep, and what was left behind."""
+    def find_faults(self) -> list[str]:
+        """Return what differs from the undisturbed sweep, and what was left behind."""
         found, files = [], self.read_files()
         found += [f"{name} is missing" for name in self.files.keys() - files.keys()]
         found += [f"{name} is left over" for name in files.keys() - self.files.keys()]
@@ -126,30 +126,28 @@ class Chaos:
         )
         patterns = (
             *patterns,
-            ".scratch/sweep/finished.jsonl",
-            ".scratch/sweep/holder",
             "mlflow.db.making*",
             ".*.yaml*",
         )
         found += [f"{path} is left over" for pattern in patterns for path in self.root.glob(pattern)]
-        status = json.loads(self.dvc("status", "--json"))
+        status = json.loads(self.run_dvc("status", "--json"))
         found += [f"DVC calls {name} stale" for name in status if "@" in name]
         return found
 
-    def restored_faults(self) -> list[str]:
-        """What differs in what DVC has in its cache."""
+    def find_cache_faults(self) -> list[str]:
+        """Return what differs after DVC has restored everything from its cache."""
         shutil.rmtree(self.root / "runs")
         shutil.rmtree(self.root / "evaluation")
-        self.dvc("checkout", "--quiet")
-        return [f"of the cache: {fault}" for fault in self.faults()]
+        self.run_dvc("checkout", "--quiet")
+        return [f"of the cache: {fault}" for fault in self.find_faults()]
 
-    def dvc(self, *arguments: str) -> str:
-        """What DVC prints."""
+    def run_dvc(self, *arguments: str) -> str:
+        """Run a DVC command and return its output."""
         command = [sys.executable, "-m", "dvc", *arguments]
         return subprocess.run(command, cwd=self.root, check=False, stdout=subprocess.PIPE, text=True).stdout
 
-    def processes(self) -> list[psutil.Process]:
-        """All that work in the project's folder."""
+    def list_processes(self) -> list[psutil.Process]:
+        """Return all processes that run in the project's folder."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -161,7 +159,7 @@ class Chaos:
 
 
 def kill(sweep: subprocess.Popen[bytes], kind: str, chance: random.Random) -> str:
-    """Kill by SIGKILL; says what it was, since a sweep that has no worker yet is killed itself."""
+    """Kill a process of the sweep; return which, since a sweep without workers is killed itself."""
     workers = []
     for child in psutil.Process(sweep.pid).children():
         with contextlib.suppress(psutil.Error):  # it may be ending just now
@@ -178,16 +176,16 @@ def kill(sweep: subprocess.Popen[bytes], kind: str, chance: random.Random) -> st
 
 
 def chaos(kills: int, seed: int, epochs: int, folder: Path) -> list[str]:
-    """Print a line a kill, and return what is wrong at the end."""
+    """Kill sweeps, print one line per round, and return what is wrong."""
     chance, case = random.Random(seed), Chaos(folder)
     case.set_up(epochs)
     print(f"undisturbed: {case.seconds:.1f} s, {len(case.files)} files, {sum(map(len, case.points.values()))} points")
     found, done, rounds, counts = [], 0, 0, dict.fromkeys(KINDS, 0)
     while done < kills:
-        case.wipe()
+        case.reset()
         rounds += 1
         while True:
-            sweep = case.started()
+            sweep = case.start()
             try:
                 code = sweep.wait(chance.uniform(0, case.seconds) if done < kills else None)
             except subprocess.TimeoutExpired:
@@ -200,20 +198,20 @@ def chaos(kills: int, seed: int, epochs: int, folder: Path) -> list[str]:
             if sweep.returncode not in (0, 1):
                 found.append(f"the sweep ended with {code}")
                 break
-        faults = case.faults() + (case.restored_faults() if done >= kills else [])
+        faults = case.find_faults() + (case.find_cache_faults() if done >= kills else [])
         print(f"round {rounds}: {done} kills so far; {'; '.join(faults) or 'all equal, nothing left'}", flush=True)
         found += faults
     gone = time.monotonic() + 30
-    while case.processes() and time.monotonic() < gone:
+    while case.list_processes() and time.monotonic() < gone:
         time.sleep(0.2)
-    found += [f"still there: {process}" for process in case.processes()]
+    found += [f"still there: {process}" for process in case.list_processes()]
     killed = ", ".join(f"{count} of {kind}" for kind, count in counts.items())
     print(f"{done} kills ({killed}), seed {seed}, {rounds} rounds")
     return found
 
 
 def main() -> None:
-    """End with 1 where something is wrong."""
+    """Exit with 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -222,8 +220,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = chaos(arguments.kills, arguments.seed, arguments.epochs, Path(folder).resolve() / "project")
         if found:
-            shutil.copy(Path(folder) / "project/said", "chaos.log")
-    print("\n".join(found) or "every file and every point is that of the undisturbed sweep")
+            shutil.copy(Path(folder) / "project/output", "chaos.log")
+    print("\n".join(found) or "all files and points equal those of the undisturbed sweep")
     sys.exit(bool(found))
 
 

@@ -1,8 +1,8 @@
-"""What a sweep itself costs: grids of 100, 300 and 1,000 cells whose training sleeps for a second.
+"""Measure the overhead of a sweep: grids of 100, 300 and 1,000 cells whose training sleeps for a second.
 
-Run in the project's folder: `python -m benchmarks.scale`; the last grid takes long. All but the training is real: DVC,
-the ledger and the journal, worker processes, run folders of the usual number of files. A row a grid; overhead is the
-time that a cell costs beside its training, with as many at a time as there are cores.
+Run in the project's folder: `python -m benchmarks.scale`; the last grid takes long. Everything except training is real:
+DVC, worker processes, run folders with the usual number of files. One row per grid. Overhead is the wall time per cell
+in addition to its training, with as many workers as cores.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from pathlib import Path
 from benchmarks.project import copy_project
 from benchmarks.stopwatch import Stopwatch
 from pipeline import runs
-from pipeline.atomic_io import replacing
+from pipeline.atomic_io import as_json, replacing
 from pipeline.params import Params
 from pipeline.params.file import read_params
+from pipeline.runs import RunRecord
 from pipeline.sweep import pool, stage
-from pipeline.sweep.journal import Journal
-from pipeline.sweep.ledger import Ledger
-from pipeline.sweep.worker import STOP, Job, Outcome
+from pipeline.sweep.dvc_internals.stages import DvcStages
+from pipeline.sweep.worker import STOP, Job, JobResult
 
 SECONDS = 1.0  # of a training
-FILES = (runs.RECORD, runs.HISTORY, runs.IMAGE_LOSSES, runs.SHOWCASE_MASKS, runs.WEIGHTS, runs.TIMING)
+FILES = (runs.HISTORY, runs.IMAGE_LOSSES, runs.SHOWCASE_MASKS, runs.WEIGHTS, runs.TIMING)
 
 
 def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
-    """As `pipeline.sweep.worker.serve`, without networks."""
+    """Replace `pipeline.sweep.worker.serve`, without networks."""
     del params
     while (job := pipe.recv()) != STOP:
         assert isinstance(job, Job)
-        name, journal = job.cell.name, Journal(root)
+        name = job.cell.name
         time.sleep(SECONDS)
-        for step, folder, made_from in (("train", runs.RUNS, job.train), ("evaluate", runs.EVALUATION, job.evaluate)):
+        record = RunRecord(runs.FORMAT, name, name, "finished", 1, 1, None, "float32", 1, "data", {})
+        for folder in (runs.RUNS, runs.EVALUATION):
             with replacing(root / folder / name) as new:
+                (new / runs.RECORD).write_text(as_json(record), encoding="utf-8")
                 for file in FILES:
                     (new / file).write_text(f"{name} {file}", encoding="utf-8")
-            assert made_from is not None
-            journal.add(step, name, made_from)
-        pipe.send(Outcome(job, trained=True, evaluated=True, sentence="slept"))
+        pipe.send(JobResult(job, trained=True, evaluated=True, message="slept"))
 
 
 def measure(cells: int) -> None:
-    """Sweep a grid in this process, print its row, and that of a sweep that finds nothing to do."""
-    in_dvc = Stopwatch(Ledger, "make", "stale", "restore", "made_from", "record")
+    """Sweep a grid in this process, then again with nothing to do, and print a row."""
+    methods = ("reproduce", "find_stale", "restore", "hash_dependencies", "commit", "update_lock")
+    in_dvc = Stopwatch(DvcStages, *methods)
     pool.serve = sleep_and_write
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "project"
@@ -61,7 +62,7 @@ def measure(cells: int) -> None:
         }
         copy_project(root, changes)
         os.chdir(root)
-        Ledger(root).make("prepare")
+        DvcStages(root).reproduce("prepare")
         found, jobs = read_params(), os.cpu_count() or 1
         rows = []
         for _ in range(2):
@@ -76,7 +77,7 @@ def measure(cells: int) -> None:
 
 
 def main() -> None:
-    """A process a grid: memory is the highest that a process ever had."""
+    """Run each grid in a process of its own, since the peak memory of a process never falls."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -84,9 +85,7 @@ def main() -> None:
     if arguments.one:
         measure(*arguments.cells)
         return
-    print(
-        f"{'cells':>6}{'wall s':>10}{'overhead s':>12}{'DVC s':>10}{'GB':>10}{'again s':>10}    (a cell: overhead, DVC)"
-    )
+    print(f"{'cells':>6}{'wall s':>10}{'overhead s':>12}{'DVC s':>10}{'GB':>10}{'again s':>10}")
     for cells in arguments.cells:
         subprocess.run([sys.executable, "-m", "benchmarks.scale", str(cells), "--one"], check=True)
 

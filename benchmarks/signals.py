@@ -1,6 +1,6 @@
 """Send SIGINT or SIGTERM to `train`, `sweep` and `dvc repro` during their first seconds, and check what is left.
 
-Run in the project's folder: `python -m benchmarks.signals`, about half an hour for 200 signals. Half of the attempts
+Run in the project's folder: `python -m benchmarks.signals`, about half an hour for 200 signals. Half of the trials
 start from prepared data and an existing MLflow store, half from nothing. Ctrl-C goes to the whole process group, as a
 terminal sends it; SIGTERM to the group or to the first process alone. Afterwards all processes must be gone within 15
 seconds, no MLflow run may have the status RUNNING, and no file may be half written. Exits with 1 otherwise.
@@ -40,7 +40,7 @@ UNFINISHED = ("runs/.*", "evaluation/.*", "data/.*", ".*.yaml*", ".scratch/**/.*
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Trial:
     """One signal to one command."""
 
     command: str
@@ -54,7 +54,7 @@ class Attempt:
 
 
 class Project:
-    """A small project whose trainings last longer than the attempts."""
+    """A small project whose trainings last longer than the trials."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self._start, self._prepared = folder / "project", folder / "start", folder / "prepared"
@@ -76,16 +76,16 @@ class Project:
         shutil.rmtree(self.root / ".scratch")
         shutil.copytree(self.root, self._prepared)
 
-    def run(self, attempt: Attempt) -> tuple[list[str], float, str]:
-        """Return what is wrong after an attempt, the seconds until its processes were gone, and its output."""
+    def run(self, trial: Trial) -> tuple[list[str], float, str]:
+        """Return what is wrong after a trial, the seconds until its processes were gone, and its output."""
         shutil.rmtree(self.root)
-        shutil.copytree(self._prepared if attempt.is_prepared else self._start, self.root)
-        process = self._open(COMMANDS[attempt.command])
+        shutil.copytree(self._prepared if trial.is_prepared else self._start, self.root)
+        process = self._open(COMMANDS[trial.command])
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(attempt.delay)
+            process.wait(trial.delay)
         with contextlib.suppress(ProcessLookupError):
-            number = getattr(signal, attempt.signal.split()[0])
-            os.killpg(process.pid, number) if attempt.signal.endswith("group") else process.send_signal(number)
+            number = getattr(signal, trial.signal.split()[0])
+            os.killpg(process.pid, number) if trial.signal.endswith("group") else process.send_signal(number)
         seconds = self._wait()
         faults = [f"still there: {' '.join(one.cmdline())[:100]}" for one in self._processes()]
         for one in self._processes():
@@ -138,7 +138,7 @@ class Project:
 
 
 def main() -> None:
-    """Print one line per attempt that went wrong, and a summary."""
+    """Print one line per trial that went wrong, and a summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signals", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0, help="delays are spread evenly from 0 to this")
@@ -147,26 +147,26 @@ def main() -> None:
     kinds = [(command, number, start) for command in COMMANDS for number in SIGNALS for start in (True, False)]
     delays = [arguments.seconds * (place + 0.5) / arguments.signals for place in range(arguments.signals)]
     random.Random(arguments.seed).shuffle(delays)
-    attempts = [
-        Attempt(command, number, delay, start)
+    trials = [
+        Trial(command, number, delay, start)
         for delay, (command, number, start) in zip(delays, kinds * len(delays), strict=False)
     ]
     counts: Counter[str] = Counter()
     slowest, wrong = (0.0, ""), 0
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder).resolve())
-        for place, attempt in enumerate(attempts, start=1):
-            faults, seconds, output = project.run(attempt)
-            slowest = max(slowest, (seconds, str(attempt)))
-            counts[attempt.command] += 1
+        for place, trial in enumerate(trials, start=1):
+            faults, seconds, output = project.run(trial)
+            slowest = max(slowest, (seconds, str(trial)))
+            counts[trial.command] += 1
             counts["traceback"] += "Traceback" in output
             if faults:
                 wrong += 1
-                print(f"{place}: {attempt}: {'; '.join(faults)}\n{output[-2000:]}", flush=True)
+                print(f"{place}: {trial}: {'; '.join(faults)}\n{output[-2000:]}", flush=True)
             elif "Traceback" in output:
-                print(f"{place}: {attempt}: traceback\n{output[-2000:]}", flush=True)
+                print(f"{place}: {trial}: traceback\n{output[-2000:]}", flush=True)
     print(
-        f"{len(attempts)} signals ({', '.join(f'{counts[name]} to {name}' for name in COMMANDS)}), seed "
+        f"{len(trials)} signals ({', '.join(f'{counts[name]} to {name}' for name in COMMANDS)}), seed "
         f"{arguments.seed}: {wrong} with faults, {counts['traceback']} with a traceback; processes were gone after "
         f"{slowest[0]:.1f} s at most ({slowest[1]})"
     )

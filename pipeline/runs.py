@@ -13,7 +13,7 @@ from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import Dataset as DataSet
 from pipeline.artifacts.prepared_data import DatasetStats as Survey
 from pipeline.artifacts.prepared_data import SegmentationClass
-from pipeline.artifacts.run_folder import Precision, RunRecord, Status
+from pipeline.artifacts.run_folder import Precision, RunRecord
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Calibration, MissedClass, Scores
 from pipeline.artifacts.showcase_predictions import ShowcaseImage as Cutout
 from pipeline.artifacts.showcase_predictions import ShowcaseList as Cutouts
@@ -94,7 +94,6 @@ __all__ = [
     "RunRecord",
     "Scores",
     "SegmentationClass",
-    "Status",
     "Survey",
 ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.broken_pipe import EXIT_CODE
-from pipeline.runtime.stage_status import read_attempt
+from pipeline.runtime.stage_status import read_stage_status
 from tests.conftest import ROOT, TRAINED, write_params
 
 PIPELINE = (sys.executable, "-c", "from pipeline.cli import main; main()")
@@ -69,7 +69,7 @@ def test_a_training_without_a_reader_ends_as_killed(project: Path) -> None:
     write_params(project, {"train": {"epochs": 500}})
     code, _ = run_without_reader("train", "--variant", "unet", "--learning-rate", "0.01", "--seed", "0", errors=True)
     assert code == EXIT_CODE
-    found = read_attempt("train", "unet-0.01-0", project)
+    found = read_stage_status("train", "unet-0.01-0", project)
     assert found is not None
     assert found.state == "killed"
     with sqlite3.connect(project / "mlflow.db") as store:

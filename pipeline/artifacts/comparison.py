@@ -6,18 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.scores import MissedClass, Scores
+from pipeline.runtime.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Of a cell of the grid. The last three have no numbers; failed and killed have a recorded reason.
-RunState = Literal["finished", "diverged", "failed", "killed", "missing"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class RunSummary(Record):
     variant: str
     learning_rate: float
     seed: int
-    status: RunState
+    status: RunStatus
     reason: str  # a sentence if the status is not `finished`, otherwise empty
     epochs: int
     best_epoch: int | None

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.format import FORMAT
 from pipeline.errors import PipelineError
+from pipeline.runtime.status import TrainedStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["finished", "diverged"]
 Precision = Literal["float32", "bfloat16"]
 Side = Literal["train", "validation"]
 
@@ -30,7 +30,7 @@ class RunRecord(Record):
     format: int
     run: str
     key: str  # the run key
-    status: Status
+    status: TrainedStatus
     epochs: int  # completed
     best_epoch: int | None  # lowest val_loss; None if no epoch had a finite one
     diverged_epoch: int | None  # the epoch in which a loss was NaN or infinite

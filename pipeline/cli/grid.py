@@ -46,7 +46,7 @@ def variants() -> None:
     from rich.progress import track as progress_bar
 
     from pipeline.params.file import read_params
-    from pipeline.process_memory import measure_process
+    from pipeline.sweep.training_memory import measure_process
     from pipeline.variants.table import format_table, measure_variants
 
     found = read_params()
@@ -81,7 +81,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     """
     from pipeline.params.file import read_params
     from pipeline.runs import FAILURE
-    from pipeline.runtime.stage_status import attempt, forget_attempt
+    from pipeline.runtime.stage_status import clear_stage_status, record_stage
 
     if jobs and ray:
         raise click.UsageError("--jobs applies to this machine only; a Ray cluster schedules its own jobs.")
@@ -90,8 +90,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     from pipeline.sweep.stage import sweep as run_sweep
 
     for stage in ("prepare", "compare", "showcase", "report"):
-        forget_attempt(stage)  # recorded again if they fail again
-    with attempt("sweep"):
+        clear_stage_status(stage)  # recorded again if they fail again
+    with record_stage("sweep"):
         code = run_sweep(read_params(), jobs, targets, ray, Path())
     if code == 0 and not targets:
         FAILURE.unlink(missing_ok=True)

@@ -44,10 +44,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
     from pipeline.runs import FAILURE
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     is_stage = not (selection or out or show or live)
-    with attempt("report") if is_stage else contextlib.nullcontext():
+    with record_stage("report") if is_stage else contextlib.nullcontext():
         source, _, query = (selection or "").partition(":")
         if source.strip().lower() == "mlflow":
             from pipeline.mlflow_report.render import render_mlflow_report
@@ -87,7 +87,7 @@ def failure() -> None:
     from pipeline.params.file import read_params
     from pipeline.report.failure import find_failures, render_failure_page
     from pipeline.report.stage import render_report
-    from pipeline.runtime.stage_status import read_attempts
+    from pipeline.runtime.stage_status import list_stage_statuses
 
     found = page = None
     with contextlib.suppress(PipelineError):  # the page reports what cannot be read or made
@@ -96,7 +96,7 @@ def failure() -> None:
         if lost and all(one.run for one in lost):
             compare_stage(found, lost=lost)
             page = render_report(found).path
-    running = [one.name for one in read_attempts() if one.state == "running"]
+    running = [one.name for one in list_stage_statuses() if one.state == "running"]
     if running and not find_failures(found, Path()):
         raise PipelineError(f"Nothing has failed so far; running: {', '.join(running)}.")
     click.echo(render_failure_page(found, page))

@@ -17,11 +17,11 @@ def prepare() -> None:
     from pipeline.runs import PREPARED, REJECTED, Survey
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import exit_on_sigterm
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     exit_on_sigterm()
     terminate_with_dvc()
-    with attempt("prepare"):
+    with record_stage("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
     for notice in Survey.read().notices:
@@ -44,7 +44,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.progress import EpochProgress, TrainingProgress
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     # Before imports, which take seconds.
     defer_signals()
@@ -59,12 +59,12 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     settle_killed()
     check_signals()
     cell = found.cell(variant, learning_rate, seed)
-    with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
+    with record_stage("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
 
         def listen(report: EpochProgress) -> None:
-            progress.epoch(report)
-            say(report.sentence())
+            progress.show_epoch(report)
+            say(report.describe())
             check_signals()
 
         record = train_cell(found, cell, listen=listen)
@@ -78,7 +78,7 @@ def evaluate(run: str) -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
 
     defer_signals()
     terminate_with_dvc()
@@ -86,7 +86,7 @@ def evaluate(run: str) -> None:
     from pipeline.evaluate.stage import evaluate_run
 
     check_signals()
-    with attempt("evaluate", run):
+    with record_stage("evaluate", run):
         found = evaluate_run(read_params(), run)
     if found.validation is None or found.gap is None:
         click.echo(f"{run}: diverged in its first epoch, so there are no scores")
@@ -101,18 +101,18 @@ def compare() -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
     from pipeline.runtime.shutdown import check_signals, defer_signals
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
     from pipeline.sweep.outside_grid import move_outside_grid
     from pipeline.tracking.after_stage import send_comparison
 
-    with attempt("compare"):
+    with record_stage("compare"):
         found = read_params()
         # Before the comparison: DVC hashes the dependencies of a stage after its command.
         move_outside_grid([cell.name for cell in found.cells()])
         if DVC_STAGE in os.environ:  # it has appended the stages that it ran
-            from pipeline.sweep.ledger import Ledger
+            from pipeline.sweep.dvc_internals.stages import DvcStages
 
-            Ledger(Path()).tidy()
+            DvcStages(Path()).update_lock()
         summary = stage(found)
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no setting could be ranked")
@@ -125,10 +125,10 @@ def compare() -> None:
 def showcase() -> None:
     """Stage: segment the images of report.showcase with the best run, into showcase/."""
     from pipeline.params.file import read_params
-    from pipeline.runtime.stage_status import attempt
+    from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.stage import cut_out
 
-    with attempt("showcase"):
+    with record_stage("showcase"):
         found = cut_out(read_params())
     for photograph in found.photographs:
         score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"

@@ -20,14 +20,14 @@ from pipeline.compare.gap_breakdown import break_down_gap, list_rows
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
-from pipeline.runtime.stage_status import Attempt
+from pipeline.runtime.stage_status import StageStatus
 
 
 def compare(
     params: Params,
     project: Project | None = None,
     cells: Sequence[Cell] | None = None,
-    lost: Sequence[Attempt] = (),
+    lost: Sequence[StageStatus] = (),
 ) -> Summary:
     """Compare the cells of the grid; a cell without a run has a row with the reason.
 

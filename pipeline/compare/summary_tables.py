@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pipeline.analysis.seeds import median_place, spread
-from pipeline.artifacts.comparison import BestSetting, RunState, RunSummary, SettingSummary
+from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.runtime.stage_status import Attempt
+from pipeline.runtime.stage_status import StageStatus
+from pipeline.runtime.status import RunStatus
 
 
 def summarize_run(
-    cell: Cell, trained: RunFolder, evaluated: EvaluationFolder, project: Project, failure: Attempt | None = None
+    cell: Cell, trained: RunFolder, evaluated: EvaluationFolder, project: Project, failure: StageStatus | None = None
 ) -> RunSummary:
     """Summarize a cell's run; a run that is missing or diverged has a reason instead of numbers.
 
@@ -44,7 +45,7 @@ def summarize_run(
 
 
 def _create_row(
-    cell: Cell, status: RunState, reason: str, record: RunRecord | None, found: RunEvaluation | None
+    cell: Cell, status: RunStatus, reason: str, record: RunRecord | None, found: RunEvaluation | None
 ) -> RunSummary:
     train, validation = (found.train, found.validation) if found else (None, None)
     return RunSummary(

@@ -18,7 +18,7 @@ from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
 from pipeline.params import Cell, Params
-from pipeline.sweep.gpus import gpus
+from pipeline.sweep.gpus import list_gpus
 from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import find_size_problem
 
@@ -104,7 +104,7 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
         return None
     runs = [cell.variant for cell in params.cells()]
     steps = {name: runs.count(name) * _count_steps(cell, training) for name, cell in cells.items()}
-    at_once = len(gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.threads for cell in cells.values())
+    at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
 
 

@@ -14,7 +14,7 @@ from pipeline.params import Params
 from pipeline.project import inside, make
 from pipeline.report.formatting import flatten_parameters, join_words
 from pipeline.report.html import render_html
-from pipeline.runtime.stage_status import Attempt, read_attempts
+from pipeline.runtime.stage_status import StageStatus, list_stage_statuses
 
 TEMPLATE = "failure.html"
 
@@ -63,7 +63,7 @@ def render_failure_page(params: Params | None, report: Path | None = None, root:
         PipelineError: A template is missing or invalid.
     """
     failures = tuple(_build_failure(one, params, root) for one in find_failures(params, root))
-    running = [one.name for one in read_attempts(root) if one.state == "running"]
+    running = [one.name for one in list_stage_statuses(root) if one.state == "running"]
     page = FailurePage(
         title="The report could not be finished" if failures else "No failure is recorded",
         sentence=_describe_failures([failure.name for failure in failures], root),
@@ -75,10 +75,10 @@ def render_failure_page(params: Params | None, report: Path | None = None, root:
     return root / runs.FAILURE
 
 
-def find_failures(params: Params | None, root: Path) -> list[Attempt]:
+def find_failures(params: Params | None, root: Path) -> list[StageStatus]:
     """Find the stages that failed most recently; runs outside the grid are left out."""
     cells = {cell.name for cell in params.cells()} if params else None
-    ended = [one for one in read_attempts(root) if one.state != "running"]
+    ended = [one for one in list_stage_statuses(root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
     sweep = next((one for one in shown if one.stage == "sweep"), None)
     others = [one for one in shown if one is not sweep]
@@ -95,20 +95,20 @@ def _describe_failures(names: list[str], root: Path) -> str:
     return f"Failed: {join_words([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 
-def _build_failure(one: Attempt, params: Params | None, root: Path) -> Failure:
+def _build_failure(one: StageStatus, params: Params | None, root: Path) -> Failure:
     lines = "\n".join(one.lines)
     again = make("report", root) if one.stage == "sweep" else inside(root, f"dvc repro {one.name}")
     return Failure(
         name=one.name,
         reason=one.reason,
-        ended=one.ended.strftime("%Y-%m-%d %H:%M"),
+        ended=one.time.strftime("%Y-%m-%d %H:%M"),
         lines="" if lines == one.reason else lines,
         command=again,
         parameters=tuple(flatten_parameters(_select_parameters(one, params))) if params else (),
     )
 
 
-def _select_parameters(one: Attempt, params: Params) -> Mapping[str, Any]:
+def _select_parameters(one: StageStatus, params: Params) -> Mapping[str, Any]:
     if one.run:
         return next(cell.model_dump(mode="json") for cell in params.cells() if cell.name == one.run)
     return params.model_dump(mode="json", include=set(SECTIONS.get(one.stage, ())))

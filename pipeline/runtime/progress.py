@@ -1,4 +1,4 @@
-"""What a person sees while networks train: a bar a training in a terminal, plain lines elsewhere."""
+"""Progress of trainings: one bar per run in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class EpochProgress:
     run: str
     epoch: int
     epochs: int
-    train_loss: float  # nats a pixel, as val_loss
+    train_loss: float  # nats per pixel, like val_loss
     val_loss: float
     images_per_second: float
 
-    def sentence(self) -> str:
-        """How far the run is, for a record of it."""
+    def describe(self) -> str:
+        """Return a phrase on the progress of the run."""
         return f"epoch {self.epoch} of {self.epochs}: training {self.train_loss:.3f}, validation {self.val_loss:.3f}"
 
 
 class TrainingProgress:
-    """Shows the epochs of one training or of several side by side; a context manager."""
+    """Shows the epochs of one or several trainings; a context manager."""
 
     def __init__(self, runs: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -52,26 +52,26 @@ class TrainingProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop drawing; what was drawn stays."""
+        """Stop drawing; the last state remains visible."""
         self._bars.stop()
 
-    def epoch(self, report: EpochProgress) -> None:
+    def show_epoch(self, epoch: EpochProgress) -> None:
         """Show a finished epoch."""
-        numbers = f"train {report.train_loss:.3f}  val {report.val_loss:.3f}  {report.images_per_second:4.0f} images/s"
+        numbers = f"train {epoch.train_loss:.3f}  val {epoch.val_loss:.3f}  {epoch.images_per_second:4.0f} images/s"
         if not self.console.is_terminal:
-            self._line(f"{report.run}: epoch {report.epoch}/{report.epochs}  {numbers}")
+            self._line(f"{epoch.run}: epoch {epoch.epoch}/{epoch.epochs}  {numbers}")
             return
-        if report.run not in self._tasks:
-            self._tasks[report.run] = self._bars.add_task(report.run, total=report.epochs, numbers="")
-        self._bars.update(self._tasks[report.run], completed=report.epoch, numbers=numbers)
+        if epoch.run not in self._tasks:
+            self._tasks[epoch.run] = self._bars.add_task(epoch.run, total=epoch.epochs, numbers="")
+        self._bars.update(self._tasks[epoch.run], completed=epoch.epoch, numbers=numbers)
 
-    def end(self, run: str, outcome: str) -> None:
-        """Show that a run is over; its bar becomes a line, so that a long grid does not fill the screen."""
+    def end_run(self, run: str, message: str) -> None:
+        """Replace the bar of a run by a line, so that a long grid does not fill the screen."""
         self._ended += 1
         if (task := self._tasks.pop(run, None)) is not None:
             self._bars.remove_task(task)
         self._bars.update(self._all, completed=self._ended)
-        self._line(f"{run}: {outcome}  ({self._ended} of {self._runs})")
+        self._line(f"{run}: {message}  ({self._ended} of {self._runs})")
 
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

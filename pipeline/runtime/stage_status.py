@@ -1,7 +1,7 @@
-"""Stages that were begun and have not ended well: what they last said, and how they ended.
+"""The status of stages that are running or did not succeed.
 
-A file a stage in `.scratch/attempts/`, which is no stage's output: it is there while the stage works, goes when the
-work is done, and stays where the stage failed or was killed, so that the report can say why a run is not there.
+One file per stage in `.scratch/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
+remains if it fails or is killed, so that the report can name the reason.
 """
 
 from __future__ import annotations
@@ -13,71 +13,70 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from pipeline import runs
 from pipeline.atomic_io import as_json, parsed, write_text
 from pipeline.errors import PipelineError, user_message
+from pipeline.runtime.status import StageState
+from pipeline.runtime.work_lock import WorkLock
 
-LAST = 12  # lines that are kept
+MAX_LINES = 12
 FOLDER = runs.SCRATCH / "attempts"
-
-State = Literal["running", "failed", "killed"]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A stage that is under way, or that ended badly."""
+class StageStatus:
+    """A stage that is running or did not succeed."""
 
-    stage: str  # prepare, train, evaluate, compare, showcase, report, or sweep for what comes before any of them
-    run: str  # empty where the stage is of the whole grid
-    state: State
-    reason: str  # a sentence: what went wrong, or how far it is
-    lines: tuple[str, ...]  # what it last said
-    ended: datetime  # when it last said something, in this machine's time
+    stage: str  # prepare, train, evaluate, compare, showcase, report, or sweep for what precedes them
+    run: str  # empty for a stage of the whole grid
+    state: StageState
+    reason: str  # a sentence: what went wrong, or the progress
+    lines: tuple[str, ...]  # its last messages
+    time: datetime  # of the last message, local
 
     @property
     def name(self) -> str:
-        """As DVC calls the stage."""
+        """DVC's name of the stage."""
         return f"{self.stage}@{self.run}" if self.run else self.stage
 
 
 @contextlib.contextmanager
-def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
-    """A block that does the work of a stage; gives a function that takes what it says, a line a call.
+def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Callable[[str], None]]:
+    """Record the status of a stage during a block that does its work.
 
-    Whatever ends the block goes on as it came. Where the record itself cannot be written, the work goes on without.
+    Exceptions of the block are recorded and raised again. If the status cannot be written, the work continues without.
+
+    Yields:
+        A function that records a message, one line per call.
     """
-    path = _path(root, stage, run)
-    lines: deque[str] = deque(maxlen=LAST)
+    path, lock = _path(root, stage, run), _lock(root, stage, run)
+    lines: deque[str] = deque(maxlen=MAX_LINES)
 
-    def record(state: State, reason: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the stage will say so itself
+    def record(state: StageState, reason: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the stage itself will report it
             write_text(path, as_json({"state": state, "reason": reason, "lines": list(lines)}))
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         lines.append(line)
         record("running", line)
 
-    lock = _lock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except (OSError, Timeout):  # nowhere to write to, or the same is under way elsewhere, and that one tells
-        yield lambda _: None
-        if not _is_held(path):  # that one is gone, and the work is done all the same
-            path.unlink(missing_ok=True)
-        return
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            is_held = stack.enter_context(lock.try_hold())
+        except OSError:
+            is_held = False
+        if not is_held:  # another process runs the same stage and records it
+            yield lambda _: None
+            if not lock.is_held():  # the other one died, and the work is done nevertheless
+                path.unlink(missing_ok=True)
+            return
         record("running", "")
         try:
-            yield say
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # the last: who waited for it is gone
-            if path.exists():  # or somebody took it away, who knows that the work was done before
-                record("killed", _stopped(lines, "It was stopped"))
+            yield report
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError):  # the last: the reader of the output is gone
+            record("killed", _describe_end(lines, "It was stopped"))
             raise
         except BaseException as error:
             if isinstance(error, (PipelineError, OSError)):
@@ -89,67 +88,53 @@ def attempt(stage: str, run: str = "", root: Path = Path()) -> Iterator[Say]:
             record("failed", reason)
             raise
         path.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
-def read_attempt(stage: str, run: str = "", root: Path = Path()) -> Attempt | None:
-    """What is known of a stage that is under way or ended badly; None where there is nothing to say of it."""
+def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageStatus | None:
+    """Read the status of a stage; None if it is not running and has not failed."""
     path = _path(root, stage, run)
     if not path.exists():
         return None
+    time = datetime.fromtimestamp(path.stat().st_mtime)
     try:
-        found = parsed(path, f"pipeline {stage}", lambda content: _read(stage, run, content, _when(path)))
-    except PipelineError:  # a record that helps nobody must not stop anybody
-        return Attempt(stage, run, "failed", f"How it ended is not known: {path} cannot be read.", (), _when(path))
-    if found.state == "running" and not _is_held(path):
-        ended = _stopped(found.lines, "Its process was killed")
-        reason = f"{ended} Where memory was short, `pipeline sweep --jobs 1` leaves more for each."
-        return replace(found, state="killed", reason=reason)
-    return found
+        status = parsed(path, f"pipeline {stage}", lambda content: _parse(stage, run, content, time))
+    except PipelineError:  # a broken status must not stop a command
+        return StageStatus(stage, run, "failed", f"The reason is unknown, because {path} cannot be read.", (), time)
+    if status.state == "running" and not _lock(root, stage, run).is_held():
+        end = _describe_end(status.lines, "Its process was killed")
+        return replace(
+            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --jobs 1` leaves more per run."
+        )
+    return status
 
 
-def forget_attempt(stage: str, run: str = "", root: Path = Path()) -> None:
-    """Take a stage for done though its last attempt was not: what it makes is up to date after all."""
+def list_stage_statuses(root: Path = Path()) -> list[StageStatus]:
+    """Read the status of all stages that are running or did not succeed, those of the whole grid first."""
+    names = [path.stem.partition("@") for path in sorted((root / FOLDER).glob("*.json"))]
+    found = [read_stage_status(stage, run, root) for stage, _, run in sorted(names, key=lambda name: name[2])]
+    return [status for status in found if status is not None]
+
+
+def clear_stage_status(stage: str, run: str = "", root: Path = Path()) -> None:
+    """Remove the status of a stage whose results are up to date in spite of it."""
     _path(root, stage, run).unlink(missing_ok=True)
-
-
-def read_attempts(root: Path = Path()) -> list[Attempt]:
-    """All that is known, stages of the whole grid first."""
-    places = [path.stem.partition("@") for path in sorted((root / FOLDER).glob("*.json"))]
-    found = [read_attempt(stage, run, root) for stage, _, run in sorted(places, key=lambda place: place[2])]
-    return [one for one in found if one is not None]
 
 
 def _path(root: Path, stage: str, run: str) -> Path:
     return root / FOLDER / (f"{stage}@{Path(run).name}.json" if run else f"{stage}.json")
 
 
-def _when(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime)
+def _lock(root: Path, stage: str, run: str) -> WorkLock:
+    path = _path(root, stage, run)
+    return WorkLock(path.with_name(f"{path.name}.lock"))
 
 
-def _lock(path: Path) -> FileLock:
-    """Held by the process that works, and let go by the system when that process is gone, however it went."""
-    return FileLock(path.with_name(f"{path.name}.lock"))
+def _describe_end(lines: deque[str] | tuple[str, ...], how: str) -> str:
+    return f"{how} after {lines[-1]}." if lines else f"{how} before its first message."
 
 
-def _is_held(path: Path) -> bool:
-    lock = _lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except (OSError, Timeout):  # where nothing can be written, nothing was written of a death either
-        return True
-    lock.release()
-    return False
-
-
-def _stopped(lines: deque[str] | tuple[str, ...], how: str) -> str:
-    return f"{how} after {lines[-1]}." if lines else f"{how} before it had said anything."
-
-
-def _read(stage: str, run: str, content: dict[str, Any], ended: datetime) -> Attempt:
-    state: State = content["state"]
+def _parse(stage: str, run: str, content: dict[str, Any], time: datetime) -> StageStatus:
+    state: StageState = content["state"]
     if state not in ("running", "failed", "killed"):
         raise KeyError(state)
-    return Attempt(stage, run, state, str(content["reason"]), tuple(str(line) for line in content["lines"]), ended)
+    return StageStatus(stage, run, state, str(content["reason"]), tuple(str(line) for line in content["lines"]), time)

@@ -1,7 +1,7 @@
-"""Keeps `runs/` and `evaluation/` to the cells of the grid: DVC hashes these folders whole.
+"""Keep folders of runs outside the grid out of `runs/` and `evaluation/`, because DVC hashes these as a whole.
 
-`compare`, `showcase` and `report` depend on the two folders, since dvc.yaml cannot name those of a grid's cells as
-dependencies. A folder that is left from another grid would enter their hashes, which no clone could reproduce.
+`compare`, `showcase` and `report` depend on the two folders, since dvc.yaml cannot list those of a grid's cells as
+dependencies. A folder that remains from another grid would change their hashes, and no clone could reproduce them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ RECORDS = {runs.RUNS: runs.RECORD, runs.EVALUATION: runs.METRICS}
 
 
 def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
-    """Move the folders of runs outside the grid to `.scratch/outside_grid/`, and those of runs in it back from there.
+    """Move the folders of runs outside the grid to `.scratch/outside_grid/`, and back if they are in the grid again.
 
-    A folder in `runs/` or `evaluation/` is never replaced. Recorded runs are in DVC's cache too.
+    A folder in `runs/` or `evaluation/` is never replaced. Committed runs are in DVC's cache too.
 
     Args:
         names: of the runs in the grid.

@@ -1,7 +1,7 @@
-"""Worker processes side by side: each does one job at a time, is kept warm, and is missed by nobody but its own job.
+"""Worker processes that each do one job at a time.
 
-The standard pools hand out jobs ahead of time and break as a whole when one process is killed; a grid of hours wants
-neither: a job is given to a process that has nothing else, and a process that dies costs that one job.
+concurrent.futures and loky fail all pending jobs when one worker is killed. Pebble fails only one, but has no channel
+for epochs and stop requests and no GPU per worker: with a pipe per job beside it, it needs more code than this module.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 from pipeline.params import Params
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
-from pipeline.sweep.gpus import gpus, least_used, run_on
-from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
+from pipeline.sweep.gpus import call_on_gpu, find_least_used, list_gpus
+from pipeline.sweep.worker import END_SECONDS, STOP, Job, JobResult, serve
 
-# spawn: a forked torch would share its thread pools' locks with its parent.
+# spawn: a forked torch would share the locks of its thread pools with its parent.
 CONTEXT = multiprocessing.get_context("spawn")
-GLANCE = 0.5  # seconds between two looks at whether to stop
+POLL_SECONDS = 0.5  # between two checks whether to stop
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A process and our end of the pipe to it."""
+    """A process and the parent's end of the pipe to it."""
 
     process: BaseProcess
     pipe: Connection
@@ -38,19 +38,19 @@ class Worker:
     def start(cls, params: Params, root: Path, gpu: str | None) -> Worker:
         """Start a process that waits for jobs."""
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=run_on, args=(gpu, serve, theirs, params, root), daemon=True)
+        process = CONTEXT.Process(target=call_on_gpu, args=(gpu, serve, theirs, params, root), daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
         return cls(process, ours, gpu)
 
-    def tell(self, message: Job | str) -> None:
-        """Send a job or `STOP`; that it is dead is seen by whoever waits for its answer."""
+    def send(self, message: Job | str) -> None:
+        """Send a job or `STOP`; the death of the process is found when its answer is read."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
-    def end(self) -> None:
-        """Wait for a process that was told to end, or that died; one that does not end is made to."""
-        self.process.join(PATIENCE)
+    def join(self) -> None:
+        """Wait for a process that was told to end or that died; kill it if it does not end."""
+        self.process.join(END_SECONDS)
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -59,62 +59,73 @@ class Worker:
 def run_jobs(
     params: Params,
     jobs: Sequence[Job],
-    at_once: int,
+    num_workers: int,
     root: Path,
-    listen: Callable[[EpochProgress], None],
-    stopping: Callable[[], bool],
-) -> Generator[Outcome, None, None]:
-    """Run jobs, `at_once` at a time, each on a GPU of its own where there are as many; epochs go to `listen`.
+    report_epoch: Callable[[EpochProgress], None],
+    is_stopping: Callable[[], bool],
+) -> Generator[JobResult, None, None]:
+    """Run jobs in parallel, each on a GPU of its own if there are enough.
 
-    Each job is handed out as it ends. When `stopping` says so, the epochs that are under way are the last ones, and
-    jobs that were not begun have no outcome. When the caller stops early, the workers are ended before this returns.
+    When the caller closes the generator, the workers are ended before this returns.
+
+    Args:
+        params: the whole of `params.yaml`.
+        jobs: what to do.
+        num_workers: jobs at a time.
+        root: the project's folder, or a study's.
+        report_epoch: called with each epoch.
+        is_stopping: whether to end after the current epochs; jobs that were not started then have no result.
+
+    Yields:
+        The result of each job when it ends.
     """
-    waiting, idle, devices = deque(jobs), list[Worker](), gpus()
+    waiting, idle, devices = deque(jobs), list[Worker](), list_gpus()
     busy: dict[Connection, tuple[Worker, Job]] = {}
-    told = False
+    has_stopped = False
     try:
         while waiting or busy:
             check_signals()
-            if stopping() and not told:
-                told = True
+            if is_stopping() and not has_stopped:
+                has_stopped = True
                 waiting.clear()
                 for worker, _ in busy.values():
-                    worker.tell(STOP)
-            while waiting and len(busy) < at_once:
+                    worker.send(STOP)
+            while waiting and len(busy) < num_workers:
                 while idle and not idle[-1].process.is_alive():  # killed while it had nothing to do
-                    idle.pop().end()
+                    idle.pop().join()
                 if not idle:
                     used = [worker.gpu for worker, _ in busy.values()]
-                    idle.append(Worker.start(params, root, least_used(devices, used)))
-                worker = idle.pop()
-                job = waiting.popleft()
+                    idle.append(Worker.start(params, root, find_least_used(devices, used)))
+                worker, job = idle.pop(), waiting.popleft()
                 busy[worker.pipe] = worker, job
-                worker.tell(job)
-            for pipe in wait(list(busy), GLANCE):
+                worker.send(job)
+            for pipe in wait(list(busy), POLL_SECONDS):
                 assert isinstance(pipe, Connection)
                 worker, job = busy[pipe]
                 try:
                     message = pipe.recv()
                 except (EOFError, OSError):
                     del busy[pipe]
-                    worker.end()
-                    yield Outcome(job, trained=False, evaluated=False, sentence=_death(worker), end="failed")
+                    worker.join()
+                    yield JobResult(
+                        job, trained=False, evaluated=False, message=_describe_death(worker), status="failed"
+                    )
                     continue
-                if isinstance(message, Outcome):
+                if isinstance(message, JobResult):
                     del busy[pipe]
                     idle.append(worker)
                     yield message
                 else:
-                    listen(message)
+                    report_epoch(message)
     finally:
-        for worker in (*idle, *(worker for worker, _ in busy.values())):
-            # All of them first, so that they end side by side; each once, or it is interrupted while it tells MLflow.
+        workers = [*idle, *(worker for worker, _ in busy.values())]
+        for worker in workers:  # all of them first, so that they end in parallel
             worker.process.terminate()
-        for worker in (*idle, *(worker for worker, _ in busy.values())):
-            worker.end()
+        for worker in workers:
+            worker.join()
 
 
-def _death(worker: Worker) -> str:
+def _describe_death(worker: Worker) -> str:
     code = worker.process.exitcode
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-    return f"its process ended {how}; where memory was short, --jobs 1 leaves more for each"
+    return f"its process ended {how}; if memory ran out, --jobs 1 leaves more per run"

@@ -1,4 +1,4 @@
-"""A sweep: the stale cells of the grid side by side in warm workers, and what finished handed to DVC."""
+"""A sweep: train and evaluate the stale cells of the grid side by side, and commit them to DVC."""
 
 from __future__ import annotations
 
@@ -10,172 +10,181 @@ from pathlib import Path
 
 import click
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.run_selection import select_runs
+from pipeline.runs import RunRecord
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
-from pipeline.runtime.stage_status import forget_attempt
-from pipeline.sweep.alone import alone
-from pipeline.sweep.cluster import run_on_cluster
-from pipeline.sweep.gpus import gpus
-from pipeline.sweep.journal import Journal
-from pipeline.sweep.ledger import Ledger
-from pipeline.sweep.lock_merge import MergedLock
+from pipeline.runtime.stage_status import clear_stage_status
+from pipeline.runtime.work_lock import WorkLock, list_unfinished
+from pipeline.sweep.commit_queue import CommitQueue
+from pipeline.sweep.dvc_internals.lock_file import MergedLock
+from pipeline.sweep.dvc_internals.stages import DvcStages
+from pipeline.sweep.gpus import list_gpus
 from pipeline.sweep.outside_grid import move_outside_grid
 from pipeline.sweep.pool import run_jobs
-from pipeline.sweep.recorder import Recorder
-from pipeline.sweep.summary import summary
-from pipeline.sweep.worker import Job, Outcome
+from pipeline.sweep.ray_runner import run_on_ray
+from pipeline.sweep.summary import summarize
+from pipeline.sweep.worker import Job, JobResult
 from pipeline.tracking.settle import settle_killed
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
 
-STOPPED = 130  # exit code, as a shell's for what Ctrl-C ended
+LOCK = runs.SCRATCH / "sweep" / "lock"
+STOPPED = 130  # exit code, as a shell's after Ctrl-C
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to do."""
+class SweepPlan:
+    """What a sweep has to do."""
 
     jobs: list[Job]
-    restored: list[str]  # runs that DVC's cache gave something of
-    current: int  # runs that are up to date
+    restored: list[str]  # runs that DVC's cache had a stage of
+    num_current: int  # runs that are up to date
 
 
 def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
-    """Train and evaluate what is stale; afterwards `dvc status` names no cell.
+    """Train and evaluate stale cells; afterwards `dvc status` lists none of them.
 
     Args:
         params: the whole of `params.yaml`.
         jobs: trainings at once; None for cores / `train.threads`, or for the number of GPUs.
-        targets: which runs, by name or pattern; empty for all.
+        targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
 
     Returns:
-        The exit code: 1 where a cell failed or could not be recorded, 130 where somebody stopped the sweep, else 0.
+        The exit code: 1 if a cell failed or could not be committed, 130 if the user stopped the sweep, otherwise 0.
 
     Raises:
-        PipelineError: A network cannot be built, a target fits no run, another sweep is at work, or the cluster cannot
-            be used; nothing was trained.
+        PipelineError: A network cannot be built, a target matches no run, another sweep is running, or the cluster
+            cannot be used; nothing was trained.
     """
-    chosen = select_runs([cell.name for cell in params.cells()], targets)
-    with alone(root), contextlib.ExitStack() as stack:
+    selected = select_runs([cell.name for cell in params.cells()], targets)
+    lock = WorkLock(root / LOCK)  # two sweeps would train the same cells
+    with lock.hold("Another sweep of this folder"), contextlib.ExitStack() as stack:
         settle_killed(root)
         check_signals()
-        ledger, journal = Ledger(root), Journal(root)
-        stack.enter_context(ledger.reserved(chosen if targets else None))
+        stages = DvcStages(root)
+        stack.enter_context(stages.reserve(selected if targets else None))
         move_outside_grid([cell.name for cell in params.cells()], root)
-        merged = ledger.resolve_conflict()
-        ledger.make("prepare")
+        merged = stages.merge_lock()
+        stages.reproduce("prepare")
         if merged:
-            _recover(merged, params, chosen, ledger, root)
-        plan = _plan(params, chosen, ledger, journal, root)
+            _recover(merged, params, selected, stages, root)
+        plan = _plan(params, selected, stages, root)
         check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         check_signals()
-        at_once = min(jobs or _default_jobs(plan.jobs), len(plan.jobs))
+        num_workers = min(jobs or _default_workers(plan.jobs), len(plan.jobs))
         if plan.jobs:
             runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
-            click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
-        recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
+            click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
+        queue, results = CommitQueue(stages, root), list[JobResult]()
         unrecorded: PipelineError | None = None
         try:
-            with TrainingProgress(runs=len(plan.jobs)) as progress, _stopping() as stopping:
+            with TrainingProgress(runs=len(plan.jobs)) as progress, _graceful_stop() as is_stopping:
                 if ray and plan.jobs:
-                    ended = run_on_cluster(params, plan.jobs, ray, root, progress.epoch, stopping)
+                    ended = run_on_ray(params, plan.jobs, ray, root, progress.show_epoch, is_stopping)
                 else:
-                    ended = run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping)
-                with contextlib.closing(ended):  # before what follows, also on the way out
-                    for outcome in ended:
-                        progress.end(outcome.job.cell.name, _ending(outcome))
-                        outcomes.append(outcome)
-                        recorder.add(outcome)
-        finally:  # also where somebody insists: what finished is kept, and MLflow told of what was killed
+                    ended = run_jobs(params, plan.jobs, num_workers, root, progress.show_epoch, is_stopping)
+                with contextlib.closing(ended):
+                    for result in ended:
+                        results.append(result)
+                        queue.add(result)
+                        progress.end_run(result.job.cell.name, _describe_result(result))
+        finally:  # also after the second Ctrl-C
             try:
-                recorder.close()
+                queue.close()
             except PipelineError as error:
                 unrecorded = error
             settle_killed(root)
-    outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
-    begun = {outcome.job.cell.name for outcome in outcomes}
-    left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]
-    click.echo(summary(outcomes, plan.restored, left, plan.current, recorder.refused, root))
+    results.sort(key=lambda result: selected.index(result.job.cell.name))
+    started = {result.job.cell.name for result in results}
+    left = [job.cell.name for job in plan.jobs if job.cell.name not in started]
+    click.echo(summarize(results, plan.restored, left, plan.num_current, queue.refused, root))
     if unrecorded:
         raise unrecorded
-    if left or any(outcome.end == "stopped" for outcome in outcomes):
+    if left or any(result.status == "stopped" for result in results):
         return STOPPED
-    return 1 if recorder.refused or any(outcome.end == "failed" for outcome in outcomes) else 0
+    return 1 if queue.refused or any(result.status == "failed" for result in results) else 0
 
 
-def _recover(merged: MergedLock, params: Params, chosen: list[str], ledger: Ledger, root: Path) -> None:
+def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, root: Path) -> None:
     """Find the trainings of both sides of a merge, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
-    recognized = ledger.recognize(merged.trained, lambda name: name in cells and is_current(cells[name], root))
+    recognized = stages.commit_recognized(merged.trained, lambda name: name in cells and is_current(cells[name], root))
     fetched = list[str]()
     try:
-        fetched = ledger.fetch(chosen)
+        fetched = stages.fetch(selected)
     except PipelineError as error:
-        click.echo(f"not fetched from DVC's remote, so trained again: {error}", err=True)
+        click.echo(f"DVC's remote cannot be read, so runs that are only there are trained again: {error}", err=True)
     click.echo(merged.describe(len(recognized), len(fetched)), err=True)
 
 
-def _plan(params: Params, chosen: list[str], ledger: Ledger, journal: Journal, root: Path) -> Plan:
-    """What is left to do after the journal and DVC's run cache gave what they have."""
-    # What a killed sweep finished, also of runs that are not chosen now; where parameters, data or code changed since,
-    # the ledger leaves it out.
-    if finished := journal.standing():
-        ledger.record(finished)
+def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) -> SweepPlan:
+    """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
     without_custom = [cell.name for cell in params.cells() if not cell.custom_factories]
-    train, evaluate = ledger.stale(chosen, without_custom)
-    restored = ledger.restore("train", train)
+    train, evaluate = stages.find_stale(selected, without_custom)
+    restored = stages.restore("train", train)
     if restored:
-        train, evaluate = ledger.stale(chosen)
-    # An evaluation can be looked up only when its training is there.
-    scored = ledger.restore("evaluate", [run for run in evaluate if run not in train])
-    evaluate = [run for run in evaluate if run not in scored]
-    made_from = ledger.made_from([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
-    if read_params(root / "params.yaml") != params:  # what DVC has just looked at would pass for what is trained
+        train, evaluate = stages.find_stale(selected)
+    # The run cache needs the training's output to find an evaluation.
+    evaluated = stages.restore("evaluate", [run for run in evaluate if run not in train])
+    evaluate = [run for run in evaluate if run not in evaluated]
+    hashes = stages.hash_dependencies([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
+    if read_params(root / "params.yaml") != params:  # DVC would record other parameters than those that are trained
         raise PipelineError("params.yaml was changed just now. Run the same command again.")
     jobs = [
-        Job(cell, made_from.get(f"train@{cell.name}"), made_from.get(f"evaluate@{cell.name}"))
+        Job(cell, hashes.get(f"train@{cell.name}"), hashes.get(f"evaluate@{cell.name}"))
         for cell in params.cells()
-        if cell.name in chosen
+        if cell.name in selected
     ]
-    for job in jobs:  # parameters or code may be again what they were before something failed
-        for stage, stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
-            if not stale:
-                forget_attempt(stage, job.cell.name, root)
+    _clear_leftovers(jobs, root)
     to_do = [job for job in jobs if job.train or job.evaluate]
-    given = dict.fromkeys([*restored, *scored])
-    current = len(jobs) - len({job.cell.name for job in to_do} | given.keys())
-    return Plan(to_do, list(given), current)
+    runs_restored = list(dict.fromkeys([*restored, *evaluated]))
+    num_current = len(jobs) - len({*runs_restored, *(job.cell.name for job in to_do)})
+    return SweepPlan(to_do, runs_restored, num_current)
+
+
+def _clear_leftovers(jobs: list[Job], root: Path) -> None:
+    """Remove failures and checkpoints of stages that are up to date."""
+    unfinished = {run.key: run for run in list_unfinished(root)}
+    for job in jobs:
+        for stage, is_stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
+            if not is_stale:
+                clear_stage_status(stage, job.cell.name, root)
+        if unfinished and not job.train:
+            key = RunRecord.read(root / runs.RUNS / job.cell.name).key
+            if key in unfinished:
+                unfinished[key].remove_unless_held()
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether somebody pressed Ctrl-C, once; it is answered in a line."""
+def _graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Yield whether the user pressed Ctrl-C once, which prints a line."""
     with graceful_interrupt() as is_asked:
-        told = False
+        has_answered = False
 
-        def stopping() -> bool:
-            nonlocal told
-            if is_asked() and not told:
-                told = True
-                click.echo("Stopping when the epochs under way have ended; Ctrl-C again stops now.", err=True)
-            return told
+        def is_stopping() -> bool:
+            nonlocal has_answered
+            if is_asked() and not has_answered:
+                has_answered = True
+                click.echo("Stopping after the current epochs; Ctrl-C again stops now.", err=True)
+            return has_answered
 
-        yield stopping
+        yield is_stopping
 
 
-def _default_jobs(jobs: list[Job]) -> int:
-    """As many trainings as there are GPUs; without any, as have a core for each of their threads."""
-    return len(gpus()) or max(
+def _default_workers(jobs: list[Job]) -> int:
+    """Return the number of GPUs; without one, as many trainings as have a core for each of their threads."""
+    return len(list_gpus()) or max(
         1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1)
     )
 
 
-def _ending(outcome: Outcome) -> str:
-    return f"failed: {outcome.sentence}" if outcome.end == "failed" else outcome.sentence
+def _describe_result(result: JobResult) -> str:
+    return f"failed: {result.message}" if result.status == "failed" else result.message

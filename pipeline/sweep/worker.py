@@ -1,4 +1,4 @@
-"""What a worker process does: one job after the other, torch and MLflow imported once."""
+"""Jobs of a sweep, and the worker process that does one after the other."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
 
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals, defer_signals
-from pipeline.runtime.stage_status import attempt, forget_attempt
-from pipeline.sweep.journal import Journal
+from pipeline.runtime.stage_status import record_stage
+from pipeline.runtime.status import JobStatus
 
-# From SIGTERM until a worker is killed: its training ends with the step, MLflow learns of it. The sweep has to do what
-# comes after that within `shutdown.GRACE_SECONDS`.
-PATIENCE = 10
+# From SIGTERM until a worker is killed: it completes the step and sends the end of the run to MLflow. The sweep has the
+# rest of `shutdown.GRACE_SECONDS` for its own end.
+END_SECONDS = 10
 _POLL_SECONDS = 0.5
-STOP = "stop"  # instead of a job: end the epoch that is under way, and then the process
+STOP = "stop"  # instead of a job: end after the current epoch
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to train, to evaluate, or both; of each the digest of what it is made from, None where it is not to do."""
+    """A cell to train, to evaluate, or both."""
 
     cell: Cell
-    train: str | None
-    evaluate: str | None
+    train: str | None  # hash of the dependencies of the training; None if it is up to date
+    evaluate: str | None  # the same of the evaluation
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a job ended: what of it was done, and a sentence for a person."""
+class JobResult:
+    """How a job ended, and what of it was done."""
 
     job: Job
     trained: bool
     evaluated: bool
-    sentence: str
-    end: Literal["done", "failed", "stopped"] = "done"
+    message: str  # for the user
+    status: JobStatus = "finished"
     seconds: float = 0.0
 
-    def finished(self) -> list[str]:
-        """DVC's names of what is finished."""
-        done = (("train", self.trained), ("evaluate", self.evaluated))
-        return [f"{stage}@{self.job.cell.name}" for stage, is_done in done if is_done]
+    def hashes(self) -> dict[str, str]:
+        """Return the finished stages by DVC's name, with the hash of their dependencies."""
+        job = self.job
+        done = (("train", self.trained, job.train), ("evaluate", self.evaluated, job.evaluate))
+        return {f"{stage}@{job.cell.name}": value for stage, is_done, value in done if is_done and value is not None}
 
 
 class StopRequested(KeyboardInterrupt):
@@ -57,11 +57,11 @@ class StopRequested(KeyboardInterrupt):
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
+    """Do the jobs that come through the pipe until it closes; epochs and results go back through it."""
     # Ctrl-C reaches every process of the terminal; the sweep decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defer_signals()
-    terminate_with_parent(PATIENCE)
+    terminate_with_parent(END_SECONDS)
 
     def report(epoch: EpochProgress) -> None:
         try:
@@ -87,19 +87,21 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         if job == STOP:
             return
         try:
-            pipe.send(work(params, job, root, report, check_request))
+            pipe.send(run_job(params, job, root, report, check_request))
         except OSError:  # the sweep is gone
             return
 
 
-def work(
+def run_job(
     params: Params,
     job: Job,
     root: Path,
     report: Callable[[EpochProgress], None],
     check_request: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Do a job; a failure of it is an outcome, so that the other cells continue.
+    *,
+    keep_checkpoints: bool = True,
+) -> JobResult:
+    """Do a job; a failure is a result, so that the other cells continue.
 
     Args:
         params: the whole of `params.yaml`.
@@ -107,17 +109,17 @@ def work(
         root: the project's folder.
         report: called as each epoch ends.
         check_request: called before the training starts; both may raise `StopRequested`.
+        keep_checkpoints: leave the checkpoints of a complete run until the sweep has committed it.
     """
     started = time.monotonic()
     trained = evaluated = False
     said: list[str] = []
-    journal = Journal(root)
 
-    def outcome(end: Literal["done", "failed", "stopped"], sentence: str) -> Outcome:
-        return Outcome(job, trained, evaluated, sentence, end, time.monotonic() - started)
+    def result(status: JobStatus, message: str) -> JobResult:
+        return JobResult(job, trained, evaluated, message, status, time.monotonic() - started)
 
     try:
-        # Here, not above: a mistake in the network's code is this job's failure, with its own sentence.
+        # Imported here, so that an error in the network's code fails this job only.
         from pipeline.evaluate.stage import evaluate_run
         from pipeline.train.stage import train_cell
 
@@ -125,32 +127,26 @@ def work(
         check_request()
         name = job.cell.name
         if job.train is not None:
-            made_from = job.train
-            with attempt("train", name, root) as say:
+            with record_stage("train", name, root) as say:
 
                 def listen(epoch: EpochProgress) -> None:
-                    said[:] = [epoch.sentence()]
-                    say(epoch.sentence())
+                    said[:] = [epoch.describe()]
+                    say(epoch.describe())
                     report(epoch)
 
-                def complete() -> None:
-                    journal.add("train", name, made_from)
-                    forget_attempt("train", name, root)  # to be killed from here on costs nothing
-
-                record = train_cell(params, job.cell, root, listen, complete)
+                record = train_cell(params, job.cell, root, listen, keep_checkpoints=keep_checkpoints)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:
-            with attempt("evaluate", name, root):
+            with record_stage("evaluate", name, root):
                 found = evaluate_run(params, name, root)
-            journal.add("evaluate", name, job.evaluate)
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")
     except StopRequested:
-        return outcome("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
-    except (PipelineError, OSError) as error:  # a user's mistake, a full disk: the sentence says all
-        return outcome("failed", user_message(error))
-    except Exception as error:  # a bug or the machine: named, and the rest of the grid goes on
-        return outcome("failed", f"{type(error).__name__}: {error}")
-    return outcome("done", "; ".join(said))
+        return result("stopped", f"stopped after {said[0]}" if said else "stopped before its first epoch")
+    except (PipelineError, OSError) as error:  # a user's mistake, a full disk
+        return result("failed", user_message(error))
+    except Exception as error:  # a bug
+        return result("failed", f"{type(error).__name__}: {error}")
+    return result("finished", "; ".join(said))

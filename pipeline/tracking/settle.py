@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pipeline.params import Tracking
-from pipeline.runtime.run_lock import unfinished
+from pipeline.runtime.work_lock import list_unfinished
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import portable_uri, resolve_uri, tracking_uri
 
@@ -21,9 +21,9 @@ def settle_killed(root: Path = Path()) -> None:
 
     One that does not answer is told another time.
     """
-    for run in unfinished(root):
-        with run.killed() as note:
+    for run in list_unfinished(root):
+        with run.read_note_of_killed() as note:
             if note is not None:
                 noted = json.loads(note)
                 if Mirror.end_killed(noted["name"], resolve_uri(noted["uri"]), noted["experiment"], run.key):
-                    run.settle()
+                    run.remove_note()

@@ -1,7 +1,7 @@
-"""Checkpoints of the last epochs, written atomically, from which a stopped run resumes.
+"""CheckpointManager of the last epochs, written atomically, from which a stopped run resumes.
 
 A file is a SHA-256 checksum in 64 hexadecimal digits, then the state as `torch.save` writes it. torch itself does not
-notice a flipped bit. Checkpoints are loaded with `weights_only`, so they cannot run code.
+notice a flipped bit. CheckpointManager are loaded with `weights_only`, so they cannot run code.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
 from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochProgress
-from pipeline.runtime.run_lock import Unfinished
 from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking import content
 from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
 from pipeline.tracking.settle import note_of
@@ -40,7 +40,8 @@ def train_cell(
     cell: Cell,
     root: Path = Path(),
     listen: Callable[[EpochProgress], None] | None = None,
-    complete: Callable[[], None] | None = None,
+    *,
+    keep_checkpoints: bool = False,
 ) -> RunRecord:
     """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
 
@@ -49,7 +50,7 @@ def train_cell(
         cell: what to train.
         root: the project's folder.
         listen: called as each epoch ends, when it is safe on the disk.
-        complete: called when the run's folder is written, before the checkpoints go: for who must not lose it.
+        keep_checkpoints: leave the checkpoints of a complete run to the caller, who removes them when DVC has the run.
 
     Returns:
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
@@ -72,8 +73,8 @@ def train_cell(
     key = compute_run_key(cell, data.fingerprint, precision)
 
     outputs = RunWriter(data.classes)
-    unfinished = Unfinished(key, root)
-    with unfinished.at_work(note_of(params.tracking, cell.name)):
+    lock = RunLock(key, root)
+    with lock.hold(note_of(params.tracking, cell.name)):
         check_signals()
         with log_in_background(
             params.tracking,
@@ -83,10 +84,10 @@ def train_cell(
                 cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
             ),
             tags=standard_tags("train", data.fingerprint, params.grid),
-            when_ended=unfinished.settle,
+            when_ended=lock.remove_note,
         ) as logger:
             logger.log_dataset(data.title, data.source, data.fingerprint)
-            checkpoints = CheckpointManager(unfinished.folder, cell.name)
+            checkpoints = CheckpointManager(lock.folder, cell.name)
             state = _resumed(checkpoints, outputs, logger)
             started -= outputs.seconds
             epochs = train(
@@ -126,9 +127,8 @@ def train_cell(
                 folder.write_record(record)
             logger.set_tags({STATUS: record.status})
             logger.log_folder(root / runs.RUNS / cell.name, "run")
-        if complete:
-            complete()
-        unfinished.forget()
+        if not keep_checkpoints:
+            lock.remove()
     return record
 
 

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
 from pipeline.params.import_path import describe_error
-from pipeline.runtime.run_lock import FOLDER
+from pipeline.runtime.work_lock import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TrainState:
         except Exception as error:
             raise PipelineError(
                 f"The checkpoint cannot be loaded: {describe_error(error)}. To start this run from the beginning, "
-                f"remove {FOLDER}/{state['key']}."
+                f"remove {UNFINISHED}/{state['key']}."
             ) from error
 
     def _load(self, state: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from pipeline.compare.summary_tables import select_best_settings, summarize_sett
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.runtime.stage_status import attempt, read_attempts
+from pipeline.runtime.stage_status import list_stage_statuses, record_stage
 from tests.conftest import write_params
 
 # Validation loss by run; training loss is 0.1 below.
@@ -209,31 +209,31 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
     """Its old folder, of other parameters, says nothing of what happened now."""
     path = project / "runs/unet-0.01-0/run.json"
     path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 99'))
-    with pytest.raises(OSError), attempt("train", "unet-0.01-0", project):
+    with pytest.raises(OSError), record_stage("train", "unet-0.01-0", project):
         raise OSError(28, "No space left on device", "runs/unet-0.01-0/model.safetensors")
-    with pytest.raises(KeyboardInterrupt), attempt("evaluate", "unet-0.01-1", project):
+    with pytest.raises(KeyboardInterrupt), record_stage("evaluate", "unet-0.01-1", project):
         raise KeyboardInterrupt
     (project / "evaluation/unet-0.01-1/metrics.json").unlink()
-    summary = compare(grid, lost=read_attempts(project))
+    summary = compare(grid, lost=list_stage_statuses(project))
     states = {row.run: (row.status, row.reason) for row in summary.runs if row.status != "finished"}
     assert states == {
         "unet-0.01-0": ("failed", FULL_DISK),
-        "unet-0.01-1": ("killed", "It was stopped before it had said anything."),
+        "unet-0.01-1": ("killed", "It was stopped before its first message."),
     }
     said = {finding.id: finding.sentence for finding in list_findings(summary, {})}
     assert said["failed"] == "1 run failed: unet-0.01-0 (runs/unet-0.01-0/model.safetensors: the disk is full)."
-    assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before it had said anything)."
+    assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before its first message)."
 
 
 def test_the_stage_depends_on_files_alone(grid: Params, project: Path) -> None:
     """DVC knows nothing of what failed once: its stage must make the same of the same runs."""
     compare(grid)
     before = {path.name: path.read_bytes() for path in (project / "comparison").iterdir()}
-    with pytest.raises(KeyboardInterrupt), attempt("train", "unet-0.01-0", project):
+    with pytest.raises(KeyboardInterrupt), record_stage("train", "unet-0.01-0", project):
         raise KeyboardInterrupt
-    with attempt("evaluate", "unet-0.01-1", project):
+    with record_stage("evaluate", "unet-0.01-1", project):
         compare(grid)
-        compare(grid, lost=[one for one in read_attempts(project) if one.state == "running"])
+        compare(grid, lost=[one for one in list_stage_statuses(project) if one.state == "running"])
     assert {path.name: path.read_bytes() for path in (project / "comparison").iterdir()} == before
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.dvc_internals.stages import DvcStages
 from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 
@@ -104,7 +104,7 @@ def test_mlflow_has_one_store_and_an_experiment_a_study(project: Project, study:
 
 def test_nothing_is_stale_and_nothing_is_done_twice(project: Project, study: Folder) -> None:
     failure = study.root / "reports/failure.html"  # of a start that was refused while another one was at work
-    failure.write_text("A sweep is at work here already", encoding="utf-8")
+    failure.write_text("Another sweep of this folder is running", encoding="utf-8")
     assert trained(make_report(project, "SET=tiny")) == 0
     assert not failure.exists()
     assert study.repro() == []
@@ -122,8 +122,8 @@ def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project
     overlay.write_text(MINE.replace("size_divisor: 1", "size_divisor: 2"), encoding="utf-8")
     project.run("pipeline", "study", "tiny")
     assert study.stale() == {"train@mine-0.01-0"}
-    assert Ledger(study.root).stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])
-    assert Ledger(project.root).stale(["unet-0.01-0"]) == ([], [])
+    assert DvcStages(study.root).find_stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])
+    assert DvcStages(project.root).find_stale(["unet-0.01-0"]) == ([], [])
     assert trained(make_report(project, "SET=tiny")) == 1
     assert project.stale() == set()
 

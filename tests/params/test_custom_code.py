@@ -17,7 +17,7 @@ from pipeline.params import Params
 from pipeline.params.custom_code import custom_files
 from pipeline.params.model import CustomModel
 from pipeline.study.create import create_study
-from pipeline.sweep.cluster import _copy_code
+from pipeline.sweep.ray_runner import copy_code
 from pipeline.variants.model_checks import check_models
 from tests.conftest import write_custom
 
@@ -127,7 +127,7 @@ def test_a_cluster_gets_the_whole_of_custom_without_bytecode(folder: Path) -> No
     (custom / "__pycache__").mkdir()
     (custom / "__pycache__/net.cpython-311.pyc").write_bytes(b"")
     target = folder / "sent"
-    _copy_code(folder, target)
+    copy_code(folder, target)
     sent = {path.relative_to(target).as_posix() for path in custom_files(target)}
     assert sent == {"custom/__init__.py", "custom/net.py", "custom/weights/table.bin"}
     assert (target / "pipeline/models/unet.py").exists()

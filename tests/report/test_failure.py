@@ -14,7 +14,7 @@ from pipeline import runs
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.report.failure import render_failure_page
-from pipeline.runtime.stage_status import attempt
+from pipeline.runtime.stage_status import record_stage
 from tests.conftest import ROOT
 from tests.report.test_browser import browser, opened, pytestmark  # noqa: F401 - a fixture, and the marks
 
@@ -27,7 +27,7 @@ RUN = "unet-0.001-0"
 
 
 def fail(root: Path, stage: str, run: str, error: BaseException) -> None:
-    with pytest.raises(type(error)), attempt(stage, run, root) as say:
+    with pytest.raises(type(error)), record_stage(stage, run, root) as say:
         say("epoch 3 of 12: training 0.500, validation 0.600")
         raise error
 
@@ -83,7 +83,7 @@ def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: Repo
 
 
 def test_what_is_under_way_has_not_failed(browser: Browser, project: ReportProject) -> None:  # noqa: F811
-    with attempt("train", RUN, project.root):
+    with record_stage("train", RUN, project.root):
         page, _ = opened(browser, render_failure_page(project.params, None, project.root))
     assert page.title() == "No failure is recorded"
     assert f"Running: train@{RUN}." in page.inner_text("header")
@@ -109,7 +109,7 @@ def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
 ) -> None:
     """A second start is refused, and `make report` asks for the reasons: the first is still at work."""
     monkeypatch.chdir(project.root)
-    with attempt("sweep"):
+    with record_stage("sweep"):
         refused = CliRunner().invoke(main, ["failure"])
         assert (refused.exit_code, refused.output) == (1, "Error: Nothing has failed so far; running: sweep.\n")
         assert not runs.FAILURE.exists()

@@ -18,7 +18,7 @@ from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
-from pipeline.runtime.stage_status import attempt
+from pipeline.runtime.stage_status import record_stage
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_everything_stands_as_text(
 
 def test_what_failed_stands_as_text(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     harm = " ¦ ".join(CORPUS)
-    with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root) as say:
+    with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root) as say:
         say(harm)
         raise PipelineError(harm)
     page = unharmed(browser, render_failure_page(project.params, None, project.root))

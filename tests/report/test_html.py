@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
-from pipeline.runtime.stage_status import attempt
+from pipeline.runtime.stage_status import record_stage
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
@@ -58,7 +58,7 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
         (project.root / runs.COMPARISON / runs.CURVES).unlink()
         (project.root / runs.COMPARISON / runs.FINDINGS).write_text("[")
     if kind == "failure":
-        with pytest.raises(PipelineError), attempt("train", "unet-0.001-0", project.root):
+        with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
             raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
         return render_failure_page(params, None, project.root)
     return render_report(params, "best" if kind == "best" else None, root=project.root, provenance=kind == "live").path

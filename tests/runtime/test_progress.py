@@ -1,4 +1,4 @@
-"""What a person sees while networks train."""
+"""Progress of trainings, in a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def shown(terminal: bool) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
     with TrainingProgress(runs=2, console=console) as progress:
-        progress.epoch(report(1))
-        progress.epoch(report(1, run="lite0-0.01-0"))
-        progress.epoch(report(2))
-        progress.end("unet-0.01-0", "best epoch 2")
+        progress.show_epoch(report(1))
+        progress.show_epoch(report(1, run="lite0-0.01-0"))
+        progress.show_epoch(report(2))
+        progress.end_run("unet-0.01-0", "best epoch 2")
     return screen.getvalue()
 
 
@@ -33,7 +33,7 @@ def test_plain_lines_without_a_terminal() -> None:
     ]
 
 
-def test_a_bar_a_training_in_a_terminal() -> None:
+def test_one_bar_per_training_in_a_terminal() -> None:
     drawn = shown(terminal=True)
     assert "unet-0.01-0: best epoch 2  (1 of 2)" in drawn
     bar = next(line for line in reversed(drawn.splitlines()) if line.startswith("lite0-0.01-0"))
@@ -45,5 +45,5 @@ def test_a_bar_a_training_in_a_terminal() -> None:
 def test_a_run_name_is_never_markup() -> None:
     screen = io.StringIO()
     with TrainingProgress(runs=1, console=Console(file=screen, force_terminal=False, width=120)) as progress:
-        progress.end("unet", "[bold]reason[/bold]")
+        progress.end_run("unet", "[bold]reason[/bold]")
     assert "[bold]reason[/bold]" in screen.getvalue()

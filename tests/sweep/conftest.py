@@ -13,7 +13,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipeline.sweep.ledger import Ledger
+from pipeline.sweep.dvc_internals.stages import DvcStages
 
 
 @dataclass
@@ -73,9 +73,9 @@ class SmallProject:
         command = ["git", "merge-file", style, "dvc.lock", "base.lock", "theirs.lock"]
         assert subprocess.run(command, cwd=self.root, capture_output=True).returncode > 0
 
-    def ledger(self) -> Ledger:
+    def dvc_stages(self) -> DvcStages:
         """DVC's view of the project."""
-        return Ledger(self.root)
+        return DvcStages(self.root)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A GPU a job: which there are, and who gets which. The driver's command is made up; what is done with it is not."""
+"""One GPU per job, with a made-up command of the driver."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.sweep import pool
-from pipeline.sweep.gpus import VISIBLE, gpus, least_used
+from pipeline.sweep.gpus import VISIBLE, find_least_used, list_gpus
 from pipeline.sweep.pool import run_jobs
-from pipeline.sweep.stage import _default_jobs
-from pipeline.sweep.worker import STOP, Job, Outcome
+from pipeline.sweep.stage import _default_workers
+from pipeline.sweep.worker import STOP, Job, JobResult
 from tests.conftest import write_params
 
 TWO = "GPU-aaaa\nGPU-bbbb\n"
@@ -33,25 +33,30 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return command
 
 
-def test_the_driver_says_which_there_are(machine: Path) -> None:
-    assert gpus() == ["GPU-aaaa", "GPU-bbbb"]
+def test_list_gpus_asks_the_driver(machine: Path) -> None:
+    assert list_gpus() == ["GPU-aaaa", "GPU-bbbb"]
 
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(("seen", "found"), [("1", ["1"]), ("0,3", ["0", "3"]), ("", []), ("-1", [])])
-def test_no_more_than_the_user_lets_us_see(seen: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_gpus_respects_visible_devices(seen: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, seen)
-    assert gpus() == found
+    assert list_gpus() == found
 
 
-def test_a_driver_that_fails_has_none(machine: Path) -> None:
+def test_list_gpus_is_empty_if_the_driver_fails(machine: Path) -> None:
     machine.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
-    assert gpus() == []
+    assert list_gpus() == []
 
 
-def test_the_one_that_the_fewest_use() -> None:
-    assert [least_used(["a", "b"], used) for used in ([], ["a"], ["b", "a"], ["a", "b", "a"])] == ["a", "b", "a", "b"]
-    assert least_used([], [None]) is None
+def test_find_least_used() -> None:
+    assert [find_least_used(["a", "b"], used) for used in ([], ["a"], ["b", "a"], ["a", "b", "a"])] == [
+        "a",
+        "b",
+        "a",
+        "b",
+    ]
+    assert find_least_used([], [None]) is None
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
@@ -60,22 +65,22 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         (root / job.cell.name).touch()
         while len(list(root.glob("unet-*"))) < 2:
             time.sleep(0.01)
-        pipe.send(Outcome(job, trained=True, evaluated=True, sentence=os.environ.get(VISIBLE, "")))
+        pipe.send(JobResult(job, trained=True, evaluated=True, message=os.environ.get(VISIBLE, "")))
 
 
 @pytest.mark.usefixtures("machine")
-def test_jobs_side_by_side_see_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_jobs_see_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "serve", serve)
     params = read_params(write_params(tmp_path, {}))
     jobs = [Job(params.cell("unet", 0.1, seed), "made", "made") for seed in range(5)]
-    assert _default_jobs(jobs) == 2
-    outcomes = list(run_jobs(params, jobs, 2, tmp_path, print, lambda: False))
-    assert len(outcomes) == 5
-    assert {outcome.sentence for outcome in outcomes} == {"GPU-aaaa", "GPU-bbbb"}
+    assert _default_workers(jobs) == 2
+    results = list(run_jobs(params, jobs, 2, tmp_path, print, lambda: False))
+    assert len(results) == 5
+    assert {result.message for result in results} == {"GPU-aaaa", "GPU-bbbb"}
     assert VISIBLE not in os.environ
 
 
-def test_without_a_gpu_a_core_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_workers_without_a_gpu_is_one_core_per_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "")
     params = read_params(write_params(tmp_path, {"train": {"threads": 64_000}}))
-    assert _default_jobs([Job(params.cell("unet", 0.1, 0), "made", "made")]) == 1
+    assert _default_workers([Job(params.cell("unet", 0.1, 0), "made", "made")]) == 1

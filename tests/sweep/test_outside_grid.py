@@ -1,4 +1,4 @@
-"""Run folders outside the grid leave the folders that DVC hashes, and come back with their cell."""
+"""Folders of runs outside the grid are moved out of what DVC hashes, and return with their cell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_there_and_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_that_leaves_and_returns_is_moved_there_and_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(root)
     move_outside_grid([KEPT], root)
     assert contents(root) == {path: text for path, text in before.items() if LEFT not in path}
@@ -42,14 +42,14 @@ def test_there_and_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_the_last_one_that_left_is_kept(root: Path) -> None:
+def test_older_folder_of_the_same_run_is_replaced(root: Path) -> None:
     move_outside_grid([KEPT], root)
     write(root, LEFT, "new")
     move_outside_grid([KEPT], root)
     assert set(contents(root / FOLDER).values()) == {"new"}
 
 
-def test_nothing_is_moved_over_a_run_that_is_there(root: Path) -> None:
+def test_existing_run_is_not_replaced(root: Path) -> None:
     move_outside_grid([KEPT], root)
     write(root, LEFT, "restored by DVC")
     move_outside_grid([KEPT, LEFT], root)
@@ -57,7 +57,7 @@ def test_nothing_is_moved_over_a_run_that_is_there(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".unet-0.5-0-12-abc", "notes"])
-def test_what_is_no_run_stays(root: Path, name: str) -> None:
+def test_folder_that_is_not_a_run_stays(root: Path, name: str) -> None:
     folder = root / runs.RUNS / name
     folder.mkdir()
     (folder / (runs.RECORD if name.startswith(".") else "notes.txt")).touch()

@@ -1,4 +1,4 @@
-"""The pool: every job has one outcome, whatever happens to its process."""
+"""The worker pool: every job has one result, whatever happens to its process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.params.file import read_params
 from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
-from pipeline.sweep.worker import STOP, Job, Outcome
+from pipeline.sweep.worker import STOP, Job, JobResult
 from tests.conftest import write_params
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """A worker that does what the job's seed says: 0 works, 1 is killed, 2 works long."""
+    """Replace a worker: jobs of seed 0 succeed, of seed 1 are killed, of seed 2 take long."""
     while True:
         try:
             job = pipe.recv()
@@ -33,10 +33,10 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if job.cell.seed == 2:
             time.sleep(60)
-        pipe.send(Outcome(job, trained=True, evaluated=True, sentence=str(os.getpid())))
+        pipe.send(JobResult(job, trained=True, evaluated=True, message=str(os.getpid())))
 
 
-def go_on() -> bool:
+def never() -> bool:
     return False
 
 
@@ -51,25 +51,25 @@ def jobs(params: Params, *seeds: int) -> list[Job]:
     return [Job(params.cell("unet", rate, seed), "made", "made") for rate, seed in zip(rates, seeds, strict=True)]
 
 
-def test_every_job_has_its_outcome_and_workers_stay_warm(params: Params) -> None:
+def test_run_jobs_gives_every_job_a_result_and_reuses_workers(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
     seen: list[EpochProgress] = []
-    outcomes = list(run_jobs(params, asked, 2, Path(), seen.append, go_on))
-    assert {outcome.job.cell.name for outcome in outcomes} == {job.cell.name for job in asked}
+    results = list(run_jobs(params, asked, 2, Path(), seen.append, never))
+    assert {result.job.cell.name for result in results} == {job.cell.name for job in asked}
     assert {report.run for report in seen} == {job.cell.name for job in asked}
-    assert len({outcome.sentence for outcome in outcomes}) <= 2  # processes
+    assert len({result.message for result in results}) <= 2  # processes
 
 
-def test_a_killed_process_costs_its_own_job_only(params: Params) -> None:
+def test_killed_worker_fails_only_its_own_job(params: Params) -> None:
     asked = jobs(params, 0, 1, 0, 0, 1, 0)
-    outcomes = list(run_jobs(params, asked, 2, Path(), lambda report: None, go_on))
-    assert len(outcomes) == len(asked)
-    failed = [outcome for outcome in outcomes if outcome.end == "failed"]
-    assert [outcome.job.cell.seed for outcome in failed] == [1, 1]
-    assert all("ended by signal 9" in outcome.sentence for outcome in failed)
+    results = list(run_jobs(params, asked, 2, Path(), lambda report: None, never))
+    assert len(results) == len(asked)
+    failed = [result for result in results if result.status == "failed"]
+    assert [result.job.cell.seed for result in failed] == [1, 1]
+    assert all("ended by signal 9" in result.message for result in failed)
 
 
-def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = pool.Worker.start
 
@@ -78,17 +78,17 @@ def test_who_stops_early_leaves_no_process(params: Params, monkeypatch: pytest.M
         return started[-1]
 
     monkeypatch.setattr(pool.Worker, "start", remembered)
-    outcomes = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, go_on)
-    next(outcomes)
-    outcomes.close()
+    results = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, never)
+    next(results)
+    results.close()
     assert len(started) == 2
     assert not [worker for worker in started if worker.process.is_alive()]
 
 
-def test_who_is_asked_to_stop_begins_nothing_more(params: Params) -> None:
+def test_stop_request_starts_no_further_job(params: Params) -> None:
     asked = jobs(params, *[0] * 6)
-    ended: list[Outcome] = []
-    for outcome in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):
-        ended.append(outcome)
+    ended: list[JobResult] = []
+    for result in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):
+        ended.append(result)
     assert 1 <= len(ended) <= 3
-    assert all(outcome.end == "done" for outcome in ended)
+    assert all(result.status == "finished" for result in ended)

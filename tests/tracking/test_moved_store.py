@@ -17,7 +17,7 @@ import pytest
 
 from pipeline import runs
 from pipeline.params import Tracking
-from pipeline.runtime.run_lock import Unfinished
+from pipeline.runtime.work_lock import RunLock
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.tracking.store import open_client
@@ -123,7 +123,7 @@ def test_a_copy_made_during_a_training_says_killed_in_its_own_store_only(
     old: Path, tmp_path: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror = Mirror.open(tracking, name="unet-0.1-0", key="ab" * 32, parameters={}, tags={})
-    with Unfinished("ab" * 32).at_work(note_of(tracking, "unet-0.1-0")):
+    with RunLock("ab" * 32).hold(note_of(tracking, "unet-0.1-0")):
         shutil.copytree(old, tmp_path / "copy", symlinks=True)
         monkeypatch.chdir(tmp_path / "copy")
         settle_killed()

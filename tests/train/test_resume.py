@@ -23,8 +23,8 @@ from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress
-from pipeline.runtime.run_lock import Unfinished, unfinished
 from pipeline.runtime.shutdown import defer_signals
+from pipeline.runtime.work_lock import RunLock, list_unfinished
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.train.checkpoints import CheckpointManager
@@ -68,7 +68,7 @@ def stopped(root: Path, recipe: dict[str, Any], stop: int) -> Path:
     """Train up to an epoch; returns the folder of its checkpoints."""
     with pytest.raises(StoppedError):
         train(root, recipe, stop)
-    (left,) = unfinished()
+    (left,) = list_unfinished()
     return left.folder
 
 
@@ -107,7 +107,7 @@ def test_a_stopped_training_ends_with_the_bits_of_one_that_was_not(project: Path
     assert content(project) == expected
     assert points(project) == sent
     assert len({(name, step) for name, step, _ in sent}) == len(sent)
-    assert unfinished() == []
+    assert list_unfinished() == []
 
 
 def cut(path: Path) -> None:
@@ -145,7 +145,7 @@ def test_other_parameters_do_not_go_on_from_it(project: Path) -> None:
     stopped(project, {}, 3)
     other = {"optimiser": {"weight_decay": 0.02}}
     expected = undisturbed(project, other)
-    assert len(unfinished()) == 1  # what was stopped can still go on
+    assert len(list_unfinished()) == 1  # what was stopped can still go on
     train(project, other)
     assert content(project) == expected
 
@@ -184,17 +184,17 @@ def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> Non
 
 
 def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.runtime.run_lock.PATIENCE", 0.2)
+    monkeypatch.setattr("pipeline.runtime.work_lock.WAIT_SECONDS", 0.2)
     key = train(project, {}).key
     with (
-        Unfinished(key).at_work("{}"),
-        pytest.raises(PipelineError, match=rf"trains exactly this \(process {os.getpid()} on"),
+        RunLock(key).hold("{}"),
+        pytest.raises(PipelineError, match=rf"training of exactly this run is running \(process {os.getpid()} on"),
     ):
         train(project, {})
 
 
-def was_killed(run: Unfinished) -> bool:
-    with run.killed() as note:
+def was_killed(run: RunLock) -> bool:
+    with run.read_note_of_killed() as note:
         return note is not None
 
 
@@ -203,8 +203,8 @@ def test_what_was_killed_is_told_where_it_was_tracked_and_later_where_that_fails
 ) -> None:
     """Killed while it was at work, then the store is down, then another one is set: it is told to the right one."""
     tracking = read_params(write_params(project, {})).tracking
-    run, uri = Unfinished("a" * 64), os.environ["MLFLOW_TRACKING_URI"]
-    with run.at_work(note_of(tracking, RUN)):
+    run, uri = RunLock("a" * 64), os.environ["MLFLOW_TRACKING_URI"]
+    with run.hold(note_of(tracking, RUN)):
         assert not was_killed(run)
         Mirror.open(tracking, name=RUN, key=run.key, parameters={}, tags={})
     assert was_killed(run)
@@ -226,19 +226,19 @@ def test_what_was_killed_is_told_where_it_was_tracked_and_later_where_that_fails
 
 def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Path) -> None:
     """The folder goes with the run; a lock of a folder that is gone locks nothing."""
-    run, begun = Unfinished("a" * 64, tmp_path), threading.Event()
+    run, begun = RunLock("a" * 64, tmp_path), threading.Event()
 
     def wait() -> None:
-        with Unfinished("a" * 64, tmp_path).at_work("{}"):
-            assert (run.folder / "at_work").exists()
+        with RunLock("a" * 64, tmp_path).hold("{}"):
+            assert (run.folder / "note").exists()
             begun.set()
 
     waiting = threading.Thread(target=wait)
-    with run.at_work("{}"):
+    with run.hold("{}"):
         waiting.start()
         time.sleep(0.3)
         assert not begun.is_set()
-        run.forget()
+        run.remove()
     waiting.join(20)
     assert begun.is_set()
 
@@ -285,7 +285,7 @@ def test_signal_after_the_last_epoch_loses_no_point(project: Path) -> None:
     process.start()
     process.join()
     assert process.exitcode == 128 + signal.SIGTERM
-    assert len(unfinished()) == 1
+    assert len(list_unfinished()) == 1
     record = train(project, {}, stop=EPOCHS)  # nothing is left to train, so that `stop` is not reached
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("learning-report")
@@ -293,4 +293,4 @@ def test_signal_after_the_last_epoch_loses_no_point(project: Path) -> None:
     (run,) = client.search_runs([experiment.experiment_id])
     assert (run.info.status, run.data.tags["pipeline.run_key"]) == ("FINISHED", record.key)
     assert [point.step for point in client.get_metric_history(run.info.run_id, "loss/val")] == [1, 2, 3, 4, 5]
-    assert unfinished() == []
+    assert list_unfinished() == []

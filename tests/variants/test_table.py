@@ -24,8 +24,8 @@ VARIANTS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes seconds per variant; test_process_memory.py has it."""
-    monkeypatch.setattr("pipeline.process_memory.measure_process", lambda cell, data: 1_234_000_000)
+    """Leave out what takes seconds per variant; test_training_memory.py has it."""
+    monkeypatch.setattr("pipeline.sweep.training_memory.measure_process", lambda cell, data: 1_234_000_000)
 
 
 def listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_a_training_that_cannot_be_measured_says_why_beside_what_its_network_cos
     def killed(*_: object) -> int:
         raise PipelineError("the process was killed.")
 
-    monkeypatch.setattr("pipeline.process_memory.measure_process", killed)
+    monkeypatch.setattr("pipeline.sweep.training_memory.measure_process", killed)
     write_params(tmp_path, {"grid": {"variant": ["unet"]}})
     row = listed(tmp_path, monkeypatch)["unet"]
     assert row.endswith("-  yes   the process was killed.")

@@ -1,4 +1,4 @@
-"""Reserves folders in DVC's own list of who reads and writes what, so that `dvc repro` stops at a sweep's runs."""
+"""Reserve folders in DVC's own list of readers and writers, so that `dvc repro` stops before it touches them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.errors import PipelineError
 
 
 @contextlib.contextmanager
-def reserved(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
-    """Hold DVC's write lock on folders; DVC ignores the entries of processes that are gone.
+def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
+    """Hold DVC's write lock on folders; DVC ignores the entries of dead processes.
 
     Raises:
         PipelineError: A DVC command reads or writes in one of them.
     """
-    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of each entry of a killed process
+    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of each entry of a dead process
     entries = rwlock(
         repo.tmp_dir,
         repo.fs,
-        " ".join(sys.argv),  # as DVC's own calls in this process have it: they are not blocked
+        " ".join(sys.argv),  # like DVC's own calls in this process, so that they are not blocked
         [],
         [str(folder.resolve()) for folder in folders],
         repo.config["core"].get("hardlink_lock", False),
@@ -38,10 +38,10 @@ def reserved(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
         entries.__enter__()
     except LockError as error:
         holders = re.findall(r"^ *\(PID (\d+)\): (.*)$", str(error), re.MULTILINE)
-        named = ", ".join(f"`{command}` (process {process})" for process, command in holders) or f"DVC says: {error}"
+        named = ", ".join(f"`{command}` (process {process})" for process, command in holders) or str(error)
         raise PipelineError(
-            f"Another DVC command works on these runs: {named}. Wait until it ends, or stop it, and run the same "
-            "command again."
+            f"Another DVC command uses these runs: {named}. Wait until it ends, or stop it, and run the same command "
+            "again."
         ) from None
     try:
         yield
@@ -51,7 +51,7 @@ def reserved(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
             entries.__exit__(None, None, None)
 
 
-def mend_list(folder: Path) -> None:
+def remove_broken_list(folder: Path) -> None:
     """Remove DVC's list if a kill left half of it: DVC would refuse all work.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which changes of a cell a sweep may record without training."""
+"""Changes of a stage that a sweep may commit without training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep.dvc_cells import is_only_change
+from pipeline.sweep.dvc_internals.stages import is_only_change
 
 CUSTOM = {"changed deps": {"../../custom": "modified"}}
 
@@ -24,9 +24,7 @@ CUSTOM = {"changed deps": {"../../custom": "modified"}}
         ([], False),
     ],
 )
-def test_only_a_change_of_the_folder_alone_is_one(
-    changes: list[Any], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_is_only_change(changes: list[Any], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tmp_path / "studies/skip"
     study.mkdir(parents=True)
     monkeypatch.chdir(study)

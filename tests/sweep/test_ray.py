@@ -1,4 +1,4 @@
-"""`pipeline sweep --ray` on a real cluster: the bits of this machine, also when a node is lost; and its refusals."""
+"""`pipeline sweep --ray` on a real cluster: equal bytes, also if a node is lost; and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 
 EPOCHS = 80
-STORY = Path(__file__).with_name("cluster_story.py")
+STORY = Path(__file__).with_name("ray_story.py")
 
 
 def may_unshare() -> bool:
@@ -44,7 +44,7 @@ def cluster_project(tmp_path: Path, commands: PreloadedCommands) -> Project:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not may_unshare(), reason="needs to be root: a network namespace keeps Ray to itself")
-def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
+def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
     cluster_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = cluster_project.root
@@ -92,13 +92,13 @@ def test_a_cluster_gives_the_bits_of_this_machine_although_a_node_is_lost(
                 assert (root / "runs" / cell.name / path.name).read_bytes() == path.read_bytes(), path
 
 
-def test_a_file_is_no_store_for_a_cluster(cluster_project: Project) -> None:
+def test_sweep_on_ray_refuses_a_store_in_a_file(cluster_project: Project) -> None:
     said = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
     assert "mlflow server" in said
     assert "Traceback" not in said
 
 
-def test_no_cluster_there(cluster_project: Project) -> None:
+def test_sweep_on_ray_without_a_cluster_is_reported(cluster_project: Project) -> None:
     cluster_project.change(tracking={"uri": "http://127.0.0.1:9"})
     said = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
     assert "No Ray cluster answers at 127.0.0.1:1" in said

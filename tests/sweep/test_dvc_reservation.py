@@ -1,4 +1,4 @@
-"""Two commands at the same time: DVC stops at the runs of a sweep, and a sweep at those of DVC, by name."""
+"""Concurrent commands: DVC stops at the runs of a sweep, and a sweep at those of DVC; each names the other."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def repro(small: SmallProject, *targets: str) -> str:
 
 
 @pytest.mark.parametrize("among", [None, ["a"]], ids=["all", "a"])
-def test_dvc_stops_before_it_removes_or_trains(small: SmallProject, among: list[str] | None) -> None:
+def test_dvc_stops_before_it_removes_or_trains_reserved_runs(small: SmallProject, among: list[str] | None) -> None:
     small.repro()
     (small.root / "code.txt").write_text("edited")
     ran = (small.root / "ran.txt").read_text()
-    with small.ledger().reserved(among):
+    with small.dvc_stages().reserve(among):
         said = repro(small, "train@a")
         assert "is busy, it is being blocked by:" in said
         assert f"(PID {os.getpid()}): {' '.join(sys.argv)}" in said
@@ -35,21 +35,21 @@ def test_dvc_stops_before_it_removes_or_trains(small: SmallProject, among: list[
     assert "is busy" not in repro(small, "train@a")
 
 
-def test_a_sweep_does_its_own_work_in_what_it_reserved(small: SmallProject) -> None:
-    ledger = small.ledger()
-    with ledger.reserved(None):
+def test_sweep_can_use_what_it_reserved(small: SmallProject) -> None:
+    stages = small.dvc_stages()
+    with stages.reserve(None):
         (small.root / "raw.txt").write_text("edited")
-        ledger.make("prepare")
+        stages.reproduce("prepare")
         assert (small.root / "data/prepared/raw.txt").read_text() == "edited"
-        made_from = ledger.made_from(["train@a"])
+        hashes = stages.hash_dependencies(["train@a"])
         (small.root / "runs/a").mkdir(parents=True)
         (small.root / "runs/a/run.json").write_text("trained")
-        assert ledger.record(made_from) == {}
-        assert ledger.stale(["a", "b"]) == (["b"], ["a", "b"])
+        assert stages.commit(hashes) == {}
+        assert stages.find_stale(["a", "b"]) == (["b"], ["a", "b"])
     assert json.loads((small.root / ".dvc/tmp/rwlock").read_text()).get("write", {}) == {}
 
 
-def test_dvc_at_work_is_named(small: SmallProject) -> None:
+def test_reserve_names_the_running_dvc_command(small: SmallProject) -> None:
     go = small.root / "go"
     text = (small.root / "dvc.yaml").read_text()
     (small.root / "dvc.yaml").write_text(
@@ -59,10 +59,10 @@ def test_dvc_at_work_is_named(small: SmallProject) -> None:
         try:
             assert at_work.stdout is not None
             next(line for line in at_work.stdout if b"> while" in line)
-            named = rf"Another DVC command works on these runs: `.* repro train@a` \(process {at_work.pid}\)"
-            with pytest.raises(PipelineError, match=named), small.ledger().reserved(None):
+            named = rf"Another DVC command uses these runs: `.* repro train@a` \(process {at_work.pid}\)"
+            with pytest.raises(PipelineError, match=named), small.dvc_stages().reserve(None):
                 pass
-            with small.ledger().reserved(["b"]):
+            with small.dvc_stages().reserve(["b"]):
                 pass
         finally:
             go.touch()
@@ -70,11 +70,11 @@ def test_dvc_at_work_is_named(small: SmallProject) -> None:
     assert at_work.returncode == 0
 
 
-def test_the_entries_of_a_killed_sweep_are_ignored(small: SmallProject) -> None:
+def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
     lines = [
         "import pathlib, sys",
-        "from pipeline.sweep.ledger import Ledger",
-        "with Ledger(pathlib.Path()).reserved(None): print('held', flush=True); sys.stdin.read()",
+        "from pipeline.sweep.dvc_internals.stages import DvcStages",
+        "with DvcStages(pathlib.Path()).reserve(None): print('held', flush=True); sys.stdin.read()",
     ]
     code = "\n".join(lines)
     with subprocess.Popen(
@@ -84,12 +84,12 @@ def test_the_entries_of_a_killed_sweep_are_ignored(small: SmallProject) -> None:
         assert sweep.stdout.readline() == b"held\n"
         sweep.kill()
     assert "is busy" not in repro(small, "train@a")
-    with small.ledger().reserved(None):
+    with small.dvc_stages().reserve(None):
         pass
 
 
-def test_a_list_that_somebody_removed_is_no_error(small: SmallProject) -> None:
-    with small.ledger().reserved(None):
+def test_removed_list_is_not_an_error(small: SmallProject) -> None:
+    with small.dvc_stages().reserve(None):
         (small.root / ".dvc/tmp/rwlock").unlink()
 
 
@@ -97,10 +97,10 @@ def test_a_list_that_somebody_removed_is_no_error(small: SmallProject) -> None:
     ("change", "reason"),
     [("code.txt", "DEPENDENCIES"), ("runs/a", "OUTPUTS"), ("dvc.yaml", "GONE")],
 )
-def test_the_reason_is_named_why_a_run_is_not_recorded(small: SmallProject, change: str, reason: str) -> None:
+def test_commit_names_the_reason_of_a_refusal(small: SmallProject, change: str, reason: str) -> None:
     small.repro()
-    ledger = small.ledger()
-    made_from = ledger.made_from(["train@a"])
+    stages = small.dvc_stages()
+    hashes = stages.hash_dependencies(["train@a"])
     path = small.root / change
     if change == "dvc.yaml":
         small.write("b")
@@ -108,4 +108,4 @@ def test_the_reason_is_named_why_a_run_is_not_recorded(small: SmallProject, chan
         path.rename(small.root / "elsewhere")
     else:
         path.write_text("edited")
-    assert {stage: why.name for stage, why in small.ledger().record(made_from).items()} == {"train@a": reason}
+    assert {stage: why.name for stage, why in small.dvc_stages().commit(hashes).items()} == {"train@a": reason}

@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine, run by test_cluster.py in a network namespace of its own: only loopback is in it.
+"""A real Ray cluster on this machine, run by test_ray.py in a network namespace of its own: only loopback is in it.
 
 A head without processors, two nodes with one each that see the project's folder; one of them is killed while it trains.
 Then a node that does not see the folder takes what is left. What happened is printed as JSON in the last line.

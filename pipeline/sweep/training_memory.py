@@ -1,4 +1,4 @@
-"""Peak memory of a training process, measured in a fresh process that takes a few real training steps."""
+"""Peak memory of a training process: measured with a few real training steps, and requested from a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import importlib
 import multiprocessing
 import tempfile
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import click
 import numpy as np
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.params import Cell
+from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
-from pipeline.variants.data_shape import DataShape
+from pipeline.sweep.worker import Job
+from pipeline.variants.data_shape import DataShape, describe_data
 
 STEPS = 2  # the first creates the optimizer's state, the second holds it together with the activations
+HEADROOM = 1.2  # factor on the measured memory: the evaluation after the training, and Ray's part of the process
 STATUS = Path("/proc/self/status")
 # A training process imports these in its logging thread: a seventh of the memory of a small training.
 TRACKING_MODULES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
+
+
+class ProcessKilledError(PipelineError):
+    """The measuring process ended without a result."""
 
 
 def measure_process(cell: Cell, data: DataShape) -> int:
@@ -50,8 +59,57 @@ def measure_process(cell: Cell, data: DataShape) -> int:
             ) from None
 
 
-class ProcessKilledError(PipelineError):
-    """The measuring process ended without a result."""
+def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str, int]:
+    """Return the memory that the jobs of each variant request: `cluster.memory`, or as measured on this machine.
+
+    Args:
+        params: the whole of `params.yaml`.
+        jobs: what the sweep has to do.
+        root: the project's folder, with the prepared data.
+
+    Returns:
+        Bytes by variant; 0 for a variant that cannot be trained, whose jobs report the reason.
+
+    Raises:
+        PipelineError: This machine has too little memory to measure a variant.
+    """
+    cells = {job.cell.variant: job.cell for job in jobs}
+    if params.cluster.memory is not None:
+        return dict.fromkeys(cells, round(params.cluster.memory * 1e9))
+    data = describe_data(params, Project(root))
+    requests = {}
+    for variant, cell in cells.items():
+        try:
+            requests[variant] = round(measure_process(cell, data) * HEADROOM)
+            click.echo(f"{variant}: each run requests {requests[variant] / 1e9:.1f} GB, as measured (cluster.memory)")
+        except ProcessKilledError as error:
+            raise PipelineError(f"{error} Or set cluster.memory to skip the measurement.") from None
+        except PipelineError:
+            requests[variant] = 0
+    return requests
+
+
+def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> None:
+    """Warn of runs that no node has room for: Ray waits silently until a node joins that has.
+
+    Args:
+        demands: what a run of each variant requests, by Ray's name of the resource.
+        nodes: what each node offers.
+    """
+    unmet = {
+        variant: demand
+        for variant, demand in demands.items()
+        if not any(all(node.get(name, 0) >= amount for name, amount in demand.items()) for node in nodes)
+    }
+    if unmet:
+        requested = "; ".join(f"{variant}: {_list_resources(demand, demand)}" for variant, demand in unmet.items())
+        names = dict.fromkeys(name for demand in unmet.values() for name in demand)
+        offered = "; ".join(_list_resources(node, names) for node in nodes)
+        click.echo(
+            f"No node of the Ray cluster has room for runs of these variants, which wait until one joins: {requested}. "
+            f"The nodes offer: {offered}. See cluster and train.threads in params.yaml.",
+            err=True,
+        )
 
 
 def _train_blank(cell: Cell, data: DataShape) -> int:
@@ -116,3 +174,10 @@ def _peak_resident() -> int:
     """Read this process's peak in bytes; `ru_maxrss` would include that of the process that started this one."""
     lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(lines["VmHWM"].split()[0]) * 1024
+
+
+def _list_resources(resources: Mapping[str, float], names: Iterable[str]) -> str:
+    return ", ".join(
+        f"{resources.get(name, 0) / 1e9:.1f} GB of memory" if name == "memory" else f"{resources.get(name, 0):g} {name}"
+        for name in names
+    )

@@ -1,4 +1,4 @@
-"""dvc.lock after a git merge: what either side trained is not trained again, and nothing is believed that is not so."""
+"""dvc.lock after a git merge: no training of either side is repeated, and no wrong entry is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from tests.sweep.conftest import SmallProject
 
 
-def trained_beside(small: SmallProject, style: str = "--zdiff3") -> None:
+def merge_two_sides(small: SmallProject, style: str = "--zdiff3") -> None:
     """Merge two sides that trained a run each, c and d, on top of a and b; the files of d are in DVC's cache only."""
     small.repro()
     base = small.lock()
@@ -28,47 +28,48 @@ def trained_beside(small: SmallProject, style: str = "--zdiff3") -> None:
 
 
 @pytest.mark.parametrize("style", ["--diff3", "--zdiff3", "--union"])
-def test_runs_of_both_sides_are_kept(small: SmallProject, style: str) -> None:
+def test_merge_keeps_runs_of_both_sides(small: SmallProject, style: str) -> None:
     if style == "--union":  # git's default style has no option of its own
         style = "--marker-size=7"
-    trained_beside(small, style)
-    ledger = small.ledger()
-    merged = ledger.resolve_conflict()
+    merge_two_sides(small, style)
+    stages = small.dvc_stages()
+    merged = stages.merge_lock()
     assert merged is not None
     assert merged.describe(0, 0) == (
         "dvc.lock had a merge conflict: kept 9 entries of both sides; dropped 1 that differ (compare)"
     )
-    ledger.make("prepare")
-    assert ledger.stale(["a", "b", "c", "d"]) == (["d"], ["d"])  # whose files are gone, but not from the cache
-    assert ledger.restore("train", ["d"]) == ["d"]
-    assert ledger.stale(["a", "b", "c", "d"]) == ([], [])
+    stages.reproduce("prepare")
+    assert stages.find_stale(["a", "b", "c", "d"]) == (["d"], ["d"])  # whose files are gone, but not from the cache
+    assert stages.restore("train", ["d"]) == ["d"]
+    assert stages.find_stale(["a", "b", "c", "d"]) == ([], [])
+    stages.update_lock()
     small.repro()
     before = small.lock()
     small.repro("--force", "compare")
     assert small.lock() == before
-    assert ledger.resolve_conflict() is None
+    assert stages.merge_lock() is None
 
 
-def test_what_is_in_the_remote_only_is_fetched(small: SmallProject) -> None:
-    trained_beside(small)
+def test_fetch_gets_what_only_the_remote_has(small: SmallProject) -> None:
+    merge_two_sides(small)
     dvc = [sys.executable, "-m", "dvc", "--quiet"]
     subprocess.run([*dvc, "remote", "add", "--default", "shared", str(small.root.parent / "remote")], check=True)
     cache = small.root / ".dvc/cache/files"
-    ledger = small.ledger()
-    ledger.resolve_conflict()
+    stages = small.dvc_stages()
+    stages.merge_lock()
     subprocess.run([*dvc, "push"], check=True)
     shutil.rmtree(cache)
-    assert set(ledger.fetch(["d"])) == {"train@d", "evaluate@d"}
-    assert ledger.restore("train", ["d"]) == ["d"]
-    assert ledger.stale(["d"]) == ([], [])
+    assert set(stages.fetch(["d"])) == {"train@d", "evaluate@d"}
+    assert stages.restore("train", ["d"]) == ["d"]
+    assert stages.find_stale(["d"]) == ([], [])
 
 
-def test_without_a_remote_nothing_is_fetched(small: SmallProject) -> None:
-    trained_beside(small)
-    ledger = small.ledger()
-    ledger.resolve_conflict()
+def test_fetch_without_a_remote_gets_nothing(small: SmallProject) -> None:
+    merge_two_sides(small)
+    stages = small.dvc_stages()
+    stages.merge_lock()
     shutil.rmtree(small.root / ".dvc/cache/files")
-    assert ledger.fetch(["d"]) == []
+    assert stages.fetch(["d"]) == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_without_a_remote_nothing_is_fetched(small: SmallProject) -> None:
     [(True, True, ["train@a"]), (False, True, []), (True, False, [])],
     ids=["current", "of other code", "changed by hand"],
 )
-def test_a_run_that_both_sides_trained_is_known_by_its_key_and_hash(
+def test_run_that_both_sides_trained_is_recognized_by_key_and_hash(
     small: SmallProject, is_current: bool, is_whole: bool, expected: list[str]
 ) -> None:
     """Two machines, two results of the same training: neither entry is kept, since git may have mixed them."""
@@ -93,39 +94,39 @@ def test_a_run_that_both_sides_trained_is_known_by_its_key_and_hash(
     shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone that pulled
     if not is_whole:
         (small.root / "runs/a/run.json").write_text("by hand")
-    ledger = small.ledger()
-    merged = ledger.resolve_conflict()
+    stages = small.dvc_stages()
+    merged = stages.merge_lock()
     assert merged is not None
     assert merged.dropped == ("train@a",)
-    assert ledger.recognize(merged.trained, lambda _: is_current) == expected
-    train, _ = ledger.stale(["a"])
+    assert stages.commit_recognized(merged.trained, lambda _: is_current) == expected
+    train, _ = stages.find_stale(["a"])
     assert train == ([] if expected else ["a"])
 
 
 @pytest.mark.parametrize("text", ["stages:\n  prepare:\n    outs:\n    - pa", "<<<<<<< HEAD\nstages: {}\n", "a: 1\n"])
-def test_a_lock_file_that_cannot_be_read_is_kept_and_named(
+def test_unreadable_lock_is_renamed_and_reported(
     small: SmallProject, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small.repro()
     (small.root / "dvc.lock").write_text(text, encoding="utf-8")
-    ledger = small.ledger()
-    assert ledger.resolve_conflict() is None
-    ledger.make("prepare")
+    stages = small.dvc_stages()
+    assert stages.merge_lock() is None
+    stages.reproduce("prepare")
     said = capsys.readouterr().err
     assert said.startswith("dvc.lock cannot be read (")
-    assert "It is kept as dvc.lock.broken" in said
+    assert "It was renamed to dvc.lock.broken" in said
     assert (small.root / "dvc.lock.broken").read_text(encoding="utf-8") == text
-    assert ledger.restore("train", ["a", "b"]) == ["a", "b"]
+    assert stages.restore("train", ["a", "b"]) == ["a", "b"]
 
 
-def test_a_conflict_in_the_stages_is_named_with_its_lines(small: SmallProject) -> None:
+def test_conflict_in_dvc_yaml_is_reported_with_its_lines(small: SmallProject) -> None:
     path = small.root / "dvc.yaml"
     path.write_text(f"<<<<<<< HEAD\n=======\n# theirs\n>>>>>>> x\n{path.read_text()}")
     with pytest.raises(PipelineError, match=r"dvc.yaml: git could not merge lines 1 to 4"):
-        small.ledger()
+        small.dvc_stages()
 
 
-def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
+def test_update_lock_sorts_and_removes_entries(small: SmallProject) -> None:
     in_order = ["prepare", "train@a", "train@c", "evaluate@a", "evaluate@c", "compare"]
     small.write("b")
     small.repro()
@@ -133,19 +134,19 @@ def test_entries_stand_in_the_order_of_the_stages(small: SmallProject) -> None:
     small.repro()
     assert sorted(set(small.entries()) - set(in_order)) == ["evaluate@b", "train@b"]
     assert [name for name in small.entries() if name in in_order] != in_order
-    small.ledger().tidy()
+    small.dvc_stages().update_lock()
     assert small.entries() == in_order
     text = small.lock()
     small.repro()
     assert small.lock() == text
 
 
-def test_a_pulled_run_that_leaves_and_returns_is_not_trained_again(small: SmallProject) -> None:
+def test_pulled_run_that_leaves_and_returns_is_not_trained_again(small: SmallProject) -> None:
     small.repro()
     shutil.rmtree(small.root / ".dvc/cache/runs")  # as in a clone that pulled
     ran = (small.root / "ran.txt").read_text()
     small.write("b")
-    small.ledger().tidy()
+    small.dvc_stages().update_lock()
     shutil.rmtree(small.root / "runs/a")
     small.write("a", "b")
     small.repro("train@a", "evaluate@a")

@@ -1,4 +1,4 @@
-"""The memory that a training is said to need, against the peak of a process that really trains."""
+"""The measured memory of a training, compared with the peak of a process that really trains."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.prepare.stage import prepare
-from pipeline.process_memory import ProcessKilledError, measure_process
-from pipeline.sweep.cluster_memory import HEADROOM, memory_requests, warn_of_unmet
+from pipeline.sweep.training_memory import (
+    HEADROOM,
+    ProcessKilledError,
+    find_memory_requests,
+    measure_process,
+    warn_of_unmet,
+)
 from pipeline.sweep.worker import Job
 from pipeline.variants.data_shape import describe_data
 from tests.conftest import ROOT, write_custom, write_params
@@ -60,7 +65,7 @@ def jobs(params: Params) -> list[Job]:
     return [Job(cell, train="made from this", evaluate=None) for cell in params.cells()]
 
 
-def test_process_memory_is_that_of_a_training(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measured_memory_is_that_of_a_training(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = tiny(tmp_path)
     (tmp_path / "mlflow.db").write_bytes(store.read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -74,7 +79,7 @@ def test_process_memory_is_that_of_a_training(tmp_path: Path, store: Path, monke
     assert trained > 2 * step
 
 
-def test_a_network_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_process_names_a_network_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(
         tmp_path,
@@ -97,43 +102,41 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     params = tiny(tmp_path, {**own, "factory": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    assert memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
+    assert find_memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
 
     params = tiny(tmp_path, {**own, "factory": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     with pytest.raises(PipelineError, match=r"set cluster\.memory"):
-        memory_requests(params, jobs(params), tmp_path)
+        find_memory_requests(params, jobs(params), tmp_path)
 
 
-def test_a_run_asks_for_what_was_measured_unless_a_number_is_set(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_request_is_measured_unless_it_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tiny(tmp_path)
     assert params.cluster.memory is None  # as shipped
-    asked = memory_requests(params, jobs(params), tmp_path)["unet"]
+    asked = find_memory_requests(params, jobs(params), tmp_path)["unet"]
     cell, data = params.cells()[0], replace(describe_data(params, Project(tmp_path)), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
     assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
-    assert f"unet: each run asks for {asked / 1e9:.1f} GB" in capsys.readouterr().out
+    assert f"unet: each run requests {asked / 1e9:.1f} GB" in capsys.readouterr().out
     fixed = params.model_copy(update={"cluster": params.cluster.model_copy(update={"memory": 3.5})})
-    assert memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
+    assert find_memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 
-def test_runs_that_no_node_has_room_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warn_of_unmet_names_variants_that_no_node_has_room_for(capsys: pytest.CaptureFixture[str]) -> None:
     head, node = {"memory": 15e9}, {"CPU": 2.0, "memory": 2e9}
     warn_of_unmet({"unet": {"CPU": 1, "memory": 2e9}}, [head, node])
     assert not capsys.readouterr().err
     demands = {"unet": {"CPU": 1, "memory": 2e9}, "lite0": {"CPU": 1, "memory": 3e9}}
     warn_of_unmet(demands, [head, node])
     said = capsys.readouterr().err
-    assert "wait for one to join: lite0: 1 CPU, 3.0 GB of memory. " in said
+    assert ": lite0: 1 CPU, 3.0 GB of memory. " in said
     assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
     warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
     assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
 
 
-def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -> None:
+def test_measuring_process_ends_with_its_command(tmp_path: Path) -> None:
     tiny(tmp_path)
     command = subprocess.Popen([sys.executable, "-c", COMMAND, "variants"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     parent = psutil.Process(command.pid)
@@ -148,7 +151,7 @@ def test_a_measurement_ends_with_the_command_that_asked_for_it(tmp_path: Path) -
     assert gone
 
 
-def test_prepared_data_of_other_classes_or_size_is_not_taken_for_that_of_the_parameters(tmp_path: Path) -> None:
+def test_describe_images_ignores_prepared_data_of_other_parameters(tmp_path: Path) -> None:
     params = tiny(tmp_path)
     run(tmp_path, "prepare")
     assert describe_data(params, Project(tmp_path)).train == 16

@@ -1,0 +1,168 @@
+"""Locks on work in progress: who is working, whether that process is alive, and what it leaves when it is killed.
+
+The operating system releases a lock when the process that holds it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline import runs
+from pipeline.atomic_io import write_text
+from pipeline.errors import PipelineError
+from pipeline.project import project_root
+from pipeline.runtime.process import describe_process
+from pipeline.runtime.shutdown import check_signals, is_stopping
+
+UNFINISHED = runs.SCRATCH / "unfinished"  # a folder per run key
+WAIT_SECONDS = 60  # for the lock of a run: a process that received a signal may still be sending epochs to MLflow
+EXPIRY_SECONDS = 30 * 24 * 3600  # after which the checkpoints of unused parameters are removed
+
+
+class WorkLock:
+    """A file that one process locks while it works; its content describes the process that locked it last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def hold(self, work: str, wait_seconds: float = 0) -> Iterator[None]:
+        """Hold the lock for a block.
+
+        Args:
+            work: the subject of the error message, such as "Another sweep of this folder".
+            wait_seconds: how long to wait for another process.
+
+        Raises:
+            PipelineError: Another process holds it.
+        """
+        with self.try_hold(wait_seconds) as is_held:
+            if not is_held:
+                check_signals()
+                raise PipelineError(
+                    f"{work} is running ({self._describe_holder()}). Wait until it ends, or stop it, and run the same "
+                    "command again."
+                )
+            yield
+
+    @contextlib.contextmanager
+    def try_hold(self, wait_seconds: float = 0) -> Iterator[bool]:
+        """Hold the lock for a block if it is free; yield whether it is held.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        lock = FileLock(self._path)
+        if not self._acquire(lock, wait_seconds):
+            yield False
+            return
+        try:
+            with contextlib.suppress(OSError):  # a full disk
+                self._path.write_text(describe_process(), encoding="utf-8")
+            yield True
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Return whether a living process holds the lock; also true if that cannot be determined."""
+        lock = FileLock(self._path)
+        try:
+            if not self._acquire(lock, 0):
+                return True
+        except OSError:
+            return True
+        lock.release()
+        return False
+
+    def _acquire(self, lock: FileLock, wait_seconds: float) -> bool:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=max(0, deadline - time.monotonic()), cancel_check=is_stopping)
+            except FileNotFoundError:  # the process that held it has just removed the folder
+                continue
+            except Timeout:
+                return False
+            return True
+
+    def _describe_holder(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            if text := self._path.read_text(encoding="utf-8"):
+                return text
+        return f"it holds {self._path}"
+
+
+class RunLock:
+    """The folder of a run that is not complete: its lock, its checkpoints, and a note until MLflow has its end.
+
+    It is in the project's cache folder, also for studies and for DVC's temporary copies: whoever trains a run with the
+    same key resumes from its checkpoints.
+    """
+
+    def __init__(self, key: str, root: Path = Path()) -> None:
+        self.key = key
+        self.folder = project_root(root) / UNFINISHED / key
+        self._lock = WorkLock(self.folder / "lock")
+        self._note = self.folder / "note"
+
+    @contextlib.contextmanager
+    def hold(self, note: str) -> Iterator[None]:
+        """Hold the lock for a block that trains the run.
+
+        Args:
+            note: remains until `remove_note`, so that another process can complete MLflow's record after a kill.
+
+        Raises:
+            PipelineError: Another process trains the same run, and still did so after `WAIT_SECONDS`.
+        """
+        with self._lock.hold("Another training of exactly this run", WAIT_SECONDS):
+            write_text(self._note, note)
+            yield
+
+    @contextlib.contextmanager
+    def read_note_of_killed(self) -> Iterator[str | None]:
+        """Yield the note of a process that was killed, None without one; the run is locked during the block."""
+        if not self._note.exists():
+            yield None
+            return
+        with self._lock.try_hold() as is_held:
+            has_note = is_held and self._note.exists()
+            yield self._note.read_text(encoding="utf-8") if has_note else None
+
+    def remove_note(self) -> None:
+        """Remove the note: MLflow has the end of the run."""
+        self._note.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder: the run is complete. The caller holds the lock."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_unless_held(self) -> None:
+        """Remove the folder if no process trains the run."""
+        if self.folder.exists():
+            with self._lock.try_hold() as is_held:
+                if is_held:
+                    self.remove()
+
+    def is_expired(self) -> bool:
+        """Return whether the run was not resumed for long, and MLflow has its end."""
+        try:
+            return time.time() - self.folder.stat().st_mtime > EXPIRY_SECONDS and not self._note.exists()
+        except FileNotFoundError:  # another process has just completed it
+            return False
+
+
+def list_unfinished(root: Path = Path()) -> list[RunLock]:
+    """Return all runs that are not complete; remove those that are expired."""
+    found = [RunLock(folder.name, root) for folder in sorted((project_root(root) / UNFINISHED).glob("*"))]
+    for run in found:
+        if run.is_expired():
+            run.remove_unless_held()
+    return [run for run in found if run.folder.exists()]

@@ -1,0 +1,51 @@
+"""Commits finished jobs to DVC while others run, and records them in dvc.lock at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.runs import RunRecord
+from pipeline.runtime.work_lock import RunLock
+from pipeline.sweep.dvc_internals.stages import DvcStages, Refusal
+from pipeline.sweep.worker import JobResult
+
+
+class CommitQueue:
+    """Finished stages that are not committed yet, and those that DVC cannot commit."""
+
+    def __init__(self, stages: DvcStages, root: Path) -> None:
+        self._stages, self._root = stages, root
+        self._hashes: dict[str, str] = {}  # by stage, of its dependencies
+        self.refused: dict[str, Refusal] = {}
+
+    def add(self, result: JobResult) -> None:
+        """Commit what a job finished; if DVC cannot, the next call tries again."""
+        self._hashes |= result.hashes()
+        try:
+            self._commit()
+        except PipelineError as error:
+            click.echo(f"not committed yet: {error}", err=True)
+
+    def close(self) -> None:
+        """Commit the rest and write dvc.lock.
+
+        Raises:
+            PipelineError: DVC cannot; the next sweep resumes or restores what is missing.
+        """
+        self._commit()
+        self.refused |= self._stages.update_lock()
+
+    def _commit(self) -> None:
+        if not self._hashes:
+            return
+        refused = self._stages.commit(self._hashes)
+        for name in self._hashes.keys() - refused.keys():
+            stage, _, run = name.partition("@")
+            if stage == "train":  # a kill before this line resumes from them
+                RunLock(RunRecord.read(self._root / runs.RUNS / run).key, self._root).remove_unless_held()
+        self.refused |= refused
+        self._hashes = {}

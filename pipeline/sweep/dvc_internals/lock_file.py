@@ -1,0 +1,127 @@
+"""dvc.lock: written atomically in the order of dvc.yaml, and merged where git could not."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.stage import PipelineStage
+from dvc.stage.cache import StageCache, _get_cache_hash
+from dvc.stage.serialize import to_lockfile
+from dvc.utils.serialize import dumps_yaml, load_yaml, parse_yaml
+
+from pipeline import runs
+from pipeline.atomic_io import write_bytes
+from pipeline.params.merge_conflict import split_sides
+
+_ENTRY = re.compile(r"^  ([^\s:][^:]*):$", re.MULTILINE)  # parsing the YAML would take seconds
+
+
+def is_in_order(lock: Path, names: Sequence[str]) -> bool:
+    """Return whether dvc.lock has entries of these stages only, in their order; true if the file is missing."""
+    if not lock.exists():
+        return True
+    entries = _ENTRY.findall(lock.read_text(encoding="utf-8"))
+    known = set(entries)
+    return entries == [name for name in names if name in known]
+
+
+def update_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str], run_cache: StageCache) -> None:
+    """Write the entries of stages into dvc.lock.
+
+    Args:
+        lock: path of the file, which need not exist.
+        stages: those whose entries are added or replaced; their outputs are in DVC's cache.
+        names: of all stages, in the order of dvc.yaml; entries of others are removed.
+        run_cache: receives removed entries, so that a stage that returns to dvc.yaml is restored: it does not have
+            those that were pulled.
+    """
+    entries: dict[str, Any] = load_yaml(str(lock)).get("stages", {}) if lock.exists() else {}
+    for stage in stages:
+        entries |= to_lockfile(stage)
+    for name in entries.keys() - set(names):
+        _save_to_run_cache(run_cache, entries.pop(name))
+    write_lock(lock, {name: entries[name] for name in names if name in entries})
+
+
+def write_lock(lock: Path, entries: Mapping[str, Any]) -> None:
+    """Replace dvc.lock. DVC writes it in place, so a kill can leave half of it; this function does not."""
+    new = lock.parent / runs.SCRATCH / lock.name  # not beside it, where git would see the file of a killed process
+    new.parent.mkdir(exist_ok=True)
+    with new.open("w", encoding="utf-8") as file:
+        file.write(dumps_yaml({"schema": "2.0", "stages": entries}))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(lock)
+
+
+def _save_to_run_cache(run_cache: StageCache, entry: dict[str, Any]) -> None:
+    key, value = _get_cache_hash(copy.deepcopy(entry), key=True), _get_cache_hash(entry)
+    path = Path(run_cache._get_cache_path(key, value))
+    if not path.exists():
+        write_bytes(path, dumps_yaml(entry).encode())
+
+
+@dataclass(frozen=True)
+class MergedLock:
+    """The entries of two sides of dvc.lock that can be kept.
+
+    An entry records the inputs and outputs of a stage, so an entry of one side is as valid after the merge as before.
+    If both sides have an entry and they differ, git may have mixed their lines. Such an entry is dropped. Of trainings
+    the output hashes are kept, to be checked against the run keys.
+    """
+
+    entries: Mapping[str, Any]  # by stage
+    dropped: tuple[str, ...]  # stages whose entries differ
+    trained: Mapping[str, frozenset[str]]  # by dropped training: the hashes of its output on either side
+
+    @classmethod
+    def from_text(cls, text: str) -> MergedLock:
+        """Merge the sides of a dvc.lock with conflict markers.
+
+        Raises:
+            ValueError: The markers are out of order, or one side is not a lock file.
+        """
+        ours, theirs = (_parse_entries(side) for side in split_sides(text))
+        dropped = tuple(name for name in ours if name in theirs and ours[name] != theirs[name])
+        return cls(
+            entries={name: entry for name, entry in {**ours, **theirs}.items() if name not in dropped},
+            dropped=dropped,
+            trained={
+                name: frozenset(out["md5"] for entry in (ours[name], theirs[name]) for out in entry.get("outs", []))
+                for name in dropped
+                if name.startswith("train@")
+            },
+        )
+
+    def describe(self, recognized: int, fetched: int) -> str:
+        """Return a line that reports the merge.
+
+        Args:
+            recognized: number of dropped trainings that were recorded again, because their runs are up to date.
+            fetched: number of outputs that came from DVC's remote.
+        """
+        parts = [f"kept {len(self.entries)} entries of both sides"]
+        if self.dropped:
+            cells = [name for name in self.dropped if "@" in name]
+            names = [name for name in self.dropped if "@" not in name]
+            names += [f"{len(cells)} of single runs"] if cells else []
+            parts.append(f"dropped {len(self.dropped)} that differ ({', '.join(names)})")
+        if recognized:
+            parts.append(f"recognized {recognized} trained by run key")
+        if fetched:
+            parts.append(f"fetched {fetched} from DVC's remote")
+        return f"dvc.lock had a merge conflict: {'; '.join(parts)}"
+
+
+def _parse_entries(text: str) -> dict[str, Any]:
+    content = parse_yaml(text, "dvc.lock")
+    entries = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise ValueError("one side of the conflict has no stages")
+    return entries

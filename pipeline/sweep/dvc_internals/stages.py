@@ -1,0 +1,365 @@
+"""The train and evaluate stages of a grid, as DVC sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+from dvc.config import NoRemoteError
+from dvc.dependency import param
+from dvc.dvcfile import LOCK_FILE
+from dvc.exceptions import ConfirmRemoveError, DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+from dvc.scm import SCMError
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError
+
+from pipeline import runs
+from pipeline.errors import PipelineError, user_message
+from pipeline.params.custom_code import CUSTOM
+from pipeline.params.merge_conflict import find_conflict
+from pipeline.project import project_folder
+from pipeline.runtime.process import run_command
+from pipeline.runtime.shutdown import check_signals, is_stopping, sleep
+from pipeline.runtime.stage_status import MAX_LINES
+from pipeline.sweep.dvc_internals.lock_file import MergedLock, is_in_order, update_lock, write_lock
+from pipeline.sweep.dvc_internals.reservation import remove_broken_list, reserve_folders
+
+BROKEN_LOCK = f"{LOCK_FILE}.broken"
+RETRY_SECONDS, MAX_RETRIES = 2, 60  # for a DVC command that outlives the killed sweep that started it
+
+
+class Refusal(Enum):
+    """Why a finished stage was not committed."""
+
+    DEPENDENCIES = "parameters, data or code changed"
+    OUTPUTS = "their files were removed"
+    GONE = "dvc.yaml no longer has them"
+
+
+class DvcStages:
+    """The train and evaluate stages of one dvc.yaml; errors of DVC are raised as `PipelineError`.
+
+    Only one file is read: DVC's own commands look at those of all studies too. Stages have the names of that file. They
+    are loaded once, since DVC parses all of dvc.lock. Methods wait while another process holds DVC's lock.
+
+    Args:
+        root: the folder of dvc.yaml.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock_file = root.absolute() / LOCK_FILE
+        self._stages: dict[str, PipelineStage] = {}
+        self._committed: dict[str, PipelineStage] = {}  # that are not in dvc.lock yet
+        logging.getLogger("dvc").setLevel(logging.WARNING)  # it logs one line per stage
+        path = root / "dvc.yaml"
+        if path.exists() and (conflict := find_conflict(path.read_text(encoding="utf-8", errors="replace"))):
+            raise PipelineError(f"{path}: {conflict.describe()}")
+        with _convert_errors():
+            self._repo = Repo(root)
+            remove_broken_list(Path(self._repo.tmp_dir or root))
+
+    def reserve(self, names: Collection[str] | None) -> contextlib.AbstractContextManager[None]:
+        """Keep other DVC commands away from runs and evaluations during a block.
+
+        Args:
+            names: of the runs; None for all.
+
+        Raises:
+            PipelineError: A DVC command uses one of them.
+        """
+        parts = [self._root / part for part in (runs.RUNS, runs.EVALUATION)]
+        return reserve_folders(
+            self._repo, parts if names is None else [part / name for part in parts for name in names]
+        )
+
+    def reproduce(self, stage: str) -> None:
+        """Run `dvc repro` for a stage; raises `PipelineError` if it fails."""
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", stage]
+        for retry in range(MAX_RETRIES + 1):
+            code, output = run_command(command, self._root)
+            if code and "it is being blocked by" in output and retry < MAX_RETRIES:
+                sleep(RETRY_SECONDS)
+            elif not code or not self._set_aside_broken_lock():
+                break
+        self._stages = {}
+        if code:
+            tail = "\n".join(output.strip().splitlines()[-MAX_LINES:])
+            raise PipelineError(f"`dvc repro {stage}` failed:\n{tail}")
+
+    def merge_lock(self) -> MergedLock | None:
+        """Merge dvc.lock if git could not; None if it has no conflict markers, or unreadable ones."""
+        try:
+            text = self._lock_file.read_text(encoding="utf-8")
+            if find_conflict(text) is None:
+                return None
+            merged = MergedLock.from_text(text)
+        except (FileNotFoundError, ValueError, DvcException):  # `reproduce` renames an unreadable file
+            return None
+        write_lock(self._lock_file, merged.entries)
+        self._stages = {}
+        return merged
+
+    def commit_recognized(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
+        """Commit trainings whose entries were dropped, if their outputs are up to date.
+
+        Args:
+            trained: by stage, the hashes of its output that DVC had recorded.
+            is_current: whether the folder of a run, by name, has the results of its present parameters.
+
+        Returns:
+            The stages that were committed.
+        """
+        with self._locked() as stages:
+            return [
+                name
+                for name, hashes in trained.items()
+                if name in stages
+                and is_current(name.partition("@")[2])
+                and _hash_output(stages[name]) in hashes
+                and self._commit(stages[name])
+            ]
+
+    def fetch(self, names: Collection[str]) -> list[str]:
+        """Fetch recorded outputs of runs that are not in DVC's cache; returns the stages that were fetched."""
+        with self._locked() as stages:
+            missing = [
+                stage
+                for name, stage in stages.items()
+                if name.partition("@")[2] in names
+                and all(out.hash_info for out in stage.outs)
+                and not stage.outs_cached()
+            ]
+            if missing:
+                with contextlib.suppress(NoRemoteError):
+                    self._repo.fetch([stage.addressing for stage in missing])
+            return [stage.name for stage in missing if stage.outs_cached()]
+
+    def find_stale(self, names: Collection[str], without_custom: Collection[str] = ()) -> tuple[list[str], list[str]]:
+        """Find the runs to train and those to evaluate, in the order of the grid.
+
+        DVC compares each stage with the files as they are, so an evaluation whose training is stale is added here.
+
+        Args:
+            names: the runs to look at.
+            without_custom: runs whose network and optimizer are not in `custom/`. If only that folder changed, they
+                are committed as they are, since dvc.yaml cannot have a dependency of some variants only.
+        """
+        custom = project_folder(self._root) / CUSTOM
+        stale = set()
+        self._stages = {}  # looking for a stage in the run cache leaves the present hashes in it
+        with self._locked() as stages, _parse_params_once():
+            for name, stage in stages.items():
+                run = name.partition("@")[2]
+                if run not in names or not (status := stage.status(check_updates=True)):
+                    continue
+                if run not in without_custom or not is_only_change(custom, status) or not self._commit(stage):
+                    stale.add(name)
+        runs_of = [name.removeprefix("train@") for name in stages if name.startswith("train@")]
+        train = [run for run in runs_of if f"train@{run}" in stale]
+        return train, [run for run in runs_of if run in train or f"evaluate@{run}" in stale]
+
+    def restore(self, stage: str, names: Collection[str]) -> list[str]:
+        """Restore a stage of runs from DVC's run cache; returns the runs that it had."""
+        with self._locked() as stages:
+            return [
+                name
+                for name in names
+                if self._restore(stages[f"{stage}@{name}"]) and self._commit(stages[f"{stage}@{name}"])
+            ]
+
+    def hash_dependencies(self, names: Collection[str]) -> dict[str, str]:
+        """Hash what stages depend on now, for `commit`; an evaluation without its run folder.
+
+        Args:
+            names: of the stages.
+        """
+        with self._locked() as stages, _parse_params_once():
+            return {name: _hash_dependencies(stages[name]) for name in names if name in stages}
+
+    def commit(self, finished: Mapping[str, str]) -> dict[str, Refusal]:
+        """Put finished stages into DVC's cache and run cache; `update_lock` records them in dvc.lock.
+
+        Args:
+            finished: by stage, the hash of its dependencies when it started.
+
+        Returns:
+            The stages that were not committed, and why: their entries would be wrong.
+        """
+        refused = {}
+        with self._locked() as stages:
+            # Training before evaluation: the output of the one is a dependency of the other.
+            for name in sorted(finished, key=lambda name: not name.startswith("train@")):
+                if name not in stages:
+                    refused[name] = Refusal.GONE
+                elif _hash_dependencies(stages[name]) != finished[name]:
+                    refused[name] = Refusal.DEPENDENCIES
+                elif not self._commit(stages[name]):
+                    refused[name] = Refusal.OUTPUTS
+        return refused
+
+    def update_lock(self) -> dict[str, Refusal]:
+        """Write committed stages into dvc.lock, in the order of dvc.yaml, and remove entries of other stages.
+
+        Returns:
+            Committed stages that dvc.yaml no longer has.
+        """
+        self._stages = {}  # dvc.yaml or params.yaml may have changed
+        committed = self._committed
+        with self._locked() as stages:
+            names = self._names
+            known = [stage for name, stage in committed.items() if name in stages]
+            if known or not is_in_order(self._lock_file, names):
+                update_lock(self._lock_file, known, names, self._repo.stage_cache)
+        self._committed = {}
+        return {name: Refusal.GONE for name in committed if name not in stages}
+
+    def _commit(self, stage: PipelineStage) -> bool:
+        """Commit a stage as `dvc commit` does, without dvc.lock; returns False if a file is missing."""
+        try:
+            stage.save()
+            stage.commit()
+        except DvcException:
+            return False
+        self._committed[stage.name] = stage
+        return True
+
+    def _restore(self, stage: PipelineStage) -> bool:
+        try:
+            self._repo.stage_cache.restore(stage)
+        except RunCacheNotFoundError:
+            return False
+        except ConfirmRemoveError:  # the folder has results of other parameters that were never committed
+            stage.remove_outs(force=True)
+            self._repo.stage_cache.restore(stage)
+        return True
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[dict[str, PipelineStage]]:
+        """Hold DVC's lock during a block; yields the stages of runs by name."""
+        with _convert_errors(), _hold_lock(self._repo):
+            if not self._stages:
+                loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+                self._names = [stage.name for stage in loaded]
+                self._stages = {
+                    stage.name: self._committed.get(stage.name, stage) for stage in loaded if "@" in stage.name
+                }
+            yield self._stages
+
+    def _set_aside_broken_lock(self) -> bool:
+        """Rename dvc.lock and print a message if DVC cannot read it; returns whether it was renamed.
+
+        A kill can leave half of it, since DVC writes it in place. DVC's run cache still has the stages that ran on this
+        machine.
+        """
+        if not self._lock_file.exists() or not (reason := self._find_loading_error()):
+            return False
+        broken = self._lock_file.rename(self._lock_file.with_name(BROKEN_LOCK))
+        if self._find_loading_error():  # another file cannot be read
+            broken.rename(self._lock_file)
+            return False
+        click.echo(
+            f"{LOCK_FILE} cannot be read ({reason}). It was renamed to {BROKEN_LOCK}, and its runs are restored from "
+            f"DVC's cache if they are there. To restore the file instead, run `git checkout {LOCK_FILE}` and the same "
+            "command again.",
+            err=True,
+        )
+        return True
+
+    def _find_loading_error(self) -> str:
+        """Return why DVC cannot read dvc.yaml or dvc.lock; empty if it can."""
+        try:
+            self._repo = Repo(self._root)
+            self._repo.stage.load_all(str(self._root / "dvc.yaml"))
+        except DvcException as error:
+            return str(error.__cause__ or error).partition("\n")[0]
+        return ""
+
+
+def is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
+    """Return whether a folder that a stage depends on is the only change in its DVC status."""
+    changes = [change for found in status.values() for change in found]
+    if len(changes) != 1 or not isinstance(changes[0], dict):
+        return False
+    ((kind, paths),) = changes[0].items()
+    return kind == "changed deps" and [Path(path).resolve() for path in paths] == [folder.resolve()]
+
+
+def _hash_output(stage: PipelineStage) -> str | None:
+    """Return DVC's hash of the one output of a stage as it is now; None if it is missing."""
+    (out,) = stage.outs
+    try:
+        value: str = out.get_hash().value
+    except (DvcException, OSError):
+        return None
+    return value
+
+
+def _hash_dependencies(stage: PipelineStage) -> str:
+    """Hash a stage's dependencies without the run folder, which its own training is about to write."""
+    hashes = {}
+    for dependency in stage.deps:
+        if not dependency.def_path.startswith(f"{runs.RUNS}/"):
+            try:
+                hashes[dependency.def_path] = dependency.get_hash().value
+            except (DvcException, OSError):  # it was removed, which is a change too
+                hashes[dependency.def_path] = None
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _parse_params_once() -> Iterator[None]:
+    """Let DVC parse params.yaml once during a block, not several times per stage."""
+    load = param.load_path
+    load_once = functools.cache(load)
+    # Copies: YAML would write an object that two stages share as a reference.
+    param.load_path = lambda *args, **kwargs: copy.deepcopy(load_once(*args, **kwargs))
+    try:
+        yield
+    finally:
+        param.load_path = load
+
+
+@contextlib.contextmanager
+def _hold_lock(repo: Repo) -> Iterator[None]:
+    """Hold DVC's lock during a block; a signal ends the wait for it, which is unlimited in DVC."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock_repo(repo))
+                break
+            except LockError:  # after three seconds
+                check_signals()
+                if is_stopping():
+                    raise PipelineError(
+                        "Another DVC command holds DVC's lock, so finished runs are not recorded. The next "
+                        "`pipeline sweep` records them."
+                    ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _convert_errors() -> Iterator[None]:
+    try:
+        yield
+    except SCMError:
+        raise PipelineError(
+            "DVC requires a git repository, and there is none. To use a folder without git, run once: "
+            "dvc config --local core.no_scm true"
+        ) from None
+    except DvcException as error:
+        raise PipelineError(f"DVC: {error}") from None
+    except OSError as error:  # a full disk
+        raise PipelineError(f"DVC: {user_message(error)}") from None

@@ -1,0 +1,220 @@
+"""Run the jobs of a sweep as tasks on a running Ray cluster.
+
+The driver is the process that the user started in the project, and the only one that uses DVC. A node that shares the
+project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes get code and data
+through Ray, work in a folder of Ray's, and return their files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.custom_code import BYTECODE, CUSTOM
+from pipeline.project import project_folder
+from pipeline.runtime.progress import EpochProgress
+from pipeline.runtime.shutdown import check_signals
+from pipeline.runtime.stage_status import record_stage
+from pipeline.sweep.pool import POLL_SECONDS
+from pipeline.sweep.ray_task import TOKEN, DataLocation, Listener, TaskResult, run_task, write_files
+from pipeline.sweep.training_memory import find_memory_requests, warn_of_unmet
+from pipeline.sweep.worker import Job, JobResult
+from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import shown, sqlite_file, tracking_uri
+from pipeline.train.run_key import compute_run_key
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+PROBE_SECONDS = 5
+MAX_RETRIES = 3  # of a run whose process or node is lost
+PACKAGE = Path(__file__).parents[1]
+# Prefixes of environment variables that nodes get: MLflow's address and password, and whether to log system metrics.
+FORWARDED = ("MLFLOW_TRACKING_", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_")
+
+
+def run_on_ray(
+    params: Params,
+    jobs: Sequence[Job],
+    address: str,
+    root: Path,
+    report_epoch: Callable[[EpochProgress], None],
+    is_stopping: Callable[[], bool],
+) -> Generator[JobResult, None, None]:
+    """Run as many jobs at a time as the cluster has room for; otherwise like `pool.run_jobs`.
+
+    Raises:
+        PipelineError: Ray is not installed, no cluster answers at the address, or MLflow's store is a file that other
+            machines cannot write to.
+    """
+    ray = _import_ray()
+    params = _resolve_store(params)
+    token = secrets.token_hex(16)
+    (root / TOKEN).parent.mkdir(parents=True, exist_ok=True)
+    (root / TOKEN).write_text(token, encoding="utf-8")
+    unfinished = list(jobs)
+    with tempfile.TemporaryDirectory() as code:
+        copy_code(root, Path(code))
+        _connect(ray, address, code)
+        try:
+            requests = find_memory_requests(params, jobs, root)
+            demands = {job.cell.variant: _find_demand(params, job, requests) for job in jobs}
+            warn_of_unmet(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            listener = _start_listener(ray)
+            data = DataLocation(root.absolute(), token, _put_folder(ray, root / runs.PREPARED))
+            pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
+            has_stopped = False
+            while pending:
+                check_signals()
+                if is_stopping() and not has_stopped:
+                    has_stopped = True
+                    ray.get(listener.stop.remote())
+                ended, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
+                for report in ray.get(listener.take_reports.remote()):
+                    report_epoch(report)
+                for reference in ended:
+                    job = pending.pop(reference)
+                    result = _get_result(ray, reference, job)
+                    unfinished.remove(job)
+                    if result.job_result is not None:
+                        _receive(result, result.job_result, root)
+                        yield result.job_result
+        finally:
+            ray.shutdown()
+            (root / TOKEN).unlink(missing_ok=True)
+            _mark_killed(params, unfinished, root)
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it reports each start to a host on the internet
+    try:
+        import ray
+    except ImportError:
+        raise PipelineError(
+            "--ray requires Ray, which is not installed: pip install 'unet-learning-report[ray]', on every node."
+        ) from None
+    return ray
+
+
+def _resolve_store(params: Params) -> Params:
+    """Return the parameters with MLflow's address resolved: tasks do not have this machine's environment."""
+    uri = tracking_uri(params.tracking)
+    if sqlite_file(uri) is not None or "://" not in uri:
+        raise PipelineError(
+            f"tracking.uri: runs on a cluster cannot be logged to {shown(uri)}, because other machines cannot write to "
+            "that file. Start a server on this machine, `mlflow server --backend-store-uri sqlite:///mlflow.db --host "
+            "0.0.0.0`, and set tracking.uri in params.yaml or MLFLOW_TRACKING_URI to http://<this machine>:5000."
+        )
+    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"uri": uri})})
+
+
+def _connect(ray: Any, address: str, code: str) -> None:
+    variables = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
+    try:
+        _probe(address)
+        ray.init(
+            address=address,
+            runtime_env={"working_dir": code, "env_vars": variables},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PipelineError(
+            f"No Ray cluster answers at {address} ({str(error).strip().splitlines()[0]}). Start one with `ray start "
+            "--head`, which prints the address for the other nodes and for --ray."
+        ) from None
+
+
+def _probe(address: str) -> None:
+    """Raise `OSError` if nothing listens at host:port: Ray would retry for many minutes. Ray itself resolves `auto`."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+
+
+def copy_code(root: Path, to: Path) -> None:
+    """Copy this package and the project's `custom/` as they are now."""
+    project = project_folder(root)
+    for folder in (PACKAGE, project / CUSTOM):
+        if folder.is_dir():
+            shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
+
+
+def _put_folder(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:
+    """Put a folder's files into the object store, by path; a node fetches them only when it needs them."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): ray.put(path.read_bytes()) for path in paths}
+
+
+def _start_listener(ray: Any) -> Any:
+    """Start the actor on the driver's own node, so that the loss of no other node stops it."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Listener).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _find_demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
+    """Return what a job needs of a node, by Ray's name of the resource."""
+    return {"CPU": job.cell.train.threads, "memory": memory[job.cell.variant], **params.cluster.resources}
+
+
+def _submit(
+    ray: Any, params: Params, job: Job, data: DataLocation, root: Path, listener: Any, memory: int
+) -> ObjectRef[TaskResult]:
+    trained = _put_folder(ray, root / runs.RUNS / job.cell.name) if job.train is None else {}
+    task = ray.remote(run_task).options(
+        name=job.cell.name,
+        num_cpus=job.cell.train.threads,
+        num_gpus=min(1, ray.cluster_resources().get("GPU", 0)),
+        memory=memory,
+        resources=params.cluster.resources,
+        max_retries=MAX_RETRIES,
+    )
+    reference: ObjectRef[TaskResult] = task.remote(params, job, data, trained, listener)
+    return reference
+
+
+def _get_result(ray: Any, reference: ObjectRef[TaskResult], job: Job) -> TaskResult:
+    try:
+        result: TaskResult = ray.get(reference)
+    except ray.exceptions.RayError as error:  # the process or node was lost more often than Ray retries
+        reason = str(error).strip().splitlines()[0]
+        message = f"lost on the cluster {1 + MAX_RETRIES} times ({type(error).__name__}: {reason})"
+        failed = JobResult(job, trained=False, evaluated=False, message=message, status="failed")
+        return TaskResult(failed, {}, is_remote=True)
+    return result
+
+
+def _receive(result: TaskResult, job_result: JobResult, root: Path) -> None:
+    """Write what a node that does not share the project's folder returned."""
+    if not result.is_remote:
+        return
+    for folder, files in result.files.items():
+        write_files(root / folder, files.items())
+    if job_result.status == "failed":
+        stage = "evaluate" if job_result.trained or job_result.job.train is None else "train"
+        with contextlib.suppress(PipelineError), record_stage(stage, job_result.job.cell.name, root):
+            raise PipelineError(job_result.message)
+
+
+def _mark_killed(params: Params, jobs: list[Job], root: Path) -> None:
+    """Mark runs whose processes ended with the connection as killed in MLflow."""
+    if not jobs:
+        return
+    fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
+    for job in jobs:
+        for precision in ("float32", "bfloat16"):  # it depends on the node's processor
+            key = compute_run_key(job.cell, fingerprint, precision)
+            Mirror.end_killed(job.cell.name, tracking_uri(params.tracking), params.tracking.experiment, key)

@@ -1,0 +1,107 @@
+"""Finished jobs in DVC, at any time that a kill may come."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.params.file import read_params
+from pipeline.runs import FORMAT, RunRecord
+from pipeline.runtime.work_lock import RunLock, list_unfinished
+from pipeline.sweep.commit_queue import CommitQueue
+from pipeline.sweep.dvc_internals.stages import DvcStages, Refusal
+from pipeline.sweep.worker import Job, JobResult
+from tests.conftest import write_params
+from tests.sweep.conftest import SmallProject
+
+RUN = "unet-0.01-0"
+KEY = "a" * 64
+
+
+def run_cell(small: SmallProject, stages: DvcStages) -> JobResult:
+    """Write what a training and an evaluation write, with the checkpoints of the training."""
+    params = read_params(write_params(small.root, {}))
+    record = RunRecord(FORMAT, RUN, KEY, "finished", 1, 1, None, "float32", 1, "data", {})
+    (small.root / "code.txt").write_text(json.dumps(dataclasses.asdict(record)))  # which DVC's commands write too
+    (small.root / "noise.txt").write_text("")
+    hashes = stages.hash_dependencies([f"train@{RUN}", f"evaluate@{RUN}"])
+    for path in ("runs/{}/run.json", "evaluation/{}/metrics.json"):
+        file = small.root / path.format(RUN)
+        file.parent.mkdir(parents=True)
+        shutil.copy(small.root / "code.txt", file)
+    with RunLock(KEY).hold("a note"):
+        pass
+    job = Job(params.cell("unet", 0.01, 0), hashes[f"train@{RUN}"], hashes[f"evaluate@{RUN}"])
+    return JobResult(job, trained=True, evaluated=True, message="")
+
+
+@pytest.fixture
+def stages(small: SmallProject) -> DvcStages:
+    small.write(RUN, "b")
+    stages = small.dvc_stages()
+    stages.reproduce("prepare")
+    return stages
+
+
+def test_killed_before_the_lock_is_written_loses_nothing(small: SmallProject, stages: DvcStages) -> None:
+    CommitQueue(stages, Path()).add(run_cell(small, stages))
+    assert list_unfinished() == []
+    assert RUN not in small.lock()
+    after = small.dvc_stages()
+    assert after.find_stale([RUN]) == ([RUN], [RUN])
+    assert (after.restore("train", [RUN]), after.restore("evaluate", [RUN])) == ([RUN], [RUN])
+    assert after.find_stale([RUN]) == ([], [])
+    small.repro()
+    assert (small.root / "ran.txt").read_text() == "b\n"  # DVC alone restores it too
+
+
+def test_close_writes_what_dvc_would_write(small: SmallProject, stages: DvcStages) -> None:
+    queue = CommitQueue(stages, Path())
+    queue.add(run_cell(small, stages))
+    queue.close()
+    assert queue.refused == {}
+    assert small.entries() == ["prepare", f"train@{RUN}", f"evaluate@{RUN}"]
+    text = small.lock()
+    (small.root / "dvc.lock").unlink()
+    for folder in (".dvc/cache/runs", "runs", "evaluation"):
+        shutil.rmtree(small.root / folder)
+    small.repro("prepare", f"train@{RUN}", f"evaluate@{RUN}")
+    assert small.lock() == text
+
+
+def test_changed_parameters_keep_the_checkpoints(small: SmallProject, stages: DvcStages) -> None:
+    result, queue = run_cell(small, stages), CommitQueue(stages, Path())
+    (small.root / "code.txt").write_text("edited")
+    queue.add(result)
+    queue.close()
+    assert queue.refused == {f"train@{RUN}": Refusal.DEPENDENCIES}
+    assert [run.key for run in list_unfinished()] == [KEY]
+
+
+def test_commit_that_fails_is_retried_at_the_end(
+    small: SmallProject, stages: DvcStages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, commit = CommitQueue(stages, Path()), stages.commit
+
+    def fail(finished: object) -> dict[str, Refusal]:
+        raise PipelineError("the lock is held")
+
+    monkeypatch.setattr(stages, "commit", fail)
+    queue.add(run_cell(small, stages))
+    assert "the lock is held" in capsys.readouterr().err
+    monkeypatch.setattr(stages, "commit", commit)
+    queue.close()
+    assert small.dvc_stages().find_stale([RUN]) == ([], [])
+
+
+def test_run_that_left_the_grid_is_named(small: SmallProject, stages: DvcStages) -> None:
+    queue = CommitQueue(stages, Path())
+    queue.add(run_cell(small, stages))
+    small.write("b")
+    queue.close()
+    assert queue.refused == {f"train@{RUN}": Refusal.GONE, f"evaluate@{RUN}": Refusal.GONE}
