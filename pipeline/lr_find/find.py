@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pipeline.artifacts.project import Project
 from pipeline.lr_find import STEPS
-from pipeline.lr_find.range_test import range_test
-from pipeline.lr_find.suggestion import suggest
+from pipeline.lr_find.range_test import run_range_test
+from pipeline.lr_find.suggestion import suggest_grid
 from pipeline.params import Params
 from pipeline.variants.model_checks import check_models
 
@@ -44,8 +44,8 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None, root: P
             if not console.is_terminal and step % 40 == 0:
                 click.echo(f"{variant}: learning rate {learning_rate:.0e}  loss {loss:.3f}", err=True)
 
-        test = range_test(cell, Project(root), show_progress)
-    found = suggest(test)
+        test = run_range_test(cell, Project(root), show_progress)
+    found = suggest_grid(test)
     if plot:
         from pipeline.lr_find.loss_plot import draw_loss
 

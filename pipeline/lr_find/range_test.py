@@ -21,7 +21,7 @@ from pipeline.train.optimizers import create_optimizer
 from pipeline.variants.model_checks import check_batch
 
 
-def range_test(cell: Cell, project: Project, on_step: Callable[[int, float, float], None]) -> RangeTest:
+def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, float], None]) -> RangeTest:
     """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
 
     Args:
@@ -33,7 +33,7 @@ def range_test(cell: Cell, project: Project, on_step: Callable[[int, float, floa
         PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
     """
     torch.set_num_threads(cell.train.threads)
-    random = torch.Generator().manual_seed(cell.seed)
+    rng = torch.Generator().manual_seed(cell.seed)
     dataset, classes = project.prepared.open_split("train"), project.prepared.dataset.classes
     training = dataset.take(training_subset(len(dataset), cell.train_images))
     size, channels = training.images.shape[2:]
@@ -47,23 +47,23 @@ def range_test(cell: Cell, project: Project, on_step: Callable[[int, float, floa
     loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
     optimizer = create_optimizer(network, cell.train, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses = []
-    for step, rate in enumerate(rates, start=1):
-        chosen = torch.randint(len(training), (cell.train.batch_size,), generator=random).sort().values.numpy()
-        images, masks = batches.take(chosen)
+    for step, learning_rate in enumerate(learning_rates, start=1):
+        indices = torch.randint(len(training), (cell.train.batch_size,), generator=rng).sort().values.numpy()
+        images, masks = batches.take(indices)
         if cell.train.augmentation is not None:
-            images, masks = augment(images, masks, cell.train.augmentation, random)
+            images, masks = augment(images, masks, cell.train.augmentation, rng)
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
-            group["lr"] = float(rate) * factor
+            group["lr"] = float(learning_rate) * factor
         with autocast_context(precision, device):
             logits = network(images)
         loss = loss_function(logits, masks)
         losses.append(float(loss.detach()))
-        on_step(step, float(rate), losses[-1])
+        on_step(step, float(learning_rate), losses[-1])
         if not np.isfinite(losses[-1]):
             break
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return RangeTest(rates[: len(losses)], np.array(losses))
+    return RangeTest(learning_rates[: len(losses)], np.array(losses))

@@ -42,7 +42,7 @@ class Suggestion:
     smoothed: Floats
 
 
-def suggest(test: RangeTest) -> Suggestion | None:
+def suggest_grid(test: RangeTest) -> Suggestion | None:
     """Suggest the power of ten nearest to half of the decrease in loss, and its neighbors; None without a decrease.
 
     The learning rate of the lowest loss, a common choice, is not robust: batch normalization keeps the loss low at any

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.cli import main
 from pipeline.lr_find import STEPS
-from pipeline.lr_find.suggestion import RangeTest, smooth, suggest
+from pipeline.lr_find.suggestion import RangeTest, smooth, suggest_grid
 from tests.conftest import ROOT, write_params
 
 RATES = np.geomspace(1e-6, 1, STEPS)
@@ -29,7 +29,7 @@ def curve(steep: float, edge: float) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_grid_lies_around_the_fall(steep: float, seed: int) -> None:
     noise = 0.05 * np.random.default_rng(seed).normal(size=len(RATES))
-    found = suggest(RangeTest(RATES, curve(steep, 50 * steep) + noise))
+    found = suggest_grid(RangeTest(RATES, curve(steep, 50 * steep) + noise))
     assert found is not None
     assert found.grid == pytest.approx((10 * steep, steep, steep / 10))
     assert steep / 3 < found.halfway < 3 * steep
@@ -39,14 +39,14 @@ def test_a_loss_that_stays_low_at_any_rate_moves_nothing() -> None:
     """As batch normalisation lets it: the lowest loss is by chance at the end."""
     losses = curve(1e-3, 1e9)
     losses[-5:] -= 0.05
-    found = suggest(RangeTest(RATES, losses))
+    found = suggest_grid(RangeTest(RATES, losses))
     assert found is not None
     assert found.grid == pytest.approx((1e-2, 1e-3, 1e-4))
 
 
 def test_a_loss_that_never_falls_suggests_nothing() -> None:
-    assert suggest(RangeTest(RATES, np.full(STEPS, 0.7))) is None
-    assert suggest(RangeTest(RATES[:1], np.array([np.nan]))) is None
+    assert suggest_grid(RangeTest(RATES, np.full(STEPS, 0.7))) is None
+    assert suggest_grid(RangeTest(RATES[:1], np.array([np.nan]))) is None
 
 
 def test_what_comes_after_the_blow_up_counts_for_nothing() -> None:
@@ -54,7 +54,7 @@ def test_what_comes_after_the_blow_up_counts_for_nothing() -> None:
     losses[200:] = 0.01  # a network that is dead may look perfect
     with_nan = losses.copy()
     with_nan[190:] = np.nan
-    found, cut = suggest(RangeTest(RATES, losses)), suggest(RangeTest(RATES, with_nan))
+    found, cut = suggest_grid(RangeTest(RATES, losses)), suggest_grid(RangeTest(RATES, with_nan))
     assert found is not None
     assert cut is not None
     assert found.grid == cut.grid == pytest.approx((1e-3, 1e-4, 1e-5))
