@@ -22,6 +22,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.showcase.stage import cut_out
 from pipeline.train.stage import train_cell
+from pipeline.variants.table import variant_rows
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -136,7 +137,7 @@ def test_a_pretrained_encoder_needs_three(trained: Callable[[int, type], Params]
 def test_variants_are_measured_with_the_channels_of_the_data(
     trained: Callable[[int, type], Params], project: Path
 ) -> None:
-    trained(5, np.uint16)
-    lines = CliRunner().invoke(main, ["variants"]).output.splitlines()
-    (lite0,) = [line for line in lines if line.startswith("lite0")]
-    assert "the images have 5" in lite0
+    params = trained(5, np.uint16)
+    rows = {row.name: row for row in variant_rows(params, project, lambda cell, data: data.channels)}
+    assert rows["unet"].process == 5
+    assert "the images have 5" in str(rows["lite0"].process)
