@@ -79,8 +79,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     Ctrl-C stops after the current epochs; a second Ctrl-C stops immediately. The same command resumes each run after
     its last epoch, whatever stopped or killed it.
     """
+    from pipeline.artifacts.project import FAILURE
     from pipeline.params.file import read_params
-    from pipeline.runs import FAILURE
     from pipeline.runtime.stage_status import clear_stage_status, record_stage
 
     if jobs and ray:

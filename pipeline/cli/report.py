@@ -41,9 +41,9 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     """  # noqa: D301 - click takes the backspace as "do not rewrap"
     import webbrowser
 
+    from pipeline.artifacts.project import FAILURE
     from pipeline.params.file import read_params
     from pipeline.report.stage import render_report
-    from pipeline.runs import FAILURE
     from pipeline.runtime.stage_status import record_stage
 
     is_stage = not (selection or out or show or live)
@@ -83,6 +83,7 @@ def failure() -> None:
 
     While another command is running and nothing has failed, no page is written.
     """
+    from pipeline.artifacts.project import Project
     from pipeline.compare.stage import compare as compare_stage
     from pipeline.params.file import read_params
     from pipeline.report.failure import find_failures, render_failure_page
@@ -92,11 +93,11 @@ def failure() -> None:
     found = page = None
     with contextlib.suppress(PipelineError):  # the page reports what cannot be read or made
         found = read_params()
-        lost = find_failures(found, Path())
+        lost = find_failures(found, Project())
         if lost and all(one.run for one in lost):
             compare_stage(found, lost=lost)
             page = render_report(found).path
     running = [one.name for one in list_stage_statuses() if one.state == "running"]
-    if running and not find_failures(found, Path()):
+    if running and not find_failures(found, Project()):
         raise PipelineError(f"Nothing has failed so far; running: {', '.join(running)}.")
     click.echo(render_failure_page(found, page))

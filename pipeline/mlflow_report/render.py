@@ -8,11 +8,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import runs
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.project import CACHE, REPORTS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.atomic_io import as_json
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
@@ -20,18 +18,17 @@ from pipeline.params.run_config import read_run_config
 from pipeline.report.run_selection import create_file_stem
 from pipeline.report.sections.authors import TeamResults
 from pipeline.report.stage import RenderedReport, RunSource, render_report
-from pipeline.runs import DataSet
 from pipeline.tracking.colleagues import everybodys_results
 from pipeline.tracking.fetch import Fetched, fetch_runs
 from pipeline.tracking.skipped_runs import describe_skipped
 from pipeline.tracking.tags import user
 
-CACHE = runs.SCRATCH / "mlflow"
+DOWNLOADS = CACHE / "mlflow"
 MAX_AUTHOR = 40  # characters; names of folders have at most 255 bytes
 
 
 def render_mlflow_report(
-    params: Params, query: str, out: Path | None = None, root: Path = Path(), *, provenance: bool = False
+    params: Params, query: str, out: Path | None = None, project: Project | None = None, *, provenance: bool = False
 ) -> RenderedReport:
     """Write the report of runs from MLflow.
 
@@ -39,28 +36,29 @@ def render_mlflow_report(
         params: The address of MLflow, and the content of the report.
         query: As in `fetch_runs`.
         out: The file to write; None for a file in `reports/` named after the runs.
-        root: Folder of the project or study. Its prepared data must be those of the runs.
+        project: Its folder, or a study's; None for the current one. Its prepared data must be those of the runs.
         provenance: As in `render_report`.
 
     Raises:
         PipelineError: No run can be fetched, or a run given by its id is of other data.
     """
-    fingerprint = DataSet.read(root / runs.PREPARED).fingerprint
-    found = fetch_runs(params.tracking, query, root / CACHE, fingerprint, _check_files)
+    project = project or Project()
+    fingerprint = project.prepared.dataset.fingerprint
+    found = fetch_runs(params.tracking, query, project.root / DOWNLOADS, fingerprint, _check_files)
     team = TeamResults(everybodys_results(params.tracking, fingerprint), user())
     fetched = _add_authors(found.runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
-    folder = root / CACHE / f"compared-{digest[:12]}"
-    shutil.rmtree(folder, ignore_errors=True)
+    compared = Project(project.root / DOWNLOADS / f"compared-{digest[:12]}")
+    shutil.rmtree(compared.root, ignore_errors=True)
     for one in fetched:
-        _link_run(one, folder / runs.RUNS / one.record.run)
-        _link(folder / runs.EVALUATION / one.record.run, one.evaluation)
-    _link(folder / runs.PREPARED, root / runs.PREPARED)
-    compare(params, Project(folder), [read_run_config(one.record, one.run) for one in fetched])
+        _link_run(one, compared.run(one.record.run))
+        _link(compared.evaluation(one.record.run).path, one.evaluation)
+    _link(compared.prepared.path, project.prepared.path)
+    compare(params, compared, [read_run_config(one.record, one.run) for one in fetched])
     stem = create_file_stem([one.record.run for one in fetched])
-    path = out if out is not None else root / runs.REPORTS / f"mlflow-{stem}.html"
-    source = RunSource(folder, f"mlflow:{query.strip()}", team, describe_skipped(found.skipped))
-    return render_report(params, None, path, root, provenance=provenance, source=source)
+    path = out if out is not None else project.root / REPORTS / f"mlflow-{stem}.html"
+    source = RunSource(compared.root, f"mlflow:{query.strip()}", team, describe_skipped(found.skipped))
+    return render_report(params, None, path, project, provenance=provenance, source=source)
 
 
 def _add_authors(fetched: list[Fetched]) -> list[Fetched]:
@@ -92,18 +90,19 @@ def _check_files(fetched: Fetched) -> None:
     history = RunFolder(fetched.run).history
     if len(history) < fetched.record.epochs:
         raise PipelineError(
-            f"{fetched.run / runs.HISTORY} has {len(history)} epochs, but {runs.RECORD} has {fetched.record.epochs}."
+            f"{fetched.run / RunFolder.HISTORY} has {len(history)} epochs, but {RunFolder.RECORD} has "
+            f"{fetched.record.epochs}."
         )
     if fetched.record.status == "finished":
         EvaluationFolder(fetched.evaluation).read_per_image()
 
 
-def _link_run(one: Fetched, folder: Path) -> None:
-    """Link a run's files into a folder, with a record under the name on the page."""
+def _link_run(one: Fetched, run: RunFolder) -> None:
+    """Link a run's files into a folder, with a record that has the run's name on the page."""
     for file in one.run.iterdir():
-        _link(folder / file.name, file)
-    (folder / runs.RECORD).unlink()
-    (folder / runs.RECORD).write_text(as_json(one.record), encoding="utf-8")
+        _link(run.path / file.name, file)
+    (run.path / run.RECORD).unlink()
+    run.write_record(one.record)
 
 
 def _link(link: Path, target: Path) -> None:

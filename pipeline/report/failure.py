@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs
+from pipeline.artifacts.project import FAILURE, REPORTS, Project
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
-from pipeline.project import inside, make
 from pipeline.report.formatting import flatten_parameters, join_words
 from pipeline.report.html import render_html
 from pipeline.runtime.stage_status import StageStatus, list_stage_statuses
@@ -51,34 +50,36 @@ class FailurePage:
     failures: tuple[Failure, ...]
 
 
-def render_failure_page(params: Params | None, report: Path | None = None, root: Path = Path()) -> Path:
+def render_failure_page(params: Params | None, report: Path | None = None, project: Project | None = None) -> Path:
     """Write `reports/failure.html`.
 
     Args:
         params: None if the file cannot be read.
         report: The learning report of the other runs, if there is one.
-        root: Folder of the project or study.
+        project: Its folder, or a study's; None for the current folder.
 
     Raises:
         PipelineError: A template is missing or invalid.
     """
-    failures = tuple(_build_failure(one, params, root) for one in find_failures(params, root))
-    running = [one.name for one in list_stage_statuses(root) if one.state == "running"]
+    project = project or Project()
+    failures = tuple(_build_failure(one, params, project) for one in find_failures(params, project))
+    running = [one.name for one in list_stage_statuses(project.root) if one.state == "running"]
     page = FailurePage(
         title="The report could not be finished" if failures else "No failure is recorded",
-        sentence=_describe_failures([failure.name for failure in failures], root),
+        sentence=_describe_failures([failure.name for failure in failures], project),
         running=f"Running: {join_words(running)}." if running else "",
-        report=os.path.relpath(report, root / runs.REPORTS) if report else "",
+        report=os.path.relpath(report, project.root / REPORTS) if report else "",
         failures=failures,
     )
-    write_text(root / runs.FAILURE, render_html(TEMPLATE, page, root))
-    return root / runs.FAILURE
+    path = project.root / FAILURE
+    write_text(path, render_html(TEMPLATE, page, project))
+    return path
 
 
-def find_failures(params: Params | None, root: Path) -> list[StageStatus]:
+def find_failures(params: Params | None, project: Project) -> list[StageStatus]:
     """Find the stages that failed most recently; runs outside the grid are left out."""
     cells = {cell.name for cell in params.cells()} if params else None
-    ended = [one for one in list_stage_statuses(root) if one.state != "running"]
+    ended = [one for one in list_stage_statuses(project.root) if one.state != "running"]
     shown = [one for one in ended if not one.run or cells is None or one.run in cells]
     sweep = next((one for one in shown if one.stage == "sweep"), None)
     others = [one for one in shown if one is not sweep]
@@ -89,15 +90,15 @@ def find_failures(params: Params | None, root: Path) -> list[StageStatus]:
     return others or [sweep]  # it was stopped, and its runs too
 
 
-def _describe_failures(names: list[str], root: Path) -> str:
+def _describe_failures(names: list[str], project: Project) -> str:
     if not names:
-        return f"No stage has recorded a failure. To see why make report failed: {inside(root, 'dvc repro')}"
+        return f"No stage has recorded a failure. To see why make report failed: {project.shell_command('dvc repro')}"
     return f"Failed: {join_words([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 
-def _build_failure(one: StageStatus, params: Params | None, root: Path) -> Failure:
+def _build_failure(one: StageStatus, params: Params | None, project: Project) -> Failure:
     lines = "\n".join(one.lines)
-    again = make("report", root) if one.stage == "sweep" else inside(root, f"dvc repro {one.name}")
+    again = project.make_command("report") if one.stage == "sweep" else project.shell_command(f"dvc repro {one.name}")
     return Failure(
         name=one.name,
         reason=one.reason,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
-from pipeline import runs
+from pipeline.artifacts.project import TEMPLATES, Project
 from pipeline.errors import PipelineError
-from pipeline.project import project_folder
 from pipeline.report.figures import svg
 from pipeline.report.formatting import mark_code
 
@@ -24,20 +22,20 @@ POLICY = (
 )
 
 
-def render_html(template: str, page: object, root: Path, num_learning_rates: int = 1) -> str:
+def render_html(template: str, page: object, project: Project, num_learning_rates: int = 1) -> str:
     """Render a page.
 
     Args:
         template: File name of the template.
         page: View model of the page.
-        root: Folder of the project or study.
+        project: With the templates.
         num_learning_rates: How many learning rates need a color.
 
     Raises:
         PipelineError: A template is missing or invalid.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(project_folder(root) / runs.TEMPLATES),
+        loader=jinja2.FileSystemLoader(project.home / TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -58,11 +56,9 @@ def render_html(template: str, page: object, root: Path, num_learning_rates: int
             script=Markup(script),
         )
     except jinja2.TemplateNotFound as error:
-        raise PipelineError(
-            f"{runs.TEMPLATES / str(error.name)} is missing. Restore it: git checkout {runs.TEMPLATES}"
-        ) from None
+        raise PipelineError(f"{TEMPLATES / str(error.name)} is missing. Restore it: git checkout {TEMPLATES}") from None
     except jinja2.TemplateError as error:
-        raise PipelineError(f"A template in {runs.TEMPLATES} is invalid: {error}") from None
+        raise PipelineError(f"A template in {TEMPLATES} is invalid: {error}") from None
 
 
 def _read_source(environment: jinja2.Environment, name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.analysis.scores import name_foreground_iou
-from pipeline.comparison import RunRow
+from pipeline.artifacts.comparison import RunSummary
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class PrimaryScore:
         """Whether it is mean IoU."""
         return self.field == "mean_iou"
 
-    def of_validation(self, row: RunRow) -> float | None:
+    def of_validation(self, row: RunSummary) -> float | None:
         """Return a run's score on validation; None if it is undefined."""
         return row.val_mean_iou if self.is_mean else row.val_foreground_iou
 
-    def of_showcase(self, row: RunRow) -> float | None:
+    def of_showcase(self, row: RunSummary) -> float | None:
         """Return a run's score on the first showcase image; None if it is undefined."""
         return row.showcase_mean_iou if self.is_mean else row.showcase_iou

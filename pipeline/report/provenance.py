@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import runs
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.project import make
 from pipeline.report.formatting import join_words
 from pipeline.report.run_selection import RunSelection
-from pipeline.timing import read_timing
 from pipeline.tracking.tags import DIRTY, UNKNOWN, git_commit
 
-UNKNOWN_TIMES = f"unknown: DVC restores runs without {runs.TIMING}"
+UNKNOWN_TIMES = f"unknown: DVC restores runs without {RunFolder.TIMING}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class ProvenanceFact:
 
 
 def collect_provenance(
-    params: Params, selection: RunSelection, run: str, key: str, root: Path
+    params: Params, selection: RunSelection, run: str, key: str, project: Project
 ) -> tuple[ProvenanceFact, ...]:
     """Collect the facts in the page's order; unknown ones say so.
 
@@ -38,21 +37,21 @@ def collect_provenance(
         selection: The runs of the page.
         run: The run to link to on an MLflow server.
         key: Its run key; empty if unknown.
-        root: Folder of the project or study.
+        project: Its folder, or a study's.
     """
-    timings = [timing for name in selection.names if (timing := read_timing(root / runs.RUNS / name))]
+    timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
     facts = [
         ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("git commit", _describe_commit(root)),
-        ("trained for", _describe_durations([float(timing["seconds"]) for timing in timings], len(selection.names))),
-        ("processor", join_words(sorted({str(timing["processor"]) for timing in timings})) or UNKNOWN_TIMES),
-        ("torch", join_words(sorted({str(timing["torch"]) for timing in timings})) or UNKNOWN_TIMES),
+        ("git commit", _describe_commit(project.root)),
+        ("trained for", _describe_durations([timing.seconds for timing in timings], len(selection.names))),
+        ("processor", join_words(sorted({timing.processor for timing in timings})) or UNKNOWN_TIMES),
+        ("torch", join_words(sorted({timing.torch for timing in timings})) or UNKNOWN_TIMES),
         ("Python", platform.python_version()),
     ]
-    return (*(ProvenanceFact(name, value) for name, value in facts), _describe_mlflow(params, run, key, root))
+    return (*(ProvenanceFact(name, value) for name, value in facts), _describe_mlflow(params, run, key, project))
 
 
-def _describe_mlflow(params: Params, run: str, key: str, root: Path) -> ProvenanceFact:
+def _describe_mlflow(params: Params, run: str, key: str, project: Project) -> ProvenanceFact:
     """Link to the run's page on the server, or give the command that opens MLflow on this machine."""
     from pipeline.tracking.links import run_address
 
@@ -62,7 +61,7 @@ def _describe_mlflow(params: Params, run: str, key: str, root: Path) -> Provenan
         return ProvenanceFact("MLflow", str(error))
     if address:
         return ProvenanceFact("MLflow", f"{run}, experiment {params.tracking.experiment}", address)
-    return ProvenanceFact("MLflow", f"{make('ui', root)}, experiment {params.tracking.experiment}")
+    return ProvenanceFact("MLflow", f"{project.make_command('ui')}, experiment {params.tracking.experiment}")
 
 
 def _describe_durations(seconds: list[float], count: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import fields
 
 import pandas as pd
 
-from pipeline.comparison import RunRow
+from pipeline.artifacts.comparison import RunSummary
 from pipeline.errors import PipelineError
 from pipeline.report.formatting import suggest_closest
 
@@ -44,7 +44,7 @@ def is_filter(run_spec: str) -> bool:
     return re.search(r"[=<>]|\sin\s", run_spec) is not None
 
 
-def filter_runs(rows: Sequence[RunRow], expression: str) -> tuple[RunRow, ...]:
+def filter_runs(rows: Sequence[RunSummary], expression: str) -> tuple[RunSummary, ...]:
     """Select the runs for which an expression holds; a missing value equals nothing and is neither above nor below.
 
     Args:
@@ -61,7 +61,7 @@ def filter_runs(rows: Sequence[RunRow], expression: str) -> tuple[RunRow, ...]:
     return tuple(rows[place] for place in found.index)
 
 
-def _build_table(rows: Sequence[RunRow]) -> pd.DataFrame:
+def _build_table(rows: Sequence[RunSummary]) -> pd.DataFrame:
     values = [
         {
             **{field.name: getattr(row, field.name) for field in fields(row) if field.name in COLUMNS},

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline import runs
-from pipeline.comparison import RunRow, Summary
+from pipeline.artifacts.comparison import RunSummary, Summary
+from pipeline.artifacts.project import REPORT, REPORTS
 from pipeline.errors import PipelineError
 from pipeline.report.run_filter import filter_runs, is_filter
 
@@ -27,7 +27,7 @@ class RunSelection:
     """The runs of a report, in the grid's order."""
 
     kind: Literal["all", "best", "named"]
-    rows: tuple[RunRow, ...]
+    rows: tuple[RunSummary, ...]
     out: Path  # relative to the project's folder
     origin: str = ""  # of runs from MLflow; empty for this grid
     notices: tuple[str, ...] = ()  # sentences on skipped runs
@@ -61,9 +61,9 @@ def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
     if not summary.runs:
         raise PipelineError("The comparison contains no runs. Train some with `make report`.")
     if run_spec is None:
-        return RunSelection("all", summary.runs, runs.REPORT)
+        return RunSelection("all", summary.runs, REPORT)
     if run_spec.strip() == "all":
-        return RunSelection("all", summary.runs, runs.REPORTS / "all.html")
+        return RunSelection("all", summary.runs, REPORTS / "all.html")
     if match := re.fullmatch(r"best(?::(.*))?", run_spec.strip()):
         return _select_best(summary, match[1])
     if is_filter(run_spec):
@@ -79,13 +79,13 @@ def _select_best(summary: Summary, count: str | None) -> RunSelection:
         )
     if count is None:
         best = summary.best.run
-        return RunSelection("best", tuple(row for row in summary.runs if row.run == best), runs.REPORTS / "best.html")
+        return RunSelection("best", tuple(row for row in summary.runs if row.run == best), REPORTS / "best.html")
     if not re.fullmatch(r"[1-9]\d*", count):
         raise PipelineError(f"'best:{count}' must have a positive whole number after the colon, such as best:3.")
     ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.rates if rate.run and rate.val_loss_mean)
     wanted = {run for _, run in ranked[: int(count)]}
     rows = tuple(row for row in summary.runs if row.run in wanted)
-    return RunSelection("named", rows, runs.REPORTS / f"best-{len(rows)}.html")
+    return RunSelection("named", rows, REPORTS / f"best-{len(rows)}.html")
 
 
 def _select_by_filter(summary: Summary, expression: str) -> RunSelection:
@@ -94,7 +94,7 @@ def _select_by_filter(summary: Summary, expression: str) -> RunSelection:
         raise PipelineError(
             f"No run matches {expression.strip()}; " + _list_available([row.run for row in summary.runs])
         )
-    return RunSelection("named", rows, runs.REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
+    return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
 
 
 def _select_by_name(summary: Summary, run_spec: str) -> RunSelection:
@@ -114,7 +114,7 @@ def _select_by_name(summary: Summary, run_spec: str) -> RunSelection:
             + _list_available(nearest)
         )
     rows = tuple(row for row in summary.runs if row.run in wanted)
-    return RunSelection("named", rows, runs.REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
+    return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
 
 
 def _list_available(names: list[str]) -> str:

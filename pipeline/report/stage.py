@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
@@ -100,7 +100,7 @@ def render_report(
     params: Params,
     run_spec: str | None = None,
     out: Path | None = None,
-    root: Path = Path(),
+    project: Project | None = None,
     *,
     provenance: bool = False,
     source: RunSource | None = None,
@@ -111,23 +111,24 @@ def render_report(
         params: The parameters of the project.
         run_spec: As in `select_runs`.
         out: The file to write; None for the selection's own file in `reports/`.
-        root: Folder of the project or study.
+        project: Its folder, or a study's; None for the current folder.
         provenance: Whether to add date, durations, versions and hashes; then equal inputs give different bytes.
         source: Runs to show in place of the grid's.
 
     Raises:
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
     """
+    project = project or Project()
     context = ReportContext(
-        Project(source.folder if source else root), _list_composite_splits(params.data), params.data.resize
+        Project(source.folder) if source else project, _list_composite_splits(params.data), params.data.resize
     )
     selection = select_runs(context.summary, run_spec)
     if source:
         selection = replace(selection, origin=source.origin, notices=source.notices)
-    page = build_page(params, context, selection, root, provenance=provenance, team=source.team if source else None)
-    path = out if out is not None else root / selection.out
+    page = build_page(params, context, selection, project, provenance=provenance, team=source.team if source else None)
+    path = out if out is not None else project.root / selection.out
     num_learning_rates = len({row.learning_rate for row in context.summary.runs})
-    write_text(path, render_html(TEMPLATE, page, root, num_learning_rates))
+    write_text(path, render_html(TEMPLATE, page, project, num_learning_rates))
     return RenderedReport(path, page.faults, selection.notices)
 
 
@@ -135,26 +136,26 @@ def build_page(
     params: Params,
     context: ReportContext,
     selection: RunSelection,
-    root: Path,
+    project: Project,
     *,
     provenance: bool,
     team: TeamResults | None = None,
 ) -> Page:
     """Build the view model of the page; a section whose files are missing or broken becomes a notice."""
-    external = read_external_results(params.report, Project(root))
-    data = _build_data(context, root)
+    external = read_external_results(params.report, project)
+    data = _build_data(context)
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
     return Page(
         header=build_header(params, context, selection),
         sections=(
             *(data if has_leakage else ()),  # first, because it puts all scores in doubt
-            *_build_team(team, context, root),
-            _build("notes", "Notes", lambda: build_notes(root, params.report.notes, context, selection)),
+            *_build_team(team, context),
+            _build("notes", "Notes", lambda: build_notes(params.report.notes, context, selection)),
             _build("findings", "Findings", lambda: build_findings(context, selection)),
-            _build("curves", "Loss curves", lambda: build_curves(context, selection, external, root)),
+            _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
             _build("results", "Results by learning rate", lambda: build_results(context, selection)),
             _build("runs", "All runs", lambda: build_run_table(selection, context.summary, external)),
-            _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection, root)),
+            _build("gap", "Where the gap comes from", lambda: build_gap_breakdown(context, selection)),
             _build("test", "Test scores", lambda: build_test_scores(context, selection)),
             _build("examples", "Examples", lambda: build_examples(context, selection)),
             *(() if has_leakage else data),
@@ -167,18 +168,18 @@ def build_page(
     )
 
 
-def _build_team(team: TeamResults | None, context: ReportContext, root: Path) -> tuple[Section, ...]:
+def _build_team(team: TeamResults | None, context: ReportContext) -> tuple[Section, ...]:
     """Build the section on results by author, if there are several authors."""
     if team is None or len({result.author for result in team.results}) < 2:
         return ()
-    return (_build("authors", "By author", lambda: build_authors(team, context, root)),)
+    return (_build("authors", "By author", lambda: build_authors(team, context)),)
 
 
-def _build_data(context: ReportContext, root: Path) -> tuple[Section, ...]:
+def _build_data(context: ReportContext) -> tuple[Section, ...]:
     """Build the section on the data; none without prepared data, which the header reports."""
-    if not (context.project.root / runs.PREPARED).is_dir():
+    if not context.project.prepared.path.is_dir():
         return ()
-    return (_build("data", "The data", lambda: build_data_card(context, root)),)
+    return (_build("data", "The data", lambda: build_data_card(context)),)
 
 
 def _build(name: str, title: str, build: Callable[[], Body]) -> Section:
@@ -196,4 +197,4 @@ def _list_composite_splits(data: Data) -> tuple[str, ...]:
     """List the splits whose images are composites."""
     if not isinstance(data, CompositesData):
         return ()
-    return tuple(split for split in (*runs.SPLITS, runs.SHOWCASE) if data.test is None or split != runs.SPLITS[-1])
+    return tuple(split for split in (*SPLITS, SHOWCASE) if data.test is None or split != SPLITS[-1])

@@ -12,7 +12,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from pipeline.comparison import Judgement, RateRow, RunRow, Summary
+from pipeline.artifacts.comparison import Judgment, RunSummary, SettingSummary, Summary
 from pipeline.errors import PipelineError
 from pipeline.report.figures.feature_maps import NAMES
 from pipeline.report.formatting import MISSING, format_learning_rate, format_number, format_percent, suggest_closest
@@ -26,7 +26,9 @@ _UNUSED = "\x00"  # in no text: disables the delimiters of blocks and comments, 
 
 
 # Values of an unknown run.
-_RUN = dict.fromkeys(field.name for kind in (RunRow, Judgement) for field in fields(kind) if field.name != "judgement")
+_RUN = dict.fromkeys(
+    field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgement"
+)
 
 
 class TemplateValues:
@@ -65,7 +67,9 @@ class TemplateValues:
         return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgement"] or {})})})
 
     def _rate(self, variant: str, learning_rate: float) -> SimpleNamespace:
-        rows: dict[str, RateRow] = {f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.rates}
+        rows: dict[str, SettingSummary] = {
+            f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.rates
+        }
         for row in rows.values():
             if (row.variant, row.learning_rate) == (variant, learning_rate):
                 return SimpleNamespace(**_flatten(asdict(row)))

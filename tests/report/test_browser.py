@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.report.stage import render_report
 from pipeline.runs import SegmentationClass
 from tests.prepare.conftest import section
@@ -46,7 +47,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
-    return render_report(project.params, root=project.root).path
+    return render_report(project.params, project=Project(project.root)).path
 
 
 def opened(browser: Browser, report: Path, **options: object) -> tuple[Page, list[str]]:
@@ -188,7 +189,7 @@ def test_a_panel_without_curves_is_a_picture(browser: Browser, project: ReportPr
     path = project.root / runs.COMPARISON / runs.CURVES
     curves = pd.read_csv(path)
     curves[curves["variant"] != "unet_no_skip"].to_csv(path, index=False)
-    page, complaints = opened(browser, render_report(project.params, root=project.root).path)
+    page, complaints = opened(browser, render_report(project.params, project=Project(project.root)).path)
     plot = page.locator(".plot[data-curves]").nth(1)
     plot.hover()
     plot.click()
@@ -307,7 +308,7 @@ def test_the_examples_fill_the_page_and_do_not_scroll(
     browser: Browser, make_project: type[ReportProject], tmp_path: Path, variants: int, width: int, share: float
 ) -> None:
     project = make_project(tmp_path, ("unet", "unet_no_skip")[:variants])
-    report = render_report(project.params, root=project.root).path
+    report = render_report(project.params, project=Project(project.root)).path
     page, _ = opened(browser, report, viewport={"width": width, "height": 800})
     for gallery in page.locator(".scroll:has(.gallery)").all():
         client, scroll = gallery.evaluate("region => [region.clientWidth, region.scrollWidth]")
@@ -325,7 +326,7 @@ def test_images_have_the_proportions_of_the_originals(
     path = project.root / runs.PREPARED / runs.SAMPLES
     pd.read_csv(path).assign(height=height, width=width).to_csv(path, index=False)
     params = project.params.model_copy(update={"data": section("cells", resize=resize)})
-    page, _ = opened(browser, render_report(params, root=project.root).path)
+    page, _ = opened(browser, render_report(params, project=Project(project.root)).path)
     for place in ("header .showcase", "#examples .gallery", "#examples .strip", "#data .sheet"):
         for image in page.locator(place).first.locator("img").all():
             box = image.bounding_box()
@@ -345,7 +346,7 @@ def test_no_table_of_long_class_names_is_cut(
         return np.repeat(40 * mask[..., None], 3, axis=-1), mask
 
     project = make_project(tmp_path, classes=classes, seeds=seeds, paint=paint, diverged="")
-    report = render_report(project.params, root=project.root).path
+    report = render_report(project.params, project=Project(project.root)).path
     page, _ = opened(browser, report, viewport={"width": 1280, "height": 800})
     for part in ("test", "gap", "data"):
         for region in page.locator(f"#{part} .scroll").all():
@@ -429,7 +430,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportPr
     for row in rows:
         project.edit_json(runs.RUNS / row.run / runs.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
     page, complaints = opened(
-        browser, render_report(project.params.model_copy(update={"report": report}), root=project.root).path
+        browser, render_report(project.params.model_copy(update={"report": report}), project=Project(project.root)).path
     )
     assert page.locator("h1").inner_text() == HARM
     assert page.locator("script").count() == 1
@@ -445,7 +446,7 @@ def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, pr
     curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))
     rows = tuple(replace(row, variant=row.variant.replace("unet_no_skip", harm)) for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
-    page, complaints = opened(browser, render_report(project.params, root=project.root).path)
+    page, complaints = opened(browser, render_report(project.params, project=Project(project.root)).path)
     assert page.locator("#curves h3").all_inner_texts() == ["unet", harm]
     assert complaints == []
 

@@ -66,7 +66,7 @@ def test_only_what_is_shown_is_read(make_project: type[ReportProject], tmp_path:
     open_memmap(folder / "train" / runs.IMAGES, "w+", np.uint8, (*size, 3)).flush()
     open_memmap(folder / "train" / runs.MASKS, "w+", np.uint8, size).flush()
     tracemalloc.start()
-    found = build_data_card(ReportContext(Project(project.root)), project.root)
+    found = build_data_card(ReportContext(Project(project.root)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.sheet is not None

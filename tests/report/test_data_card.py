@@ -47,8 +47,8 @@ def section(project: ReportProject) -> str:
     """The section in a page of nothing else, which takes less time than the whole one."""
     context = ReportContext(Project(project.root))
     above = build_header(project.params, context, select_runs(context.summary, None))
-    alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context, project.root)),))
-    return part(render_html("page.html", alone, project.root), "data")
+    alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context)),))
+    return part(render_html("page.html", alone, Project(project.root)), "data")
 
 
 def card(project: ReportProject) -> str:
@@ -113,10 +113,10 @@ def test_without_prepared_data_there_is_no_card(project: ReportProject, tmp_path
     for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
         shutil.copytree(project.root / name, folder / name)
     source = RunSource(folder, "mlflow:latest", TeamResults((), "anna"))
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
+    page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' not in page.path.read_text(encoding="utf-8")
     shutil.copytree(project.root / runs.PREPARED, folder / runs.PREPARED)
-    page = render_report(project.params, None, tmp_path / "page.html", project.root, source=source)
+    page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' in page.path.read_text(encoding="utf-8")
 
 
@@ -291,7 +291,7 @@ def test_a_page_of_16_bits_and_any_channels(
 
 def test_bars_have_their_classes_colours_and_numbers() -> None:
     shares = {"training": (0.6, 0.39, 0.01), "test": (0.0, 1.0, 0.0)}
-    drawn = str(draw_class_shares(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Path(__file__).parents[2]))
+    drawn = str(draw_class_shares(shares, ["#023e8a", "#ffffff", "#e9dfc7"], Project(Path(__file__).parents[2])))
     assert "--rate" not in drawn  # what #02.... stands for in other figures
     assert "#033e8a" in drawn
     assert re.findall(r"<text[^>]*>([1-9])</text>", drawn) == ["1", "2", "2"]  # there is no room for a number in 1 %
@@ -315,7 +315,9 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
     rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
     edit(project, share_border=[0.0001] * 6)
     page, complaints = opened(
-        browser, render_report(project.params, root=project.root).path, viewport={"width": width, "height": 800}
+        browser,
+        render_report(project.params, project=Project(project.root)).path,
+        viewport={"width": width, "height": 800},
     )
     section = page.locator("#data")
     for summary in section.locator("summary").all():

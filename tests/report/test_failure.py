@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.report.failure import render_failure_page
@@ -35,7 +36,7 @@ def fail(root: Path, stage: str, run: str, error: BaseException) -> None:
 def test_it_shows_what_failed_with_its_last_lines_and_parameters(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "train", RUN, ZeroDivisionError("<b>nothing</b> to divide by"))
     fail(project.root, "train", "gone-0.5-0", PipelineError("a run of another grid"))
-    page, complaints = opened(browser, render_failure_page(project.params, None, project.root))
+    page, complaints = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert page.locator("h2").all_inner_texts() == [f"train@{RUN}"]
     assert page.locator("section p").first.inner_text() == "ZeroDivisionError: <b>nothing</b> to divide by"
     lines = page.locator("pre").inner_text()
@@ -55,14 +56,14 @@ def test_it_leads_to_the_report_of_the_others(browser: Browser, project: ReportP
     fail(project.root, "evaluate", RUN, PipelineError("the weights are of another network"))
     report = project.root / "reports/learning-report.html"
     report.write_text("<title>the others</title>")
-    page, _ = opened(browser, render_failure_page(project.params, report, project.root))
+    page, _ = opened(browser, render_failure_page(project.params, report, Project(project.root)))
     page.get_by_role("link").click()
     assert page.title() == "the others"
 
 
 def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "sweep", "", PipelineError("params.yaml: train.epochs must be at least 1, but is 0"))
-    page, _ = opened(browser, render_failure_page(None, None, project.root))
+    page, _ = opened(browser, render_failure_page(None, None, Project(project.root)))
     assert "train.epochs must be at least 1, but is 0" in page.inner_text("section")
     assert page.locator("dl").count() == 0
 
@@ -70,7 +71,7 @@ def test_a_params_file_that_cannot_be_read_is_what_failed(browser: Browser, proj
 def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "train", RUN, KeyboardInterrupt())
     fail(project.root, "sweep", "", PipelineError("train.epochs: must be a whole number"))
-    page, _ = opened(browser, render_failure_page(project.params, None, project.root))
+    page, _ = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert page.locator("h2").all_inner_texts() == ["sweep"]
     assert "must be a whole number" in page.inner_text("section")
 
@@ -78,13 +79,13 @@ def test_what_stopped_the_sweep_hides_behind_no_older_failure(browser: Browser, 
 def test_a_sweep_that_was_stopped_shows_its_runs(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     for stage, run in (("train", RUN), ("sweep", "")):
         fail(project.root, stage, run, KeyboardInterrupt())
-    page, _ = opened(browser, render_failure_page(project.params, None, project.root))
+    page, _ = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert page.locator("h2").all_inner_texts() == [f"train@{RUN}"]
 
 
 def test_what_is_under_way_has_not_failed(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     with record_stage("train", RUN, project.root):
-        page, _ = opened(browser, render_failure_page(project.params, None, project.root))
+        page, _ = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert page.title() == "No failure is recorded"
     assert f"Running: train@{RUN}." in page.inner_text("header")
 
@@ -92,7 +93,7 @@ def test_what_is_under_way_has_not_failed(browser: Browser, project: ReportProje
 def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     fail(project.root, "sweep", "", PipelineError("`dvc repro prepare` failed"))
     fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
-    page, _ = opened(browser, render_failure_page(project.params, None, project.root))
+    page, _ = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert page.locator("h2").all_inner_texts() == ["prepare"]
     parameters = page.locator("dt").all_inner_texts()
     assert "data.image_size" in parameters
@@ -100,7 +101,7 @@ def test_a_sweep_that_only_repeats_what_a_stage_said_is_left_out(browser: Browse
 
 
 def test_where_no_stage_says_why_dvc_is_asked(browser: Browser, project: ReportProject) -> None:  # noqa: F811
-    page, _ = opened(browser, render_failure_page(project.params, None, project.root))
+    page, _ = opened(browser, render_failure_page(project.params, None, Project(project.root)))
     assert "dvc repro" in page.inner_text("header")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import as_json, write_text
 from pipeline.report.stage import render_report
 from pipeline.runs import Evaluation, MissedClass, SegmentationClass
@@ -29,7 +30,7 @@ def stripes(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rendered(project: ReportProject, selection: str | None = None) -> str:
-    return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
+    return render_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 def head_of(page: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult, ShowcaseImage
@@ -101,7 +102,7 @@ def test_everything_stands_as_text(
     classes = tuple(SegmentationClass(f"{harm}{n}", "#d98c21", n == 0) for n in range(3))
     project = make_project(tmp_path, classes=classes, source=harm)
     everywhere(project, harm)
-    page = unharmed(browser, render_report(project.params, root=project.root).path)
+    page = unharmed(browser, render_report(project.params, project=Project(project.root)).path)
     assert seen(page.locator("h1").inner_text()) == seen(harm)
     assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
     assert seen(harm) in seen(page.locator(".user-images figcaption").inner_text())
@@ -120,7 +121,7 @@ def test_what_failed_stands_as_text(browser: Browser, project: ReportProject) ->
     with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root) as say:
         say(harm)
         raise PipelineError(harm)
-    page = unharmed(browser, render_failure_page(project.params, None, project.root))
+    page = unharmed(browser, render_failure_page(project.params, None, Project(project.root)))
     assert seen(harm.replace("`", "")) in seen(page.locator("section p").first.inner_text())
     assert seen(f"{harm} {harm}") == seen(page.locator("pre").inner_text())
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
@@ -60,8 +61,10 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     if kind == "failure":
         with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
             raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
-        return render_failure_page(params, None, project.root)
-    return render_report(params, "best" if kind == "best" else None, root=project.root, provenance=kind == "live").path
+        return render_failure_page(params, None, Project(project.root))
+    return render_report(
+        params, "best" if kind == "best" else None, project=Project(project.root), provenance=kind == "live"
+    ).path
 
 
 @pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker is written in")

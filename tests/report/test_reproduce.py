@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.report.stage import render_report
 from pipeline.timing import KEYS
 from tests.report.test_stage import best, part, rendered
@@ -39,7 +40,8 @@ def test_live_adds_what_the_stage_leaves_out(project: ReportProject) -> None:
     assert "A processor" not in plain  # DVC does not keep times and machine: the page may not depend on them
     assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
     provenance = part(
-        render_report(project.params, run, root=project.root, provenance=True).path.read_text("utf-8"), "reproduce"
+        render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
+        "reproduce",
     )
     assert "Provenance" not in plain
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
@@ -65,7 +67,8 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, 
     else:
         (project.root / runs.RUNS / run / runs.TIMING).unlink(missing_ok=True)
     provenance = part(
-        render_report(project.params, run, root=project.root, provenance=True).path.read_text("utf-8"), "reproduce"
+        render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
+        "reproduce",
     )
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
     unknown = "unknown: DVC restores runs without timing.json"
@@ -75,6 +78,8 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, 
 def test_live_shows_a_server_without_its_password(project: ReportProject) -> None:
     tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
     params = project.params.model_copy(update={"tracking": tracking})
-    html = render_report(params, best(project), root=project.root, provenance=True).path.read_text(encoding="utf-8")
+    html = render_report(params, best(project), project=Project(project.root), provenance=True).path.read_text(
+        encoding="utf-8"
+    )
     assert "MLflow at http://127.0.0.1:9/a does not answer" in html
     assert "secret" not in html

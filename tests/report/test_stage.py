@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
@@ -28,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def rendered(project: ReportProject, selection: str | None = None) -> str:
-    return render_report(project.params, selection, root=project.root).path.read_text(encoding="utf-8")
+    return render_report(project.params, selection, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 def table_of_runs(html: str) -> list[str]:
@@ -41,7 +42,7 @@ def cards(html: str) -> list[str]:
 
 
 def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
-    path = render_report(project.params, root=project.root).path
+    path = render_report(project.params, project=Project(project.root)).path
     html = path.read_text(encoding="utf-8")
     assert path == project.root / runs.REPORT
     assert cards(html) == []
@@ -134,11 +135,11 @@ def test_the_page_reaches_for_nothing_outside(project: ReportProject) -> None:
 def test_the_same_inputs_give_the_same_bytes(
     project: ReportProject, make_project: type[ReportProject], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    first = render_report(project.params, root=project.root).path.read_bytes()
+    first = render_report(project.params, project=Project(project.root)).path.read_bytes()
     source = tmp_path_factory.mktemp("elsewhere")
     copy = make_project(source)
-    assert render_report(copy.params, root=source).path.read_bytes() == first
-    assert render_report(project.params, root=project.root).path.read_bytes() == first
+    assert render_report(copy.params, project=Project(source)).path.read_bytes() == first
+    assert render_report(project.params, project=Project(project.root)).path.read_bytes() == first
 
 
 def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: ReportProject) -> None:
@@ -154,7 +155,7 @@ def test_a_selection_shows_its_runs_and_says_that_there_are_more(project: Report
 
 def test_out_is_written_where_it_is_asked_for(project: ReportProject, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "page.html"
-    assert render_report(project.params, "all", out, project.root).path == out
+    assert render_report(project.params, "all", out, Project(project.root)).path == out
     assert out.is_file()
     assert not (project.root / runs.REPORT).exists()
 
@@ -209,7 +210,7 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: ReportProject, piece:
             file.write_bytes(b"\xff{[")
     if not broken:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    page = render_report(project.params, root=project.root)
+    page = render_report(project.params, project=Project(project.root))
     html = page.path.read_text(encoding="utf-8")
     titles = cards(html)
     assert [f"{notice.title}." for notice in page.faults] == titles
@@ -223,11 +224,11 @@ def test_a_missing_or_broken_piece_becomes_a_card(project: ReportProject, piece:
 
 
 def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: ReportProject) -> None:
-    assert render_report(project.params, root=project.root).faults == ()
+    assert render_report(project.params, project=Project(project.root)).faults == ()
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
-    assert render_report(project.params, root=project.root).faults == ()
+    assert render_report(project.params, project=Project(project.root)).faults == ()
     (project.root / project.params.report.notes).write_text("{{ bets.val_loss }}")
-    (fault,) = render_report(project.params, root=project.root).faults
+    (fault,) = render_report(project.params, project=Project(project.root)).faults
     assert fault.title == "Notes: missing"
     assert "notes.md, line 1: unknown value 'bets'" in fault.text
 
@@ -338,6 +339,6 @@ def test_the_page_of_large_images_is_small_enough_to_mail(make_project: type[Rep
 
     variants = tuple(f"unet{place}" for place in range(6))
     project = make_project(tmp_path, variants, rates=(0.01,), seeds=(0,), size=768, epochs=2, paint=noise, diverged="")
-    html = render_report(project.params, root=project.root).path.read_text(encoding="utf-8")
+    html = render_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
     assert cards(html) == []
     assert len(html) < 6_000_000

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.atomic_io import as_json
 from pipeline.params import ShowcaseImage
 from pipeline.report.stage import render_report
@@ -27,7 +28,7 @@ def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.
 
 
 def rendered(project: ReportProject) -> str:
-    return render_report(project.params, root=project.root).path.read_text(encoding="utf-8")
+    return render_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
 def predict(project: ReportProject, sample: str, foreground: int, iou: float | None) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.report.formatting import format_percent, join_words
 from pipeline.report.view_models import Frame, LegendEntry, Mask
-from pipeline.runs import SegmentationClass
 
 # Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
 GROUND, FOUND, MISSED, FALSE_ALARM = "#f3efe6", "#bdb9ae", "#4b2a8c", "#d9480f"
@@ -54,7 +54,7 @@ class PredictionErrors:
             )
         if frame is not None:
             prediction, ground_truth = frame.crop(prediction), frame.crop(ground_truth)
-        evaluated = ground_truth != runs.IGNORE
+        evaluated = ground_truth != IGNORE
         predicted, true = is_foreground(prediction, classes), is_foreground(ground_truth, classes)
         same = prediction == ground_truth
         foreground = sum(item.foreground for item in classes)

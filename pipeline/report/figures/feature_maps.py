@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.run_selection import RunSelection
@@ -34,7 +34,7 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
             break
     else:
         return {}
-    image = image_html.render_image(context.project.prepared.read_image(runs.SHOWCASE, 0), "The showcase", "Image")
+    image = image_html.render_image(context.project.prepared.read_image(SHOWCASE, 0), "The showcase", "Image")
     rows = {
         name: (
             image,

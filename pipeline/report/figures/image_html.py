@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
+from pipeline.artifacts.project import PREPARED
 from pipeline.errors import PipelineError
 from pipeline.report.figures.error_kinds import GROUND, PredictionErrors
 from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
-from pipeline.runs import SegmentationClass
 
 MAX_CUTOUT_SIZE = 576  # px
 QUALITY = 84  # of WebP; lower ones show artifacts at edges
@@ -148,7 +148,7 @@ def parse_color(color: str) -> tuple[int, int, int]:
     """
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise PipelineError(
-            f"{runs.PREPARED / runs.CLASSES} has a class with color {color!r}, which must be #rrggbb. "
+            f"{PREPARED / PreparedData.CLASSES} has a class with color {color!r}, which must be #rrggbb. "
             "Run `pipeline prepare` again."
         )
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

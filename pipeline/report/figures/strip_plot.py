@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from markupsafe import Markup
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.analysis.authors import Author
+from pipeline.artifacts.project import Project
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LOG_MIN_RATIO
 
@@ -67,10 +67,10 @@ class LossRange:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def draw_strip_plot(authors: Sequence[Author], mine: str, baseline: float, root: Path) -> Markup:
+def draw_strip_plot(authors: Sequence[Author], mine: str, baseline: float, project: Project) -> Markup:
     """Draw the authors from the top on, `mine` in ink; `baseline` is the loss of the class-prior baseline."""
     span = LossRange.choose([loss for author in authors for loss in author.losses], baseline)
-    with svg.use_style(root):
+    with svg.use_style(project):
         figure = Figure((WIDTH, MARGIN + ROW * len(authors)), layout="constrained")
         axes = figure.add_subplot()
         span.apply(axes)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import matplotlib
 import matplotlib.style
@@ -18,10 +17,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from pipeline import runs
-from pipeline.project import project_folder
+from pipeline.artifacts.project import TEMPLATES, Project
 
-STYLE = runs.TEMPLATES / "figures.mplstyle"
+STYLE = TEMPLATES / "figures.mplstyle"
 
 # Placeholder colors, replaced by CSS variables in the SVG: matplotlib does not support these.
 INK, QUIET, RULE = "#010101", "#010102", "#010103"
@@ -39,11 +37,11 @@ def escape_color(color: str) -> str:
 
 
 @contextlib.contextmanager
-def use_style(root: Path) -> Iterator[None]:
+def use_style(project: Project) -> Iterator[None]:
     """Use matplotlib's defaults with the report's style, independent of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.style.use(project_folder(root) / STYLE)
+        matplotlib.style.use(project.home / STYLE)
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from markupsafe import Markup
 
@@ -45,7 +44,7 @@ class Authors:
     num_omitted: int  # authors that are not shown
 
 
-def build_authors(team: TeamResults, context: ReportContext, root: Path) -> Authors:
+def build_authors(team: TeamResults, context: ReportContext) -> Authors:
     """Build a row per author, the best first."""
     found = by_author(team.results)
     mine = next((one for one in found if one.name == team.reader), None)
@@ -53,7 +52,7 @@ def build_authors(team: TeamResults, context: ReportContext, root: Path) -> Auth
     drawn = [one for one in shown if one.losses]
     return Authors(
         sentences=_describe_ranking(found, mine),
-        figure=draw_strip_plot(drawn, team.reader, context.summary.baseline_loss, root) if drawn else None,
+        figure=draw_strip_plot(drawn, team.reader, context.summary.baseline_loss, context.project) if drawn else None,
         rows=tuple(_build_row(found.index(one), one, mine=one is mine) for one in shown),
         num_omitted=len(found) - len(shown),
     )

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
+from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.error_kinds import is_foreground
 from pipeline.report.formatting import SPLIT_NAMES
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, Mask
-from pipeline.runs import IGNORE, SegmentationClass
 
 MAX_IMAGES = 24
 
@@ -37,7 +37,7 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
     Raises:
         PipelineError: An array or the classes cannot be read.
     """
-    rows = select_rows({split: len(context.sample_ids[split]) for split in runs.SPLITS if split in context.sample_ids})
+    rows = select_rows({split: len(context.sample_ids[split]) for split in SPLITS if split in context.sample_ids})
     read = {
         split: [
             (
@@ -95,7 +95,7 @@ def _caption(image: ImageArray, masks: list[tuple[Mask, Frame]]) -> str:
         f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s color; "
         "foreground is tinted."
     ]
-    if any((frame.crop(mask) == runs.IGNORE).any() for mask, frame in masks):
+    if any((frame.crop(mask) == IGNORE).any() for mask, frame in masks):
         sentences.append("Gray pixels are ignored.")
     if channels == 2:
         sentences.append("The first of two channels is shown in gray.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -45,7 +44,7 @@ MAX_COLUMNS = 3  # more panels side by side would be unreadable
 SIZES = {1: (6.0, 3.3), 2: (5.2, 3.2), 3: (4.3, 3.1)}  # inches, by columns, for text of the same size
 
 
-def build_curves(context: ReportContext, selection: RunSelection, external: ExternalResults, root: Path) -> Curves:
+def build_curves(context: ReportContext, selection: RunSelection, external: ExternalResults) -> Curves:
     """Build the panels of the selected runs.
 
     Raises:
@@ -53,7 +52,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
     """
     variants = tuple(dict.fromkeys(row.variant for row in selection.rows))
     plot = _build_plot(context, selection, external)
-    with svg.use_style(root):
+    with svg.use_style(context.project):
         columns = min(len(variants), MAX_COLUMNS)
         panels = tuple(draw_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return Curves(

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, svg
@@ -30,7 +30,6 @@ from pipeline.report.sections.split_leakage import (
     list_groups,
 )
 from pipeline.report.view_models import LegendEntry, Notice
-from pipeline.runs import SegmentationClass
 
 
 @dataclass(frozen=True)
@@ -99,21 +98,21 @@ MAX_NAMED = 10  # classes in the sentence on nearly empty ones
 T = TypeVar("T")
 
 
-def build_data_card(context: ReportContext, root: Path) -> DataCard:
+def build_data_card(context: ReportContext) -> DataCard:
     """Build the data card.
 
     Raises:
         PipelineError: The samples or the classes cannot be read.
     """
     samples, classes = context.project.prepared.samples, context.dataset.classes
-    of_split = {split: samples[samples["split"] == split] for split in runs.SPLITS}
+    of_split = {split: samples[samples["split"] == split] for split in SPLITS}
     splits = [_SplitStatistics.of(split, rows, classes) for split, rows in of_split.items() if len(rows)]
     if not splits:
-        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} lists no image of a split. Run `pipeline prepare` again.")
+        raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
     leakage = find_split_leakage(samples)
     return DataCard(
-        sentence=_describe_images(splits, int((samples["split"] == runs.SHOWCASE).sum())),
+        sentence=_describe_images(splits, int((samples["split"] == SHOWCASE).sum())),
         disjoint="" if leakage else describe_disjoint_splits(samples),
         leakage=leakage,
         splits=tuple(split.name.capitalize() for split in splits),
@@ -127,7 +126,9 @@ def build_data_card(context: ReportContext, root: Path) -> DataCard:
             for place, item in enumerate(classes)
         ),
         figure=draw_class_shares(
-            {split.name: split.shares for split in splits if split.evaluated}, [item.colour for item in classes], root
+            {split.name: split.shares for split in splits if split.evaluated},
+            [item.colour for item in classes],
+            context.project,
         ),
         is_wide=len(classes) > MAX_NARROW_CLASSES,
         nearly_empty=_nearly_empty([item.name for item in classes], splits),
@@ -227,16 +228,16 @@ MAX_NARROW_CLASSES = 8  # bars of more classes are wide
 DIGIT = 0.14  # inches, width of a digit of a segment's number
 
 
-def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], root: Path) -> Markup:
+def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], project: Project) -> Markup:
     """Draw a bar per split with a segment per class, in the class's color and with its number.
 
     Args:
         shares: Fraction of each class by the bar's label, from top to bottom.
         colors: Colors of the classes, #rrggbb.
-        root: Folder of the project or study.
+        project: With the style of figures.
     """
     width = NARROW if len(colors) <= MAX_NARROW_CLASSES else WIDE
-    with svg.use_style(root):
+    with svg.use_style(project):
         figure = Figure((width, MARGIN + ROW * len(shares)), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False)

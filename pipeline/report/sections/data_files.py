@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import DatasetStats, PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.report.formatting import format_count, join_words, pluralize
-from pipeline.runs import Survey
 
 MAX_REASONS = 10
 MAX_FILES = 5  # of a reason; `rejected.csv` lists all
@@ -47,7 +47,7 @@ class SkippedFiles:
     path: str  # of the complete list
 
 
-def describe_files(survey: Survey) -> FileSummary | None:
+def describe_files(survey: DatasetStats) -> FileSummary | None:
     """Describe the files; None for composites."""
     sentences = (*_describe_formats(survey), *_describe_duplicates(survey))
     if not sentences and not survey.notices:
@@ -58,7 +58,7 @@ def describe_files(survey: Survey) -> FileSummary | None:
     return FileSummary(sentences, title, pairs, survey.notices)
 
 
-def _describe_formats(survey: Survey) -> tuple[str, ...]:
+def _describe_formats(survey: DatasetStats) -> tuple[str, ...]:
     """Describe the file formats and how images were converted; of composites, only an external test set has files."""
     if not survey.stored:
         return ()
@@ -76,7 +76,7 @@ def _describe_formats(survey: Survey) -> tuple[str, ...]:
     return f"{read} read from files, {stored}.", f"{turned}; {transparent}."
 
 
-def _describe_duplicates(survey: Survey) -> tuple[str, ...]:
+def _describe_duplicates(survey: DatasetStats) -> tuple[str, ...]:
     if not survey.compared:
         return ()
     compared = f"Of {format_count(survey.compared)} images that were compared,"
@@ -101,7 +101,7 @@ def describe_skipped(rejected: pd.DataFrame) -> SkippedFiles | None:
         title=pluralize(len(rejected), "file was skipped", "files were skipped"),
         reasons=tuple(_build_reason(text, names) for text, names in ordered[:MAX_REASONS]),
         more=pluralize(rest, "further reason") if rest > 0 else "",
-        path=str(runs.PREPARED / runs.REJECTED),
+        path=str(PREPARED / PreparedData.SKIPPED),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pipeline.artifacts.prepared_data import SHOWCASE
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
@@ -12,7 +13,6 @@ from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
 from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice
-from pipeline.runs import SHOWCASE
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.formatting import format_number
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, Notice
-from pipeline.runs import SegmentationClass
 
 MAX_LARGE_RUNS = 4  # images are smaller for more runs
 SMALL_SIZE = 288  # px
@@ -108,7 +108,7 @@ def _build_sample(
             frame.crop(ground_truth), classes, f"Ground truth of {sample}", frame=frame
         ),
         predictions=predictions,
-        has_ignored=bool((frame.crop(ground_truth) == runs.IGNORE).any()),
+        has_ignored=bool((frame.crop(ground_truth) == IGNORE).any()),
     )
 
 
@@ -143,7 +143,7 @@ def _format_score(
     primary: PrimaryScore, iou: float | None, ground_truth: Mask, classes: tuple[SegmentationClass, ...]
 ) -> str:
     """Format the primary score of an image, or say why it is undefined."""
-    evaluated = ground_truth != runs.IGNORE
+    evaluated = ground_truth != IGNORE
     if not evaluated.any():
         return "no evaluated pixels"
     if primary.is_mean:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.comparison import RunRow
+from pipeline.artifacts.comparison import RunSummary
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.scores import Calibration
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
@@ -17,7 +18,6 @@ from pipeline.report.formatting import format_number, format_percent
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
 from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice
-from pipeline.runs import Calibration
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ MAX_IMAGES = 3
 CLASS_HEADINGS = ("Training loss", "Validation loss", "Gap", "Training IoU", "Validation IoU")
 
 
-def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: Path) -> GapBreakdown:
+def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapBreakdown:
     """Break down the gap of the leading run.
 
     Raises:
@@ -75,7 +75,7 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection, root: P
     parts = context.project.comparison.gap_parts[context.project.comparison.gap_parts["run"] == run]
     classes = parts[parts["part"] == "class"]
     problems: list[Notice] = []
-    curve, calibration = _build_calibration(context, run, root, problems)
+    curve, calibration = _build_calibration(context, run, problems)
     row = next(row for row in context.summary.runs if row.run == run)
     worst = _build_worst(context, run, parts[parts["part"] == "image"], problems)
     return GapBreakdown(
@@ -100,7 +100,7 @@ def _count_classes(context: ReportContext, default: int) -> int:
         return default
 
 
-def _describe_verdict(row: RunRow) -> str:
+def _describe_verdict(row: RunSummary) -> str:
     """Write the verdict, its evidence, and the gap in mean IoU."""
     found = row.judgement
     if found is None:
@@ -118,7 +118,7 @@ def _describe_verdict(row: RunRow) -> str:
     return sentence
 
 
-def _build_total(row: RunRow, parts: pd.DataFrame, classes: int) -> ClassGapRow:
+def _build_total(row: RunSummary, parts: pd.DataFrame, classes: int) -> ClassGapRow:
     """Build the row of all pixels; mean IoU is over the classes on both sides if one of `classes` is missing."""
     name = "all (mean IoU)"
     gap, val_iou = row.judgement.iou_gap if row.judgement else None, row.val_mean_iou
@@ -157,14 +157,14 @@ def _build_group_rows(parts: pd.DataFrame) -> tuple[GroupGapRow, ...]:
     return tuple(lines)
 
 
-def _build_calibration(context: ReportContext, run: str, root: Path, problems: list[Notice]) -> tuple[Markup, str]:
+def _build_calibration(context: ReportContext, run: str, problems: list[Notice]) -> tuple[Markup, str]:
     """Build the reliability curve and a sentence on it; a notice if there is none."""
     try:
         scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
         train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
         if train is None or validation is None or scored is None or scored.accuracy is None:
             raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
-        return draw_reliability_curve(table, root), _describe_calibration(train, validation, scored.accuracy)
+        return draw_reliability_curve(table, context.project), _describe_calibration(train, validation, scored.accuracy)
     except PipelineError as error:
         problems.append(Notice.from_error(f"{run}: no reliability curve", error))
         return Markup(""), ""
@@ -193,9 +193,9 @@ RELIABILITY_SIZE = (4.6, 3.8)  # inches
 MIN_BIN_SHARE = 0.001  # of a split's pixels; bins with fewer are noise
 
 
-def draw_reliability_curve(table: pd.DataFrame, root: Path) -> Markup:
+def draw_reliability_curve(table: pd.DataFrame, project: Project) -> Markup:
     """Draw the rows of `calibration.csv`: validation solid, training dashed, as in the loss curves."""
-    with svg.use_style(root):
+    with svg.use_style(project):
         figure = Figure(RELIABILITY_SIZE, layout="constrained")
         axes = figure.add_subplot()
         drawn = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline import runs
 from pipeline.analysis.one_class import LABEL
 from pipeline.analysis.scores import name_foreground_iou, name_object_iou
 from pipeline.analysis.seeds import spread
-from pipeline.comparison import RateRow, RunRow, Summary
+from pipeline.artifacts.comparison import RunSummary, SettingSummary, Summary
+from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
@@ -83,7 +83,7 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
 
 
 def _describe_data(context: ReportContext) -> str:
-    counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in runs.SPLITS]
+    counts = [(SPLIT_NAMES[split], len(context.sample_ids.get(split, ()))) for split in SPLITS]
     images = join_words([f"{format_count(count)} {name}" for name, count in counts if count])
     height, width = context.project.prepared.read_mask("train", 0).shape
     names = [item.name for item in context.dataset.classes]
@@ -115,7 +115,7 @@ def _describe_result(context: ReportContext, selection: RunSelection) -> str:
     return f"{sentence} Some of its seeds are {LABEL}." if row.beats_baseline not in (None, 1.0) else sentence
 
 
-def _list_runs(summary: Summary, row: RateRow) -> list[RunRow]:
+def _list_runs(summary: Summary, row: SettingSummary) -> list[RunSummary]:
     return [one for one in summary.runs if (one.variant, one.learning_rate) == (row.variant, row.learning_rate)]
 
 
@@ -123,7 +123,7 @@ def _compute_spread(values: Iterable[float | None]) -> tuple[float | None, float
     return spread([value for value in values if value is not None])
 
 
-def _describe_scores(summary: Summary, row: RateRow) -> str:
+def _describe_scores(summary: Summary, row: SettingSummary) -> str:
     """Write the primary score of a setting on validation, and that with the boundary if there is a boundary class."""
     primary, rows = PrimaryScore.of(summary.foreground), _list_runs(summary, row)
     score = format_spread(*_compute_spread(primary.of_validation(one) for one in rows))
@@ -148,7 +148,7 @@ def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str
         return ""  # the section on findings reports the error
 
 
-def _describe_baseline_result(context: ReportContext, row: RateRow, group: str) -> str:
+def _describe_baseline_result(context: ReportContext, row: SettingSummary, group: str) -> str:
     """Write the sentence for a best setting that does no better than predicting one class everywhere."""
     summary = context.summary
     foreground, _ = _compute_spread(one.val_foreground_iou for one in _list_runs(summary, row))

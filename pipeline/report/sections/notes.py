@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -33,11 +32,10 @@ class Notes:
 TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
 
 
-def build_notes(root: Path, path: str, context: ReportContext, selection: RunSelection) -> Notes:
+def build_notes(path: str, context: ReportContext, selection: RunSelection) -> Notes:
     """Render the file that `report.notes` names, with its values and figures.
 
     Args:
-        root: Folder of the project or study.
         path: The file, relative to the folder.
         context: The files.
         selection: The runs of the page.
@@ -46,7 +44,7 @@ def build_notes(root: Path, path: str, context: ReportContext, selection: RunSel
         PipelineError: The file is missing or empty, or names an unknown value or figure.
     """
     try:
-        text = (root / path).read_text(encoding="utf-8")
+        text = (context.project.root / path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Write in Markdown what you expected and what you learned.") from None
     except UnicodeDecodeError as error:

@@ -7,12 +7,15 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import runs
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_sections
-from pipeline.project import inside, make, study_name
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import flatten_parameters, format_count
 from pipeline.report.provenance import ProvenanceFact, collect_provenance
@@ -41,14 +44,21 @@ class Reproduce:
     problems: tuple[Notice, ...]
 
 
-_RUN, _SCORED = runs.RUNS / "<run>", runs.EVALUATION / "<run>"
+_RUN, _EVALUATED = RUNS / "<run>", EVALUATION / "<run>"
 SOURCES = (
-    ("Findings", f"{runs.COMPARISON / runs.FINDINGS}"),
-    ("Loss curves", f"{runs.COMPARISON / runs.CURVES}, from {_RUN / runs.HISTORY}"),
-    ("Results, runs, test scores", f"{runs.COMPARISON / runs.SUMMARY}, from {_SCORED / runs.METRICS}"),
-    ("Gap", f"{runs.COMPARISON / runs.PARTS}, {_SCORED / runs.CALIBRATION}"),
-    ("Examples", f"{_SCORED / runs.PER_IMAGE}, {_SCORED / runs.EXAMPLES}, {_RUN / runs.SHOWCASE_MASKS}"),
-    ("The data", f"{runs.PREPARED / runs.SAMPLES}, {runs.PREPARED / runs.SURVEY}, {runs.PREPARED / runs.REJECTED}"),
+    ("Findings", f"{COMPARISON / Comparison.FINDINGS}"),
+    ("Loss curves", f"{COMPARISON / Comparison.CURVES}, from {_RUN / RunFolder.HISTORY}"),
+    ("Results, runs, test scores", f"{COMPARISON / Comparison.SUMMARY}, from {_EVALUATED / EvaluationFolder.METRICS}"),
+    ("Gap", f"{COMPARISON / Comparison.GAP_PARTS}, {_EVALUATED / EvaluationFolder.CALIBRATION}"),
+    (
+        "Examples",
+        f"{_EVALUATED / EvaluationFolder.PER_IMAGE}, {_EVALUATED / EvaluationFolder.EXAMPLES}, "
+        f"{_RUN / RunFolder.SHOWCASE_MASKS}",
+    ),
+    (
+        "The data",
+        f"{PREPARED / PreparedData.SAMPLES}, {PREPARED / PreparedData.STATS}, {PREPARED / PreparedData.SKIPPED}",
+    ),
 )
 
 
@@ -61,7 +71,7 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
         selection: The runs of the page.
         provenance: Whether to add facts that differ between identical runs.
     """
-    root = context.project.root
+    project = context.project
     run = find_leading_run(context.summary, selection) or selection.rows[0].run
     problems = []
     identity: list[tuple[str, str]] = []
@@ -82,27 +92,29 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
         ]
     except PipelineError as error:
         problems.append(Notice.from_error(f"The parameters of {run} are unknown", error))
-    identity += [*_read_hashes(root, run)]
+    identity += [*_read_hashes(project, run)]
     return Reproduce(
-        commands=_build_commands(params, root, run, selection),
+        commands=_build_commands(params, project, run, selection),
         identity=tuple(identity),
         parameters=tuple(parameters),
-        sources=tuple((name, _prefix_paths(root, files)) for name, files in SOURCES) if selection.origin else SOURCES,
-        provenance=collect_provenance(params, selection, run, key, root) if provenance else (),
+        sources=tuple((name, _prefix_paths(project.root, files)) for name, files in SOURCES)
+        if selection.origin
+        else SOURCES,
+        provenance=collect_provenance(params, selection, run, key, project) if provenance else (),
         run=run,
         problems=tuple(problems),
     )
 
 
-def _build_commands(params: Params, root: Path, run: str, selection: RunSelection) -> tuple[Command, ...]:
-    browse = Command(make("ui", root), "browse and compare all runs in MLflow")
+def _build_commands(params: Params, project: Project, run: str, selection: RunSelection) -> tuple[Command, ...]:
+    browse = Command(project.make_command("ui"), "browse and compare all runs in MLflow")
     if selection.origin:
         again = f"pipeline report --runs {shlex.quote(selection.origin)}"
         return (Command(again, "this page, from the current runs in MLflow"), browse)
     return (
-        Command(_build_report_command(params, root), "everything that is out of date, then this page"),
-        Command(inside(root, "pipeline report --runs best"), "this page for the best run only"),
-        Command(inside(root, f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+        Command(_build_report_command(params, project), "everything that is out of date, then this page"),
+        Command(project.shell_command("pipeline report --runs best"), "this page for the best run only"),
+        Command(project.shell_command(f"dvc repro train@{run}"), "this run, from the same data and parameters"),
         browse,
     )
 
@@ -111,22 +123,22 @@ def _prefix_paths(folder: Path, files: str) -> str:
     return re.sub(r"(?=(?:comparison|runs|evaluation)/)", f"{folder}/", files)
 
 
-def _build_report_command(params: Params, root: Path) -> str:
+def _build_report_command(params: Params, project: Project) -> str:
     # A study's data outside the project was named on the command line; its path is private.
     test = params.data.test if isinstance(params.data, CompositesData) else None
     paths = [params.data.path, *([test.path] if test else [])]
-    is_outside = study_name(root) and any(Path(path).is_absolute() for path in paths)
-    return make("report", root) + (" DATA=folder" if is_outside else "")
+    is_outside = project.study and any(Path(path).is_absolute() for path in paths)
+    return project.make_command("report") + (" DATA=folder" if is_outside else "")
 
 
-def _read_hashes(root: Path, run: str) -> list[tuple[str, str]]:
+def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
     """Read DVC's MD5 of the prepared data and of the run, if recorded."""
     try:
-        stages = read_sections(root / "dvc.lock")["stages"]
+        stages = read_sections(project.root / "dvc.lock")["stages"]
     except (PipelineError, KeyError):
         return []
     found = []
-    for stage, path in (("prepare", runs.PREPARED), (f"train@{run}", runs.RUNS / run)):
+    for stage, path in (("prepare", PREPARED), (f"train@{run}", RUNS / run)):
         outs = stages.get(stage, {}).get("outs", [])
         md5 = next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
         found += [(f"DVC’s hash of {path}", str(md5))] if md5 else []

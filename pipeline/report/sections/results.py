@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.one_class import LABEL
-from pipeline.comparison import RateRow, RunRow, Selection, Summary
+from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import format_learning_rate, format_number, format_spread, join_words
 from pipeline.report.run_selection import RunSelection
-from pipeline.runs import MIN_CLASS_IOU
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
     )
 
 
-def _build_heat_maps(rates: Sequence[RateRow], best: Selection | None) -> tuple[HeatMap, ...]:
+def _build_heat_maps(rates: Sequence[SettingSummary], best: BestSetting | None) -> tuple[HeatMap, ...]:
     """Build heat maps of validation loss and gap; none for a single row or column, or if nothing is ranked."""
     variants = tuple(dict.fromkeys(row.variant for row in rates))
     columns = tuple(sorted({row.learning_rate for row in rates}, reverse=True))
@@ -121,7 +121,7 @@ def _build_cells(values: dict[Place, tuple[float, float | None]], lowest: Place 
     }
 
 
-def _build_row(summary: Summary, row: RateRow, selection: RunSelection) -> SettingRow:
+def _build_row(summary: Summary, row: SettingSummary, selection: RunSelection) -> SettingRow:
     here = (row.variant, row.learning_rate)
     is_best_of_grid = summary.best is not None and here == (summary.best.variant, summary.best.learning_rate)
     is_best = any(here == (item.variant, item.learning_rate) for item in summary.best_of_variant)
@@ -143,7 +143,7 @@ def _build_row(summary: Summary, row: RateRow, selection: RunSelection) -> Setti
     )
 
 
-def _describe_warning(row: RateRow) -> str:
+def _describe_warning(row: SettingSummary) -> str:
     warnings = []
     if row.beats_baseline is not None and row.beats_baseline < 1:
         warnings.append(LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}")
@@ -154,7 +154,7 @@ def _describe_warning(row: RateRow) -> str:
     return "; ".join(warnings)
 
 
-def _explain_unranked(summary: Summary, row: RateRow) -> str:
+def _explain_unranked(summary: Summary, row: SettingSummary) -> str:
     if row.ranked:
         return ""
     cells = [r for r in summary.runs if (r.variant, r.learning_rate) == (row.variant, row.learning_rate)]
@@ -162,5 +162,5 @@ def _explain_unranked(summary: Summary, row: RateRow) -> str:
     return f"not ranked: {join_words(words)}" if words else "not ranked"
 
 
-def _count(rows: list[RunRow], status: str) -> int:
+def _count(rows: list[RunSummary], status: str) -> int:
     return sum(row.status == status for row in rows)

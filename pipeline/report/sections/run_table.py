@@ -11,13 +11,13 @@ from pipeline.analysis.curve_files import Result
 from pipeline.analysis.one_class import LABEL
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
-from pipeline.comparison import Judgement, RunRow, Summary
+from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
+from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.report.context import ExternalResults
 from pipeline.report.formatting import MISSING, format_learning_rate, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import Notice
-from pipeline.runs import MIN_CLASS_IOU
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ScoreColumn:
     """A column of scores, which depend on the classes of the data."""
 
     heading: str
-    get: Callable[[RunRow], float | None]
+    get: Callable[[RunSummary], float | None]
     external_name: str  # the same score in external results; empty if there is none
 
 
@@ -109,7 +109,7 @@ def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
     )
 
 
-def _build_row(row: RunRow, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
+def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
     losses = (row.train_loss, row.val_loss, row.gap, *(score.get(row) for score in scores))
     empty = row.status != "finished"  # scores from before divergence are not ranked
     epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
@@ -132,7 +132,7 @@ def _build_row(row: RunRow, scores: tuple[ScoreColumn, ...], is_best: bool) -> R
     )
 
 
-def _describe_warning(row: RunRow) -> str:
+def _describe_warning(row: RunSummary) -> str:
     """Write a warning about a run's masks, independent of its verdict."""
     labels = [LABEL] if row.judgement and row.judgement.beats_baseline is False else []
     if row.missed_classes and row.status == "finished":
@@ -160,7 +160,7 @@ def _build_external_row(result: Result, scores: tuple[ScoreColumn, ...]) -> Exte
     )
 
 
-def _format_interval(judgement: Judgement | None) -> str:
+def _format_interval(judgement: Judgment | None) -> str:
     if judgement is None or judgement.gap_low is None:
         return ""
     return f" ({format_number(judgement.gap_low)} to {format_number(judgement.gap_high)})"

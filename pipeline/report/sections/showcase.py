@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from pipeline import runs
-from pipeline.comparison import RunRow
+from pipeline.artifacts.comparison import RunSummary
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, SegmentationClass
+from pipeline.artifacts.project import SHOWCASE_PREDICTIONS
+from pipeline.artifacts.showcase_predictions import ShowcaseImage
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
@@ -19,7 +22,6 @@ from pipeline.report.formatting import format_number, format_percent, join_words
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
-from pipeline.runs import Cutout, SegmentationClass
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,16 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     run = find_leading_run(summary, selection)
     if summary.best is None or run is None:
         raise NothingToShowError("There is no best run. A setting is ranked when all its seeds have finished.")
-    ids = context.sample_ids.get(runs.SHOWCASE, ())
+    ids = context.sample_ids.get(SHOWCASE, ())
     if not ids:
-        raise PipelineError(f"{runs.PREPARED / runs.SAMPLES} lists no showcase. Run `pipeline prepare` again.")
+        raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no showcase")
     classes = context.dataset.classes
     image, ground_truth = (
-        context.project.prepared.read_image(runs.SHOWCASE, 0),
-        context.project.prepared.read_mask(runs.SHOWCASE, 0),
+        context.project.prepared.read_image(SHOWCASE, 0),
+        context.project.prepared.read_mask(SHOWCASE, 0),
     )
     prediction = _read_prediction(context, run, ids[0])
-    frame = context.get_frame(runs.SHOWCASE, 0)
+    frame = context.get_frame(SHOWCASE, 0)
     wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
     image, prediction, ground_truth = frame.crop(image), frame.crop(prediction), frame.crop(ground_truth)
     row = next(row for row in summary.runs if row.run == run)
@@ -160,12 +162,12 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
     if found.run != best.run or [(one.file, one.title, one.mask) for one in found.photographs] != requested:
         raise PipelineError(
-            f"{runs.CUTOUTS} is not of {best.run} and the images of report.showcase. Run `pipeline showcase`."
+            f"{SHOWCASE_PREDICTIONS} is not of {best.run} and the images of report.showcase. Run `pipeline showcase`."
         )
     return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.photographs))
 
 
-def _build_user_image(context: ReportContext, place: int, found: Cutout) -> UserImage:
+def _build_user_image(context: ReportContext, place: int, found: ShowcaseImage) -> UserImage:
     image, prediction, ground_truth = context.project.showcase.read_image(place)
     classes = context.dataset.classes
     if sum(item.foreground for item in classes) == 1:
@@ -179,7 +181,9 @@ def _build_user_image(context: ReportContext, place: int, found: Cutout) -> User
     return UserImage(found.title, _describe_user_score(found, ground_truth, classes), tuple(shown))
 
 
-def _describe_user_score(found: Cutout, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...]) -> str:
+def _describe_user_score(
+    found: ShowcaseImage, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...]
+) -> str:
     if ground_truth is None:
         return ""
     primary = PrimaryScore.of([item.name for item in classes if item.foreground])
@@ -204,7 +208,7 @@ def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
 
 
 def _describe_result(
-    row: RunRow,
+    row: RunSummary,
     prediction: Mask,
     ground_truth: Mask,
     classes: tuple[SegmentationClass, ...],
@@ -217,7 +221,7 @@ def _describe_result(
         A few words, one or two sentences, and whether it is a failure.
     """
     where = f"{row.run} was neither trained nor selected on this image."
-    evaluated = ground_truth != runs.IGNORE
+    evaluated = ground_truth != IGNORE
     if not evaluated.any():
         return "Not scored", f"This image has no evaluated pixels, so its scores are undefined. {where}", False
     primary = PrimaryScore.of([item.name for item in classes if item.foreground])

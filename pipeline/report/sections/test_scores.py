@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from pipeline.analysis.scores import name_object_iou
 from pipeline.analysis.seeds import spread
-from pipeline.comparison import Summary
+from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import format_number, format_spread, join_words
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import NothingToShowError, Notice
-from pipeline.runs import Scores
 
 
 @dataclass(frozen=True)
