@@ -13,7 +13,7 @@ INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
 INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report studies ui test test-slow check bench constraints clean linked-venv
+.PHONY: help install report studies ui test test-fast test-slow check bench constraints clean linked-venv
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,11 +39,16 @@ ui: $(INSTALLED)  ## Browse the runs in MLflow; SET=skip for a study's, PORT=500
 	@test -d "$$FOLDER" || { echo "There is no folder $$FOLDER yet. Run make report SET=$$SET first."; exit 1; }
 	@cd "$$FOLDER" && pipeline ui --port $(PORT)
 
-# Two processes, a file's tests in one of them, since these share what was prepared for the first; the long files, which
-# stand near the front, begin early. Each takes one thread: two with all cores are many times slower than one after the
-# other.
+# A file's tests share what was prepared for its first one, so a file stays in one process; long files stand near the
+# front and start early. One thread each: two processes that use all cores are many times slower.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED_TEST)  ## All tests that take seconds, and the end-to-end one
-	@OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not slow"
+
+# Packages whose tests need no browser, server or other process, nor a training.
+FAST := analysis compare data imaging inference judge lr_find params variants
+test-fast: $(INSTALLED_TEST)  ## A minute of unit tests, for the inner loop
+	@$(PYTEST) -m "not slow and not process" $(FAST:%=tests/%)
 
 test-slow: $(INSTALLED_TEST)  ## The tests that take minutes
 	@python -m pytest -m slow

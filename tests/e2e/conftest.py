@@ -56,7 +56,8 @@ class ReportProject:
 
     def stale(self) -> set[str]:
         """The stages that DVC says are stale."""
-        return set(json.loads(self.run("dvc", "status", "--json")))
+        done = self.commands.run("dvc", "status", "--json", folder=self.root, environment=self.environment())
+        return set(json.loads(done.stdout))  # stderr may have warnings
 
     def change(self, **changes: Any) -> None:
         """Lay changes over the tiny parameters."""

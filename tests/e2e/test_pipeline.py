@@ -207,10 +207,10 @@ def checkpoints(swept: Project) -> list[str]:
 
 
 def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project) -> None:
-    swept.change(train={"epochs": 150}, grid={"seed": [1]})
-    code, said = sweep_until(swept, "epoch 3/150", signal.SIGINT, times=1)
+    swept.change(train={"epochs": 80}, grid={"seed": [1]})
+    code, said = sweep_until(swept, "epoch 3/80", signal.SIGINT, times=1)
     assert code == 130
-    last = re.search(r"^unet-0.01-1 +stopped +\d+ s  stopped after epoch (\d+) of 150", said, re.MULTILINE)
+    last = re.search(r"^unet-0.01-1 +stopped +\d+ s  stopped after epoch (\d+) of 80", said, re.MULTILINE)
     assert last is not None
     assert "run the same command again" in said
     assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}

@@ -125,6 +125,7 @@ def test_a_value_that_cannot_be_written_keeps_its_own_form() -> None:
     assert YAML(typ="safe").load(text)["path"] == "a\x85b"
 
 
+@pytest.mark.process
 def test_an_experiment_leaves_a_diff_of_what_was_set(tmp_path: Path) -> None:
     """A real experiment: DVC sets an existing value, then adds a variant and puts it into the grid."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
