@@ -102,7 +102,7 @@ def proposed(folder: Path) -> dict[str, Any]:
     """The section that is written, once everything behind it went well."""
     assert (result := ran("init", folder)).exit_code == 0, result.output
     assert (checked := ran("data", "--check", folder)).exit_code == 0, checked.output
-    assert "no fault, as params.yaml reads it" in checked.output
+    assert "no errors with params.yaml" in checked.output
     assert ran("prepare").exit_code == 0
     section: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text())["data"]
     return section

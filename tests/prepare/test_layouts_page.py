@@ -64,7 +64,7 @@ def described(target: str) -> dict[str, Any]:
     for command in (["init", target], ["data", "--check", target]):
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
-    assert f"{target}: no fault, as params.yaml reads it" in done.output
+    assert f"{target}: no errors with params.yaml" in done.output
     section: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["data"]
     return section
 

@@ -127,7 +127,7 @@ def test_without_prepared_data_there_is_no_card(project: ReportProject, tmp_path
         ("sha256", ["0", *"123456", "0"], "1 image is .* image train-0000 = validation-0001: in training and vali"),
         ("groups", ["animal=test 2", "animal=x", "animal=x"], "1 group is .* animal test 2: in training and test"),
         ("groups", ["animal=showcase 0"], "1 group is in .* animal showcase 0: in training and the showcase"),
-        ("groups", ["a=x;animal=test 1", "", "animal=test 2"], "2 groups stand in more than one split"),
+        ("groups", ["a=x;animal=test 1", "", "animal=test 2"], "2 groups are in more than one split"),
     ],
 )
 def test_splits_that_share_something_are_told_loudly(
@@ -251,8 +251,8 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
     ("name", "title"),
     [
         (runs.SAMPLES, "The data: missing."),
-        (runs.SURVEY, "What the files were is not known."),
-        (runs.REJECTED, "What was set aside is not known."),
+        (runs.SURVEY, "The files are not described."),
+        (runs.REJECTED, "Skipped files are not listed."),
         (f"test/{runs.MASKS}", "No example images."),
     ],
 )
