@@ -513,4 +513,4 @@ def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path: Path) ->
     assert ran("init", folder).exit_code == 0
     checked = ran("data", "--check", folder)
     assert checked.exit_code == 1
-    assert "images/a03.png (is no file, but a pipe, a device or a folder)" in checked.output
+    assert "images/a03.png (is not a file, but a pipe, a device or a folder)" in checked.output
