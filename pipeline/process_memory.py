@@ -62,10 +62,10 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
     import torch
 
     from pipeline.data.prepared import Split
+    from pipeline.inference.prediction import compute_batch_size
     from pipeline.models.allocator import keep_freed_memory
     from pipeline.models.arithmetic import compute_device, resolve_precision
     from pipeline.models.build import build_network
-    from pipeline.models.inference import batch_size
     from pipeline.params.import_path import in_words
     from pipeline.runs import SegmentationClass
     from pipeline.train.checkpoint import Checkpoints
@@ -90,7 +90,7 @@ def _train_blank(cell: Cell, data: ImageData) -> int:
         copy.images.fill(1)  # memory counts once it is written
         copy.masks.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
-    watched = Watched(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
+    watched = Watched(blank(1), blank(min(data.validation, compute_batch_size(data.size, data.size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(compute_device())
         settings = cell.train.model_copy(update={"epochs": 1})

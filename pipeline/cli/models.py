@@ -27,42 +27,44 @@ from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write into.",
 )
-@click.option("--overlay", is_flag=True, help="Write each picture with its classes tinted, too.")
-@click.option("--cutout", is_flag=True, help="Write what each is of, the rest transparent, too.")
+@click.option("--overlay", is_flag=True, help="Also write each image with its classes tinted.")
+@click.option("--cutout", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
 def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout: bool) -> None:
-    """Segment pictures with a trained run: masks as large as they are, and a table of the classes' shares.
+    """Segment images with a trained run: write masks of the images' sizes, and a table of class shares.
 
-    IMAGES are files, or folders with pictures in them and below: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
-    turned upright as a camera noted it. Masks have the values of the data's own masks. What cannot be read is told and
-    passed over; then the exit code is 1.
+    IMAGES are files, or folders that are searched with their subfolders: PNG, JPEG, WebP, BMP, TIFF, of any size. They
+    are turned upright by their EXIF orientation. Masks have the values of the data's own masks. Unreadable images are
+    reported and skipped; the exit code is then 1.
 
-    The first line names the data that the run was trained on. The table has the first images, with the classes that
-    have the largest shares; all of it is in shares.csv.
+    The first line names the data that the run was trained on. The table shows the first images and the classes
+    with the largest shares; shares.csv contains all of them.
     """
     from rich.console import Console
 
+    from pipeline.inference.mask_encoding import create_mask_encoding
+    from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.command import TABLE, predict_pictures
-    from pipeline.predict.predictor import Predictor
-    from pipeline.predict.table import as_table
+    from pipeline.predict.command import TABLE, OutputFiles, find_best_run, predict_images
+    from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
-    predictor = Predictor.of_run(read_params(), run, Path())
-    click.echo(predictor.trained_on)
-    if predictor.advice:
-        click.echo(predictor.advice)
-    found = predict_pictures(predictor, images, out, overlay, cutout, Console(stderr=True))
+    params, root = read_params(), Path()
+    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
+    click.echo(describe_training_data(trained, root))
+    if advice := advise_on_composites(params):
+        click.echo(advice)
+    encoding = create_mask_encoding(params.data, [item.name for item in trained.data.classes])
+    found = predict_images(trained, encoding, images, OutputFiles(out, overlay, cutout), Console(stderr=True))
     if found.rows:
         console = Console(highlight=False, markup=False)
         with console.capture() as table:
-            console.print(as_table(found.rows, predictor.data, console.width))
+            console.print(create_table(found.rows, trained.data, console.width))
         click.echo(table.get(), nl=False)
     masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
-    click.echo(f"{out}: {masks} by {predictor.run}, in masks/; {out / TABLE} has every class's share")
-    if found.skipped:
-        raise PipelineError(
-            f"{found.skipped} of {found.skipped + len(found.rows)} pictures were passed over; see above."
-        )
+    click.echo(f"{out}: {masks} by {trained.record.run}, in masks/; {out / TABLE} has every class's share")
+    if found.num_skipped:
+        total = found.num_skipped + len(found.rows)
+        raise PipelineError(f"{found.num_skipped} of {total} images were skipped; see above.")
 
 
 @click.command()

@@ -181,10 +181,10 @@ def showcase() -> None:
     """Stage: cut the photographs of report.showcase out with the best run, into showcase/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import attempt
-    from pipeline.showcase.stage import cut_out
+    from pipeline.showcase.stage import predict_showcase
 
     with attempt("showcase"):
-        found = cut_out(read_params())
+        found = predict_showcase(read_params())
     for photograph in found.photographs:
         score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
         click.echo(f"{photograph.file}: cut out by {found.run}{score}")

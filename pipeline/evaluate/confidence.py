@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.analysis.calibration import BINS, Reliability
-from pipeline.models.inference import Pixels
+from pipeline.inference.prediction import PixelPredictions
 from pipeline.runs import IGNORE
 
 Floats = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class Observer:
         self._classes = classes
         self._parts: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, pixels: Pixels) -> None:
+    def __call__(self, pixels: PixelPredictions) -> None:
         """Take in a batch."""
         counted = pixels.truth != IGNORE
         level = (pixels.confidence * BINS).long().clamp(max=BINS - 1)

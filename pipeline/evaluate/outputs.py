@@ -18,7 +18,7 @@ from pipeline.atomic_io import as_json
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.pictures import overview
 from pipeline.evaluate.seen import Seen
-from pipeline.models.inference import Prediction
+from pipeline.inference.prediction import Prediction
 from pipeline.runs import Evaluation, SegmentationClass
 
 WORST = 3  # images that the report shows

@@ -9,7 +9,7 @@ from pipeline import runs
 from pipeline.data.prepared import Split, open_split
 from pipeline.evaluate.confidence import Confidence, Observer
 from pipeline.evaluate.explain import Maps, explain
-from pipeline.models.inference import Prediction, predict
+from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.trained import trained_network
 from pipeline.runs import RunRecord
 
@@ -43,6 +43,6 @@ def see_all(record: RunRecord, folder: Path, prepared: Path, classes: int) -> tu
     seen = {}
     for name, split in splits.items():
         observer = Observer(classes)
-        prediction = predict(network, split, classes, record.precision, observer)
+        prediction = predict_split(network, split, classes, record.precision, observer)
         seen[name] = Seen(split, prediction, observer.confidence())
     return seen, explain(network, splits[runs.SHOWCASE])

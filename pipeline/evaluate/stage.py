@@ -12,12 +12,11 @@ from pipeline import runs
 from pipeline.analysis.calibration import Reliability
 from pipeline.analysis.scores import score
 from pipeline.atomic_io import replacing
-from pipeline.errors import PipelineError
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.seen import Seen, see_all
+from pipeline.inference.trained_run import load_record
 from pipeline.params import Params
-from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
 from pipeline.tracking.content import Times, best_metrics
 from pipeline.tracking.mirror import Mirror
@@ -38,12 +37,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         PipelineError: The run's folder or the prepared data is missing, broken, or they do not belong together.
     """
     folder, target = runs.run_folder(run, root), root / runs.EVALUATION / run
-    record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
-    if record.data_fingerprint != data.fingerprint:
-        raise PipelineError(
-            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
-            f"{make('report', root)}"
-        )
+    record, data = load_record(run, root)
     seen: dict[str, Seen] = {}
     maps: dict[str, Maps] = {}
     reliability: dict[str, Reliability] = {}

@@ -13,10 +13,11 @@ from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
-from pipeline.predict.predictor import Predictor
-from pipeline.promote.export import agreement, export_onnx
-from pipeline.promote.packed import pack
+from pipeline.predict.command import find_best_run
+from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.promote.package import package_model
 from pipeline.runs import RunRecord
 from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
@@ -62,27 +63,27 @@ def promote(params: Params, run: str, root: Path = Path()) -> Promoted:
     Raises:
         PipelineError: The run cannot be had, its network cannot be exported, or MLflow does not answer.
     """
-    predictor = Predictor.of_run(params, run, root)
-    record = RunRecord.read(root / runs.RUNS / predictor.run)
+    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
+    record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with answering(uri):
         version = _registered(open_client(uri), name, record.key)
     is_new = version is None
     if version is None:
-        for _ in track(params, [predictor.run], root):  # or the model would have no run to belong to
+        for _ in track(params, [record.run], root):  # or the model would have no run to belong to
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
             validation = open_split("validation", root / runs.PREPARED)
-            export_onnx(predictor, onnx)
-            alike = agreement(predictor, onnx, validation)
-            pack(predictor, onnx, validation, model)
-            evidence = {**_evidence(root, predictor.run), "agreement": f"{alike:.4f}"}
+            export_onnx(trained, onnx)
+            agreement = measure_agreement(trained, onnx, validation)
+            package_model(trained, onnx, validation, model)
+            evidence = {**_evidence(root, record.run), "agreement": f"{agreement:.4f}"}
             with answering(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
     with answering(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    return Promoted(predictor.run, name, version, shown(uri), is_new)
+    return Promoted(record.run, name, version, shown(uri), is_new)
 
 
 def _registered(client: MlflowClient, name: str, key: str) -> str | None:

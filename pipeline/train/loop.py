@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import Batches
 from pipeline.data.prepared import Split
+from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.arithmetic import arithmetic, device_of
-from pipeline.models.inference import Prediction, predict
 from pipeline.models.losses import objective
 from pipeline.params.train import Train
 from pipeline.runs import IGNORE, Precision
@@ -129,7 +129,8 @@ def train(
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
-            predict(model, split, classes, precision) for split in (watched.train, watched.validation, watched.showcase)
+            predict_split(model, split, classes, precision)
+            for split in (watched.train, watched.validation, watched.showcase)
         )
         if not np.isfinite([on_train.loss, on_validation.loss]).all():
             raise DivergedError(number)

@@ -51,7 +51,7 @@ def test_restore_mask_covers_the_same_pixels_as_predict(shape, resize):
     mask[10:40, 15:45] = 1
     square = fit_mask(mask, 64, resize, outside=0)
     one_hot = np.stack([square == 0, square == 1]).astype(np.float32)
-    strips = Preprocessing(64, resize, 3, 8).at_full_size(one_hot, shape)
+    strips = Preprocessing(64, resize, 3, 8).restore_probs(one_hot, shape)
     predicted = np.concatenate([strip.argmax(axis=0) for _, strip in strips])
     restored = restore_mask(square, shape, resize)
     assert ((predicted == 1) & (restored == 1)).sum() / ((predicted == 1) | (restored == 1)).sum() > 0.95

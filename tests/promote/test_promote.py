@@ -101,7 +101,7 @@ def test_the_version_has_its_evidence(registered: Registered) -> None:
 
 def test_it_holds_no_pickle_and_pins_what_it_needs(registered: Registered) -> None:
     files = {path.relative_to(registered.model).as_posix() for path in registered.model.rglob("*") if path.is_file()}
-    assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served.py"} <= files
+    assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served_model.py"} <= files
     assert not {file for file in files if Path(file).suffix in (".pkl", ".pt", ".pth", ".bin", ".pickle")}
     needs = (registered.model / "requirements.txt").read_text().split()
     assert all("==" in line for line in needs)
@@ -182,7 +182,7 @@ def test_a_server_answers_images_by_masks(count: int, served: str, registered: R
         assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=len(shares)) / mask.size)
 
 
-@pytest.mark.parametrize(("image", "said"), [("!", "is no file in base64"), ("aGVsbG8=", "is none of PNG")])
+@pytest.mark.parametrize(("image", "said"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
 def test_nonsense_is_answered_with_400(image: str, said: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(served, [image])

@@ -17,7 +17,7 @@ from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
-from pipeline.predict.predictor import Predictor
+from pipeline.predict.command import find_best_run
 from pipeline.report.selection import choose
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import BEST_OF, BEST_RUN
@@ -100,8 +100,7 @@ def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(pr
     assert list(best_of(uri)) == [best]
     assert [run.data.tags[BEST_RUN] for run in found_runs(uri) if BEST_RUN in run.data.tags] == [best]
     assert choose(summary, "best").names == (best,)
-    params = read_params(project.root / "params.yaml")
-    assert Predictor.of_run(params, "best", project.root).run == best
+    assert find_best_run(project.root) == best
     assert "ordered by val_loss_best" in NOTE
     assert BEST_OF in NOTE
 
