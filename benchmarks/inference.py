@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.workload import CLASSES, NETWORKS, made_up
-from pipeline.data.batch_loader import Batches
-from pipeline.evaluate.confidence import Observer
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import arithmetic, resolve_precision
@@ -33,7 +33,7 @@ def rates(network: str, size: int) -> list[float]:
     split, precision = made_up(IMAGES, size), resolve_precision("auto")
     built = build_network(NETWORKS[network], channels=3, classes=CLASSES).to(memory_format=torch.channels_last).eval()
     cpu = torch.device("cpu")
-    images, _ = Batches(split, cpu).take(np.arange(MAX_BATCH_SIZE))
+    images, _ = BatchLoader(split, cpu).take(np.arange(MAX_BATCH_SIZE))
 
     def alone() -> None:
         with torch.inference_mode(), arithmetic(precision, cpu):
@@ -43,7 +43,7 @@ def rates(network: str, size: int) -> list[float]:
     works: list[Callable[[], object]] = [
         alone,
         lambda: predict_split(built, split, CLASSES, precision),
-        lambda: predict_split(built, split, CLASSES, precision, Observer(CLASSES)),
+        lambda: predict_split(built, split, CLASSES, precision, ConfidenceCollector(CLASSES)),
     ]
     found: list[list[float]] = [[] for _ in works]
     for number in range(ROUNDS + 1):

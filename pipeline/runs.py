@@ -125,7 +125,7 @@ class DataSet:
 class Survey:
     """What `survey.json` says of the files that the prepared data was made from."""
 
-    stored: dict[str, int]  # images by how they were stored: "RGB", "grey", "palette", "16-bit grey", ...; may be empty
+    stored: dict[str, int]  # images by how they were stored: "RGB", "gray", "palette", "16-bit gray", ...; may be empty
     turned: int  # images that were turned upright, as their EXIF orientation says
     transparent: int  # images with transparent parts, which became black
     compared: int  # images that were compared for duplicates; 0 where the source cannot have any

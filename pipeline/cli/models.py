@@ -82,9 +82,9 @@ def promote(run: str) -> None:
     PyTorch. A run that is registered already only becomes the champion again.
     """
     from pipeline.params.file import read_params
-    from pipeline.promote import command
+    from pipeline.promote.command import promote_run
 
-    click.echo(command.promote(read_params(), run).sentences())
+    click.echo(promote_run(read_params(), run).describe())
 
 
 @click.command()

@@ -13,11 +13,11 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.analysis import scores
-from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.analysis.calibration import BINS, ReliabilityBins
 from pipeline.atomic_io import as_json
-from pipeline.evaluate.explain import Maps
-from pipeline.evaluate.pictures import overview
-from pipeline.evaluate.seen import Seen
+from pipeline.evaluate.feature_maps import FeatureMaps
+from pipeline.evaluate.overview import draw_overview
+from pipeline.evaluate.predict_splits import SplitPrediction
 from pipeline.inference.prediction import Prediction
 from pipeline.runs import Evaluation, SegmentationClass
 
@@ -27,9 +27,9 @@ WORST = 3  # images that the report shows
 def write_evaluation(
     folder: Path,
     evaluation: Evaluation,
-    seen: dict[str, Seen],
-    reliability: dict[str, Reliability],
-    maps: dict[str, Maps],
+    seen: dict[str, SplitPrediction],
+    reliability: dict[str, ReliabilityBins],
+    maps: dict[str, FeatureMaps],
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
@@ -52,7 +52,7 @@ def write_evaluation(
             np.savez_compressed(archive, allow_pickle=False, **maps)
     (folder / runs.EXAMPLES).mkdir()
     if seen:
-        overview(seen, classes).save(folder / runs.OVERVIEW, optimize=True)
+        draw_overview(seen, classes).save(folder / runs.OVERVIEW, optimize=True)
         validation, showcase = seen["validation"], seen[runs.SHOWCASE]
         _write_masks(folder / runs.EXAMPLES, validation, _chosen(validation.prediction, examples))
         _write_masks(folder / runs.EXAMPLES, showcase, np.arange(len(showcase.split)))
@@ -69,7 +69,7 @@ def _chosen(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate([spread, order[[0, len(order) // 2]], order[-WORST:]]))
 
 
-def _rows(name: str, seen: Seen, classes: tuple[SegmentationClass, ...]) -> list[list[str | float]]:
+def _rows(name: str, seen: SplitPrediction, classes: tuple[SegmentationClass, ...]) -> list[list[str | float]]:
     prediction, confidence = seen.prediction, seen.confidence
     with np.errstate(invalid="ignore"):  # 0 / 0 where an image has none of a class
         class_losses = confidence.class_losses / confidence.class_pixels
@@ -85,7 +85,7 @@ def _rows(name: str, seen: Seen, classes: tuple[SegmentationClass, ...]) -> list
     return [[sample, name, *_or_empty(values)] for sample, *values in rows]
 
 
-def _bins(name: str, bins: Reliability) -> list[list[str | float]]:
+def _bins(name: str, bins: ReliabilityBins) -> list[list[str | float]]:
     edges = (np.arange(BINS + 1) / BINS).round(6)
     columns = (edges[:-1], edges[1:], bins.pixels.astype(np.int64), bins.confidence, bins.accuracy)
     return [[name, *_or_empty(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
@@ -95,7 +95,7 @@ def _or_empty(values: Iterable[float]) -> list[str | float]:
     return ["" if math.isnan(value) else value for value in values]
 
 
-def _write_masks(folder: Path, seen: Seen, chosen: npt.NDArray[np.int64]) -> None:
+def _write_masks(folder: Path, seen: SplitPrediction, chosen: npt.NDArray[np.int64]) -> None:
     for place in chosen:
         mask = Image.fromarray(seen.prediction.masks[place])
         mask.save(folder / f"{seen.split.ids[place]}.png", optimize=True)

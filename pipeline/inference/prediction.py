@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
 from pipeline.imaging import IGNORE
 from pipeline.models.arithmetic import arithmetic, device_of
@@ -78,7 +78,7 @@ def predict_batches(network: nn.Module, split: Split, precision: Precision) -> I
     Yields:
         Log-probabilities N x classes x H x W, and the ground truth N x H x W.
     """
-    batches = Batches(split, device_of(network))
+    batches = BatchLoader(split, device_of(network))
     size = compute_batch_size(*split.masks.shape[1:])
     for start in range(0, len(split), size):
         check_signals()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.decode import Resize, as_grey, fit_image, inner_part, read_like
+from ..imaging.decode import read_for_network, to_gray
+from ..imaging.resize import Resize, fit_image, locate_inner
 
 STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
@@ -36,7 +37,7 @@ class Preprocessing:
         Raises:
             ImageError: The file is not an image, or not one that the network can segment.
         """
-        return read_like(content, self.channels, self.bits)
+        return read_for_network(content, self.channels, self.bits)
 
     def create_input(self, image: NDArray[Any]) -> NDArray[Any]:
         """Convert an image (H x W x C, from `read_image`) to the network's input: size x size x channels.
@@ -46,14 +47,14 @@ class Preprocessing:
         if image.dtype == np.uint16 and self.bits == 8:
             image = np.rint(image / 257).astype(np.uint8)
         if image.shape[-1] != self.channels:
-            image = np.repeat(as_grey(image), self.channels, axis=-1)
+            image = np.repeat(to_gray(image), self.channels, axis=-1)
         if image.dtype == np.uint8 and self.bits == 16:
             image = image.astype(np.uint16) * 257
         return fit_image(image, self.size, self.resize)
 
     def crop_padding(self, square: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Cut out of a square (size x size, ...) what shows an image of `shape` (H x W, ...)."""
-        return square[inner_part(shape, self.size, self.resize)]
+        return square[locate_inner(shape, self.size, self.resize)]
 
     def restore_probs(self, probs: Probs, shape: tuple[int, ...]) -> Iterator[tuple[slice, Probs]]:
         """Interpolate probabilities to an image's size, in strips from the top.
@@ -66,7 +67,7 @@ class Preprocessing:
             Rows of the image, and classes x rows x W.
         """
         height, width = shape[:2]
-        inner = probs[:, *inner_part(shape, self.size, self.resize)]
+        inner = probs[:, *locate_inner(shape, self.size, self.resize)]
         wide = _interpolate(inner, np.arange(width), width, axis=2)
         for start in range(0, height, STRIP_ROWS):
             rows = np.arange(start, min(start + STRIP_ROWS, height))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.decode import read_image
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.prepare.files import content_of
@@ -147,7 +147,7 @@ def _compare(pair: Pair, orientation: int, collection: Collection, channels: int
         content = collection.masks.content(collection.folder, pair.truth)
         image = read_image(content_of(collection.folder / pair.image), channels)
         mask = collection.masks.class_indices(content)
-    except (OSError, PictureError, UndeclaredError):
+    except (OSError, ImageError, UndeclaredError):
         return None
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)
     own = read_orientation(content)

@@ -10,8 +10,8 @@ import torch
 
 from pipeline import runs
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import Batches
-from pipeline.data.prepared import open_split, training_subset
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.prepared import open_split, select_training_subset
 from pipeline.lr_find.rates import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.arithmetic import arithmetic, compute_device, resolve_precision
@@ -37,7 +37,7 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     torch.set_num_threads(cell.train.threads)
     random = torch.Generator().manual_seed(cell.seed)
     everything, classes = open_split("train", root / runs.PREPARED), DataSet.read(root / runs.PREPARED).classes
-    training = everything.take(training_subset(len(everything), cell.train_images))
+    training = everything.take(select_training_subset(len(everything), cell.train_images))
     size, channels = training.images.shape[2:]
     check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
     torch.manual_seed(cell.seed)
@@ -45,7 +45,7 @@ def range_test(cell: Cell, root: Path, listen: Callable[[int, float, float], Non
     network = build_network(cell.model, channels, classes=len(classes))
     device = compute_device()
     network.to(device).to(memory_format=torch.channels_last).train()
-    batches = Batches(training, device)
+    batches = BatchLoader(training, device)
     minimised = objective(cell.train.objective, cell.train.label_smoothing)
     optimiser = build_optimiser(network, cell.train, LOWEST)
     shares = [group["lr"] / LOWEST for group in optimiser.param_groups]

@@ -14,9 +14,9 @@ from rich.progress import track
 from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.mask_encoding import MaskValues
-from pipeline.imaging.to_rgb import in_colour
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.preprocessing import measure_class_shares
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.image_files import ImageFile, find_images
@@ -68,7 +68,7 @@ def find_best_run(root: Path) -> str:
 
 
 def predict_images(
-    run: TrainedRun, encoding: MaskValues, paths: Sequence[Path], files: OutputFiles, console: Console
+    run: TrainedRun, encoding: MaskEncoding, paths: Sequence[Path], files: OutputFiles, console: Console
 ) -> PredictSummary:
     """Write the masks of images, and a table of the share of each class in each image.
 
@@ -96,7 +96,7 @@ def predict_images(
     for source in track(sources, "Images", console=console, disable=not console.is_terminal, transient=True):
         try:
             image = run.preprocessing.read_image(source.path.read_bytes())
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             num_skipped += 1
             reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
             console.print(f"{source.path} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
@@ -118,7 +118,7 @@ def _check_overwriting(sources: Sequence[ImageFile], files: OutputFiles) -> None
 
 
 def _segment(
-    run: TrainedRun, encoding: MaskValues, batch: Sequence[tuple[ImageFile, NDArray[Any]]], files: OutputFiles
+    run: TrainedRun, encoding: MaskEncoding, batch: Sequence[tuple[ImageFile, NDArray[Any]]], files: OutputFiles
 ) -> Iterator[ClassShares]:
     classes, preprocessing = run.data.classes, run.preprocessing
     predicted = run.predict_probs([preprocessing.create_input(image) for _, image in batch])
@@ -126,10 +126,10 @@ def _segment(
         labels = preprocessing.classify_pixels(probs, image.shape)
         write_mask(files.mask(source), labels, encoding, classes)
         if files.has_overlay:
-            write_overlay(files.overlay(source), in_colour(image), labels, classes)
+            write_overlay(files.overlay(source), to_rgb(image), labels, classes)
         if files.has_cutout:
             opacity = compute_opacity(probs, preprocessing, image.shape, classes)
-            write_cutout(files.cutout(source), in_colour(image), opacity)
+            write_cutout(files.cutout(source), to_rgb(image), opacity)
         name = str(source.path).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
         height, width = labels.shape
         yield ClassShares(name, height, width, tuple(measure_class_shares(labels, len(classes)).tolist()))

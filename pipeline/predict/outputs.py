@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.atomic_io import write_bytes, write_text
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.prepare.names import COMPUTED
 from pipeline.runs import SegmentationClass
@@ -34,12 +34,12 @@ class ClassShares:
 
 
 def write_mask(
-    path: Path, labels: NDArray[np.uint8], encoding: MaskValues, classes: Sequence[SegmentationClass]
+    path: Path, labels: NDArray[np.uint8], encoding: MaskEncoding, classes: Sequence[SegmentationClass]
 ) -> None:
     """Write a mask with the values or colors of the data's own masks; 8-bit gray has a palette to view it."""
-    by_class = encoding.written
+    by_class = encoding.output_values
     values = by_class[labels]
-    if encoding.are_colours:
+    if encoding.are_colors:
         image = Image.fromarray(np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8))
     elif by_class.max() > 255:
         image = Image.fromarray(values.astype(np.uint16))

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.atomic_io import write_bytes
-from pipeline.imaging.to_rgb import in_colour
+from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.duplicates import DuplicatePair
 from pipeline.prepare.names import readable
 
@@ -50,7 +50,7 @@ def _draw(sheet: Image.Image, pair: DuplicatePair, left: int, top: int) -> None:
     leaks = pair.splits[0] != pair.splits[1]
     for place, (name, split, image) in enumerate(zip(pair.names, pair.splits, pair.images, strict=True)):
         x = left + place * SIDE
-        shown = Image.fromarray(in_colour(image))
+        shown = Image.fromarray(to_rgb(image))
         sheet.paste(shown.resize((SIDE - 2, SIDE - 2), Image.Resampling.LANCZOS), (x, top))
         text = _shortened(readable(name), font)
         canvas.text((x, top + SIDE), text, INK, font)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.prepare.pairs import Collection, Pair, UndeclaredError
 from pipeline.prepare.sampling import sample_evenly
 
@@ -44,5 +44,5 @@ def _spread(items: Sequence[Pair]) -> list[Pair]:
 def _decode(pair: Pair, collection: Collection) -> NDArray[np.uint8] | None:
     try:
         return collection.masks.class_indices(collection.masks.content(collection.folder, pair.truth))
-    except (OSError, PictureError, UndeclaredError):
+    except (OSError, ImageError, UndeclaredError):
         return None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.decode import Resize
 from pipeline.imaging.mask_decoding import Palette
 from pipeline.imaging.metadata import UPRIGHT
+from pipeline.imaging.resize import Resize
 from pipeline.prepare.faults import Fault
 from pipeline.runs import SegmentationClass
 
@@ -78,7 +78,7 @@ class Masks(Protocol):
             orientation: EXIF orientation of the image whose stored pixels it covers; used where its own file has none.
 
         Raises:
-            PictureError: The content cannot be used.
+            ImageError: The content cannot be used.
             UndeclaredError: It holds values that stand for no class.
         """
 

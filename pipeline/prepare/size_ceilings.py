@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.imaging.decode import Resize, fit_mask, restore_mask
+from pipeline.imaging.resize import Resize, fit_mask, restore_mask
 from pipeline.prepare import size_effects
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.names import listed

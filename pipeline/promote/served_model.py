@@ -22,7 +22,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..imaging.errors import PictureError
+from ..imaging.errors import ImageError
 from ..inference.preprocessing import Preprocessing, Probs, measure_class_shares
 
 IMAGE, MASK = "image", "mask"  # columns: an image file and a PNG, both in base64
@@ -61,8 +61,8 @@ class SegmentationModel(PythonModel):
     def _read_image(self, text: Any, row: int) -> NDArray[Any]:
         try:
             return self._preprocessing.read_image(base64.b64decode(text, validate=True))
-        except (PictureError, binascii.Error, TypeError, ValueError) as error:
-            reason = str(error) if isinstance(error, PictureError) else "is not a file in base64"
+        except (ImageError, binascii.Error, TypeError, ValueError) as error:
+            reason = str(error) if isinstance(error, ImageError) else "is not a file in base64"
             raise MlflowException(f"Row {row}: {IMAGE} {reason}.", error_code=INVALID_PARAMETER_VALUE) from None
 
 
@@ -77,7 +77,7 @@ def predict_probs(session: Any, inputs: Sequence[NDArray[Any]] | NDArray[Any], b
     (name,) = (item.name for item in session.get_inputs())
     batches = []
     for start in range(0, len(inputs), batch_size):
-        stacked = np.stack(inputs[start : start + batch_size])
+        stacked = np.stack(list(inputs[start : start + batch_size]))
         images = stacked.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(np.iinfo(stacked.dtype).max)
         batches.append(session.run(None, {name: images})[0])
     probs: Probs = np.concatenate(batches)

@@ -21,7 +21,7 @@ from pipeline import runs
 from pipeline.atomic_io import read_json
 from pipeline.comparison import Finding, Summary
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import Resize
+from pipeline.imaging.resize import Resize
 from pipeline.project import make
 from pipeline.report.figures.frames import Frame
 from pipeline.runs import Cutouts, DataSet, Evaluation, RunRecord, Survey

@@ -13,11 +13,11 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.decode import fit_image, fit_mask, inner_part
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
+from pipeline.imaging.resize import fit_image, fit_mask, locate_inner
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 from pipeline.params.data.image_data import MaskOrientation
@@ -50,7 +50,7 @@ def read_showcase_image(
     entry: Photograph,
     folder: Path,
     preprocessing: Preprocessing,
-    encoding: MaskValues,
+    encoding: MaskEncoding,
     mask_orientation: MaskOrientation | None = None,
 ) -> ShowcaseImage:
     """Read an image and its mask.
@@ -77,17 +77,17 @@ def read_showcase_image(
 def _shrink(image: NDArray[Any]) -> NDArray[Any]:
     if max(image.shape[:2]) <= MAX_SIDE:
         return image
-    return np.ascontiguousarray(fit_image(image, MAX_SIDE, "pad")[inner_part(image.shape, MAX_SIDE, "pad")])
+    return np.ascontiguousarray(fit_image(image, MAX_SIDE, "pad")[locate_inner(image.shape, MAX_SIDE, "pad")])
 
 
 def _read_mask(
     path: Path,
     shape: tuple[int, ...],
-    encoding: MaskValues,
+    encoding: MaskEncoding,
     orientation: int,
     mask_orientation: MaskOrientation | None,
 ) -> NDArray[np.uint8]:
-    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, encoding.are_colours))
+    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, encoding.are_colors))
     mask = decoded.values
     if not decoded.has_orientation:
         if mask_orientation is None and fits_either_way(orientation, *shape):
@@ -101,14 +101,14 @@ def _read_mask(
             f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its image has {shape[1]} × "
             f"{shape[0]}. Save the mask with the size of the image."
         )
-    if not encoding.cover(mask):
-        unknown = list(encoding.unknown(mask))
+    if not encoding.covers(mask):
+        unknown = list(encoding.count_unknown(mask))
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         raise PipelineError(
             f"report.showcase: {path} has the values {', '.join(unknown[:MAX_LISTED])}{more}; expected are "
-            f"{encoding.listed()}."
+            f"{encoding.list_values()}."
         )
-    indices = encoding.indices(mask)
+    indices = encoding.to_indices(mask)
     if (indices == IGNORE).all():
         raise PipelineError(f"report.showcase: {path} ignores every pixel. Remove mask: from its entry.")
     return indices
@@ -121,5 +121,5 @@ def _read(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
         raise PipelineError(
             f"report.showcase: {path} cannot be read ({error.strerror}). Add the file, or remove its entry."
         ) from None
-    except PictureError as error:
+    except ImageError as error:
         raise PipelineError(f"report.showcase: {path} {error}.") from None

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.arithmetic import arithmetic, device_of
@@ -86,7 +86,7 @@ def train(
     # convolutions of a CPU read.
     network.to(memory_format=torch.channels_last)
     device = device_of(network)
-    batches = Batches(training, device)
+    batches = BatchLoader(training, device)
     random = torch.Generator().manual_seed(seed)
     # A last batch that is not full is dropped: batch normalisation over a few images would be a noisier network.
     batch = min(settings.batch_size, len(training))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imaging.decode import Resize
+from pipeline.imaging.resize import Resize
 from pipeline.inference.preprocessing import Preprocessing
 
 SIDE = st.integers(1, 700)

@@ -142,7 +142,7 @@ def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[...,
     done = predict(folder, code=1)
     masks = tmp_path / "out" / "masks"
     assert sorted(path.relative_to(masks).as_posix() for path in masks.rglob("*.png")) == ["b.png", "day 1/a.png"]
-    assert "c.jpg is no whole picture" in done.output.replace("\n", " ")
+    assert "c.jpg is not a complete image" in done.output.replace("\n", " ")
     assert "2 of 4 images were skipped" in done.output
 
 

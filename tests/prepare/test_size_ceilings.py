@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.imaging.decode import fit_mask, restore_mask
+from pipeline.imaging.resize import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.prepare.pairs import Collection, Pair
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings

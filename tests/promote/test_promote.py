@@ -27,7 +27,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.promote.command import Promoted
+from pipeline.promote.command import PromotedModel
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
@@ -131,7 +131,7 @@ def test_a_second_time_only_the_alias_is_set(registered: Registered, monkeypatch
     client = open_client(registered.uri)
     client.delete_registered_model_alias(NAME, "champion")
     done = CliRunner().invoke(main, ["promote", "--run", TRAINED])
-    assert "which was there" in done.output
+    assert "registered before" in done.output
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
 
@@ -206,7 +206,7 @@ def test_a_served_mask_is_the_predicted_one(
 
 def test_the_printed_command_is_quoted_for_a_shell() -> None:
     uri = "sqlite:////home/müller/my project (1) o'b/mlflow.db"
-    said = Promoted("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).sentences()
+    said = PromotedModel("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).describe()
     setting, *words = shlex.split(said.splitlines()[-1])
     assert setting == f"MLFLOW_TRACKING_URI={uri}"
     assert words[:5] == ["mlflow", "models", "serve", "-m", "models:/cell nuclei@champion"]

@@ -17,7 +17,7 @@ from pipeline.atomic_io import as_json
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, Photograph
 from pipeline.params.file import read_params
@@ -80,7 +80,9 @@ def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_t
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
     preprocessing = Preprocessing(32, "pad", channels, bits)
-    found = read_showcase_image(Photograph(file="image.png"), project, preprocessing, MaskValues.of([[0], [1]], []))
+    found = read_showcase_image(
+        Photograph(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
+    )
     expected = gray if bits == 8 else gray.astype(np.uint16) * 257
     assert found.network_input.dtype == expected.dtype
     assert np.array_equal(found.network_input, np.stack([expected] * channels, axis=-1))

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import reverse_orientation
 from pipeline.imaging.tiff import turn_upright
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Photograph
 from pipeline.showcase.showcase_image import read_showcase_image
 
-VALUES = MaskValues.of([(0,), (1, 255)], ())
+VALUES = MaskEncoding.from_values([(0,), (1, 255)], ())
 PREPROCESSING = Preprocessing.from_images(np.zeros((1, 16, 16, 3), np.uint8), "squash")
 RNG = np.random.default_rng(0)
 IMAGE, MASK = RNG.integers(0, 256, (16, 16, 3), np.uint8), RNG.integers(0, 2, (16, 16, 1), np.uint8)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, decode_mask, keep_background
 from pipeline.init.masks.geometry import MaskGeometry
 from pipeline.prepare.faults import Fault
 from pipeline.prepare.files import content_of
@@ -137,7 +137,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         try:
             content = content_of(folder / file)
             mask = decode_mask(content, colors, MAX_NUMBER)
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             if not colors and _is_color(content):
                 return None
             survey.unreadable = survey.unreadable or f"{file} {error}"
@@ -146,7 +146,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
         pair = Pair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
-        background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
+        background = next(iter(backgrounds.check(pair, keep_background(mask.palette))), None)
         survey.background_conflict = survey.background_conflict or background
         if colors and len(survey.pixels) > MAX_COLORS:
             break
@@ -167,6 +167,6 @@ def _count(pixels: NDArray[np.integer]) -> dict[int, int]:
 def _is_color(content: bytes) -> bool:
     try:
         decode_mask(content, colors=True)
-    except PictureError:
+    except ImageError:
         return False
     return True

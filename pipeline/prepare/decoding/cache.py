@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.imaging.metadata import Stored
+from pipeline.imaging.metadata import ImageMetadata
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import SIDE, Appearance
 
@@ -50,7 +50,7 @@ class Cache:
         return Decoded(
             image=image,
             mask=mask,
-            stored=Stored(**facts.pop("stored")),
+            stored=ImageMetadata(**facts.pop("stored")),
             appearance=Appearance(facts.pop("hash"), content[-SIDE * SIDE :]),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
             **facts,

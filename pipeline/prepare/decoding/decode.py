@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from pipeline.imaging.decode import Resize, read_fitted
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.metadata import UPRIGHT, Stored, fits_either_way
+from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
+from pipeline.imaging.resize import Resize
 from pipeline.prepare.decoding.cache import Cache
 from pipeline.prepare.decoding.decoded import Decoded
 from pipeline.prepare.decoding.look_alikes import Appearance
@@ -23,7 +24,7 @@ from pipeline.prepare.pairs import FittedMask, Masks, Pair, UndeclaredError
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-VERSION = 3  # of the cache: a new one decodes everything again
+VERSION = 4  # of the cache: a new one decodes everything again
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class _FittedImage:
     pixels: NDArray[Any]
     height: int
     width: int
-    stored: Stored
+    stored: ImageMetadata
 
 
 def _fit(
@@ -130,13 +131,13 @@ def _fit(
     orientation = UPRIGHT  # of the pixels that the mask covers
     try:
         pixels, height, width = read_fitted(picture, settings.channels, settings.image_size, settings.resize)
-        image = _FittedImage(pixels, height, width, Stored.of(picture))
+        image = _FittedImage(pixels, height, width, ImageMetadata.read(picture))
         orientation = image.stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
-    except PictureError as error:
+    except ImageError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, pair.image, str(error)))
     try:
         mask = settings.masks.fitted(truth, settings.image_size, settings.resize, orientation)
-    except PictureError as error:
+    except ImageError as error:
         faults.append(Fault(Kind.UNREADABLE, pair.id, named, str(error)))
     except UndeclaredError as error:
         faults.append(Fault(Kind.VALUES, pair.id, named, undeclared=error.pixels))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.mask_decoding import Palette
-from pipeline.imaging.metadata import Stored
+from pipeline.imaging.metadata import ImageMetadata
 from pipeline.prepare.decoding.look_alikes import Appearance
 
 
@@ -23,6 +23,6 @@ class Decoded:
     width: int
     sha256: str  # of the image's file, followed by what the mask is made of
     image_sha256: str  # of the image's file alone
-    stored: Stored
+    stored: ImageMetadata
     appearance: Appearance
     palette: Palette = ()  # of the mask's file: index and color of the entries that occur, where indices are classes

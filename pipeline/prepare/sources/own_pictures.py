@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import inner_part, read_fitted
+from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.resize import locate_inner
 from pipeline.params.data.image_data import OwnPictures
 from pipeline.prepare.decoding.crew import decoded
 from pipeline.prepare.decoding.decode import Outcome, Settings
@@ -248,7 +249,7 @@ class OwnPicturesSource:
         return [Fault(Kind.DEPTH, outcome.pair.id, outcome.pair.image, detail)]
 
     def _has_ignored(self, found: Decoded) -> bool:
-        inner = inner_part((found.height, found.width), self._data.image_size, self._data.resize)
+        inner = locate_inner((found.height, found.width), self._data.image_size, self._data.resize)
         return bool((found.mask[inner] == IGNORE).any())
 
     def _decode_image(self, name: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from pipeline.imaging.decode import Resize, inner_part
+from pipeline.imaging.resize import Resize, locate_inner
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
@@ -30,4 +30,4 @@ class Frame:
 
     def crop(self, values: Pixels) -> Pixels:
         """Cut the padding off an image or a mask (H x W or H x W x C, prepared, H = W)."""
-        return cast("Pixels", values[inner_part((self.height, self.width), values.shape[0], self.resize)])
+        return cast("Pixels", values[locate_inner((self.height, self.width), values.shape[0], self.resize)])
