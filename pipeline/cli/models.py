@@ -41,7 +41,6 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     """
     from rich.console import Console
 
-    from pipeline.inference.mask_encoding import create_mask_encoding
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
     from pipeline.predict.command import TABLE, OutputFiles, find_best_run, predict_images
@@ -53,8 +52,7 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     click.echo(describe_training_data(trained, root))
     if advice := advise_on_composites(params):
         click.echo(advice)
-    encoding = create_mask_encoding(params.data, [item.name for item in trained.data.classes])
-    found = predict_images(trained, encoding, images, OutputFiles(out, overlay, cutout), Console(stderr=True))
+    found = predict_images(trained, images, OutputFiles(out, overlay, cutout), Console(stderr=True))
     if found.rows:
         console = Console(highlight=False, markup=False)
         with console.capture() as table:

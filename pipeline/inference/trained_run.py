@@ -16,11 +16,15 @@ from pipeline import runs
 from pipeline.data.prepared import Split, open_split
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.prediction import Prediction, predict_batches, predict_split
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.models.trained import trained_network
 from pipeline.params import Params
-from pipeline.params.data.image_data import OwnPictures
+from pipeline.params.data import Data
+from pipeline.params.data.composites import SampleData
+from pipeline.params.data.fields import as_values
+from pipeline.params.data.image_data import FolderData, FolderForTest, OwnPictures, OxfordPetsData
 from pipeline.project import make
 from pipeline.runs import DataSet, RunRecord
 
@@ -33,6 +37,7 @@ class TrainedRun:
     data: DataSet
     network: nn.Module
     preprocessing: Preprocessing
+    encoding: MaskEncoding  # of the user's masks, and of predicted ones
     num_train_images: int  # in the training split; the run may use fewer
 
     @classmethod
@@ -40,7 +45,7 @@ class TrainedRun:
         """Load a run of a project.
 
         Args:
-            params: All parameters; `data` says how images are resized.
+            params: All parameters; used is `data`, for the resizing of images and the values of masks.
             run: Its name.
             root: The folder of the project, or of a study.
 
@@ -52,7 +57,14 @@ class TrainedRun:
         resize = params.data.resize if isinstance(params.data, OwnPictures) else "pad"
         folder = runs.run_folder(run, root)
         network = trained_network(record, folder, channels=images.shape[-1], classes=len(data.classes))
-        return cls(record, data, network, Preprocessing.from_images(images, resize), len(images))
+        return cls(
+            record=record,
+            data=data,
+            network=network,
+            preprocessing=Preprocessing.from_images(images, resize),
+            encoding=_create_mask_encoding(params.data, [item.name for item in data.classes]),
+            num_train_images=len(images),
+        )
 
     def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Probs:
         """Predict class probabilities, N x classes x size x size, of network inputs, size x size x channels each."""
@@ -83,6 +95,17 @@ def load_record(run: str, root: Path) -> tuple[RunRecord, DataSet]:
             f"{make('report', root)}"
         )
     return record, data
+
+
+def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
+    """Create the encoding of the user's masks; class indices if the source has no masks with values of classes."""
+    folder = data.test if isinstance(data, SampleData) else data
+    if isinstance(folder, FolderForTest) or (isinstance(folder, FolderData) and not folder.instances):
+        by_name = {item.name: as_values(item.value) for item in folder.classes}
+        values = [by_name[name] for name in class_names]
+        return MaskEncoding.from_values(values, as_values(folder.ignore), folder.mask_threshold)
+    first = 1 if isinstance(data, OxfordPetsData) else 0  # Oxford's trimaps count from 1
+    return MaskEncoding.from_values([(first + index,) for index in range(len(class_names))], (IGNORE,))
 
 
 def _create_split(inputs: Sequence[NDArray[Any]], truth: NDArray[np.uint8] | None = None) -> Split:

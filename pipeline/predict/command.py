@@ -15,7 +15,6 @@ from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
-from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.preprocessing import measure_class_shares
 from pipeline.inference.trained_run import TrainedRun
@@ -67,14 +66,11 @@ def find_best_run(root: Path) -> str:
     return best.run
 
 
-def predict_images(
-    run: TrainedRun, encoding: MaskEncoding, paths: Sequence[Path], files: OutputFiles, console: Console
-) -> PredictSummary:
+def predict_images(run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console) -> PredictSummary:
     """Write the masks of images, and a table of the share of each class in each image.
 
     Args:
         run: Segments the images.
-        encoding: Of the masks to write.
         paths: Image files, and folders of them.
         files: To write; existing files are overwritten.
         console: For the progress bar, and for the images that are skipped.
@@ -90,7 +86,7 @@ def predict_images(
 
     def finish_batch() -> None:
         if batch:
-            rows.extend(_segment(run, encoding, batch, files))
+            rows.extend(_segment(run, batch, files))
             batch.clear()
 
     for source in track(sources, "Images", console=console, disable=not console.is_terminal, transient=True):
@@ -118,13 +114,13 @@ def _check_overwriting(sources: Sequence[ImageFile], files: OutputFiles) -> None
 
 
 def _segment(
-    run: TrainedRun, encoding: MaskEncoding, batch: Sequence[tuple[ImageFile, NDArray[Any]]], files: OutputFiles
+    run: TrainedRun, batch: Sequence[tuple[ImageFile, NDArray[Any]]], files: OutputFiles
 ) -> Iterator[ClassShares]:
     classes, preprocessing = run.data.classes, run.preprocessing
     predicted = run.predict_probs([preprocessing.create_input(image) for _, image in batch])
     for (source, image), probs in zip(batch, predicted, strict=True):
         labels = preprocessing.classify_pixels(probs, image.shape)
-        write_mask(files.mask(source), labels, encoding, classes)
+        write_mask(files.mask(source), labels, run.encoding, classes)
         if files.has_overlay:
             write_overlay(files.overlay(source), to_rgb(image), labels, classes)
         if files.has_cutout:

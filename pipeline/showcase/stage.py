@@ -39,20 +39,17 @@ def predict_showcase(params: Params, root: Path = Path()) -> Cutouts:
 def _predict_images(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Imported here, because they take seconds that a project without showcase images does not need.
     from pipeline.analysis.scores import foreground_iou, mean_iou
-    from pipeline.inference.mask_encoding import create_mask_encoding
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.showcase.showcase_image import read_showcase_image
 
     trained = TrainedRun.load(params, run, root)
     masks = params.data.test if isinstance(params.data, SampleData) else params.data
     orientation = masks.mask_orientation if masks else None
-    classes = trained.data.classes
-    encoding = create_mask_encoding(params.data, [item.name for item in classes])
-    foreground = np.array([item.foreground for item in classes])
+    foreground = np.array([item.foreground for item in trained.data.classes])
     images = project_folder(root) / runs.PHOTOGRAPHS
     cutouts = []
     for index, entry in enumerate(params.report.showcase):
-        image = read_showcase_image(entry, images, trained.preprocessing, encoding, orientation)
+        image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
         prediction = trained.predict_image(image.network_input, image.truth)
         # NaN without a mask, or without foreground in both mask and prediction.
         iou = float(foreground_iou(prediction.confusion[0], foreground))
