@@ -42,7 +42,7 @@ def budget(variant: str) -> None:
     born = time.perf_counter()
     import resource
 
-    from pipeline.data.batch_loader import Batches
+    from pipeline.data.batch_loader import BatchLoader
     from pipeline.evaluate.stage import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoints import CheckpointManager
@@ -58,13 +58,13 @@ def budget(variant: str) -> None:
         "tracking": Stopwatch(BackgroundLogger, "log_epoch", "log_folder", "set_tags"),
         "telling": Stopwatch(BackgroundLogger, "end"),
     }
-    take, begun = Batches.take, list[float]()
+    take, begun = BatchLoader.take, list[float]()
 
-    def noted(self: Batches, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def noted(self: BatchLoader, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         begun[:] = begun or [time.perf_counter()]
         return take(self, places)
 
-    Batches.take = noted  # type: ignore[method-assign]
+    BatchLoader.take = noted  # type: ignore[method-assign]
     started = time.perf_counter()
     train_cell(params, cell)
     whole = time.perf_counter() - started

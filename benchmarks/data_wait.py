@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.workload import CLASSES, cell, made_up
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
 from pipeline.models.factory import build_network
 from pipeline.models.malloc import disable_malloc_trim
@@ -67,21 +67,21 @@ def measure(network: str, size: int, batch: int, threads: int, rounds: int, fold
     """Print a case's row."""
     disable_malloc_trim()
     torch.set_num_threads(threads)
-    split, read = mapped(folder, size), Batches.take
-    images, masks = read(Batches(split, torch.device("cpu")), np.arange(batch))
+    split, read = mapped(folder, size), BatchLoader.take
+    images, masks = read(BatchLoader(split, torch.device("cpu")), np.arange(batch))
 
-    def over_and_over(_: Batches, places: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def over_and_over(_: BatchLoader, places: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return images[: len(places)], masks[: len(places)]
 
     trainings = [epochs(network, split, batch, threads, augmented=kind == KINDS[2]) for kind in KINDS]
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(rounds + 1):
         for kind, training in zip(KINDS, trainings, strict=True):
-            Batches.take = over_and_over if kind == KINDS[0] else read  # type: ignore[method-assign]
+            BatchLoader.take = over_and_over if kind == KINDS[0] else read  # type: ignore[method-assign]
             one = rate(training)
             if number:  # the first is warm-up
                 found[kind].append(one)
-    Batches.take = read  # type: ignore[method-assign]
+    BatchLoader.take = read  # type: ignore[method-assign]
     rates = "".join(f"{statistics.median(found[kind]):>14.1f}" for kind in KINDS)
     costs = (
         statistics.median(1 - slower / faster for faster, slower in zip(found[before], found[after], strict=True))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.inference [--size 96] [NETWORK ...]
 
-One thread. All three go through `pipeline.models.inference.predict`, which is the only way that the trainer, the
-evaluation and the showcase run a network; its batches are of 32. Rounds alternate, medians are printed.
+One thread. All three go through `pipeline.inference.prediction`, the only way that training and evaluation run a
+network; its batches are of 32. Rounds alternate, medians are printed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from benchmarks.workload import CLASSES, NETWORKS, made_up
-from pipeline.data.batch_loader import Batches
-from pipeline.evaluate.confidence import Observer
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.evaluate.calibration import ConfidenceCollector
+from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 from pipeline.models.factory import build_network
-from pipeline.models.inference import BATCH, predict
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import autocast_context, resolve_precision
 
-IMAGES, ROUNDS = 3 * BATCH, 5
+IMAGES, ROUNDS = 3 * MAX_BATCH_SIZE, 5
 
 
 def rates(network: str, size: int) -> list[float]:
@@ -33,17 +33,17 @@ def rates(network: str, size: int) -> list[float]:
     split, precision = made_up(IMAGES, size), resolve_precision("auto")
     built = build_network(NETWORKS[network], channels=3, classes=CLASSES).to(memory_format=torch.channels_last).eval()
     cpu = torch.device("cpu")
-    images, _ = Batches(split, cpu).take(np.arange(BATCH))
+    images, _ = BatchLoader(split, cpu).take(np.arange(MAX_BATCH_SIZE))
 
     def alone() -> None:
         with torch.inference_mode(), autocast_context(precision, cpu):
-            for _ in range(IMAGES // BATCH):
+            for _ in range(IMAGES // MAX_BATCH_SIZE):
                 built(images)
 
     works: list[Callable[[], object]] = [
         alone,
-        lambda: predict(built, split, CLASSES, precision),
-        lambda: predict(built, split, CLASSES, precision, Observer(CLASSES)),
+        lambda: predict_split(built, split, CLASSES, precision),
+        lambda: predict_split(built, split, CLASSES, precision, ConfidenceCollector(CLASSES)),
     ]
     found: list[list[float]] = [[] for _ in works]
     for number in range(ROUNDS + 1):

@@ -27,14 +27,14 @@ STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones
 FIRST_STEP = """
 import os, sys
 from pipeline.data import batch_loader as batches
-take = batches.Batches.take
+take = batches.BatchLoader.take
 calls = []
 def noted(self, places):
     calls.append(places)
     if len(calls) > 1:
         os._exit(0)
     return take(self, places)
-batches.Batches.take = noted
+batches.BatchLoader.take = noted
 from pipeline.cli import main
 sys.argv[1:] = ["train", "--variant", "{}", "--learning-rate", "{}", "--seed", "{}"]
 main()

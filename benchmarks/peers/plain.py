@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from benchmarks.peers.pace import Pace
 from benchmarks.workload import BATCH, made_up, usual_network
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 
 
 def images_per_second(network: str, threads: int, precision: str) -> float:
@@ -16,7 +16,7 @@ def images_per_second(network: str, threads: int, precision: str) -> float:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = usual_network(network).train()
-    images, masks = Batches(made_up(BATCH), torch.device("cpu")).take(np.arange(BATCH))
+    images, masks = BatchLoader(made_up(BATCH), torch.device("cpu")).take(np.arange(BATCH))
     layout = torch.channels_last if precision == "bfloat16" else torch.contiguous_format
     model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityBins:
     """A set's pixels by confidence; `BINS` entries each, the k-th for confidences from k / BINS to (k + 1) / BINS.
 
     Attributes:

@@ -41,26 +41,28 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     """
     from rich.console import Console
 
+    from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.command import TABLE, predict_pictures
-    from pipeline.predict.predictor import Predictor
-    from pipeline.predict.table import as_table
+    from pipeline.predict.command import TABLE, OutputFiles, find_best_run, predict_images
+    from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
-    predictor = Predictor.of_run(read_params(), run, Path())
-    click.echo(predictor.trained_on)
-    if predictor.advice:
-        click.echo(predictor.advice)
-    found = predict_pictures(predictor, images, out, overlay, cutout, Console(stderr=True))
+    params, root = read_params(), Path()
+    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
+    click.echo(describe_training_data(trained, root))
+    if advice := advise_on_composites(params):
+        click.echo(advice)
+    found = predict_images(trained, images, OutputFiles(out, overlay, cutout), Console(stderr=True))
     if found.rows:
         console = Console(highlight=False, markup=False)
         with console.capture() as table:
-            console.print(as_table(found.rows, predictor.data, console.width))
+            console.print(create_table(found.rows, trained.data, console.width))
         click.echo(table.get(), nl=False)
     masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
-    click.echo(f"{out}: {masks} by {predictor.run} in masks/; {out / TABLE} has the shares of all classes")
-    if found.skipped:
-        raise PipelineError(f"{found.skipped} of {found.skipped + len(found.rows)} images were skipped; see above.")
+    click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
+    if found.num_skipped:
+        total = found.num_skipped + len(found.rows)
+        raise PipelineError(f"{found.num_skipped} of {total} images were skipped; see above.")
 
 
 @click.command()
@@ -78,9 +80,9 @@ def promote(run: str) -> None:
     PyTorch. If the run is registered already, it only becomes the champion again.
     """
     from pipeline.params.file import read_params
-    from pipeline.promote import command
+    from pipeline.promote.command import promote_run
 
-    click.echo(command.promote(read_params(), run).sentences())
+    click.echo(promote_run(read_params(), run).describe())
 
 
 @click.command()

@@ -126,10 +126,10 @@ def showcase() -> None:
     """Stage: segment the images of report.showcase with the best run, into showcase/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
-    from pipeline.showcase.stage import cut_out
+    from pipeline.showcase.stage import predict_showcase
 
     with record_stage("showcase"):
-        found = cut_out(read_params())
+        found = predict_showcase(read_params())
     for photograph in found.photographs:
         score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
         click.echo(f"{photograph.file}: segmented by {found.run}{score}")

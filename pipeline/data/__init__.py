@@ -1,1 +1,1 @@
-"""Library: read the prepared arrays, in batches, and augment them."""
+"""Library: read prepared images in batches, and augment them."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline import runs
 from pipeline.artifacts.prepared_data import Images, PreparedData, Split
 
-__all__ = ["Images", "Split", "gap_subset", "open_split", "training_subset"]
+__all__ = ["Images", "Split", "open_split", "select_gap_subset", "select_training_subset"]
 
 
 def open_split(split: str, folder: Path = runs.PREPARED) -> Split:
@@ -18,19 +18,19 @@ def open_split(split: str, folder: Path = runs.PREPARED) -> Split:
     return PreparedData(folder).open_split(split)
 
 
-def training_subset(total: int, used: int | None) -> npt.NDArray[np.int64]:
-    """Places of the training images that a run sees: the first `used` of a fixed order, so that 40 contain the 20.
+def select_training_subset(total: int, count: int | None) -> npt.NDArray[np.int64]:
+    """Select the indices of the training images of a run: the first `count` of a fixed order, or all.
 
-    The order does not depend on a run's seed: a seed varies training, never the data.
+    A subset contains all smaller ones. It does not depend on a run's seed, which varies training, never the data.
     """
     order = np.random.default_rng(0).permutation(total)
-    return np.sort(order[:used])
+    return np.sort(order[:count])
 
 
-def gap_subset(seen: npt.NDArray[np.int64], validation: int) -> npt.NDArray[np.int64]:
-    """Places of the training images whose yardstick is compared with validation's: as many as validation has.
+def select_gap_subset(training: npt.NDArray[np.int64], num_validation: int) -> npt.NDArray[np.int64]:
+    """Select the training images whose loss is compared with validation's: as many as validation has, or all.
 
-    Fixed like `training_subset`; all that the run sees where it sees fewer.
+    Fixed like `select_training_subset`.
     """
-    order = np.random.default_rng(1).permutation(len(seen))
-    return np.sort(seen[order[:validation]])
+    order = np.random.default_rng(1).permutation(len(training))
+    return np.sort(training[order[:num_validation]])

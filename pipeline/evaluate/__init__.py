@@ -1,1 +1,1 @@
-"""Stage: scores a trained run on every split and keeps the masks that the report shows."""
+"""The stage that scores a run's best weights on every split."""

@@ -1,4 +1,4 @@
-"""Writes an evaluation's folder: scores, a row an image, a row a bin of confidence, and masks of a few samples."""
+"""Write the folder of an evaluation: scores, one row per image, one row per confidence bin, and example masks."""
 
 from __future__ import annotations
 
@@ -8,58 +8,70 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import runs
 from pipeline.analysis import scores
-from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.analysis.calibration import BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
-from pipeline.evaluate.explain import Maps
-from pipeline.evaluate.pictures import overview
-from pipeline.evaluate.seen import Seen
-from pipeline.models.inference import Prediction
-from pipeline.runs import SegmentationClass
+from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
+from pipeline.evaluate.feature_maps import FeatureMaps
+from pipeline.evaluate.overview import draw_overview
+from pipeline.evaluate.predict_splits import SplitPrediction
+from pipeline.inference.prediction import Prediction
 
-WORST = 3  # images that the report shows
+MAX_WORST = 3  # of the images with the highest loss
 
 
 def write_evaluation(
     folder: EvaluationFolder,
     evaluation: RunEvaluation,
-    seen: dict[str, Seen],
-    reliability: dict[str, Reliability],
-    maps: dict[str, Maps],
+    splits: dict[str, SplitPrediction],
+    bins: dict[str, ReliabilityBins],
+    maps: dict[str, FeatureMaps],
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
-    """Write all files of an evaluation into an empty folder; those of a run without a model have no rows."""
+    """Write all files of an evaluation into an empty folder; those of a run without a model have no rows.
+
+    Args:
+        folder: to write to.
+        evaluation: the scores.
+        splits: predictions by split.
+        bins: calibration of training and validation.
+        maps: a U-Net's feature maps; empty for other networks.
+        classes: of the data.
+        examples: how many validation masks to keep.
+    """
     folder.write_metrics(evaluation)
     folder.write_per_image(
-        [item.name for item in classes], (row for name, one in seen.items() for row in _rows(name, one, classes))
+        [item.name for item in classes],
+        (row for name, split in splits.items() for row in _list_image_rows(name, split, classes)),
     )
-    folder.write_calibration(row for name, bins in reliability.items() for row in _bins(name, bins))
+    folder.write_calibration(row for name, found in bins.items() for row in _list_bin_rows(name, found))
     if maps:
         folder.write_feature_maps(maps)
     folder.write_examples({})
-    if seen:
-        folder.write_overview(overview(seen, classes))
-        validation, showcase = seen["validation"], seen[runs.SHOWCASE]
-        folder.write_examples(_masks(validation, _chosen(validation.prediction, examples)))
-        folder.write_examples(_masks(showcase, np.arange(len(showcase.split))))
+    if splits:
+        folder.write_overview(draw_overview(splits, classes))
+        validation, showcase = splits["validation"], splits[SHOWCASE]
+        folder.write_examples(_take_masks(validation, _select_examples(validation.prediction, examples)))
+        folder.write_examples(_take_masks(showcase, np.arange(len(showcase.split))))
 
 
-def _chosen(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
-    """Choose images spread over validation, the same for every run, and this run's best, median and worst by loss.
+def _select_examples(prediction: Prediction, examples: int) -> npt.NDArray[np.int64]:
+    """Select images spread over validation, the same for every run, and this run's best, median and worst by loss.
 
-    Images without evaluated pixels have no loss and are not chosen.
+    Images without evaluated pixels have no loss and are not selected.
     """
     evaluated = np.flatnonzero(prediction.pixels)
     spread = evaluated[np.linspace(0, len(evaluated) - 1, min(examples, len(evaluated))).astype(np.int64)]
     order = evaluated[np.argsort(prediction.losses[evaluated], kind="stable")]
-    return np.unique(np.concatenate([spread, order[[0, len(order) // 2]], order[-WORST:]]))
+    return np.unique(np.concatenate([spread, order[[0, len(order) // 2]], order[-MAX_WORST:]]))
 
 
-def _rows(name: str, seen: Seen, classes: tuple[SegmentationClass, ...]) -> list[list[str | float]]:
-    prediction, confidence = seen.prediction, seen.confidence
-    with np.errstate(invalid="ignore"):  # 0 / 0 where an image has none of a class
+def _list_image_rows(
+    name: str, split: SplitPrediction, classes: tuple[SegmentationClass, ...]
+) -> list[list[str | float]]:
+    prediction, confidence = split.prediction, split.confidence
+    with np.errstate(invalid="ignore"):  # 0 / 0 for a class that the image does not have
         class_losses = confidence.class_losses / confidence.class_pixels
     columns = [
         prediction.losses,
@@ -69,19 +81,19 @@ def _rows(name: str, seen: Seen, classes: tuple[SegmentationClass, ...]) -> list
         *scores.iou_by_class(prediction.confusion).T,
         *class_losses.T,
     ]
-    rows = zip(seen.split.ids, *(column.tolist() for column in columns), strict=True)
-    return [[sample, name, *_or_empty(values)] for sample, *values in rows]
+    rows = zip(split.split.ids, *(column.tolist() for column in columns), strict=True)
+    return [[sample, name, *_drop_nan(values)] for sample, *values in rows]
 
 
-def _bins(name: str, bins: Reliability) -> list[list[str | float]]:
+def _list_bin_rows(name: str, bins: ReliabilityBins) -> list[list[str | float]]:
     edges = (np.arange(BINS + 1) / BINS).round(6)
     columns = (edges[:-1], edges[1:], bins.pixels.astype(np.int64), bins.confidence, bins.accuracy)
-    return [[name, *_or_empty(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
+    return [[name, *_drop_nan(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _or_empty(values: Iterable[float]) -> list[str | float]:
+def _drop_nan(values: Iterable[float]) -> list[str | float]:
     return ["" if math.isnan(value) else value for value in values]
 
 
-def _masks(seen: Seen, places: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
-    return {seen.split.ids[place]: seen.prediction.masks[place] for place in places}
+def _take_masks(split: SplitPrediction, indices: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
+    return {split.split.ids[index]: split.prediction.masks[index] for index in indices}

@@ -1,23 +1,23 @@
-"""Evaluates one run: scores every split with its best weights and writes `evaluation/<run>/` whole or not at all."""
+"""Score every split with the best weights of a run, into `evaluation/<run>/`, completely or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline import runs
-from pipeline.analysis.calibration import Reliability
+from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import score
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.errors import PipelineError
-from pipeline.evaluate.explain import Maps
+from pipeline.evaluate.feature_maps import FeatureMaps
 from pipeline.evaluate.outputs import write_evaluation
-from pipeline.evaluate.seen import Seen, see_all
+from pipeline.evaluate.predict_splits import SplitPrediction, predict_splits
+from pipeline.inference.trained_run import load_record
 from pipeline.params import Params
-from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
 from pipeline.tracking.content import Times, best_metrics
 from pipeline.tracking.mirror import Mirror
@@ -27,38 +27,33 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
     Args:
-        params: the whole of `params.yaml`: how many examples to keep, where to track.
-        run: the run's name.
-        root: the project's folder.
+        params: All parameters; used are the number of examples and where to track.
+        run: The run's name.
+        root: The project's folder.
 
     Returns:
-        What stands in `metrics.json`; without numbers for a run that diverged before its first epoch ended.
+        The content of `metrics.json`; without scores if the run diverged in its first epoch.
 
     Raises:
-        PipelineError: The run's folder or the prepared data is missing, broken, or they do not belong together.
+        PipelineError: The run's folder or the prepared data is missing or broken, or they do not belong together.
     """
     folder, target = runs.run_folder(run, root), root / runs.EVALUATION / run
-    record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
-    if record.data_fingerprint != data.fingerprint:
-        raise PipelineError(
-            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
-            f"{make('report', root)}"
-        )
-    seen: dict[str, Seen] = {}
-    maps: dict[str, Maps] = {}
-    reliability: dict[str, Reliability] = {}
+    record, data = load_record(run, root)
+    splits: dict[str, SplitPrediction] = {}
+    maps: dict[str, FeatureMaps] = {}
+    bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
-        seen, maps = see_all(record, folder, root / runs.PREPARED, len(data.classes))
-        compared = _compared(folder)
-        reliability = {
-            "train": seen["train"].confidence.reliability(compared),
-            "validation": seen["validation"].confidence.reliability(),
+        splits, maps = predict_splits(record, folder, root / runs.PREPARED, len(data.classes))
+        compared = _read_compared(folder)
+        bins = {
+            "train": splits["train"].confidence.sum_bins(compared),
+            "validation": splits["validation"].confidence.sum_bins(),
         }
-        evaluation = _evaluation(record, folder, seen, compared, reliability, data)
+        evaluation = _score_splits(record, folder, splits, compared, bins, data)
     else:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with Project(root).evaluation(run).replace() as new:
-        write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
+        write_evaluation(new, evaluation, splits, bins, maps, data.classes, params.evaluation.examples)
     mirror = Mirror.find(params.tracking, record.run, record.key)
     if mirror is not None:
         times = Times.read(folder)
@@ -67,40 +62,43 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     return evaluation
 
 
-def _compared(folder: Path) -> npt.NDArray[np.int64]:
-    """The places of the training images that training compared with validation."""
+def _read_compared(folder: Path) -> npt.NDArray[np.int64]:
+    """Read the indices of the training images that the run compared with validation."""
     return RunFolder(folder).read_image_losses("train").index
 
 
-def _evaluation(
+def _score_splits(
     record: RunRecord,
     folder: Path,
-    seen: dict[str, Seen],
+    splits: Mapping[str, SplitPrediction],
     compared: npt.NDArray[np.int64],
-    reliability: dict[str, Reliability],
+    bins: Mapping[str, ReliabilityBins],
     data: DataSet,
 ) -> Evaluation:
     last = RunFolder(folder).history.iloc[-1]
-    sides = {name: seen[name].prediction for name in ("validation", "test")}
-    sides["train"] = seen["train"].prediction.take(compared)
-    parts = {name: score(side.loss, side.confusion.sum(axis=0), data.classes) for name, side in sides.items()}
-    showcase = seen[runs.SHOWCASE].prediction
+    predictions = {name: splits[name].prediction for name in ("validation", "test")}
+    predictions["train"] = splits["train"].prediction.take(compared)
+    scores = {
+        name: score(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
+        for name, prediction in predictions.items()
+    }
+    showcase = splits[runs.SHOWCASE].prediction
     return Evaluation(
         run=record.run,
         key=record.key,
-        gap=sides["validation"].loss - sides["train"].loss,
+        gap=predictions["validation"].loss - predictions["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
-        **parts,
+        **scores,
         showcase=tuple(
             score(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)
         ),
-        train_calibration=_calibration(reliability["train"]),
-        val_calibration=_calibration(reliability["validation"]),
+        train_calibration=_summarize_calibration(bins["train"]),
+        val_calibration=_summarize_calibration(bins["validation"]),
     )
 
 
-def _calibration(found: Reliability) -> Calibration | None:
-    if not found.pixels.any():
+def _summarize_calibration(bins: ReliabilityBins) -> Calibration | None:
+    if not bins.pixels.any():
         return None
-    return Calibration(confidence=found.mean_confidence, error=found.error)
+    return Calibration(confidence=bins.mean_confidence, error=bins.error)

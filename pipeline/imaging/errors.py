@@ -1,7 +1,7 @@
-"""What is raised of a picture; it travels with served models."""
+"""The error of this library."""
 
 from __future__ import annotations
 
 
-class PictureError(Exception):
-    """A picture cannot be used; the text says why, in words that follow the file's name."""
+class ImageError(Exception):
+    """An image cannot be used; the message is a reason that follows the file's name: "is not a complete image"."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from .errors import PictureError
+from .errors import ImageError
 
 MAX_PAGES = 64  # channels, and smaller copies of them
 _MAX_READS = 100_000  # a tag takes up to three
@@ -13,7 +13,7 @@ _SPARE_BYTES = 65_536  # for decoders that look at a file's start before they kn
 
 
 class HeaderReader(io.BytesIO):
-    """A file in memory that raises `PictureError` once its headers take too many bytes or reads.
+    """A file in memory that raises `ImageError` once its headers take too many bytes or reads.
 
     Decoders read the value of every tag, and a small file can have thousands of tags that all refer to the same bytes.
     """
@@ -47,4 +47,4 @@ class HeaderReader(io.BytesIO):
         self._bytes_left -= size
         self._reads_left -= 1
         if self._bytes_left < 0 or self._reads_left < 0:
-            raise PictureError("has too many tags, or tags that are too large")
+            raise ImageError("has too many tags, or tags that are too large")

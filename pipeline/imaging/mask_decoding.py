@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, is_white_zero
-from .errors import PictureError
+from .errors import ImageError
 from .metadata import UPRIGHT, read_orientation
 from .tiff import read_labels, turn_upright
 
@@ -28,12 +28,12 @@ Values = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, eq=False)
 class DecodedMask:
-    """A mask as its file has it.
+    """A decoded mask file.
 
     Attributes:
-        values: H x W, upright; colors are 0xRRGGBB; uint8 where the file has 8 bits, else int32.
-        palette: color of each value; empty if colors were requested.
-        has_orientation: whether the file itself says how it is to be turned, which was done.
+        values: H x W, upright; colors are 0xRRGGBB; uint8 if the file has 8 bits, else int32.
+        palette: Color of each value; empty if colors were requested.
+        has_orientation: Whether the file has an orientation of its own, by which it was turned.
     """
 
     values: Values
@@ -45,38 +45,38 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
     """Decode a mask, turned upright by its own EXIF orientation; transparency is ignored.
 
     Args:
-        content: of the file.
-        colors: whether colors stand for classes; else gray values, or indices in a palette do. Gray is as it is
+        content: Of the file.
+        colors: Whether colors are the values of classes, else gray values or palette indices are. Gray is as it is
             displayed: in a TIFF whose white is zero (MINISWHITE) the stored values are inverted, whatever their depth.
-        max_value: highest value that a mask may hold.
+        max_value: Highest value that a mask may have.
 
     Raises:
-        PictureError: The content is not a complete image, or not of the requested kind.
+        ImageError: The content is not a complete image, or not of the requested kind.
     """
     has_orientation = read_orientation(content) != UPRIGHT
     if content.startswith(TIFF_MAGIC) and not colors:
         labels = read_labels(content)
         if labels is not None:
             return _decoded_gray(_narrow(labels, max_value), has_orientation)
-    picture = decode(content, _MASK_FORMATS)
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+    image = decode(content, _MASK_FORMATS)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if colors:
-            raise PictureError("is grey with more than 8 bits, but the values of the classes are colours")
-        values = np.asarray(picture)
-        if picture.mode.startswith("I;16") and is_white_zero(picture):
+            raise ImageError("is gray with more than 8 bits, but the values of the classes are colors")
+        values = np.asarray(image)
+        if image.mode.startswith("I;16") and is_white_zero(image):
             values = ~values.astype(np.uint16)
         return _decoded_gray(_narrow(values, max_value), has_orientation)
     if colors:
-        channels = np.asarray(picture.convert("RGB")).astype(np.int32)
+        channels = np.asarray(image.convert("RGB")).astype(np.int32)
         values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
         return DecodedMask(values, has_orientation=has_orientation)
-    values = _gray_values(picture)
-    if picture.mode not in ("P", "PA") or picture.palette is None:
+    values = _gray_values(image)
+    if image.mode not in ("P", "PA") or image.palette is None:
         return _decoded_gray(values, has_orientation)
-    return DecodedMask(values, _palette(picture, values), has_orientation)
+    return DecodedMask(values, _palette(image, values), has_orientation)
 
 
-def background_of(palette: Palette) -> Palette:
+def keep_background(palette: Palette) -> Palette:
     """Reduce a palette to index 0: colors of numbered objects mean nothing, except that of the background."""
     return tuple(entry for entry in palette if entry[0] == 0)
 
@@ -86,17 +86,17 @@ def orient_mask(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     return turn_upright(values[..., None], orientation)[..., 0]
 
 
-def _gray_values(picture: Image.Image) -> NDArray[np.uint8]:
-    values = np.asarray(picture)
-    if picture.mode in ("1", "L", "P"):
+def _gray_values(image: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(image)
+    if image.mode in ("1", "L", "P"):
         return values.astype(np.uint8, copy=False)
-    if picture.mode in ("LA", "PA"):
+    if image.mode in ("LA", "PA"):
         return values[..., 0]
     # Many programs can save RGB only: gray in three equal channels is gray.
-    if picture.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
+    if image.mode in ("RGB", "RGBA") and (values[..., :3] == values[..., :1]).all():
         return values[..., 0]
-    raise PictureError(
-        'holds colours, but the values of the classes are numbers; write each value as a colour, such as "#ff0000"'
+    raise ImageError(
+        'has colors, but the values of the classes are numbers; write each value as a color, such as "#ff0000"'
     )
 
 
@@ -104,23 +104,23 @@ def _decoded_gray(values: Values, has_orientation: bool) -> DecodedMask:
     return DecodedMask(values, GRAY if (values == 0).any() else (), has_orientation)
 
 
-def _palette(picture: Image.Image, values: NDArray[np.uint8]) -> Palette:
+def _palette(image: Image.Image, values: NDArray[np.uint8]) -> Palette:
     colors = np.zeros((256, 3), np.int64)
-    listed = np.frombuffer(bytes(picture.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
+    listed = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
     colors[: len(listed)] = listed
     used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     return tuple((int(index), int(colors[index] @ (1 << 16, 1 << 8, 1))) for index in used)
 
 
 def _narrow(values: NDArray[Any], max_value: int) -> Values:
-    """Convert values to uint8 or int32; raises `PictureError` for values that a mask cannot have."""
+    """Convert values to uint8 or int32; raises `ImageError` for values that a mask cannot have."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
-        raise PictureError(f"has pixels with fractions ({values.dtype}); save the mask with 8 bits")
-    low, high = values.min().item(), values.max().item()  # numbers of Python: no float16 holds 65,535
+        raise ImageError(f"has pixels with fractions ({values.dtype}); save the mask with 8 bits")
+    low, high = values.min().item(), values.max().item()  # Python numbers, because float16 cannot hold 65,535
     if low < 0 or high > max_value:
-        raise PictureError(
+        raise ImageError(
             f"has values outside 0 to {max_value}; it holds {low:.0f} to {high:.0f} ({values.dtype}): save the mask "
             f"with 8 or 16 bits"
         )

@@ -1,4 +1,4 @@
-"""What the values of a mask stand for."""
+"""Map the values or colors of masks to classes."""
 
 from __future__ import annotations
 
@@ -16,90 +16,90 @@ MaskValue = int | str  # a number, or a color as #rrggbb
 
 
 @dataclass(frozen=True, eq=False)
-class MaskValues:
-    """The meaning of the values of a mask's pixels.
+class MaskEncoding:
+    """The class of each value that a mask's pixels may have.
 
     Attributes:
-        values: that masks may hold, ascending.
-        classes: the class index, or IGNORE, of each of them.
-        written: the value that a class has in a new mask: the first that is declared.
-        are_colours: whether values are colors, 0xRRGGBB.
-        threshold: of soft masks of two classes: lower values count as the lower one, the others as the higher one; None
-            where values are exact.
+        values: Allowed in masks, ascending.
+        classes: The class index, or IGNORE, of each value.
+        output_values: The value of each class in a new mask: the first that is declared.
+        are_colors: Whether values are colors, 0xRRGGBB.
+        threshold: Of soft masks of two classes: lower values are the class of the lower value, all others the other
+            class; None if values are exact.
     """
 
     values: NDArray[np.int32]
     classes: NDArray[np.uint8]
-    written: NDArray[np.int32]
-    are_colours: bool
+    output_values: NDArray[np.int32]
+    are_colors: bool
     threshold: int | None = None
 
     @classmethod
-    def of(
+    def from_values(
         cls,
         values_of_classes: Sequence[Sequence[MaskValue]],
         ignored: Sequence[MaskValue],
         threshold: int | None = None,
-    ) -> MaskValues:
-        """Collect the values of each class, in the order of the classes, and those of ignored pixels."""
+    ) -> MaskEncoding:
+        """Create an encoding from the values of each class, in the order of the classes, and of ignored pixels."""
         declared = [(value, index) for index, values in enumerate(values_of_classes) for value in values]
         declared += [(value, IGNORE) for value in ignored]
-        ordered = sorted((_number(value), index) for value, index in declared)
+        ordered = sorted((_parse_value(value), index) for value, index in declared)
         values, indices = zip(*ordered, strict=True)
         return cls(
             values=np.array(values, np.int32),
             classes=np.array(indices, np.uint8),
-            written=np.array([_number(values[0]) for values in values_of_classes], np.int32),
-            are_colours=isinstance(values_of_classes[0][0], str),
+            output_values=np.array([_parse_value(values[0]) for values in values_of_classes], np.int32),
+            are_colors=isinstance(values_of_classes[0][0], str),
             threshold=threshold,
         )
 
-    def cover(self, mask: NDArray[np.integer[Any]]) -> bool:
+    def covers(self, mask: NDArray[np.integer[Any]]) -> bool:
         """Return whether each pixel of a mask has one of these values, or any value if there is a threshold."""
         if self.threshold is not None:
             return True
         low, high = int(mask.min()), int(mask.max())
         first, end = np.searchsorted(self.values, (low, high + 1))
-        if end - first == high - low + 1:  # as they are in most masks, values without a gap
+        if end - first == high - low + 1:  # the usual case: values without a gap
             return True
         if mask.dtype == np.uint8:
-            return not mask.tobytes().translate(None, delete=self._bytes)  # twice as fast as arrays would be
-        return bool((self.values[self._places(mask)] == mask).all())
+            return not mask.tobytes().translate(None, delete=self._bytes)  # twice as fast as numpy
+        return bool((self.values[self._find(mask)] == mask).all())
 
-    def indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Look up the class index, or IGNORE, of each pixel of a mask that these values `cover`."""
+    def to_indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Look up the class index, or IGNORE, of each pixel of a mask that this encoding `covers`."""
         if self.threshold is not None:
             return self.classes.take(mask >= self.threshold)
-        return self.classes.take(self._places(mask)) if self.are_colours else self._table.take(mask)
+        return self.classes.take(self._find(mask)) if self.are_colors else self._table.take(mask)
 
-    def _places(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-        """Where the value of each pixel stands among these; the last place for values above all of them."""
+    def _find(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+        """Find the index of each pixel's value in `values`; the last index for higher values."""
         return np.searchsorted(self.values, mask).clip(max=len(self.values) - 1)
 
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
-        """The class index of each value up to the largest one; a table of colours would be large."""
+        """The class index of each value up to the largest one; a table of colors would be large."""
         table = np.zeros(self.values[-1] + 1, np.uint8)
         table[self.values] = self.classes
         return table
 
     @cached_property
     def _bytes(self) -> bytes:
-        """Those of the values that a byte can have."""
+        """The values below 256."""
         return bytes(self.values[self.values < 256].tolist())
 
-    def unknown(self, mask: NDArray[np.integer[Any]]) -> dict[str, int]:
-        """The values that stand for nothing, as `params.yaml` would spell them, and how many pixels have each."""
+    def count_unknown(self, mask: NDArray[np.integer[Any]]) -> dict[str, int]:
+        """Count the pixels of each value without a class; values are formatted as in `params.yaml`."""
         values, pixels = np.unique(mask[~np.isin(mask, self.values)], return_counts=True)
-        return dict(zip(map(self._spelt, values), pixels.tolist(), strict=True))
+        return dict(zip(map(self._format, values), pixels.tolist(), strict=True))
 
-    def listed(self) -> str:
-        """The values that are expected."""
-        return ", ".join(map(self._spelt, self.values))
+    def list_values(self) -> str:
+        """List the expected values in a sentence."""
+        return ", ".join(map(self._format, self.values))
 
-    def _spelt(self, value: np.int32) -> str:
-        return f"#{value:06x}" if self.are_colours else str(value)
+    def _format(self, value: np.int32) -> str:
+        return f"#{value:06x}" if self.are_colors else str(value)
 
 
-def _number(value: MaskValue) -> int:
+def _parse_value(value: MaskValue) -> int:
     return int(value[1:], 16) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""How a picture was stored: what a person wants to know of it, read from its header."""
+"""Read how an image is stored: kind, EXIF orientation and transparency."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from PIL import Image
 
 from .decode import TIFF_MAGIC
-from .errors import PictureError
+from .errors import ImageError
 from .extra_bands import has_extra_band
 
 _ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1
-# One of these is in each file with an orientation, but for TIFFs: names of EXIF's segments and chunks, and of XMP's.
+# Every file with an orientation contains one of these names of EXIF or XMP blocks, except TIFFs.
 _EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"rientation", b"adobe.xmp")
 _SWAPPING = frozenset((5, 6, 7, 8))  # orientations that exchange height and width
 _KINDS = {
     "1": "black and white",
-    "L": "grey",
-    "LA": "grey with alpha",
+    "L": "gray",
+    "LA": "gray with alpha",
     "P": "palette",
     "PA": "palette",
     "RGB": "RGB",
@@ -34,39 +34,41 @@ _EXTRA_BAND = "with another band, no alpha"
 
 
 @dataclass(frozen=True)
-class Stored:
-    """How a picture was stored."""
+class ImageMetadata:
+    """How an image is stored in its file."""
 
-    kind: str  # "RGB", "grey", "palette", "16-bit grey", "TIFF of other channels", ...
+    kind: str  # "RGB", "gray", "palette", "16-bit gray", "TIFF of other channels", ...
     orientation: int  # EXIF orientation, 1 to 8; 1 is upright
-    transparent: bool  # whether any of its pixels is not opaque
+    has_transparency: bool  # whether any pixel is not opaque
 
     @property
-    def turned(self) -> bool:
-        """Whether its EXIF orientation had it turned or mirrored."""
+    def is_turned(self) -> bool:
+        """Whether decoding turns or mirrors it, because of its EXIF orientation."""
         return self.orientation != UPRIGHT
 
     @classmethod
-    def of(cls, content: bytes) -> Stored:
-        """Of a picture that could be read; what Pillow cannot read is a TIFF for which another reader was needed."""
+    def read(cls, content: bytes) -> ImageMetadata:
+        """Read the metadata of a file that could be decoded; if Pillow cannot, it is a TIFF of other channels."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd metadata
                 with Image.open(io.BytesIO(content)) as file:
                     deep = file.mode.startswith("I") or file.mode == "F"
-                    kind = "16-bit grey" if deep else _KINDS.get(file.mode, file.mode)
+                    kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
                     orientation = _orientation(file)
                     if has_extra_band(file):
-                        return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, transparent=False)
+                        return cls(
+                            f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, has_transparency=False
+                        )
                     return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # decoders raise anything
-            return cls("TIFF of other channels", _tiff_orientation(content), transparent=False)
+            return cls("TIFF of other channels", _tiff_orientation(content), has_transparency=False)
 
 
 def read_orientation(content: bytes) -> int:
     """Read the EXIF orientation of a file, 1 to 8; 1 (upright) if it has none or cannot be read."""
     if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
-        return UPRIGHT  # spares most masks a second look at their header
+        return UPRIGHT  # saves most masks from a second look at their header
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -98,22 +100,22 @@ def reverse_orientation(orientation: int) -> int:
 
 
 def _orientation(file: Image.Image) -> int:
-    return _known(file.getexif().get(_ORIENTATION, UPRIGHT))
+    return _validate(file.getexif().get(_ORIENTATION, UPRIGHT))
 
 
 def _tiff_orientation(content: bytes) -> int:
     """Read the orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
     if not content.startswith(TIFF_MAGIC):
         return UPRIGHT
-    from .tiff import orientation_of
+    from .tiff import read_tiff_orientation
 
     try:
-        return _known(orientation_of(content))
-    except PictureError:
+        return _validate(read_tiff_orientation(content))
+    except ImageError:
         return UPRIGHT
 
 
-def _known(orientation: int) -> int:
+def _validate(orientation: int) -> int:
     return orientation if orientation in range(1, 9) else UPRIGHT
 
 

@@ -1,1 +1,4 @@
-"""From an image file to the array a network expects, and from its output back to the image's size."""
+"""Library: from an image file to a network's input, through the network in batches, and back to the image's size.
+
+A served model contains a copy of `preprocessing`, which therefore imports `imaging` relatively and nothing else.
+"""

@@ -1,7 +1,4 @@
-"""From an image to the network's input, and from its output back to the image's own size.
-
-`pipeline predict`, the showcase and the served model all use this class, so an image means the same to each of them.
-"""
+"""From an image file to a network's input, and from the network's output back to the image's size."""
 
 from __future__ import annotations
 
@@ -12,78 +9,91 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.decode import Resize, as_grey, fit_image, inner_part, read_like
+from ..imaging.decode import read_for_network, to_gray
+from ..imaging.resize import Resize, fit_image, locate_inner
 
-STRIP = 256  # rows that are enlarged at once: a hundred classes of a large photograph would fill the memory
+STRIP_ROWS = 256  # enlarged at once: at full size, the probabilities of a hundred classes could fill the memory
 
-Shares = NDArray[np.float32]
+Probs = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures were prepared for the network."""
+    """How images were prepared for a network."""
 
     size: int  # px, side of the square
     resize: Resize
     channels: int
-    bits: int  # a channel, 8 or 16
+    bits: int  # per channel, 8 or 16
 
     @classmethod
-    def of_training(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
-        """Derive the preprocessing from the images (N x size x size x C) that a network was trained on."""
+    def from_images(cls, images: NDArray[Any], resize: Resize) -> Preprocessing:
+        """Derive the preprocessing from prepared images (N x size x size x C)."""
         return cls(images.shape[1], resize, images.shape[-1], 8 * images.dtype.itemsize)
 
-    def read(self, content: bytes) -> NDArray[Any]:
-        """Decode a picture, H x W x C: grey or colours where the network knows one of them, else all its channels.
+    def read_image(self, content: bytes) -> NDArray[Any]:
+        """Decode a file to H x W x C: gray or RGB if the network knows one of them, else all channels.
 
-        Raises `PictureError` where the network cannot be shown such a picture.
+        Raises:
+            ImageError: The file is not an image, or not one that the network can segment.
         """
-        return read_like(content, self.channels, self.bits)
+        return read_for_network(content, self.channels, self.bits)
 
-    def network_input(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture (H x W x C, as `read` gives it) as the network gets it: size x size x channels.
+    def create_input(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Convert an image (H x W x C, from `read_image`) to the network's input: size x size x channels.
 
-        Grey of 16 bits and colours of 8 stand for each other by their full ranges: 65535 is 255.
+        16-bit gray and 8-bit colors are converted into each other by their full ranges: 65535 is 255.
         """
-        return fit_image(self._converted(picture), self.size, self.resize)
+        if image.dtype == np.uint16 and self.bits == 8:
+            image = np.rint(image / 257).astype(np.uint8)
+        if image.shape[-1] != self.channels:
+            image = np.repeat(to_gray(image), self.channels, axis=-1)
+        if image.dtype == np.uint8 and self.bits == 16:
+            image = image.astype(np.uint16) * 257
+        return fit_image(image, self.size, self.resize)
 
-    def at_full_size(self, shares: Shares, shape: tuple[int, ...]) -> Iterator[tuple[slice, Shares]]:
-        """The classes' probabilities over a picture, strip by strip from the top: rows, and classes x rows x W.
+    def crop_padding(self, square: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Cut out of a square (size x size, ...) what shows an image of `shape` (H x W, ...)."""
+        return square[locate_inner(shape, self.size, self.resize)]
 
-        Between the square's pixels they are interpolated, so that the edge of a class is as smooth as it is sure.
+    def restore_probs(self, probs: Probs, shape: tuple[int, ...]) -> Iterator[tuple[slice, Probs]]:
+        """Interpolate probabilities to an image's size, in strips from the top.
 
         Args:
-            shares: over the square, classes x size x size.
-            shape: of the picture, H x W x ...
+            probs: Over the network's input, classes x size x size.
+            shape: Of the image, H x W, ...
+
+        Yields:
+            Rows of the image, and classes x rows x W.
         """
         height, width = shape[:2]
-        inner = shares[:, *inner_part(shape, self.size, self.resize)]
-        wide = _interpolated(inner, np.arange(width), width, axis=2)
-        for start in range(0, height, STRIP):
-            rows = np.arange(start, min(start + STRIP, height))
-            yield slice(start, start + len(rows)), _interpolated(wide, rows, height, axis=1)
+        inner = probs[:, *locate_inner(shape, self.size, self.resize)]
+        wide = _interpolate(inner, np.arange(width), width, axis=2)
+        for start in range(0, height, STRIP_ROWS):
+            rows = np.arange(start, min(start + STRIP_ROWS, height))
+            yield slice(start, start + len(rows)), _interpolate(wide, rows, height, axis=1)
 
-    def _converted(self, picture: NDArray[Any]) -> NDArray[Any]:
-        if picture.dtype == np.uint16 and self.bits == 8:
-            picture = _to_bytes(picture)
-        if picture.shape[-1] != self.channels:
-            picture = np.repeat(as_grey(picture), self.channels, axis=-1)
-        return picture.astype(np.uint16) * 257 if picture.dtype == np.uint8 and self.bits == 16 else picture
-
-
-def _to_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture with 8 bits a channel."""
-    return picture if picture.dtype == np.uint8 else np.rint(picture / 257).astype(np.uint8)
+    def classify_pixels(self, probs: Probs, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the index of the most probable class of each pixel of an image, H x W; see `restore_probs`."""
+        labels = np.empty(shape[:2], np.uint8)
+        for rows, strip in self.restore_probs(probs, shape):
+            labels[rows] = strip.argmax(axis=0)
+        return labels
 
 
-def _interpolated(values: Shares, places: NDArray[np.int64], size: int, axis: int) -> Shares:
-    """The values along an axis, stretched to `size`, at some of the stretched places; pixels' middles meet."""
+def measure_class_shares(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:
+    """Measure the share of the pixels that each class has, 0 to 1."""
+    return np.bincount(labels.ravel(), minlength=num_classes) / labels.size
+
+
+def _interpolate(values: Probs, indices: NDArray[np.int64], size: int, axis: int) -> Probs:
+    """Interpolate linearly along an axis enlarged to `size`, at some indices of it; pixel centers are aligned."""
     last = values.shape[axis] - 1
-    position = ((places + 0.5) * (last + 1) / size - 0.5).clip(0, last)
+    position = ((indices + 0.5) * (last + 1) / size - 0.5).clip(0, last)
     low = position.astype(np.int64)
     shape = [1, 1, 1]
-    shape[axis] = len(places)
+    shape[axis] = len(indices)
     weight = (position - low).astype(np.float32).reshape(shape)
     below, above = values.take(low, axis), values.take(np.minimum(low + 1, last), axis)
-    stretched: Shares = below + (above - below) * weight
-    return stretched
+    interpolated: Probs = below + (above - below) * weight
+    return interpolated

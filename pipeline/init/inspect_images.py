@@ -11,7 +11,7 @@ from typing import Literal
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import count_channels, read_image
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.splitting.groups import GroupSuggestion, name_below_images, suggest_groups
@@ -48,7 +48,7 @@ def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
         try:
             content = read_limited(folder / file)
             (height, width, held), asked, why = _read_shape(content)
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             reason = f"{file} {error}"
             continue
         sizes[width, height] += 1
@@ -76,7 +76,7 @@ def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
     """Read height, width and channels; what `data.channels` must be for the image to be read, and why."""
     try:
         return read_image(content).shape, None, ""
-    except PictureError as error:
+    except ImageError as error:
         asked = count_channels(content)
         return read_image(content, asked).shape, asked, str(error)
 

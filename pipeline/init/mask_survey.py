@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, background_of, decode_mask
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, decode_mask, keep_background
 from pipeline.prepare.data_issues import DataIssue
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
 from pipeline.prepare.mask_sample import sample_evenly
@@ -213,7 +213,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         try:
             content = read_limited(folder / file)
             mask = decode_mask(content, colors, MAX_NUMBER)
-        except (PictureError, OSError) as error:
+        except (ImageError, OSError) as error:
             if not colors and _is_color(content):
                 return None
             survey.unreadable = survey.unreadable or f"{file} {error}"
@@ -222,7 +222,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
         survey.palette.update({index: color for index, color in mask.palette if not index or color != index * 0x010101})
         pair = ImageMaskPair(file, file, file)
         survey.palette_conflict = survey.palette_conflict or next(iter(palettes.check(pair, mask.palette)), None)
-        background = next(iter(backgrounds.check(pair, background_of(mask.palette))), None)
+        background = next(iter(backgrounds.check(pair, keep_background(mask.palette))), None)
         survey.background_conflict = survey.background_conflict or background
         if colors and len(survey.pixels) > MAX_COLORS:
             break
@@ -243,6 +243,6 @@ def _count_values(pixels: NDArray[np.integer]) -> dict[int, int]:
 def _is_color(content: bytes) -> bool:
     try:
         decode_mask(content, colors=True)
-    except PictureError:
+    except ImageError:
         return False
     return True

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.decode import read_image
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
@@ -147,7 +147,7 @@ def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, 
         content = collection.masks.read(collection.folder, pair.mask)
         image = read_image(read_limited(collection.folder / pair.image), channels)
         mask = collection.masks.decode(content)
-    except (OSError, PictureError, UndeclaredValuesError):
+    except (OSError, ImageError, UndeclaredValuesError):
         return None
     gray = image.mean(axis=-1, dtype=np.float32) / (1 if image.dtype == np.uint8 else 257)
     own = read_orientation(content)

@@ -9,8 +9,8 @@ import torch
 
 from pipeline.artifacts.project import Project
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import Batches
-from pipeline.data.prepared import training_subset
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.prepared import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.factory import build_network
@@ -35,7 +35,7 @@ def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, 
     torch.set_num_threads(cell.train.threads)
     rng = torch.Generator().manual_seed(cell.seed)
     dataset, classes = project.prepared.open_split("train"), project.prepared.dataset.classes
-    training = dataset.take(training_subset(len(dataset), cell.train_images))
+    training = dataset.take(select_training_subset(len(dataset), cell.train_images))
     size, channels = training.images.shape[2:]
     check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
     torch.manual_seed(cell.seed)
@@ -43,7 +43,7 @@ def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, 
     network = build_network(cell.model, channels, classes=len(classes))
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
-    batches = Batches(training, device)
+    batches = BatchLoader(training, device)
     loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
     optimizer = create_optimizer(network, cell.train, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]

@@ -1,1 +1,1 @@
-"""Masks of pictures from anywhere, by a trained run: `pipeline predict`."""
+"""The command `pipeline predict`: segment images with a trained run."""

@@ -1,4 +1,4 @@
-"""Segments pictures with a trained run, batch by batch; what cannot be read is told and passed over."""
+"""Segment images with a trained run in batches; unreadable images are reported and skipped."""
 
 from __future__ import annotations
 
@@ -7,111 +7,125 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track as bar
+from rich.progress import track
 
-from pipeline.atomic_io import write_text
+from pipeline import runs
+from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.to_rgb import in_colour
-from pipeline.predict import results
-from pipeline.predict.files import Source, find_sources
-from pipeline.predict.predictor import Predictor
-from pipeline.predict.table import Row, as_csv
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.to_rgb import to_rgb
+from pipeline.inference.preprocessing import measure_class_shares
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.predict.image_files import ImageFile, find_images
+from pipeline.predict.outputs import ClassShares, compute_opacity, write_cutout, write_mask, write_overlay, write_table
 
-TABLE = "shares.csv"  # beside the folders of masks, overlays and cut-outs
-BATCH = 32  # pictures at once
-BYTES = 150_000_000  # of them together: photographs wait in the memory for their masks
+TABLE = "shares.csv"  # beside the folders of masks, overlays and cutouts
+MAX_IMAGES = 32  # in memory at once
+MAX_BYTES = 150_000_000  # of their pixels together
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """What came of the pictures."""
+class PredictSummary:
+    """The segmented images, and the number of skipped ones."""
 
-    rows: tuple[Row, ...]
-    skipped: int
+    rows: tuple[ClassShares, ...]
+    num_skipped: int
 
 
-def predict_pictures(
-    predictor: Predictor, paths: Sequence[Path], out: Path, overlay: bool, cutout: bool, console: Console
-) -> Predicted:
-    """Write the masks of pictures, and a table of how much of each is of which class.
+@dataclass(frozen=True)
+class OutputFiles:
+    """The files to write for each image."""
+
+    folder: Path
+    has_overlay: bool  # the image with its classes tinted
+    has_cutout: bool  # the foreground, with the rest transparent
+
+    def mask(self, image: ImageFile) -> Path:
+        """Path of an image's mask."""
+        return self.folder / "masks" / f"{image.name}.png"
+
+    def overlay(self, image: ImageFile) -> Path:
+        """Path of an image's overlay."""
+        return self.folder / "overlays" / f"{image.name}.jpg"
+
+    def cutout(self, image: ImageFile) -> Path:
+        """Path of an image's cutout."""
+        return self.folder / "cutouts" / f"{image.name}.png"
+
+
+def find_best_run(root: Path) -> str:
+    """Return the best run by validation; raises `PipelineError` if there is none."""
+    best = Summary.read(root / runs.COMPARISON).best
+    if best is None:
+        raise PipelineError(
+            "--run best: there is no best run, because no learning rate has finished all its seeds. Name a run, such "
+            "as --run unet-0.001-0"
+        )
+    return best.run
+
+
+def predict_images(run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console) -> PredictSummary:
+    """Write the masks of images, and a table of the share of each class in each image.
 
     Args:
-        predictor: the run that is to segment.
-        paths: files, and folders of them.
-        out: the folder to write into; files of the same names are overwritten.
-        overlay: whether to write each picture with its classes tinted.
-        cutout: whether to write what each is of, with the rest transparent.
-        console: for the bar, and the pictures that are passed over.
+        run: Segments the images.
+        paths: Image files, and folders of them.
+        files: To write; existing files are overwritten.
+        console: For the progress bar, and for the images that are skipped.
 
     Raises:
-        PipelineError: There is no picture, or a result would overwrite one.
+        PipelineError: There is no image, or a result would overwrite an image.
     """
-    sources = find_sources(paths, out)
-    _check_targets(sources, out)
-    rows: list[Row] = []
-    skipped = 0
-    waiting: list[tuple[Source, npt.NDArray[Any]]] = []
+    sources = find_images(paths, files.folder)
+    _check_overwriting(sources, files)
+    rows: list[ClassShares] = []
+    num_skipped = 0
+    batch: list[tuple[ImageFile, NDArray[Any]]] = []
 
-    def finish() -> None:
-        if waiting:
-            rows.extend(_written(predictor, waiting, out, overlay, cutout))
-            waiting.clear()
+    def finish_batch() -> None:
+        if batch:
+            rows.extend(_segment(run, batch, files))
+            batch.clear()
 
-    for source in bar(sources, "Pictures", console=console, disable=not console.is_terminal, transient=True):
+    for source in track(sources, "Images", console=console, disable=not console.is_terminal, transient=True):
         try:
-            picture: npt.NDArray[Any] = predictor.preprocessing.read(source.path.read_bytes())
-        except (PictureError, OSError) as error:
-            skipped += 1
+            image = run.preprocessing.read_image(source.path.read_bytes())
+        except (ImageError, OSError) as error:
+            num_skipped += 1
             reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
-            console.print(f"{source.path} {reason}; passed over.", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{source.path} {reason}; skipped.", markup=False, highlight=False, soft_wrap=True)
             continue
-        waiting.append((source, picture))
-        if len(waiting) == BATCH or sum(image.nbytes for _, image in waiting) > BYTES:
-            finish()
-    finish()
-    write_text(out / TABLE, as_csv(rows, predictor.data))
-    return Predicted(tuple(rows), skipped)
+        batch.append((source, image))
+        if len(batch) == MAX_IMAGES or sum(image.nbytes for _, image in batch) > MAX_BYTES:
+            finish_batch()
+    finish_batch()
+    write_table(files.folder / TABLE, rows, run.data.classes)
+    return PredictSummary(tuple(rows), num_skipped)
 
 
-def _check_targets(sources: Sequence[Source], out: Path) -> None:
-    taken = {source.path.resolve() for source in sources}
+def _check_overwriting(sources: Sequence[ImageFile], files: OutputFiles) -> None:
+    existing = {source.path.resolve() for source in sources}
     for source in sources:
-        for target in (_mask(out, source), _overlay(out, source), _cutout(out, source)):
-            if target.resolve() in taken:
-                raise PipelineError(
-                    f"What is made of {source.path} would overwrite {target}, a picture. Choose another --out."
-                )
+        for target in (files.mask(source), files.overlay(source), files.cutout(source)):
+            if target.resolve() in existing:
+                raise PipelineError(f"The results for {source.path} would overwrite the image {target}. Change --out.")
 
 
-def _mask(out: Path, source: Source) -> Path:
-    return out / "masks" / f"{source.name}.png"
-
-
-def _overlay(out: Path, source: Source) -> Path:
-    return out / "overlays" / f"{source.name}.jpg"
-
-
-def _cutout(out: Path, source: Source) -> Path:
-    return out / "cutouts" / f"{source.name}.png"
-
-
-def _written(
-    predictor: Predictor, waiting: Sequence[tuple[Source, npt.NDArray[Any]]], out: Path, overlay: bool, cutout: bool
-) -> Iterator[Row]:
-    classes = predictor.data.classes
-    found = predictor.shares([predictor.preprocessing.network_input(picture) for _, picture in waiting])
-    for (source, picture), shares in zip(waiting, found, strict=True):
-        segmented = results.Segmented.of(shares, predictor.preprocessing, picture.shape, classes)
-        results.write_mask(_mask(out, source), segmented.labels, predictor.values, classes)
-        shown = in_colour(picture)
-        if overlay:
-            results.write_overlay(_overlay(out, source), shown, segmented.labels, classes)
-        if cutout:
-            results.write_cutout(_cutout(out, source), shown, segmented.opacity)
-        height, width = picture.shape[:2]
-        # A file's name may be no text at all.
-        name = str(source.path).encode("utf-8", "backslashreplace").decode()
-        yield Row(name, height, width, tuple(segmented.class_shares(len(classes)).tolist()))
+def _segment(
+    run: TrainedRun, batch: Sequence[tuple[ImageFile, NDArray[Any]]], files: OutputFiles
+) -> Iterator[ClassShares]:
+    classes, preprocessing = run.data.classes, run.preprocessing
+    predicted = run.predict_probs([preprocessing.create_input(image) for _, image in batch])
+    for (source, image), probs in zip(batch, predicted, strict=True):
+        labels = preprocessing.classify_pixels(probs, image.shape)
+        write_mask(files.mask(source), labels, run.encoding, classes)
+        if files.has_overlay:
+            write_overlay(files.overlay(source), to_rgb(image), labels, classes)
+        if files.has_cutout:
+            opacity = compute_opacity(probs, preprocessing, image.shape, classes)
+            write_cutout(files.cutout(source), to_rgb(image), opacity)
+        name = str(source.path).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
+        height, width = labels.shape
+        yield ClassShares(name, height, width, tuple(measure_class_shares(labels, len(classes)).tolist()))

@@ -33,8 +33,8 @@ class StatsCounter:
         """Add a pair."""
         self._compared += 1
         self._stored[decoded.stored.kind] += 1
-        self._turned += decoded.stored.turned
-        self._transparent += decoded.stored.transparent
+        self._turned += decoded.stored.is_turned
+        self._transparent += decoded.stored.has_transparency
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
     def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> Survey:

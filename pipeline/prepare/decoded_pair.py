@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.mask_decoding import Palette
-from pipeline.imaging.metadata import Stored
+from pipeline.imaging.metadata import ImageMetadata
 from pipeline.prepare.near_duplicates import THUMBNAIL_SIDE, ImageFingerprint
 
 MAX_AGE_DAYS = 30  # after the last use
@@ -46,7 +46,7 @@ class DecodedPair:
     height: int
     width: int
     sha256: str
-    stored: Stored
+    stored: ImageMetadata
     fingerprint: ImageFingerprint
     palette: Palette = ()
 
@@ -81,7 +81,7 @@ class DecodedPairCache:
         return DecodedPair(
             image=image,
             mask=mask,
-            stored=Stored(**facts.pop("stored")),
+            stored=ImageMetadata(**facts.pop("stored")),
             fingerprint=ImageFingerprint(facts.pop("image_sha256"), facts.pop("hash"), thumbnail),
             palette=tuple((index, color) for index, color in facts.pop("palette")),
             **facts,

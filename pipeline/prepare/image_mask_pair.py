@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.decode import Resize, fit_mask, frame_mask, resize_mask
-from pipeline.imaging.instances import instance_classes
+from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import (
     MAX_NUMBER,
     DecodedMask,
     Palette,
     Values,
-    background_of,
     decode_mask,
+    keep_background,
     orient_mask,
 )
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
+from pipeline.imaging.resize import Resize, fit_mask, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.safe_read import read_limited
 from pipeline.runs import IGNORE, SegmentationClass
@@ -99,7 +99,7 @@ class MaskReader(Protocol):
         """Decode a mask at its own size, H x W: class indices, or IGNORE.
 
         Raises:
-            PictureError: The content cannot be decoded.
+            ImageError: The content cannot be decoded.
             UndeclaredValuesError: The mask has values that no class declares.
         """
 
@@ -114,7 +114,7 @@ class MaskReader(Protocol):
                 has its own.
 
         Raises:
-            PictureError: The content cannot be decoded.
+            ImageError: The content cannot be decoded.
             UndeclaredValuesError: The mask has values that no class declares.
         """
 
@@ -228,24 +228,24 @@ class ValueMaskReader(_MaskFileReader):
     threshold: int | None = None
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size; raises `PictureError` and `UndeclaredValuesError`."""
-        return _encoding(self).indices(self._decode(content).values)
+        """Decode a mask at its own size; raises `ImageError` and `UndeclaredValuesError`."""
+        return _encoding(self).to_indices(self._decode(content).values)
 
     def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode and resize a mask; raises `PictureError` and `UndeclaredValuesError`."""
+        """Decode and resize a mask; raises `ImageError` and `UndeclaredValuesError`."""
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
-        indices = _encoding(self).indices(resize_mask(values, size, resize))  # after resizing: fewer pixels to map
-        classes = frame_mask(indices, size, outside=IGNORE)
+        indices = _encoding(self).to_indices(resize_mask(values, size, resize))  # after resizing: fewer pixels to map
+        classes = pad_mask(indices, size, outside=IGNORE)
         palette = () if self.threshold is not None else mask.palette
         height, width = values.shape
         return FittedMask(classes, height, width, mask.has_orientation, palette)
 
     def _decode(self, content: bytes) -> DecodedMask:
         values = _encoding(self)
-        mask = decode_mask(content, colors=values.are_colours)
-        if not values.cover(mask.values):
-            raise UndeclaredValuesError(values.unknown(mask.values))
+        mask = decode_mask(content, colors=values.are_colors)
+        if not values.covers(mask.values):
+            raise UndeclaredValuesError(values.count_unknown(mask.values))
         return mask
 
 
@@ -262,21 +262,21 @@ class InstanceMaskReader(_MaskFileReader):
     order: tuple[int, int, int]
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode a mask at its own size; raises `PictureError`."""
+        """Decode a mask at its own size; raises `ImageError`."""
         return self._classes(decode_mask(content, colors=False, max_value=MAX_NUMBER).values)
 
     def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Decode a mask, find its borders at its own size, and resize it; raises `PictureError`."""
+        """Decode a mask, find its borders at its own size, and resize it; raises `ImageError`."""
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)
         classes = fit_mask(self._classes(values), size, resize, outside=IGNORE)
         height, width = values.shape
-        return FittedMask(classes, height, width, mask.has_orientation, background_of(mask.palette))
+        return FittedMask(classes, height, width, mask.has_orientation, keep_background(mask.palette))
 
     def _classes(self, values: Values) -> NDArray[np.uint8]:
-        return np.array(self.order, np.uint8).take(instance_classes(values, self.border))
+        return np.array(self.order, np.uint8).take(classify_instances(values, self.border))
 
 
 @lru_cache(maxsize=4)
-def _encoding(masks: ValueMaskReader) -> MaskValues:
-    return MaskValues.of(masks.values, masks.ignored, masks.threshold)
+def _encoding(masks: ValueMaskReader) -> MaskEncoding:
+    return MaskEncoding.from_values(masks.values, masks.ignored, masks.threshold)

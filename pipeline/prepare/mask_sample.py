@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
 
 Item = TypeVar("Item")
@@ -46,7 +46,7 @@ def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
 def _decode_mask(pair: ImageMaskPair, collection: PairCollection) -> NDArray[np.uint8] | None:
     try:
         return collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
-    except (OSError, PictureError, UndeclaredValuesError):
+    except (OSError, ImageError, UndeclaredValuesError):
         return None
 
 

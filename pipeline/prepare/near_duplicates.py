@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
-from pipeline.imaging.to_rgb import in_colour
+from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.sample_ids import escape_unprintable, image_id, join_names
@@ -269,7 +269,7 @@ def _draw(sheet: Image.Image, pair: DuplicatePair, left: int, top: int) -> None:
     leaks = pair.splits[0] != pair.splits[1]
     for place, (name, split, image) in enumerate(zip(pair.names, pair.splits, pair.images, strict=True)):
         x = left + place * SHOWN_SIDE
-        shown = Image.fromarray(in_colour(image))
+        shown = Image.fromarray(to_rgb(image))
         sheet.paste(shown.resize((SHOWN_SIDE - 2, SHOWN_SIDE - 2), Image.Resampling.LANCZOS), (x, top))
         text = _shorten(escape_unprintable(name), font)
         canvas.text((x, top + SHOWN_SIDE), text, TEXT_COLOR, font)

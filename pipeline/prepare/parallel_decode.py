@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.progress import track
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import Resize, read_fitted
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.metadata import UPRIGHT, Stored, fits_either_way
+from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
+from pipeline.imaging.resize import Resize
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, UndeclaredValuesError
@@ -163,7 +164,7 @@ class _ResizedImage:
     pixels: NDArray[Any]
     height: int  # px, of the original, as width
     width: int
-    stored: Stored
+    stored: ImageMetadata
 
 
 def _decode_and_resize(
@@ -177,13 +178,13 @@ def _decode_and_resize(
     orientation = UPRIGHT  # of the pixels that the mask covers
     try:
         pixels, height, width = read_fitted(image_content, settings.channels, settings.image_size, settings.resize)
-        image = _ResizedImage(pixels, height, width, Stored.of(image_content))
+        image = _ResizedImage(pixels, height, width, ImageMetadata.read(image_content))
         orientation = image.stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
-    except PictureError as error:
+    except ImageError as error:
         issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, pair.image, str(error)))
     try:
         mask = settings.masks.decode_fitted(mask_content, settings.image_size, settings.resize, orientation)
-    except PictureError as error:
+    except ImageError as error:
         issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, mask_name, str(error)))
     except UndeclaredValuesError as error:
         issues.append(DataIssue(IssueKind.VALUES, pair.id, mask_name, undeclared=error.pixels))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
-from pipeline.imaging.decode import Resize, fit_mask, restore_mask
+from pipeline.imaging.resize import Resize, fit_mask, restore_mask
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks

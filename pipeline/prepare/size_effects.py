@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipeline.imaging.decode import Resize, inner_part
+from pipeline.imaging.resize import Resize, locate_inner
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.sample_ids import join_names
@@ -129,7 +129,7 @@ def _count(mask: NDArray[np.uint8], counts: Mapping[tuple[int, int], _Counts], r
             if size >= max(mask.shape) + 32:  # never proposed, and nothing is lost
                 found.kept, found.after = found.kept + number, found.after + share
                 continue
-            rows, columns = inner_part(mask.shape, size, resize)
+            rows, columns = locate_inner(mask.shape, size, resize)
             shape = (columns.stop - columns.start, rows.stop - rows.start)
             small = np.asarray(image.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
             found.kept += int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))

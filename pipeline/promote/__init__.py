@@ -1,1 +1,1 @@
-"""A run's model taken into use: registered in MLflow, with all that it needs and nothing of its training."""
+"""The command `pipeline promote`: register a run's model in MLflow, ready to be served without this project."""

@@ -1,4 +1,4 @@
-"""Registers a run's model in MLflow under an alias, with what speaks for it."""
+"""Register a run's model in MLflow under an alias, with its scores."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.data.prepared import open_split
 from pipeline.errors import PipelineError
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
-from pipeline.predict.predictor import Predictor
-from pipeline.promote.export import agreement, export_onnx
-from pipeline.promote.packed import pack
+from pipeline.predict.command import find_best_run
+from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.promote.package import package_model
 from pipeline.runs import RunRecord
 from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
 from pipeline.tracking.stored_run import StoredRun
@@ -26,23 +27,23 @@ from pipeline.tracking.track import track
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ALIAS = "champion"  # MLflow's own example of one
+ALIAS = "champion"  # MLflow's own example of an alias
 ARTIFACT = "model"
 
 
 @dataclass(frozen=True)
-class Promoted:
+class PromotedModel:
     """A model in MLflow's registry."""
 
     run: str
     name: str
     version: str
-    uri: str  # of MLflow, fit for a terminal
+    uri: str  # of MLflow, without password
     is_new: bool
 
-    def sentences(self) -> str:
-        """What to do with it."""
-        done = f"is version {self.version}" if self.is_new else f"is version {self.version}, which was there"
+    def describe(self) -> str:
+        """Describe the model, and the command that serves it."""
+        done = f"is version {self.version}" if self.is_new else f"is version {self.version}, registered before"
         return (
             f"models:/{self.name}@{ALIAS} {done}: {self.run}.\nTo serve it on this machine:\n"
             f"  MLFLOW_TRACKING_URI={shlex.quote(self.uri)} mlflow models serve "
@@ -51,42 +52,42 @@ class Promoted:
         )
 
 
-def promote(params: Params, run: str, root: Path = Path()) -> Promoted:
-    """Register a run's model; one that is registered already only gets the alias.
+def promote_run(params: Params, run: str, root: Path = Path()) -> PromotedModel:
+    """Register a run's model; if it is registered already, only move the alias.
 
     Args:
-        params: the whole of `params.yaml`.
-        run: the run's name, `best` for the one that validation chose.
-        root: the project's folder, or a study's.
+        params: All parameters.
+        run: The run's name; `best` for the best by validation.
+        root: The folder of the project, or of a study.
 
     Raises:
-        PipelineError: The run cannot be had, its network cannot be exported, or MLflow does not answer.
+        PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
     """
-    predictor = Predictor.of_run(params, run, root)
-    record = RunRecord.read(root / runs.RUNS / predictor.run)
+    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
+    record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with answering(uri):
-        version = _registered(open_client(uri), name, record.key)
+        version = _find_version(open_client(uri), name, record.key)
     is_new = version is None
     if version is None:
-        for _ in track(params, [predictor.run], root):  # or the model would have no run to belong to
+        for _ in track(params, [record.run], root):  # the model belongs to the run in MLflow
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
             validation = open_split("validation", root / runs.PREPARED)
-            export_onnx(predictor, onnx)
-            alike = agreement(predictor, onnx, validation)
-            pack(predictor, onnx, validation, model)
-            evidence = {**_evidence(root, predictor.run), "agreement": f"{alike:.4f}"}
+            export_onnx(trained, onnx)
+            agreement = measure_agreement(trained, onnx, validation)
+            package_model(trained, onnx, validation, model)
+            evidence = {**_collect_evidence(root, record.run), "agreement": f"{agreement:.4f}"}
             with answering(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
     with answering(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    return Promoted(predictor.run, name, version, shown(uri), is_new)
+    return PromotedModel(record.run, name, version, shown(uri), is_new)
 
 
-def _registered(client: MlflowClient, name: str, key: str) -> str | None:
-    """The version that was made of this very training."""
+def _find_version(client: MlflowClient, name: str, key: str) -> str | None:
+    """Find the version of a run key."""
     found = client.search_model_versions(f"name = '{name}'")
     return next((str(one.version) for one in found if one.tags.get(RUN_KEY) == key), None)
 
@@ -97,10 +98,10 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     client = open_client(uri)
     stored = StoredRun.find(client, experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
-        raise PipelineError(f"MLflow at {shown(uri)} lost {record.run} just now. Run the same command again.")
+        raise PipelineError(f"MLflow at {shown(uri)} has lost the run {record.run}. Run the same command again.")
     stored.send_folder(model, ARTIFACT)
     try:
-        client.create_registered_model(name, description="What `pipeline promote` took into use.")
+        client.create_registered_model(name, description="Models registered by `pipeline promote`.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -109,13 +110,13 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
         source=f"runs:/{stored.run_id}/{ARTIFACT}",
         run_id=stored.run_id,
         tags={RUN_KEY: record.key, DATA_FINGERPRINT: record.data_fingerprint, **evidence},
-        description=_description(record.run, evidence),
+        description=_format_description(record.run, evidence),
     )
     return str(made.version)
 
 
-def _evidence(root: Path, run: str) -> dict[str, str]:
-    """What speaks for a run: its row in the comparison, and its test where it is the one that validation chose."""
+def _collect_evidence(root: Path, run: str) -> dict[str, str]:
+    """Collect a run's scores from the comparison; test scores only of the best run by validation."""
     summary = Summary.read(root / runs.COMPARISON)
     row = next((row for row in summary.runs if row.run == run), None)
     if row is None:
@@ -140,10 +141,10 @@ def _evidence(root: Path, run: str) -> dict[str, str]:
     return {"run": run, **judged, **found}
 
 
-def _description(run: str, evidence: dict[str, str]) -> str:
-    """The evidence as a table in Markdown."""
+def _format_description(run: str, evidence: dict[str, str]) -> str:
+    """Format the evidence as a table in Markdown."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in evidence.items())
     return (
-        f"The model of {run}, exported to ONNX.\n\n| | |\n|---|---|\n{rows}\n\n*agreement*: share of "
-        "validation's pixels that the exported network sorts as the trained one did."
+        f"The model of {run}, exported to ONNX.\n\n| | |\n|---|---|\n{rows}\n\n*agreement*: share of the "
+        "validation pixels with the same class from the exported and the trained network."
     )

@@ -11,7 +11,7 @@ from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import Resize
+from pipeline.imaging.resize import Resize
 from pipeline.params import Report
 from pipeline.report.view_models import Frame, Notice
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import Resize, inner_part
+from pipeline.imaging.resize import Resize, locate_inner
 
 Mask = npt.NDArray[np.uint8]  # H x W, class indices or IGNORE
 ImageArray = npt.NDArray[np.uint8 | np.uint16]  # H x W x C
@@ -78,4 +78,4 @@ class Frame:
 
     def crop(self, values: Pixels) -> Pixels:
         """Remove the padding of an image or a mask (H x W or H x W x C, prepared, H = W)."""
-        return cast("Pixels", values[inner_part((self.height, self.width), values.shape[0], self.resize)])
+        return cast("Pixels", values[locate_inner((self.height, self.width), values.shape[0], self.resize)])

@@ -1,1 +1,1 @@
-"""The stage that cuts the user's own photographs out with the grid's best run; the report's head shows them."""
+"""The stage that segments the user's own showcase images with the best run; the report begins with them."""

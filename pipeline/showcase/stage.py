@@ -1,78 +1,58 @@
-"""Cuts the photographs of `report.showcase` out with the grid's best run, into `showcase/`, whole or not at all."""
+"""Segment the images of `report.showcase` with the best run, into `showcase/`, completely or not at all."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import runs
-from pipeline.atomic_io import as_json, replacing
-from pipeline.comparison import Summary
+from pipeline.artifacts.project import SHOWCASE_IMAGES, Project
+from pipeline.artifacts.showcase_predictions import ShowcaseImage, ShowcaseList, ShowcasePredictions
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import ImageMaskData
-from pipeline.project import project_folder
-from pipeline.runs import Cutout, Cutouts
 
 
-def cut_out(params: Params, root: Path = Path()) -> Cutouts:
-    """Cut the photographs out; without photographs, or without a best run, the folder says just that.
+def predict_showcase(params: Params, project: Project | None = None) -> ShowcaseList:
+    """Predict the showcase images; without images, or without a best run, the result is empty.
 
     Args:
-        params: `report.showcase` names the photographs, `data` says what masks mean.
-        root: the project's folder, or a study's.
+        params: `report.showcase` lists the images, `data` defines the values of masks.
+        project: Its folder, or a study's; None for the current folder.
 
     Raises:
-        PipelineError: A photograph, its mask, or the best run cannot be read, or they do not fit.
+        PipelineError: An image, its mask, or the best run cannot be read, or they do not fit.
     """
-    best = Summary.read(root / runs.COMPARISON).best
-    with replacing(root / runs.CUTOUTS) as folder:
-        found = _cut_out(params, best.run, root, folder) if best and params.report.showcase else Cutouts(None, ())
-        (folder / runs.CUTOUT_LIST).write_text(as_json(asdict(found)), encoding="utf-8")
+    project = project or Project()
+    best = project.comparison.summary.best
+    with project.showcase.replace() as new:
+        found = ShowcaseList(None, ())
+        if best and params.report.showcase:
+            found = _predict_images(params, best.run, project, new)
+        new.write_list(found)
     return found
 
 
-def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
-    # Here, since without photographs none of these seconds of imports are worth it.
+def _predict_images(params: Params, run: str, project: Project, folder: ShowcasePredictions) -> ShowcaseList:
+    # Imported here, because they take seconds that a project without showcase images does not need.
     from pipeline.analysis.scores import foreground_iou, mean_iou
-    from pipeline.data.prepared import Split, open_split
-    from pipeline.inference.mask_encoding import create_mask_encoding
-    from pipeline.inference.preprocessing import Preprocessing
-    from pipeline.models.inference import predict
-    from pipeline.models.load_trained import load_trained_network
-    from pipeline.runs import DataSet, RunRecord
-    from pipeline.showcase.photograph import in_proportion, look
+    from pipeline.inference.trained_run import TrainedRun
+    from pipeline.showcase.showcase_image import read_showcase_image
 
-    data = DataSet.read(root / runs.PREPARED)
-    record = RunRecord.read(root / runs.RUNS / run)
-    like = open_split("train", root / runs.PREPARED).images
-    resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
-    preprocessing = Preprocessing.of_training(like, resize)
-    own = params.data.test if isinstance(params.data, CompositesData) else params.data
-    orientation = own.mask_orientation if own else None
-    photographs = project_folder(root) / runs.PHOTOGRAPHS
-    values = create_mask_encoding(params.data, [item.name for item in data.classes])
-    network = load_trained_network(record, root / runs.RUNS / run, channels=like.shape[-1], classes=len(data.classes))
-    foreground = np.array([item.foreground for item in data.classes])
-    cutouts = []
-    for place, photograph in enumerate(params.report.showcase):
-        sight = look(photograph, photographs, preprocessing, values, orientation)
-        truth = sight.truth if sight.truth is not None else np.full(sight.image.shape[:2], runs.IGNORE, np.uint8)
-        split = Split(sight.image[None], truth[None], (photograph.file,))
-        prediction = predict(network, split, len(data.classes), record.precision)
-        # NaN: without a mask nothing is judged; with one there may be no foreground, and none predicted.
+    trained = TrainedRun.load(params, run, project.root)
+    masks = params.data.test if isinstance(params.data, CompositesData) else params.data
+    orientation = masks.mask_orientation if masks else None
+    foreground = np.array([item.foreground for item in trained.data.classes])
+    images = project.home / SHOWCASE_IMAGES
+    listed = []
+    for index, entry in enumerate(params.report.showcase):
+        image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
+        prediction = trained.predict_image(image.network_input, image.truth)
+        # NaN without a mask, or without foreground in both mask and prediction.
         iou = float(foreground_iou(prediction.confusion[0], foreground))
-        title = photograph.title or Path(photograph.file).stem
         mean = float(mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]
-        cutouts.append(Cutout(photograph.file, title, photograph.mask, *scores))
-        arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}
-        if sight.truth is not None:
-            arrays["truth"] = in_proportion(sight.truth, sight)
-        # np.savez stamps no time into the archive: equal arrays give equal bytes.
-        with (folder / runs.CUTOUT.format(place)).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-    return Cutouts(run, tuple(cutouts))
+        listed.append(ShowcaseImage(entry.file, entry.title or Path(entry.file).stem, entry.mask, *scores))
+        truth = None if image.truth is None else image.restore_proportions(image.truth)
+        folder.write_image(index, image.shown, image.restore_proportions(prediction.masks[0]), truth)
+    return ShowcaseList(run, tuple(listed))

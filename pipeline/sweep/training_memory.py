@@ -120,8 +120,8 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     import torch
 
     from pipeline.data.prepared import Split
+    from pipeline.inference.prediction import compute_batch_size
     from pipeline.models.factory import build_network
-    from pipeline.models.inference import batch_size
     from pipeline.models.malloc import disable_malloc_trim
     from pipeline.models.precision import resolve_precision, select_device
     from pipeline.params.import_path import describe_error
@@ -148,7 +148,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         copy.images.fill(1)  # memory counts once it is written
         copy.masks.fill(1)
     training = blank(min(used, STEPS * cell.train.batch_size))
-    watched = EvalSplits(blank(1), blank(min(data.validation, batch_size(data.size, data.size))), blank(1))
+    watched = EvalSplits(blank(1), blank(min(data.validation, compute_batch_size(data.size, data.size))), blank(1))
     try:
         network = build_network(cell.model, data.channels, data.classes).to(select_device())
         settings = cell.train.model_copy(update={"epochs": 1})

@@ -14,9 +14,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.data.augment import augment
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
-from pipeline.models.inference import Prediction, predict
+from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params.train import Train
@@ -86,7 +86,7 @@ def train(
     # channels_last.
     network.to(memory_format=torch.channels_last)
     device = get_device(network)
-    batches = Batches(training, device)
+    batches = BatchLoader(training, device)
     rng = torch.Generator().manual_seed(seed)
     # An incomplete last batch is dropped: batch normalization over a few images is noisy.
     batch = min(settings.batch_size, len(training))
@@ -129,7 +129,7 @@ def train(
 
         trained = time.perf_counter()
         on_train, on_validation, on_showcase = (
-            predict(evaluated_network, split, classes, precision)
+            predict_split(evaluated_network, split, classes, precision)
             for split in (eval_splits.train, eval_splits.validation, eval_splits.showcase)
         )
         if not np.isfinite([on_train.loss, on_validation.loss]).all():

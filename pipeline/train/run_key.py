@@ -16,7 +16,8 @@ from pipeline.project import project_folder
 from pipeline.runs import FORMAT, PREPARED, RUNS, DataSet, Precision, RunRecord
 
 PACKAGE = Path(__file__).parents[1]
-CODE = ("train/*.py", "data/*.py", "models/*.py", "analysis/scores.py")  # decides a run's numbers, as in dvc.yaml
+# Decides a run's numbers, as in dvc.yaml.
+CODE = ("train/*.py", "data/*.py", "models/*.py", "inference/prediction.py", "analysis/scores.py")
 
 
 def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> str:

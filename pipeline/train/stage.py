@@ -13,7 +13,7 @@ import torch
 
 from pipeline import runs
 from pipeline.artifacts.project import Project
-from pipeline.data.prepared import Split, gap_subset, open_split, training_subset
+from pipeline.data.prepared import Split, open_split, select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.models.factory import build_network, count_trainable_parameters
 from pipeline.models.malloc import disable_malloc_trim
@@ -167,8 +167,8 @@ def _splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np
         raise PipelineError(
             f"train_images: {cell.train_images} asked for, but {folder / 'train'} holds {len(everything)}; lower it."
         )
-    seen = training_subset(len(everything), cell.train_images)
-    compared = gap_subset(seen, len(validation))
+    seen = select_training_subset(len(everything), cell.train_images)
+    compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
     watched = EvalSplits(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
     for name, split in (("train", watched.train), ("validation", watched.validation)):

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.analysis.calibration import BINS, ReliabilityBins
 
 
-def reliability(confidences: np.ndarray, right: np.ndarray) -> Reliability:
+def reliability(confidences: np.ndarray, right: np.ndarray) -> ReliabilityBins:
     bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
     columns = (np.ones_like(confidences), right.astype(float), confidences)
-    return Reliability(*(np.bincount(bins, weights=column, minlength=BINS) for column in columns))
+    return ReliabilityBins(*(np.bincount(bins, weights=column, minlength=BINS) for column in columns))
 
 
 def test_by_hand() -> None:

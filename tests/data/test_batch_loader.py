@@ -1,4 +1,4 @@
-"""Batches: the samples asked for, as the network wants them."""
+"""BatchLoader: the samples asked for, as the network wants them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batch_loader import Batches
+from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
 from pipeline.runs import IGNORE
 
@@ -26,7 +26,7 @@ def made_up(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_are_shares_of_the_largest_value_of_their_type(dtype: type[np.unsignedinteger]) -> None:
     split = made_up(dtype)
-    images, masks = Batches(split, CPU).take(np.array([3, 0]))
+    images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
     expected = split.images[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
     assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # to the last bit
     assert (masks.numpy() == split.masks[[3, 0]]).all()
@@ -35,7 +35,7 @@ def test_pixels_are_shares_of_the_largest_value_of_their_type(dtype: type[np.uns
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_images_are_channels_last_without_being_copied_once_more(channels: int) -> None:
-    images, _ = Batches(made_up(np.uint8, channels), CPU).take(np.array([0, 1]))
+    images, _ = BatchLoader(made_up(np.uint8, channels), CPU).take(np.array([0, 1]))
     assert images.shape == (2, channels, 8, 6)
     assert images.permute(0, 2, 3, 1).is_contiguous()
 
@@ -44,7 +44,7 @@ def test_the_file_stays_as_it_is(tmp_path: Path) -> None:
     split = made_up(np.uint8)
     np.save(tmp_path / "images.npy", split.images)
     mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks, split.ids)
-    images, _ = Batches(mapped, CPU).take(np.arange(5))
+    images, _ = BatchLoader(mapped, CPU).take(np.arange(5))
     images.zero_()
     assert (np.load(tmp_path / "images.npy") == split.images).all()
 
@@ -53,7 +53,7 @@ def test_the_file_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_gpu_gets_the_same(dtype: type[np.unsignedinteger]) -> None:
     split, places = made_up(dtype), np.array([4, 1])
-    here, there = (Batches(split, torch.device(name)).take(places) for name in ("cpu", "cuda"))
+    here, there = (BatchLoader(split, torch.device(name)).take(places) for name in ("cpu", "cuda"))
     assert there[0].device.type == "cuda"
     torch.testing.assert_close(there[0].cpu(), here[0], rtol=1e-6, atol=0)
     assert (there[1].cpu() == here[1]).all()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.prepared import gap_subset, open_split, training_subset
+from pipeline.data.prepared import open_split, select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 
 
@@ -42,14 +42,14 @@ def test_arrays_that_disagree_are_named(prepared: Path, tmp_path: Path) -> None:
 def test_a_smaller_training_set_is_part_of_a_larger_one(total: int, data: st.DataObject) -> None:
     more = data.draw(st.integers(2, total))
     fewer = data.draw(st.integers(1, more))
-    assert set(training_subset(total, fewer)) <= set(training_subset(total, more)) <= set(range(total))
-    assert len(training_subset(total, fewer)) == fewer
-    assert len(training_subset(total, None)) == total
+    assert set(select_training_subset(total, fewer)) <= set(select_training_subset(total, more)) <= set(range(total))
+    assert len(select_training_subset(total, fewer)) == fewer
+    assert len(select_training_subset(total, None)) == total
 
 
 @given(st.integers(2, 300), st.integers(1, 100), st.integers(2, 300))
 def test_the_gap_is_taken_on_images_that_were_trained_on(total: int, validation: int, used: int) -> None:
-    seen = training_subset(total, min(used, total))
-    compared = gap_subset(seen, validation)
+    seen = select_training_subset(total, min(used, total))
+    compared = select_gap_subset(seen, validation)
     assert set(compared) <= set(seen)
     assert len(compared) == len(set(compared)) == min(validation, len(seen))

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from pipeline import runs
 from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
-from pipeline.data.prepared import gap_subset
+from pipeline.data.prepared import select_gap_subset
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
@@ -174,7 +174,7 @@ def test_a_compared_split_without_evaluated_pixels_is_refused(project: Path, spl
 
 def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> None:
     """Averaged over all six batches, five of them without a loss, it would be a sixth."""
-    (kept,) = gap_subset(np.arange(12), 1)
+    (kept,) = select_gap_subset(np.arange(12), 1)
 
     def ignore_others(masks: np.ndarray) -> None:
         masks[np.arange(len(masks)) != kept] = runs.IGNORE

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.imaging.decode import fit_image, read_image, read_like
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.decode import read_for_network, read_image
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.resize import fit_image
 from tests.imaging.hostile_tiffs import HOSTILE, LONG, image_tags, start, written
 
 ORIENTATION = 0x0112  # EXIF's tag, and TIFF's
@@ -78,7 +79,7 @@ def test_16_bit_grey_keeps_its_bits(kind: str) -> None:
         image = read_image(content, channels)
         assert (image.shape, image.dtype) == ((20, 30, 1), np.uint16)
         assert (image[..., 0] == DEEP).all()
-    with pytest.raises(PictureError, match="is 16-bit grey, which has 1 channel, but 3 are expected"):
+    with pytest.raises(ImageError, match="is 16-bit gray, which has 1 channel, but 3 are expected"):
         read_image(content, 3)
 
 
@@ -91,7 +92,7 @@ def test_rgb_of_16_bits_keeps_them_where_it_is_asked_for(planes: str) -> None:
     if planes == "contig":
         assert (read_image(content) == colours >> 8).all()
     else:  # Pillow would mix up the bytes
-        with pytest.raises(PictureError, match=r"set data\.channels: 3"):
+        with pytest.raises(ImageError, match=r"set data\.channels: 3"):
             read_image(content)
 
 
@@ -136,7 +137,7 @@ def test_three_channels_of_a_tiff_are_channels_too(layout: str, dtype: Any) -> N
     options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": planes}
     content = stored(image if layout == "samples" else image.transpose(2, 0, 1), **options)
     assert (read_image(content, 3) == image).all()
-    with pytest.raises(PictureError, match=r"set data\.channels: 3"):
+    with pytest.raises(ImageError, match=r"set data\.channels: 3"):
         read_image(content)
 
 
@@ -168,9 +169,9 @@ def test_smaller_copies_are_no_channels() -> None:
 SAMPLES = {"photometric": "minisblack", "planarconfig": "contig"}
 REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "samples, unasked": (stored(noise(20, 30, 5), **SAMPLES), None, r"^has 5 channels; .* set data\.channels: 5$"),
-    "pages, unasked": (stored(noise(5, 20, 30)), None, r"^holds 5 pictures; save one a file or, .* data\.channels: 5$"),
-    "many pages": (stored(noise(40, 20, 30)), None, r"^holds 40 pictures; save one a file$"),
-    "very many pages": (stored(noise(80, 20, 30)), None, r"^holds more than 64 pictures; save one a file$"),
+    "pages, unasked": (stored(noise(5, 20, 30)), None, r"^holds 5 images; save one per file or, .* data\.channels: 5$"),
+    "many pages": (stored(noise(40, 20, 30)), None, r"^holds 40 images; save one per file$"),
+    "very many pages": (stored(noise(80, 20, 30)), None, r"^holds more than 64 images; save one per file$"),
     "others": (stored(noise(20, 30, 5), **SAMPLES), 4, r"^has 5 channels, but 4 are expected$"),
     "grey asked": (stored(noise(20, 30, 5), **SAMPLES), 1, r"^has 5 channels, but 1 is expected$"),
     "RGB asked": (stored(noise(5, 20, 30)), 3, r"^has 5 channels, but 3 are expected$"),
@@ -178,7 +179,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "PNG": (KINDS["RGB"], 5, r"^has 3 channels, but 5 are expected; only a TIFF"),
     "grey PNG": (KINDS["grey"], 2, r"^has 1 channel, but 2 are expected$"),
     "RGBA in PNG": (KINDS["alpha"], 5, r"^has 4 channels, but 5 are expected; only a TIFF"),
-    "pages of colours": (stored(noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 pictures of 3 channels each"),
+    "pages of colours": (stored(noise(2, 20, 30, 3), photometric="rgb"), 6, "^holds 2 images of 3 channels each"),
     "fractions": (stored(noise(5, 20, 30).astype(np.float32)), 5, "^has pixels of float32; save it as uint8 or uint16"),
     "signed": (stored(noise(5, 20, 30).astype(np.int16)), 5, "^has pixels of int16"),
     "JPEG in TIFF": (stored(noise(5, 32, 32), compression="jpeg"), 5, "^is compressed by JPEG; save it uncompressed"),
@@ -188,7 +189,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
         "^has col",
     ),
     "a volume": (stored(noise(8, 32, 32), volumetric=True, tile=(8, 16, 16)), 8, "^holds a volume of 8 slices"),
-    "text": (b"II*\0 no picture at all", 5, "^holds no picture"),
+    "text": (b"II*\0 no picture at all", 5, "^holds no image"),
     "empty": (b"", 5, "^is none of PNG"),
 }
 
@@ -196,7 +197,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_had_is_said(case: str) -> None:
     content, channels, said = REFUSED[case]
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(ImageError, match=said):
         read_image(content, channels)
 
 
@@ -205,7 +206,7 @@ def test_sizes_of_pages_must_agree() -> None:
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(noise(20, 30))
         writer.write(noise(30, 20))
-    with pytest.raises(PictureError, match="holds 2 pictures of 2 sizes or kinds; save one a file"):
+    with pytest.raises(ImageError, match="holds 2 images of 2 sizes or kinds; save one per file"):
         read_image(buffer.getvalue(), 2)
 
 
@@ -216,7 +217,7 @@ def test_a_hostile_tiff_is_refused_without_filling_the_memory(case: str, channel
     is_harmless = channels == 5 and case == "tags of the whole file"  # tifffile does not read the values of such tags
     tracemalloc.start()
     try:
-        with nullcontext() if is_harmless else pytest.raises(PictureError):
+        with nullcontext() if is_harmless else pytest.raises(ImageError):
             read_image(content, channels)
         _, most = tracemalloc.get_traced_memory()
     finally:
@@ -243,7 +244,7 @@ def test_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | N
     cut = data.draw(st.none() | st.integers(0, len(content)))
     try:
         image = read_image(bytes(content[:cut]), channels)
-    except PictureError as error:
+    except ImageError as error:
         assert 0 < len(str(error)) < 400
     else:
         assert image.ndim == 3
@@ -252,7 +253,7 @@ def test_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | N
 def test_odd_files_are_read_quietly(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     tags = image_tags(16, 16, start(9), 16 * 16 * 5)
     tags[7] = (278, LONG, 1, 1)  # as if each row were a strip
-    with pytest.raises(PictureError, match="parts of it are missing"):
+    with pytest.raises(ImageError, match="parts of it are missing"):
         read_image(written([tags], bytes(2_000)), 5)
     assert not caplog.records
     assert not any(capfd.readouterr())
@@ -260,7 +261,7 @@ def test_odd_files_are_read_quietly(caplog: pytest.LogCaptureFixture, capfd: pyt
 
 
 def test_read_image_with_too_many_tags_is_refused() -> None:
-    with pytest.raises(PictureError, match="number of tags"):
+    with pytest.raises(ImageError, match="number of tags"):
         read_image(HOSTILE["tags without end"](), 5)
 
 
@@ -269,7 +270,7 @@ def test_read_image_with_too_many_tags_is_refused() -> None:
 def test_read_image_of_a_hostile_tiff_takes_less_than_2_seconds(case: str, channels: int | None) -> None:
     content = HOSTILE[case]()
     start = time.process_time()
-    with suppress(PictureError):
+    with suppress(ImageError):
         read_image(content, channels)
     assert time.process_time() - start < 2
 
@@ -300,9 +301,9 @@ def test_tifffile_is_imported_for_those_who_need_it_only() -> None:
 def test_where_it_is_missing_only_other_channels_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert read_image(KINDS["TIFF"], 3).shape == (20, 30, 3)
-    with pytest.raises(PictureError, match=r"^is none of PNG"):
+    with pytest.raises(ImageError, match=r"^is none of PNG"):
         read_image(SEEDS[0])
-    with pytest.raises(PictureError, match="the Python package tifffile is missing"):
+    with pytest.raises(ImageError, match="the Python package tifffile is missing"):
         read_image(SEEDS[0], 5)
 
 
@@ -320,7 +321,7 @@ def test_where_it_is_missing_only_other_channels_are(monkeypatch: pytest.MonkeyP
 def test_a_network_is_shown_what_can_stand_for_its_images(
     channels: int, bits: int, content: bytes, shape: tuple[int, ...]
 ) -> None:
-    assert read_like(content, channels, bits).shape == shape
+    assert read_for_network(content, channels, bits).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -328,8 +329,8 @@ def test_a_network_is_shown_what_can_stand_for_its_images(
     [(1, 8, "has 4 channels, but 1 is expected"), (3, 8, "but 3 are expected"), (5, 8, "but 5 are expected")],
 )
 def test_a_network_is_shown_nothing_else(channels: int, bits: int, said: str) -> None:
-    with pytest.raises(PictureError, match=said):
-        read_like(stored(noise(4, 20, 30), photometric="minisblack"), channels, bits)
+    with pytest.raises(ImageError, match=said):
+        read_for_network(stored(noise(4, 20, 30), photometric="minisblack"), channels, bits)
 
 
 SIDES = st.integers(1, 60)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.imaging.decode import count_channels, read_image, read_like
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.decode import count_channels, read_for_network, read_image
+from pipeline.imaging.errors import ImageError
 from pipeline.imaging.extra_bands import has_extra_band
-from pipeline.imaging.metadata import Stored
+from pipeline.imaging.metadata import ImageMetadata
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 16, 3), np.uint8)
@@ -55,12 +55,12 @@ def test_read_image_with_a_band_of_data_asks_keeps_or_leaves_it_out(case: str) -
     content = WITH_DATA[case]
     bands = count_channels(content)
     assert bands == (5 if "two" in case or " and un" in case else 4)
-    with pytest.raises(PictureError, match=rf"set data\.channels: {bands} .*data\.channels: 3 to leave (it|them) out"):
+    with pytest.raises(ImageError, match=rf"set data\.channels: {bands} .*data\.channels: 3 to leave (it|them) out"):
         read_image(content)
     everything = read_image(content, bands)
     assert (everything[..., :3] == (RGB if everything.dtype == np.uint8 else RGB.astype(np.uint16) * 257)).all()
     assert (read_image(content, 3) == RGB).all()
-    assert (read_like(content, 3, 8) == RGB).all()
+    assert (read_for_network(content, 3, 8) == RGB).all()
 
 
 def test_read_image_with_gray_and_a_band_of_data_asks_for_2_or_1() -> None:
@@ -69,9 +69,7 @@ def test_read_image_with_gray_and_a_band_of_data_asks_for_2_or_1() -> None:
         encode(np.dstack([gray, DATA])),
         tiff(np.dstack([gray, DATA]), ["unspecified"], photometric="minisblack"),
     ):
-        with pytest.raises(
-            PictureError, match=r"has 2 bands; .* set data\.channels: 2 .*data\.channels: 1 to leave it"
-        ):
+        with pytest.raises(ImageError, match=r"has 2 bands; .* set data\.channels: 2 .*data\.channels: 1 to leave it"):
             read_image(content)
         assert (read_image(content, 2) == np.dstack([gray, DATA])).all()
         assert (read_image(content, 1)[..., 0] == gray).all()
@@ -89,7 +87,7 @@ def test_read_image_of_a_cutout_is_black_where_it_is_transparent(kind: str) -> N
 @pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
 def test_read_image_that_is_transparent_everywhere_is_asked_about(extra: str) -> None:
     content = tiff(np.dstack([RGB, OPAQUE * 0]), [extra])
-    with pytest.raises(PictureError, match=r"transparent everywhere; set data\.channels: 3 to leave its last band out"):
+    with pytest.raises(ImageError, match=r"transparent everywhere; set data\.channels: 3 to leave its last band out"):
         read_image(content)
     content = encode(np.dstack([RGB, OPAQUE * 0]))
     assert (read_image(content, 3) == RGB).all()
@@ -106,17 +104,17 @@ def test_has_extra_band_where_more_than_a_quarter_is_half_transparent(share: flo
 
 
 def test_stored_names_a_band_that_is_no_alpha() -> None:
-    assert Stored.of(WITH_DATA["unspecified in TIFF"]).kind == "RGB with another band, no alpha"
-    assert Stored.of(WITH_DATA["RGBA in PNG"]).kind == "RGB with another band, no alpha"
-    assert Stored.of(encode(np.dstack([RGB, OPAQUE]))).kind == "RGB with alpha"
-    assert not Stored.of(WITH_DATA["unspecified in TIFF"]).transparent
+    assert ImageMetadata.read(WITH_DATA["unspecified in TIFF"]).kind == "RGB with another band, no alpha"
+    assert ImageMetadata.read(WITH_DATA["RGBA in PNG"]).kind == "RGB with another band, no alpha"
+    assert ImageMetadata.read(encode(np.dstack([RGB, OPAQUE]))).kind == "RGB with alpha"
+    assert not ImageMetadata.read(WITH_DATA["unspecified in TIFF"]).has_transparency
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3])
 def test_read_image_of_signed_bytes_is_refused(channels: int | None) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, (RGB[..., 0].astype(int) - 128).astype(np.int8), photometric="minisblack")
-    with pytest.raises(PictureError, match="has pixels of int8; save it as uint8"):
+    with pytest.raises(ImageError, match="has pixels of int8; save it as uint8"):
         read_image(file.getvalue(), channels)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, instance_classes
+from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, classify_instances
 
 DTYPES = (np.uint8, np.uint16, np.int32, np.int64)
 EIGHT = np.ones((3, 3))  # neighbours at corners, too
@@ -43,14 +43,14 @@ def by_hand(ids: np.ndarray, border: int) -> np.ndarray:
 
 @given(numbered(), WIDTHS)
 def test_border_is_what_the_docstring_says(ids: np.ndarray, border: int) -> None:
-    found = instance_classes(ids, border)
+    found = classify_instances(ids, border)
     assert found.dtype == np.uint8
     assert (found == by_hand(ids, border)).all()
 
 
 @given(arrays.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)), WIDTHS)
 def test_so_it_is_of_noise(ids: np.ndarray, border: int) -> None:
-    assert (instance_classes(ids, border) == by_hand(ids, border)).all()
+    assert (classify_instances(ids, border) == by_hand(ids, border)).all()
 
 
 @given(numbered(), WIDTHS, st.randoms(use_true_random=False))
@@ -61,19 +61,19 @@ def test_numbers_are_names(ids: np.ndarray, border: int, random: object) -> None
     renamed = np.zeros_like(ids)
     for name, other in zip(names, others, strict=True):
         renamed[ids == name] = other
-    assert (instance_classes(renamed, border) == instance_classes(ids, border)).all()
+    assert (classify_instances(renamed, border) == classify_instances(ids, border)).all()
 
 
 @given(numbered(), WIDTHS)
 def test_insides_of_two_objects_never_touch(ids: np.ndarray, border: int) -> None:
-    pieces, count = ndimage.label(instance_classes(ids, border) == INSIDE, EIGHT)
+    pieces, count = ndimage.label(classify_instances(ids, border) == INSIDE, EIGHT)
     for piece in range(1, count + 1):
         assert len(set(ids[pieces == piece].tolist())) == 1
 
 
 @given(numbered(), WIDTHS)
 def test_background_becomes_border_between_objects_only(ids: np.ndarray, border: int) -> None:
-    classes = instance_classes(ids, border)
+    classes = classify_instances(ids, border)
     assert (ids[classes == INSIDE] > 0).all()
     assert (ids[classes == BACKGROUND] == 0).all()
     names = np.unique(ids[ids > 0])
@@ -84,12 +84,12 @@ def test_background_becomes_border_between_objects_only(ids: np.ndarray, border:
 
 @given(numbered())
 def test_no_width_no_border(ids: np.ndarray) -> None:
-    assert (instance_classes(ids, 0) == (ids > 0)).all()
+    assert (classify_instances(ids, 0) == (ids > 0)).all()
 
 
 @given(numbered(), WIDTHS)
 def test_a_wider_border_holds_the_narrower_one(ids: np.ndarray, border: int) -> None:
-    narrow, wide = instance_classes(ids, border) == BORDER, instance_classes(ids, border + 1) == BORDER
+    narrow, wide = classify_instances(ids, border) == BORDER, classify_instances(ids, border + 1) == BORDER
     assert (wide | ~narrow).all()
 
 
@@ -98,16 +98,16 @@ def test_turned_and_mirrored_alike(ids: np.ndarray, border: int, turns: int, mir
     def moved(array: np.ndarray) -> np.ndarray:
         return np.rot90(np.fliplr(array) if mirrored else array, turns)
 
-    assert (instance_classes(moved(ids), border) == moved(instance_classes(ids, border))).all()
+    assert (classify_instances(moved(ids), border) == moved(classify_instances(ids, border))).all()
 
 
 @pytest.mark.parametrize(("border", "inside"), [(1, 8 * 8), (2, 6 * 6), (4, 2 * 2), (5, 0), (64, 0)])
 def test_a_border_is_as_wide_as_it_says(border: int, inside: int) -> None:
     ids = np.zeros((30, 30), np.int32)
     ids[10:20, 10:20] = 5
-    assert (instance_classes(ids, border) == INSIDE).sum() == inside
+    assert (classify_instances(ids, border) == INSIDE).sum() == inside
 
 
 def test_what_the_image_cuts_off_has_no_border_there() -> None:
     ids = np.ones((20, 20), np.int32)
-    assert (instance_classes(ids, 3) == INSIDE).all()
+    assert (classify_instances(ids, 3) == INSIDE).all()

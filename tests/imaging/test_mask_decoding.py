@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.imaging.errors import PictureError
-from pipeline.imaging.mask_decoding import GRAY, background_of, decode_mask, orient_mask
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import GRAY, decode_mask, keep_background, orient_mask
 from pipeline.imaging.metadata import reverse_orientation
 from pipeline.imaging.tiff import read_labels, turn_upright
 
@@ -85,7 +85,7 @@ def test_decode_mask_of_few_bits_is_inverted_within_these_bits(bits: int, photom
 
 @pytest.mark.parametrize("dtype", ["u4", "i2", "i4"])
 def test_decode_mask_of_a_wide_or_signed_tiff_with_white_as_zero_is_refused(dtype: str) -> None:
-    with pytest.raises(PictureError, match="save it as MINISBLACK"):
+    with pytest.raises(ImageError, match="save it as MINISBLACK"):
         decode(tiff(LABELS.astype(dtype), photometric="miniswhite"))
 
 
@@ -113,10 +113,10 @@ IMPOSSIBLE = {
     "too high": (tiff(LABELS.astype(np.uint32) * 40_000), "outside 0 to 65535; it holds 0 to 80000"),
     "beyond 64 bits signed": (tiff(np.full((3, 3), 2**64 - 1, np.uint64)), "outside 0 to 65535"),
     "complex": (tiff(LABELS.astype(np.complex64)), "has pixels of complex64"),
-    "two pages": (tiff(np.stack([LABELS.astype(np.uint8)] * 2)), "holds 2 pictures"),
+    "two pages": (tiff(np.stack([LABELS.astype(np.uint8)] * 2)), "holds 2 images"),
     "two frames": (
         encode(palette(LABELS), "GIF", save_all=True, append_images=[palette(2 - LABELS)]),
-        "holds 2 pictures",
+        "holds 2 images",
     ),
 }
 
@@ -124,7 +124,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 def test_decode_mask_of_impossible_values_says_what_was_found(case: str) -> None:
     content, said = IMPOSSIBLE[case]
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(ImageError, match=said):
         decode(content)
 
 
@@ -159,7 +159,7 @@ def test_decode_mask_by_color_gives_rrggbb(mode: str) -> None:
 def test_decode_mask_lists_the_colors_of_the_indices_that_occur() -> None:
     found = decode_mask(encode(palette(np.where(LABELS == 1, 2, LABELS), (*COLORS, (1, 2, 3)))), colors=False)
     assert found.palette == ((0, 0x000000), (2, 0x00FF00))
-    assert background_of(found.palette) == ((0, 0x000000),)
+    assert keep_background(found.palette) == ((0, 0x000000),)
     assert decode_mask(encode(palette(LABELS)), colors=True).palette == ()
 
 

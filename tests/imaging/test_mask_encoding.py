@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.runs import IGNORE
 
 NUMBERS = st.one_of(st.integers(0, 6), st.integers(0, 65_535))
@@ -24,7 +24,7 @@ def test_a_mask_is_covered_when_each_pixel_has_a_value_that_was_declared(kind, d
     declared = data.draw(st.lists(kind, min_size=2, max_size=8, unique=True))
     is_last_ignored = data.draw(st.booleans())
     classes = [(value,) for value in (declared[:-1] if is_last_ignored else declared)]
-    values = MaskValues.of(classes, declared[-1:] if is_last_ignored else ())
+    values = MaskEncoding.from_values(classes, declared[-1:] if is_last_ignored else ())
     meaning = {_number(value): index for index, value in enumerate(declared)}
     if is_last_ignored:
         meaning[_number(declared[-1])] = IGNORE
@@ -33,8 +33,8 @@ def test_a_mask_is_covered_when_each_pixel_has_a_value_that_was_declared(kind, d
 
     strangers = [value for value in pixels if value not in meaning]
 
-    assert values.cover(mask) == (not strangers)
-    assert sum(values.unknown(mask).values()) == len(strangers)
+    assert values.covers(mask) == (not strangers)
+    assert sum(values.count_unknown(mask).values()) == len(strangers)
     if not strangers:
-        assert values.indices(mask).ravel().tolist() == [meaning[value] for value in pixels]
-        assert values.indices(mask).dtype == np.uint8
+        assert values.to_indices(mask).ravel().tolist() == [meaning[value] for value in pixels]
+        assert values.to_indices(mask).dtype == np.uint8

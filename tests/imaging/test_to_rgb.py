@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.imaging.to_rgb import in_colour
+from pipeline.imaging.to_rgb import to_rgb
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (5, [0, 1, 2])])
 def test_three_channels_are_shown_or_one(channels: int, shown: list[int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 7, channels), np.uint8)
-    assert (in_colour(image) == image[..., shown]).all()
+    assert (to_rgb(image) == image[..., shown]).all()
 
 
 def test_16_bits_are_stretched_over_what_there_is() -> None:
     """A camera of 12 bits, with a pixel that is broken."""
     image = np.random.default_rng(0).integers(500, 4_000, (60, 60, 2), np.uint16)
     image[0, 0] = 65_535
-    found = in_colour(image)
+    found = to_rgb(image)
     assert found.dtype == np.uint8
     assert (found.min(), found.max()) == (0, 255)
     assert 110 < found.mean() < 145
@@ -26,4 +26,4 @@ def test_16_bits_are_stretched_over_what_there_is() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_blank_image_is_no_trouble(dtype: type) -> None:
-    assert in_colour(np.full((4, 4, 1), 7, dtype)).shape == (4, 4, 3)
+    assert to_rgb(np.full((4, 4, 1), 7, dtype)).shape == (4, 4, 3)

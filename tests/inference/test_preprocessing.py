@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imaging.decode import Resize
+from pipeline.imaging.resize import Resize
 from pipeline.inference.preprocessing import Preprocessing
 
 SIDE = st.integers(1, 700)
 
 
 def stripped(preprocessing: Preprocessing, shares: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.concatenate([strip for _, strip in preprocessing.at_full_size(shares, shape)], axis=1)
+    return np.concatenate([strip for _, strip in preprocessing.restore_probs(shares, shape)], axis=1)
 
 
 @given(height=SIDE, width=SIDE, seed=st.integers(0, 9))
@@ -45,7 +45,7 @@ def test_what_is_left_in_a_picture_is_left_in_its_mask(resize: Resize, height: i
     picture = np.zeros((height, width, 3), np.uint8)
     picture[:, : width // 2] = 255
     preprocessing = Preprocessing(64, resize, 3, 8)
-    white = preprocessing.network_input(picture)[..., 0].astype(np.float32) / 255
+    white = preprocessing.create_input(picture)[..., 0].astype(np.float32) / 255
     found = stripped(preprocessing, np.stack([1 - white, white]), (height, width)).argmax(axis=0)
     edge = -(-width // 64) + 1
     assert (found[:, : width // 2 - edge] == 1).all()
@@ -56,7 +56,7 @@ def test_what_is_left_in_a_picture_is_left_in_its_mask(resize: Resize, height: i
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_depth_and_colour_becomes_what_was_learned_on(channels: int, bits: int, dtype: type) -> None:
     white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
-    found = Preprocessing(32, "pad", channels, bits).network_input(white)
+    found = Preprocessing(32, "pad", channels, bits).create_input(white)
     assert found.shape == (32, 32, channels)
     assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert (found == 2**bits - 1).all()

@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.showcase.stage import cut_out
+from pipeline.showcase.stage import predict_showcase
 from pipeline.train.stage import train_cell
 from pipeline.variants.table import variant_rows
 from tests.conftest import write_params
@@ -90,12 +90,12 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
         assert overlay.size == cutout.size == (32, 32)
 
     compare(params)
-    assert [photograph.file for photograph in cut_out(params).photographs] == ["new.tif"]
+    assert [photograph.file for photograph in predict_showcase(params).photographs] == ["new.tif"]
     with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
         assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
 
 
-def test_pictures_of_other_channels_are_told_and_passed_over(
+def test_predict_of_images_with_other_channels_reports_and_skips_them(
     trained: Callable[[int, type], Params], project: Path
 ) -> None:
     trained(5, np.uint16)
@@ -106,8 +106,8 @@ def test_pictures_of_other_channels_are_told_and_passed_over(
     done = CliRunner().invoke(main, ["predict", "--run", RUN, "new", "--out", "out"])
     assert done.exit_code == 1
     said = re.sub(r"\s+", " ", done.output)
-    assert "photo.jpg has 3 channels, but 5 are expected; only a TIFF has so many; passed over" in said
-    assert "four.tif has 4 channels, but 5 are expected; passed over" in said
+    assert "photo.jpg has 3 channels, but 5 are expected; only a TIFF has so many; skipped" in said
+    assert "four.tif has 4 channels, but 5 are expected; skipped" in said
     assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.png"]
 
 
@@ -123,7 +123,7 @@ def test_a_network_of_grey_images_takes_colours_and_shows_them(
     assert done.exit_code == 0, done.output
     with Image.open("out/cutouts/new.png") as cutout:
         assert cutout.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
-    cut_out(params)
+    predict_showcase(params)
     with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
         assert (arrays["image"] == np.asarray(red)).all()
 

@@ -132,7 +132,7 @@ def test_a_turned_camera_changes_nothing(predict: Callable[..., Result], tmp_pat
     assert (labels(masks / "upright.png") == labels(masks / "turned.png")).all()
 
 
-def test_broken_files_are_told_and_passed_over(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     save(scene(), folder / "day 1" / "a.png")
     save(scene(), folder / "b.jpg")
@@ -142,7 +142,7 @@ def test_broken_files_are_told_and_passed_over(predict: Callable[..., Result], t
     done = predict(folder, code=1)
     masks = tmp_path / "out" / "masks"
     assert sorted(path.relative_to(masks).as_posix() for path in masks.rglob("*.png")) == ["b.png", "day 1/a.png"]
-    assert "c.jpg is no whole picture" in done.output.replace("\n", " ")
+    assert "c.jpg is not a complete image" in done.output.replace("\n", " ")
     assert "2 of 4 images were skipped" in done.output
 
 
@@ -201,4 +201,4 @@ def test_a_run_that_is_not_there(
 
 def test_a_folder_without_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "There is no picture in" in predict(tmp_path / "empty", code=1).output
+    assert "no image found" in predict(tmp_path / "empty", code=1).output

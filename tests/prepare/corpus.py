@@ -160,7 +160,7 @@ def turned(folder: Path, *kinds: str, orientation: int = 6) -> None:
 DEEP = np.zeros((16, 24), np.uint16)
 NO_FILE = "1 file that cannot be used: images/cell1.png (is not a file, but a pipe, a device or a folder)"
 NO_PICTURE = "1 file that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
-BROKEN = "1 file that cannot be used: images/cell1.png (is no whole picture"
+BROKEN = "1 file that cannot be used: images/cell1.png (is not a complete image"
 NAME = "2 names that cannot be used: images/"
 SPACES = {"splits": {**SECTION["splits"], "group_pattern": "^(p[0-9]+)_"}}
 JPEG = encoded(picture(), "JPEG")
@@ -183,17 +183,15 @@ BROKEN_CASES = [
         "is too large to be decoded (at most 178,956,970 p",
     ),
     Case("a comment that unpacks to 100 MB", image(with_text_bomb), BROKEN),
+    Case("two pages", image(encoded(picture(), "TIFF", save_all=True, append_images=[picture(1)])), "(holds 2 images;"),
     Case(
-        "two pages", image(encoded(picture(), "TIFF", save_all=True, append_images=[picture(1)])), "(holds 2 pictures;"
+        "a film as PNG", image(encoded(picture(), save_all=True, append_images=[picture(1)])), "(holds 2 images; save"
     ),
     Case(
-        "a film as PNG", image(encoded(picture(), save_all=True, append_images=[picture(1)])), "(holds 2 pictures; save"
+        "a film as WebP", image(encoded(picture(), "WEBP", save_all=True, append_images=[picture(1)])), "(holds 2 imag"
     ),
-    Case(
-        "a film as WebP", image(encoded(picture(), "WEBP", save_all=True, append_images=[picture(1)])), "(holds 2 pict"
-    ),
-    Case("floats", image(encoded(Image.fromarray(DEEP.astype(np.float32)), "TIFF")), "(has pixels of 32 bits; save it"),
-    Case("32 bits", image(encoded(Image.fromarray(DEEP.astype(np.int32)), "TIFF")), "(has pixels of 32 bits; save it"),
+    Case("floats", image(encoded(Image.fromarray(DEEP.astype(np.float32)), "TIFF")), "(has 32-bit pixels; save it"),
+    Case("32 bits", image(encoded(Image.fromarray(DEEP.astype(np.int32)), "TIFF")), "(has 32-bit pixels; save it"),
     Case("a named pipe", in_place("images", os.mkfifo), NO_FILE),
     Case("a device without end", in_place("images", lambda path: path.symlink_to("/dev/zero")), NO_FILE),
     Case(
@@ -256,12 +254,12 @@ BROKEN_CASES = [
     Case(
         "colours, where values are numbers",
         mask(encoded(picture())),
-        "(holds colours, but the values of the classes are",
+        "(has colors, but the values of the classes are",
     ),
     Case(
         "numbers of 16 bits, where values are colours",
         mask(encoded(Image.fromarray(DEEP))),
-        "(is grey with more than 8 bits, but the values of the classes are colours)",
+        "(is gray with more than 8 bits, but the values of the classes are colors)",
         {"classes": coloured(["#010101", "#000000", "#020202"])},
     ),
     Case(
@@ -452,7 +450,7 @@ ODD_CASES = [
     ),
     Case("CMYK", image(encoded(picture(1).convert("CMYK"), "JPEG")), "11 RGB, 1 CMYK"),
     Case("a palette", image(encoded(picture(1).convert("P"))), "11 RGB, 1 palette"),
-    Case("grey", image(encoded(picture(1).convert("L"))), "11 RGB, 1 grey"),
+    Case("grey", image(encoded(picture(1).convert("L"))), "11 RGB, 1 gray"),
     Case("one bit", image(encoded(picture(1).convert("1"))), "11 RGB, 1 black and white"),
     Case(
         "a progressive JPEG", image(encoded(picture(1), "JPEG", progressive=True)), "12 images with their masks: 12 RGB"
@@ -467,7 +465,7 @@ ODD_CASES = [
                 Image.fromarray(DEEP + np.random.default_rng(index).integers(0, 65_535, DEEP.shape, np.uint16))
             )
         ),
-        "12 images with their masks: 12 16-bit grey",
+        "12 images with their masks: 12 16-bit gray",
     ),
     Case(
         "a mask without foreground",

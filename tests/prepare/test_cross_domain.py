@@ -101,7 +101,7 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
     [
         (
             np.zeros((16, 24), np.uint16),
-            r"images/cell3\.png \(is 16-bit grey, which has 1 channel, but 3 are expected\)",
+            r"images/cell3\.png \(is 16-bit gray, which has 1 channel, but 3 are expected\)",
         ),
         (np.zeros((16, 24, 3), np.uint16), r"data\.test\.path: the images have 16 bits, but .* 8-bit RGB"),
     ],

@@ -30,7 +30,7 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
             r"1 image without a mask: images/cell1.png\. Add",
             r"1 mask without an image: masks/cell2.png\. Add",
             r"1 name that stands for several files: images/cell8.jpg and images/cell8.png\. ",
-            r"2 files that cannot be used: images/cell3.png \(is no whole picture .*\), masks/cell9.png \(is none of",
+            r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is none of",
             r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
             r"To skip such pairs, write data.on_fault: set_aside",
@@ -62,8 +62,8 @@ def test_stacks_and_deep_floats_are_no_images(cells, refused):
     picture().save(cells / "images/cell0.tif", save_all=True, append_images=[picture(1)])
     Image.fromarray(np.zeros((16, 24), np.float32)).save(cells / "images/cell1.tif")
     said = refused(cells)
-    assert "images/cell0.tif (holds 2 pictures; save one a file)" in said
-    assert "images/cell1.tif (has pixels of 32 bits" in said
+    assert "images/cell0.tif (holds 2 images; save one per file)" in said
+    assert "images/cell1.tif (has 32-bit pixels" in said
 
 
 def test_other_formats_are_not_decoded_whatever_the_ending(cells, refused):

@@ -66,12 +66,12 @@ REFUSED_FILES = {
     "colours": (
         Image.fromarray(AS_COLOURS),
         SECTION["classes"],
-        "holds colours, but the values of the classes are numbers",
+        "has colors, but the values of the classes are numbers",
     ),
     "grey of 16 bits": (
         Image.fromarray(WHOLE.astype(np.uint16)),
         coloured(["#ff0000", "#000000", "#0000ff"]),
-        "but the values of the classes are colours",
+        "but the values of the classes are colors",
     ),
     "fractions": (Image.fromarray(WHOLE / np.float32(3)), SECTION["classes"], "has pixels with fractions"),
     "negative": (Image.fromarray(-WHOLE.astype(np.int32)), SECTION["classes"], "has values outside 0 to 65535"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.errors import PipelineError
-from pipeline.imaging.to_rgb import in_colour
+from pipeline.imaging.to_rgb import to_rgb
 from pipeline.params.data.image_data import NearDuplicates
 from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.near_duplicates import (
@@ -197,7 +197,7 @@ def test_write_sheet_shows_images_of_any_kind(tmp_path, dtype, channels):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     with Image.open(write_contact_sheet(iter([sheet_pair(image)]), tmp_path / "sheet.png")) as sheet:
         left = np.asarray(sheet)[GAP : GAP + SHOWN_SIDE - 2, GAP : GAP + SHOWN_SIDE - 2]
-    np.testing.assert_array_equal(left, in_colour(image))
+    np.testing.assert_array_equal(left, to_rgb(image))
 
 
 @pytest.mark.parametrize("name", ["😀" * 40, "line\nbreak", "\ud800", "ä" * 200, "سلام", ""])

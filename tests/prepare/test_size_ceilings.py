@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.imaging.decode import fit_mask, restore_mask
+from pipeline.imaging.resize import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
@@ -51,7 +51,7 @@ def test_restore_mask_covers_the_same_pixels_as_predict(shape, resize):
     mask[10:40, 15:45] = 1
     square = fit_mask(mask, 64, resize, outside=0)
     one_hot = np.stack([square == 0, square == 1]).astype(np.float32)
-    strips = Preprocessing(64, resize, 3, 8).at_full_size(one_hot, shape)
+    strips = Preprocessing(64, resize, 3, 8).restore_probs(one_hot, shape)
     predicted = np.concatenate([strip.argmax(axis=0) for _, strip in strips])
     restored = restore_mask(square, shape, resize)
     assert ((predicted == 1) & (restored == 1)).sum() / ((predicted == 1) | (restored == 1)).sum() > 0.95

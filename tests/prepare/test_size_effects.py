@@ -11,8 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline import runs
-from pipeline.imaging.decode import fit_mask
-from pipeline.imaging.errors import PictureError
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.resize import fit_mask
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
@@ -38,7 +38,7 @@ class ArrayMasks:
     def decode(self, content):
         mask = self.arrays[int(content)]
         if mask is None:
-            raise PictureError("broken")
+            raise ImageError("broken")
         return mask
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from pipeline import runs
 from pipeline.data.prepared import open_split
+from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
-from pipeline.predict.predictor import Predictor
-from pipeline.promote.export import agreement, export_onnx
-from pipeline.promote.packed import pack
+from pipeline.promote.onnx_export import export_onnx, measure_agreement
+from pipeline.promote.package import package_model
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 from tests.promote.test_promote import LOAD
@@ -32,11 +32,11 @@ def test_five_channels_are_packed_and_loaded(project: Path, tmp_path: Path) -> N
         np.save(folder / runs.IMAGES, images)
     params = read_params(write_params(project, {"train": {"epochs": 1}}))
     train_cell(params, params.cell("unet", 0.01, 0))
-    predictor = Predictor.of_run(params, "unet-0.01-0", project)
-    export_onnx(predictor, tmp_path / "network.onnx")
+    trained = TrainedRun.load(params, "unet-0.01-0", project)
+    export_onnx(trained, tmp_path / "network.onnx")
     validation = open_split("validation", project / runs.PREPARED)
-    assert agreement(predictor, tmp_path / "network.onnx", validation) > 0.98
-    pack(predictor, tmp_path / "network.onnx", validation, tmp_path / "model")
+    assert measure_agreement(trained, tmp_path / "network.onnx", validation) > 0.98
+    package_model(trained, tmp_path / "network.onnx", validation, tmp_path / "model")
 
     needs = (tmp_path / "model/requirements.txt").read_text(encoding="utf-8").split()
     assert {need.partition("==")[0] for need in needs} >= {"tifffile", "imagecodecs"}

@@ -27,7 +27,7 @@ from PIL import Image
 
 from pipeline import runs
 from pipeline.cli import main
-from pipeline.promote.command import Promoted
+from pipeline.promote.command import PromotedModel
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
@@ -101,7 +101,7 @@ def test_the_version_has_its_evidence(registered: Registered) -> None:
 
 def test_it_holds_no_pickle_and_pins_what_it_needs(registered: Registered) -> None:
     files = {path.relative_to(registered.model).as_posix() for path in registered.model.rglob("*") if path.is_file()}
-    assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served.py"} <= files
+    assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served_model.py"} <= files
     assert not {file for file in files if Path(file).suffix in (".pkl", ".pt", ".pth", ".bin", ".pickle")}
     needs = (registered.model / "requirements.txt").read_text().split()
     assert all("==" in line for line in needs)
@@ -131,7 +131,7 @@ def test_a_second_time_only_the_alias_is_set(registered: Registered, monkeypatch
     client = open_client(registered.uri)
     client.delete_registered_model_alias(NAME, "champion")
     done = CliRunner().invoke(main, ["promote", "--run", TRAINED])
-    assert "which was there" in done.output
+    assert "registered before" in done.output
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
 
@@ -182,7 +182,7 @@ def test_a_server_answers_images_by_masks(count: int, served: str, registered: R
         assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=len(shares)) / mask.size)
 
 
-@pytest.mark.parametrize(("image", "said"), [("!", "is no file in base64"), ("aGVsbG8=", "is none of PNG")])
+@pytest.mark.parametrize(("image", "said"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
 def test_nonsense_is_answered_with_400(image: str, said: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(served, [image])
@@ -206,7 +206,7 @@ def test_a_served_mask_is_the_predicted_one(
 
 def test_the_printed_command_is_quoted_for_a_shell() -> None:
     uri = "sqlite:////home/müller/my project (1) o'b/mlflow.db"
-    said = Promoted("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).sentences()
+    said = PromotedModel("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).describe()
     setting, *words = shlex.split(said.splitlines()[-1])
     assert setting == f"MLFLOW_TRACKING_URI={uri}"
     assert words[:5] == ["mlflow", "models", "serve", "-m", "models:/cell nuclei@champion"]

@@ -17,14 +17,14 @@ from pipeline.atomic_io import as_json
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import Cutouts
-from pipeline.showcase.photograph import look
-from pipeline.showcase.stage import cut_out
+from pipeline.showcase.showcase_image import read_showcase_image
+from pipeline.showcase.stage import predict_showcase
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params
 
@@ -58,7 +58,7 @@ def test_what_the_data_knows_scores_the_same(compared: Params, project: Path) ->
     image, truth = np.load(prepared / runs.IMAGES)[0], np.load(prepared / runs.MASKS)[0]
     Image.fromarray(image).save(project / runs.PHOTOGRAPHS / "dog.png")
     Image.fromarray(truth).save(project / runs.PHOTOGRAPHS / "dog-mask.png")
-    found = cut_out(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
+    found = predict_showcase(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
     evaluated = runs.Evaluation.read(project / runs.EVALUATION / RUN)
     assert found.run == RUN
     (dog,) = found.photographs
@@ -73,17 +73,19 @@ def test_what_the_data_knows_scores_the_same(compared: Params, project: Path) ->
 
 @pytest.mark.parametrize(("channels", "bits"), [(3, 8), (1, 8), (1, 16)])
 @pytest.mark.parametrize("stored", ["gray 8", "gray 16", "color 8"])
-def test_look_converts_any_bit_depth_to_the_one_the_network_was_trained_on(
+def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_trained_on(
     project: Path, channels: int, bits: int, stored: str
 ) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
     preprocessing = Preprocessing(32, "pad", channels, bits)
-    sight = look(ShowcaseImage(file="image.png"), project, preprocessing, MaskValues.of([[0], [1]], []))
+    found = read_showcase_image(
+        ShowcaseImage(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
+    )
     expected = gray if bits == 8 else gray.astype(np.uint16) * 257
-    assert sight.image.dtype == expected.dtype
-    assert np.array_equal(sight.image, np.stack([expected] * channels, axis=-1))
+    assert found.network_input.dtype == expected.dtype
+    assert np.array_equal(found.network_input, np.stack([expected] * channels, axis=-1))
 
 
 def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared: Params, project: Path) -> None:
@@ -91,7 +93,7 @@ def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared:
     (project / runs.PHOTOGRAPHS).mkdir(exist_ok=True)
     Image.fromarray(gray).save(project / runs.PHOTOGRAPHS / "bytes.png")
     Image.fromarray(gray.astype(np.uint16) * 257).save(project / runs.PHOTOGRAPHS / "deep.png")
-    cut_out(listing(project, {"file": "bytes.png"}, {"file": "deep.png"}))
+    predict_showcase(listing(project, {"file": "bytes.png"}, {"file": "deep.png"}))
     with np.load(project / runs.CUTOUTS / "0.npz") as shallow, np.load(project / runs.CUTOUTS / "1.npz") as deep:
         assert np.array_equal(shallow["prediction"], deep["prediction"])
         assert deep["image"].shape == (40, 60, 1)
@@ -100,7 +102,7 @@ def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared:
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
 def test_any_proportions_stay_what_they_are(compared: Params, project: Path, width: int, height: int) -> None:
     draw(project, "photo.jpg", width, height)
-    (photo,) = cut_out(listing(project, {"file": "photo.jpg"})).photographs
+    (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).photographs
     assert (photo.title, photo.iou) == ("photo", None)
     with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
         assert set(arrays) == {"image", "prediction"}
@@ -113,7 +115,7 @@ def test_any_proportions_stay_what_they_are(compared: Params, project: Path, wid
 def test_where_nothing_is_to_be_found_there_is_no_iou(compared: Params, project: Path) -> None:
     """A picture without foreground, in which a network finds none, is no failure of it."""
     draw(project, "photo.png", 32, 32)
-    cut_out(listing(project, {"file": "photo.png"}))
+    predict_showcase(listing(project, {"file": "photo.png"}))
     with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
         predicted = set(np.unique(arrays["prediction"]).tolist())
     data = runs.DataSet.read(project / runs.PREPARED)
@@ -121,7 +123,7 @@ def test_where_nothing_is_to_be_found_there_is_no_iou(compared: Params, project:
     classes = tuple(replace(one, foreground=place == unseen) for place, one in enumerate(data.classes))
     (project / runs.PREPARED / runs.CLASSES).write_text(as_json(replace(data, classes=classes)))
     Image.new("L", (32, 32), min(predicted)).save(project / runs.PHOTOGRAPHS / "mask.png")
-    (photo,) = cut_out(listing(project, {"file": "photo.png", "mask": "mask.png"})).photographs
+    (photo,) = predict_showcase(listing(project, {"file": "photo.png", "mask": "mask.png"})).photographs
     assert photo.iou is None
 
 
@@ -130,7 +132,7 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
     params = listing(project, {"file": "photo.png"})
 
     def content() -> dict[str, bytes]:
-        cut_out(params)
+        predict_showcase(params)
         return {path.name: path.read_bytes() for path in (project / runs.CUTOUTS).iterdir()}
 
     assert content() == content()
@@ -141,9 +143,9 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
     [
         ({"file": "gone.png"}, r"showcase/gone\.png cannot be read \(No such file"),
         ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
-        ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its photograph 60 × 40"),
-        ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png holds the values 7; expected are 0, 1, 2, 255"),
-        ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png judges no pixel"),
+        ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its image has 60 × 40"),
+        ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png has the values 7; expected are 0, 1, 2, 255"),
+        ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png ignores every pixel"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -154,10 +156,10 @@ def test_what_cannot_be_used_is_named(compared: Params, project: Path, entry: di
     Image.new("L", (5, 4)).save(folder / "small.png")
     Image.new("L", (60, 40), 255).save(folder / "blank.png")
     Image.new("L", (60, 40), 7).save(folder / "odd.png")
-    cut_out(listing(project, {"file": "photo.png"}))
+    predict_showcase(listing(project, {"file": "photo.png"}))
     before = (project / runs.CUTOUTS / "0.npz").read_bytes()
     with pytest.raises(PipelineError, match=said):
-        cut_out(listing(project, entry))
+        predict_showcase(listing(project, entry))
     assert (project / runs.CUTOUTS / "0.npz").read_bytes() == before  # nothing half written
 
 
@@ -169,8 +171,9 @@ def test_only_files_of_the_folder_are_named(project: Path, name: str) -> None:
 
 def test_without_photographs_nothing_heavy_is_loaded(compared: Params, project: Path) -> None:
     code = (
-        "import sys; from pipeline.params.file import read_params; from pipeline.showcase.stage import cut_out\n"
-        "print(cut_out(read_params())); sys.exit('torch' in sys.modules)"
+        "import sys\nfrom pipeline.params.file import read_params\n"
+        "from pipeline.showcase.stage import predict_showcase\n"
+        "print(predict_showcase(read_params())); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "Cutouts(run=None, photographs=())")
@@ -182,8 +185,8 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     for name in (runs.TEMPLATES, Path(params.report.notes)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
-    assert "The images of report.showcase are not shown" in render_report(params).faults[0].title
-    cut_out(params)
+    assert "The photographs are not shown" in render_report(params).faults[0].title
+    predict_showcase(params)
     page = render_report(params)
     assert page.faults == ()
     html = page.path.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from pipeline.predict.predictor import Predictor
 
 from pipeline import runs
 from pipeline.cli import main
@@ -17,7 +18,6 @@ from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
-from pipeline.predict.predictor import Predictor
 from pipeline.report.run_selection import select_runs
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import BEST_OF, BEST_RUN

@@ -1,4 +1,4 @@
-"""Batches that a network's normalization cannot be trained on are refused before training begins."""
+"""BatchLoader that a network's normalization cannot be trained on are refused before training begins."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import Resize, fit_mask
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT
+from pipeline.imaging.resize import Resize, fit_mask
 from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, PairCollection

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.decode import inner_part, read_fitted
+from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.resize import locate_inner
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
 from pipeline.prepare.dataset_stats import StatsCounter, describe_leaks
@@ -137,7 +138,7 @@ class ImageMaskSource:
             )
 
     def _has_ignored(self, decoded: DecodedPair) -> bool:
-        inner = inner_part((decoded.height, decoded.width), self._data.image_size, self._data.resize)
+        inner = locate_inner((decoded.height, decoded.width), self._data.image_size, self._data.resize)
         return bool((decoded.mask[inner] == IGNORE).any())
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:

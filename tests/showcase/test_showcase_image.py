@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.imaging.mask_encoding import MaskValues
+from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import reverse_orientation
 from pipeline.imaging.tiff import turn_upright
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.params import ShowcaseImage
-from pipeline.showcase.photograph import look
+from pipeline.params import Photograph
+from pipeline.showcase.showcase_image import read_showcase_image
 
-VALUES = MaskValues.of([(0,), (1, 255)], ())
-PREPROCESSING = Preprocessing.of_training(np.zeros((1, 16, 16, 3), np.uint8), "squash")
+VALUES = MaskEncoding.from_values([(0,), (1, 255)], ())
+PREPROCESSING = Preprocessing.from_images(np.zeros((1, 16, 16, 3), np.uint8), "squash")
 RNG = np.random.default_rng(0)
 IMAGE, MASK = RNG.integers(0, 256, (16, 16, 3), np.uint8), RNG.integers(0, 2, (16, 16, 1), np.uint8)
 
@@ -34,27 +34,29 @@ def write(folder: Path, orientation: int, covers: str) -> None:
 
 
 def truth(folder: Path, mask_orientation: Any) -> Any:
-    photograph = ShowcaseImage(file="photo.png", mask="mask.png")
-    sight = look(photograph, folder, PREPROCESSING, VALUES, mask_orientation)
-    np.testing.assert_array_equal(sight.image, IMAGE)
-    return sight.truth
+    photograph = Photograph(file="photo.png", mask="mask.png")
+    found = read_showcase_image(photograph, folder, PREPROCESSING, VALUES, mask_orientation)
+    np.testing.assert_array_equal(found.network_input, IMAGE)
+    return found.truth
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("covers", "choice"), [("upright", "upright"), ("stored", "stored"), ("own", None)])
-def test_look_keeps_photograph_and_mask_aligned(tmp_path: Path, orientation: int, covers: str, choice: Any) -> None:
+def test_read_showcase_image_keeps_photograph_and_mask_aligned(
+    tmp_path: Path, orientation: int, covers: str, choice: Any
+) -> None:
     write(tmp_path, orientation, covers)
     np.testing.assert_array_equal(truth(tmp_path, choice), MASK[..., 0])
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_look_refuses_a_mask_that_fits_either_way(tmp_path: Path, orientation: int) -> None:
+def test_read_showcase_image_refuses_a_mask_that_fits_either_way(tmp_path: Path, orientation: int) -> None:
     write(tmp_path, orientation, "upright")
     with pytest.raises(PipelineError, match=rf"upright or as it is stored \(EXIF orientation {orientation}\)"):
         truth(tmp_path, None)
 
 
-def test_look_takes_each_value_of_a_class(tmp_path: Path) -> None:
+def test_read_showcase_image_takes_each_value_of_a_class(tmp_path: Path) -> None:
     write(tmp_path, 1, "upright")
     Image.fromarray(MASK[..., 0] * np.where(np.arange(16) < 8, 1, 255).astype(np.uint8)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(truth(tmp_path, None), MASK[..., 0])

@@ -1,4 +1,4 @@
-"""The model as a folder that MLflow loads: the network, what its numbers mean, and the code that serves it."""
+"""Write a model as a folder that MLflow loads: the ONNX network, its description, and the code that serves it."""
 
 from __future__ import annotations
 
@@ -18,52 +18,54 @@ from PIL import Image
 
 from pipeline.atomic_io import as_json
 from pipeline.data.prepared import Split
+from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.predict.predictor import Predictor
-from pipeline.promote.served import DESCRIPTION, IMAGE, MASK, NETWORK
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 
 # Not `pipeline`: where the model is loaded, that may be installed in another version.
 PACKAGE = "learning_report_model"
-CODE = ("imaging", "inference/preprocessing.py", "promote/served.py")  # their imports of each other are relative
-NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
-NEEDS_OF_CHANNELS = ("imagecodecs", "tifffile")  # where pictures are neither grey nor RGB of 8 bits
-EXAMPLES = 3
+CODE = ("imaging", "inference/preprocessing.py", "promote/served_model.py")  # their imports of each other are relative
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
+TIFF_REQUIREMENTS = ("imagecodecs", "tifffile")  # if images are neither gray nor 8-bit RGB
+NUM_EXAMPLES = 3
 
-_ENTRY = f'''"""What MLflow runs to load the model."""
+_ENTRY = f'''"""MLflow runs this file to load the model."""
 
 from mlflow.models import set_model
 
-from {PACKAGE}.promote.served import SegmentationModel
+from {PACKAGE}.promote.served_model import SegmentationModel
 
 set_model(SegmentationModel())
 '''
 
 
-def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> None:
+def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) -> None:
     """Write the model's folder.
 
     Args:
-        predictor: the run, for what its network has to be known for using it.
-        onnx: the network.
-        examples: images to show a caller what to send; of them the first few.
-        target: the folder, which must not be there yet.
+        run: Whose network it is.
+        onnx: The exported network.
+        examples: The first images of this split become the model's input example.
+        target: The folder to create.
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    names = [item.name for item in predictor.data.classes]
+    names = [item.name for item in run.data.classes]
     outputs: list[ColSpec | TensorSpec] = [ColSpec("string", MASK)]
     outputs += [ColSpec("double", f"share_{name}") for name in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _copy_code(folder / PACKAGE)
         (folder / "model.py").write_text(_ENTRY, encoding="utf-8")
-        described = {
-            "preprocessing": vars(predictor.preprocessing),
-            "classes": [vars(c) for c in predictor.data.classes],
+        description = {
+            "preprocessing": vars(run.preprocessing),
+            "classes": [vars(item) for item in run.data.classes],
+            "batch_size": compute_batch_size(run.preprocessing.size, run.preprocessing.size),
         }
-        (folder / "description.json").write_text(as_json(described), encoding="utf-8")
+        (folder / "description.json").write_text(as_json(description), encoding="utf-8")
         with _importable(folder):
             mlflow.pyfunc.save_model(
                 str(target),
@@ -71,8 +73,10 @@ def pack(predictor: Predictor, onnx: Path, examples: Split, target: Path) -> Non
                 code_paths=[str(folder / PACKAGE)],
                 artifacts={NETWORK: str(onnx), DESCRIPTION: str(folder / "description.json")},
                 signature=ModelSignature(Schema([ColSpec("string", IMAGE)]), Schema(outputs)),
-                input_example=pd.DataFrame({IMAGE: _encoded(examples)}),
-                pip_requirements=[f"{package}=={version(package)}" for package in _needs(predictor.preprocessing)],
+                input_example=pd.DataFrame({IMAGE: _encode_images(examples)}),
+                pip_requirements=[
+                    f"{package}=={version(package)}" for package in _list_requirements(run.preprocessing)
+                ],
             )
 
 
@@ -87,17 +91,19 @@ def _copy_code(folder: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _needs(preprocessing: Preprocessing) -> tuple[str, ...]:
-    return NEEDS if _fits_png(preprocessing.channels, preprocessing.bits) else (*NEEDS, *NEEDS_OF_CHANNELS)
+def _list_requirements(preprocessing: Preprocessing) -> tuple[str, ...]:
+    is_png = _fits_png(preprocessing.channels, preprocessing.bits)
+    return REQUIREMENTS if is_png else (*REQUIREMENTS, *TIFF_REQUIREMENTS)
 
 
 def _fits_png(channels: int, bits: int) -> bool:
     return channels == 1 or (channels, bits) == (3, 8)
 
 
-def _encoded(examples: Split) -> list[str]:
-    found = []
-    for image in np.asarray(examples.images[:EXAMPLES]):
+def _encode_images(split: Split) -> list[str]:
+    """Encode the first images of a split as files in base64."""
+    encoded = []
+    for image in np.asarray(split.images[:NUM_EXAMPLES]):
         buffer = io.BytesIO()
         if _fits_png(image.shape[-1], 8 * image.dtype.itemsize):
             Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(buffer, "PNG")
@@ -105,13 +111,13 @@ def _encoded(examples: Split) -> list[str]:
             from tifffile import imwrite
 
             imwrite(buffer, np.moveaxis(image, -1, 0), photometric="minisblack", compression="zlib", metadata=None)
-        found.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
-    return found
+        encoded.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return encoded
 
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """MLflow runs the code once, to see that it makes a model."""
+    """Make the code importable for MLflow, which runs it once to check that it defines a model."""
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -1,47 +1,56 @@
-"""How much of each picture is of which class, as CSV and for a terminal."""
+"""The text of `pipeline predict`: the run's training data, and the class shares of each image."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from pipeline.prepare.sample_ids import FORMULA_STARTS, escape_unprintable
+from pipeline import runs
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.params import Params
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.run_config import read_run_config
+from pipeline.predict.outputs import ClassShares
+from pipeline.prepare.sample_ids import escape_unprintable, format_count
 from pipeline.runs import DataSet
 
-SHOWN = 20  # pictures in a terminal
+MAX_NAMED = 6  # classes
+SHOWN = 20  # images in a terminal
 GAP = 2  # characters between columns
 MIN_FILE = 20  # characters of a file's name that columns of classes leave room for
 
 
-@dataclass(frozen=True)
-class Row:
-    """A segmented picture in the table."""
-
-    file: str
-    height: int
-    width: int
-    shares: tuple[float, ...]  # by class
-
-
-def as_csv(rows: Sequence[Row], data: DataSet) -> str:
-    """A row a picture: file, height, width, share_<class>."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in data.classes)])
-    for row in rows:
-        # A spreadsheet takes a name that begins so for a formula.
-        file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
-        writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
-    return buffer.getvalue()
+def describe_training_data(run: TrainedRun, root: Path) -> str:
+    """Describe the data that a run was trained on, in one line."""
+    cell = read_run_config(run.record, runs.run_folder(run.record.run, root))
+    used = min(run.num_train_images, cell.train_images or run.num_train_images)
+    names = [item.name for item in run.data.classes]
+    classes = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        classes += f", +{len(names) - MAX_NAMED} more"
+    size = run.preprocessing.size
+    return (
+        f'{cell.name} was trained on "{run.data.title}": {format_count(used, "image", "images")} of '
+        f"{size} x {size} px; classes: {classes}"
+    )
 
 
-def as_table(rows: Sequence[Row], data: DataSet, width: int) -> Table:
+def advise_on_composites(params: Params) -> str:
+    """Recommend better training data than the bundled composites; empty if other data is trained or tested on."""
+    if not isinstance(params.data, CompositesData) or params.data.test is not None:
+        return ""
+    return (
+        "Photographs differ from these composites, so expect poor masks of them. Train on your own images and masks "
+        "(pipeline init FOLDER; make report), or on composites that resemble photographs (make report SET=composites "
+        "DATA=FOLDER; docs/recipe.md)."
+    )
+
+
+def create_table(rows: Sequence[ClassShares], data: DataSet, width: int) -> Table:
     """Lay out the class shares of the first images, and of all on average, in lines of at most `width` characters.
 
     Each class has a column if all of them fit, else each image has a list of the classes with the largest shares.
@@ -68,12 +77,12 @@ def as_table(rows: Sequence[Row], data: DataSet, width: int) -> Table:
         if has_columns:
             cells = [f"{share:.1%}" for share in shares]
         else:
-            cells = [largest_classes(shares, names, width - file_width - size_width - 2 * GAP)]
+            cells = [list_largest_classes(shares, names, width - file_width - size_width - 2 * GAP)]
         table.add_row(_shorten_path(file, file_width), size, *cells)
     return table
 
 
-def largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -> str:
+def list_largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -> str:
     """List the classes with the largest shares, as many as fit: `road 41%, building 22%, +6 more`.
 
     Args:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.data.prepared import Split
-from pipeline.models.inference import BATCH, BATCH_PIXELS, batch_size, predict
+from pipeline.inference.prediction import MAX_BATCH_PIXELS, MAX_BATCH_SIZE, compute_batch_size, predict_split
 from pipeline.models.losses import cross_entropy
 from pipeline.runs import IGNORE
 
@@ -35,7 +35,7 @@ def test_the_yardstick_is_the_mean_over_counted_pixels() -> None:
     masks = np.full((2, 4, 4), IGNORE)
     masks[0, 0, :3] = [0, 0, 1]  # three pixels count
     masks[1, 0, 0] = 1  # one does
-    prediction = predict(Guess([0.7, 0.3]), split(masks), classes=2, precision="float32")
+    prediction = predict_split(Guess([0.7, 0.3]), split(masks), num_classes=2, precision="float32")
     first, second = -np.log([0.7, 0.7, 0.3]).mean(), -np.log(0.3)
     assert prediction.pixels.tolist() == [3, 1]
     np.testing.assert_allclose(prediction.losses, [first, second], rtol=1e-6)
@@ -47,7 +47,7 @@ def test_the_yardstick_is_the_mean_over_counted_pixels() -> None:
 def test_the_yardstick_is_the_objective_without_augmentation() -> None:
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 2, (3, 4, 4))
-    prediction = predict(Guess([0.6, 0.4]), split(masks), classes=2, precision="float32")
+    prediction = predict_split(Guess([0.6, 0.4]), split(masks), num_classes=2, precision="float32")
     logits = Guess([0.6, 0.4])(torch.zeros(3, 3, 4, 4))
     assert prediction.loss == pytest.approx(float(cross_entropy(logits, torch.from_numpy(masks))), rel=1e-6)
 
@@ -55,32 +55,32 @@ def test_the_yardstick_is_the_objective_without_augmentation() -> None:
 def test_an_image_without_counted_pixels_weighs_nothing() -> None:
     masks = np.full((2, 2, 2), IGNORE)
     masks[0] = 0
-    prediction = predict(Guess([0.5, 0.5]), split(masks), classes=2, precision="float32")
+    prediction = predict_split(Guess([0.5, 0.5]), split(masks), num_classes=2, precision="float32")
     assert prediction.loss == pytest.approx(np.log(2))
     assert np.isnan(prediction.losses[1])
     assert prediction.pixels.tolist() == [4, 0]
 
 
 def test_the_loss_of_a_split_without_evaluated_pixels_is_undefined() -> None:
-    prediction = predict(Guess([0.5, 0.5]), split(np.full((2, 2, 2), IGNORE)), classes=2, precision="float32")
+    prediction = predict_split(Guess([0.5, 0.5]), split(np.full((2, 2, 2), IGNORE)), num_classes=2, precision="float32")
     assert np.isnan(prediction.loss)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_batch_size_bounds_the_pixels_of_a_batch(height: int, width: int) -> None:
-    size = batch_size(height, width)
-    assert size == 1 or size * height * width <= BATCH_PIXELS
-    assert size == BATCH or (size + 1) * height * width > BATCH_PIXELS
+    size = compute_batch_size(height, width)
+    assert size == 1 or size * height * width <= MAX_BATCH_PIXELS
+    assert size == MAX_BATCH_SIZE or (size + 1) * height * width > MAX_BATCH_PIXELS
 
 
 def test_batch_size_of_usual_images_is_fixed() -> None:
-    assert [batch_size(size, size) for size in (32, 96, 128, 160, 256, 512, 2048)] == [32, 32, 32, 32, 32, 8, 1]
+    assert [compute_batch_size(size, size) for size in (32, 96, 128, 160, 256, 512, 2048)] == [32, 32, 32, 32, 32, 8, 1]
 
 
 def test_more_images_than_a_batch_keep_their_order() -> None:
-    count = BATCH + 3
+    count = MAX_BATCH_SIZE + 3
     masks = (np.arange(count) % 2)[:, None, None] * np.ones((1, 2, 2), dtype=int)
-    prediction = predict(Guess([0.9, 0.1]), split(masks), classes=2, precision="float32")
+    prediction = predict_split(Guess([0.9, 0.1]), split(masks), num_classes=2, precision="float32")
     assert len(prediction.losses) == count
     assert (prediction.losses[::2] < 0.2).all()
     assert (prediction.losses[1::2] > 2).all()
@@ -97,7 +97,7 @@ def test_a_batch_without_counted_pixels_has_no_loss_and_no_gradient() -> None:
 
 def test_the_network_stays_in_the_mode_it_was_in() -> None:
     network = Guess([0.5, 0.5]).train()
-    predict(network, split(np.zeros((1, 2, 2), dtype=int)), classes=2, precision="float32")
+    predict_split(network, split(np.zeros((1, 2, 2), dtype=int)), num_classes=2, precision="float32")
     assert network.training
 
 
@@ -110,5 +110,5 @@ def test_sixteen_bit_images_span_the_same_range() -> None:
     masks = np.zeros((1, 2, 2), dtype=np.uint8)
     eight = Split(np.full((1, 2, 2, 1), 51, dtype=np.uint8), masks, ("a",))
     sixteen = Split(np.full((1, 2, 2, 1), 51 * 257, dtype=np.uint16), masks, ("a",))
-    losses = [predict(Mean(), each, classes=2, precision="float32").loss for each in (eight, sixteen)]
+    losses = [predict_split(Mean(), each, num_classes=2, precision="float32").loss for each in (eight, sixteen)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)

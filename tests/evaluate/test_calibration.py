@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from pipeline.analysis.calibration import BINS
 from pipeline.data.prepared import Split
-from pipeline.evaluate.confidence import Observer
-from pipeline.models.inference import BATCH, predict
+from pipeline.evaluate.calibration import ConfidenceCollector
+from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 from pipeline.runs import IGNORE
 
 CLASSES = 3
@@ -25,14 +25,14 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("ignored", [0.0, 0.3, 1.0])
 def test_sums_are_those_of_the_counted_pixels(ignored: float) -> None:
     random = np.random.default_rng(0)
-    count = BATCH + 2  # two batches
+    count = MAX_BATCH_SIZE + 2  # two batches
     images = random.integers(0, 256, (count, 4, 5, CLASSES), dtype=np.uint8)
     masks = random.integers(0, CLASSES, (count, 4, 5)).astype(np.uint8)
     masks[random.random(masks.shape) < ignored] = IGNORE
-    observer = Observer(CLASSES)
+    collector = ConfidenceCollector(CLASSES)
     split = Split(images, masks, tuple(map(str, range(count))))
-    prediction = predict(Linear(), split, CLASSES, "float32", observer)
-    found = observer.confidence()
+    prediction = predict_split(Linear(), split, CLASSES, "float32", collector)
+    found = collector.stats()
 
     bins, by_class = np.zeros((count, 3, BINS)), np.zeros((count, 2, CLASSES))
     logits = 6 * (images.astype(np.float64) / 255 - 0.5)

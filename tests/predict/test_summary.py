@@ -10,7 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from pipeline.predict.table import Row, as_table
+from pipeline.predict.outputs import ClassShares
+from pipeline.predict.summary import create_table
 from pipeline.runs import DataSet, SegmentationClass
 
 WIDTH = 80
@@ -21,19 +22,19 @@ def data(names: list[str]) -> DataSet:
     return DataSet("folder", "The images in cells", "", classes, "0")
 
 
-def row(file: str, *shares: float) -> Row:
-    return Row(file, 1080, 1920, shares)
+def row(file: str, *shares: float) -> ClassShares:
+    return ClassShares(file, 1080, 1920, shares)
 
 
-def printed(rows: list[Row], names: list[str], width: int = WIDTH) -> list[str]:
+def printed(rows: list[ClassShares], names: list[str], width: int = WIDTH) -> list[str]:
     """The lines that a terminal shows."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, highlight=False, markup=False)
-    console.print(as_table(rows, data(names), console.width))
+    console.print(create_table(rows, data(names), console.width))
     return buffer.getvalue().splitlines()
 
 
-def random_rows(classes: int, files: list[str]) -> list[Row]:
+def random_rows(classes: int, files: list[str]) -> list[ClassShares]:
     random = np.random.default_rng(classes)
     return [row(file, *random.dirichlet(np.full(classes, 0.3))) for file in files]
 

@@ -1,0 +1,60 @@
+"""Extract feature maps of a U-Net, which the report's explanation shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.prepared import Split
+from pipeline.models.precision import get_device
+from pipeline.models.unet import UNet
+
+FeatureMaps = npt.NDArray[np.uint8]
+
+NUM_MAPS = 4  # those with the largest variance, because a flat map shows nothing
+
+
+def extract_feature_maps(network: nn.Module, showcase: Split) -> dict[str, FeatureMaps]:
+    """Extract maps of the first showcase image, each stretched from its lowest (0) to its highest value (255).
+
+    Returns:
+        Empty for networks other than this project's U-Net, or without a showcase. Else `skip`, the encoder's maps at
+        the uppermost level, which the skip connection passes to the decoder; `below`, the decoder's maps of that size,
+        K x H x W each; `before` and `after`, one map on either side of the deepest upsampling, h x w and 2h x 2w.
+    """
+    unet = next((module for module in network.modules() if isinstance(module, UNet)), None)
+    if unet is None or not len(showcase):
+        return {}
+    recorded: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        recorded[module] = inputs[0][0].clone(), output[0].clone()  # a ReLU behind it may work in place
+
+    top, last, deepest = unet.encoder[0], unet.upsampling[-1], unet.upsampling[0]
+    hooks = [module.register_forward_hook(record) for module in {top, last, deepest}]
+    images, _ = BatchLoader(showcase, get_device(network)).take(np.arange(1))
+    with torch.inference_mode():
+        network.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return {
+        "skip": _stretch(_select_maps(recorded[top][1], NUM_MAPS)),
+        "below": _stretch(_select_maps(recorded[last][1], NUM_MAPS)),
+        "before": _stretch(_select_maps(recorded[deepest][0], 1))[0],
+        "after": _stretch(_select_maps(recorded[deepest][1], 1))[0],
+    }
+
+
+def _select_maps(maps: Tensor, count: int) -> Tensor:
+    """Select the maps (C x H x W) with the largest variance, largest first."""
+    order = maps.float().var(dim=(1, 2)).argsort(descending=True, stable=True)
+    return maps[order[:count]].float()
+
+
+def _stretch(maps: Tensor) -> FeatureMaps:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    stretched = (maps - low) / (high - low).clamp(min=1e-12) * 255
+    return stretched.round().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,50 @@
+"""Predict every split with the best weights of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.data.prepared import Split, open_split
+from pipeline.evaluate.calibration import ConfidenceCollector, ConfidenceStats
+from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
+from pipeline.inference.prediction import Prediction, predict_split
+from pipeline.models.load_trained import load_trained_network
+from pipeline.runs import RunRecord
+
+
+@dataclass(frozen=True)
+class SplitPrediction:
+    """A split and its prediction."""
+
+    split: Split
+    prediction: Prediction
+    confidence: ConfidenceStats
+
+
+def predict_splits(
+    record: RunRecord, folder: Path, prepared: Path, num_classes: int
+) -> tuple[dict[str, SplitPrediction], dict[str, FeatureMaps]]:
+    """Predict every split and the showcase.
+
+    Args:
+        record: Of the run.
+        folder: Of the run, with the weights of its best epoch.
+        prepared: The folder of the prepared data.
+        num_classes: Of the prepared data.
+
+    Returns:
+        The predictions by split, and feature maps; see `extract_feature_maps`.
+
+    Raises:
+        PipelineError: The data or the weights cannot be read, or the weights are of another network.
+    """
+    splits = {name: open_split(name, prepared) for name in (*runs.SPLITS, runs.SHOWCASE)}
+    network = load_trained_network(record, folder, splits["train"].images.shape[-1], num_classes)
+    predictions = {}
+    for name, split in splits.items():
+        collector = ConfidenceCollector(num_classes)
+        prediction = predict_split(network, split, num_classes, record.precision, collector)
+        predictions[name] = SplitPrediction(split, prediction, collector.stats())
+    return predictions, extract_feature_maps(network, splits[runs.SHOWCASE])

@@ -1,0 +1,114 @@
+"""A trained run, ready to segment images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline import runs
+from pipeline.data.prepared import Split, open_split
+from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
+from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.inference.prediction import Prediction, predict_batches, predict_split
+from pipeline.inference.preprocessing import Preprocessing, Probs
+from pipeline.models.load_trained import load_trained_network
+from pipeline.params import Params
+from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.fields import list_values
+from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
+from pipeline.project import make
+from pipeline.runs import DataSet, RunRecord
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's network and what is needed to use it."""
+
+    record: RunRecord
+    data: DataSet
+    network: nn.Module
+    preprocessing: Preprocessing
+    encoding: MaskEncoding  # of the user's masks, and of predicted ones
+    num_train_images: int  # in the training split; the run may use fewer
+
+    @classmethod
+    def load(cls, params: Params, run: str, root: Path) -> TrainedRun:
+        """Load a run of a project.
+
+        Args:
+            params: All parameters; used is `data`, for the resizing of images and the values of masks.
+            run: Its name.
+            root: The folder of the project, or of a study.
+
+        Raises:
+            PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.
+        """
+        record, data = load_record(run, root)
+        images = open_split("train", root / runs.PREPARED).images
+        resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
+        folder = runs.run_folder(run, root)
+        network = load_trained_network(record, folder, channels=images.shape[-1], classes=len(data.classes))
+        return cls(
+            record=record,
+            data=data,
+            network=network,
+            preprocessing=Preprocessing.from_images(images, resize),
+            encoding=_create_mask_encoding(params.data, [item.name for item in data.classes]),
+            num_train_images=len(images),
+        )
+
+    def predict_probs(self, inputs: Sequence[NDArray[Any]]) -> Probs:
+        """Predict class probabilities, N x classes x size x size, of network inputs, size x size x channels each."""
+        batches = predict_batches(self.network, _create_split(inputs), self.record.precision)
+        probs: Probs = torch.cat([log_probs.exp().cpu() for log_probs, _ in batches]).numpy()
+        return probs
+
+    def predict_split(self, split: Split) -> Prediction:
+        """Predict a split and compare it with its ground truth."""
+        return predict_split(self.network, split, len(self.data.classes), self.record.precision)
+
+    def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
+        """Predict a network input and compare it with its ground truth (size x size), if there is any."""
+        return self.predict_split(_create_split([network_input], truth))
+
+
+def load_record(run: str, root: Path) -> tuple[RunRecord, DataSet]:
+    """Load a run's record and the prepared data that it was trained on.
+
+    Raises:
+        PipelineError: A file is missing or broken, or the run was trained on other data.
+    """
+    folder = runs.run_folder(run, root)
+    record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
+    if record.data_fingerprint != data.fingerprint:
+        raise PipelineError(
+            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
+            f"{make('report', root)}"
+        )
+    return record, data
+
+
+def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
+    """Create the encoding of the user's masks; class indices if the source has no masks with values of classes."""
+    folder = data.test if isinstance(data, CompositesData) else data
+    if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
+        by_name = {item.name: list_values(item.value) for item in folder.classes}
+        values = [by_name[name] for name in class_names]
+        return MaskEncoding.from_values(values, list_values(folder.ignore), folder.mask_threshold)
+    first = 1 if isinstance(data, OxfordPetsData) else 0  # Oxford's trimaps count from 1
+    return MaskEncoding.from_values([(first + index,) for index in range(len(class_names))], (IGNORE,))
+
+
+def _create_split(inputs: Sequence[NDArray[Any]], truth: NDArray[np.uint8] | None = None) -> Split:
+    images = np.stack(inputs)
+    masks = np.broadcast_to(np.uint8(IGNORE) if truth is None else truth, images.shape[:3])
+    return Split(images, masks, tuple(map(str, range(len(inputs)))))

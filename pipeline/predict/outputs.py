@@ -1,0 +1,111 @@
+"""Write the results of `pipeline predict`: masks, overlays, cutouts, and a table of class shares."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.atomic_io import write_bytes, write_text
+from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.inference.preprocessing import Preprocessing, Probs
+from pipeline.prepare.sample_ids import FORMULA_STARTS
+from pipeline.runs import SegmentationClass
+
+OVERLAY_ALPHA = 0.5
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """A segmented image's row in the table."""
+
+    file: str
+    height: int
+    width: int
+    shares: tuple[float, ...]  # of the pixels, by class
+
+
+def write_mask(
+    path: Path, labels: NDArray[np.uint8], encoding: MaskEncoding, classes: Sequence[SegmentationClass]
+) -> None:
+    """Write a mask with the values or colors of the data's own masks; 8-bit gray has a palette to view it."""
+    by_class = encoding.output_values
+    values = by_class[labels]
+    if encoding.are_colors:
+        image = Image.fromarray(np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1).astype(np.uint8))
+    elif by_class.max() > 255:
+        image = Image.fromarray(values.astype(np.uint16))
+    else:
+        image = Image.fromarray(values.astype(np.uint8))
+        palette = np.zeros((256, 3), np.uint8)
+        palette[by_class] = [_parse_color(item.colour) for item in classes]
+        image.putpalette(palette.tobytes())
+    _save(path, image, "PNG", optimize=True)
+
+
+def write_overlay(
+    path: Path, image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
+) -> None:
+    """Write an RGB image with the foreground and its boundary tinted in the classes' colors."""
+    alphas = [OVERLAY_ALPHA if item.foreground or item.edge else 0.0 for item in classes]
+    alpha = np.array(alphas, np.float32)[labels][..., None]
+    colors = np.array([_parse_color(item.colour) for item in classes], np.float32)[labels]
+    blended = np.rint(image * (1 - alpha) + colors * alpha).astype(np.uint8)
+    _save(path, Image.fromarray(blended), "JPEG", quality=JPEG_QUALITY)
+
+
+def write_cutout(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
+    """Write the foreground of an RGB image, with the rest transparent."""
+    _save(path, Image.fromarray(np.dstack([image, opacity])), "PNG")
+
+
+def compute_opacity(
+    probs: Probs, preprocessing: Preprocessing, shape: tuple[int, ...], classes: Sequence[SegmentationClass]
+) -> NDArray[np.uint8]:
+    """Compute how opaque each pixel of a cutout is: the probability of the foreground, plus half of the boundary's.
+
+    Args:
+        probs: Over the network's input, classes x size x size.
+        preprocessing: Of the network.
+        shape: Of the image, H x W, ...
+        classes: Of the network.
+
+    Returns:
+        H x W, 0 to 255.
+    """
+    weights = np.array([1.0 if item.foreground else 0.5 if item.edge else 0.0 for item in classes], np.float32)
+    opacity = np.empty(shape[:2], np.uint8)
+    for rows, strip in preprocessing.restore_probs(probs, shape):
+        opacity[rows] = np.rint(np.tensordot(weights, strip, 1).clip(0, 1) * 255)
+    return opacity
+
+
+def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[SegmentationClass]) -> None:
+    """Write one row per image as CSV: file, height, width, share_<class>."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in classes)])
+    for row in rows:
+        file = (
+            f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
+        )  # spreadsheets would compute a formula
+        writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
+    write_text(path, buffer.getvalue())
+
+
+def _parse_color(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color[1:]))
+
+
+def _save(path: Path, image: Image.Image, kind: str, **options: Any) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    write_bytes(path, buffer.getbuffer())

@@ -1,0 +1,89 @@
+"""Export a network to ONNX, which needs none of this project's code and contains no pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.atomic_io import naming
+from pipeline.data.prepared import Split
+from pipeline.errors import PipelineError
+from pipeline.inference.prediction import compute_batch_size
+from pipeline.inference.trained_run import TrainedRun
+from pipeline.promote.served_model import predict_probs
+
+MIN_AGREEMENT = 0.98  # of the pixels; bfloat16 and float32 differ in a few per mille of them, a broken graph in more
+
+
+def export_onnx(run: TrainedRun, target: Path) -> None:
+    """Write a network as ONNX: float32, images N x channels x size x size in 0..1 to probabilities, any N.
+
+    Raises:
+        PipelineError: The network has an operation that cannot be exported.
+    """
+    side, channels = run.preprocessing.size, run.preprocessing.channels
+    network = nn.Sequential(run.network, nn.Softmax(dim=1)).to("cpu").eval()
+    example = torch.zeros(2, channels, side, side)  # a batch of one would be exported as a constant
+    try:
+        with _silence_exporter():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=["images"],
+                output_names=["probabilities"],
+                dynamic_shapes=({0: torch.export.Dim("images")},),
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's own, of many kinds
+        raise PipelineError(
+            f"{run.record.run}: its network cannot be exported to ONNX ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}). Promote a run of another variant."
+        ) from error
+    assert program is not None
+    with naming(target):
+        program.save(target, external_data=False)
+
+
+def measure_agreement(run: TrainedRun, onnx: Path, split: Split) -> float:
+    """Measure the share of a split's pixels that get the same class from the exported network as from the trained one.
+
+    Raises:
+        PipelineError: The share is below `MIN_AGREEMENT`.
+    """
+    import onnxruntime
+
+    trained = run.predict_split(split).masks
+    session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
+    size = compute_batch_size(*split.masks.shape[1:])
+    same = 0
+    for start in range(0, len(split), size):
+        probs = predict_probs(session, split.images[start : start + size], size)
+        same += int((probs.argmax(axis=1) == trained[start : start + size]).sum())
+    share = same / trained.size
+    if share < MIN_AGREEMENT:
+        raise PipelineError(
+            f"{run.record.run}: exported to ONNX, its network gives {share:.1%} of the validation pixels the same "
+            f"class as in training; expected at least {MIN_AGREEMENT:.0%}. Promote a run of another variant."
+        )
+    return share
+
+
+@contextlib.contextmanager
+def _silence_exporter() -> Iterator[None]:
+    """Suppress what the exporter prints and logs about each step."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)

@@ -1,0 +1,125 @@
+"""Read an image of `report.showcase` and its mask: as the network's input, and as the report shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
+from pipeline.imaging.errors import ImageError
+from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
+from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.metadata import fits_either_way, read_orientation
+from pipeline.imaging.resize import fit_image, fit_mask, locate_inner
+from pipeline.inference.preprocessing import Preprocessing
+from pipeline.params import ShowcaseImage
+from pipeline.params.data.image_data import MaskOrientation
+
+Decoded = TypeVar("Decoded")
+
+MAX_LISTED = 8  # values in an error message
+MAX_SIDE = 576  # px, of an image in the report
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """An image of `report.showcase` that may have a mask."""
+
+    network_input: NDArray[Any]  # size x size x C
+    truth: NDArray[np.uint8] | None  # size x size, class index or IGNORE; None without a mask
+    shape: tuple[int, ...]  # H x W x C, of the file
+    shown: NDArray[Any]  # H x W x C, the image with its longer side at most MAX_SIDE
+    preprocessing: Preprocessing
+
+    def restore_proportions(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize a mask (size x size) to the image's proportions; its longer side stays `size`."""
+        longest = max(self.shown.shape[:2])
+        height, width = (max(1, round(side * len(mask) / longest)) for side in self.shown.shape[:2])
+        inner = Image.fromarray(self.preprocessing.crop_padding(mask, self.shape))
+        return np.asarray(inner.resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
+
+
+def read_showcase_image(
+    entry: ShowcaseImage,
+    folder: Path,
+    preprocessing: Preprocessing,
+    encoding: MaskEncoding,
+    mask_orientation: MaskOrientation | None = None,
+) -> DecodedImage:
+    """Read an image and its mask.
+
+    Args:
+        entry: Names of their files.
+        folder: Of these files.
+        preprocessing: Of the network.
+        encoding: Of the mask.
+        mask_orientation: Whether masks cover images upright or as stored; None if the parameters do not say.
+
+    Raises:
+        PipelineError: A file is missing, is not an image, or does not fit the other; or the mask fits either way.
+    """
+    image = _read(folder / entry.file, preprocessing.read_image)
+    truth = None
+    if entry.mask is not None:
+        orientation = _read(folder / entry.file, read_orientation)
+        mask = _read_mask(folder / entry.mask, image.shape[:2], encoding, orientation, mask_orientation)
+        truth = fit_mask(mask, preprocessing.size, preprocessing.resize, outside=IGNORE)
+    return DecodedImage(preprocessing.create_input(image), truth, image.shape, _shrink(image), preprocessing)
+
+
+def _shrink(image: NDArray[Any]) -> NDArray[Any]:
+    if max(image.shape[:2]) <= MAX_SIDE:
+        return image
+    return np.ascontiguousarray(fit_image(image, MAX_SIDE, "pad")[locate_inner(image.shape, MAX_SIDE, "pad")])
+
+
+def _read_mask(
+    path: Path,
+    shape: tuple[int, ...],
+    encoding: MaskEncoding,
+    orientation: int,
+    mask_orientation: MaskOrientation | None,
+) -> NDArray[np.uint8]:
+    decoded: DecodedMask = _read(path, lambda content: decode_mask(content, encoding.are_colors))
+    mask = decoded.values
+    if not decoded.has_orientation:
+        if mask_orientation is None and fits_either_way(orientation, *shape):
+            raise PipelineError(
+                f"report.showcase: {path} may cover its image upright or as it is stored (EXIF orientation "
+                f"{orientation}). Save the image upright, without EXIF, or set data.mask_orientation."
+            )
+        mask = orient_mask(mask, orientation) if mask_orientation == "stored" else mask
+    if mask.shape != shape:
+        raise PipelineError(
+            f"report.showcase: {path} has {mask.shape[1]} × {mask.shape[0]} pixels, but its image has {shape[1]} × "
+            f"{shape[0]}. Save the mask with the size of the image."
+        )
+    if not encoding.covers(mask):
+        unknown = list(encoding.count_unknown(mask))
+        more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+        raise PipelineError(
+            f"report.showcase: {path} has the values {', '.join(unknown[:MAX_LISTED])}{more}; expected are "
+            f"{encoding.list_values()}."
+        )
+    indices = encoding.to_indices(mask)
+    if (indices == IGNORE).all():
+        raise PipelineError(f"report.showcase: {path} ignores every pixel. Remove mask: from its entry.")
+    return indices
+
+
+def _read(path: Path, decode: Callable[[bytes], Decoded]) -> Decoded:
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise PipelineError(
+            f"report.showcase: {path} cannot be read ({error.strerror}). Add the file, or remove its entry."
+        ) from None
+    except ImageError as error:
+        raise PipelineError(f"report.showcase: {path} {error}.") from None
