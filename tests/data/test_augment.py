@@ -105,7 +105,7 @@ def test_light_stays_in_range_and_spares_the_mask() -> None:
 
 @pytest.mark.parametrize("change", [{"light": 0.5}, {"colour": 0.3}, {"blur": 0.5}, {"erase": 0.5}])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_change_of_looks_leaves_masks_and_stays_in_range(change: dict[str, float], channels: int) -> None:
+def test_change_photometry_keeps_masks_and_range(change: dict[str, float], channels: int) -> None:
     images, masks = batch(8)
     images = images[:, :channels]
     changed, labels = augment(images, masks, ranges(**change), seeded())
@@ -119,7 +119,7 @@ def test_a_change_of_looks_leaves_masks_and_stays_in_range(change: dict[str, flo
         assert not differs.all()
 
 
-def test_an_erased_square_is_of_one_colour_and_of_the_stated_size() -> None:
+def test_erase_fills_a_square_of_one_color_and_the_stated_size() -> None:
     images, masks = batch(16, 40, 60)
     changed, _ = augment(images, masks, ranges(erase=1.0), seeded())
     for before, after in zip(images, changed, strict=True):

@@ -24,7 +24,7 @@ def made_up(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_pixels_are_shares_of_the_largest_value_of_their_type(dtype: type[np.unsignedinteger]) -> None:
+def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsignedinteger]) -> None:
     split = made_up(dtype)
     images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
     expected = split.images[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
@@ -34,13 +34,13 @@ def test_pixels_are_shares_of_the_largest_value_of_their_type(dtype: type[np.uns
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_images_are_channels_last_without_being_copied_once_more(channels: int) -> None:
+def test_take_gives_channels_last_without_a_copy(channels: int) -> None:
     images, _ = BatchLoader(made_up(np.uint8, channels), CPU).take(np.array([0, 1]))
     assert images.shape == (2, channels, 8, 6)
     assert images.permute(0, 2, 3, 1).is_contiguous()
 
 
-def test_the_file_stays_as_it_is(tmp_path: Path) -> None:
+def test_take_does_not_change_the_file(tmp_path: Path) -> None:
     split = made_up(np.uint8)
     np.save(tmp_path / "images.npy", split.images)
     mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks, split.ids)
@@ -51,7 +51,7 @@ def test_the_file_stays_as_it_is(tmp_path: Path) -> None:
 
 @GPU
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_gpu_gets_the_same(dtype: type[np.unsignedinteger]) -> None:
+def test_take_on_a_gpu_gives_the_same(dtype: type[np.unsignedinteger]) -> None:
     split, places = made_up(dtype), np.array([4, 1])
     here, there = (BatchLoader(split, torch.device(name)).take(places) for name in ("cpu", "cuda"))
     assert there[0].device.type == "cuda"

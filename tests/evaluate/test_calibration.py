@@ -23,7 +23,7 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("ignored", [0.0, 0.3, 1.0])
-def test_sums_are_those_of_the_counted_pixels(ignored: float) -> None:
+def test_confidence_collector_sums_evaluated_pixels(ignored: float) -> None:
     random = np.random.default_rng(0)
     count = MAX_BATCH_SIZE + 2  # two batches
     images = random.integers(0, 256, (count, 4, 5, CLASSES), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""TIFFs that only mean harm: small files that claim to be large, or to have no end."""
+"""Hostile TIFFs: small files that declare large images, or never end."""
 
 from __future__ import annotations
 

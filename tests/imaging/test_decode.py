@@ -1,4 +1,4 @@
-"""Decoding images as grey, as RGB and as any number of channels, and making them fit the network's square."""
+"""Decode images as gray, RGB or any number of channels, and resize them into the network's square."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_of_8_bits_are_rgb_or_grey(kind: str) -> None:
+def test_read_image_of_8_bits_gives_rgb_or_gray(kind: str) -> None:
     colours, grey = read_image(KINDS[kind]), read_image(KINDS[kind], 1)
     assert (colours.shape, colours.dtype) == ((20, 30, 3), np.uint8)
     assert (read_image(KINDS[kind], 3) == colours).all()
@@ -68,12 +68,12 @@ def test_pictures_of_8_bits_are_rgb_or_grey(kind: str) -> None:
     assert (grey[..., 0] == np.asarray(Image.fromarray(colours).convert("L"))).all()
 
 
-def test_grey_stays_what_it_is() -> None:
+def test_read_image_of_gray_keeps_its_values() -> None:
     assert (read_image(KINDS["grey"], 1)[..., 0] == np.asarray(COLOURS.convert("L"))).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_grey_keeps_its_bits(kind: str) -> None:
+def test_read_image_of_16_bit_gray_keeps_its_bits(kind: str) -> None:
     content = encoded(Image.fromarray(DEEP), kind)
     for channels in (None, 1):
         image = read_image(content, channels)
@@ -84,7 +84,7 @@ def test_16_bit_grey_keeps_its_bits(kind: str) -> None:
 
 
 @pytest.mark.parametrize("planes", ["contig", "separate"])
-def test_rgb_of_16_bits_keeps_them_where_it_is_asked_for(planes: str) -> None:
+def test_read_image_of_16_bit_rgb_keeps_its_bits_if_3_channels_are_requested(planes: str) -> None:
     colours = noise(20, 30, 3, dtype=np.uint16)
     image = colours if planes == "contig" else colours.transpose(2, 0, 1)
     content = stored(image, photometric="rgb", planarconfig=planes)
@@ -107,7 +107,7 @@ def test_rgb_of_16_bits_keeps_them_where_it_is_asked_for(planes: str) -> None:
     rows=st.sampled_from([1, 7, 20]),
 )
 @settings(max_examples=120, deadline=None)
-def test_samples_planes_and_pages_are_channels(
+def test_read_image_reads_samples_planes_and_pages_as_channels(
     channels: int, dtype: Any, layout: str, compression: Any, predictor: bool, order: Any, big: bool, rows: int
 ) -> None:
     image = noise(20, 33, channels, dtype=dtype, seed=channels)
@@ -131,7 +131,7 @@ def test_samples_planes_and_pages_are_channels(
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("layout", ["pages", "planes", "samples"])
-def test_three_channels_of_a_tiff_are_channels_too(layout: str, dtype: Any) -> None:
+def test_read_image_of_a_tiff_with_three_channels_reads_them(layout: str, dtype: Any) -> None:
     image = noise(20, 30, 3, dtype=dtype)
     planes = {"pages": None, "planes": "separate", "samples": "contig"}[layout]
     options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": planes}
@@ -142,7 +142,7 @@ def test_three_channels_of_a_tiff_are_channels_too(layout: str, dtype: Any) -> N
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_tiff_is_turned_upright_as_pillow_does(orientation: int) -> None:
+def test_read_image_turns_a_tiff_upright_as_pillow_does(orientation: int) -> None:
     image = noise(20, 30, 3)
     tags = [(ORIENTATION, "H", 1, orientation, True)]
     rgb = read_image(stored(image, photometric="rgb", extratags=tags))
@@ -152,12 +152,12 @@ def test_a_tiff_is_turned_upright_as_pillow_does(orientation: int) -> None:
     assert (found[..., :3] == rgb).all()
 
 
-def test_zero_may_be_white() -> None:
+def test_read_image_with_white_as_zero_is_inverted() -> None:
     image = noise(4, 20, 30)
     assert (read_image(stored(image, photometric="miniswhite"), 4) == 255 - image.transpose(1, 2, 0)).all()
 
 
-def test_smaller_copies_are_no_channels() -> None:
+def test_read_image_skips_smaller_copies() -> None:
     image = noise(5, 20, 30)
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
@@ -195,13 +195,13 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_had_is_said(case: str) -> None:
+def test_read_image_of_unsupported_content_gives_the_reason(case: str) -> None:
     content, channels, said = REFUSED[case]
     with pytest.raises(ImageError, match=said):
         read_image(content, channels)
 
 
-def test_sizes_of_pages_must_agree() -> None:
+def test_read_image_with_pages_of_different_sizes_is_refused() -> None:
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(noise(20, 30))
@@ -212,7 +212,7 @@ def test_sizes_of_pages_must_agree() -> None:
 
 @pytest.mark.parametrize("channels", [None, 1, 3, 5])
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_tiff_is_refused_without_filling_the_memory(case: str, channels: int | None) -> None:
+def test_read_image_of_a_hostile_tiff_is_refused_in_bounded_memory(case: str, channels: int | None) -> None:
     content = HOSTILE[case]()
     is_harmless = channels == 5 and case == "tags of the whole file"  # tifffile does not read the values of such tags
     tracemalloc.start()
@@ -236,7 +236,7 @@ SEEDS = [
 
 @given(data=st.data(), channels=st.sampled_from([None, 1, 3, 5]))
 @settings(max_examples=400, deadline=None)
-def test_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | None) -> None:
+def test_read_image_of_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | None) -> None:
     content = bytearray(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(0, 4))):
         place = data.draw(st.integers(0, min(len(content), 800) - 4))
@@ -250,7 +250,9 @@ def test_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | N
         assert image.ndim == 3
 
 
-def test_odd_files_are_read_quietly(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_read_image_of_odd_files_logs_nothing(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     tags = image_tags(16, 16, start(9), 16 * 16 * 5)
     tags[7] = (278, LONG, 1, 1)  # as if each row were a strip
     with pytest.raises(ImageError, match="parts of it are missing"):
@@ -288,7 +290,7 @@ def test_read_image_with_a_large_tag_of_a_program_reads_the_pixels() -> None:
         assert (read_image(stored(image, photometric="rgb", extratags=tags), channels) == image).all()
 
 
-def test_tifffile_is_imported_for_those_who_need_it_only() -> None:
+def test_read_image_of_rgb_does_not_import_tifffile() -> None:
     code = (
         "import io, sys; from PIL import Image; from pipeline.imaging.decode import read_image; buffer = io.BytesIO()\n"
         "for kind in 'PNG', 'TIFF':\n"
@@ -298,7 +300,7 @@ def test_tifffile_is_imported_for_those_who_need_it_only() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_where_it_is_missing_only_other_channels_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_image_without_tifffile_refuses_other_channels_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert read_image(KINDS["TIFF"], 3).shape == (20, 30, 3)
     with pytest.raises(ImageError, match=r"^is none of PNG"):
@@ -318,7 +320,7 @@ def test_where_it_is_missing_only_other_channels_are(monkeypatch: pytest.MonkeyP
         (5, 16, stored(noise(5, 20, 30)), (20, 30, 5)),
     ],
 )
-def test_a_network_is_shown_what_can_stand_for_its_images(
+def test_read_for_network_accepts_images_that_can_be_converted(
     channels: int, bits: int, content: bytes, shape: tuple[int, ...]
 ) -> None:
     assert read_for_network(content, channels, bits).shape == shape
@@ -328,7 +330,7 @@ def test_a_network_is_shown_what_can_stand_for_its_images(
     ("channels", "bits", "said"),
     [(1, 8, "has 4 channels, but 1 is expected"), (3, 8, "but 3 are expected"), (5, 8, "but 5 are expected")],
 )
-def test_a_network_is_shown_nothing_else(channels: int, bits: int, said: str) -> None:
+def test_read_for_network_refuses_other_channels(channels: int, bits: int, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         read_for_network(stored(noise(4, 20, 30), photometric="minisblack"), channels, bits)
 
@@ -345,7 +347,7 @@ SIDES = st.integers(1, 60)
     dtype=st.sampled_from([np.uint8, np.uint16]),
 )
 @settings(max_examples=100, deadline=None)
-def test_each_channel_is_made_to_fit_by_itself(
+def test_fit_image_resizes_each_channel_separately(
     height: int, width: int, channels: int, size: int, resize: Any, dtype: Any
 ) -> None:
     image = noise(height, width, channels, dtype=dtype)
@@ -355,7 +357,7 @@ def test_each_channel_is_made_to_fit_by_itself(
         assert (fit_image(image[..., [place]], size, resize)[..., 0] == fitted[..., place]).all()
 
 
-def test_colours_and_16_bits_fit_as_pillow_resamples_them() -> None:
+def test_fit_image_resamples_as_pillow_does() -> None:
     colours, size = noise(50, 70, 3), (32, 32)
     expected = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.LANCZOS))
     assert (fit_image(colours, 32, "squash") == expected).all()
@@ -364,7 +366,7 @@ def test_colours_and_16_bits_fit_as_pillow_resamples_them() -> None:
     assert (fit_image(DEEP[..., None], 32, "squash")[..., 0] == expected).all()
 
 
-def test_many_channels_are_cut_off_at_neither_end() -> None:
+def test_fit_image_clips_overshoot_of_16_bits() -> None:
     image = np.zeros((40, 40, 5), np.uint16)
     image[10:30, 10:30] = 65_535  # Lanczos's filter swings over at the edges
     fitted = fit_image(image, 17, "pad")

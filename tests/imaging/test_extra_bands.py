@@ -103,7 +103,7 @@ def test_has_extra_band_where_more_than_a_quarter_is_half_transparent(share: flo
     assert found is (half > 0.25 * alpha.size)
 
 
-def test_stored_names_a_band_that_is_no_alpha() -> None:
+def test_image_metadata_names_a_band_that_is_not_alpha() -> None:
     assert ImageMetadata.read(WITH_DATA["unspecified in TIFF"]).kind == "RGB with another band, no alpha"
     assert ImageMetadata.read(WITH_DATA["RGBA in PNG"]).kind == "RGB with another band, no alpha"
     assert ImageMetadata.read(encode(np.dstack([RGB, OPAQUE]))).kind == "RGB with alpha"

@@ -42,19 +42,19 @@ def by_hand(ids: np.ndarray, border: int) -> np.ndarray:
 
 
 @given(numbered(), WIDTHS)
-def test_border_is_what_the_docstring_says(ids: np.ndarray, border: int) -> None:
+def test_classify_instances_matches_its_definition(ids: np.ndarray, border: int) -> None:
     found = classify_instances(ids, border)
     assert found.dtype == np.uint8
     assert (found == by_hand(ids, border)).all()
 
 
 @given(arrays.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)), WIDTHS)
-def test_so_it_is_of_noise(ids: np.ndarray, border: int) -> None:
+def test_classify_instances_of_noise_matches_its_definition(ids: np.ndarray, border: int) -> None:
     assert (classify_instances(ids, border) == by_hand(ids, border)).all()
 
 
 @given(numbered(), WIDTHS, st.randoms(use_true_random=False))
-def test_numbers_are_names(ids: np.ndarray, border: int, random: object) -> None:
+def test_classify_instances_ignores_the_order_of_the_numbers(ids: np.ndarray, border: int, random: object) -> None:
     names = np.unique(ids[ids > 0])
     others = names.copy()
     random.shuffle(others)  # type: ignore[attr-defined]
@@ -65,14 +65,14 @@ def test_numbers_are_names(ids: np.ndarray, border: int, random: object) -> None
 
 
 @given(numbered(), WIDTHS)
-def test_insides_of_two_objects_never_touch(ids: np.ndarray, border: int) -> None:
+def test_classify_instances_keeps_insides_apart(ids: np.ndarray, border: int) -> None:
     pieces, count = ndimage.label(classify_instances(ids, border) == INSIDE, EIGHT)
     for piece in range(1, count + 1):
         assert len(set(ids[pieces == piece].tolist())) == 1
 
 
 @given(numbered(), WIDTHS)
-def test_background_becomes_border_between_objects_only(ids: np.ndarray, border: int) -> None:
+def test_classify_instances_makes_background_border_between_objects_only(ids: np.ndarray, border: int) -> None:
     classes = classify_instances(ids, border)
     assert (ids[classes == INSIDE] > 0).all()
     assert (ids[classes == BACKGROUND] == 0).all()
@@ -83,18 +83,20 @@ def test_background_becomes_border_between_objects_only(ids: np.ndarray, border:
 
 
 @given(numbered())
-def test_no_width_no_border(ids: np.ndarray) -> None:
+def test_classify_instances_with_width_0_has_no_border(ids: np.ndarray) -> None:
     assert (classify_instances(ids, 0) == (ids > 0)).all()
 
 
 @given(numbered(), WIDTHS)
-def test_a_wider_border_holds_the_narrower_one(ids: np.ndarray, border: int) -> None:
+def test_classify_instances_with_a_wider_border_contains_the_narrower_one(ids: np.ndarray, border: int) -> None:
     narrow, wide = classify_instances(ids, border) == BORDER, classify_instances(ids, border + 1) == BORDER
     assert (wide | ~narrow).all()
 
 
 @given(numbered(), WIDTHS, st.integers(0, 3), st.booleans())
-def test_turned_and_mirrored_alike(ids: np.ndarray, border: int, turns: int, mirrored: bool) -> None:
+def test_classify_instances_is_equivariant_to_turning_and_mirroring(
+    ids: np.ndarray, border: int, turns: int, mirrored: bool
+) -> None:
     def moved(array: np.ndarray) -> np.ndarray:
         return np.rot90(np.fliplr(array) if mirrored else array, turns)
 
@@ -102,12 +104,12 @@ def test_turned_and_mirrored_alike(ids: np.ndarray, border: int, turns: int, mir
 
 
 @pytest.mark.parametrize(("border", "inside"), [(1, 8 * 8), (2, 6 * 6), (4, 2 * 2), (5, 0), (64, 0)])
-def test_a_border_is_as_wide_as_it_says(border: int, inside: int) -> None:
+def test_classify_instances_has_borders_of_the_given_width(border: int, inside: int) -> None:
     ids = np.zeros((30, 30), np.int32)
     ids[10:20, 10:20] = 5
     assert (classify_instances(ids, border) == INSIDE).sum() == inside
 
 
-def test_what_the_image_cuts_off_has_no_border_there() -> None:
+def test_classify_instances_has_no_border_along_the_edge_of_the_image() -> None:
     ids = np.ones((20, 20), np.int32)
     assert (classify_instances(ids, 3) == INSIDE).all()

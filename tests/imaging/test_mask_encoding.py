@@ -1,4 +1,4 @@
-"""What values of masks stand for."""
+"""Map the values of masks to classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _number(value: int | str) -> int:
 
 @pytest.mark.parametrize("kind", [NUMBERS, COLOURS])
 @given(st.data())
-def test_a_mask_is_covered_when_each_pixel_has_a_value_that_was_declared(kind, data) -> None:
+def test_mask_encoding_covers_masks_of_declared_values(kind, data) -> None:
     declared = data.draw(st.lists(kind, min_size=2, max_size=8, unique=True))
     is_last_ignored = data.draw(st.booleans())
     classes = [(value,) for value in (declared[:-1] if is_last_ignored else declared)]

@@ -9,12 +9,12 @@ from pipeline.imaging.to_rgb import to_rgb
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (5, [0, 1, 2])])
-def test_three_channels_are_shown_or_one(channels: int, shown: list[int]) -> None:
+def test_to_rgb_takes_three_channels_or_one(channels: int, shown: list[int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 7, channels), np.uint8)
     assert (to_rgb(image) == image[..., shown]).all()
 
 
-def test_16_bits_are_stretched_over_what_there_is() -> None:
+def test_to_rgb_stretches_16_bits_over_the_range_of_the_image() -> None:
     """A camera of 12 bits, with a pixel that is broken."""
     image = np.random.default_rng(0).integers(500, 4_000, (60, 60, 2), np.uint16)
     image[0, 0] = 65_535
@@ -25,5 +25,5 @@ def test_16_bits_are_stretched_over_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_blank_image_is_no_trouble(dtype: type) -> None:
+def test_to_rgb_of_a_blank_image_is_blank(dtype: type) -> None:
     assert to_rgb(np.full((4, 4, 1), 7, dtype)).shape == (4, 4, 3)

@@ -1,4 +1,4 @@
-"""Yardstick and confusion tables against counting by hand."""
+"""Losses and confusion tables against counting by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def split(masks: np.ndarray) -> Split:
     return Split(images, masks.astype(np.uint8), tuple(f"{index}" for index in range(len(masks))))
 
 
-def test_the_yardstick_is_the_mean_over_counted_pixels() -> None:
+def test_predict_split_loss_is_the_mean_over_evaluated_pixels() -> None:
     masks = np.full((2, 4, 4), IGNORE)
     masks[0, 0, :3] = [0, 0, 1]  # three pixels count
     masks[1, 0, 0] = 1  # one does
@@ -44,7 +44,7 @@ def test_the_yardstick_is_the_mean_over_counted_pixels() -> None:
     assert prediction.confusion[1].tolist() == [[0, 0], [1, 0]]
 
 
-def test_the_yardstick_is_the_objective_without_augmentation() -> None:
+def test_predict_split_loss_is_the_cross_entropy() -> None:
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 2, (3, 4, 4))
     prediction = predict_split(Guess([0.6, 0.4]), split(masks), num_classes=2, precision="float32")
@@ -52,7 +52,7 @@ def test_the_yardstick_is_the_objective_without_augmentation() -> None:
     assert prediction.loss == pytest.approx(float(cross_entropy(logits, torch.from_numpy(masks))), rel=1e-6)
 
 
-def test_an_image_without_counted_pixels_weighs_nothing() -> None:
+def test_predict_split_with_an_ignored_image_skips_it_in_the_loss() -> None:
     masks = np.full((2, 2, 2), IGNORE)
     masks[0] = 0
     prediction = predict_split(Guess([0.5, 0.5]), split(masks), num_classes=2, precision="float32")
@@ -61,7 +61,7 @@ def test_an_image_without_counted_pixels_weighs_nothing() -> None:
     assert prediction.pixels.tolist() == [4, 0]
 
 
-def test_the_loss_of_a_split_without_evaluated_pixels_is_undefined() -> None:
+def test_predict_split_without_evaluated_pixels_has_no_loss() -> None:
     prediction = predict_split(Guess([0.5, 0.5]), split(np.full((2, 2, 2), IGNORE)), num_classes=2, precision="float32")
     assert np.isnan(prediction.loss)
 
@@ -77,7 +77,7 @@ def test_batch_size_of_usual_images_is_fixed() -> None:
     assert [compute_batch_size(size, size) for size in (32, 96, 128, 160, 256, 512, 2048)] == [32, 32, 32, 32, 32, 8, 1]
 
 
-def test_more_images_than_a_batch_keep_their_order() -> None:
+def test_predict_split_of_several_batches_keeps_the_order() -> None:
     count = MAX_BATCH_SIZE + 3
     masks = (np.arange(count) % 2)[:, None, None] * np.ones((1, 2, 2), dtype=int)
     prediction = predict_split(Guess([0.9, 0.1]), split(masks), num_classes=2, precision="float32")
@@ -86,7 +86,7 @@ def test_more_images_than_a_batch_keep_their_order() -> None:
     assert (prediction.losses[1::2] > 2).all()
 
 
-def test_a_batch_without_counted_pixels_has_no_loss_and_no_gradient() -> None:
+def test_cross_entropy_without_evaluated_pixels_is_0_without_gradient() -> None:
     logits = torch.zeros(1, 2, 3, 3, requires_grad=True)
     loss = cross_entropy(logits, torch.full((1, 3, 3), IGNORE))
     loss.backward()
@@ -95,13 +95,13 @@ def test_a_batch_without_counted_pixels_has_no_loss_and_no_gradient() -> None:
     assert not logits.grad.any()
 
 
-def test_the_network_stays_in_the_mode_it_was_in() -> None:
+def test_predict_split_leaves_the_network_in_its_mode() -> None:
     network = Guess([0.5, 0.5]).train()
     predict_split(network, split(np.zeros((1, 2, 2), dtype=int)), num_classes=2, precision="float32")
     assert network.training
 
 
-def test_sixteen_bit_images_span_the_same_range() -> None:
+def test_predict_split_of_16_bits_spans_the_same_range() -> None:
     class Mean(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             mean = images.mean(dim=1, keepdim=True)

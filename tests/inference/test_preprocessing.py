@@ -1,4 +1,4 @@
-"""From a picture to the network's square, and back to the picture's size."""
+"""From an image to the network's input, and back to the image's size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stripped(preprocessing: Preprocessing, shares: np.ndarray, shape: tuple[int,
 
 @given(height=SIDE, width=SIDE, seed=st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
-def test_probabilities_are_stretched_as_torch_does(height: int, width: int, seed: int) -> None:
+def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed: int) -> None:
     shares = np.random.default_rng(seed).random((3, 16, 16), np.float32)
     found = stripped(Preprocessing(16, "squash", 3, 8), shares, (height, width))
     expected = F.interpolate(torch.from_numpy(shares)[None], (height, width), mode="bilinear")[0].numpy()
@@ -30,7 +30,7 @@ def test_probabilities_are_stretched_as_torch_does(height: int, width: int, seed
 
 @given(height=SIDE, width=SIDE)
 @settings(max_examples=40, deadline=None)
-def test_probabilities_stay_probabilities_whatever_the_size(height: int, width: int) -> None:
+def test_restore_probs_of_any_size_sum_to_1(height: int, width: int) -> None:
     shares = np.random.default_rng(0).random((4, 32, 32), np.float32)
     shares /= shares.sum(axis=0)
     found = stripped(Preprocessing(32, "pad", 3, 8), shares, (height, width))
@@ -41,7 +41,7 @@ def test_probabilities_stay_probabilities_whatever_the_size(height: int, width: 
 
 @pytest.mark.parametrize("resize", ["pad", "squash"])
 @pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (333, 333), (20, 30)])
-def test_what_is_left_in_a_picture_is_left_in_its_mask(resize: Resize, height: int, width: int) -> None:
+def test_restore_probs_keeps_positions(resize: Resize, height: int, width: int) -> None:
     picture = np.zeros((height, width, 3), np.uint8)
     picture[:, : width // 2] = 255
     preprocessing = Preprocessing(64, resize, 3, 8)
@@ -54,7 +54,7 @@ def test_what_is_left_in_a_picture_is_left_in_its_mask(resize: Resize, height: i
 
 @pytest.mark.parametrize(("channels", "bits"), [(3, 8), (1, 16)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_any_depth_and_colour_becomes_what_was_learned_on(channels: int, bits: int, dtype: type) -> None:
+def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dtype: type) -> None:
     white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
     found = Preprocessing(32, "pad", channels, bits).create_input(white)
     assert found.shape == (32, 32, channels)

@@ -111,9 +111,7 @@ def test_predict_of_images_with_other_channels_reports_and_skips_them(
     assert [path.name for path in Path("out/masks").iterdir()] == ["bytes.png"]
 
 
-def test_a_network_of_grey_images_takes_colours_and_shows_them(
-    trained: Callable[[int, type], Params], project: Path
-) -> None:
+def test_predict_with_a_gray_network_accepts_colors(trained: Callable[[int, type], Params], project: Path) -> None:
     params = trained(1, np.uint8)
     compare(params)
     (project / runs.PHOTOGRAPHS).mkdir(parents=True)
@@ -128,7 +126,7 @@ def test_a_network_of_grey_images_takes_colours_and_shows_them(
         assert (arrays["image"] == np.asarray(red)).all()
 
 
-def test_a_pretrained_encoder_needs_three(trained: Callable[[int, type], Params]) -> None:
+def test_pretrained_encoder_with_five_channels_is_refused(trained: Callable[[int, type], Params]) -> None:
     params = trained(5, np.uint16)
     with pytest.raises(PipelineError, match="three channels, but these have 5; set pretrained: false"):
         train_cell(params, params.cell("lite0", 0.01, 0))

@@ -1,4 +1,4 @@
-"""`pipeline predict`: pictures from anywhere, through a trained run, into masks as large as they are."""
+"""`pipeline predict`: segment any images with a trained run, into masks of their sizes."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def labels(path: Path) -> np.ndarray:
     return np.asarray(opened(path))
 
 
-def save(picture: Image.Image, path: Path, **options: Any) -> Path:
+def save(image: Image.Image, path: Path, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    image.save(path, **options)
     return path
 
 
-def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_writes_mask_overlay_and_cutout(predict: Callable[..., Result], tmp_path: Path) -> None:
     photo = save(scene(), tmp_path / "photo.jpg")
     done = predict("--overlay", "--cutout", photo)
     out = tmp_path / "out"
@@ -76,9 +76,7 @@ def test_a_photograph_gets_mask_overlay_and_cutout(predict: Callable[..., Result
     assert f"{out / 'shares.csv'} has the shares of all classes" in done.output
 
 
-def test_the_first_line_says_which_data_the_run_was_trained_on(
-    predict: Callable[..., Result], trained: Path, tmp_path: Path
-) -> None:
+def test_predict_first_prints_the_training_data(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
     photo = save(scene(), tmp_path / "photo.jpg")
     said = predict(photo).output.splitlines()
     title = "Cut-out animals over photographs"
@@ -89,7 +87,9 @@ def test_the_first_line_says_which_data_the_run_was_trained_on(
     assert "make report SET=composites" in said[1]
 
 
-def test_the_mask_is_that_of_the_evaluation(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
+def test_predict_gives_the_mask_of_the_evaluation(
+    predict: Callable[..., Result], trained: Path, tmp_path: Path
+) -> None:
     images = np.load(trained / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)
     kept = sorted((trained / runs.EVALUATION / TRAINED / runs.EXAMPLES).glob("*.png"))
     rows = table(trained / runs.PREPARED / runs.SAMPLES)
@@ -115,14 +115,14 @@ KINDS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_of_any_kind(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_any_kind_of_image(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
     name, make = KINDS[kind]
     picture = make()
     predict("--overlay", "--cutout", save(picture, tmp_path / name))
     assert labels(tmp_path / "out" / "masks" / "x.png").shape == (picture.height, picture.width)
 
 
-def test_a_turned_camera_changes_nothing(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_a_turned_image_is_upright(predict: Callable[..., Result], tmp_path: Path) -> None:
     upright = save(scene(), tmp_path / "upright.png")
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be turned by 90 degrees clockwise
@@ -146,7 +146,7 @@ def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[...,
     assert "2 of 4 images were skipped" in done.output
 
 
-def test_pictures_of_one_name_get_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_two_images_with_one_name_writes_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     save(scene(), folder / "a.png")
     save(scene(30, 40), folder / "a.jpg")
@@ -156,7 +156,9 @@ def test_pictures_of_one_name_get_two_masks(predict: Callable[..., Result], tmp_
     assert labels(masks / "a.jpg.png").shape == (40, 30)
 
 
-def test_names_that_are_no_text_or_a_formula(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_names_that_are_invalid_or_formulas_escapes_them(
+    predict: Callable[..., Result], tmp_path: Path
+) -> None:
     folder = tmp_path / "photos"
     content = save(scene(), folder / "=1+1.png").read_bytes()
     (folder / os.fsdecode(b"caf\xe9 [red].png")).write_bytes(content)
@@ -166,20 +168,20 @@ def test_names_that_are_no_text_or_a_formula(predict: Callable[..., Result], tmp
     assert sorted(Path(file).name for file in files) == ["=1+1.png", "caf\\udce9 [red].png"]
 
 
-def test_no_picture_is_overwritten(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_does_not_overwrite_images(predict: Callable[..., Result], tmp_path: Path) -> None:
     picture = save(scene(), tmp_path / "out" / "masks" / "a.png")
     before = picture.read_bytes()
     assert "would overwrite" in predict(picture, code=1).output
     assert picture.read_bytes() == before
 
 
-def test_results_are_not_taken_for_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_does_not_segment_its_results(predict: Callable[..., Result], tmp_path: Path) -> None:
     save(scene(), tmp_path / "a.png")
     predict(tmp_path)
     assert "1 mask by" in predict(tmp_path).output
 
 
-def test_a_thousand_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_a_thousand_images(predict: Callable[..., Result], tmp_path: Path) -> None:
     buffer = io.BytesIO()
     scene(40, 30).save(buffer, "PNG")
     (tmp_path / "many").mkdir()
@@ -193,12 +195,12 @@ def test_a_thousand_pictures(predict: Callable[..., Result], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--run", "nobody"], "run.json is missing"), (["--run", "../x"], "is a path")]
 )
-def test_a_run_that_is_not_there(
+def test_predict_with_an_unknown_run_is_refused(
     arguments: list[str], said: str, predict: Callable[..., Result], tmp_path: Path
 ) -> None:
     assert said in predict(*arguments, save(scene(), tmp_path / "a.png"), code=1).output
 
 
-def test_a_folder_without_pictures(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_of_a_folder_without_images_is_refused(predict: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no image found" in predict(tmp_path / "empty", code=1).output

@@ -1,4 +1,4 @@
-"""The table of shares in a terminal of 80 columns, whatever the classes and the files are called."""
+"""The table of class shares fits a terminal of 80 columns for any names of classes and files."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.promote.test_promote import LOAD
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_five_channels_are_packed_and_loaded(project: Path, tmp_path: Path) -> None:
+def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: Path) -> None:
     for split in (*runs.SPLITS, runs.SHOWCASE):
         folder = project / runs.PREPARED / split
         masks = np.load(folder / runs.MASKS)

@@ -86,7 +86,7 @@ def pictures(root: Path) -> list[Image.Image]:
     return [Image.fromarray(image) for image in images[:3]]
 
 
-def test_the_version_has_its_evidence(registered: Registered) -> None:
+def test_promoted_version_has_its_scores(registered: Registered) -> None:
     client = open_client(registered.uri)
     version = client.get_model_version_by_alias(NAME, "champion")
     assert version.tags["run"] == TRAINED
@@ -99,7 +99,7 @@ def test_the_version_has_its_evidence(registered: Registered) -> None:
     assert "mlflow models serve" in registered.said
 
 
-def test_it_holds_no_pickle_and_pins_what_it_needs(registered: Registered) -> None:
+def test_promote_writes_no_pickle_and_pins_requirements(registered: Registered) -> None:
     files = {path.relative_to(registered.model).as_posix() for path in registered.model.rglob("*") if path.is_file()}
     assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served_model.py"} <= files
     assert not {file for file in files if Path(file).suffix in (".pkl", ".pt", ".pth", ".bin", ".pickle")}
@@ -110,7 +110,7 @@ def test_it_holds_no_pickle_and_pins_what_it_needs(registered: Registered) -> No
     assert len(example["data"]) == 3
 
 
-def test_it_loads_where_neither_this_package_nor_torch_is(registered: Registered) -> None:
+def test_promoted_model_loads_without_this_package_and_torch(registered: Registered) -> None:
     sent = [encoded(picture) for picture in pictures(registered.root)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_it_loads_where_neither_this_package_nor_torch_is(registered: Registered
     assert len(json.loads(done.stdout.splitlines()[-1])) == 3
 
 
-def test_a_second_time_only_the_alias_is_set(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promote_again_only_moves_the_alias(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registered.root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client = open_client(registered.uri)
@@ -170,7 +170,7 @@ def ask(address: str, images: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_server_answers_images_by_masks(count: int, served: str, registered: Registered) -> None:
+def test_served_model_returns_masks(count: int, served: str, registered: Registered) -> None:
     sent = pictures(registered.root)[:count]
     answers = ask(served, [encoded(picture.resize((70, 50))) for picture in sent])
     assert len(answers) == count
@@ -183,14 +183,14 @@ def test_a_server_answers_images_by_masks(count: int, served: str, registered: R
 
 
 @pytest.mark.parametrize(("image", "said"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
-def test_nonsense_is_answered_with_400(image: str, said: str, served: str) -> None:
+def test_served_model_answers_invalid_images_with_400(image: str, said: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(served, [image])
     assert refused.value.code == 400
     assert said in refused.value.read().decode()
 
 
-def test_a_served_mask_is_the_predicted_one(
+def test_served_model_gives_the_mask_of_predict(
     served: str, registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(registered.root)

@@ -1,4 +1,4 @@
-"""Photographs of a user's own, cut out by a network that was really trained."""
+"""Predict the user's own showcase images with a trained network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def draw(project: Path, name: str, width: int, height: int) -> None:
     Image.fromarray(pixels).save(project / runs.PHOTOGRAPHS / name)
 
 
-def test_what_the_data_knows_scores_the_same(compared: Params, project: Path) -> None:
+def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared: Params, project: Path) -> None:
     """The showcase of the data as a photograph of the user's: the same pixels give the same mask and the same IoU."""
     prepared = project / runs.PREPARED / runs.SHOWCASE
     image, truth = np.load(prepared / runs.IMAGES)[0], np.load(prepared / runs.MASKS)[0]
@@ -100,7 +100,7 @@ def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared:
 
 
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
-def test_any_proportions_stay_what_they_are(compared: Params, project: Path, width: int, height: int) -> None:
+def test_predict_showcase_keeps_any_proportions(compared: Params, project: Path, width: int, height: int) -> None:
     draw(project, "photo.jpg", width, height)
     (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).photographs
     assert (photo.title, photo.iou) == ("photo", None)
@@ -112,7 +112,7 @@ def test_any_proportions_stay_what_they_are(compared: Params, project: Path, wid
             assert high / wide == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
 
 
-def test_where_nothing_is_to_be_found_there_is_no_iou(compared: Params, project: Path) -> None:
+def test_predict_showcase_without_foreground_has_no_iou(compared: Params, project: Path) -> None:
     """A picture without foreground, in which a network finds none, is no failure of it."""
     draw(project, "photo.png", 32, 32)
     predict_showcase(listing(project, {"file": "photo.png"}))
@@ -149,7 +149,9 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_used_is_named(compared: Params, project: Path, entry: dict[str, str], said: str) -> None:
+def test_predict_showcase_of_unusable_files_names_them(
+    compared: Params, project: Path, entry: dict[str, str], said: str
+) -> None:
     folder = project / runs.PHOTOGRAPHS
     draw(project, "photo.png", 60, 40)
     (folder / "text.png").write_text("no picture")
@@ -164,12 +166,12 @@ def test_what_cannot_be_used_is_named(compared: Params, project: Path, entry: di
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "sub/photo.png", ""])
-def test_only_files_of_the_folder_are_named(project: Path, name: str) -> None:
+def test_showcase_file_outside_its_folder_is_refused(project: Path, name: str) -> None:
     with pytest.raises(PipelineError, match=r"report\.showcase\[0\]\.file"):
         listing(project, {"file": name})
 
 
-def test_without_photographs_nothing_heavy_is_loaded(compared: Params, project: Path) -> None:
+def test_predict_showcase_without_images_does_not_import_torch(compared: Params, project: Path) -> None:
     code = (
         "import sys\nfrom pipeline.params.file import read_params\n"
         "from pipeline.showcase.stage import predict_showcase\n"

@@ -1,4 +1,4 @@
-"""Masks of photographs: of the pixels that the data's masks cover, whichever way a camera was held."""
+"""Masks of showcase images cover the same pixels as the data's masks, for any orientation of the camera."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def truth(folder: Path, mask_orientation: Any) -> Any:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("covers", "choice"), [("upright", "upright"), ("stored", "stored"), ("own", None)])
-def test_read_showcase_image_keeps_photograph_and_mask_aligned(
+def test_read_showcase_image_keeps_image_and_mask_aligned(
     tmp_path: Path, orientation: int, covers: str, choice: Any
 ) -> None:
     write(tmp_path, orientation, covers)
