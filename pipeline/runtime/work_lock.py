@@ -102,8 +102,8 @@ class WorkLock:
 class RunLock:
     """The folder of a run that is not complete: its lock, its checkpoints, and a note until MLflow has its end.
 
-    It is in the project's cache folder, also for studies and for DVC's temporary copies: whoever trains a run with the
-    same key resumes from its checkpoints.
+    It is in the project's cache folder, also for studies and for DVC's temporary copies: a training with the same key
+    resumes from its checkpoints.
     """
 
     def __init__(self, key: str, root: Path = Path()) -> None:

@@ -49,7 +49,7 @@ class Worker:
             self.pipe.send(message)
 
     def join(self) -> None:
-        """Wait for a process that was told to end or that died; kill it if it does not end."""
+        """Wait for a process that is ending or dead; kill it if it takes too long."""
         self.process.join(END_SECONDS)
         self.process.kill()
         self.process.join()

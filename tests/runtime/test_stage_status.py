@@ -54,7 +54,7 @@ def test_user_error_is_recorded_with_its_message(tmp_path: Path, error: Exceptio
     assert (found.state, found.reason, found.lines) == ("failed", user_message(error), (user_message(error),))
     with record_stage("prepare", root=tmp_path):
         pass
-    assert read_stage_status("prepare", root=tmp_path) is None  # mended
+    assert read_stage_status("prepare", root=tmp_path) is None
 
 
 def test_bug_is_recorded_with_the_last_lines_of_its_traceback(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline import runs
 from pipeline.errors import PipelineError, user_message
@@ -160,7 +161,7 @@ class DvcStages:
         custom = project_folder(self._root) / CUSTOM
         stale = set()
         self._stages = {}  # looking for a stage in the run cache leaves the present hashes in it
-        with self._locked() as stages, _parse_params_once():
+        with self._locked() as stages:
             for name, stage in stages.items():
                 run = name.partition("@")[2]
                 if run not in names or not (status := stage.status(check_updates=True)):
@@ -186,7 +187,7 @@ class DvcStages:
         Args:
             names: of the stages.
         """
-        with self._locked() as stages, _parse_params_once():
+        with self._locked() as stages:
             return {name: _hash_dependencies(stages[name]) for name in names if name in stages}
 
     def commit(self, finished: Mapping[str, str]) -> dict[str, Refusal]:
@@ -249,7 +250,7 @@ class DvcStages:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
         """Hold DVC's lock during a block; yields the stages of runs by name."""
-        with _convert_errors(), _hold_lock(self._repo):
+        with _convert_errors(), _hold_lock(self._repo), _parse_params_once(), _forget_listings():
             if not self._stages:
                 loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
                 self._names = [stage.name for stage in loaded]
@@ -330,6 +331,15 @@ def _parse_params_once() -> Iterator[None]:
         yield
     finally:
         param.load_path = load
+
+
+@contextlib.contextmanager
+def _forget_listings() -> Iterator[None]:
+    """Empty DVC's memory of hashed folders after a block: it compares each further listing with all of them."""
+    try:
+        yield
+    finally:
+        MemoryFileSystem.store.clear()
 
 
 @contextlib.contextmanager
