@@ -61,15 +61,15 @@ def test_one_training_image_for_a_layer_with_one_value_per_channel_is_refused(
         rf"{size} x {size} px, .* only 1 value per channel .* Train on 2 images or more"
     )
     with pytest.raises(PipelineError, match=said):
-        check_batch(cell, training_images=1, size=size, channels=3, classes=2)
-    check_batch(cell, training_images=2, size=size, channels=3, classes=2)
+        check_batch(cell, num_images=1, size=size, channels=3, classes=2)
+    check_batch(cell, num_images=2, size=size, channels=3, classes=2)
 
 
 @pytest.mark.parametrize(
     "model", [{**UNET, "norm": "batch", "depth": 2}, {**UNET, "norm": "group"}, {"family": "keras_pets"}, smp("FPN")]
 )
 def test_one_training_image_is_enough_for_a_layer_with_more_values(model: dict[str, Any], cell_with: CellWith) -> None:
-    check_batch(cell_with(model), training_images=1, size=64, channels=3, classes=2)
+    check_batch(cell_with(model), num_images=1, size=64, channels=3, classes=2)
 
 
 def test_batches_of_two_images_train_where_the_check_lets_them_pass(cell_with: CellWith) -> None:

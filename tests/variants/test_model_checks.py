@@ -54,7 +54,7 @@ def test_what_can_be_built_passes(params_with: ParamsWith, changes: Any) -> None
         (smp("DPT", "resnet18"), "model.encoder: DPT cannot use resnet18", "vit_tiny_patch16_224"),
         (smp("DPT", "tf_efficientnet_lite0", pretrained=True), "DPT cannot use tf_efficientnet_lite0", "vit_tiny"),
         (smp("Linknet", "mit_b0"), "model.encoder: Linknet cannot use mit_b0", "Choose another"),
-        (smp("PAN"), "data.image_size: must be at least 128 for PAN", "but it is 64"),
+        (smp("PAN"), "data.image_size: must be at least 128 for PAN", "but is 64"),
         (
             smp(encoder="tu-swin_tiny_patch4_window7_224"),
             "model.encoder: Unet with tu-swin_tiny_patch4_window7_224 cannot process images of 64 px",
