@@ -33,8 +33,9 @@ def errors(page: Path) -> list[str]:
     assert found is not None
     assert found.origin is not None
     checker = Path(found.origin).with_name("vnu.jar")
+    quick_start = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # half the time of a run this short
     done = subprocess.run(
-        [str(JAVA), "-jar", str(checker), "--format", "json", "--exit-zero-always", str(page)],
+        [str(JAVA), *quick_start, "-jar", str(checker), "--format", "json", "--exit-zero-always", str(page)],
         capture_output=True,
         text=True,
         check=True,

@@ -10,16 +10,13 @@ import pytest
 
 from pipeline.params import Tracking
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import open_client
 
 KEY = "5e" * 32
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
+def empty_store(store: Path) -> Path:
+    return store
 
 
 @pytest.fixture
