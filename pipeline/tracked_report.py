@@ -19,10 +19,10 @@ from pipeline.report.sections.authors import Everybody
 from pipeline.report.selection import stem
 from pipeline.report.stage import Elsewhere, Rendered, render_report
 from pipeline.runs import DataSet
-from pipeline.tracking.colleagues import everybodys_results
 from pipeline.tracking.fetch import Fetched, fetch_runs
 from pipeline.tracking.skipped_runs import describe_skipped
 from pipeline.tracking.tags import user
+from pipeline.tracking.team_results import team_results
 
 CACHE = runs.SCRATCH / "mlflow"
 LONGEST_AUTHOR = 40  # characters, of what may be 255 bytes with the rest of a run's name
@@ -45,7 +45,7 @@ def render_tracked(
     """
     fingerprint = DataSet.read(root / runs.PREPARED).fingerprint
     found = fetch_runs(params.tracking, wanted, root / CACHE, fingerprint, _check_files)
-    everybody = Everybody(everybodys_results(params.tracking, fingerprint), user())
+    everybody = Everybody(team_results(params.tracking, fingerprint), user())
     fetched = _signed(found.runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
     place = root / CACHE / f"compared-{digest[:12]}"

@@ -108,9 +108,9 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
 def ui(port: int, host: str) -> None:
     """Open the MLflow UI on what was trained."""
     from pipeline.params.file import read_params
-    from pipeline.tracking.address import Address
-    from pipeline.tracking.settle import settle_killed
+    from pipeline.tracking.mark_killed import mark_killed
+    from pipeline.tracking.server_address import Address
     from pipeline.tracking.ui import serve
 
-    settle_killed()
+    mark_killed()
     sys.exit(serve(read_params().tracking, Address(host, port)))

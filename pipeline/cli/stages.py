@@ -105,13 +105,13 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     defer_signals()
     terminate_with_dvc()
 
-    from pipeline.tracking.settle import settle_killed
+    from pipeline.tracking.mark_killed import mark_killed
     from pipeline.train.stage import train_cell
     from pipeline.variants.check import check_models
 
     check_signals()
     found = read_params()
-    settle_killed()
+    mark_killed()
     check_signals()
     cell = found.cell(variant, learning_rate, seed)
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:

@@ -19,8 +19,8 @@ from pipeline.evaluate.seen import Seen, see_all
 from pipeline.params import Params
 from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
-from pipeline.tracking.content import Times, best_metrics
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_metrics import Times, best_metrics
 
 
 def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:

@@ -18,10 +18,10 @@ from pipeline.predict.predictor import Predictor
 from pipeline.promote.export import agreement, export_onnx
 from pipeline.promote.packed import pack
 from pipeline.runs import RunRecord
+from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
-from pipeline.tracking.stored_run import StoredRun
+from pipeline.tracking.sync import track
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline, missed_classes
-from pipeline.tracking.track import track
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,7 +95,7 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     from mlflow.exceptions import MlflowException
 
     client = open_client(uri)
-    stored = StoredRun.find(client, experiment_id(client, uri, tracking.experiment), record.key)
+    stored = MlflowRun.find(client, experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
         raise PipelineError(f"MLflow at {shown(uri)} lost {record.run} just now. Run the same command again.")
     stored.send_folder(model, ARTIFACT)

@@ -28,7 +28,7 @@ from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
-from pipeline.tracking.settle import settle_killed
+from pipeline.tracking.mark_killed import mark_killed
 from pipeline.train.key import is_current
 from pipeline.variants.check import check_models
 
@@ -63,7 +63,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     """
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
     with alone(root), contextlib.ExitStack() as stack:
-        settle_killed(root)
+        mark_killed(root)
         check_signals()
         ledger, journal = Ledger(root), Journal(root)
         stack.enter_context(ledger.reserved(chosen if targets else None))
@@ -98,7 +98,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
                 recorder.close()
             except PipelineError as error:
                 unrecorded = error
-            settle_killed(root)
+            mark_killed(root)
     outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
     begun = {outcome.job.cell.name for outcome in outcomes}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from pipeline.params import Params
+from pipeline.tracking.mlflow_run import Sent
 from pipeline.tracking.store import shown, store_is_missing, tracking_uri
-from pipeline.tracking.stored_run import Sent
-from pipeline.tracking.track import attach_report, track_comparison
+from pipeline.tracking.sync import attach_report, track_comparison
 
 logger = logging.getLogger("pipeline.tracking")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline import runs
 from pipeline.comparison import Summary
 from pipeline.runs import DataSet, RunRecord
-from pipeline.tracking.stored_run import search_run
+from pipeline.tracking.mlflow_run import search_run
 from pipeline.tracking.tags import BEST_OF, DATA_FINGERPRINT, SEPARATOR, user
 
 if TYPE_CHECKING:

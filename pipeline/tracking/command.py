@@ -9,10 +9,10 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.run_selection import chosen_runs
 from pipeline.project import make
-from pipeline.tracking.settle import settle_killed
+from pipeline.tracking.mark_killed import mark_killed
+from pipeline.tracking.mlflow_run import Sent
 from pipeline.tracking.store import shown, tracking_uri
-from pipeline.tracking.stored_run import Sent
-from pipeline.tracking.track import track, tracked_names
+from pipeline.tracking.sync import track, tracked_names
 
 
 def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Path) -> str:
@@ -29,7 +29,7 @@ def track_runs(params: Params, targets: Sequence[str], to: str | None, root: Pat
     """
     if to is not None and "://" not in to:
         raise PipelineError(f"--to: '{to}' is no address. Give one such as http://host:5000 or sqlite:///mlflow.db.")
-    settle_killed(root)
+    mark_killed(root)
     there = tracked_names(params, root)
     wanted = [name for name in chosen_runs([cell.name for cell in params.cells()], targets) if name in there]
     if not wanted:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.params import Tracking
+from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.sqlite_errors import sqlite_reason
 from pipeline.tracking.store import experiment_id, open_client, refusal, shown, store_is_missing, tracking_uri
-from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tags import RUN_KEY
 
 logger = logging.getLogger("pipeline.tracking")
@@ -32,12 +32,12 @@ class Mirror:
     are the truth: the same may be sent again later, all of it, and nothing will stand there twice.
     """
 
-    def __init__(self, name: str, uri: str, find: Callable[[], StoredRun | None]) -> None:
+    def __init__(self, name: str, uri: str, find: Callable[[], MlflowRun | None]) -> None:
         self.name = name
         self.uri = uri
         self._find = find
-        self._run: StoredRun | None = None
-        self._untold: list[Callable[[StoredRun], object]] = []
+        self._run: MlflowRun | None = None
+        self._untold: list[Callable[[MlflowRun], object]] = []
         self._failed: float | None = None  # when, on the monotonic clock
 
     @classmethod
@@ -50,9 +50,9 @@ class Mirror:
         """
         uri, began_ms = tracking_uri(tracking), round(time.time() * 1000)
 
-        def begin() -> StoredRun:
+        def begin() -> MlflowRun:
             client = open_client(uri)
-            return StoredRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key, began_ms)
+            return MlflowRun.begin(client, experiment_id(client, uri, tracking.experiment), name, key, began_ms)
 
         mirror = cls(name, uri, begin)
         mirror._send(lambda run: run.describe(parameters, {**tags, RUN_KEY: key}))
@@ -113,7 +113,7 @@ class Mirror:
         mirror._untold.append(lambda run: run.end("KILLED") if run.status == "RUNNING" else None)
         return store_is_missing(uri) or mirror._attempt()
 
-    def _send(self, action: Callable[[StoredRun], object]) -> None:
+    def _send(self, action: Callable[[MlflowRun], object]) -> None:
         self._untold.append(action)
         if self._failed is None or time.monotonic() - self._failed >= RETRY_SECONDS:
             self._attempt()
@@ -150,7 +150,7 @@ def _reason(error: Exception) -> str:
     return textwrap.shorten(shown(str(error)), _REASON_LENGTH, placeholder=" …")
 
 
-def _found(uri: str, experiment: str, key: str) -> StoredRun | None:
+def _found(uri: str, experiment: str, key: str) -> MlflowRun | None:
     client = open_client(uri)
     found = client.get_experiment_by_name(experiment)
-    return StoredRun.find(client, found.experiment_id, key) if found is not None else None
+    return MlflowRun.find(client, found.experiment_id, key) if found is not None else None

@@ -21,9 +21,9 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import make
-from pipeline.tracking import view
-from pipeline.tracking.address import Address
+from pipeline.tracking import saved_view as view
 from pipeline.tracking.moved_store import ARTIFACTS
+from pipeline.tracking.server_address import Address
 from pipeline.tracking.store import (
     answering,
     is_server,

@@ -23,9 +23,9 @@ from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.run_lock import Unfinished
 from pipeline.runtime.shutdown import check_signals
-from pipeline.tracking import content
+from pipeline.tracking import run_metrics as content
 from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
-from pipeline.tracking.settle import note_of
+from pipeline.tracking.mark_killed import note_of
 from pipeline.tracking.tags import STATUS, standard_tags
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.key import run_key

@@ -23,7 +23,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import Evaluation
-from pipeline.tracking.track import track
+from pipeline.tracking.sync import track
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
 

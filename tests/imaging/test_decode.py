@@ -16,10 +16,10 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.imaging.hostile_tiffs import HOSTILE, LONG, image_tags, start, written
 
 from pipeline.imaging.decode import fit_image, read_image, read_like
 from pipeline.imaging.errors import PictureError
+from tests.imaging.hostile_tiffs import HOSTILE, LONG, image_tags, start, written
 
 ORIENTATION = 0x0112  # EXIF's tag, and TIFF's
 

@@ -17,8 +17,8 @@ from pipeline.cli import main
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
 from pipeline.tracking.store import open_client
+from pipeline.tracking.sync import LOCK
 from pipeline.tracking.tags import BEST_OF, BEST_RUN, DVC_EXPERIMENT, VERDICT
-from pipeline.tracking.track import LOCK
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params
 
@@ -143,7 +143,7 @@ def test_a_project_without_a_store_gets_none(evaluated: Path, tmp_path: Path, mo
 def test_a_stage_does_not_wait_for_another_process_that_sends(
     evaluated: Path, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipeline.tracking.track._PATIENCE", 0.0)
+    monkeypatch.setattr("pipeline.tracking.sync._PATIENCE", 0.0)
     (evaluated / LOCK).parent.mkdir(exist_ok=True)
     with FileLock(evaluated / LOCK):
         stage("compare")

@@ -19,9 +19,9 @@ from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
 from pipeline.predict.predictor import Predictor
 from pipeline.report.selection import choose
+from pipeline.tracking.saved_view import NOTE
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import BEST_OF, BEST_RUN
-from pipeline.tracking.view import NOTE
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 

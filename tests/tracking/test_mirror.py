@@ -148,7 +148,7 @@ def test_nan_and_infinity_are_left_out_and_said(client: "MlflowClient", open_mir
     open_mirror().log_epoch(2, {"objective": math.inf}, 2)
     run = _run(client, mirror)
     assert run.data.metrics == {"train_loss": 0.5}
-    assert run.data.tags["pipeline.left_out"] == "objective at epoch 1; objective at epoch 2; gap"
+    assert run.data.tags["pipeline.nonfinite_metrics"] == "objective at epoch 1; objective at epoch 2; gap"
 
 
 def test_what_is_longer_than_mlflow_keeps_is_cut_and_said(client: "MlflowClient", open_mirror: Open) -> None:
@@ -158,7 +158,7 @@ def test_what_is_longer_than_mlflow_keeps_is_cut_and_said(client: "MlflowClient"
     assert len(run.data.params["model.note"]) == len(run.data.params["exact"]) == 6_000
     assert run.data.params["model.note"].endswith("… (cut)")
     assert len(run.data.tags["a"]) == 8_000
-    assert run.data.tags["pipeline.cut"] == "parameter model.note; tag a; tag b"
+    assert run.data.tags["pipeline.truncated"] == "parameter model.note; tag a; tag b"
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])

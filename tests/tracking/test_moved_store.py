@@ -18,8 +18,8 @@ import pytest
 from pipeline import runs
 from pipeline.params import Tracking
 from pipeline.runtime.run_lock import Unfinished
+from pipeline.tracking.mark_killed import mark_killed, note_of
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.tracking.store import open_client
 from tests.conftest import ROOT, TRAINED
 from tests.tracking.test_ui import serving
@@ -120,7 +120,7 @@ def test_a_copy_made_during_a_training_says_killed_in_its_own_store_only(
     with Unfinished("ab" * 32).at_work(note_of(tracking, "unet-0.1-0")):
         shutil.copytree(old, tmp_path / "copy", symlinks=True)
         monkeypatch.chdir(tmp_path / "copy")
-        settle_killed()
+        mark_killed()
     states = {
         project: [run.info.status for run in stored_runs(project) if run.info.run_id == mirror.run_id]
         for project in (old, tmp_path / "copy")

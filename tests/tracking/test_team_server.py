@@ -105,7 +105,7 @@ def write(number: int, server: str, folder: str, pause: float) -> None:
 
 
 def counted(uri: str) -> tuple[int, int]:
-    """Points that the database holds, and those of them that stand there twice."""
+    """MetricHistory that the database holds, and those of them that stand there twice."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri)

@@ -16,16 +16,16 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.address import BLOCKED_PORTS, LOOPBACK, Address
-from pipeline.tracking.content import epoch_metrics
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_metrics import epoch_metrics
+from pipeline.tracking.server_address import BLOCKED_PORTS, LOOPBACK, Address
 from pipeline.tracking.store import open_client
 from pipeline.tracking.ui import saved_view, serve
 
 SERVE = """
 import sys
 from pipeline.params import Tracking
-from pipeline.tracking.address import Address
+from pipeline.tracking.server_address import Address
 from pipeline.tracking.ui import serve
 sys.exit(serve(Tracking(uri=None, experiment="learning-report"), Address(sys.argv[1], int(sys.argv[2]))))
 """

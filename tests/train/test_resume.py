@@ -25,8 +25,8 @@ from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.run_lock import Unfinished, unfinished
 from pipeline.runtime.shutdown import defer_signals
+from pipeline.tracking.mark_killed import mark_killed, note_of
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.outputs import Outputs
 from pipeline.train.stage import train_cell
@@ -212,10 +212,10 @@ def test_what_was_killed_is_told_where_it_was_tracked_and_later_where_that_fails
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     (project / "mlflow.db").rename(project / "away.db")
     (project / "mlflow.db").write_text("no database")
-    settle_killed()
+    mark_killed()
     assert was_killed(run)
     (project / "away.db").rename(project / "mlflow.db")
-    settle_killed()
+    mark_killed()
     assert not was_killed(run)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("learning-report")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.artifacts import DIGEST, are_there, folder_digest
-from pipeline.tracking.points import (
+from pipeline.tracking.metric_history import (
     PARAMETER_LENGTH,
     TAG_LENGTH,
-    Points,
+    MetricHistory,
     cut,
     flatten,
     metric_name,
@@ -23,14 +23,14 @@ from pipeline.tracking.points import (
 from pipeline.tracking.search import search_all
 from pipeline.tracking.tags import (
     BEST_OF,
-    CUT,
     DATA_FINGERPRINT,
-    LEFT_OUT,
+    NONFINITE_METRICS,
     RENAMED,
     REPLACED_BY,
     REPLACES,
     RUN_KEY,
     SEPARATOR,
+    TRUNCATED,
     USER,
     user,
 )
@@ -52,7 +52,7 @@ class Sent:
     folders: int  # of files
 
 
-class StoredRun:
+class MlflowRun:
     """A run in MLflow and the points that it holds.
 
     The same may be sent any number of times, with whatever timestamps: a point that is there is not sent again, so a
@@ -69,14 +69,14 @@ class StoredRun:
         self._client = client
         self._is_new = is_new
         self._points_sent = self._folders_sent = 0
-        self._points = Points.read(client, run)
+        self._points = MetricHistory.read(client, run)
         self._digests = {tag: value for tag, value in run.data.tags.items() if tag.startswith(DIGEST)}
-        self._noted = {tag: _entries(run.data.tags.get(tag, "")) for tag in (LEFT_OUT, CUT, RENAMED)}
+        self._noted = {tag: _entries(run.data.tags.get(tag, "")) for tag in (NONFINITE_METRICS, TRUNCATED, RENAMED)}
 
     @classmethod
     def begin(
         cls, client: MlflowClient, experiment: str, name: str, key: str, began_ms: int | None = None
-    ) -> StoredRun:
+    ) -> MlflowRun:
         """Find the run by its key, restore it where it is deleted, or create it; its status becomes RUNNING.
 
         `began_ms` is when a new one began, in milliseconds since 1970; None for now.
@@ -93,7 +93,7 @@ class StoredRun:
         return found
 
     @classmethod
-    def find(cls, client: MlflowClient, experiment: str, key: str) -> StoredRun | None:
+    def find(cls, client: MlflowClient, experiment: str, key: str) -> MlflowRun | None:
         """The run with the key, None where there is none or it is deleted."""
         run = search_run(client, experiment, key)
         return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
@@ -111,7 +111,9 @@ class StoredRun:
         split = [(epoch, *split_finite(values), ended_ms) for epoch, values, ended_ms in epochs]
         if others := [epoch for epoch, finite, _, _ in split if self._points.contradicts(finite, epoch)]:
             self._replace(min(others))
-        noted = self._note(LEFT_OUT, [f"{name} at epoch {epoch}" for epoch, _, names, _ in split for name in names])
+        noted = self._note(
+            NONFINITE_METRICS, [f"{name} at epoch {epoch}" for epoch, _, names, _ in split for name in names]
+        )
         noted += self._note(RENAMED, [note for _, values, _ in epochs for note in renamed(values)])
         points = [
             (name, value, ended_ms, epoch)
@@ -132,7 +134,7 @@ class StoredRun:
             (name, finite[name], max(timestamp_ms, self._points.timestamp(name, 0) + 1), 0)
             for name in self._points.contradicts(finite, 0)
         ]
-        self._send(points, self._note(LEFT_OUT, others) + self._note(RENAMED, renamed(values)))
+        self._send(points, self._note(NONFINITE_METRICS, others) + self._note(RENAMED, renamed(values)))
 
     def send_folder(self, folder: Path, under: str) -> None:
         """Send a folder's files, subfolders included, where they are not there yet.
@@ -179,7 +181,7 @@ class StoredRun:
         named = {metric_name(name): value for name, value in shorter.items()}
         short_tags, long_tags = cut(tags, TAG_LENGTH)
         noted = self._note(
-            CUT, [f"parameter {name}" for name in long_parameters] + [f"tag {name}" for name in long_tags]
+            TRUNCATED, [f"parameter {name}" for name in long_parameters] + [f"tag {name}" for name in long_tags]
         )
         self._client.log_batch(
             self.run_id,
@@ -221,7 +223,7 @@ class StoredRun:
 
         old = self._client.get_run(self.run_id)
         mine = _is_mine(old)
-        about = old.data.tags.keys() - {BEST_OF, LEFT_OUT, REPLACED_BY, *self._digests}
+        about = old.data.tags.keys() - {BEST_OF, NONFINITE_METRICS, REPLACED_BY, *self._digests}
         tags = {name: old.data.tags[name] for name in sorted(about)}
         tags |= {REPLACES: old.info.run_id} if mine else {USER: user()}
         new = self._client.create_run(old.info.experiment_id, run_name=old.info.run_name, tags=tags)
@@ -236,7 +238,7 @@ class StoredRun:
             # The old one last: killed before this, the newer of two runs with the key is found.
             self._client.set_tag(old.info.run_id, REPLACED_BY, new.info.run_id)
             self._client.delete_run(old.info.run_id)
-        self.run_id, self._points, self._noted[LEFT_OUT] = new.info.run_id, Points(kept), []
+        self.run_id, self._points, self._noted[NONFINITE_METRICS] = new.info.run_id, MetricHistory(kept), []
         self.began_ms = new.info.start_time
         self._is_new, self.status = True, "RUNNING"  # to whoever sends it: it has not ended yet
         self._digests.clear()

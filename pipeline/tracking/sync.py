@@ -22,11 +22,12 @@ from pipeline.params import Params
 from pipeline.project import project_root
 from pipeline.runs import DataSet, Evaluation, RunRecord
 from pipeline.runtime.shutdown import check_signals, hold
-from pipeline.tracking import content, view
+from pipeline.tracking import run_metrics as content
+from pipeline.tracking import saved_view as view
 from pipeline.tracking.best_run import mark_best
-from pipeline.tracking.grid_run import send_grid, send_report
+from pipeline.tracking.grid_summary import send_grid, send_report
+from pipeline.tracking.mlflow_run import MlflowRun, Sent, runs_by_key, update_tags
 from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
-from pipeline.tracking.stored_run import Sent, StoredRun, runs_by_key, update_tags
 from pipeline.tracking.tags import (
     BEATS_BASELINE,
     MISSED_CLASSES,
@@ -161,9 +162,9 @@ def _send(
             f"{folder}: {runs.HISTORY} has {len(history)} epochs and {runs.TIMING} {len(times.ended_ms)}. "
             f"Train it again: dvc repro --force train@{record.run}"
         )
-    stored = StoredRun.find(client, experiment, record.key)
+    stored = MlflowRun.find(client, experiment, record.key)
     if stored is None or stored.status != "FINISHED":
-        stored = StoredRun.begin(client, experiment, record.run, record.key, times.began_ms if times else None)
+        stored = MlflowRun.begin(client, experiment, record.run, record.key, times.began_ms if times else None)
     # MLflow wants a time for each point. The run's start invents no duration, and repeated sending gives equal points.
     ended_ms = times.ended_ms if times else (stored.began_ms,) * len(history)
     last_ms = times.last_ms if times else stored.began_ms

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SEED = "seed"
 
 
-def everybodys_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
+def team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
     """A result a run of the experiment that was trained on these data, whoever trained it, oldest first.
 
     Of an author's runs with equal parameters the newest counts: earlier ones are of other code.

@@ -17,8 +17,8 @@ from pipeline.atomic_io import read_json
 from pipeline.comparison import Summary
 from pipeline.params import Params
 from pipeline.runs import DataSet
-from pipeline.tracking.content import Times
-from pipeline.tracking.stored_run import Sent, StoredRun
+from pipeline.tracking.mlflow_run import MlflowRun, Sent
+from pipeline.tracking.run_metrics import Times
 from pipeline.tracking.tags import (
     BEATS_BASELINE,
     BEST_RUN,
@@ -53,7 +53,7 @@ def send_grid(
     """
     digest, key = grid_digest(params.grid), _key(params, data)
     began_ms, ended_ms = _span(summary, root)
-    stored = StoredRun.find(client, experiment, key) or StoredRun.begin(
+    stored = MlflowRun.find(client, experiment, key) or MlflowRun.begin(
         client, experiment, f"grid-{digest}", key, began_ms
     )
     if stored.status != "FINISHED":  # first of all: a grid's run has no training that could be under way
@@ -73,7 +73,7 @@ def send_grid(
 
 def send_report(client: MlflowClient, experiment: str, params: Params, data: DataSet, root: Path) -> Iterator[Sent]:
     """Attach the report to the grid's run; nothing is sent if MLflow does not have that run."""
-    stored = StoredRun.find(client, experiment, _key(params, data))
+    stored = MlflowRun.find(client, experiment, _key(params, data))
     if stored is not None:
         _attach_report(stored, root)
         yield stored.sent
@@ -85,7 +85,7 @@ def _key(params: Params, data: DataSet) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _attach_report(stored: StoredRun, root: Path) -> None:
+def _attach_report(stored: MlflowRun, root: Path) -> None:
     if not (root / runs.REPORT).exists():
         return
     with tempfile.TemporaryDirectory() as name:  # since the folder of the reports holds other pages too

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.tracking.points import PARAMETER_LENGTH, cut, flatten, metric_name, split_finite
+from pipeline.tracking.metric_history import PARAMETER_LENGTH, cut, flatten, metric_name, split_finite
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
-from pipeline.tracking import content
-from pipeline.tracking.content import read_history
+from pipeline.tracking import run_metrics as content
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_metrics import read_history
 from pipeline.tracking.store import open_client
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, write_params

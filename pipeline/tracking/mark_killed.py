@@ -16,7 +16,7 @@ def note_of(tracking: Tracking, name: str) -> str:
     return json.dumps({"name": name, "uri": portable_uri(tracking_uri(tracking)), "experiment": tracking.experiment})
 
 
-def settle_killed(root: Path = Path()) -> None:
+def mark_killed(root: Path = Path()) -> None:
     """Tell MLflow of each run of this project that was killed; never raises on account of the store.
 
     One that does not answer is told another time.

@@ -64,7 +64,7 @@ def cut(values: Mapping[str, str], length: int) -> tuple[dict[str, str], list[st
     return shorter, [name for name, value in values.items() if len(value) > length]
 
 
-class Points:
+class MetricHistory:
     """The points that a run in MLflow holds already: name, step, value, timestamp (ms)."""
 
     def __init__(self, metrics: Iterable[Metric] = ()) -> None:
@@ -72,7 +72,7 @@ class Points:
         self.add(metrics)
 
     @classmethod
-    def read(cls, client: MlflowClient, run: Run) -> Points:
+    def read(cls, client: MlflowClient, run: Run) -> MetricHistory:
         """Ask the store for all points of a run."""
         names = [name for name in run.data.metrics if not name.startswith(PREFIX)]  # long histories of no use here
         return cls(point for name in names for point in client.get_metric_history(run.info.run_id, name))
