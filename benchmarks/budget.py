@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # what a cell imports is measured
     from torch import Tensor
 
 EPOCH = ("training", "yardstick", "checkpoint", "history", "tracking", "bookkeeping")
-AROUND = ("imports", "first step", "around", "telling", "evaluation", "images/s", "GB")
+AROUND = ("imports", "first step", "around", "MLflow", "evaluation", "images/s", "GB")
 
 
 def budget(variant: str) -> None:
@@ -55,8 +55,8 @@ def budget(variant: str) -> None:
     watches = {
         "checkpoint": Stopwatch(Checkpoints, "save"),
         "history": Stopwatch(Outputs, "add"),
-        "tracking": Stopwatch(BackgroundLogger, "log_epoch", "log_folder", "set_tags"),
-        "telling": Stopwatch(BackgroundLogger, "end"),
+        "tracking": Stopwatch(BackgroundLogger, "update"),
+        "MLflow": Stopwatch(BackgroundLogger, "close"),
     }
     take, begun = Batches.take, list[float]()
 
@@ -66,7 +66,9 @@ def budget(variant: str) -> None:
 
     Batches.take = noted  # type: ignore[method-assign]
     started = time.perf_counter()
-    train_cell(params, cell)
+    with BackgroundLogger(params) as logger:
+        train_cell(cell, publish=logger.update)
+        logger.finish(cell.name)
     whole = time.perf_counter() - started
     timing = read_json(runs.RUNS / cell.name / runs.TIMING, "pipeline train")
     spent = {"training": timing["training_seconds"], "yardstick": timing["watching_seconds"]}
@@ -78,7 +80,7 @@ def budget(variant: str) -> None:
     evaluation = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     row = "".join(f"{seconds:>12.3f}" for seconds in epoch.values()) + f"{bookkeeping:>12.0%}"
-    around = (imports, begun[0] - born, whole - sum(spent.values()), spent["telling"], evaluation)
+    around = (imports, begun[0] - born, whole - sum(spent.values()), spent["MLflow"], evaluation)
     row += "".join(f"{seconds:>12.2f}" for seconds in (*around, timing["images_per_second"], memory))
     print(f"{variant:<14}{row}", flush=True)
 

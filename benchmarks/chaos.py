@@ -128,7 +128,8 @@ class Chaos:
             *patterns,
             ".scratch/sweep/finished.jsonl",
             ".scratch/sweep/holder",
-            "mlflow.db.making*",
+            "mlflow.db.partial*",
+            ".scratch/open_runs/*",
             ".*.yaml*",
         )
         found += [f"{path} is left over" for pattern in patterns for path in self.root.glob(pattern)]

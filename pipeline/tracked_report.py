@@ -19,10 +19,9 @@ from pipeline.report.sections.authors import Everybody
 from pipeline.report.selection import stem
 from pipeline.report.stage import Elsewhere, Rendered, render_report
 from pipeline.runs import DataSet
-from pipeline.tracking.fetch import Fetched, fetch_runs
-from pipeline.tracking.skipped_runs import describe_skipped
-from pipeline.tracking.tags import user
-from pipeline.tracking.team_results import team_results
+from pipeline.tracking.fetch import FetchedRun, describe_skipped, fetch_runs
+from pipeline.tracking.tags import get_user
+from pipeline.tracking.team_results import read_team_results
 
 CACHE = runs.SCRATCH / "mlflow"
 LONGEST_AUTHOR = 40  # characters, of what may be 255 bytes with the rest of a run's name
@@ -45,7 +44,7 @@ def render_tracked(
     """
     fingerprint = DataSet.read(root / runs.PREPARED).fingerprint
     found = fetch_runs(params.tracking, wanted, root / CACHE, fingerprint, _check_files)
-    everybody = Everybody(team_results(params.tracking, fingerprint), user())
+    everybody = Everybody(read_team_results(params.tracking, fingerprint), get_user())
     fetched = _signed(found.runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
     place = root / CACHE / f"compared-{digest[:12]}"
@@ -61,14 +60,14 @@ def render_tracked(
     return render_report(params, None, target, root, live=live, elsewhere=elsewhere)
 
 
-def _signed(fetched: list[Fetched]) -> list[Fetched]:
+def _signed(fetched: list[FetchedRun]) -> list[FetchedRun]:
     """Of several authors, the runs with the author's name behind the variant's: one's `unet` is not another's."""
     if len({one.author for one in fetched}) < 2:
         return fetched
     return [_renamed(one, f"{one.record.cell['variant']}@{_file_name(one.author)}") for one in fetched]
 
 
-def _renamed(one: Fetched, variant: str) -> Fetched:
+def _renamed(one: FetchedRun, variant: str) -> FetchedRun:
     cell = {**one.record.cell, "variant": variant}
     name = recorded_cell(replace(one.record, cell=cell), one.run).name
     return replace(one, record=replace(one.record, run=name, cell=cell))
@@ -80,7 +79,7 @@ def _file_name(author: str) -> str:
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
 
-def _check_files(fetched: Fetched) -> None:
+def _check_files(fetched: FetchedRun) -> None:
     """Raise `PipelineError` if a file that a comparison cannot do without is missing or of another version."""
     recorded_cell(fetched.record, fetched.run)
     files = RunFiles(fetched.record.run, fetched.run, (fetched.run, fetched.evaluation))
@@ -93,7 +92,7 @@ def _check_files(fetched: Fetched) -> None:
         files.per_image()
 
 
-def _copy_run(one: Fetched, folder: Path) -> None:
+def _copy_run(one: FetchedRun, folder: Path) -> None:
     """The run under its name on the page: its files as links, and a record that says that name."""
     for file in one.run.iterdir():
         _link(folder / file.name, file)

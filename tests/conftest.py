@@ -12,8 +12,10 @@ import hypothesis
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import Params
+from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
+from pipeline.runs import RunRecord
+from pipeline.runtime.progress import EpochReport
 
 # No test measures time: Hypothesis would fail examples that take long on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -89,6 +91,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_tracked(
+    params: Params, cell: Cell, root: Path = Path(), listen: Callable[[EpochReport], None] | None = None
+) -> RunRecord:
+    """Train a cell and log it to MLflow, as `pipeline train` does."""
+    from pipeline.runtime.shutdown import check_signals
+    from pipeline.tracking.background_logger import BackgroundLogger
+    from pipeline.train.stage import train_cell
+
+    def complete() -> None:
+        logger.finish(cell.name)
+        logger.close()
+        check_signals()
+
+    with BackgroundLogger(params, root) as logger:
+        return train_cell(cell, root, listen, logger.update, complete)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder in which `prepare` has run on the bundled data."""
@@ -116,7 +135,6 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
     """A project's folder with one run, `TRAINED`, evaluated and compared, in an MLflow of its own (mlflow.db)."""
     from pipeline.compare.stage import compare
     from pipeline.evaluate.stage import evaluate_run
-    from pipeline.train.stage import train_cell
 
     root = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, root)
@@ -126,7 +144,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
-        train_cell(params, params.cells()[0])
+        train_tracked(params, params.cells()[0])
         evaluate_run(params, TRAINED)
         compare(params)
     return root

@@ -105,14 +105,12 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     defer_signals()
     terminate_with_dvc()
 
-    from pipeline.tracking.mark_killed import mark_killed
+    from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.stage import train_cell
     from pipeline.variants.check import check_models
 
     check_signals()
     found = read_params()
-    mark_killed()
-    check_signals()
     cell = found.cell(variant, learning_rate, seed)
     with attempt("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
@@ -122,7 +120,13 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
             say(report.sentence())
             check_signals()
 
-        record = train_cell(found, cell, listen=listen)
+        def complete() -> None:
+            logger.finish(cell.name)
+            logger.close()
+            check_signals()  # before the checkpoints go: DVC sees a failed command, and trains again
+
+        with BackgroundLogger(found) as logger:
+            record = train_cell(cell, listen=listen, publish=logger.update, complete=complete)
     click.echo(record.sentence())
 
 
@@ -158,7 +162,7 @@ def compare() -> None:
     from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import attempt
     from pipeline.sweep.outside_grid import move_outside_grid
-    from pipeline.tracking.after_stage import send_comparison
+    from pipeline.tracking.sync import sync_after_stage, sync_comparison
 
     with attempt("compare"):
         found = read_params()
@@ -172,7 +176,7 @@ def compare() -> None:
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no rate could be ranked")
     defer_signals()
-    send_comparison(found)
+    sync_after_stage(sync_comparison, found)
     check_signals()
 
 
@@ -243,10 +247,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
             FAILURE.unlink(missing_ok=True)
     if is_stage:
         from pipeline.runtime.shutdown import check_signals, defer_signals
-        from pipeline.tracking.after_stage import send_report
+        from pipeline.tracking.sync import sync_after_stage, sync_report
 
         defer_signals()
-        send_report(read_params())
+        sync_after_stage(sync_report, read_params())
         check_signals()
 
 

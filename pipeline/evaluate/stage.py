@@ -19,15 +19,13 @@ from pipeline.evaluate.seen import Seen, see_all
 from pipeline.params import Params
 from pipeline.project import make
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.run_metrics import Times, best_metrics
 
 
 def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
     Args:
-        params: the whole of `params.yaml`: how many examples to keep, where to track.
+        params: the whole of `params.yaml`: how many examples to keep.
         run: the run's name.
         root: the project's folder.
 
@@ -59,11 +57,6 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with replacing(target) as new:
         write_evaluation(new, evaluation, seen, reliability, maps, data.classes, params.evaluation.examples)
-    mirror = Mirror.find(params.tracking, record.run, record.key)
-    if mirror is not None:
-        times = Times.read(folder)
-        mirror.log_values(best_metrics(evaluation, record, times), times.last_ms if times else None)
-        mirror.log_folder(target, "evaluation")
     return evaluation
 
 

@@ -19,9 +19,10 @@ from pipeline.promote.export import agreement, export_onnx
 from pipeline.promote.packed import pack
 from pipeline.runs import RunRecord
 from pipeline.tracking.mlflow_run import MlflowRun
-from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
-from pipeline.tracking.sync import track
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline, missed_classes
+from pipeline.tracking.run_metrics import list_files
+from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
+from pipeline.tracking.sync import sync_runs
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, format_beats_baseline, format_missed_classes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,11 +66,11 @@ def promote(params: Params, run: str, root: Path = Path()) -> Promoted:
     predictor = Predictor.of_run(params, run, root)
     record = RunRecord.read(root / runs.RUNS / predictor.run)
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
-    with answering(uri):
+    with store_errors(uri):
         version = _registered(open_client(uri), name, record.key)
     is_new = version is None
     if version is None:
-        for _ in track(params, [predictor.run], root):  # or the model would have no run to belong to
+        for _ in sync_runs(params, [predictor.run], root):  # or the model would have no run to belong to
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
@@ -78,11 +79,11 @@ def promote(params: Params, run: str, root: Path = Path()) -> Promoted:
             alike = agreement(predictor, onnx, validation)
             pack(predictor, onnx, validation, model)
             evidence = {**_evidence(root, predictor.run), "agreement": f"{alike:.4f}"}
-            with answering(uri):
+            with store_errors(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
-    with answering(uri):
+    with store_errors(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    return Promoted(predictor.run, name, version, shown(uri), is_new)
+    return Promoted(predictor.run, name, version, hide_passwords(uri), is_new)
 
 
 def _registered(client: MlflowClient, name: str, key: str) -> str | None:
@@ -95,10 +96,10 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     from mlflow.exceptions import MlflowException
 
     client = open_client(uri)
-    stored = MlflowRun.find(client, experiment_id(client, uri, tracking.experiment), record.key)
+    stored = MlflowRun.find(client, get_experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
-        raise PipelineError(f"MLflow at {shown(uri)} lost {record.run} just now. Run the same command again.")
-    stored.send_folder(model, ARTIFACT)
+        raise PipelineError(f"MLflow at {hide_passwords(uri)} lost {record.run} just now. Run the same command again.")
+    stored.upload_files(ARTIFACT, list_files(model))
     try:
         client.create_registered_model(name, description="What `pipeline promote` took into use.")
     except MlflowException as error:
@@ -134,8 +135,8 @@ def _evidence(root: Path, run: str) -> dict[str, str]:
         return {"run": run, **found}
     judged = {
         "verdict": row.judgement.verdict,
-        "beats_baseline": beats_baseline(row.judgement.beats_baseline),
-        "missed_classes": missed_classes(row.missed_classes),
+        "beats_baseline": format_beats_baseline(row.judgement.beats_baseline),
+        "missed_classes": format_missed_classes(row.missed_classes),
     }
     return {"run": run, **judged, **found}
 

@@ -14,7 +14,7 @@ from pipeline.project import make
 from pipeline.report import wording
 from pipeline.report.selection import Chosen
 from pipeline.timing import read_timing
-from pipeline.tracking.tags import DIRTY, UNKNOWN, git_commit
+from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
 
 UNKNOWN_TIMES = f"unknown: DVC restores runs without {runs.TIMING}"
 
@@ -52,10 +52,10 @@ def live_facts(params: Params, chosen: Chosen, run: str, key: str, root: Path) -
 
 def _mlflow(params: Params, run: str, key: str, root: Path) -> LiveFact:
     """The run's page on the server, or how to open the one on this machine."""
-    from pipeline.tracking.links import run_address
+    from pipeline.tracking.search import find_run_url
 
     try:
-        address = run_address(params.tracking, key)
+        address = find_run_url(params.tracking, key)
     except PipelineError as error:
         return LiveFact("MLflow", str(error))
     if address:
@@ -72,7 +72,7 @@ def _durations(seconds: list[float], count: int) -> str:
 
 
 def _git_commit(root: Path) -> str:
-    found = git_commit(root)
+    found = read_git_commit(root)
     if found == UNKNOWN:
         return "none: this is no git repository"
     commit = found.removesuffix(DIRTY)

@@ -22,12 +22,11 @@ from pipeline.runtime.process import describe_process
 from pipeline.runtime.shutdown import check_signals, is_stopping
 
 FOLDER = runs.SCRATCH / "unfinished"
-PATIENCE = 60  # seconds: a process that was told to end may be in the middle of telling MLflow
+PATIENCE = 60  # seconds: a process that is shutting down may still upload to MLflow
 KEPT = 30 * 24 * 3600  # seconds: parameters that nobody came back to for so long are not waited for
 
 _LOCK = "lock"
 _HOLDER = "holder"  # which process has the lock
-_AT_WORK = "at_work"  # is there from before MLflow hears of a run until after it heard of the end
 
 
 class Unfinished:
@@ -38,8 +37,8 @@ class Unfinished:
         self.folder = project_root(root) / FOLDER / key
 
     @contextlib.contextmanager
-    def at_work(self, note: str) -> Iterator[None]:
-        """Hold the run's lock for a block that trains it, and write a note that remains until `settle` is called.
+    def at_work(self) -> Iterator[None]:
+        """Hold the run's lock for a block that trains it.
 
         Raises:
             PipelineError: Another process trains the same run, and still did so after `PATIENCE` seconds.
@@ -52,21 +51,7 @@ class Unfinished:
                     "the same command again."
                 )
             write_text(self.folder / _HOLDER, describe_process())
-            write_text(self.folder / _AT_WORK, note)
             yield
-
-    @contextlib.contextmanager
-    def killed(self) -> Iterator[str | None]:
-        """The note of a process that was at work here and is gone without a word, None where there is none.
-
-        Nobody begins to work here while the block lasts.
-        """
-        if not (self.folder / _AT_WORK).exists():
-            yield None
-            return
-        with self._locked(0) as held:
-            there = held and (self.folder / _AT_WORK).exists()
-            yield (self.folder / _AT_WORK).read_text(encoding="utf-8") if there else None
 
     def _holder(self) -> str:
         try:
@@ -75,15 +60,11 @@ class Unfinished:
             return f"it holds {self.folder / _LOCK}"
 
     def is_old(self) -> bool:
-        """Whether nobody came back to it for long, and nobody has to be told of its end."""
+        """Return whether the run was not continued for a long time."""
         try:
-            return time.time() - self.folder.stat().st_mtime > KEPT and not (self.folder / _AT_WORK).exists()
+            return time.time() - self.folder.stat().st_mtime > KEPT
         except FileNotFoundError:  # it was just completed
             return False
-
-    def settle(self) -> None:
-        """Take the note away: nobody is at work, and MLflow knows."""
-        (self.folder / _AT_WORK).unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove the folder: the run is complete."""

@@ -1,7 +1,7 @@
 """The cells of a sweep as tasks on a Ray cluster that is there already; what they leave comes back to the driver.
 
-The driver is the process that was started by hand, in the project. Only it speaks to DVC. A node that sees the
-project's folder works in it as this machine does, so that a run whose node is lost goes on from its last epoch on
+The driver is the process that was started by hand, in the project. Only it speaks to DVC and MLflow. A node that sees
+the project's folder works in it as this machine does, so that a run whose node is lost goes on from its last epoch on
 another one. Any other node gets code and data through Ray, works in a folder of Ray's own, and sends its files back.
 """
 
@@ -31,9 +31,7 @@ from pipeline.sweep.cluster_task import TOKEN, Data, Listener, Result, run_task,
 from pipeline.sweep.journal import Journal
 from pipeline.sweep.pool import GLANCE
 from pipeline.sweep.worker import Job, Outcome
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import shown, sqlite_file, tracking_uri
-from pipeline.train.key import run_key
+from pipeline.tracking.run_metrics import TrainingState
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 PROBE = 5  # seconds
 RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
-# Variables by their beginning: MLflow's address and password, and whether to log system metrics.
-NODES_GET = ("MLFLOW_TRACKING_", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_")
 
 
 def run_on_cluster(
@@ -50,20 +46,17 @@ def run_on_cluster(
     jobs: Sequence[Job],
     address: str,
     root: Path,
-    listen: Callable[[EpochReport], None],
+    listen: Callable[[EpochReport | TrainingState], None],
     stopping: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
     """Run jobs, as many at a time as the cluster has room for; else as `pool.run_jobs`.
 
     Raises:
-        PipelineError: Ray is not installed, no cluster answers at the address, or MLflow's store is a file that other
-            machines cannot write to.
+        PipelineError: Ray is not installed, or no cluster answers at the address.
     """
     ray = _ray()
-    params = _with_reachable_store(params)
     token = secrets.token_hex(16)
     (root / TOKEN).write_text(token, encoding="utf-8")
-    unended = list(jobs)
     with tempfile.TemporaryDirectory() as code:
         _copy_code(root, Path(code))
         _connect(ray, address, code)
@@ -86,14 +79,12 @@ def run_on_cluster(
                 for reference in ended:
                     job = pending.pop(reference)
                     result = _result(ray, reference, job)
-                    unended.remove(job)
                     if result.outcome is not None:
                         _take(result, root)
                         yield result.outcome
         finally:
             ray.shutdown()
             (root / TOKEN).unlink(missing_ok=True)
-            _settle(params, unended, root)
 
 
 def _ray() -> Any:
@@ -107,26 +98,12 @@ def _ray() -> Any:
     return ray
 
 
-def _with_reachable_store(params: Params) -> Params:
-    """The parameters with MLflow's address written out: tasks do not see this machine's environment."""
-    uri = tracking_uri(params.tracking)
-    if sqlite_file(uri) is not None or "://" not in uri:
-        raise PipelineError(
-            f"tracking.uri: the runs of a cluster cannot be tracked into {shown(uri)}, since other machines cannot "
-            "write to that file. Start a server here, `mlflow server --backend-store-uri sqlite:///mlflow.db --host "
-            "0.0.0.0`, and name it, http://<this machine>:5000, as tracking.uri in params.yaml or as "
-            "MLFLOW_TRACKING_URI."
-        )
-    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"uri": uri})})
-
-
 def _connect(ray: Any, address: str, code: str) -> None:
-    variables = {name: value for name, value in os.environ.items() if name.startswith(NODES_GET)}
     try:
         _probe(address)
         ray.init(
             address=address,
-            runtime_env={"working_dir": code, "env_vars": variables},
+            runtime_env={"working_dir": code},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -216,14 +193,3 @@ def _take(result: Result, root: Path) -> None:
         stage = "evaluate" if outcome.trained or outcome.job.train is None else "train"
         with contextlib.suppress(PipelineError), attempt(stage, name, root):
             raise PipelineError(outcome.sentence)
-
-
-def _settle(params: Params, jobs: list[Job], root: Path) -> None:
-    """Tell MLflow of runs whose processes went with the cluster's connection."""
-    if not jobs:
-        return
-    fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
-    for job in jobs:
-        for precision in ("float32", "bfloat16"):  # which one, the node's processor said
-            key = run_key(job.cell, fingerprint, precision)
-            Mirror.end_killed(job.cell.name, tracking_uri(params.tracking), params.tracking.experiment, key)

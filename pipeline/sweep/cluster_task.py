@@ -16,6 +16,7 @@ from pipeline.params import Params
 from pipeline.runtime.progress import EpochReport
 from pipeline.sweep.alone import FOLDER
 from pipeline.sweep.worker import Job, Outcome, StopRequested, work
+from pipeline.tracking.run_metrics import TrainingState
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -44,19 +45,19 @@ class Result:
 
 
 class Listener:
-    """An actor that hears of epochs and says whether to stop; the driver asks it."""
+    """An actor that hears of epochs and states, and says whether to stop; the driver asks it."""
 
     def __init__(self) -> None:
-        self._reports: list[EpochReport] = []
+        self._reports: list[EpochReport | TrainingState] = []
         self._stopping = False
 
-    def tell(self, report: EpochReport | None) -> bool:
-        """Take a finished epoch, or nothing; returns whether to stop."""
+    def tell(self, report: EpochReport | TrainingState | None) -> bool:
+        """Take a finished epoch, a state of a training, or nothing; returns whether to stop."""
         if report is not None:
             self._reports.append(report)
         return self._stopping
 
-    def heard(self) -> list[EpochReport]:
+    def heard(self) -> list[EpochReport | TrainingState]:
         """What came since it was last asked."""
         reports, self._reports = self._reports, []
         return reports
@@ -70,7 +71,7 @@ def run_task(params: Params, job: Job, data: Data, trained: dict[str, ObjectRef[
     """Do a job on this node.
 
     Args:
-        params: the whole of `params.yaml`, with MLflow's address written out.
+        params: the whole of `params.yaml`.
         job: what to do.
         data: where the prepared data is.
         trained: the run folder's files, for a job that only evaluates.
@@ -82,15 +83,18 @@ def run_task(params: Params, job: Job, data: Data, trained: dict[str, ObjectRef[
         if ray.get(listener.tell.remote(epoch)) and epoch.epoch < epoch.epochs:
             raise StopRequested
 
+    def publish(state: TrainingState) -> None:
+        ray.get(listener.tell.remote(state))
+
     if ray.get(listener.tell.remote(None)):
         return Result(None, {}, elsewhere=False)
     if _sees(data):
-        return Result(work(params, job, data.root, report), {}, elsewhere=False)
+        return Result(work(params, job, data.root, report, publish), {}, elsewhere=False)
     here = Path.cwd() / data.token  # Ray's, one a node: checkpoints outlive the process, and go with the session
     _unpack(data.files, here / runs.PREPARED)
     if trained:
         _unpack(trained, here / runs.RUNS / job.cell.name)
-    outcome = work(params, job, here, report)
+    outcome = work(params, job, here, report, publish)
     made = [runs.RUNS / job.cell.name] if outcome.trained else []
     made += [runs.EVALUATION / job.cell.name] if outcome.evaluated else []
     return Result(outcome, {str(folder): _read(here / folder) for folder in made}, elsewhere=True)

@@ -20,6 +20,7 @@ from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.shutdown import check_signals
 from pipeline.sweep.gpus import gpus, least_used, run_on
 from pipeline.sweep.worker import PATIENCE, STOP, Job, Outcome, serve
+from pipeline.tracking.run_metrics import TrainingState
 
 # spawn: a forked torch would share its thread pools' locks with its parent.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -61,10 +62,10 @@ def run_jobs(
     jobs: Sequence[Job],
     at_once: int,
     root: Path,
-    listen: Callable[[EpochReport], None],
+    listen: Callable[[EpochReport | TrainingState], None],
     stopping: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
-    """Run jobs, `at_once` at a time, each on a GPU of its own where there are as many; epochs go to `listen`.
+    """Run jobs, `at_once` at a time, each on a GPU of its own if there are as many; `listen` gets epochs and states.
 
     Each job is handed out as it ends. When `stopping` says so, the epochs that are under way are the last ones, and
     jobs that were not begun have no outcome. When the caller stops early, the workers are ended before this returns.
@@ -108,7 +109,7 @@ def run_jobs(
                     listen(message)
     finally:
         for worker in (*idle, *(worker for worker, _ in busy.values())):
-            # All of them first, so that they end side by side; each once, or it is interrupted while it tells MLflow.
+            # All of them first, so that they end side by side.
             worker.process.terminate()
         for worker in (*idle, *(worker for worker, _ in busy.values())):
             worker.end()

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.run_selection import chosen_runs
-from pipeline.runtime.progress import TrainingProgress
+from pipeline.runtime.progress import EpochReport, TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import forget_attempt
 from pipeline.sweep.alone import alone
@@ -28,7 +28,8 @@ from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.recorder import Recorder
 from pipeline.sweep.summary import summary
 from pipeline.sweep.worker import Job, Outcome
-from pipeline.tracking.mark_killed import mark_killed
+from pipeline.tracking.background_logger import BackgroundLogger
+from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.key import is_current
 from pipeline.variants.check import check_models
 
@@ -63,8 +64,6 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     """
     chosen = chosen_runs([cell.name for cell in params.cells()], targets)
     with alone(root), contextlib.ExitStack() as stack:
-        mark_killed(root)
-        check_signals()
         ledger, journal = Ledger(root), Journal(root)
         stack.enter_context(ledger.reserved(chosen if targets else None))
         move_outside_grid([cell.name for cell in params.cells()], root)
@@ -82,23 +81,35 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
             click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{at_once} at a time"))
         recorder, outcomes = Recorder(ledger, journal), list[Outcome]()
         unrecorded: PipelineError | None = None
+        logger = stack.enter_context(BackgroundLogger(params, root, log_system_metrics=not ray))
         try:
             with TrainingProgress(runs=len(plan.jobs)) as progress, _stopping() as stopping:
+
+                def listen(message: EpochReport | TrainingState) -> None:
+                    if isinstance(message, TrainingState):
+                        logger.update(message)
+                    else:
+                        progress.epoch(message)
+
                 if ray and plan.jobs:
-                    ended = run_on_cluster(params, plan.jobs, ray, root, progress.epoch, stopping)
+                    ended = run_on_cluster(params, plan.jobs, ray, root, listen, stopping)
                 else:
-                    ended = run_jobs(params, plan.jobs, at_once, root, progress.epoch, stopping)
+                    ended = run_jobs(params, plan.jobs, at_once, root, listen, stopping)
                 with contextlib.closing(ended):  # before what follows, also on the way out
                     for outcome in ended:
-                        progress.end(outcome.job.cell.name, _ending(outcome))
+                        name = outcome.job.cell.name
+                        if outcome.trained or outcome.evaluated:
+                            logger.finish(name)
+                        logger.kill(name)  # if its process ended without an error
+                        progress.end(name, _ending(outcome))
                         outcomes.append(outcome)
                         recorder.add(outcome)
-        finally:  # also where somebody insists: what finished is kept, and MLflow told of what was killed
+        finally:  # also after the second Ctrl-C: what finished is kept
+            logger.kill_all()
             try:
                 recorder.close()
             except PipelineError as error:
                 unrecorded = error
-            mark_killed(root)
     outcomes.sort(key=lambda outcome: chosen.index(outcome.job.cell.name))
     begun = {outcome.job.cell.name for outcome in outcomes}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in begun]

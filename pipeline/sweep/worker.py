@@ -1,4 +1,4 @@
-"""What a worker process does: one job after the other, torch and MLflow imported once."""
+"""What a worker process does: one job after the other, torch imported once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import attempt, forget_attempt
 from pipeline.sweep.journal import Journal
+from pipeline.tracking.run_metrics import TrainingState
 
-# From SIGTERM until a worker is killed: its training ends with the step, MLflow learns of it. The sweep has to do what
-# comes after that within `shutdown.GRACE_SECONDS`.
+# Seconds from SIGTERM until a worker is killed: its training ends with the step. The sweep has to end within
+# `shutdown.GRACE_SECONDS`.
 PATIENCE = 10
 _POLL_SECONDS = 0.5
 STOP = "stop"  # instead of a job: end the epoch that is under way, and then the process
@@ -57,17 +58,20 @@ class StopRequested(KeyboardInterrupt):
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Do the jobs that come through the pipe until it closes; epochs and outcomes go back through it."""
+    """Do the jobs that come through the pipe until it closes; epochs, states and outcomes go back through it."""
     # Ctrl-C reaches every process of the terminal; the sweep decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defer_signals()
     terminate_with_parent(PATIENCE)
 
-    def report(epoch: EpochReport) -> None:
+    def send(message: EpochReport | TrainingState) -> None:
         try:
-            pipe.send(epoch)
+            pipe.send(message)
         except OSError:  # the sweep is gone
             sys.exit(128 + signal.SIGHUP)
+
+    def report(epoch: EpochReport) -> None:
+        send(epoch)
         check_signals()
         if epoch.epoch < epoch.epochs:
             check_request()
@@ -87,7 +91,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         if job == STOP:
             return
         try:
-            pipe.send(work(params, job, root, report, check_request))
+            pipe.send(work(params, job, root, report, send, check_request))
         except OSError:  # the sweep is gone
             return
 
@@ -97,6 +101,7 @@ def work(
     job: Job,
     root: Path,
     report: Callable[[EpochReport], None],
+    publish: Callable[[TrainingState], None],
     check_request: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Do a job; a failure of it is an outcome, so that the other cells continue.
@@ -106,7 +111,8 @@ def work(
         job: what to do.
         root: the project's folder.
         report: called as each epoch ends.
-        check_request: called before the training starts; both may raise `StopRequested`.
+        publish: called with the state of the training, which the sweep logs to MLflow.
+        check_request: called before the training starts; it and `report` may raise `StopRequested`.
     """
     started = time.monotonic()
     trained = evaluated = False
@@ -137,7 +143,7 @@ def work(
                     journal.add("train", name, made_from)
                     forget_attempt("train", name, root)  # to be killed from here on costs nothing
 
-                record = train_cell(params, job.cell, root, listen, complete)
+                record = train_cell(job.cell, root, listen, publish, complete)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:

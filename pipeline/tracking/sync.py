@@ -1,223 +1,211 @@
-"""Finished runs written into MLflow from their folders, as often as one likes: what lacks there is sent, and no more.
+"""Upload finished runs to MLflow from their folders: `pipeline track`, and the ends of `compare` and `report`.
 
-DVC restores a run from its cache without training it, and a server may have been down while one trained; here MLflow
-gets all the same what it would have been told live.
+DVC restores a run from its cache without training it, and a server may have been down while a run trained.
 """
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Generator, Iterator, Sequence
+import logging
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from pipeline import runs
-from pipeline.comparison import RunRow, Summary
+from pipeline.comparison import Summary
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.project import project_root
-from pipeline.runs import DataSet, Evaluation, RunRecord
-from pipeline.runtime.shutdown import check_signals, hold
-from pipeline.tracking import run_metrics as content
-from pipeline.tracking import saved_view as view
-from pipeline.tracking.best_run import mark_best
-from pipeline.tracking.grid_summary import send_grid, send_report
-from pipeline.tracking.mlflow_run import MlflowRun, Sent, runs_by_key, update_tags
-from pipeline.tracking.store import answering, experiment_id, is_server, open_client, tracking_uri
-from pipeline.tracking.tags import (
-    BEATS_BASELINE,
-    MISSED_CLASSES,
-    NOTE,
-    STATUS,
-    VERDICT,
-    beats_baseline,
-    missed_classes,
-    standard_tags,
+from pipeline.params.run_selection import chosen_runs
+from pipeline.project import make
+from pipeline.runs import DataSet
+from pipeline.runtime.shutdown import check_signals
+from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
+from pipeline.tracking.mark_killed import mark_killed
+from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
+from pipeline.tracking.run_metrics import PreparedData, RunContent, describe_finished
+from pipeline.tracking.saved_view import save_view
+from pipeline.tracking.store import (
+    get_experiment_id,
+    hide_passwords,
+    is_server,
+    is_store_missing,
+    open_client,
+    store_errors,
+    tracking_uri,
 )
+from pipeline.tracking.tags import create_standard_tags
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+logger = logging.getLogger("pipeline.tracking")
 
-LOCK = runs.SCRATCH / "track.lock"  # in the project's folder
-_PATIENCE = 10.0  # seconds that a stage waits for another process to finish sending
+STAGE_SECONDS = 60  # for uploads at the end of a stage; `pipeline track` uploads the rest
+STAGE_LOCK_SECONDS = 10.0  # for which a stage waits for another process that uploads
+_REASON_LENGTH = 500  # characters
 
 
-def track(params: Params, names: Sequence[str], root: Path = Path(), to: str | None = None) -> Iterator[Sent]:
-    """Send finished runs to MLflow, one after the other, and at the end what the grid came to.
+@dataclass(frozen=True)
+class Uploaded:
+    """What was uploaded of a run."""
+
+    run: str
+    is_new: bool = False  # MLflow did not have the run
+    num_points: int = 0
+    num_folders: int = 0  # of files
+
+
+def sync_runs(
+    params: Params,
+    names: Sequence[str],
+    root: Path = Path(),
+    uri: str | None = None,
+    *,
+    with_report: bool = True,
+    lock_seconds: float = -1,
+) -> Iterator[Uploaded]:
+    """Upload finished runs one by one, then the summary of the grid and the mark of its best run.
 
     Args:
-        params: where to track, and the grid that the runs are of.
-        names: of the runs; each must lie in `runs/`.
+        params: the store, and the grid of the runs.
+        names: of the runs in `runs/`.
         root: the project's folder, or a study's.
-        to: MLflow's address, if it is another than the one where the project tracks.
+        uri: MLflow's, instead of the project's.
+        with_report: whether to upload the report, which may be older than the comparison.
+        lock_seconds: to wait for another process that uploads; negative: without limit.
 
     Raises:
-        PipelineError: A run's files are missing or broken, or the store does not answer; what was sent stands.
+        PipelineError: A run's files are missing or broken, or the store does not answer; earlier uploads remain.
     """
-    uri = tracking_uri(params.tracking, to)
-    data = DataSet.read(root / runs.PREPARED)
-    summary = _summary(params, root)
+    uri = tracking_uri(params.tracking, uri)
+    data, summary = PreparedData.read(root), _read_summary(params, root)
     rows = {row.run: row for row in summary.runs} if summary else {}
-    with _alone(root), answering(uri):
+    tags = create_standard_tags("track", data.fingerprint, params.grid)
+    with store_errors(uri):
         client = open_client(uri)
-        experiment = experiment_id(client, uri, params.tracking.experiment)
+        experiment = get_experiment_id(client, uri, params.tracking.experiment)
+
+        def upload(content: RunContent) -> Uploaded:
+            with upload_lock(root, lock_seconds):
+                run = MlflowRun.open(client, experiment, content)
+                run.upload(content)
+            return Uploaded(content.name, run.is_new, run.num_points, run.num_folders)
+
         for name in names:
             check_signals()
-            yield _send(client, experiment, params, root / runs.RUNS / name, data, rows.get(name))
+            yield upload(describe_finished(name, root, data, tags, rows.get(name)))
         if summary:
-            mark_best(client, experiment, summary, data, root)
-            yield send_grid(client, experiment, params, summary, data, root)
-        view.save(client, experiment, is_shared=is_server(uri))
+            mark_best_run(client, experiment, summary, data.fingerprint, root)
+            yield upload(describe_grid(params.grid, summary, data, root, with_report=with_report))
+        save_view(client, experiment, is_shared=is_server(uri))
 
 
-def track_comparison(params: Params, root: Path = Path()) -> Generator[Sent, None, None]:
-    """Send what a comparison found: verdicts, the mark of the best run, and the grid's own run without the report.
-
-    Runs that MLflow has cost one search and one call for each changed verdict; a missing one is sent whole.
+def sync_comparison(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
+    """Upload the results of a comparison: verdicts, the best run's tag, and the grid summary without the report.
 
     Raises:
-        PipelineError: A run's files are missing or broken, or the store does not answer; what was sent remains.
+        PipelineError: As `sync_runs`.
     """
-    uri = tracking_uri(params.tracking)
-    data = DataSet.read(root / runs.PREPARED)
-    summary = _summary(params, root)
-    if summary is None:
-        return
-    rows = {row.run: row for row in summary.runs}
-    with _alone(root, _PATIENCE), answering(uri):
-        client = open_client(uri)
-        experiment = experiment_id(client, uri, params.tracking.experiment)
-        known = runs_by_key(client, experiment, data.fingerprint)
-        for name in tracked_names(params, root):
-            check_signals()
-            folder = root / runs.RUNS / name
-            record = RunRecord.read(folder)
-            run = known.get(record.key)
-            if run is None or run.info.status != "FINISHED":
-                yield _send(client, experiment, params, folder, data, rows[name])
-            else:
-                update_tags(client, run, _result_tags(record, rows[name]))
-                yield Sent(name, is_new=False, points=0, folders=0)
-        mark_best(client, experiment, summary, data, root)
-        yield send_grid(client, experiment, params, summary, data, root, with_report=False)
-        view.save(client, experiment, is_shared=is_server(uri))
+    if _read_summary(params, root) is not None:
+        yield from sync_runs(
+            params, trained_runs(params, root), root, with_report=False, lock_seconds=STAGE_LOCK_SECONDS
+        )
 
 
-def attach_report(params: Params, root: Path = Path()) -> Generator[Sent, None, None]:
-    """Send the report to the grid's own run, if MLflow has that run.
+def sync_report(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
+    """Add the report to the grid summary, if MLflow has one.
 
     Raises:
         PipelineError: The store does not answer.
     """
     uri = tracking_uri(params.tracking)
-    data = DataSet.read(root / runs.PREPARED)
-    with _alone(root, _PATIENCE), answering(uri):
+    key = grid_key(params.grid, DataSet.read(root / runs.PREPARED).fingerprint)
+    with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
-        if experiment is not None and experiment.lifecycle_stage == "active":
-            yield from send_report(client, experiment.experiment_id, params, data, root)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return
+        with upload_lock(root, STAGE_LOCK_SECONDS):
+            run = MlflowRun.find(client, experiment.experiment_id, key)
+            if run is not None:
+                for folder, files in report_files(root).items():
+                    run.upload_files(folder, files)
+                yield Uploaded(run.name, num_folders=run.num_folders)
 
 
-@contextlib.contextmanager
-def _alone(root: Path, patience: float = -1) -> Iterator[None]:
-    """Hold the project's lock: two processes would both find a run missing, and create it.
+def sync_after_stage(sync: Callable[[Params, Path], Iterator[Uploaded]], params: Params, root: Path = Path()) -> None:
+    """Run a sync at the end of a stage; never raises, because the files of the stage are complete.
 
     Args:
-        root: the project's folder, a study's, or DVC's copy for an experiment.
-        patience: seconds to wait for it; negative: as long as it takes.
+        sync: `sync_comparison` or `sync_report`.
+        params: the whole of `params.yaml`.
+        root: the project's folder.
     """
-    path = project_root(root) / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
+    uri = tracking_uri(params.tracking)
+    if is_store_missing(uri):
+        return
+    deadline = time.monotonic() + STAGE_SECONDS
     try:
-        with hold(FileLock(path, timeout=patience)):
-            yield
-    except Timeout:
-        raise PipelineError(f"Another process sends runs to MLflow; it holds {path}.") from None
+        for _ in sync(params, root):
+            if time.monotonic() > deadline:
+                logger.warning(
+                    "MLflow at %s took over %d s. The stage is complete; `pipeline track` uploads the rest.",
+                    hide_passwords(uri),
+                    STAGE_SECONDS,
+                )
+                return
+    except Exception as error:  # of MLflow, a database driver or the disk
+        reason = textwrap.shorten(hide_passwords(str(error)), _REASON_LENGTH, placeholder=" …")
+        logger.warning("%s The stage is complete; `pipeline track` uploads to MLflow what is missing.", reason)
+        logger.debug("Error of MLflow:", exc_info=True)
 
 
-def tracked_names(params: Params, root: Path) -> list[str]:
-    """The runs of the grid that are there to be tracked."""
+def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root: Path) -> str:
+    """Upload the trained runs that a user selects, and return a sentence on what was uploaded.
+
+    Args:
+        params: the whole of `params.yaml`.
+        targets: names or patterns of runs; empty for all.
+        uri: MLflow's, instead of the project's.
+        root: the project's folder, or a study's.
+
+    Raises:
+        PipelineError: No run matches, files are broken, or the store does not answer; earlier uploads remain.
+    """
+    if uri is not None and "://" not in uri:
+        raise PipelineError(f"--to: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db.")
+    mark_killed(root)
+    trained = trained_runs(params, root)
+    names = [name for name in chosen_runs([cell.name for cell in params.cells()], targets) if name in trained]
+    if not names:
+        raise PipelineError(f"None of these runs is trained. Train them first: {make('report', root)}")
+    uploaded: list[Uploaded] = []
+    try:
+        uploaded.extend(sync_runs(params, names, root, uri))
+    except PipelineError as error:
+        complete = sum(one.run in names for one in uploaded)
+        progress = f"{complete} of {len(names)} runs are complete in MLflow" if complete else "No run was uploaded"
+        raise PipelineError(f"{error} {progress}; the same command uploads the rest.") from None
+    return f"MLflow at {hide_passwords(tracking_uri(params.tracking, uri))}: {_summarize(uploaded, names)}"
+
+
+def _summarize(uploaded: Sequence[Uploaded], names: Sequence[str]) -> str:
+    """Summarize uploads; of the grid summary, which is not among the names, only files count."""
+    of_runs = [one for one in uploaded if one.run in names]
+    num_new = sum(one.is_new for one in of_runs)
+    num_points, num_folders = (sum(getattr(one, name) for one in uploaded) for name in ("num_points", "num_folders"))
+    count = "1 run" if len(of_runs) == 1 else f"{len(of_runs)} runs"
+    if not (num_new or num_points or num_folders):
+        return f"{count}, complete before."
+    return f"{count}, {num_new} of them new; uploaded {num_points:,} points and {num_folders} folders of files."
+
+
+def trained_runs(params: Params, root: Path) -> list[str]:
+    """Return the names of the grid's runs that have a run folder."""
     return [cell.name for cell in params.cells() if (root / runs.RUNS / cell.name / runs.RECORD).exists()]
 
 
-def _summary(params: Params, root: Path) -> Summary | None:
-    """What the comparison says, where there is one of this grid."""
+def _read_summary(params: Params, root: Path) -> Summary | None:
+    """Read the comparison, if there is one of this grid."""
     if not (root / runs.COMPARISON / runs.SUMMARY).exists():
         return None
     summary = Summary.read(root / runs.COMPARISON)
     return summary if [row.run for row in summary.runs] == [cell.name for cell in params.cells()] else None
-
-
-def _send(
-    client: MlflowClient, experiment: str, params: Params, folder: Path, data: DataSet, row: RunRow | None
-) -> Sent:
-    record, times = RunRecord.read(folder), content.Times.read(folder)
-    history = content.read_history(folder)
-    if times is not None and len(history) != len(times.ended_ms):
-        raise PipelineError(
-            f"{folder}: {runs.HISTORY} has {len(history)} epochs and {runs.TIMING} {len(times.ended_ms)}. "
-            f"Train it again: dvc repro --force train@{record.run}"
-        )
-    stored = MlflowRun.find(client, experiment, record.key)
-    if stored is None or stored.status != "FINISHED":
-        stored = MlflowRun.begin(client, experiment, record.run, record.key, times.began_ms if times else None)
-    # MLflow wants a time for each point. The run's start invents no duration, and repeated sending gives equal points.
-    ended_ms = times.ended_ms if times else (stored.began_ms,) * len(history)
-    last_ms = times.last_ms if times else stored.began_ms
-    tags = _result_tags(record, row)
-    if stored.sent.is_new:
-        tags = {**standard_tags("track", record.data_fingerprint, params.grid), **tags}
-    is_of_data = record.data_fingerprint == data.fingerprint
-    size = content.DataSize.read(folder.parents[1] / runs.PREPARED) if is_of_data else None
-    stored.describe(content.parameters(record.cell, record.precision, size), tags)
-    if is_of_data:
-        stored.send_dataset(data.title, data.source, data.fingerprint)
-    epochs = zip(history, ended_ms, strict=True)
-    stored.send_epochs([(number, values, ended) for number, (values, ended) in enumerate(epochs, start=1)])
-    with _without_foreign_times(folder, is_foreign=times is None) as sent:
-        stored.send_folder(sent, "run")
-    evaluated = folder.parents[1] / runs.EVALUATION / record.run
-    if _is_evaluated(evaluated, record):
-        stored.send_values(content.best_metrics(Evaluation.read(evaluated), record, times), last_ms)
-        stored.send_folder(evaluated, "evaluation")
-    if stored.status != "FINISHED":
-        stored.end("FINISHED", last_ms)
-    return stored.sent
-
-
-@contextlib.contextmanager
-def _without_foreign_times(folder: Path, *, is_foreign: bool) -> Iterator[Path]:
-    """Provide a run's folder, or a copy without `timing.json` if that file is of another training."""
-    if not is_foreign or not (folder / runs.TIMING).exists():
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as name:
-        yield shutil.copytree(folder, Path(name) / folder.name, ignore=shutil.ignore_patterns(runs.TIMING))
-
-
-def _result_tags(record: RunRecord, row: RunRow | None) -> dict[str, str]:
-    """Return the tags on how a run ended and what the comparison says of it, if it knows the run."""
-    tags: dict[str, str] = {STATUS: record.status}
-    if row is not None and row.judgement is not None:
-        tags |= {VERDICT: row.judgement.verdict, NOTE: _note(row)}
-        tags[BEATS_BASELINE] = beats_baseline(row.judgement.beats_baseline)
-        tags[MISSED_CLASSES] = missed_classes(row.missed_classes)
-    return tags
-
-
-def _is_evaluated(folder: Path, record: RunRecord) -> bool:
-    """Whether an evaluation of this very training lies there."""
-    return (folder / runs.METRICS).exists() and Evaluation.read(folder).key == record.key
-
-
-def _note(row: RunRow) -> str:
-    """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
-    assert row.judgement is not None
-    evidence = "; ".join(row.judgement.evidence)
-    best = f" Best epoch: {row.best_epoch} of {row.epochs}." if row.best_epoch else ""
-    missed = f"Missed classes: {missed_classes(row.missed_classes)}. " if row.missed_classes else ""
-    return f"{missed}Verdict on the loss curve: **{row.judgement.verdict}**: {evidence}.{best}"

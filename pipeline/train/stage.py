@@ -1,9 +1,10 @@
-"""Trains one cell, logs it to MLflow while it runs, and writes `runs/<run>/` whole or not at all."""
+"""Train one cell, publish its state after each epoch, and write `runs/<run>/` atomically."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,12 @@ from pipeline.errors import PipelineError
 from pipeline.models.allocator import keep_freed_memory
 from pipeline.models.arithmetic import compute_device, resolve_precision
 from pipeline.models.build import build_network, trainable_parameters
-from pipeline.params import Cell, Params
+from pipeline.params import Cell
 from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochReport
 from pipeline.runtime.run_lock import Unfinished
 from pipeline.runtime.shutdown import check_signals
-from pipeline.tracking import run_metrics as content
-from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
-from pipeline.tracking.mark_killed import note_of
-from pipeline.tracking.tags import STATUS, standard_tags
+from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoint import Checkpoints
 from pipeline.train.key import run_key
 from pipeline.train.loop import DivergedError, Epoch, Watched, train
@@ -36,29 +34,30 @@ from pipeline.variants.batch import check_batch
 
 
 def train_cell(
-    params: Params,
     cell: Cell,
     root: Path = Path(),
     listen: Callable[[EpochReport], None] | None = None,
-    complete: Callable[[], None] | None = None,
+    publish: Callable[[TrainingState], None] = lambda _: None,
+    complete: Callable[[], None] = lambda: None,
 ) -> RunRecord:
-    """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
+    """Train a cell of the grid and write its run folder; a stopped run resumes after its last epoch.
 
     Args:
-        params: the whole of `params.yaml`, for where to track.
         cell: what to train.
         root: the project's folder.
-        listen: called as each epoch ends, when it is safe on the disk.
-        complete: called when the run's folder is written, before the checkpoints go: for who must not lose it.
+        listen: called after each epoch, when it is safe on the disk.
+        publish: called with the state of the training before the first epoch, after each epoch before `listen`, and
+            after an error.
+        complete: called when the run folder is written, before the checkpoints are removed; if it raises, they stay.
 
     Returns:
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
 
     Raises:
-        PipelineError: The prepared data is missing, or too small for what the cell asks; or its network cannot be
-            trained on such batches; or another process trains the same.
+        PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on such
+            batches, or another process trains the same run.
     """
-    started = time.perf_counter()
+    started, began_ms = time.perf_counter(), round(time.time() * 1000)
     keep_freed_memory()
     torch.set_num_threads(cell.train.threads)
     data = DataSet.read(root / runs.PREPARED)
@@ -70,81 +69,81 @@ def train_cell(
     network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(compute_device())
     key = run_key(cell, data.fingerprint, precision)
+    parameters = cell.model_dump(mode="json")
 
     outputs = Outputs(data.classes)
-    unfinished = Unfinished(key, root)
-    with unfinished.at_work(note_of(params.tracking, cell.name)):
-        check_signals()
-        with log_in_background(
-            params.tracking,
-            name=cell.name,
-            key=key,
-            parameters=content.parameters(
-                cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
-            ),
-            tags=standard_tags("train", data.fingerprint, params.grid),
-            when_ended=unfinished.settle,
-        ) as logger:
-            logger.log_dataset(data.title, data.source, data.fingerprint)
-            checkpoints = Checkpoints(unfinished.folder, cell.name)
-            state = _resumed(checkpoints, outputs, logger)
-            started -= outputs.seconds
-            epochs = train(
-                network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
-                done=len(outputs.history), state=state,
-            )  # fmt: skip
-            diverged: int | None = None
-            try:
-                for epoch in epochs:
-                    outputs.add(epoch)
-                    outputs.seconds = time.perf_counter() - started
-                    checkpoints.save(epoch.number, {"moving": epoch.moving.state(key), "outputs": outputs.state()})
-                    _log(logger, outputs, epoch.number)
-                    if listen:
-                        listen(_epoch_report(cell, epoch))
-            except DivergedError as end:
-                diverged = end.epoch
 
-            record = RunRecord(
-                format=runs.FORMAT,
-                run=cell.name,
-                key=key,
-                status="diverged" if diverged else "finished",
-                epochs=len(outputs.history),
-                best_epoch=outputs.best_epoch,
-                diverged_epoch=diverged,
-                precision=precision,
-                trainable_parameters=trainable_parameters(network),
-                data_fingerprint=data.fingerprint,
-                cell=cell.model_dump(mode="json"),
+    def publish_state(*, has_failed: bool = False) -> None:
+        history, ended_ms = tuple(outputs.history), tuple(int(times["ended_ms"]) for times in outputs.times)
+        publish(
+            TrainingState(
+                cell.name, key, parameters, precision, data.fingerprint, began_ms, history, ended_ms, has_failed
             )
-            with replacing(root / runs.RUNS / cell.name) as folder:
-                outputs.write(folder, watched, compared)
-                outputs.write_timing(folder, key)
-                (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
-            logger.set_tags({STATUS: record.status})
-            logger.log_folder(root / runs.RUNS / cell.name, "run")
-        if complete:
-            complete()
+        )
+
+    unfinished = Unfinished(key, root)
+    with unfinished.at_work(), _published_failure(publish_state):
+        check_signals()
+        checkpoints = Checkpoints(unfinished.folder, cell.name)
+        state = _resumed(checkpoints, outputs)
+        started -= outputs.seconds
+        publish_state()
+        epochs = train(
+            network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
+            done=len(outputs.history), state=state,
+        )  # fmt: skip
+        diverged: int | None = None
+        try:
+            for epoch in epochs:
+                outputs.add(epoch)
+                outputs.seconds = time.perf_counter() - started
+                checkpoints.save(epoch.number, {"moving": epoch.moving.state(key), "outputs": outputs.state()})
+                publish_state()
+                if listen:
+                    listen(_epoch_report(cell, epoch))
+        except DivergedError as end:
+            diverged = end.epoch
+
+        record = RunRecord(
+            format=runs.FORMAT,
+            run=cell.name,
+            key=key,
+            status="diverged" if diverged else "finished",
+            epochs=len(outputs.history),
+            best_epoch=outputs.best_epoch,
+            diverged_epoch=diverged,
+            precision=precision,
+            trainable_parameters=trainable_parameters(network),
+            data_fingerprint=data.fingerprint,
+            cell=parameters,
+        )
+        with replacing(root / runs.RUNS / cell.name) as folder:
+            outputs.write(folder, watched, compared)
+            outputs.write_timing(folder, key)
+            (folder / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+        complete()
         unfinished.forget()
     return record
 
 
-def _resumed(checkpoints: Checkpoints, outputs: Outputs, logger: BackgroundLogger) -> Mapping[str, Any] | None:
-    """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
+@contextlib.contextmanager
+def _published_failure(publish_state: Callable[..., None]) -> Iterator[None]:
+    """Publish that the training failed if the block raises an error."""
+    try:
+        yield
+    except Exception:
+        publish_state(has_failed=True)
+        raise
+
+
+def _resumed(checkpoints: Checkpoints, outputs: Outputs) -> Mapping[str, Any] | None:
+    """Restore the outputs of the epochs before, and return the state to resume from; None at the beginning."""
     checkpoint = checkpoints.newest()
     if checkpoint is None:
         return None
     outputs.restore(checkpoint["outputs"])
-    for row in outputs.history:  # a kill may have come between a checkpoint and MLflow
-        _log(logger, outputs, int(row["epoch"]))
     moving: Mapping[str, Any] = checkpoint["moving"]
     return moving
-
-
-def _log(logger: BackgroundLogger, outputs: Outputs, epoch: int) -> None:
-    row = outputs.history[epoch - 1]
-    logger.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
 
 
 def _epoch_report(cell: Cell, epoch: Epoch) -> EpochReport:

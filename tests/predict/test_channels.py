@@ -55,7 +55,7 @@ def trained(project: Path) -> Callable[[int, type], Params]:
             "report": {"showcase": [{"file": "new.tif"}]},
         }
         params = read_params(write_params(project, changes))
-        train_cell(params, params.cell("unet", 0.01, 0))
+        train_cell(params.cell("unet", 0.01, 0))
         evaluate_run(params, RUN)
         return params
 
@@ -130,7 +130,7 @@ def test_a_network_of_grey_images_takes_colours_and_shows_them(
 def test_a_pretrained_encoder_needs_three(trained: Callable[[int, type], Params]) -> None:
     params = trained(5, np.uint16)
     with pytest.raises(PipelineError, match="made for three channels, but the images have 5; set pretrained: false"):
-        train_cell(params, params.cell("lite0", 0.01, 0))
+        train_cell(params.cell("lite0", 0.01, 0))
 
 
 def test_variants_are_measured_with_the_channels_of_the_data(

@@ -31,7 +31,7 @@ def test_five_channels_are_packed_and_loaded(project: Path, tmp_path: Path) -> N
         images = np.random.default_rng(0).integers(0, 65_535, (*masks.shape, 5), np.uint16)
         np.save(folder / runs.IMAGES, images)
     params = read_params(write_params(project, {"train": {"epochs": 1}}))
-    train_cell(params, params.cell("unet", 0.01, 0))
+    train_cell(params.cell("unet", 0.01, 0))
     predictor = Predictor.of_run(params, "unet-0.01-0", project)
     export_onnx(predictor, tmp_path / "network.onnx")
     validation = open_split("validation", project / runs.PREPARED)

@@ -1,4 +1,4 @@
-"""One best run everywhere: MLflow's tag, the report, the grid's own run, and what `predict` and `promote` take."""
+"""The same best run everywhere: MLflow's tag, the report, the grid summary, `predict` and `promote`."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def project(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": SEEDS}})
         )
         for cell in params.cells():
-            train_cell(params, cell)
+            train_cell(cell)
             evaluate_run(params, cell.name)
         yield found
 
 
 @pytest.fixture
 def uri(project: Project, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An MLflow without runs."""
+    """A store without runs."""
     monkeypatch.chdir(project.root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copy(store, tmp_path / "mlflow.db")
@@ -86,7 +86,7 @@ def best_of(uri: str) -> dict[str, str]:
     return {run.info.run_name: run.data.tags[BEST_OF] for run in found_runs(uri) if BEST_OF in run.data.tags}
 
 
-def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(project: Project, uri: str) -> None:
+def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> None:
     summary = project.compare_seeds(SEEDS)
     track()
     assert summary.best is not None
@@ -106,7 +106,7 @@ def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(pr
     assert BEST_OF in NOTE
 
 
-def test_the_tag_follows_the_best_run_of_each_person(
+def test_mark_best_run_follows_the_best_run_of_each_user(
     project: Project, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compare_and_track(user: str, seeds: list[int]) -> str:
