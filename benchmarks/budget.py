@@ -66,7 +66,9 @@ def budget(variant: str) -> None:
 
     BatchLoader.take = noted  # type: ignore[method-assign]
     started = time.perf_counter()
-    train_cell(params, cell)
+    with BackgroundLogger(params) as logger:
+        train_cell(cell, publish=logger.update)
+        logger.finish(cell.name)
     whole = time.perf_counter() - started
     timing = read_json(runs.RUNS / cell.name / runs.TIMING, "pipeline train")
     spent = {"training": timing["training_seconds"], "evaluation": timing["eval_seconds"]}
@@ -78,7 +80,7 @@ def budget(variant: str) -> None:
     evaluation = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     row = "".join(f"{seconds:>12.3f}" for seconds in epoch.values()) + f"{bookkeeping:>12.0%}"
-    around = (imports, begun[0] - born, whole - sum(spent.values()), spent["telling"], evaluation)
+    around = (imports, begun[0] - born, whole - sum(spent.values()), spent["MLflow"], evaluation)
     row += "".join(f"{seconds:>12.2f}" for seconds in (*around, timing["images_per_second"], memory))
     print(f"{variant:<14}{row}", flush=True)
 

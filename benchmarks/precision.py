@@ -29,7 +29,7 @@ def losses(params: Params, variant: str, root: Path) -> dict[str, list[float]]:
             cell = params.cell(variant, rates[len(rates) // 2], seed)
             cell = cell.model_copy(update={"train": cell.train.model_copy(update={"precision": precision})})
             lowest: list[float] = []
-            train_cell(params, cell, root, lambda epoch, lowest=lowest: lowest.append(epoch.val_loss))  # type: ignore[misc]
+            train_cell(cell, root, lambda epoch, lowest=lowest: lowest.append(epoch.val_loss))  # type: ignore[misc]
             found.setdefault(precision, []).append(min(lowest))
     return found
 
@@ -45,10 +45,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             lend_prepared(Path.cwd(), root)
-            tracked = params.model_copy(
-                update={"tracking": params.tracking.model_copy(update={"uri": f"sqlite:///{root / 'mlflow.db'}"})}
-            )
-            found = losses(tracked, variant, root)
+            found = losses(params, variant, root)
         columns = "".join(f"{' '.join(f'{loss:.4f}' for loss in found[name]):>26}" for name in PRECISIONS)
         pairs = zip(*(found[name] for name in PRECISIONS), strict=True)
         difference = statistics.mean(bfloat16 - float32 for float32, bfloat16 in pairs)

@@ -124,7 +124,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
     """A project's folder with one run, `TRAINED`, evaluated and compared, in an MLflow of its own (mlflow.db)."""
     from pipeline.compare.stage import compare
     from pipeline.evaluate.stage import evaluate_run
-    from pipeline.train.stage import train_cell
+    from pipeline.train.stage import train_and_log
 
     root = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, root)
@@ -134,7 +134,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
-        train_cell(params, params.cells()[0])
+        train_and_log(params, params.cells()[0])
         evaluate_run(params, TRAINED)
         compare(params)
     return root

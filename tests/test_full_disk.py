@@ -98,8 +98,8 @@ def test_commands_that_write_to_mlflow_name_the_full_store(project: Path, run: R
     code, said = run(project, "promote")
     assert (code, f"Error: {project}/mlflow.db: {STORE_SENTENCE}" in said) == (1, True)
     code, said = run(project, "track", "--to", f"sqlite:///{project}/new.db")
-    assert (code, f"Error: {project}/new.db: {STORE_SENTENCE} No run was sent;" in said) == (1, True)
-    assert not list(project.glob("new.db.making*"))
+    assert (code, f"Error: {project}/new.db: {STORE_SENTENCE} No run was uploaded;" in said) == (1, True)
+    assert not list(project.glob("new.db.partial*"))
 
 
 def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, tmp_path: Path, run: Run) -> None:
@@ -118,11 +118,11 @@ def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, t
     assert (elsewhere / runs.RUNS / "unet-0.01-1" / runs.RECORD).exists()
     (warning,) = [line for line in said.splitlines() if "MLflow at" in line]
     assert warning.startswith("Run unet-0.01-1: MLflow at sqlite:///")
-    assert "fails (database or disk is full). The run goes on" in warning
+    assert "fails (database or disk is full). Training continues" in warning
     (disk / "project/filler").unlink(missing_ok=True)
     (disk / "filler").unlink()
     code, said = run(elsewhere, "track")
-    assert (code, "1 run is there, 1 of them new" in said) == (0, True)
+    assert (code, "1 run, 1 of them new" in said) == (0, True)
     with sqlite3.connect(store) as opened:
         assert ("unet-0.01-1", "FINISHED") in opened.execute("SELECT name, status FROM runs").fetchall()
     opened.close()

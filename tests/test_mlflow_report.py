@@ -24,8 +24,9 @@ from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
 from pipeline.tracking.store import open_client
+from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
-from pipeline.train.stage import train_cell
+from pipeline.train.stage import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.servers import MlflowServer
 
@@ -46,6 +47,12 @@ class Team:
     ids: dict[str, str]  # by name
     keys: dict[str, str]
     table: list[str]  # the table of all runs, as it was rendered from disk
+
+
+def evaluate(params: Params, run: str) -> None:
+    """Evaluate a run and upload it, as `pipeline sweep` does."""
+    evaluate_run(params, run)
+    list(sync_runs(params, [run]))
 
 
 def table(page: Path) -> list[str]:
@@ -69,8 +76,8 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
         patch.setenv("MLFLOW_TRACKING_URI", server)
         params = read_params(write_params(root, CHANGES))
         for cell in params.cells()[:3]:
-            train_cell(params, cell)
-            evaluate_run(params, cell.name)
+            train_and_log(params, cell)
+            evaluate(params, cell.name)
         compare(params, cells=params.cells()[:3])
         before = table(render_report(params, None, root / "from-disk.html").path)
         keys = {name: RunRecord.read(root / runs.RUNS / name).key for name in NAMES}
@@ -139,8 +146,8 @@ def test_what_means_no_run_is_answered_with_what_there_is(team: Team, wanted: st
 
 def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
-    train_cell(other, other.cell("unet", 0.01, 0))
-    evaluate_run(other, NAMES[0])
+    train_and_log(other, other.cell("unet", 0.01, 0))
+    evaluate(other, NAMES[0])
     client = open_client(team.server)
     both = client.search_runs([team.experiment], f"attributes.run_name = '{NAMES[0]}'")
     assert len(both) == 2
@@ -159,7 +166,7 @@ def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Te
 
 def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
-    train_cell(other, other.cell("unet", 0.001, 1))
+    train_and_log(other, other.cell("unet", 0.001, 1))
     assert "unet-0.001-1" not in "".join(table(render_mlflow_report(team.params, "latest", team.root / "a.html").path))
     page = render_mlflow_report(team.params, "metrics.`loss/val` < 100", team.root / "a.html")
     assert len(table(page.path)) == 3
@@ -173,8 +180,8 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
     assert 'id="authors"' not in before.path.read_text(encoding="utf-8")
     monkeypatch.setenv("LOGNAME", "eve <i>")
     for seed in (0, 1):
-        train_cell(other, other.cell("unet", 0.001, seed))
-        evaluate_run(other, f"unet-0.001-{seed}")
+        train_and_log(other, other.cell("unet", 0.001, seed))
+        evaluate(other, f"unet-0.001-{seed}")
     try:
         team = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "all.html")
         html = team.path.read_text("utf-8")
@@ -257,12 +264,12 @@ def test_a_run_of_other_data_is_named_and_does_not_replace_an_older_one(
 ) -> None:
     monkeypatch.setenv("LOGNAME", "mia")
     mias = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
-    train_cell(mias, mias.cell("unet", 0.001, 1))
-    evaluate_run(mias, "unet-0.001-1")
+    train_and_log(mias, mias.cell("unet", 0.001, 1))
+    evaluate(mias, "unet-0.001-1")
     changed = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 4}}))
     with other_data(team):
-        train_cell(changed, changed.cell("unet", 0.001, 1))
-        evaluate_run(changed, "unet-0.001-1")
+        train_and_log(changed, changed.cell("unet", 0.001, 1))
+        evaluate(changed, "unet-0.001-1")
     try:
         done = CliRunner().invoke(main, ["report", "--runs", "mlflow:metrics.val_loss_best < 100", "--out", "all.html"])
         assert done.exit_code == 0, done.output

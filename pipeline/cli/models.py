@@ -89,28 +89,27 @@ def promote(run: str) -> None:
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
 @click.option("--to", "uri", metavar="URI", help="Another MLflow than the project's: http://host:5000, or a database.")
 def track(targets: tuple[str, ...], uri: str | None) -> None:
-    """Write finished runs into MLflow: what lacks there is sent, and nothing stands there twice.
+    """Upload finished runs to MLflow; what MLflow has already is not uploaded again.
 
-    RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all of the grid that
-    are there. Training does this by itself; the command is for runs that DVC restored without training them, for a
-    server that was down, and for a second server. `make report` ends with it.
+    RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all trained runs of the
+    grid. Training uploads its runs too; the command is for runs that DVC restored without training them, for a server
+    that was down, and for a second server. `make report` ends with it.
     """
     from pipeline.params.file import read_params
-    from pipeline.tracking.command import track_runs
+    from pipeline.tracking.sync import sync_selected
 
     defer_signals()
-    click.echo(track_runs(read_params(), targets, uri, Path()))
+    click.echo(sync_selected(read_params(), targets, uri, Path()))
 
 
 @click.command()
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="To listen on.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets others in.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1024, 65535), help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets other machines in.")
 def ui(port: int, host: str) -> None:
-    """Open the MLflow UI on what was trained."""
+    """Open the MLflow UI with the trained runs."""
     from pipeline.params.file import read_params
-    from pipeline.tracking.address import Address
-    from pipeline.tracking.settle import settle_killed
-    from pipeline.tracking.ui import serve
+    from pipeline.tracking.mark_killed import mark_killed
+    from pipeline.tracking.ui import ServerAddress, serve
 
-    settle_killed()
-    sys.exit(serve(read_params().tracking, Address(host, port)))
+    mark_killed()
+    sys.exit(serve(read_params().tracking, ServerAddress(host, port)))

@@ -67,10 +67,10 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
             FAILURE.unlink(missing_ok=True)
     if is_stage:
         from pipeline.runtime.shutdown import check_signals, defer_signals
-        from pipeline.tracking.after_stage import send_report
+        from pipeline.tracking.sync import sync_after_stage, sync_report
 
         defer_signals()
-        send_report(read_params())
+        sync_after_stage(sync_report, read_params())
         check_signals()
 
 

@@ -50,14 +50,11 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     defer_signals()
     terminate_with_dvc()
 
-    from pipeline.tracking.settle import settle_killed
-    from pipeline.train.stage import train_cell
+    from pipeline.train.stage import train_and_log
     from pipeline.variants.model_checks import check_models
 
     check_signals()
     found = read_params()
-    settle_killed()
-    check_signals()
     cell = found.cell(variant, learning_rate, seed)
     with record_stage("train", cell.name) as say, TrainingProgress(runs=1) as progress:
         check_models(found, [variant])
@@ -67,7 +64,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
             say(report.describe())
             check_signals()
 
-        record = train_cell(found, cell, listen=listen)
+        record = train_and_log(found, cell, listen=listen)
     click.echo(record.describe_end())
 
 
@@ -103,7 +100,7 @@ def compare() -> None:
     from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import record_stage
     from pipeline.sweep.outside_grid import move_outside_grid
-    from pipeline.tracking.after_stage import send_comparison
+    from pipeline.tracking.sync import sync_after_stage, sync_comparison
 
     with record_stage("compare"):
         found = read_params()
@@ -117,7 +114,7 @@ def compare() -> None:
     best = summary.best
     click.echo(f"best: {best.variant} at {best.learning_rate:g}" if best else "no setting could be ranked")
     defer_signals()
-    send_comparison(found)
+    sync_after_stage(sync_comparison, found)
     check_signals()
 
 

@@ -19,15 +19,13 @@ from pipeline.evaluate.predict_splits import SplitPrediction, predict_splits
 from pipeline.inference.trained_run import load_record
 from pipeline.params import Params
 from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
-from pipeline.tracking.content import Times, best_metrics
-from pipeline.tracking.mirror import Mirror
 
 
 def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
     Args:
-        params: All parameters; used are the number of examples and where to track.
+        params: All parameters; used is the number of examples.
         run: The run's name.
         root: The project's folder.
 
@@ -37,7 +35,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     Raises:
         PipelineError: The run's folder or the prepared data is missing or broken, or they do not belong together.
     """
-    folder, target = runs.run_folder(run, root), root / runs.EVALUATION / run
+    folder = runs.run_folder(run, root)
     record, data = load_record(run, root)
     splits: dict[str, SplitPrediction] = {}
     maps: dict[str, FeatureMaps] = {}
@@ -54,11 +52,6 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with Project(root).evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, maps, data.classes, params.evaluation.examples)
-    mirror = Mirror.find(params.tracking, record.run, record.key)
-    if mirror is not None:
-        times = Times.read(folder)
-        mirror.log_values(best_metrics(evaluation, record, times), times.last_ms if times else None)
-        mirror.log_folder(target, "evaluation")
     return evaluation
 
 

@@ -18,10 +18,9 @@ from pipeline.params.run_config import read_run_config
 from pipeline.report.run_selection import create_file_stem
 from pipeline.report.sections.authors import TeamResults
 from pipeline.report.stage import RenderedReport, RunSource, render_report
-from pipeline.tracking.colleagues import everybodys_results
-from pipeline.tracking.fetch import Fetched, fetch_runs
-from pipeline.tracking.skipped_runs import describe_skipped
-from pipeline.tracking.tags import user
+from pipeline.tracking.fetch import FetchedRun, describe_skipped, fetch_runs
+from pipeline.tracking.tags import get_user
+from pipeline.tracking.team_results import read_team_results
 
 DOWNLOADS = CACHE / "mlflow"
 MAX_AUTHOR = 40  # characters; names of folders have at most 255 bytes
@@ -45,7 +44,7 @@ def render_mlflow_report(
     project = project or Project()
     fingerprint = project.prepared.dataset.fingerprint
     found = fetch_runs(params.tracking, query, project.root / DOWNLOADS, fingerprint, _check_files)
-    team = TeamResults(everybodys_results(params.tracking, fingerprint), user())
+    team = TeamResults(read_team_results(params.tracking, fingerprint), get_user())
     fetched = _add_authors(found.runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
     compared = Project(project.root / DOWNLOADS / f"compared-{digest[:12]}")
@@ -61,14 +60,14 @@ def render_mlflow_report(
     return render_report(params, None, path, project, provenance=provenance, source=source)
 
 
-def _add_authors(fetched: list[Fetched]) -> list[Fetched]:
+def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
     """Append the author to the variant of each run, if there are several authors: their variants may differ."""
     if len({one.author for one in fetched}) < 2:
         return fetched
     return [_rename(one, f"{one.record.cell['variant']}@{_sanitize(one.author)}") for one in fetched]
 
 
-def _rename(one: Fetched, variant: str) -> Fetched:
+def _rename(one: FetchedRun, variant: str) -> FetchedRun:
     cell = {**one.record.cell, "variant": variant}
     name = read_run_config(replace(one.record, cell=cell), one.run).name
     return replace(one, record=replace(one.record, run=name, cell=cell))
@@ -80,7 +79,7 @@ def _sanitize(author: str) -> str:
     return plain if plain == author else f"{plain}-{hashlib.sha256(author.encode()).hexdigest()[:4]}"
 
 
-def _check_files(fetched: Fetched) -> None:
+def _check_files(fetched: FetchedRun) -> None:
     """Check the files that a comparison needs.
 
     Raises:
@@ -97,7 +96,7 @@ def _check_files(fetched: Fetched) -> None:
         EvaluationFolder(fetched.evaluation).read_per_image()
 
 
-def _link_run(one: Fetched, run: RunFolder) -> None:
+def _link_run(one: FetchedRun, run: RunFolder) -> None:
     """Link a run's files into a folder, with a record that has the run's name on the page."""
     for file in one.run.iterdir():
         _link(run.path / file.name, file)

@@ -19,10 +19,11 @@ from pipeline.predict.command import find_best_run
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.runs import RunRecord
-from pipeline.tracking.store import answering, experiment_id, open_client, shown, tracking_uri
-from pipeline.tracking.stored_run import StoredRun
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, beats_baseline, missed_classes
-from pipeline.tracking.track import track
+from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.run_metrics import list_files
+from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
+from pipeline.tracking.sync import sync_runs
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, format_beats_baseline, format_missed_classes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,11 +67,11 @@ def promote_run(params: Params, run: str, root: Path = Path()) -> PromotedModel:
     trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
     record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
-    with answering(uri):
+    with store_errors(uri):
         version = _find_version(open_client(uri), name, record.key)
     is_new = version is None
     if version is None:
-        for _ in track(params, [record.run], root):  # the model belongs to the run in MLflow
+        for _ in sync_runs(params, [record.run], root):  # the model belongs to the run in MLflow
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
@@ -79,11 +80,11 @@ def promote_run(params: Params, run: str, root: Path = Path()) -> PromotedModel:
             agreement = measure_agreement(trained, onnx, validation)
             package_model(trained, onnx, validation, model)
             evidence = {**_collect_evidence(root, record.run), "agreement": f"{agreement:.4f}"}
-            with answering(uri):
+            with store_errors(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
-    with answering(uri):
+    with store_errors(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    return PromotedModel(record.run, name, version, shown(uri), is_new)
+    return PromotedModel(record.run, name, version, hide_passwords(uri), is_new)
 
 
 def _find_version(client: MlflowClient, name: str, key: str) -> str | None:
@@ -96,10 +97,12 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     from mlflow.exceptions import MlflowException
 
     client = open_client(uri)
-    stored = StoredRun.find(client, experiment_id(client, uri, tracking.experiment), record.key)
+    stored = MlflowRun.find(client, get_experiment_id(client, uri, tracking.experiment), record.key)
     if stored is None:
-        raise PipelineError(f"MLflow at {shown(uri)} has lost the run {record.run}. Run the same command again.")
-    stored.send_folder(model, ARTIFACT)
+        raise PipelineError(
+            f"MLflow at {hide_passwords(uri)} has lost the run {record.run}. Run the same command again."
+        )
+    stored.upload_files(ARTIFACT, list_files(model))
     try:
         client.create_registered_model(name, description="Models registered by `pipeline promote`.")
     except MlflowException as error:
@@ -135,8 +138,8 @@ def _collect_evidence(root: Path, run: str) -> dict[str, str]:
         return {"run": run, **found}
     judged = {
         "verdict": row.judgement.verdict,
-        "beats_baseline": beats_baseline(row.judgement.beats_baseline),
-        "missed_classes": missed_classes(row.missed_classes),
+        "beats_baseline": format_beats_baseline(row.judgement.beats_baseline),
+        "missed_classes": format_missed_classes(row.missed_classes),
     }
     return {"run": run, **judged, **found}
 

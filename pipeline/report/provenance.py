@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report.formatting import join_words
 from pipeline.report.run_selection import RunSelection
-from pipeline.tracking.tags import DIRTY, UNKNOWN, git_commit
+from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
 
 UNKNOWN_TIMES = f"unknown: DVC restores runs without {RunFolder.TIMING}"
 
@@ -53,10 +53,10 @@ def collect_provenance(
 
 def _describe_mlflow(params: Params, run: str, key: str, project: Project) -> ProvenanceFact:
     """Link to the run's page on the server, or give the command that opens MLflow on this machine."""
-    from pipeline.tracking.links import run_address
+    from pipeline.tracking.search import find_run_url
 
     try:
-        address = run_address(params.tracking, key)
+        address = find_run_url(params.tracking, key)
     except PipelineError as error:
         return ProvenanceFact("MLflow", str(error))
     if address:
@@ -73,7 +73,7 @@ def _describe_durations(seconds: list[float], count: int) -> str:
 
 
 def _describe_commit(root: Path) -> str:
-    found = git_commit(root)
+    found = read_git_commit(root)
     if found == UNKNOWN:
         return "none: not a git repository"
     commit = found.removesuffix(DIRTY)

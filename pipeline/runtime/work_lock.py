@@ -14,7 +14,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline import runs
-from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.project import project_root
 from pipeline.runtime.process import describe_process
@@ -100,7 +99,7 @@ class WorkLock:
 
 
 class RunLock:
-    """The folder of a run that is not complete: its lock, its checkpoints, and a note until MLflow has its end.
+    """The folder of a run that is not complete: its lock and its checkpoints.
 
     It is in the project's cache folder, also for studies and for DVC's temporary copies: a training with the same key
     resumes from its checkpoints.
@@ -110,51 +109,28 @@ class RunLock:
         self.key = key
         self.folder = project_root(root) / UNFINISHED / key
         self._lock = WorkLock(self.folder / "lock")
-        self._note = self.folder / "note"
 
     @contextlib.contextmanager
-    def hold(self, note: str) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Hold the lock for a block that trains the run.
-
-        Args:
-            note: remains until `remove_note`, so that another process can complete MLflow's record after a kill.
 
         Raises:
             PipelineError: Another process trains the same run, and still did so after `WAIT_SECONDS`.
         """
         with self._lock.hold("Another training of exactly this run", WAIT_SECONDS):
-            write_text(self._note, note)
             yield
 
-    @contextlib.contextmanager
-    def read_note_of_killed(self) -> Iterator[str | None]:
-        """Yield the note of a process that was killed, None without one; the run is locked during the block."""
-        if not self._note.exists():
-            yield None
-            return
-        with self._lock.try_hold() as is_held:
-            has_note = is_held and self._note.exists()
-            yield self._note.read_text(encoding="utf-8") if has_note else None
-
-    def remove_note(self) -> None:
-        """Remove the note: MLflow has the end of the run."""
-        self._note.unlink(missing_ok=True)
-
     def remove(self) -> None:
-        """Remove the folder: the run is complete. The caller holds the lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def remove_unless_held(self) -> None:
-        """Remove the folder if no process trains the run."""
+        """Remove the folder if no process trains the run: it is complete."""
         if self.folder.exists():
             with self._lock.try_hold() as is_held:
                 if is_held:
-                    self.remove()
+                    shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_expired(self) -> bool:
-        """Return whether the run was not resumed for long, and MLflow has its end."""
+        """Return whether the run was not resumed for long."""
         try:
-            return time.time() - self.folder.stat().st_mtime > EXPIRY_SECONDS and not self._note.exists()
+            return time.time() - self.folder.stat().st_mtime > EXPIRY_SECONDS
         except FileNotFoundError:  # another process has just completed it
             return False
 
@@ -164,5 +140,5 @@ def list_unfinished(root: Path = Path()) -> list[RunLock]:
     found = [RunLock(folder.name, root) for folder in sorted((project_root(root) / UNFINISHED).glob("*"))]
     for run in found:
         if run.is_expired():
-            run.remove_unless_held()
+            run.remove()
     return [run for run in found if run.folder.exists()]

@@ -46,6 +46,6 @@ class CommitQueue:
         for name in self._hashes.keys() - refused.keys():
             stage, _, run = name.partition("@")
             if stage == "train":  # a kill before this line resumes from them
-                RunLock(RunRecord.read(self._root / runs.RUNS / run).key, self._root).remove_unless_held()
+                RunLock(RunRecord.read(self._root / runs.RUNS / run).key, self._root).remove()
         self.refused |= refused
         self._hashes = {}

@@ -20,6 +20,7 @@ from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.sweep.gpus import call_on_gpu, find_least_used, list_gpus
 from pipeline.sweep.worker import END_SECONDS, STOP, Job, JobResult, serve
+from pipeline.tracking.run_metrics import TrainingState
 
 # spawn: a forked torch would share the locks of its thread pools with its parent.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -61,7 +62,7 @@ def run_jobs(
     jobs: Sequence[Job],
     num_workers: int,
     root: Path,
-    report_epoch: Callable[[EpochProgress], None],
+    listen: Callable[[EpochProgress | TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
     """Run jobs in parallel, each on a GPU of its own if there are enough.
@@ -73,7 +74,7 @@ def run_jobs(
         jobs: what to do.
         num_workers: jobs at a time.
         root: the project's folder, or a study's.
-        report_epoch: called with each epoch.
+        listen: called with each epoch, and with the states of the trainings.
         is_stopping: whether to end after the current epochs; jobs that were not started then have no result.
 
     Yields:
@@ -116,7 +117,7 @@ def run_jobs(
                     idle.append(worker)
                     yield message
                 else:
-                    report_epoch(message)
+                    listen(message)
     finally:
         workers = [*idle, *(worker for worker, _ in busy.values())]
         for worker in workers:  # all of them first, so that they end in parallel

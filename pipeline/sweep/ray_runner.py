@@ -1,8 +1,8 @@
 """Run the jobs of a sweep as tasks on a running Ray cluster.
 
-The driver is the process that the user started in the project, and the only one that uses DVC. A node that shares the
-project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes get code and data
-through Ray, work in a folder of Ray's, and return their files.
+The driver is the process that the user started in the project, and the only one that uses DVC and MLflow. A node that
+shares the project's folder works in it, so that a run whose node is lost resumes on another one. Other nodes get code
+and data through Ray, work in a folder of Ray's, and return their files.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from pipeline.sweep.pool import POLL_SECONDS
 from pipeline.sweep.ray_task import TOKEN, DataLocation, Listener, TaskResult, run_task, write_files
 from pipeline.sweep.training_memory import find_memory_requests, warn_of_unmet
 from pipeline.sweep.worker import Job, JobResult
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import shown, sqlite_file, tracking_uri
-from pipeline.train.run_key import compute_run_key
+from pipeline.tracking.run_metrics import TrainingState
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 5
 MAX_RETRIES = 3  # of a run whose process or node is lost
 PACKAGE = Path(__file__).parents[1]
-# Prefixes of environment variables that nodes get: MLflow's address and password, and whether to log system metrics.
-FORWARDED = ("MLFLOW_TRACKING_", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_")
 
 
 def run_on_ray(
@@ -49,21 +45,18 @@ def run_on_ray(
     jobs: Sequence[Job],
     address: str,
     root: Path,
-    report_epoch: Callable[[EpochProgress], None],
+    listen: Callable[[EpochProgress | TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
     """Run as many jobs at a time as the cluster has room for; otherwise like `pool.run_jobs`.
 
     Raises:
-        PipelineError: Ray is not installed, no cluster answers at the address, or MLflow's store is a file that other
-            machines cannot write to.
+        PipelineError: Ray is not installed, or no cluster answers at the address.
     """
     ray = _import_ray()
-    params = _resolve_store(params)
     token = secrets.token_hex(16)
     (root / TOKEN).parent.mkdir(parents=True, exist_ok=True)
     (root / TOKEN).write_text(token, encoding="utf-8")
-    unfinished = list(jobs)
     with tempfile.TemporaryDirectory() as code:
         copy_code(root, Path(code))
         _connect(ray, address, code)
@@ -82,18 +75,16 @@ def run_on_ray(
                     ray.get(listener.stop.remote())
                 ended, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
                 for report in ray.get(listener.take_reports.remote()):
-                    report_epoch(report)
+                    listen(report)
                 for reference in ended:
                     job = pending.pop(reference)
                     result = _get_result(ray, reference, job)
-                    unfinished.remove(job)
                     if result.job_result is not None:
                         _receive(result, result.job_result, root)
                         yield result.job_result
         finally:
             ray.shutdown()
             (root / TOKEN).unlink(missing_ok=True)
-            _mark_killed(params, unfinished, root)
 
 
 def _import_ray() -> Any:
@@ -107,25 +98,12 @@ def _import_ray() -> Any:
     return ray
 
 
-def _resolve_store(params: Params) -> Params:
-    """Return the parameters with MLflow's address resolved: tasks do not have this machine's environment."""
-    uri = tracking_uri(params.tracking)
-    if sqlite_file(uri) is not None or "://" not in uri:
-        raise PipelineError(
-            f"tracking.uri: runs on a cluster cannot be logged to {shown(uri)}, because other machines cannot write to "
-            "that file. Start a server on this machine, `mlflow server --backend-store-uri sqlite:///mlflow.db --host "
-            "0.0.0.0`, and set tracking.uri in params.yaml or MLFLOW_TRACKING_URI to http://<this machine>:5000."
-        )
-    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"uri": uri})})
-
-
 def _connect(ray: Any, address: str, code: str) -> None:
-    variables = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
     try:
         _probe(address)
         ray.init(
             address=address,
-            runtime_env={"working_dir": code, "env_vars": variables},
+            runtime_env={"working_dir": code},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -207,14 +185,3 @@ def _receive(result: TaskResult, job_result: JobResult, root: Path) -> None:
         stage = "evaluate" if job_result.trained or job_result.job.train is None else "train"
         with contextlib.suppress(PipelineError), record_stage(stage, job_result.job.cell.name, root):
             raise PipelineError(job_result.message)
-
-
-def _mark_killed(params: Params, jobs: list[Job], root: Path) -> None:
-    """Mark runs whose processes ended with the connection as killed in MLflow."""
-    if not jobs:
-        return
-    fingerprint = runs.DataSet.read(root / runs.PREPARED).fingerprint
-    for job in jobs:
-        for precision in ("float32", "bfloat16"):  # it depends on the node's processor
-            key = compute_run_key(job.cell, fingerprint, precision)
-            Mirror.end_killed(job.cell.name, tracking_uri(params.tracking), params.tracking.experiment, key)

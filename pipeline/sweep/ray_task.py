@@ -15,6 +15,7 @@ from pipeline.atomic_io import replacing
 from pipeline.params import Params
 from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep.worker import Job, JobResult, StopRequested, run_job
+from pipeline.tracking.run_metrics import TrainingState
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -43,20 +44,20 @@ class TaskResult:
 
 
 class Listener:
-    """An actor that collects epochs for the driver and tells tasks whether to stop."""
+    """An actor that collects epochs and states for the driver, and tells tasks whether to stop."""
 
     def __init__(self) -> None:
-        self._reports: list[EpochProgress] = []
+        self._reports: list[EpochProgress | TrainingState] = []
         self._is_stopping = False
 
-    def report(self, epoch: EpochProgress | None) -> bool:
-        """Add a finished epoch, if any; returns whether to stop."""
-        if epoch is not None:
-            self._reports.append(epoch)
+    def report(self, message: EpochProgress | TrainingState | None) -> bool:
+        """Add a finished epoch or a state of a training, if any; return whether to stop."""
+        if message is not None:
+            self._reports.append(message)
         return self._is_stopping
 
-    def take_reports(self) -> list[EpochProgress]:
-        """Return the epochs since the last call."""
+    def take_reports(self) -> list[EpochProgress | TrainingState]:
+        """Return the messages since the last call."""
         reports, self._reports = self._reports, []
         return reports
 
@@ -71,7 +72,7 @@ def run_task(
     """Do a job on this node.
 
     Args:
-        params: the whole of `params.yaml`, with MLflow's address resolved.
+        params: the whole of `params.yaml`.
         job: what to do.
         data: where the prepared data is.
         trained: the run folder's files, for a job that only evaluates.
@@ -83,15 +84,18 @@ def run_task(
         if ray.get(listener.report.remote(epoch)) and epoch.epoch < epoch.epochs:
             raise StopRequested
 
+    def publish(state: TrainingState) -> None:
+        ray.get(listener.report.remote(state))
+
     if ray.get(listener.report.remote(None)):
         return TaskResult(None, {}, is_remote=False)
     if _shares_folder(data):
-        return TaskResult(run_job(params, job, data.root, report), {}, is_remote=False)
+        return TaskResult(run_job(params, job, data.root, report, publish), {}, is_remote=False)
     root = Path.cwd() / data.token  # Ray's, one per node: checkpoints outlive the process, but not Ray's session
     _unpack(data.files, root / runs.PREPARED)
     if trained:
         _unpack(trained, root / runs.RUNS / job.cell.name)
-    result = run_job(params, job, root, report, keep_checkpoints=False)
+    result = run_job(params, job, root, report, publish, keep_checkpoints=False)
     written = [runs.RUNS / job.cell.name] if result.trained else []
     written += [runs.EVALUATION / job.cell.name] if result.evaluated else []
     return TaskResult(result, {str(folder): _read_files(root / folder) for folder in written}, is_remote=True)

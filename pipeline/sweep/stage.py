@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.run_selection import select_runs
 from pipeline.runs import RunRecord
-from pipeline.runtime.progress import TrainingProgress
+from pipeline.runtime.progress import EpochProgress, TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
 from pipeline.runtime.work_lock import WorkLock, list_unfinished
@@ -29,7 +29,8 @@ from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.ray_runner import run_on_ray
 from pipeline.sweep.summary import summarize
 from pipeline.sweep.worker import Job, JobResult
-from pipeline.tracking.settle import settle_killed
+from pipeline.tracking.background_logger import BackgroundLogger
+from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
 
@@ -66,8 +67,6 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
     selected = select_runs([cell.name for cell in params.cells()], targets)
     lock = WorkLock(root / LOCK)  # two sweeps would train the same cells
     with lock.hold("Another sweep of this folder"), contextlib.ExitStack() as stack:
-        settle_killed(root)
-        check_signals()
         stages = DvcStages(root)
         stack.enter_context(stages.reserve(selected if targets else None))
         move_outside_grid([cell.name for cell in params.cells()], root)
@@ -85,23 +84,36 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
             click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
         queue, results = CommitQueue(stages, root), list[JobResult]()
         unrecorded: PipelineError | None = None
+        logger = stack.enter_context(BackgroundLogger(params, root, log_system_metrics=not ray))
+        logger = stack.enter_context(BackgroundLogger(params, root, log_system_metrics=not ray))
         try:
             with TrainingProgress(runs=len(plan.jobs)) as progress, _graceful_stop() as is_stopping:
+
+                def listen(message: EpochProgress | TrainingState) -> None:
+                    if isinstance(message, TrainingState):
+                        logger.update(message)
+                    else:
+                        progress.show_epoch(message)
+
                 if ray and plan.jobs:
-                    ended = run_on_ray(params, plan.jobs, ray, root, progress.show_epoch, is_stopping)
+                    ended = run_on_ray(params, plan.jobs, ray, root, listen, is_stopping)
                 else:
-                    ended = run_jobs(params, plan.jobs, num_workers, root, progress.show_epoch, is_stopping)
+                    ended = run_jobs(params, plan.jobs, num_workers, root, listen, is_stopping)
                 with contextlib.closing(ended):
                     for result in ended:
+                        name = result.job.cell.name
+                        if result.trained or result.evaluated:
+                            logger.finish(name)
+                        logger.kill(name)  # if its process ended without an error
                         results.append(result)
                         queue.add(result)
-                        progress.end_run(result.job.cell.name, _describe_result(result))
+                        progress.end_run(name, _describe_result(result))
         finally:  # also after the second Ctrl-C
+            logger.kill_all()
             try:
                 queue.close()
             except PipelineError as error:
                 unrecorded = error
-            settle_killed(root)
     results.sort(key=lambda result: selected.index(result.job.cell.name))
     started = {result.job.cell.name for result in results}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in started]
@@ -160,7 +172,7 @@ def _clear_leftovers(jobs: list[Job], root: Path) -> None:
         if unfinished and not job.train:
             key = RunRecord.read(root / runs.RUNS / job.cell.name).key
             if key in unfinished:
-                unfinished[key].remove_unless_held()
+                unfinished[key].remove()
 
 
 @contextlib.contextmanager

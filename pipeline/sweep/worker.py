@@ -17,6 +17,7 @@ from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
 from pipeline.runtime.status import JobStatus
+from pipeline.tracking.run_metrics import TrainingState
 
 # From SIGTERM until a worker is killed: it completes the step and sends the end of the run to MLflow. The sweep has the
 # rest of `shutdown.GRACE_SECONDS` for its own end.
@@ -57,17 +58,20 @@ class StopRequested(KeyboardInterrupt):
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Do the jobs that come through the pipe until it closes; epochs and results go back through it."""
+    """Do the jobs that come through the pipe until it closes; epochs, states and results go back through it."""
     # Ctrl-C reaches every process of the terminal; the sweep decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defer_signals()
     terminate_with_parent(END_SECONDS)
 
-    def report(epoch: EpochProgress) -> None:
+    def send(message: EpochProgress | TrainingState) -> None:
         try:
-            pipe.send(epoch)
+            pipe.send(message)
         except OSError:  # the sweep is gone
             sys.exit(128 + signal.SIGHUP)
+
+    def report(epoch: EpochProgress) -> None:
+        send(epoch)
         check_signals()
         if epoch.epoch < epoch.epochs:
             check_request()
@@ -87,7 +91,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         if job == STOP:
             return
         try:
-            pipe.send(run_job(params, job, root, report, check_request))
+            pipe.send(run_job(params, job, root, report, send, check_request))
         except OSError:  # the sweep is gone
             return
 
@@ -97,6 +101,7 @@ def run_job(
     job: Job,
     root: Path,
     report: Callable[[EpochProgress], None],
+    publish: Callable[[TrainingState], None],
     check_request: Callable[[], None] = lambda: None,
     *,
     keep_checkpoints: bool = True,
@@ -108,7 +113,8 @@ def run_job(
         job: what to do.
         root: the project's folder.
         report: called as each epoch ends.
-        check_request: called before the training starts; both may raise `StopRequested`.
+        publish: called with the state of the training, which the sweep logs to MLflow.
+        check_request: called before the training starts; it and `report` may raise `StopRequested`.
         keep_checkpoints: leave the checkpoints of a complete run until the sweep has committed it.
     """
     started = time.monotonic()
@@ -134,7 +140,7 @@ def run_job(
                     say(epoch.describe())
                     report(epoch)
 
-                record = train_cell(params, job.cell, root, listen, keep_checkpoints=keep_checkpoints)
+                record = train_cell(job.cell, root, listen, publish, keep_checkpoints=keep_checkpoints)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:

@@ -1,1 +1,1 @@
-"""MLflow as a mirror of the run folders: the files are the truth, and no fault of a server costs a training."""
+"""MLflow as a view of the run folders: the files are the truth, and no failure of a server stops a training."""

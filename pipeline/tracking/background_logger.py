@@ -1,137 +1,248 @@
-"""Log a run to MLflow in a background thread, so that a slow server never delays training."""
+"""Log runs to MLflow in a background thread, so that a slow server never delays training.
+
+One logger per command writes all runs of it. It keeps the newest state of each run, and each state has the whole
+history, so a server that answers late gets everything in one upload.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import queue
+import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from pipeline.params import Tracking
-from pipeline.runtime.shutdown import check_signals, is_stopping
-from pipeline.tracking.mirror import End, Mirror
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.runs import RunRecord
+from pipeline.runtime.shutdown import is_stopping
+from pipeline.tracking.mark_killed import OpenRuns, mark_killed
+from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
+from pipeline.tracking.run_metrics import (
+    PreparedData,
+    RunContent,
+    Status,
+    TrainingState,
+    describe_finished,
+    describe_training,
+)
+from pipeline.tracking.sqlite_store import find_sqlite_reason
+from pipeline.tracking.store import describe_refusal, get_experiment_id, hide_passwords, open_client, tracking_uri
 from pipeline.tracking.system_metrics import SystemMetrics
+from pipeline.tracking.tags import create_standard_tags
 
-END_SECONDS = 7  # after a signal, for MLflow to learn the end of the run
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger("pipeline.tracking")
+
+RETRY_SECONDS = 30.0  # between two attempts at a store that failed; each may take some ten seconds itself
+MAX_END_FAILURES = 3  # in a row, at the end: a server with a restarted database fails once per kept connection
+END_SECONDS = 7  # to wait for MLflow after a signal
+_LOCK_SECONDS = 60  # to wait for another process that uploads
 _POLL_SECONDS = 0.1
+_REASON_LENGTH = 200  # characters; MLflow's messages contain whole chains of causes
 
-Action = Callable[[Mirror], None]
+
+@dataclass(frozen=True)
+class _Update:
+    """The newest content of a run, read when it is uploaded."""
+
+    run: str
+    describe: Callable[[], RunContent]
 
 
 class BackgroundLogger:
-    """Has the methods of a `Mirror`; each returns at once, and the thread logs in the order of the calls."""
+    """Uploads the runs of a command; a context manager. Methods return at once, except `close`."""
 
-    def __init__(self, open_mirror: Callable[[], Mirror]) -> None:
-        self._open_mirror = open_mirror
-        # SimpleQueue and a daemon thread: neither holds a lock that an interrupt could leave locked, and a call to
-        # MLflow that never returns does not keep the process alive.
-        self._actions: SimpleQueue[Action | None] = SimpleQueue()
+    def __init__(self, params: Params, root: Path = Path(), *, log_system_metrics: bool = True) -> None:
+        """Start the thread.
+
+        Args:
+            params: the grid, and where to log.
+            root: the project's folder, or a study's.
+            log_system_metrics: whether the runs train on this machine, whose metrics MLflow can then log.
+        """
+        self._params, self._root, self._log_system_metrics = params, root, log_system_metrics
+        self._uri = tracking_uri(params.tracking)
+        self._training: dict[str, TrainingState] = {}  # by run: those that have not ended
+        # SimpleQueue and a daemon thread: a call to MLflow that never returns does not keep the process alive.
+        self._queue: queue.SimpleQueue[_Update | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._is_cut_short = threading.Event()
         self._error: Exception | None = None
-        self._status: End = "FAILED"
-        self._has_ended = False
-        self._system = SystemMetrics()
+        self._open_runs = OpenRuns(params.tracking, root)
+        # The following are used by the thread only.
+        self._pending: dict[str, _Update] = {}
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._runs: dict[str, MlflowRun] = {}
+        self._monitors: dict[str, SystemMetrics] = {}
+        self._data: PreparedData | None = None
+        self._tags: Mapping[str, str] = {}
+        self._has_warned = False
         self._thread.start()
 
-    def log_epoch(self, epoch: int, values: Mapping[str, float], timestamp_ms: int) -> None:
-        """See `Mirror.log_epoch`."""
-        self._actions.put(lambda mirror: mirror.log_epoch(epoch, values, timestamp_ms))
+    def __enter__(self) -> BackgroundLogger:
+        """Return the logger."""
+        return self
 
-    def log_folder(self, folder: Path, under: str) -> None:
-        """See `Mirror.log_folder`; the folder must not change until the run has ended."""
-        self._actions.put(lambda mirror: mirror.log_folder(folder, under))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Log runs that have not ended as KILLED, and wait for the uploads."""
+        self.kill_all()
+        self.close()
 
-    def log_dataset(self, title: str, source: str, digest: str) -> None:
-        """See `Mirror.log_dataset`."""
-        self._actions.put(lambda mirror: mirror.log_dataset(title, source, digest))
+    def update(self, state: TrainingState) -> None:
+        """Log a run that trains, or that failed."""
+        if state.has_failed:
+            self._training.pop(state.run, None)
+        else:
+            with contextlib.suppress(OSError):  # a full disk: the training reports it
+                self._open_runs.add(state.key, state.run)
+            self._training[state.run] = state
+        status: Status = "FAILED" if state.has_failed else "RUNNING"
+        self._queue.put(
+            _Update(state.run, lambda: describe_training(state, self._get_data(), self._get_tags(), status))
+        )
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """See `Mirror.set_tags`."""
-        self._actions.put(lambda mirror: mirror.set_tags(tags))
+    def finish(self, run: str) -> None:
+        """Log a run from its folder, which must not change until `close` has returned."""
+        self._training.pop(run, None)
+        self._queue.put(self._describe_finished(run))
 
-    def end(self, status: End) -> bool:
-        """Log how the run ended, and wait until the thread is done.
+    def kill(self, run: str) -> None:
+        """Log a run as KILLED if it has neither finished nor failed."""
+        state = self._training.pop(run, None)
+        if state is not None:
+            self._queue.put(
+                _Update(run, lambda: describe_training(state, self._get_data(), self._get_tags(), "KILLED"))
+            )
 
-        After a signal the wait takes `END_SECONDS` at most, the run is KILLED, and points that are not logged yet are
-        left out; the resumed training logs them.
+    def kill_all(self) -> None:
+        """Log all runs as KILLED that have neither finished nor failed."""
+        for run in list(self._training):
+            self.kill(run)
 
-        Returns:
-            Whether MLflow knows that the run ended.
+    def close(self) -> None:
+        """Upload everything and wait until that is done, or has failed `MAX_END_FAILURES` times in a row.
+
+        After a signal the wait takes `END_SECONDS` at most. What is not uploaded then, `mark_killed` and `pipeline
+        track` complete.
 
         Raises:
-            Exception: A bug in this package that appeared in the thread; a `Mirror` handles the errors of the store.
+            Exception: A bug in this class that appeared in the thread.
         """
-        self._status = status
-        self._actions.put(None)
+        self._queue.put(None)
         deadline: float | None = None
         while self._thread.is_alive() and (deadline is None or time.monotonic() < deadline):
             self._thread.join(_POLL_SECONDS)
-            if is_stopping() and deadline is None:
-                self._status = "KILLED"
-                self._is_cut_short.set()
+            if deadline is None and is_stopping():
                 deadline = time.monotonic() + END_SECONDS
         if self._error is not None:
             raise self._error
-        return self._has_ended
 
     def _work(self) -> None:
         try:
-            mirror = self._open_mirror()
+            self._settle_killed()
+            next_attempt, is_closing = 0.0, False
+            while not is_closing:
+                is_closing = self._collect(next_attempt)
+                if is_closing or time.monotonic() >= next_attempt:
+                    has_failed = not self._upload_pending(MAX_END_FAILURES if is_closing else 1)
+                    next_attempt = time.monotonic() + RETRY_SECONDS if has_failed else 0.0
+            for monitor in self._monitors.values():
+                monitor.stop()
+            self._open_runs.close()
         except Exception as error:
             self._error = error
-            return
-        self._system.follow(mirror.run_id, mirror.uri)
-        while (action := self._actions.get()) is not None:
-            if self._is_cut_short.is_set():
-                continue
+
+    def _settle_killed(self) -> None:
+        """Mark runs of killed processes, and upload those that had finished."""
+        for key, run in mark_killed(self._root).items():
+            folder = self._root / runs.RUNS / run
+            with contextlib.suppress(PipelineError):
+                if (folder / runs.RECORD).exists() and RunRecord.read(folder).key == key:
+                    self._pending[run] = self._describe_finished(run)
+
+    def _collect(self, next_attempt: float) -> bool:
+        """Wait for updates, or until it is time for the next attempt; return whether the logger is closing."""
+        with contextlib.suppress(queue.Empty):
+            timeout = max(0.0, next_attempt - time.monotonic()) if self._pending else None
+            update = self._queue.get(timeout=timeout)
+            while update is not None:
+                self._pending[update.run] = update
+                update = self._queue.get_nowait()
+            return True
+        return False
+
+    def _upload_pending(self, max_failures: int) -> bool:
+        """Upload the pending runs; return False after some failures in a row."""
+        failures = 0
+        while self._pending and failures < max_failures:
+            run = next(iter(self._pending))
+            update = self._pending.pop(run)
             try:
-                action(mirror)
-            except Exception as error:
-                self._error = self._error or error
-            # Each time: the store may answer late, and another MLflow run may have replaced this one.
-            self._system.follow(mirror.run_id, mirror.uri)
-        self._system.stop()
-        self._has_ended = mirror.end(self._status)
+                self._upload(update)
+                failures = 0
+            except Exception as error:  # of MLflow, a database driver or the disk: none may stop a training
+                self._pending[run] = update  # after the other runs
+                self._runs.pop(run, None)  # an upload may have been done in part
+                self._client = None
+                failures += 1
+                self._warn(run, error)
+        return not self._pending
 
+    def _upload(self, update: _Update) -> None:
+        content = update.describe()
+        if self._client is None:
+            client = open_client(self._uri)
+            self._experiment = get_experiment_id(client, self._uri, self._params.tracking.experiment)
+            self._client = client
+        monitor = self._monitors.setdefault(content.name, SystemMetrics())
+        if content.status != "RUNNING":
+            monitor.stop()
+        with upload_lock(self._root, _LOCK_SECONDS):
+            run = self._runs.get(content.name)
+            if run is None:
+                run = self._runs[content.name] = MlflowRun.open(self._client, self._experiment, content)
+            run.upload(content)
+        if content.status != "RUNNING":
+            self._open_runs.remove(content.key)
+            del self._runs[content.name], self._monitors[content.name]
+        elif self._log_system_metrics:
+            monitor.follow(run.run_id, self._uri)
 
-@contextlib.contextmanager
-def log_in_background(
-    tracking: Tracking,
-    *,
-    name: str,
-    key: str,
-    parameters: Mapping[str, Any],
-    tags: Mapping[str, str],
-    when_ended: Callable[[], None] = lambda: None,
-) -> Iterator[BackgroundLogger]:
-    """Log a run for the duration of a block, which ends it as FINISHED, KILLED (by a signal) or FAILED.
+    def _describe_finished(self, run: str) -> _Update:
+        return _Update(run, lambda: describe_finished(run, self._root, self._get_data(), self._get_tags()))
 
-    A signal that arrives before everything is logged is raised when the block ends.
+    def _get_data(self) -> PreparedData:
+        if self._data is None:
+            self._data = PreparedData.read(self._root)
+        return self._data
 
-    Args:
-        tracking: where to log.
-        name: of the run.
-        key: the run key, by which MLflow's run is found again.
-        parameters: see `Mirror.open`.
-        tags: likewise.
-        when_ended: called once MLflow knows that the run ended.
-    """
-    status: End = "FAILED"
-    logger = BackgroundLogger(
-        lambda: Mirror.open(tracking=tracking, name=name, key=key, parameters=parameters, tags=tags)
-    )
-    try:
-        yield logger
-        check_signals()
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
-    finally:
-        if logger.end(status):
-            when_ended()
-    check_signals()
+    def _get_tags(self) -> Mapping[str, str]:
+        """Return the standard tags, with the commit at the first upload: workers keep the code that they import."""
+        if not self._tags:
+            self._tags = create_standard_tags("train", self._get_data().fingerprint, self._params.grid)
+        return self._tags
+
+    def _warn(self, run: str, error: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            reason = find_sqlite_reason(error) or f"{type(error).__name__}: {hide_passwords(str(error))}"
+            logger.warning(
+                "Run %s: MLflow at %s %s. Training continues, and its files are complete. What MLflow misses is "
+                "uploaded when it answers again, or by `pipeline track`.",
+                run,
+                hide_passwords(self._uri),
+                describe_refusal(error) or f"fails ({textwrap.shorten(reason, _REASON_LENGTH, placeholder=' …')})",
+            )
+        logger.debug("Run %s: error of MLflow:", run, exc_info=error)

@@ -1,9 +1,9 @@
-"""Runs brought back from MLflow: the folders that training and evaluation sent there, as they were on disk."""
+"""Download runs from MLflow: their run and evaluation folders as they were on disk."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,22 +13,22 @@ from pipeline.atomic_io import as_json, read_json, replacing
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.runs import Evaluation, RunRecord
-from pipeline.tracking.artifacts import checksum, listed
-from pipeline.tracking.search import FOLDERS, is_latest, read_ids, runs_by_id, search_runs, why_without_files
-from pipeline.tracking.skipped_runs import SkippedRun, describe_skipped
-from pipeline.tracking.store import answering, open_client, shown, store_is_missing, tracking_uri
-from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, author
+from pipeline.tracking.mlflow_run import hash_file, list_artifacts
+from pipeline.tracking.search import FOLDERS, explain_missing_files, get_runs, is_latest, read_ids, search_runs
+from pipeline.tracking.store import hide_passwords, is_store_missing, open_client, store_errors, tracking_uri
+from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, get_author
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CHECKSUMS = "checksums.json"  # of the files as they were downloaded, beside them
+CHECKSUMS = "checksums.json"  # of the downloaded files, beside them
+MAX_NAMED = 12  # authors, runs of an author, and faults named in full; more are counted
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A run of MLflow on this disk."""
+class FetchedRun:
+    """A downloaded run."""
 
     record: RunRecord
     author: str
@@ -37,21 +37,30 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Fetch:
-    """The runs that were fetched, oldest first, and those that a search matched but that cannot be shown."""
+class SkippedRun:
+    """A run that matches a query and cannot be shown."""
 
-    runs: list[Fetched]
+    author: str
+    run: str
+    fault: str  # what is wrong with its files; empty for a run of other data
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """The downloaded runs, oldest first, and those that a query matched but that cannot be shown."""
+
+    runs: list[FetchedRun]
     skipped: tuple[SkippedRun, ...]
 
 
 def fetch_runs(
-    tracking: Tracking, wanted: str, cache: Path, fingerprint: str, check: Callable[[Fetched], None]
-) -> Fetch:
+    tracking: Tracking, query: str, cache: Path, fingerprint: str, check: Callable[[FetchedRun], None]
+) -> FetchResult:
     """Download runs from MLflow; files that were downloaded before and are unchanged are not downloaded again.
 
     Args:
         tracking: the server, and the experiment to search.
-        wanted: ids of runs with commas between; `latest`, the run that began last; or a filter of MLflow's, such as
+        query: ids of runs with commas between; `latest`, the run that began last; or a filter of MLflow's, such as
             `metrics.val_loss_best < 0.4`. A search takes the newest run of each author and name, since earlier ones
             have other parameters or code; runs of other data, or whose files are missing or broken, are skipped.
         cache: the folder to keep the runs in, one folder per run. Weights are not downloaded: no page shows them.
@@ -63,23 +72,23 @@ def fetch_runs(
             given by its id cannot.
     """
     uri = tracking_uri(tracking)
-    if store_is_missing(uri):
-        raise PipelineError(f"MLflow at {shown(uri)} has no runs yet: nothing was trained. Run `make report` first.")
-    with answering(uri):
+    if is_store_missing(uri):
+        raise PipelineError(f"MLflow at {hide_passwords(uri)} has no runs. Train some: make report")
+    with store_errors(uri):
         client = open_client(uri)
-        if ids := read_ids(wanted):
-            return Fetch(_fetch_ids(client, ids, cache, fingerprint), ())
-        return _fetch_newest(client, search_runs(client, tracking, wanted), cache, fingerprint, wanted, check)
+        if ids := read_ids(query):
+            return FetchResult(_fetch_ids(client, ids, cache, fingerprint), ())
+        return _fetch_newest(client, search_runs(client, tracking, query), cache, fingerprint, query, check)
 
 
-def _fetch_ids(client: MlflowClient, ids: list[str], cache: Path, fingerprint: str) -> list[Fetched]:
-    fetched = [_fetch(client, run, cache / run.info.run_id) for run in runs_by_id(client, ids)]
+def _fetch_ids(client: MlflowClient, ids: list[str], cache: Path, fingerprint: str) -> list[FetchedRun]:
+    fetched = [_fetch(client, run, cache / run.info.run_id) for run in get_runs(client, ids)]
     others = [one.record.run for one in fetched if one.record.data_fingerprint != fingerprint]
     if others:
         raise PipelineError(
-            f"{', '.join(others)}: trained on other data than {runs.PREPARED} holds now, whose fingerprint is "
-            f"{fingerprint[:12]}. Leave out the ids of these runs, or prepare that data again with the parameters of "
-            "that time: dvc repro prepare"
+            f"{', '.join(others)}: trained on other data than {runs.PREPARED} has (fingerprint {fingerprint[:12]}). "
+            "Leave out the ids of these runs, or prepare that data again with the parameters of that time: dvc repro "
+            "prepare"
         )
     return fetched
 
@@ -89,13 +98,13 @@ def _fetch_newest(
     found: list[Run],
     cache: Path,
     fingerprint: str,
-    wanted: str,
-    check: Callable[[Fetched], None],
-) -> Fetch:
-    newest: dict[tuple[str, str], Fetched] = {}
+    query: str,
+    check: Callable[[FetchedRun], None],
+) -> FetchResult:
+    newest: dict[tuple[str, str], FetchedRun] = {}
     skipped: list[SkippedRun] = []
     for run in reversed(found):
-        whose = author(run.data.tags)
+        whose = get_author(run.data.tags)
         if (whose, run.info.run_name) in newest:
             continue
         fault = ""
@@ -108,54 +117,60 @@ def _fetch_newest(
             else:
                 if fetched.record.data_fingerprint == fingerprint:
                     newest.setdefault((whose, fetched.record.run), fetched)
-                    if is_latest(wanted):
+                    if is_latest(query):
                         break
                     continue
         skipped.append(SkippedRun(whose, run.info.run_name, fault))
     if not newest:
         raise PipelineError(
-            f"MLflow has no run of the data in {runs.PREPARED} to show for '{wanted.strip()}'.\n"
+            f"MLflow has no run of the data in {runs.PREPARED} to show for '{query.strip()}'.\n"
             + "\n".join(describe_skipped(skipped))
         )
-    return Fetch(list(newest.values())[::-1], tuple(skipped))
+    return FetchResult(list(newest.values())[::-1], tuple(skipped))
 
 
-def _fetch(client: MlflowClient, run: Run, folder: Path) -> Fetched:
+def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
     """Download a run; raises `PipelineError` if its files are missing, unreadable or of another training."""
     name = f"MLflow's run {run.info.run_name} ({run.info.run_id})"
-    with _explaining(client, run, name):
+    with _explain_errors(client, run, name):
         files = {
             path: size
             for part in FOLDERS
-            for path, size in listed(client, run.info.run_id, part)
+            for path, size in list_artifacts(client, run.info.run_id, part)
             if not path.endswith(f"/{runs.WEIGHTS}")
         }
     if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
-        raise PipelineError(f"{name} has a file '{odd}', which would lie outside of its folder; it is not fetched.")
-    if lacking := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
-        raise PipelineError(f"{name} has no folder {' and no folder '.join(lacking)}: {why_without_files(run)}.")
-    if not _is_whole(folder, files):
-        with _explaining(client, run, name), replacing(folder) as new:
+        raise PipelineError(f"{name} has a file '{odd}', which is outside of its folder; it is not downloaded.")
+    if missing := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
+        raise PipelineError(f"{name} has no folder {' and no folder '.join(missing)}: {explain_missing_files(run)}.")
+    if not _is_downloaded(folder, files):
+        with _explain_errors(client, run, name), replacing(folder) as new:
             for path in files:
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
-                # Stores differ in how much of the path they make below the folder that they are given.
-                got = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
-                got.replace(new / path)
-            (new / CHECKSUMS).write_text(as_json({path: checksum(new / path) for path in files}), encoding="utf-8")
-    fetched = Fetched(RunRecord.read(folder / "run"), author(run.data.tags), folder / "run", folder / "evaluation")
+                # Stores differ in how much of the path they create below the given folder.
+                downloaded = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
+                downloaded.replace(new / path)
+            (new / CHECKSUMS).write_text(as_json({path: hash_file(new / path) for path in files}), encoding="utf-8")
+    fetched = FetchedRun(
+        RunRecord.read(folder / "run"), get_author(run.data.tags), folder / "run", folder / "evaluation"
+    )
     if Path(fetched.record.run).name != fetched.record.run:
-        raise PipelineError(f"{name} calls itself '{fetched.record.run}', which is no name of a run.")
+        raise PipelineError(
+            f"{name} has the name '{fetched.record.run}' in {runs.RECORD}, which is not a valid run name."
+        )
     key = run.data.tags.get(RUN_KEY)
     if not fetched.record.key == key == Evaluation.read(fetched.evaluation).key:
-        raise PipelineError(f"{name} holds files of another training than its key says; its training was overwritten.")
+        raise PipelineError(
+            f"{name} has the files of another training than its key says; its training was overwritten."
+        )
     return fetched
 
 
 @contextlib.contextmanager
-def _explaining(client: MlflowClient, run: Run, name: str) -> Iterator[None]:
+def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]:
     """Turn an error about one run's artifacts into a `PipelineError`; pass on one that concerns the whole store.
 
-    Someone may have logged to a place that cannot be reached from here, or removed the files.
+    The artifacts may be in a place that cannot be reached from here, or removed.
     """
     from mlflow.exceptions import MlflowException
 
@@ -164,17 +179,45 @@ def _explaining(client: MlflowClient, run: Run, name: str) -> Iterator[None]:
     except (MlflowException, ImportError, FileNotFoundError, PermissionError) as error:
         client.get_run(run.info.run_id)  # raises if the store itself does not answer
         raise PipelineError(
-            f"{name}: its files cannot be read ({type(error).__name__}: {shown(str(error))[:200]})."
+            f"{name}: its files cannot be read ({type(error).__name__}: {hide_passwords(str(error))[:200]})."
         ) from None
 
 
-def _is_whole(folder: Path, files: dict[str, int | None]) -> bool:
-    """Whether a run lies there as it was downloaded, and MLflow has nothing newer of it."""
+def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
+    """Return whether a folder has the run as it was downloaded, and MLflow has nothing newer."""
     try:
         known = read_json(folder / CHECKSUMS, "pipeline report")
         return known.keys() == files.keys() and all(
-            size in (None, (folder / path).stat().st_size) and checksum(folder / path) == known[path]
+            size in (None, (folder / path).stat().st_size) and hash_file(folder / path) == known[path]
             for path, size in files.items()
         )
     except (OSError, PipelineError):
         return False
+
+
+def describe_skipped(skipped: Iterable[SkippedRun]) -> tuple[str, ...]:
+    """Describe skipped runs: one sentence on runs of other data, one on each run with a fault."""
+    by_author: dict[str, list[str]] = {}
+    faults: list[str] = []
+    for run in skipped:
+        if run.fault:
+            faults.append(f"{run.run} of {run.author} was skipped: {run.fault}")
+        else:
+            by_author.setdefault(run.author, []).append(run.run)
+    sentences = [_describe_other_data(by_author)] if by_author else []
+    sentences += faults[:MAX_NAMED]
+    if len(faults) > MAX_NAMED:
+        sentences.append(f"{len(faults) - MAX_NAMED} more runs were skipped because of faults in their files.")
+    return tuple(sentences)
+
+
+def _describe_other_data(by_author: dict[str, list[str]]) -> str:
+    count = sum(map(len, by_author.values()))
+    verb = "1 run was" if count == 1 else f"{count} runs were"
+    named = _join([f"{author} ({_join(names)})" for author, names in sorted(by_author.items())])
+    return f"{verb} trained on other data than {runs.PREPARED} holds and skipped: {named}."
+
+
+def _join(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{rest}"

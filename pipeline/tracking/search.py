@@ -1,4 +1,4 @@
-"""Which of the runs that MLflow has are meant."""
+"""Find runs in MLflow: by id, by a filter, or by run key."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.tags import GRID_STAGE, RUN_KEY, STAGE, author
+from pipeline.tracking.store import hide_passwords, is_server, open_client, store_errors, tracking_uri
+from pipeline.tracking.tags import GRID_STAGE, RUN_KEY, STAGE, get_author
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 FOLDERS = ("run", "evaluation")  # among a run's artifacts
-LISTED = 12  # runs in a complaint
+MAX_LISTED = 12  # runs in an error message
 _ID = re.compile(r"[0-9a-f]{32}")
 _FORMS = (
     "Give latest, ids of 32 hexadecimal digits with commas between, or a filter of MLflow's such as "
@@ -25,58 +26,38 @@ _FORMS = (
 )
 
 
-def read_ids(wanted: str) -> list[str]:
-    """Read ids of runs with commas between; empty if `wanted` is `latest` or a filter.
+def read_ids(query: str) -> list[str]:
+    """Parse ids of runs with commas between; returns no id if the query is `latest` or a filter.
 
     Raises:
-        PipelineError: `wanted` is empty.
+        PipelineError: The query is empty.
     """
-    ids = [part.strip().lower() for part in wanted.split(",") if part.strip()]
+    ids = [part.strip().lower() for part in query.split(",") if part.strip()]
     if not ids:
         raise PipelineError(f"mlflow: names no run. {_FORMS}")
     return list(dict.fromkeys(ids)) if all(_ID.fullmatch(part) for part in ids) else []
 
 
-def runs_by_id(client: MlflowClient, ids: list[str]) -> list[Run]:
+def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
     """Return the runs with these ids.
 
     Raises:
         PipelineError: A run is missing, or several have one name and author.
     """
-    found = [_by_id(client, run_id) for run_id in ids]
-    _check_names(found)
+    found = [_get_run(client, run_id) for run_id in ids]
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for run in found:
+        by_name.setdefault((get_author(run.data.tags), run.info.run_name), []).append(run.info.run_id)
+    for (_, name), several in by_name.items():
+        if len(several) > 1:
+            raise PipelineError(
+                f"{len(several)} runs are named {name}: {', '.join(several)}. They differ in parameters, data or "
+                "code; give one of them."
+            )
     return found
 
 
-def search_runs(client: MlflowClient, tracking: Tracking, wanted: str) -> list[Run]:
-    """Return the finished runs that a search matches, oldest first.
-
-    Args:
-        client: of the server.
-        tracking: names the experiment to search.
-        wanted: `latest`, which matches all, or a filter of MLflow's, such as `metrics.val_loss_best < 0.4`.
-
-    Raises:
-        PipelineError: The experiment is missing, or nothing matches.
-    """
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    if experiment is None:
-        names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=LISTED)))
-        raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; there is {names}.")
-    found = finished_runs(client, experiment.experiment_id, "" if is_latest(wanted) else wanted.strip())
-    return found or _nothing(client, experiment.experiment_id, wanted)
-
-
-def is_latest(wanted: str) -> bool:
-    """Whether `wanted` is the run that began last, rather than a filter."""
-    return wanted.strip().lower() == "latest"
-
-
-def _whose(run: Run) -> tuple[str, str]:
-    return author(run.data.tags), run.info.run_name
-
-
-def _by_id(client: MlflowClient, run_id: str) -> Run:
+def _get_run(client: MlflowClient, run_id: str) -> Run:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -85,8 +66,41 @@ def _by_id(client: MlflowClient, run_id: str) -> Run:
         raise PipelineError(f"MLflow has no run {run_id}. Its page shows its id; `make ui` opens the list.") from None
 
 
-def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
-    """The finished runs of ours that meet a condition, oldest first."""
+def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Run]:
+    """Return the finished runs that a query matches, oldest first.
+
+    Args:
+        client: of the server.
+        tracking: names the experiment to search.
+        query: `latest`, which matches all, or a filter of MLflow's, such as `metrics.val_loss_best < 0.4`.
+
+    Raises:
+        PipelineError: The experiment is missing, or nothing matches.
+    """
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is None:
+        names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=MAX_LISTED)))
+        raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; it has {names}.")
+    found = search_finished(client, experiment.experiment_id, "" if is_latest(query) else query.strip())
+    if not found:
+        finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
+        rest = f" and {len(finished) - MAX_LISTED} more" if len(finished) > MAX_LISTED else ""
+        known = f"finished are {', '.join(finished[:MAX_LISTED])}{rest}" if finished else "no run has finished yet"
+        raise PipelineError(f"MLflow has no finished run for '{query.strip()}'; {known}.")
+    return found
+
+
+def is_latest(query: str) -> bool:
+    """Return whether a query means the run that began last."""
+    return query.strip().lower() == "latest"
+
+
+def search_finished(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
+    """Return the finished runs of this project that meet a condition, oldest first.
+
+    Raises:
+        PipelineError: MLflow cannot parse the condition.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -99,43 +113,50 @@ def finished_runs(client: MlflowClient, experiment: str, condition: str) -> list
     return [run for run in ours if run.info.status == "FINISHED"]
 
 
-def search_all(client: MlflowClient, experiment: str, condition: str, order: str) -> Iterator[Run]:
-    """Yield all runs that meet a condition, page by page, by when they began: `ASC` or `DESC`."""
+def search_all(
+    client: MlflowClient, experiment: str, condition: str, order: str, *, with_deleted: bool = False
+) -> Iterator[Run]:
+    """Yield all runs that meet a condition, page by page, by their start: `ASC` or `DESC`."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
     token = None
     while True:
-        by_start = [f"attributes.start_time {order}"]
-        page = client.search_runs([experiment], condition, order_by=by_start, max_results=1000, page_token=token)
+        page = client.search_runs(
+            [experiment], condition, view, 1000, order_by=[f"attributes.start_time {order}"], page_token=token
+        )
         yield from page
         token = page.token
         if not token:
             return
 
 
-def _nothing(client: MlflowClient, experiment: str, wanted: str) -> list[Run]:
-    there = sorted({run.info.run_name for run in finished_runs(client, experiment, "")})
-    rest = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
-    known = f"finished are {', '.join(there[:LISTED])}{rest}" if there else "none has finished yet"
-    raise PipelineError(f"MLflow has no finished run for '{wanted.strip()}'; {known}.")
-
-
-def _check_names(found: list[Run]) -> None:
-    ids: dict[tuple[str, str], list[str]] = {}
-    for run in found:
-        ids.setdefault(_whose(run), []).append(run.info.run_id)
-    for (_, name), several in ids.items():
-        if len(several) > 1:
-            raise PipelineError(
-                f"{len(several)} runs are named {name}: {', '.join(several)}. They are of other parameters, data or "
-                "code; give one of them."
-            )
-
-
-def why_without_files(run: Run) -> str:
-    """Why a run may lack its files."""
+def explain_missing_files(run: Run) -> str:
+    """Return why a run may have no files."""
     place = urlsplit(run.info.artifact_uri)
     if place.scheme in ("", "file") and not Path(unquote(place.path)).exists():
         return (
-            f"its files were in {unquote(place.path)}, which is not there any more. MLflow does not follow a folder "
+            f"its files were in {unquote(place.path)}, which does not exist any more. MLflow does not follow a folder "
             "that was moved; move it back"
         )
     return "it was not evaluated, or not trained by this project"
+
+
+def find_run_url(tracking: Tracking, key: str) -> str | None:
+    """Return the page of the run with a key; None if MLflow is not a server, or does not have the run.
+
+    Raises:
+        PipelineError: The server does not answer.
+    """
+    uri = tracking_uri(tracking)
+    if not is_server(uri):
+        return None
+    with store_errors(uri):
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is None:
+            return None
+        run = next(search_all(client, experiment.experiment_id, f"tags.`{RUN_KEY}` = '{key}'", "DESC"), None)
+    if run is None:
+        return None
+    return f"{hide_passwords(uri).rstrip('/')}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"

@@ -1,4 +1,4 @@
-"""MLflow's system metrics (CPU, memory, disk, network, GPU) of a run, where the environment asks for them.
+"""Log MLflow's system metrics (CPU, memory, disk, network, GPU) of this machine to a run, if the environment says so.
 
 `MlflowClient.create_run` does not start MLflow's monitor, which `mlflow.start_run` would.
 """
@@ -18,7 +18,7 @@ PREFIX = "system/"  # of the metrics' names, as MLflow writes them
 
 
 class SystemMetrics:
-    """The monitor of one run at a time; no method raises on account of MLflow."""
+    """The monitor of one run at a time; no method raises an error of MLflow."""
 
     def __init__(self) -> None:
         self._monitor: SystemMetricsMonitor | None = None
@@ -39,20 +39,20 @@ class SystemMetrics:
             from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
             if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
-                self._monitor = _started(run_id, uri)
+                self._monitor = _start_monitor(run_id, uri)
         except ModuleNotFoundError as error:
             _warn(f"need the package {error.name}, which is not installed: pip install {error.name}")
-        except Exception as error:  # none of MLflow's mistakes is worth a training
+        except Exception as error:  # no error of MLflow may stop a training
             _warn(f"could not be started ({type(error).__name__}: {error})")
 
     def stop(self) -> None:
-        """Stop, and send the samples that were taken."""
+        """Stop, and upload the samples that were taken."""
         if self._monitor is not None:
             self._monitor.finish()  # type: ignore[no-untyped-call]
             self._monitor = None
 
 
-def _started(run_id: str, uri: str) -> SystemMetricsMonitor:
+def _start_monitor(run_id: str, uri: str) -> SystemMetricsMonitor:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]

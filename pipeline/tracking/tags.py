@@ -1,4 +1,4 @@
-"""The tags of a run in MLflow: where its numbers come from, and what was left out or cut."""
+"""Tags of a run in MLflow: where its numbers come from, how it ended, and what MLflow did not accept."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.params import Grid
 from pipeline.project import project_root
-from pipeline.runs import MissedClass
+from pipeline.runs import MissedClass, RunRecord
+
+if TYPE_CHECKING:
+    from pipeline.comparison import RunRow
 
 RUN_KEY = "pipeline.run_key"
-STAGE = "pipeline.stage"  # what made the run: train, track, or grid for what a grid came to
+STAGE = "pipeline.stage"  # what created the run: train, track, or grid for the summary of a grid
 GRID_STAGE = "grid"
-BEST_RUN = "pipeline.best_run"  # the name of the best run, at a grid's own run
-BEST_OF = "pipeline.best_of"  # at the best run: the people whose last compared grid it is the best of
+BEST_RUN = "pipeline.best_run"  # of a grid summary: the name of the best run
+BEST_OF = "pipeline.best_of"  # of the best run: the users in whose last compared grid it is the best
 SEPARATOR = "; "  # between the entries of a tag
 STATUS = "pipeline.status"
 GIT_COMMIT = "pipeline.git_commit"
 DATA_FINGERPRINT = "pipeline.data_fingerprint"
 GRID = "pipeline.grid"
-LEFT_OUT = "pipeline.left_out"  # values that were NaN or infinite
-CUT = "pipeline.cut"  # parameters and tags that are longer than MLflow keeps
-RENAMED = "pipeline.renamed"  # metrics and parameters whose names hold what MLflow refuses
+NONFINITE_METRICS = "pipeline.nonfinite_metrics"  # metrics that were NaN or infinite
+TRUNCATED = "pipeline.truncated"  # parameters and tags that were too long for MLflow
+RENAMED = "pipeline.renamed"  # metrics and parameters whose names have characters that MLflow refuses
 VERDICT = "pipeline.verdict"
-BEATS_BASELINE = "pipeline.beats_baseline"  # predicting one class everywhere: true, false, or not checked
+BEATS_BASELINE = "pipeline.beats_baseline"  # better than predicting one class everywhere: true, false, or not checked
 MISSED_CLASSES = "pipeline.missed_classes"  # on validation, with their IoU; or none
 DVC_EXPERIMENT = "dvc.experiment"
-USER = "mlflow.user"  # MLflow's own, as the next
+USER = "mlflow.user"  # MLflow's own, like the next one
 NOTE = "mlflow.note.content"
-REPLACES = "pipeline.replaces"  # MLflow's id of the run whose place this one took
+REPLACES = "pipeline.replaces"  # MLflow's id of the run that this one replaced
 REPLACED_BY = "pipeline.replaced_by"
 
 UNKNOWN = "unknown"
@@ -41,50 +45,69 @@ DIRTY = "-dirty"
 _GIT_SECONDS = 5
 
 
-def standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
-    """The tags of every run; never raises."""
-    commit = git_commit(project_root())
+def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
+    """Return the tags of every run; never raises."""
+    commit = read_git_commit(project_root())
     tags = {
         STAGE: stage,
         GIT_COMMIT: commit,
         DATA_FINGERPRINT: data_fingerprint,
-        GRID: grid_digest(grid),
-        USER: user(),
+        GRID: hash_grid(grid),
+        USER: get_user(),
         "mlflow.source.name": f"pipeline {stage}",  # MLflow would name the interpreter's script
         "mlflow.source.type": "LOCAL",
     }
-    if name := dvc_experiment():
+    if name := get_dvc_experiment():
         tags[DVC_EXPERIMENT] = name
     if commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = commit.removesuffix(DIRTY)
     return tags
 
 
-def dvc_experiment() -> str | None:
-    """Return the name of the experiment that `dvc exp run` runs the stage in; None outside of one."""
+def get_dvc_experiment() -> str | None:
+    """Return the name of the experiment in which `dvc exp run` runs this stage, or None."""
     return os.environ.get("DVC_EXP_NAME", "").strip() or None
 
 
-def beats_baseline(value: bool | None) -> str:
-    """Spell the value of the tag `BEATS_BASELINE`."""
+def format_beats_baseline(value: bool | None) -> str:
+    """Format the value of the tag `BEATS_BASELINE`."""
     return "not checked" if value is None else str(value).lower()
 
 
-def missed_classes(classes: tuple[MissedClass, ...]) -> str:
-    """Spell the value of the tag `MISSED_CLASSES`."""
+def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
+    """Format the value of the tag `MISSED_CLASSES`."""
     return ", ".join(map(str, classes)) or "none"
 
 
-def grid_digest(grid: Grid) -> str:
-    """Twelve hex digits that name a grid: of the SHA-256 over its canonical JSON."""
+def create_result_tags(record: RunRecord, row: RunRow | None) -> dict[str, str]:
+    """Return the tags on how a run ended, and on its verdict if it was compared."""
+    tags: dict[str, str] = {STATUS: record.status}
+    if row is not None and row.judgement is not None:
+        tags |= {VERDICT: row.judgement.verdict, NOTE: _describe_verdict(row)}
+        tags[BEATS_BASELINE] = format_beats_baseline(row.judgement.beats_baseline)
+        tags[MISSED_CLASSES] = format_missed_classes(row.missed_classes)
+    return tags
+
+
+def _describe_verdict(row: RunRow) -> str:
+    """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
+    assert row.judgement is not None
+    evidence = "; ".join(row.judgement.evidence)
+    best = f" Best epoch: {row.best_epoch} of {row.epochs}." if row.best_epoch else ""
+    missed = f"Missed classes: {format_missed_classes(row.missed_classes)}. " if row.missed_classes else ""
+    return f"{missed}Verdict on the loss curve: **{row.judgement.verdict}**: {evidence}.{best}"
+
+
+def hash_grid(grid: Grid) -> str:
+    """Return twelve hex digits that identify a grid: the start of the SHA-256 of its canonical JSON."""
     canonical = json.dumps(grid.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def git_commit(folder: Path) -> str:
-    """The commit that is checked out, with `-dirty` where a tracked file differs from it; else `unknown`.
+def read_git_commit(folder: Path) -> str:
+    """Return the current commit, with `-dirty` if a tracked file differs from it; `unknown` without one.
 
-    `dvc.lock` is not looked at: DVC writes it after each stage, so that only a first cell would ever be clean.
+    `dvc.lock` is ignored: DVC writes it after each stage, so that only the first cell would ever be clean.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -94,7 +117,7 @@ def git_commit(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None where it fails, is missing or takes too long."""
+    """Return what git prints; None if it fails, is missing or takes too long."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -102,22 +125,22 @@ def _git(folder: Path, *arguments: str) -> str | None:
             text=True,
             check=True,
             timeout=_GIT_SECONDS,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # cells run side by side
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # cells run in parallel
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
-def author(tags: Mapping[str, str]) -> str:
-    """Whose a run is."""
+def get_author(tags: Mapping[str, str]) -> str:
+    """Return whose run it is."""
     return tags.get(USER, "").strip() or UNKNOWN
 
 
-def user() -> str:
-    """The name of who is at MLflow's server, or else logged in here; never raises.
+def get_user() -> str:
+    """Return the user's name at MLflow's server, else their login name; never raises.
 
-    The server's comes first: on a laboratory's machines all are logged in by one name.
+    The server's comes first, because the machines of a laboratory often share one login.
     """
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip() or getpass.getuser()

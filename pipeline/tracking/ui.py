@@ -1,10 +1,13 @@
-"""MLflow's pages in a browser: its server on this machine for as long as the command runs, or a link to a team's."""
+"""Open MLflow's UI: run its server on this machine while the command runs, or link to a team's server."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,98 +25,150 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.project import make
-from pipeline.tracking import view
-from pipeline.tracking.address import Address
-from pipeline.tracking.moved_store import ARTIFACTS
+from pipeline.tracking.saved_view import format_view_url, save_view
+from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
-    answering,
+    hide_passwords,
     is_server,
+    is_store_missing,
     open_client,
     prepare_environment,
-    shown,
-    sqlite_file,
-    store_is_missing,
+    store_errors,
     tracking_uri,
 )
 
-START_SECONDS = 120  # 8 s on an idle machine
+LOOPBACK = "127.0.0.1"
+# Browsers refuse these: https://fetch.spec.whatwg.org/#port-blocking, from the first port that users may bind.
+BLOCKED_PORTS = frozenset(
+    [1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080]
+)
+_START_SECONDS = 120  # 8 s on an idle machine
 _END_SECONDS = 5
+_POLL_SECONDS = 0.2
 
 
-def saved_view(tracking: Tracking) -> str:
-    """Write the saved view into the experiment, and return the experiment's id.
+@dataclass(frozen=True)
+class ServerAddress:
+    """An IP address of this machine, 0.0.0.0 or :: for all of them, and a TCP port."""
 
-    Raises `PipelineError` where nothing was trained yet, or the store does not answer.
-    """
-    uri = tracking_uri(tracking)
-    nothing = PipelineError(
-        f"MLflow at {shown(uri)} has no experiment '{tracking.experiment}': nothing was trained yet. "
-        f"Run `{make('report', Path())}` first."
-    )
-    if store_is_missing(uri):
-        raise nothing
-    with answering(uri):
-        client = open_client(uri)
-        experiment = client.get_experiment_by_name(tracking.experiment)
-        if experiment is None or experiment.lifecycle_stage != "active":
-            raise nothing
-        view.save(client, experiment.experiment_id, is_shared=is_server(uri))
-    return str(experiment.experiment_id)
+    host: str
+    port: int
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def url(self) -> str:
+        """The URL for a browser on this machine."""
+        address = ipaddress.ip_address(self.host)
+        if address.version == 6:
+            return f"http://[{'::1' if address.is_unspecified else address}]:{self.port}"
+        return f"http://{LOOPBACK if address.is_unspecified else address}:{self.port}"
+
+    def check(self) -> None:
+        """Check that a server can listen here and a browser can connect.
+
+        MLflow's server would report a port that is in use, too, but only after the other program has answered the
+        wait for it, as if it were ours.
+
+        Raises:
+            PipelineError: The address is not one of this machine, or the port is in use or blocked by browsers.
+        """
+        try:
+            family = socket.AF_INET6 if ipaddress.ip_address(self.host).version == 6 else socket.AF_INET
+        except ValueError:
+            raise PipelineError(f"--host must be an IP address such as {LOOPBACK}, not '{self.host}'.") from None
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed is free
+            try:
+                probe.bind((self.host, self.port))
+                reason = "blocked by browsers" if self.port in BLOCKED_PORTS else ""
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise PipelineError(
+                        f"This machine has no address {self.host}. Give one of its own, or 0.0.0.0 for all."
+                    ) from None
+                reason = "used by another program"
+        if reason:
+            with socket.socket(family) as probe:
+                probe.bind((self.host, 0))  # any free port; the system's choice is above all blocked ones
+                free = probe.getsockname()[1]
+            raise PipelineError(
+                f"Port {self.port} of {self.host} is {reason}. Choose another, such as: pipeline ui --port {free}"
+            )
 
 
-def serve(tracking: Tracking, address: Address) -> int:
-    """Show the runs in MLflow's pages until Ctrl-C or SIGTERM, and return the exit code.
+def serve(tracking: Tracking, address: ServerAddress) -> int:
+    """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code; only link to a server that runs elsewhere.
 
-    A server that runs already (`tracking.uri` is http or https) is only linked to. Raises `PipelineError` where
-    nothing was trained yet, the address is not to be had, or the server does not start.
+    Args:
+        tracking: the store.
+        address: to listen on.
+
+    Raises:
+        PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
     """
     uri = tracking_uri(tracking)
     if is_server(uri):
-        _show(view.link(shown(uri), saved_view(tracking)))
+        _show_url(hide_passwords(uri), prepare_view(tracking))
         return 0
     address.check()
-    experiment = saved_view(tracking)
+    experiment = prepare_view(tracking)
     if not address.is_private:
-        click.echo(_exposed(address))
-    with _stop_signal() as stop, tempfile.TemporaryFile() as log, _running(uri, address, log) as process:
-        click.echo("MLflow's server starts; this takes some seconds.")
-        _wait_until_up(address.url, process, stop, log)
+        click.echo(
+            f"Listening on {address.host}: anyone who can connect to port {address.port} of this machine can read, "
+            "change and delete all runs and their files, without a password (docs/team.md describes a team's server)."
+        )
+    stop = threading.Event()  # not an exception, which could interrupt the start or end of the server
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with tempfile.TemporaryFile() as log, _run_server(uri, address, log) as process:
+        click.echo("Starting MLflow's server; this takes some seconds.")
+        deadline = time.monotonic() + _START_SECONDS
+        while not stop.is_set() and not _is_up(address.url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise PipelineError(f"MLflow's server does not start:\n{_read_tail(log)}")
+            stop.wait(_POLL_SECONDS)
         if not stop.is_set():
-            _show(view.link(address.url, experiment))
-            click.echo("Ctrl-C ends the server.")
-        while not stop.wait(0.2):
+            _show_url(address.url, experiment)
+            click.echo("Press Ctrl-C to stop the server.")
+        while not stop.wait(_POLL_SECONDS):
             if process.poll() is not None:
-                raise PipelineError(f"MLflow's server ended by itself with {process.returncode}:\n{_tail(log)}")
+                raise PipelineError(f"MLflow's server ended with exit code {process.returncode}:\n{_read_tail(log)}")
     return 0
 
 
-def _show(link: str) -> None:
-    click.echo(f"The runs, the lowest validation loss first: {link}")
+def prepare_view(tracking: Tracking) -> str:
+    """Write the saved view into the experiment, and return the experiment's id.
 
-
-def _exposed(address: Address) -> str:
-    return (
-        f"Listening on {address.host}: whoever reaches port {address.port} of this machine over its networks can read, "
-        "change and delete all runs and their files, without a password (docs/team.md says how a team does it)."
+    Raises:
+        PipelineError: There are no runs yet, or the store does not answer.
+    """
+    uri = tracking_uri(tracking)
+    missing = PipelineError(
+        f"MLflow at {hide_passwords(uri)} has no experiment '{tracking.experiment}'. Train some runs first: "
+        f"{make('report', Path())}"
     )
+    if is_store_missing(uri):
+        raise missing
+    with store_errors(uri):
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            raise missing
+        save_view(client, experiment.experiment_id, is_shared=is_server(uri))
+    return str(experiment.experiment_id)
+
+
+def _show_url(server: str, experiment: str) -> None:
+    click.echo(f"Runs by validation loss, lowest first: {format_view_url(server, experiment)}")
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, instead of an exception in the middle of starting or ending a server."""
-    stop = threading.Event()
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    earlier = [signal.signal(kind, lambda *_: stop.set()) for kind in kinds]
-    try:
-        yield stop
-    finally:
-        for kind, handler in zip(kinds, earlier, strict=True):
-            signal.signal(kind, handler)
-
-
-@contextlib.contextmanager
-def _running(uri: str, address: Address, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server in a process group of its own, which is ended whole: it starts processes too."""
+def _run_server(uri: str, address: ServerAddress, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server in a process group of its own, so that Ctrl-C reaches only this process."""
     prepare_environment()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", address.host]
     if path := sqlite_file(uri):
@@ -130,31 +186,22 @@ def _running(uri: str, address: Address, log: IO[bytes]) -> Iterator[subprocess.
     try:
         yield process
     finally:
-        _end_group(process)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # to the group: a killed `mlflow server` leaves its child
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        # The group outlives its leader as long as one of it runs; an empty one raises.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, kind)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_SECONDS)
+def _is_up(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
+    try:
+        with direct.open(f"{url}/health", timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
-def _wait_until_up(server: str, process: subprocess.Popen[bytes], stop: threading.Event, log: IO[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not stop.wait(0.2):
-        if process.poll() is not None:
-            raise PipelineError(f"MLflow's server did not start; it ended with {process.returncode}:\n{_tail(log)}")
-        if time.monotonic() > deadline:
-            raise PipelineError(f"MLflow's server does not answer after {START_SECONDS} s:\n{_tail(log)}")
-        # No proxy: a company's, set in the environment, knows nothing of this machine.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with contextlib.suppress(urllib.error.URLError, OSError), direct.open(f"{server}/health", timeout=5):
-            return
-
-
-def _tail(log: IO[bytes], length: int = 2_000) -> str:
+def _read_tail(log: IO[bytes], length: int = 2_000) -> str:
     log.seek(0)
     return log.read().decode(errors="replace")[-length:].strip()

@@ -1,9 +1,10 @@
-"""Trains one cell, logs it to MLflow while it runs, and writes `runs/<run>/` whole or not at all."""
+"""Train one cell, publish its state after each epoch, and write `runs/<run>/` atomically."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.work_lock import RunLock
-from pipeline.tracking import content
-from pipeline.tracking.background_logger import BackgroundLogger, log_in_background
-from pipeline.tracking.settle import note_of
-from pipeline.tracking.tags import STATUS, standard_tags
+from pipeline.tracking.background_logger import BackgroundLogger
+from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.loop import DivergedError, Epoch, EvalSplits, train
 from pipeline.train.run_key import compute_run_key
@@ -36,34 +35,35 @@ from pipeline.variants.model_checks import check_batch
 
 
 def train_cell(
-    params: Params,
     cell: Cell,
     root: Path = Path(),
     listen: Callable[[EpochProgress], None] | None = None,
+    publish: Callable[[TrainingState], None] = lambda _: None,
     *,
     keep_checkpoints: bool = False,
 ) -> RunRecord:
-    """Train a cell of the grid and write its run folder; one that was stopped goes on from its last epoch.
+    """Train a cell of the grid and write its run folder; a stopped run resumes after its last epoch.
 
     Args:
-        params: the whole of `params.yaml`, for where to track.
         cell: what to train.
         root: the project's folder.
-        listen: called as each epoch ends, when it is safe on the disk.
-        keep_checkpoints: leave the checkpoints of a complete run to the caller, who removes them when DVC has the run.
+        listen: called after each epoch, when it is safe on the disk.
+        publish: called with the state of the training before the first epoch, after each epoch before `listen`, and
+            after an error.
+        keep_checkpoints: leave the checkpoints to the caller, who removes them when DVC or MLflow has the run.
 
     Returns:
         The run's record. A diverged run is a result: its record says so, and nothing is raised.
 
     Raises:
-        PipelineError: The prepared data is missing, or too small for what the cell asks; or its network cannot be
-            trained on such batches; or another process trains the same.
+        PipelineError: The prepared data is missing or too small for the cell, its network cannot be trained on such
+            batches, or another process trains the same run.
     """
-    started = time.perf_counter()
+    started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
     torch.set_num_threads(cell.train.threads)
     data = DataSet.read(root / runs.PREPARED)
-    training, watched, compared = _splits(cell, root / runs.PREPARED)
+    training, eval_splits, compared = _select_splits(cell, root / runs.PREPARED)
     size, channels = training.images.shape[2:]
     check_batch(cell, len(training), size, channels, len(data.classes))
     seed_everything(cell.seed)  # after the check, which may run a user's code
@@ -71,85 +71,98 @@ def train_cell(
     network = build_network(cell.model, channels, classes=len(data.classes))
     network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
+    parameters = cell.model_dump(mode="json")
 
-    outputs = RunWriter(data.classes)
-    lock = RunLock(key, root)
-    with lock.hold(note_of(params.tracking, cell.name)):
-        check_signals()
-        with log_in_background(
-            params.tracking,
-            name=cell.name,
-            key=key,
-            parameters=content.parameters(
-                cell.model_dump(mode="json"), precision, content.DataSize.read(root / runs.PREPARED)
-            ),
-            tags=standard_tags("train", data.fingerprint, params.grid),
-            when_ended=lock.remove_note,
-        ) as logger:
-            logger.log_dataset(data.title, data.source, data.fingerprint)
-            checkpoints = CheckpointManager(lock.folder, cell.name)
-            state = _resumed(checkpoints, outputs, logger)
-            started -= outputs.seconds
-            epochs = train(
-                network, training, watched, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
-                done=len(outputs.history), state=state,
-            )  # fmt: skip
-            diverged: int | None = None
-            try:
-                for epoch in epochs:
-                    outputs.add(epoch)
-                    outputs.seconds = time.perf_counter() - started
-                    checkpoints.save(
-                        epoch.number, {"training": epoch.state.state_dict(key), "results": outputs.state_dict()}
-                    )
-                    _log(logger, outputs, epoch.number)
-                    if listen:
-                        listen(_epoch_report(cell, epoch))
-            except DivergedError as end:
-                diverged = end.epoch
+    results = RunWriter(data.classes)
 
-            record = RunRecord(
-                format=runs.FORMAT,
-                run=cell.name,
-                key=key,
-                status="diverged" if diverged else "finished",
-                epochs=len(outputs.history),
-                best_epoch=outputs.best_epoch,
-                diverged_epoch=diverged,
-                precision=precision,
-                trainable_parameters=count_trainable_parameters(network),
-                data_fingerprint=data.fingerprint,
-                cell=cell.model_dump(mode="json"),
+    def publish_state(*, has_failed: bool = False) -> None:
+        history, ended_ms = tuple(results.history), tuple(int(times["ended_ms"]) for times in results.times)
+        publish(
+            TrainingState(
+                cell.name, key, parameters, precision, data.fingerprint, began_ms, history, ended_ms, has_failed
             )
-            with Project(root).run(cell.name).replace() as folder:
-                outputs.write(folder, watched, compared)
-                outputs.write_timing(folder, key)
-                folder.write_record(record)
-            logger.set_tags({STATUS: record.status})
-            logger.log_folder(root / runs.RUNS / cell.name, "run")
-        if not keep_checkpoints:
-            lock.remove()
+        )
+
+    lock = RunLock(key, root)
+    with lock.hold(), _publish_failure(publish_state):
+        check_signals()
+        checkpoints = CheckpointManager(lock.folder, cell.name)
+        state = _load_checkpoint(checkpoints, results)
+        started -= results.seconds
+        publish_state()
+        epochs = train(
+            network, training, eval_splits, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
+            done=len(results.history), state=state,
+        )  # fmt: skip
+        diverged: int | None = None
+        try:
+            for epoch in epochs:
+                results.add(epoch)
+                results.seconds = time.perf_counter() - started
+                checkpoints.save(
+                    epoch.number, {"training": epoch.state.state_dict(key), "results": results.state_dict()}
+                )
+                publish_state()
+                if listen:
+                    listen(_describe_progress(cell, epoch))
+        except DivergedError as end:
+            diverged = end.epoch
+
+        record = RunRecord(
+            format=runs.FORMAT,
+            run=cell.name,
+            key=key,
+            status="diverged" if diverged else "finished",
+            epochs=len(results.history),
+            best_epoch=results.best_epoch,
+            diverged_epoch=diverged,
+            precision=precision,
+            trainable_parameters=count_trainable_parameters(network),
+            data_fingerprint=data.fingerprint,
+            cell=parameters,
+        )
+        with Project(root).run(cell.name).replace() as folder:
+            results.write(folder, eval_splits, compared)
+            results.write_timing(folder, key)
+            folder.write_record(record)
+    if not keep_checkpoints:
+        lock.remove()
     return record
 
 
-def _resumed(checkpoints: CheckpointManager, outputs: RunWriter, logger: BackgroundLogger) -> Mapping[str, Any] | None:
-    """What training goes on from, None where it begins; the epochs before are put into the outputs and into MLflow."""
+def train_and_log(
+    params: Params, cell: Cell, root: Path = Path(), listen: Callable[[EpochProgress], None] | None = None
+) -> RunRecord:
+    """Train a cell as `train_cell` does, and log it to MLflow from this process."""
+    with BackgroundLogger(params, root) as logger:
+        record = train_cell(cell, root, listen, logger.update, keep_checkpoints=True)
+        logger.finish(cell.name)
+    check_signals()  # before the checkpoints are removed: after a signal DVC runs the command again
+    RunLock(record.key, root).remove()
+    return record
+
+
+@contextlib.contextmanager
+def _publish_failure(publish_state: Callable[..., None]) -> Iterator[None]:
+    """Publish that the training failed if the block raises an error."""
+    try:
+        yield
+    except Exception:
+        publish_state(has_failed=True)
+        raise
+
+
+def _load_checkpoint(checkpoints: CheckpointManager, results: RunWriter) -> Mapping[str, Any] | None:
+    """Load the results of earlier epochs, and return the state to resume from; None at the beginning."""
     checkpoint = checkpoints.load_newest()
     if checkpoint is None:
         return None
-    outputs.load_state_dict(checkpoint["results"])
-    for row in outputs.history:  # a kill may have come between a checkpoint and MLflow
-        _log(logger, outputs, int(row["epoch"]))
+    results.load_state_dict(checkpoint["results"])
     state: Mapping[str, Any] = checkpoint["training"]
     return state
 
 
-def _log(logger: BackgroundLogger, outputs: RunWriter, epoch: int) -> None:
-    row = outputs.history[epoch - 1]
-    logger.log_epoch(epoch, content.epoch_metrics(row), int(outputs.times[epoch - 1]["ended_ms"]))
-
-
-def _epoch_report(cell: Cell, epoch: Epoch) -> EpochProgress:
+def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
     return EpochProgress(
         run=cell.name,
         epoch=epoch.number,
@@ -160,21 +173,22 @@ def _epoch_report(cell: Cell, epoch: Epoch) -> EpochProgress:
     )
 
 
-def _splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
-    """The images trained on, the sets watched, and the watched training images' places in the training split."""
+def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
+    """Return the training images, the sets to evaluate, and the evaluated images' places in the training split."""
     everything, validation = open_split("train", folder), open_split("validation", folder)
     if cell.train_images is not None and cell.train_images > len(everything):
         raise PipelineError(
-            f"train_images: {cell.train_images} asked for, but {folder / 'train'} holds {len(everything)}; lower it."
+            f"train_images: {cell.train_images} is more than the {len(everything)} images in {folder / 'train'}. "
+            "Lower it."
         )
     seen = select_training_subset(len(everything), cell.train_images)
     compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    watched = EvalSplits(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
-    for name, split in (("train", watched.train), ("validation", watched.validation)):
+    eval_splits = EvalSplits(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
+    for name, split in (("train", eval_splits.train), ("validation", eval_splits.validation)):
         if not any((mask != runs.IGNORE).any() for mask in split.masks):
             raise PipelineError(
                 f"{folder / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
                 "undefined. Add images whose masks have evaluated pixels to this split."
             )
-    return training, watched, compared
+    return training, eval_splits, compared

@@ -19,7 +19,7 @@ def test_the_dog_is_cut_out_well(project: Path) -> None:
     shipped = read_params(ROOT / "params.yaml")
     params = shipped.model_copy(update={"data": shipped.data.model_copy(update={"path": str(ROOT / "data/sample")})})
     prepare(params)
-    train_cell(params, params.cell("lite0", 0.001, 0))
+    train_cell(params.cell("lite0", 0.001, 0))
     found = evaluate_run(params, "lite0-0.001-0")
     assert found.showcase[0].foreground_iou >= 0.80
     assert found.validation is not None

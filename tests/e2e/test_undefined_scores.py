@@ -23,7 +23,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import Evaluation
-from pipeline.tracking.track import track
+from pipeline.tracking.sync import sync_runs
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
 
@@ -69,10 +69,10 @@ def run_all(root: Path) -> tuple[Evaluation, Summary, str]:
     changes = {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}
     params: Params = read_params(write_params(root, changes))
     shutil.copytree(ROOT / "reports", root / "reports", dirs_exist_ok=True)
-    train_cell(params, params.cells()[0])
+    train_cell(params.cells()[0])
     evaluation = evaluate_run(params, TRAINED)
     summary = compare(params)
-    list(track(params, [TRAINED], root))
+    list(sync_runs(params, [TRAINED], root))
     rendered = render_report(params, root=root)
     assert rendered.faults == ()
     return evaluation, summary, rendered.path.read_text(encoding="utf-8")
@@ -169,7 +169,7 @@ def test_a_compared_split_without_evaluated_pixels_is_refused(project: Path, spl
     edit_masks(project, split, ignore_all)
     params = read_params(write_params(project, {}))
     with pytest.raises(PipelineError, match=rf"{split}: every pixel of the \d+ compared images is ignored"):
-        train_cell(params, params.cells()[0])
+        train_cell(params.cells()[0])
 
 
 def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> None:
@@ -185,6 +185,6 @@ def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> N
         "grid": {"variant": ["unet"], "learning_rate": [1e-9], "seed": [0]},
     }
     params = read_params(write_params(project, changes))
-    record = train_cell(params, params.cells()[0])
+    record = train_cell(params.cells()[0])
     history = pd.read_csv(project / runs.RUNS / record.run / runs.HISTORY)
     assert history["objective"].item() > 0.5

@@ -39,7 +39,7 @@ def test_real_runs(project: Path, changes: dict[str, Any], rate: float, verdict:
     content["grid"] = {"variant": ["tried"], "learning_rate": [rate], "seed": [0]}
     params = type(shipped).model_validate(content)
     prepare(params)
-    train_cell(params, params.cells()[0])
+    train_cell(params.cells()[0])
     evaluate_run(params, params.cells()[0].name)
     (row,) = compare(params).runs
     assert row.judgement is not None

@@ -206,7 +206,7 @@ def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
         "grid": {"variant": ["mine"]},
     }
     params = read_params(write_params(project, changes))
-    record = train_cell(params, params.cell("mine", 0.01, 0), project)
+    record = train_cell(params.cell("mine", 0.01, 0), project)
     assert record.status == "finished"
     assert record.trainable_parameters > 0
     assert evaluate_run(params, record.run, project).validation is not None

@@ -56,7 +56,7 @@ def trained(project: Path) -> Callable[[int, type], Params]:
             "report": {"showcase": [{"file": "new.tif"}]},
         }
         params = read_params(write_params(project, changes))
-        train_cell(params, params.cell("unet", 0.01, 0))
+        train_cell(params.cell("unet", 0.01, 0))
         evaluate_run(params, RUN)
         return params
 
@@ -129,7 +129,7 @@ def test_predict_with_a_gray_network_accepts_colors(trained: Callable[[int, type
 def test_pretrained_encoder_with_five_channels_is_refused(trained: Callable[[int, type], Params]) -> None:
     params = trained(5, np.uint16)
     with pytest.raises(PipelineError, match="three channels, but these have 5; set pretrained: false"):
-        train_cell(params, params.cell("lite0", 0.01, 0))
+        train_cell(params.cell("lite0", 0.01, 0))
 
 
 def test_variants_are_measured_with_the_channels_of_the_data(

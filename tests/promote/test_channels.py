@@ -31,7 +31,7 @@ def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: P
         images = np.random.default_rng(0).integers(0, 65_535, (*masks.shape, 5), np.uint16)
         np.save(folder / runs.IMAGES, images)
     params = read_params(write_params(project, {"train": {"epochs": 1}}))
-    train_cell(params, params.cell("unet", 0.01, 0))
+    train_cell(params.cell("unet", 0.01, 0))
     trained = TrainedRun.load(params, "unet-0.01-0", project)
     export_onnx(trained, tmp_path / "network.onnx")
     validation = open_split("validation", project / runs.PREPARED)

@@ -36,7 +36,7 @@ GRID = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
 def compared(project: Path) -> Params:
     """A project with one run, which is the best therefore, and a folder for photographs."""
     params = read_params(write_params(project, {"grid": GRID}))
-    train_cell(params, params.cell("unet", 0.01, 0))
+    train_cell(params.cell("unet", 0.01, 0))
     evaluate_run(params, RUN)
     compare(params)
     (project / runs.PHOTOGRAPHS).mkdir(parents=True)

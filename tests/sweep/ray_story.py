@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -21,12 +20,11 @@ from pathlib import Path
 import psutil
 import ray
 
-ADDRESS, TRACKING = "127.0.0.1:6380", "http://127.0.0.1:5055"
+ADDRESS = "127.0.0.1:6380"
 VARIABLES = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(Path.cwd()),
-    "MLFLOW_TRACKING_URI": TRACKING,
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
@@ -91,14 +89,10 @@ def sweep(*targets: str) -> subprocess.Popen[str]:
 
 
 def main() -> None:
-    here = Path.cwd()
-    server = ("mlflow", "server", "--backend-store-uri", f"sqlite:///{here}/served.db", "--workers", "1")
-    server = (*server, "--artifacts-destination", str(here.parent / "artifacts"), "--port", "5055")
     head = "ray start --head --num-cpus=0 --port=6380 --include-dashboard=false --object-store-memory=100000000 --block"
-    with running(*server, log="server"), running(*head.split(), log="head"):
+    with running(*head.split(), log="head"):
         wait_for(lambda: socket.create_connection(("127.0.0.1", 6380), timeout=2).close())
         with node("kept"), node("lost") as lost:
-            wait_for(lambda: urllib.request.urlopen(f"{TRACKING}/health", timeout=2).close())
             wait_for(lambda: nodes_are_up(2))
             first = sweep("*-0.01-*")
             said, killed = "", ""

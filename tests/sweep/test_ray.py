@@ -69,7 +69,7 @@ def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
     assert epochs == sorted(set(epochs))
     assert epochs[-1] == EPOCHS
 
-    with sqlite3.connect(root / "served.db") as store:
+    with sqlite3.connect(root / "mlflow.db") as store:
         runs = dict(store.execute("SELECT name, status FROM runs").fetchall())
         points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss/val'").fetchone()[0]
     store.close()
@@ -86,7 +86,7 @@ def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
     params = read_params(root / "params.yaml")
     for cell in params.cells():
-        train_cell(params, cell, here)
+        train_cell(cell, here)
         for path in (here / "runs" / cell.name).iterdir():
             if path.name != "timing.json":
                 assert (root / "runs" / cell.name / path.name).read_bytes() == path.read_bytes(), path

@@ -1,5 +1,6 @@
-"""A project folder with an MLflow store; the store is made once a session and copied, since making it takes seconds."""
+"""A project folder with an MLflow store, created once and copied because that takes seconds, and runs to upload."""
 
+import csv
 import shutil
 import socket
 from collections.abc import Callable
@@ -8,10 +9,81 @@ from typing import Any
 
 import pytest
 
+from pipeline import runs
+from pipeline.atomic_io import as_json
 from pipeline.params import Tracking
-from pipeline.tracking.mirror import Mirror
+from pipeline.runs import RunRecord
+from pipeline.timing import KEYS
+from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.run_metrics import EpochMetrics, RunContent, TrainingState
+from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
 
 KEY = "5e" * 32
+
+Upload = Callable[..., MlflowRun]
+
+
+def epochs(*values: dict[str, float], ended_ms: int = 1000) -> tuple[EpochMetrics, ...]:
+    """Epochs with these metrics, which end 1 ms after each other."""
+    return tuple(EpochMetrics(number, metrics, ended_ms + number) for number, metrics in enumerate(values, start=1))
+
+
+def upload_content(tracking: Tracking, **changes: Any) -> MlflowRun:
+    """Upload one and the same run, finished, with some of its content changed."""
+    parameters = {"variant": "unet", "model": {"depth": 4}}
+    content = RunContent(
+        **{"name": "unet-0.001-0", "key": KEY, "status": "FINISHED", "parameters": parameters, **changes}
+    )
+    uri = tracking_uri(tracking)
+    client = open_client(uri)
+    run = MlflowRun.open(client, get_experiment_id(client, uri, tracking.experiment), content)
+    run.upload(content)
+    return run
+
+
+def training_state(number: int, num_epochs: int, num_classes: int = 0, **changes: Any) -> TrainingState:
+    """The state of a training after some epochs; trainings differ by their number."""
+    rows = [
+        {
+            "epoch": epoch,
+            "learning_rate": 0.001,
+            "train_loss": number + 1 / epoch,
+            "val_loss": number + 2 / epoch,
+            **{f"val_iou_{name}": 1 / (name + epoch + 1) for name in range(num_classes)},
+        }
+        for epoch in range(1, num_epochs + 1)
+    ]
+    return TrainingState(
+        **{
+            "run": f"unet-0.001-{number}",
+            "key": f"{number:064x}",
+            "cell": {"variant": "unet", "learning_rate": 0.001, "seed": number, "train_images": None},
+            "precision": "float32",
+            "data_fingerprint": "f0" * 32,
+            "began_ms": 500,
+            "history": tuple(rows),
+            "ended_ms": tuple(1000 * epoch for epoch in range(1, num_epochs + 1)),
+            **changes,
+        }
+    )
+
+
+def write_run_folder(state: TrainingState, root: Path) -> None:
+    """Write the folder of a training that has finished, as far as an upload reads it."""
+    folder = root / runs.RUNS / state.run
+    folder.mkdir(parents=True, exist_ok=True)
+    num_epochs = len(state.history)
+    record = RunRecord(
+        runs.FORMAT, state.run, state.key, "finished", num_epochs, num_epochs, None,
+        state.precision, 1, state.data_fingerprint, dict(state.cell),
+    )  # fmt: skip
+    (folder / runs.RECORD).write_text(as_json(record))
+    with (folder / runs.HISTORY).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(state.history[0]))
+        writer.writeheader()
+        writer.writerows(state.history)
+    times = {**dict.fromkeys(KEYS), "key": state.key, "seconds": 1.0}
+    (folder / runs.TIMING).write_text(as_json({**times, "epochs": [{"ended_ms": ended} for ended in state.ended_ms]}))
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +93,7 @@ def empty_store(store: Path) -> Path:
 
 @pytest.fixture
 def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without a store; its name holds what a home folder's may."""
+    """A folder without a store; its name has what a home folder's may have."""
     project = tmp_path / "müller's project"
     project.mkdir()
     monkeypatch.chdir(project)
@@ -37,32 +109,25 @@ def project(bare_project: Path, empty_store: Path) -> Path:
 
 
 @pytest.fixture
+def data_project(project: Path, prepared: Path) -> Path:
+    """The project with params.yaml and prepared data."""
+    shutil.copytree(prepared, project, dirs_exist_ok=True)
+    return project
+
+
+@pytest.fixture
 def tracking() -> Tracking:
     return Tracking(uri=None, experiment="learning-report")
 
 
 @pytest.fixture
-def open_mirror(tracking: Tracking) -> Callable[..., Mirror]:
-    """Open the mirror of one and the same run, with whatever a test wants otherwise."""
-
-    def open_it(**changes: Any) -> Mirror:
-        return Mirror.open(
-            **{
-                "tracking": tracking,
-                "name": "unet-0.001-0",
-                "key": KEY,
-                "parameters": {"variant": "unet", "model": {"depth": 4}},
-                "tags": {},
-                **changes,
-            }
-        )
-
-    return open_it
+def upload(tracking: Tracking) -> Upload:
+    return lambda **changes: upload_content(tracking, **changes)
 
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port at which nothing listens."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

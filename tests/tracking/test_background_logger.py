@@ -1,115 +1,248 @@
-"""A run that is logged in a background thread: only the end of the block waits for the store."""
+"""The logger of a command: only its end waits for the store, and no failure of the store stops a training."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.params import Tracking
+from pipeline.params.file import read_params
 from pipeline.runtime.shutdown import check_signals, defer_signals, is_stopping
 from pipeline.tracking import background_logger
-from pipeline.tracking.background_logger import log_in_background
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import open_client, tracking_uri
+from pipeline.tracking.background_logger import BackgroundLogger
+from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
+from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.run_metrics import RunContent
+from pipeline.tracking.store import open_client
+from tests.tracking.conftest import training_state, upload_content, write_run_folder
 
-RUN: dict[str, Any] = {"name": "unet-0.001-0", "key": "ab" * 32, "parameters": {"variant": "unet"}, "tags": {}}
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+pytestmark = pytest.mark.usefixtures("data_project")
 
 
-def test_a_store_that_does_not_answer_holds_no_epoch(
-    project: Path, tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers, open_mirror = threading.Event(), Mirror.open
+def start_logger() -> BackgroundLogger:
+    return BackgroundLogger(read_params())
 
-    def late(*run: Any, **named: Any) -> Mirror:
-        assert answers.wait(60)
-        return open_mirror(*run, **named)
 
-    monkeypatch.setattr(Mirror, "open", late)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
-    with log_in_background(tracking, **RUN) as mirror:
-        for epoch in (1, 2, 3):
-            mirror.log_epoch(epoch, {"train_loss": 1 / epoch}, epoch)
-        mirror.set_tags({"status": "finished"})
-        mirror.log_folder(tmp_path / "run", "run")
-        assert not answers.is_set()  # all three epochs are over
-        answers.set()
-    client = open_client(tracking_uri(tracking))
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id])
-    points = client.get_metric_history(run.info.run_id, "train_loss")
-    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
-    assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
-    assert [item.path for item in client.list_artifacts(run.info.run_id, "run")] == ["run/run.json"]
+def stored_runs() -> dict[str, Run]:
+    client = open_client(f"sqlite:///{Path.cwd()}/mlflow.db")
+    experiment = client.get_experiment_by_name("learning-report")
+    found = client.search_runs([experiment.experiment_id]) if experiment is not None else []
+    by_name = {run.info.run_name: run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def steps(run: Run, name: str = "loss/train") -> list[int]:
+    client = open_client(f"sqlite:///{Path.cwd()}/mlflow.db")
+    return [point.step for point in client.get_metric_history(run.info.run_id, name)]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.fixture
+def held_uploads(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Uploads wait until the event is set."""
+    event, upload = threading.Event(), MlflowRun.upload
+
+    def wait_and_upload(run: MlflowRun, content: RunContent) -> None:
+        assert event.wait(60)
+        upload(run, content)
+
+    monkeypatch.setattr(MlflowRun, "upload", wait_and_upload)
+    yield event
+    event.set()
+
+
+def test_update_store_hangs_returns_at_once_and_loses_nothing(held_uploads: threading.Event) -> None:
+    with start_logger() as logger:
+        for num_epochs in range(4):
+            for number in (0, 1):
+                logger.update(training_state(number, num_epochs))
+        assert not held_uploads.is_set()
+        held_uploads.set()
+    runs = stored_runs()
+    assert sorted(runs) == ["unet-0.001-0", "unet-0.001-1"]
+    for number, run in enumerate(runs[name] for name in sorted(runs)):
+        assert steps(run) == [1, 2, 3]
+        assert run.data.metrics["loss/train"] == pytest.approx(number + 1 / 3)
+        assert run.data.params["seed"] == str(number)
+        assert run.data.tags["pipeline.stage"] == "train"
+        assert run.info.start_time == 500
 
 
 @pytest.mark.parametrize(
-    ("raised", "status"),
-    [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")],
+    ("raised", "has_failed", "status"),
+    [(None, False, "KILLED"), (KeyboardInterrupt, False, "KILLED"), (ValueError, True, "FAILED")],
 )
-def test_how_the_block_ends_is_how_the_run_ends(
-    project: Path, tracking: Tracking, raised: type[BaseException] | None, status: str
+def test_exit_run_not_finished_sets_its_status(
+    raised: type[BaseException] | None, has_failed: bool, status: str
 ) -> None:
     try:
-        with log_in_background(tracking, **RUN):
-            if raised:
+        with start_logger() as logger:
+            logger.update(training_state(0, 1))
+            logger.update(training_state(0, 1, has_failed=has_failed))
+            if raised is not None:
                 raise raised
     except BaseException as error:
         assert raised is not None
         assert isinstance(error, raised)
-    client = open_client(tracking_uri(tracking))
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    assert experiment is not None
-    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == [status]
+    assert [run.info.status for run in stored_runs().values()] == [status]
+    assert not list(FOLDER.glob("*"))
 
 
-def test_a_mistake_of_ours_is_not_lost_in_the_thread(
-    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+def test_kill_marks_one_run_only() -> None:
+    with start_logger() as logger:
+        for number in (0, 1):
+            logger.update(training_state(number, 1))
+        logger.kill("unet-0.001-0")
+        logger.kill("unet-0.001-2")
+        logger.update(training_state(1, 2))
+        while (run := stored_runs().get("unet-0.001-1")) is None or len(steps(run)) < 2:
+            time.sleep(0.1)
+        found = {name: run.info.status for name, run in stored_runs().items()}
+        assert found == {"unet-0.001-0": "KILLED", "unet-0.001-1": "RUNNING"}
+
+
+def test_close_bug_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(BackgroundLogger, "_upload_pending", fail)
+    with pytest.raises(TypeError, match="a bug"), start_logger() as logger:
+        logger.update(training_state(0, 1))
+
+
+@pytest.mark.timeout(60)
+def test_store_down_costs_one_warning_without_password(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def mistaken(*_: object) -> None:
-        raise TypeError("a mistake")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
+    with start_logger() as logger:
+        for number in (0, 1):
+            logger.update(training_state(number, 1))
+    (text,) = warnings(caplog)
+    assert f"Run unet-0.001-0: MLflow at http://127.0.0.1:{closed_port} fails" in text
+    assert "secret" not in text
+    assert "\n" not in text
 
-    monkeypatch.setattr(Mirror, "log_values", mistaken)
-    monkeypatch.setattr(Mirror, "log_epoch", mistaken)
-    with pytest.raises(TypeError, match="a mistake"), log_in_background(tracking, **RUN) as mirror:
-        mirror.log_epoch(1, {}, 1)
+
+def test_store_comes_back_gets_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(background_logger, "RETRY_SECONDS", 0.2)
+    store = Path("mlflow.db")
+    content = store.read_bytes()
+    store.write_bytes(b"no database" * 1000)
+    with start_logger() as logger:
+        logger.update(training_state(0, 1))
+        while not warnings(caplog):
+            time.sleep(0.05)
+        store.write_bytes(content)
+        while not stored_runs():
+            time.sleep(0.1)
+        content = store.read_bytes()
+        store.write_bytes(b"no database" * 1000)
+        logger.update(training_state(0, 3))
+        time.sleep(0.5)
+        store.write_bytes(content)
+    (run,) = stored_runs().values()
+    assert steps(run) == [1, 2, 3]
+    assert run.info.start_time == 500  # not when the store came back
+    assert len(warnings(caplog)) == 1
 
 
-def _train_until_signal(tracking: Tracking, ended: Any) -> None:
-    """Receive SIGTERM while the store does not answer and points are waiting."""
-    answers = threading.Event()
-    log_epoch = Mirror.log_epoch
+def test_refused_run_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_logger, "RETRY_SECONDS", 0.0)
+    with start_logger() as logger:
+        logger.finish("missing-0.1-0")  # has no run folder
+        for number in range(5):
+            logger.update(training_state(number, 1))
+    assert len(stored_runs()) == 5
 
-    def hang(self: Mirror, epoch: int, *values: Any) -> None:
-        if epoch == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert answers.wait(60)
-        log_epoch(self, epoch, *values)
 
-    Mirror.log_epoch = hang  # type: ignore[method-assign]
-    background_logger.END_SECONDS = 1
-    defer_signals()
-    with log_in_background(tracking, **RUN, when_ended=ended.set) as logger:
-        for epoch in (1, 2, 3):
-            logger.log_epoch(epoch, {"train_loss": 1 / epoch}, epoch)
+def test_killed_process_finished_run_is_uploaded_by_the_next_logger() -> None:
+    state = training_state(0, 2)
+    upload_content(read_params().tracking, name=state.run, key=state.key, status="RUNNING")
+    killed = OpenRuns(read_params().tracking)
+    killed.add(state.key, state.run)
+    write_run_folder(state, Path())
+    del killed  # releases its lock, as the end of its process does
+    with start_logger():
+        pass
+    (run,) = stored_runs().values()
+    assert (run.info.status, steps(run)) == ("FINISHED", [1, 2])
+    assert not list(FOLDER.glob("*"))
+
+
+def _train_until_signal(uploading: Any) -> None:
+    """Receive SIGTERM during an upload."""
+    upload = MlflowRun.upload
+
+    def slow_upload(self: MlflowRun, content: RunContent) -> None:
+        uploading.set()
         while not is_stopping():
             time.sleep(0.05)
-        check_signals()
+        upload(self, content)
+
+    MlflowRun.upload = slow_upload  # type: ignore[method-assign]
+    defer_signals()
+    with start_logger() as logger:
+        logger.update(training_state(0, 2))
+        while True:
+            time.sleep(0.05)
+            check_signals()
 
 
-def test_signal_bounds_the_wait_for_a_store_that_hangs(project: Path, tracking: Tracking) -> None:
+def _wait_for_hanging_store(uploading: Any) -> None:
+    """Receive SIGTERM while the store hangs."""
+
+    def hang(self: MlflowRun, content: RunContent) -> None:
+        MlflowRun.upload = upload  # type: ignore[method-assign]
+        upload(self, dataclasses.replace(content, epochs=()))
+        uploading.set()
+        time.sleep(60)
+
+    upload = MlflowRun.upload
+    MlflowRun.upload = hang  # type: ignore[method-assign]
+    background_logger.END_SECONDS = 1
+    defer_signals()
+    with start_logger() as logger:
+        logger.update(training_state(0, 2))
+        while True:
+            time.sleep(0.05)
+            check_signals()
+
+
+@pytest.mark.parametrize("target", [_train_until_signal, _wait_for_hanging_store])
+def test_signal_ends_the_run_as_killed(target: Any) -> None:
     context = multiprocessing.get_context("spawn")
-    ended = context.Event()
-    process = context.Process(target=_train_until_signal, args=(tracking, ended))
+    uploading = context.Event()
+    process = context.Process(target=target, args=(uploading,))
     process.start()
+    assert uploading.wait(120)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    signaled = time.monotonic()
     process.join()
     assert process.exitcode == 128 + signal.SIGTERM
-    assert not ended.is_set()  # so that the next start marks the run as KILLED
+    if target is _wait_for_hanging_store:
+        assert time.monotonic() - signaled < 10
+        assert [run.info.status for run in stored_runs().values()] == ["RUNNING"]
+        mark_killed()  # as the next command does
+    (run,) = stored_runs().values()
+    assert run.info.status == "KILLED"
+    if target is _train_until_signal:
+        assert steps(run) == [1, 2]
+    assert not list(FOLDER.glob("*"))

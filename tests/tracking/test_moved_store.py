@@ -16,10 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import runs
-from pipeline.params import Tracking
-from pipeline.runtime.work_lock import RunLock
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.settle import note_of, settle_killed
 from pipeline.tracking.store import open_client
 from tests.conftest import ROOT, TRAINED
 from tests.preloaded import PreloadedCommands
@@ -82,7 +78,7 @@ def test_commands_work_in_a_moved_project(moved: Path, command: Command) -> None
     (moved / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
     said = command("track")
     assert said.returncode == 0, said.stderr
-    assert "sent 0 points and 1 folders" in said.stdout
+    assert "uploaded 0 points and 1 folders" in said.stdout
     assert said.stderr.splitlines() == [
         f"{moved}/mlflow.db was moved here from {moved.parent}/old ü/müller's project; "
         "its runs' files are now expected in mlruns."
@@ -117,21 +113,6 @@ def test_a_copy_writes_to_its_own_folder_only(
     assert all(run.info.artifact_uri.startswith(f"{copy}/mlruns/") for run in stored_runs(copy))
     assert {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]} == before
     assert all(run.info.artifact_uri.startswith(f"{old}/mlruns/") for run in stored_runs(old))
-
-
-def test_a_copy_made_during_a_training_says_killed_in_its_own_store_only(
-    old: Path, tmp_path: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror = Mirror.open(tracking, name="unet-0.1-0", key="ab" * 32, parameters={}, tags={})
-    with RunLock("ab" * 32).hold(note_of(tracking, "unet-0.1-0")):
-        shutil.copytree(old, tmp_path / "copy", symlinks=True)
-        monkeypatch.chdir(tmp_path / "copy")
-        settle_killed()
-    states = {
-        project: [run.info.status for run in stored_runs(project) if run.info.run_id == mirror.run_id]
-        for project in (old, tmp_path / "copy")
-    }
-    assert states == {old: ["RUNNING"], tmp_path / "copy": ["KILLED"]}
 
 
 def test_a_database_copied_alone_keeps_the_files_of_the_original(old: Path, tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import logging
 import multiprocessing
 import os
 import signal
@@ -11,8 +10,9 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import experiment_id, open_client, shown, sqlite_file, tracking_uri
+from pipeline.tracking.sqlite_store import sqlite_file
+from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, tracking_uri
+from tests.tracking.conftest import epochs, upload_content
 
 CELLS = 3
 
@@ -52,27 +52,22 @@ def test_other_addresses_are_no_sqlite_file(uri: str) -> None:
     assert tracking_uri(Tracking(uri=uri, experiment="e")) == uri or "MLFLOW_TRACKING_URI" in os.environ
 
 
-def test_passwords_are_not_shown() -> None:
+def test_hide_passwords_removes_them() -> None:
     assert (
-        shown("failed: postgresql://me:secret@team/mlflow, http://t:s@h")
+        hide_passwords("failed: postgresql://me:secret@team/mlflow, http://t:s@h")
         == "failed: postgresql://team/mlflow, http://h"
     )
 
 
 def _train(number: int, start: "multiprocessing.synchronize.Barrier") -> None:
-    logging.getLogger("pipeline.tracking").addHandler(logging.StreamHandler())
+    losses = [{"train_loss": 1 / epoch, "val_loss": 2 / epoch} for epoch in (1, 2, 3)]
     start.wait()
-    mirror = Mirror.open(
+    upload_content(
         Tracking(uri=None, experiment="learning-report"),
         name=f"unet-0.001-{number}",
         key=f"{number:064x}",
-        parameters={"seed": number},
-        tags={},
+        epochs=epochs(*losses),
     )
-    for epoch in (1, 2, 3):
-        mirror.log_epoch(epoch, {"train_loss": 1 / epoch, "val_loss": 2 / epoch}, epoch)
-    mirror.end("FINISHED")
-    raise SystemExit(mirror.quiet)
 
 
 def test_processes_that_find_no_store_make_it_once(bare_project: Path, tracking: Tracking) -> None:
@@ -103,22 +98,22 @@ def _open(uri: str) -> None:
 
 def test_a_kill_while_the_store_is_made_does_no_harm(bare_project: Path, tracking: Tracking) -> None:
     uri = tracking_uri(tracking)
-    making = bare_project / "mlflow.db.making"
+    partial = bare_project / "mlflow.db.partial"
     maker = multiprocessing.get_context("spawn").Process(target=_open, args=(uri,))
     maker.start()
-    while maker.is_alive() and not (making.exists() and making.stat().st_size > 100_000):
+    while maker.is_alive() and not (partial.exists() and partial.stat().st_size > 100_000):
         time.sleep(0.002)
     maker.kill()
     maker.join()
-    if not making.exists():
+    if not partial.exists():
         pytest.skip("the store was made before the kill came")
     (bare_project / "mlflow.db").touch()  # an empty file is no store either
     assert open_client(uri).search_experiments()
-    assert not making.exists()
+    assert not partial.exists()
 
 
 def test_mlflow_is_imported_only_when_it_is_used() -> None:
-    code = "import sys; from pipeline.tracking import mirror, tags, ui; print('mlflow' in sys.modules)"
+    code = "import sys; from pipeline.tracking import background_logger, sync, tags, ui; print('mlflow' in sys.modules)"
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -126,7 +121,7 @@ def test_mlflow_is_imported_only_when_it_is_used() -> None:
 
 def test_a_file_that_is_no_store_is_named_at_once(bare_project: Path, tracking: Tracking) -> None:
     (bare_project / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
-    with pytest.raises(PipelineError, match=r"mlflow\.db cannot be read as an MLflow store \(file is not a database\)"):
+    with pytest.raises(PipelineError, match=r"mlflow\.db .*file is not a database"):
         open_client(tracking_uri(tracking))
 
 
@@ -138,9 +133,9 @@ def test_a_database_server_that_is_down_is_not_waited_for(closed_port: int) -> N
 def test_a_deleted_experiment_is_restored(project: Path, tracking: Tracking) -> None:
     uri = tracking_uri(tracking)
     client = open_client(uri)
-    made = experiment_id(client, uri, "study")
+    made = get_experiment_id(client, uri, "study")
     client.delete_experiment(made)
-    assert experiment_id(client, uri, "study") == made
+    assert get_experiment_id(client, uri, "study") == made
     assert client.get_experiment(made).lifecycle_stage == "active"
 
 

@@ -6,17 +6,17 @@ import logging
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.params import Tracking
+from pipeline.params.file import read_params
 from pipeline.tracking import system_metrics
-from pipeline.tracking.background_logger import log_in_background
+from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.store import open_client, tracking_uri
+from tests.tracking.conftest import training_state
 
-RUN: dict[str, Any] = {"name": "unet-0.001-0", "key": "ab" * 32, "parameters": {}, "tags": {}}
+pytestmark = pytest.mark.usefixtures("data_project")
 VARIABLE = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 
 
@@ -36,46 +36,35 @@ def stored(tracking: Tracking) -> tuple[str, dict[str, float]]:
     return run.info.status, run.data.metrics
 
 
-def train(tracking: Tracking, raised: type[BaseException] | None = None, is_monitored: bool = True) -> None:
-    with log_in_background(tracking, **RUN) as mirror:
-        mirror.log_epoch(1, {"train_loss": 0.5}, 1)
+def train(is_monitored: bool = True, is_local: bool = True) -> None:
+    with BackgroundLogger(read_params(), log_system_metrics=is_local) as logger:
+        logger.update(training_state(0, 1))
         started = time.monotonic()
         while is_monitored and not monitors() and time.monotonic() < started + 60:
             time.sleep(0.05)
         time.sleep(0.5)  # some sampling intervals
-        if raised is not None:
-            raise raised
 
 
 def monitors() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
 
 
-@pytest.mark.parametrize(
-    ("raised", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
-)
-def test_system_metrics_are_logged_until_the_run_ends(
-    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException] | None, status: str
-) -> None:
+def test_system_metrics_are_logged_until_the_run_ends(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "true")
-    if raised is None:
-        train(tracking)
-    else:
-        with pytest.raises(raised):
-            train(tracking, raised)
+    train()
     assert monitors() == []
-    found, metrics = stored(tracking)
-    assert found == status
-    assert metrics["train_loss"] == 0.5
+    status, metrics = stored(tracking)
+    assert status == "KILLED"
+    assert metrics["loss/train"] == 1.0
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(metrics)
 
 
 def test_system_metrics_of_a_resumed_run_continue_behind_the_first_ones(
-    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "true")
     for _ in range(2):
-        train(tracking)
+        train()
     client = open_client(tracking_uri(tracking))
     experiment = client.get_experiment_by_name(tracking.experiment)
     assert experiment is not None
@@ -85,14 +74,14 @@ def test_system_metrics_of_a_resumed_run_continue_behind_the_first_ones(
     assert steps == list(range(len(points)))
 
 
-@pytest.mark.parametrize("value", [None, "false"])
-def test_without_the_variable_there_are_no_system_metrics(
-    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, value: str | None
+@pytest.mark.parametrize(("value", "is_local"), [(None, True), ("false", True), ("true", False)])
+def test_without_the_variable_or_on_other_machines_there_are_no_system_metrics(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, value: str | None, is_local: bool
 ) -> None:
     if value:
         monkeypatch.setenv(VARIABLE, value)
-    train(tracking, is_monitored=False)
-    assert stored(tracking) == ("FINISHED", {"train_loss": 0.5})
+    train(is_monitored=False, is_local=is_local)
+    assert not any(name.startswith("system/") for name in stored(tracking)[1])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +92,6 @@ def test_without_the_variable_there_are_no_system_metrics(
     ],
 )
 def test_system_metrics_that_cannot_start_cost_one_warning(
-    project: Path,
     tracking: Tracking,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -115,7 +103,7 @@ def test_system_metrics_that_cannot_start_cost_one_warning(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psutil", None)
     for _ in range(2):
-        train(tracking, is_monitored=False)
-    assert stored(tracking)[0] == "FINISHED"
+        train(is_monitored=False)
+    assert stored(tracking)[0] == "KILLED"
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert said in record.getMessage()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import Grid
-from pipeline.tracking.tags import git_commit, grid_digest, standard_tags
+from pipeline.tracking.tags import create_standard_tags, hash_grid, read_git_commit
 
 GRID = Grid(variant=["unet"], learning_rate=[1e-3, 1e-4], seed=[0, 1])
 
@@ -29,25 +29,25 @@ def test_the_commit_says_whether_tracked_files_differ_from_it(repository: Path) 
     commit = _git(repository, "rev-parse", "HEAD")
     (repository / "new.txt").write_text("not tracked")
     (repository / "dvc.lock").write_text("DVC writes this after each stage")
-    assert git_commit(repository) == commit
+    assert read_git_commit(repository) == commit
     (repository / "train.py").write_text("2")
-    assert git_commit(repository) == f"{commit}-dirty"
+    assert read_git_commit(repository) == f"{commit}-dirty"
     (repository / "sub").mkdir()
-    assert git_commit(repository / "sub") == f"{commit}-dirty"
+    assert read_git_commit(repository / "sub") == f"{commit}-dirty"
 
 
 def test_without_a_commit_or_without_git_it_is_unknown(
     bare_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert git_commit(tmp_path / "missing") == "unknown"
+    assert read_git_commit(tmp_path / "missing") == "unknown"
     monkeypatch.setenv("PATH", str(tmp_path))
-    tags = standard_tags("train", "f00", GRID)
+    tags = create_standard_tags("train", "f00", GRID)
     assert tags["pipeline.git_commit"] == "unknown"
     assert "mlflow.source.git.commit" not in tags
 
 
-def test_the_standard_tags(repository: Path) -> None:
-    tags = standard_tags("train", "f00", GRID)
+def test_standard_tags(repository: Path) -> None:
+    tags = create_standard_tags("train", "f00", GRID)
     assert tags["pipeline.stage"] == "train"
     assert tags["pipeline.data_fingerprint"] == "f00"
     assert tags["pipeline.git_commit"] == tags["mlflow.source.git.commit"] == _git(repository, "rev-parse", "HEAD")
@@ -56,5 +56,5 @@ def test_the_standard_tags(repository: Path) -> None:
 
 
 def test_a_grid_has_one_digest_and_another_grid_another() -> None:
-    assert grid_digest(GRID) == grid_digest(Grid(**GRID.model_dump())) == "1f4a63dc2260"
-    assert grid_digest(GRID) != grid_digest(GRID.model_copy(update={"seed": [0]}))
+    assert hash_grid(GRID) == hash_grid(Grid(**GRID.model_dump())) == "1f4a63dc2260"
+    assert hash_grid(GRID) != hash_grid(GRID.model_copy(update={"seed": [0]}))

@@ -1,4 +1,4 @@
-"""A team's MLflow server: killed and restarted while eight runs write, and with passwords."""
+"""A team's MLflow server: killed and restarted while eight runs are logged, and with passwords."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking import mirror as mirror_module
-from pipeline.tracking.background_logger import log_in_background
+from pipeline.params.file import read_params
+from pipeline.tracking import background_logger
+from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.fetch import fetch_runs
 from pipeline.tracking.store import open_client
-from pipeline.tracking.tags import user
 from tests.servers import MlflowServer, free_port
+from tests.tracking.conftest import training_state, write_run_folder
 
-WRITERS, EPOCHS, METRICS = 8, 40, 6
+WRITERS, EPOCHS, CLASSES = 8, 40, 3
+METRICS = CLASSES + 3  # losses and learning rate
 TRACKING = Tracking(uri=None, experiment="learning-report")
 
 pytestmark = pytest.mark.slow
@@ -90,22 +93,24 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write(number: int, server: str, folder: str, pause: float) -> None:
-    """A training, as far as MLflow hears of it."""
+def write(numbers: list[int], server: str, root: Path, pause: float, restarted: Any) -> None:
+    """Log trainings as `pipeline sweep` does, several by one process; the last epochs come after the restart."""
     os.environ["MLFLOW_TRACKING_URI"] = server
-    mirror_module.RETRY_SECONDS = 1.0
-    with log_in_background(
-        TRACKING, name=f"unet-0.001-{number}", key=f"{number:064x}", parameters={"seed": number}, tags={}
-    ) as mirror:
-        for epoch in range(1, EPOCHS + 1):
-            values = {f"metric_{place}": number + place + 1 / epoch for place in range(METRICS)}
-            mirror.log_epoch(epoch, values, 1_000 * epoch)
+    background_logger.RETRY_SECONDS = 1.0
+    with BackgroundLogger(read_params(root / "params.yaml"), root) as logger:
+        for epoch in range(EPOCHS + 1):
+            for number in numbers:
+                logger.update(training_state(number, epoch, CLASSES))
             time.sleep(pause)
-        mirror.log_folder(Path(folder), "run")
+            if epoch == EPOCHS * 3 // 4:
+                assert restarted.wait(240)
+        for number in numbers:
+            write_run_folder(training_state(number, EPOCHS, CLASSES), root)
+            logger.finish(f"unet-0.001-{number}")
 
 
-def counted(uri: str) -> tuple[int, int]:
-    """Points that the database holds, and those of them that stand there twice."""
+def count_points(uri: str) -> tuple[int, int]:
+    """Count points in the database, and those that are stored twice."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri)
@@ -115,36 +120,36 @@ def counted(uri: str) -> tuple[int, int]:
     return len(rows), len(rows) - len({tuple(row) for row in rows})
 
 
-def test_each_point_stands_there_once_whatever_is_killed(
-    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_server_and_database_killed_store_each_point_once(
+    database: Database, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
     server = MlflowServer(database.uri, tmp_path)
     server.start()
-    files = tmp_path / "run"
-    files.mkdir()
-    (files / "run.json").write_text("{}")
     context = multiprocessing.get_context("spawn")
-    writers = [
-        context.Process(target=write, args=(number, server.address, str(files), 0.4)) for number in range(WRITERS)
-    ]
+    restarted = context.Event()
+    halves = [list(range(first, WRITERS, 2)) for first in (0, 1)]  # two commands in one project
+    writers = [context.Process(target=write, args=(half, server.address, root, 0.4, restarted)) for half in halves]
     try:
         for writer in writers:
             writer.start()
-        time.sleep(8)  # they have imported MLflow, and write
+        while count_points(database.uri)[0] < WRITERS * METRICS:
+            time.sleep(0.5)
         server.kill()
         time.sleep(2)
         server.start()
         time.sleep(2)
         database.restart()
+        restarted.set()
         for writer in writers:
             writer.join()
             assert writer.exitcode == 0  # no training ends on account of MLflow
-        live, _ = counted(database.uri)
-        for number in range(WRITERS):  # what `pipeline track` does
-            again = context.Process(target=write, args=(number, server.address, str(files), 0.0))
-            again.start()
-            again.join()
-        found, doubled = counted(database.uri)
+        live, _ = count_points(database.uri)
+        again = context.Process(target=write, args=(list(range(WRITERS)), server.address, root, 0.0, restarted))
+        again.start()
+        again.join()
+        found, doubled = count_points(database.uri)
         sent = WRITERS * EPOCHS * METRICS
         with capsys.disabled():
             print(f"\n{database.uri.partition(':')[0]}: sent {sent}, found {live} live and {found} after a second")
@@ -163,14 +168,15 @@ def _check_runs(address: str) -> None:
     assert sorted(run.info.run_name for run in found) == [f"unet-0.001-{number}" for number in range(WRITERS)]
     assert {run.info.status for run in found} == {"FINISHED"}
     for run in found:
-        assert [item.path for item in client.list_artifacts(run.info.run_id, "run")] == ["run/run.json"]
+        files = {item.path for item in client.list_artifacts(run.info.run_id, "run")}
+        assert files == {"run/history.csv", "run/run.json", "run/timing.json"}
 
 
 ADMIN, PASSWORD = "admin", "a-long-password-of-the-administrator"
 
 
-def test_a_server_with_passwords_knows_who_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_server_with_passwords_knows_the_user(
+    tmp_path: Path, data_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As docs/team.md sets it up: members may write into each other's experiments, strangers may not."""
     pytest.importorskip("flask_wtf")
@@ -188,7 +194,7 @@ def test_a_server_with_passwords_knows_who_trained(
     )
     with server.running() as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        with pytest.raises(PipelineError, match="wants a name and a password: set MLFLOW_TRACKING_USERNAME and"):
+        with pytest.raises(PipelineError, match="asks for a name and a password: set MLFLOW_TRACKING_USERNAME and"):
             fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
         for name in ("mia", "tom"):
             _add_account(address, name)
@@ -199,14 +205,14 @@ def test_a_server_with_passwords_knows_who_trained(
         found = open_client(address).search_runs(["1"], order_by=["attributes.start_time ASC"])
         assert [run.data.tags["mlflow.user"] for run in found] == ["mia", "tom"]
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
-        with pytest.raises(PipelineError, match="does not know tom by this password"):
+        with pytest.raises(PipelineError, match="does not accept the password of tom"):
             fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
         config.write_text(config.read_text().replace("EDIT", "READ"))  # as MLflow comes
         server.kill()
         server.start()
         _log_in(monkeypatch, "tom")
         _train(2)
-        assert "does not let tom do this: its administrator grants EDIT" in caplog.text
+        assert "does not allow tom to do this: ask its administrator for EDIT" in caplog.text
 
 
 def _add_account(address: str, name: str) -> None:
@@ -223,6 +229,5 @@ def _log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 def _train(number: int) -> None:
-    tags = {"mlflow.user": user()}
-    with log_in_background(TRACKING, name="unet-0.001-0", key=f"{number:064x}", parameters={}, tags=tags) as mirror:
-        mirror.log_epoch(1, {"val_loss": 0.5}, 1_000)
+    with BackgroundLogger(read_params()) as logger:
+        logger.update(training_state(number, 1))

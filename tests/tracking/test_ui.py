@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.tracking.address import BLOCKED_PORTS, LOOPBACK, Address
-from pipeline.tracking.content import epoch_metrics
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_metrics import epoch_metrics
 from pipeline.tracking.store import open_client
-from pipeline.tracking.ui import saved_view, serve
+from pipeline.tracking.ui import BLOCKED_PORTS, LOOPBACK, ServerAddress, prepare_view, serve
+from tests.tracking.conftest import Upload, epochs, upload_content
 
 SERVE = """
 import sys
 from pipeline.params import Tracking
-from pipeline.tracking.address import Address
-from pipeline.tracking.ui import serve
-sys.exit(serve(Tracking(uri=None, experiment="learning-report"), Address(sys.argv[1], int(sys.argv[2]))))
+from pipeline.tracking.ui import ServerAddress, serve
+sys.exit(serve(Tracking(uri=None, experiment="learning-report"), ServerAddress(sys.argv[1], int(sys.argv[2]))))
 """
 # learning rate, val_loss_best: in the table's order; the diverged one has none
 RUNS = ((0.001, 0.386), (0.0001, 0.45), (0.01, 0.52), (1.0, None))
@@ -62,7 +60,7 @@ def serving(project: Path, host: str = LOOPBACK) -> Iterator[Server]:
             if "Ctrl-C" in line:
                 break
         said = "".join(lines)
-        link = re.search(r"loss first: (http\S+)", said)
+        link = re.search(r"lowest first: (http\S+)", said)
         assert link, lines
         yield Server(process, f"http://{LOOPBACK}:{port}", link[1], project, said)
     finally:
@@ -86,21 +84,27 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
 
 
 def _train(tracking: Tracking, rate: float, loss: float | None) -> None:
-    mirror = Mirror.open(
+    rows = [
+        {
+            "epoch": epoch,
+            "learning_rate": rate / epoch,
+            "objective": 1 / epoch,
+            "train_iou_cat": 0.5,
+            "train_loss": 1 / epoch,
+            "val_loss": (loss or 2) + 0.1 / epoch,
+        }
+        for epoch in range(1, 13)
+    ]
+    upload_content(
         tracking,
         name=f"unet-{rate}-0",
         key=hashlib.sha256(str(rate).encode()).hexdigest(),
         parameters={"variant": "unet", "learning_rate": rate, "seed": 0},
         tags={"pipeline.status": "finished" if loss else "diverged"},
+        epochs=epochs(*map(epoch_metrics, rows)),
+        metrics={"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8} if loss else {},
+        ended_ms=12_000,
     )
-    for epoch in range(1, 13):
-        row = {"epoch": epoch, "learning_rate": rate / epoch, "objective": 1 / epoch, "train_iou_cat": 0.5}
-        losses = {"train_loss": 1 / epoch, "val_loss": (loss or 2) + 0.1 / epoch}
-        mirror.log_epoch(epoch, epoch_metrics({**row, **losses}), 1000 * epoch)
-    if loss:
-        mirror.log_values({"val_loss_best": loss, "gap": 0.1, "best_epoch": 12, "val_mean_iou_best": 0.8}, 12_000)
-    mirror.end("FINISHED")
-    assert not mirror.quiet
 
 
 def _free_port() -> int:
@@ -169,31 +173,29 @@ def test_the_link_opens_a_table_with_the_lowest_loss_on_top(server: Server, brow
     assert note == 1
 
 
-def test_a_mirror_writes_through_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_works_through_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     tracking = Tracking(uri=None, experiment="another")
-    arguments = {"tracking": tracking, "name": "unet-0.001-0", "key": "ab" * 32, "parameters": {}, "tags": {}}
-    for timestamp in (1, 2):
-        mirror = Mirror.open(**arguments)  # type: ignore[arg-type]
-        mirror.log_epoch(1, {"train_loss": 0.5, "objective": float("nan")}, timestamp)
-        mirror.log_folder(Path(__file__).parent, "tests")
-        mirror.end("FINISHED")
+    files = {"tests": {"test_ui.py": Path(__file__)}}
+    for ended_ms in (0, 1):
+        content = epochs({"train_loss": 0.5, "objective": float("nan")}, ended_ms=ended_ms)
+        run = upload_content(tracking, key="ab" * 32, epochs=content, files=files)
     client = open_client(server.address)
-    assert mirror.run_id
-    run = client.get_run(mirror.run_id)
-    assert (run.info.status, run.data.metrics) == ("FINISHED", {"train_loss": 0.5})
-    assert [point.timestamp for point in client.get_metric_history(mirror.run_id, "train_loss")] == [1]
-    assert "tests/test_ui.py" in [item.path for item in client.list_artifacts(mirror.run_id, "tests")]
+    found = client.get_run(run.run_id)
+    assert (run.num_points, run.num_folders) == (0, 0)
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"train_loss": 0.5})
+    assert [point.timestamp for point in client.get_metric_history(run.run_id, "train_loss")] == [1]
+    assert [item.path for item in client.list_artifacts(run.run_id, "tests")] == ["tests/test_ui.py"]
 
 
 def test_a_server_that_runs_is_only_linked_to(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address + "/")
-    assert serve(Tracking(uri=None, experiment="learning-report"), Address(LOOPBACK, 1)) == 0
+    assert serve(Tracking(uri=None, experiment="learning-report"), ServerAddress(LOOPBACK, 1)) == 0
     assert server.link in capsys.readouterr().out
     with pytest.raises(PipelineError, match=r"no experiment 'other'.*make report"):
-        serve(Tracking(uri=None, experiment="other"), Address(LOOPBACK, 1))
+        serve(Tracking(uri=None, experiment="other"), ServerAddress(LOOPBACK, 1))
 
 
 def test_only_who_asks_for_it_is_reached_from_elsewhere_and_is_told(server: Server) -> None:
@@ -221,11 +223,11 @@ def test_the_whole_group_ends_with_the_command(server: Server) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        (Address("example.org", 5000), r"--host must be an IP address such as 127\.0\.0\.1, not 'example\.org'"),
-        (Address("192.0.2.1", 5000), r"This machine has no address 192\.0\.2\.1"),  # RFC 5737: nobody's
+        (ServerAddress("example.org", 5000), r"--host must be an IP address such as 127\.0\.0\.1, not 'example\.org'"),
+        (ServerAddress("192.0.2.1", 5000), r"This machine has no address 192\.0\.2\.1"),  # RFC 5737: nobody's
     ],
 )
-def test_an_address_that_is_not_to_be_had_is_named(address: Address, said: str) -> None:
+def test_an_address_that_is_not_to_be_had_is_named(address: ServerAddress, said: str) -> None:
     with pytest.raises(PipelineError, match=said):
         address.check()
 
@@ -241,47 +243,37 @@ def test_an_address_that_is_not_to_be_had_is_named(address: Address, said: str) 
     ],
 )
 def test_a_browser_gets_an_address_that_it_can_open(host: str, private: bool, url: str) -> None:
-    address = Address(host, 5000)
+    address = ServerAddress(host, 5000)
     assert (address.is_private, address.url) == (private, url)
 
 
-def test_a_taken_port_is_named(project: Path, tracking: Tracking, open_mirror: Callable[[], Mirror]) -> None:
-    open_mirror().end("FINISHED")
+def test_a_taken_port_is_named(project: Path, tracking: Tracking, upload: Upload) -> None:
+    upload()
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(PipelineError, match=rf"Port {port} of 127.0.0.1 is taken.*--port \d+"):
-            serve(tracking, Address(LOOPBACK, port))
+        with pytest.raises(PipelineError, match=rf"Port {port} of 127.0.0.1 is used by another program.*--port \d+"):
+            serve(tracking, ServerAddress(LOOPBACK, port))
 
 
 def test_before_the_first_training_there_is_nothing_to_see(bare_project: Path, tracking: Tracking) -> None:
-    with pytest.raises(PipelineError, match=r"nothing was trained yet. Run `make report` first"):
-        serve(tracking, Address(LOOPBACK, _free_port()))
+    with pytest.raises(PipelineError, match=r"no experiment .*make report"):
+        serve(tracking, ServerAddress(LOOPBACK, _free_port()))
     assert list(bare_project.iterdir()) == []
 
 
 def test_a_server_that_is_down_is_named(tracking: Tracking, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
     with pytest.raises(PipelineError, match=rf"MLflow at http://127.0.0.1:{closed_port} does not answer") as raised:
-        saved_view(tracking)
+        prepare_view(tracking)
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("port", [2049, 6000, 6667, 10080])
 def test_a_port_that_browsers_block_is_refused_with_one_that_they_open(port: int) -> None:
-    with pytest.raises(PipelineError, match=rf"Port {port} .* browsers refuse") as refused:
-        Address(LOOPBACK, port).check()
+    with pytest.raises(PipelineError, match=rf"Port {port} .* blocked by browsers") as refused:
+        ServerAddress(LOOPBACK, port).check()
     suggested = int(str(refused.value).rpartition("--port ")[2])
     assert suggested not in BLOCKED_PORTS
-    Address(LOOPBACK, suggested).check()
-
-
-def test_a_suggested_port_is_never_a_blocked_one() -> None:
-    with socket.socket() as other:
-        with contextlib.suppress(OSError):  # another program has it, which is as good
-            other.bind((LOOPBACK, 6664))
-            other.listen()
-        with pytest.raises(PipelineError, match=r"taken .*--port (6670|66[78]\d|69\d\d)") as refused:
-            Address(LOOPBACK, 6664).check()
-    assert int(str(refused.value).rpartition("--port ")[2]) > 6669
+    ServerAddress(LOOPBACK, suggested).check()

@@ -100,7 +100,7 @@ def test_a_run_keeps_and_scores_the_mean_and_is_trained_as_without(project: Path
     histories, weights = {}, {}
     for smoothing in (0.0, 0.9):
         params = read_params(write_params(project, {"train": {"averaging": smoothing, "epochs": 3}}))
-        record = train_cell(params, params.cell("unet", 0.01, 0))
+        record = train_cell(params.cell("unet", 0.01, 0))
         histories[smoothing] = pd.read_csv(project / "runs" / RUN / "history.csv")
         weights[smoothing] = load_file(project / "runs" / RUN / "model.safetensors")
         scores = evaluate_run(params, RUN)

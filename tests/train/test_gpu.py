@@ -23,7 +23,7 @@ def losses(project: Path, changes: dict[str, object]) -> list[float]:
     params = read_params(write_params(project, {"train": {"epochs": 3, **changes}}))
     found: list[float] = []
     cell = params.cell("unet", 0.01, 0)
-    train_cell(params, cell, project, lambda epoch: found.append(epoch.val_loss))
+    train_cell(cell, project, lambda epoch: found.append(epoch.val_loss))
     assert evaluate_run(params, cell.name, project).validation is not None
     return found
 
@@ -51,7 +51,7 @@ def test_a_training_that_was_stopped_on_a_gpu_goes_on(project: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_cell(params, cell, project, stop)
+        train_cell(cell, project, stop)
     seen: list[int] = []
-    train_cell(params, cell, project, lambda epoch: seen.append(epoch.epoch))
+    train_cell(cell, project, lambda epoch: seen.append(epoch.epoch))
     assert seen == [2, 3, 4]

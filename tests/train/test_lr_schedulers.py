@@ -162,7 +162,7 @@ def test_in_training_a_plateau_changes_the_rate_after_an_epoch(project: Path) ->
     plateau = {"name": "reduce_on_plateau", "factor": 0.5, "patience": 0}
     changes = {"variants": {"falls": {"train": {"schedule": plateau, "epochs": 6}}}, "grid": {"variant": ["falls"]}}
     params = read_params(write_params(project, changes))
-    train_cell(params, params.cell("falls", 1.0, 0))
+    train_cell(params.cell("falls", 1.0, 0))
     history = pd.read_csv(project / "runs/falls-1.0-0/history.csv")
     expected, lowest = [1.0], math.inf
     for loss in history["val_loss"]:

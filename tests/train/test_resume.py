@@ -25,11 +25,12 @@ from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.runtime.work_lock import RunLock, list_unfinished
-from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.settle import note_of, settle_killed
+from pipeline.tracking import background_logger
+from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_writer import RunWriter
-from pipeline.train.stage import train_cell
+from pipeline.train.stage import train_and_log, train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -61,7 +62,7 @@ def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRec
 
     changes = {"model": {"dropout": 0.2}, "train": {"epochs": EPOCHS}, "variants": {"unet": {"train": recipe}}}
     params = read_params(write_params(root, changes))
-    return train_cell(params, params.cell("unet", 0.01, 0), listen=listen)
+    return train_and_log(params, params.cell("unet", 0.01, 0), listen=listen)
 
 
 def stopped(root: Path, recipe: dict[str, Any], stop: int) -> Path:
@@ -135,7 +136,7 @@ def test_a_broken_checkpoint_is_not_used(
         harm(path)
     first: list[int] = []
     params = read_params(project / "params.yaml")
-    train_cell(params, params.cell("unet", 0.01, 0), listen=lambda report: first.append(report.epoch))
+    train_cell(params.cell("unet", 0.01, 0), listen=lambda report: first.append(report.epoch))
     assert first[0] == (3 if broken == 1 else 1)
     assert f"{files[-1].name} is not used" in caplog.text
     assert content(project) == expected
@@ -156,7 +157,7 @@ def test_all_epochs_there_but_no_folder(project: Path) -> None:
     stopped(project, {}, EPOCHS)
     seen: list[EpochProgress] = []
     params = read_params(project / "params.yaml")
-    train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
+    train_cell(params.cell("unet", 0.01, 0), listen=seen.append)
     assert (seen, content(project)) == ([], expected)
 
 
@@ -187,41 +188,10 @@ def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeyp
     monkeypatch.setattr("pipeline.runtime.work_lock.WAIT_SECONDS", 0.2)
     key = train(project, {}).key
     with (
-        RunLock(key).hold("{}"),
+        RunLock(key).hold(),
         pytest.raises(PipelineError, match=rf"training of exactly this run is running \(process {os.getpid()} on"),
     ):
         train(project, {})
-
-
-def was_killed(run: RunLock) -> bool:
-    with run.read_note_of_killed() as note:
-        return note is not None
-
-
-def test_what_was_killed_is_told_where_it_was_tracked_and_later_where_that_fails(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed while it was at work, then the store is down, then another one is set: it is told to the right one."""
-    tracking = read_params(write_params(project, {})).tracking
-    run, uri = RunLock("a" * 64), os.environ["MLFLOW_TRACKING_URI"]
-    with run.hold(note_of(tracking, RUN)):
-        assert not was_killed(run)
-        Mirror.open(tracking, name=RUN, key=run.key, parameters={}, tags={})
-    assert was_killed(run)
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    (project / "mlflow.db").rename(project / "away.db")
-    (project / "mlflow.db").write_text("no database")
-    settle_killed()
-    assert was_killed(run)
-    (project / "away.db").rename(project / "mlflow.db")
-    settle_killed()
-    assert not was_killed(run)
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("learning-report")
-    assert experiment is not None
-    (stored,) = client.search_runs([experiment.experiment_id])
-    assert stored.info.status == "KILLED"
 
 
 def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Path) -> None:
@@ -229,16 +199,16 @@ def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Pat
     run, begun = RunLock("a" * 64, tmp_path), threading.Event()
 
     def wait() -> None:
-        with RunLock("a" * 64, tmp_path).hold("{}"):
-            assert (run.folder / "note").exists()
+        with RunLock("a" * 64, tmp_path).hold():
+            assert (run.folder / "lock").exists()
             begun.set()
 
     waiting = threading.Thread(target=wait)
-    with run.hold("{}"):
+    with run.hold():
         waiting.start()
         time.sleep(0.3)
         assert not begun.is_set()
-        run.remove()
+        shutil.rmtree(run.folder)
     waiting.join(20)
     assert begun.is_set()
 
@@ -264,18 +234,19 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
 
 def _train_until_signal(root: Path) -> None:
     """Receive SIGTERM after the last epoch, before a slow MLflow has all points."""
-    write, log_epoch = RunWriter.write, Mirror.log_epoch
+    write, upload = RunWriter.write, MlflowRun.upload
 
     def write_and_signal(self: RunWriter, *arguments: Any) -> None:
         write(self, *arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def log_slowly(self: Mirror, *arguments: Any) -> None:
-        time.sleep(1)
-        log_epoch(self, *arguments)
+    def upload_slowly(self: MlflowRun, content: RunContent) -> None:
+        time.sleep(10)
+        upload(self, content)
 
     RunWriter.write = write_and_signal  # type: ignore[method-assign]
-    Mirror.log_epoch = log_slowly  # type: ignore[method-assign]
+    MlflowRun.upload = upload_slowly  # type: ignore[method-assign]
+    background_logger.END_SECONDS = 2
     defer_signals()
     train(root, {})
 

@@ -18,7 +18,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress
-from pipeline.train.stage import train_cell
+from pipeline.train.stage import train_and_log, train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -26,7 +26,7 @@ RUN = "unet-0.01-0"
 
 def train(root: Path, changes: dict[str, Any] | None = None, variant: str = "unet", seed: int = 0) -> RunRecord:
     params = changed(root, changes or {})
-    return train_cell(params, params.cell(variant, 0.01, seed))
+    return train_cell(params.cell(variant, 0.01, seed))
 
 
 def changed(root: Path, changes: dict[str, Any]) -> Params:
@@ -96,13 +96,14 @@ def test_the_key_names_all_that_decides_the_numbers(project: Path) -> None:
 def test_epochs_are_reported_as_they_end(project: Path) -> None:
     seen: list[EpochProgress] = []
     params = changed(project, {})
-    train_cell(params, params.cell("unet", 0.01, 0), listen=seen.append)
+    train_cell(params.cell("unet", 0.01, 0), listen=seen.append)
     assert [(report.run, report.epoch, report.epochs) for report in seen] == [(RUN, 1, 2), (RUN, 2, 2)]
     assert all(report.images_per_second > 0 for report in seen)
 
 
 def test_a_run_in_mlflow(project: Path) -> None:
-    record = train(project)
+    params = changed(project, {})
+    record = train_and_log(params, params.cell("unet", 0.01, 0))
     (run,) = mlflow_runs(project)
     assert (run.info.run_name, run.info.status) == (RUN, "FINISHED")
     assert run.data.tags["pipeline.run_key"] == record.key
@@ -122,7 +123,7 @@ def test_a_run_in_mlflow(project: Path) -> None:
 
 def test_a_diverged_run_is_a_result(project: Path) -> None:
     params = changed(project, {"train": {"epochs": 6, "precision": "float32"}})
-    record = train_cell(params, params.cell("unet", 1e30, 0))
+    record = train_and_log(params, params.cell("unet", 1e30, 0))
     assert record.status == "diverged"
     assert record.diverged_epoch == record.epochs + 1 < 6
     (run,) = mlflow_runs(project)
@@ -140,7 +141,7 @@ def test_a_stopped_run_leaves_no_folder_and_says_so_in_mlflow(
 
     params = changed(project, {})
     with pytest.raises(stop):
-        train_cell(params, params.cell("unet", 0.01, 0), listen=listen)
+        train_and_log(params, params.cell("unet", 0.01, 0), listen=listen)
     assert not list(project.glob("runs/*"))
     (run,) = mlflow_runs(project)
     assert run.info.status == status
@@ -151,7 +152,7 @@ def test_more_images_than_there_are_is_refused(project: Path) -> None:
         project, {"data": {"samples": {"train": 100}}, "variants": {"all": {"data": {"train_images": 90}}}}
     )
     with pytest.raises(PipelineError, match=r"90 asked for, but .*train holds 12"):
-        train_cell(params, params.cell("all", 0.01, 0))
+        train_cell(params.cell("all", 0.01, 0))
 
 
 def test_the_speed_counts_only_images_that_were_trained_on(project: Path) -> None:

@@ -88,7 +88,7 @@ def test_own_network_is_tried_in_training_mode_at_the_true_size(project: Path) -
     params = read_params(write_params(project, {"variants": {"mine": {"model": model}}, "grid": {"variant": ["mine"]}}))
     said = r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
     with pytest.raises(PipelineError, match=said):
-        train_cell(params, params.cells()[0])
+        train_cell(params.cells()[0])
     assert not (project / runs.RUNS).exists()
 
 
@@ -105,7 +105,7 @@ def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path
     losses = []
     for _ in range(2):
         torch.rand(5)  # the generator's state before a training is not part of it
-        record = train_cell(params, cell)
+        record = train_cell(cell)
         losses.append((project / runs.RUNS / cell.name / runs.HISTORY).read_text())
     assert record.status == "finished"
     assert losses[0] == losses[1]

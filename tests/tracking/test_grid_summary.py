@@ -1,4 +1,4 @@
-"""One best run everywhere: MLflow's tag, the report, the grid's own run, and what `predict` and `promote` take."""
+"""The same best run everywhere: MLflow's tag, the report, the grid summary, `predict` and `promote`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from pipeline.predict.predictor import Predictor
 
 from pipeline import runs
 from pipeline.cli import main
@@ -18,10 +17,11 @@ from pipeline.compare.stage import compare
 from pipeline.comparison import Summary
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
+from pipeline.predict.command import find_best_run
 from pipeline.report.run_selection import select_runs
+from pipeline.tracking.saved_view import NOTE
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import BEST_OF, BEST_RUN
-from pipeline.tracking.view import NOTE
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -55,14 +55,14 @@ def project(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": SEEDS}})
         )
         for cell in params.cells():
-            train_cell(params, cell)
+            train_cell(cell)
             evaluate_run(params, cell.name)
         yield found
 
 
 @pytest.fixture
 def uri(project: Project, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An MLflow without runs."""
+    """A store without runs."""
     monkeypatch.chdir(project.root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copy(store, tmp_path / "mlflow.db")
@@ -86,7 +86,7 @@ def best_of(uri: str) -> dict[str, str]:
     return {run.info.run_name: run.data.tags[BEST_OF] for run in found_runs(uri) if BEST_OF in run.data.tags}
 
 
-def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(project: Project, uri: str) -> None:
+def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> None:
     summary = project.compare_seeds(SEEDS)
     track()
     assert summary.best is not None
@@ -100,13 +100,12 @@ def test_all_agree_on_the_median_seed_and_the_note_says_what_the_first_row_is(pr
     assert list(best_of(uri)) == [best]
     assert [run.data.tags[BEST_RUN] for run in found_runs(uri) if BEST_RUN in run.data.tags] == [best]
     assert select_runs(summary, "best").names == (best,)
-    params = read_params(project.root / "params.yaml")
-    assert Predictor.of_run(params, "best", project.root).run == best
+    assert find_best_run(project.root) == best
     assert "ordered by val_loss_best" in NOTE
     assert BEST_OF in NOTE
 
 
-def test_the_tag_follows_the_best_run_of_each_person(
+def test_mark_best_run_follows_the_best_run_of_each_user(
     project: Project, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compare_and_track(user: str, seeds: list[int]) -> str:

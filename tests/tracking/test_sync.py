@@ -1,4 +1,4 @@
-"""`pipeline track`: MLflow gets from a run's folders what it would have been told while the run trained."""
+"""`pipeline track` uploads from a run's folder what `pipeline train` uploads while the run trains."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
 from pipeline.runs import RunRecord
-from pipeline.tracking import content
-from pipeline.tracking.content import read_history
-from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.run_metrics import PreparedData, read_history, run_parameters
 from pipeline.tracking.store import open_client
-from pipeline.train.stage import train_cell
+from pipeline.tracking.sync import sync_runs
+from pipeline.train.stage import train_and_log
 from tests.conftest import ROOT, write_params
+from tests.tracking.conftest import epochs, upload_content
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +37,7 @@ CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01,
 
 @dataclass(frozen=True)
 class Trained:
-    """A project whose runs were trained, evaluated, compared and rendered, with an MLflow that was told live."""
+    """A project whose runs are trained, evaluated, compared and rendered, with a store that was written meanwhile."""
 
     root: Path
     params: Params
@@ -59,8 +59,9 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         patch.setenv("MLFLOW_TRACKING_URI", live)
         params = read_params(write_params(root, CHANGES))
         for cell in params.cells():
-            train_cell(params, cell)
+            train_and_log(params, cell)
             evaluate_run(params, cell.name)
+        list(sync_runs(params, RUNS))
         compare(params)
         render_report(params)
         yield Trained(root, params, live)
@@ -105,7 +106,7 @@ def files(client: MlflowClient, run: Run, under: str) -> list[str]:
 
 def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: str) -> None:
     said = track("--to", uri)
-    assert "2 runs are there, 2 of them new" in said
+    assert "2 runs, 2 of them new" in said
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
     assert set(live) == set(RUNS) < set(found)
     for name in RUNS:
@@ -139,7 +140,7 @@ def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.mark.usefixtures("unknown_times")
 def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Trained, uri: str) -> None:
-    assert "2 runs are there, 2 of them new" in track("--to", uri)
+    assert "2 runs, 2 of them new" in track("--to", uri)
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
     for name in RUNS:
         sent, complete = points(client, found[name]), points(live_client, live[name])
@@ -152,7 +153,7 @@ def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Traine
         }
     grid = next(run for name, run in found.items() if name not in RUNS)
     assert grid.info.end_time == grid.info.start_time
-    assert "2 runs are there, and nothing was missing" in track("--to", uri)
+    assert "2 runs, complete before." in track("--to", uri)
 
 
 def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained, uri: str) -> None:
@@ -173,10 +174,10 @@ def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> Non
         "data.num_val_images": "6",
         "data.num_test_images": "6",
     }
-    prepared = content.DataSize.read(trained.root / runs.PREPARED)
+    prepared = PreparedData.read(trained.root)
     assert prepared.parameters(5)["data.num_train_images"] == 5
     cell = trained.params.cells()[0].model_dump(mode="json")
-    assert not any(name.startswith("data.") for name in content.parameters(cell, "float32", None))
+    assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
 
 
 def live_digest(trained: Trained) -> str:
@@ -187,7 +188,7 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
     track("--to", uri)
     client, first = stored(uri, trained)
     before = {name: points(client, run) for name, run in first.items()}
-    assert "2 runs are there, and nothing was missing" in track("--to", uri)
+    assert "2 runs, complete before." in track("--to", uri)
     client, again = stored(uri, trained)
     assert {len(run.inputs.dataset_inputs) for run in again.values()} == {2}
     assert {name: points(client, run) for name, run in again.items()} == before
@@ -197,7 +198,7 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
 
 
 def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -> None:
-    assert "2 runs are there, none of them new; sent 0 points" in track(*RUNS)
+    assert "2 runs, 0 of them new; uploaded 0 points" in track(*RUNS)
     _, found = stored(trained.live, trained)
     for name in RUNS:
         assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
@@ -209,8 +210,9 @@ def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest
     record = RunRecord.read(trained.root / runs.RUNS / RUNS[0])
     history = read_history(trained.root / runs.RUNS / RUNS[0])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    half = Mirror.open(trained.params.tracking, name=RUNS[0], key=record.key, parameters={"variant": "unet"}, tags={})
-    half.log_epoch(1, history[0], 1_000)  # and then its process was killed
+    half = upload_content(
+        trained.params.tracking, name=RUNS[0], key=record.key, status="RUNNING", epochs=epochs(history[0])
+    )
     track(RUNS[0])
     client, found = stored(uri, trained)
     run = found[RUNS[0]]
@@ -226,7 +228,7 @@ def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) ->
     _, found = stored(uri, trained)
     lost = Path(found[RUNS[0]].info.artifact_uri) / "run" / runs.HISTORY
     lost.unlink()
-    assert "sent 0 points and 1 folders" in track("--to", uri)
+    assert "uploaded 0 points and 1 folders" in track("--to", uri)
     assert lost.read_bytes() == (trained.root / runs.RUNS / RUNS[0] / runs.HISTORY).read_bytes()
 
 
@@ -266,11 +268,11 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
 
 
 def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
-    assert "'mlflow.db' is no address" in track("--to", "mlflow.db", code=1)
-    assert "matches no run of the grid" in track("lite0-*", code=1)
+    assert "'mlflow.db' is not a URI" in track("--to", "mlflow.db", code=1)
+    assert "fits no run of the grid" in track("lite0-*", code=1)
     said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
-    assert "No run was sent; the same command sends the rest." in said
+    assert "No run was uploaded; the same command uploads the rest." in said
     assert "missing" not in said
 
 
@@ -282,7 +284,7 @@ def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: 
         said = track("--to", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
-    assert "1 of 2 runs are complete there; the same command sends the rest." in said
+    assert "1 of 2 runs are complete in MLflow; the same command uploads the rest." in said
 
 
 @pytest.mark.usefixtures("unknown_times")

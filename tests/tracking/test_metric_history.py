@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.tracking.points import PARAMETER_LENGTH, cut, flatten, metric_name, split_finite
+from pipeline.tracking.metric_history import MAX_PARAMETER_LENGTH, flatten, split_finite, to_mlflow_name, truncate
 
 
 @pytest.mark.parametrize(
@@ -15,15 +15,15 @@ from pipeline.tracking.points import PARAMETER_LENGTH, cut, flatten, metric_name
         ("x" * 300, "x" * 250),
     ],
 )
-def test_names_are_made_fit_for_mlflow(name: str, allowed: str) -> None:
-    assert metric_name(name) == allowed
+def test_to_mlflow_name_refused_characters_are_replaced(name: str, allowed: str) -> None:
+    assert to_mlflow_name(name) == allowed
 
 
-def test_nan_and_infinity_are_told_apart() -> None:
+def test_split_finite_separates_nan_and_infinity() -> None:
     assert split_finite({"a": 1.0, "b": math.nan, "c": -math.inf}) == ({"a": 1.0}, ["b", "c"])
 
 
-def test_parameters_are_flattened_and_written_as_json() -> None:
+def test_flatten_nested_parameters_become_json() -> None:
     parameters = {"variant": "unet", "learning_rate": 1e-3, "model": {"depth": 4, "skip": None, "up": {}}, "on": True}
     assert flatten(parameters) == {
         "variant": "unet",
@@ -35,7 +35,7 @@ def test_parameters_are_flattened_and_written_as_json() -> None:
     }
 
 
-def test_long_values_are_cut_and_named() -> None:
-    values, names = cut({"short": "x", "long": "y" * (PARAMETER_LENGTH + 1)}, PARAMETER_LENGTH)
-    assert (values["short"], len(values["long"]), names) == ("x", PARAMETER_LENGTH, ["long"])
-    assert values["long"].endswith("(cut)")
+def test_truncate_long_values_are_shortened_and_named() -> None:
+    values, names = truncate({"short": "x", "long": "y" * (MAX_PARAMETER_LENGTH + 1)}, MAX_PARAMETER_LENGTH)
+    assert (values["short"], len(values["long"]), names) == ("x", MAX_PARAMETER_LENGTH, ["long"])
+    assert values["long"].endswith("(truncated)")

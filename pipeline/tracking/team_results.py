@@ -1,4 +1,4 @@
-"""What everybody's runs of the same data came to, as far as MLflow's server knows: numbers only, no files."""
+"""Read the results of all users' runs on the same data from MLflow: numbers only, no files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.analysis.authors import SeedResult
 from pipeline.params import Tracking
-from pipeline.tracking.search import finished_runs
-from pipeline.tracking.store import answering, open_client, tracking_uri
-from pipeline.tracking.tags import DATA_FINGERPRINT, STATUS, author
+from pipeline.tracking.search import search_finished
+from pipeline.tracking.store import open_client, store_errors, tracking_uri
+from pipeline.tracking.tags import DATA_FINGERPRINT, STATUS, get_author
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 _SEED = "seed"
 
 
-def everybodys_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
-    """A result a run of the experiment that was trained on these data, whoever trained it, oldest first.
+def read_team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
+    """Return one result per run of the experiment that was trained on some data, oldest first.
 
-    Of an author's runs with equal parameters the newest counts: earlier ones are of other code.
+    Of an author's runs with equal parameters the newest counts, because earlier ones have other code.
 
     Args:
-        tracking: whose server, and which experiment.
-        fingerprint: of the prepared data; losses on other data say nothing about these.
+        tracking: the server and the experiment.
+        fingerprint: of the prepared data; losses on other data are not comparable.
 
     Raises:
         PipelineError: The server does not answer.
     """
     uri = tracking_uri(tracking)
-    with answering(uri):
+    with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
             return ()
-        found = finished_runs(client, experiment.experiment_id, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'")
+        found = search_finished(client, experiment.experiment_id, f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}'")
     newest: dict[tuple[str, str, str], SeedResult] = {}
     for run in found:
-        result = _result(run)
+        result = _to_result(run)
         if result is not None:
             newest[result.author, result.setting, str(result.seed)] = result
     return tuple(newest.values())
 
 
-def _result(run: Run) -> SeedResult | None:
-    """None of a run whose parameters or scores did not come."""
+def _to_result(run: Run) -> SeedResult | None:
+    """Return the result of a run; None if parameters or scores are missing."""
     params: Mapping[str, str] = run.data.params
     metrics: Mapping[str, float] = run.data.metrics
     is_diverged = run.data.tags.get(STATUS) == "diverged"
@@ -56,7 +56,7 @@ def _result(run: Run) -> SeedResult | None:
         return None
     try:
         return SeedResult(
-            author=author(run.data.tags),
+            author=get_author(run.data.tags),
             setting=json.dumps(sorted((name, value) for name, value in params.items() if name != _SEED)),
             variant=params["variant"],
             learning_rate=float(params["learning_rate"]),

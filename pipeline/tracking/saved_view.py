@@ -1,4 +1,4 @@
-"""What MLflow's pages show first: the columns that answer the question, the run with the lowest loss on top."""
+"""The saved view of an experiment in MLflow: columns that compare runs, lowest validation loss first."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 VIEW = "best"
 ORDER = "metrics.`val_loss_best`"
-# The table shows metrics, parameters and tags in this order, each group by name. A third metric would move the learning
-# rate out of sight in a window of 1,500 pixels with MLflow's side panel open.
+# The table sorts columns by kind and name. A third metric would move the learning rate out of sight in a window of
+# 1,500 pixels with MLflow's side panel open.
 COLUMNS = (
     "metrics.`gap`",
     ORDER,
@@ -37,11 +37,15 @@ NOTE = (
 )
 
 
-def save(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
-    """Write the view and the note as tags of the experiment, where they differ from what is there.
+def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
+    """Write view and note as tags of the experiment, unless it has them.
 
-    MLflow documents neither; a test opens the page. Without the view its table shows no parameter and no metric.
-    `is_shared` says whether the runs are of several people, so that the table shows whose.
+    MLflow documents neither tag; a test opens the page. Without the view its table shows no parameter and no metric.
+
+    Args:
+        client: of the store.
+        experiment: its id.
+        is_shared: whether several users have runs in it, so that the table shows whose a run is.
     """
     has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     state = {
@@ -62,14 +66,14 @@ def save(client: MlflowClient, experiment: str, *, is_shared: bool) -> None:
         "runsHidden": [],
         "groupBy": None,
     }
-    wanted = {f"mlflow.sharedViewState.{VIEW}": json.dumps(state), "mlflow.note.content": NOTE}
-    there = client.get_experiment(experiment).tags
-    for name, text in wanted.items():
-        if there.get(name) != text:
+    expected = {f"mlflow.sharedViewState.{VIEW}": json.dumps(state), "mlflow.note.content": NOTE}
+    tags = client.get_experiment(experiment).tags
+    for name, text in expected.items():
+        if tags.get(name) != text:
             client.set_experiment_tag(experiment, name, text)
 
 
-def link(server: str, experiment: str) -> str:
-    """The address of the runs' table in that view; a bare link to an experiment opens another page."""
+def format_view_url(server: str, experiment: str) -> str:
+    """Return the URL of the table of runs in that view; the plain URL of an experiment opens another page."""
     options = {"workflowType": "machine_learning", "viewStateShareKey": VIEW}
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{urllib.parse.urlencode(options)}"

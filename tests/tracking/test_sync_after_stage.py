@@ -1,4 +1,4 @@
-"""What MLflow has after the stages `compare` and `report`, as DVC runs them, without `pipeline track`."""
+"""What MLflow has after the stages `compare` and `report`, without `pipeline track`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pipeline import runs
 from pipeline.cli import main
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
+from pipeline.tracking.mlflow_run import LOCK
 from pipeline.tracking.store import open_client
+from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import BEST_OF, BEST_RUN, DVC_EXPERIMENT, VERDICT
-from pipeline.tracking.track import LOCK
-from pipeline.train.stage import train_cell
+from pipeline.train.stage import train_and_log
 from tests.conftest import ROOT, write_params
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ RUN = "unet-0.01-0"
 
 @pytest.fixture(scope="module")
 def evaluated(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project whose run was trained and evaluated, and sent to `live.db` meanwhile; that file stays as it is."""
+    """A project with a trained and evaluated run, which `live.db` has; that file does not change."""
     root = tmp_path_factory.mktemp("after") / "project"
     shutil.copytree(prepared, root)
     shutil.copy(store, root / "live.db")
@@ -42,14 +43,15 @@ def evaluated(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFact
         patch.delenv("DVC_ROOT", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/live.db")
         params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
-        train_cell(params, params.cells()[0])
+        train_and_log(params, params.cells()[0])
         evaluate_run(params, RUN)
+        list(sync_runs(params, [RUN]))
         yield root
 
 
 @pytest.fixture
 def uri(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An MLflow that heard of the training only."""
+    """A store with the run and without its comparison."""
     monkeypatch.chdir(evaluated)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
@@ -84,7 +86,7 @@ def folders(uri: str, run: Run) -> list[str]:
     return sorted(item.path for item in open_client(uri).list_artifacts(run.info.run_id))
 
 
-def test_mlflow_has_verdict_best_run_and_grid_and_track_finds_nothing_missing(uri: str) -> None:
+def test_compare_and_report_leave_nothing_for_track(uri: str) -> None:
     (runs.REPORT).unlink(missing_ok=True)
     stage("compare")
     assert trained_run(uri).data.tags[VERDICT]
@@ -94,14 +96,14 @@ def test_mlflow_has_verdict_best_run_and_grid_and_track_finds_nothing_missing(ur
     assert folders(uri, grid) == ["comparison"]
     stage("report")
     assert folders(uri, grid) == ["comparison", "report"]
-    assert "1 run is there, and nothing was missing." in stage("track").stdout
+    assert "1 run, complete before." in stage("track").stdout
     before = [run.to_dictionary() for run in stored(uri)]
     stage("compare")
     stage("report")
     assert [run.to_dictionary() for run in stored(uri)] == before
 
 
-def test_a_run_that_mlflow_lacks_is_sent_whole(uri: str) -> None:
+def test_compare_run_missing_in_mlflow_uploads_it(uri: str) -> None:
     client = open_client(uri)
     lost = trained_run(uri)
     client.set_tag(lost.info.run_id, "pipeline.replaced_by", "nothing")  # so that it is not restored
@@ -114,7 +116,16 @@ def test_a_run_that_mlflow_lacks_is_sent_whole(uri: str) -> None:
     assert found.data.tags[VERDICT]
 
 
-def test_what_the_stage_writes_does_not_depend_on_mlflow(
+def test_compare_evaluation_missing_in_mlflow_uploads_it(evaluated: Path, uri: str) -> None:
+    """As with `dvc repro`, whose stage `evaluate` does not write to MLflow."""
+    client, run = open_client(uri), trained_run(uri)
+    client.delete_tag(run.info.run_id, "pipeline.sha256.evaluation")
+    shutil.rmtree(Path(run.info.artifact_uri) / "evaluation")
+    stage("compare")
+    assert folders(uri, trained_run(uri)) == ["evaluation", "run"]
+
+
+def test_stages_store_down_write_the_same_files_and_warn_once(
     evaluated: Path, uri: str, closed_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage("compare")
@@ -125,14 +136,14 @@ def test_what_the_stage_writes_does_not_depend_on_mlflow(
     assert {path: path.read_bytes() for path in (evaluated / runs.COMPARISON).iterdir()} == with_store
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.tracking"]
     assert warning.startswith(f"MLflow at http://127.0.0.1:{closed_port} does not answer")
-    assert "`pipeline track` sends" in warning
+    assert "`pipeline track` uploads" in warning
     assert "\n" not in warning
     caplog.clear()
     stage("report")
     assert len([record for record in caplog.records if record.name == "pipeline.tracking"]) == 1
 
 
-def test_a_project_without_a_store_gets_none(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare_without_a_store_creates_none(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(evaluated)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -140,18 +151,18 @@ def test_a_project_without_a_store_gets_none(evaluated: Path, tmp_path: Path, mo
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_stage_does_not_wait_for_another_process_that_sends(
+def test_compare_upload_lock_held_warns_and_ends(
     evaluated: Path, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipeline.tracking.track._PATIENCE", 0.0)
+    monkeypatch.setattr("pipeline.tracking.sync.STAGE_LOCK_SECONDS", 0.0)
     (evaluated / LOCK).parent.mkdir(exist_ok=True)
     with FileLock(evaluated / LOCK):
         stage("compare")
-    assert "Another process sends runs to MLflow" in caplog.text
+    assert "Another process uploads runs to MLflow" in caplog.text
     assert grid_runs(uri) == []
 
 
-def test_experiments_of_dvc_are_told_apart(
+def test_compare_dvc_experiments_have_runs_of_their_own(
     uri: str, tmp_path: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `dvc exp run --temp` runs a stage: in a copy, with the project's folder and a name in the environment."""
@@ -172,7 +183,7 @@ def test_experiments_of_dvc_are_told_apart(
         monkeypatch.setenv("DVC_EXP_NAME", name)
         changes = {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}, "train": {"epochs": epochs}}
         params = read_params(write_params(Path(), changes))
-        train_cell(params, params.cells()[0])
+        train_and_log(params, params.cells()[0])
         evaluate_run(params, RUN)
         stage("compare")
     experiments = sorted(run.data.tags.get(DVC_EXPERIMENT, "") for run in stored(uri) if run.info.run_name == RUN)

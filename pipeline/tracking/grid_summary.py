@@ -1,0 +1,128 @@
+"""The summary of a grid in MLflow: a run with findings, comparison and report, and the mark of the best run.
+
+It is beside the runs, not their parent: MLflow's table shows a parent as one collapsed row, and its charts are empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import runs
+from pipeline.atomic_io import read_json
+from pipeline.comparison import Summary
+from pipeline.params import Grid
+from pipeline.runs import RunRecord
+from pipeline.tracking.mlflow_run import search_run
+from pipeline.tracking.run_metrics import PreparedData, RunContent, RunTimes, list_files
+from pipeline.tracking.tags import (
+    BEATS_BASELINE,
+    BEST_OF,
+    BEST_RUN,
+    DATA_FINGERPRINT,
+    GRID_STAGE,
+    NOTE,
+    SEPARATOR,
+    create_standard_tags,
+    format_beats_baseline,
+    get_dvc_experiment,
+    get_user,
+    hash_grid,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def describe_grid(grid: Grid, summary: Summary, data: PreparedData, root: Path, *, with_report: bool) -> RunContent:
+    """Describe a compared grid: its findings as the description, comparison and report as files.
+
+    It has no metrics: each would be a chart with one bar, above those of the runs.
+
+    Args:
+        grid: that was compared.
+        summary: of the comparison.
+        data: the prepared data.
+        root: the project's folder, or a study's.
+        with_report: whether to include the report, which may be older than the comparison.
+    """
+    began_ms, ended_ms = _find_span(summary, root)
+    tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: _format_findings(root)}
+    if summary.best:
+        row = next(row for row in summary.runs if row.run == summary.best.run)
+        tags[BEST_RUN] = summary.best.run
+        tags[BEATS_BASELINE] = format_beats_baseline(row.judgement.beats_baseline if row.judgement else None)
+    return RunContent(
+        name=f"grid-{hash_grid(grid)}",
+        key=grid_key(grid, data.fingerprint),
+        status="FINISHED",
+        began_ms=began_ms,
+        ended_ms=ended_ms,
+        parameters={"grid": grid.model_dump(mode="json")},
+        tags=tags,
+        data=data,
+        files={"comparison": list_files(root / runs.COMPARISON), **(report_files(root) if with_report else {})},
+    )
+
+
+def grid_key(grid: Grid, fingerprint: str) -> str:
+    """Return the run key of a grid summary; another user's or DVC experiment's grid may have other results."""
+    parts = [hash_grid(grid), fingerprint, get_user(), *filter(None, [get_dvc_experiment()])]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def report_files(root: Path) -> Mapping[str, Mapping[str, Path]]:
+    """Return the report as an artifact folder of the grid summary; empty if there is none."""
+    path = root / runs.REPORT
+    return {"report": {path.name: path}} if path.exists() else {}
+
+
+def _find_span(summary: Summary, root: Path) -> tuple[int | None, int | None]:
+    """Return start of the first and end of the last training, in milliseconds since 1970; None if unknown."""
+    folders = [root / runs.RUNS / row.run for row in summary.runs if row.trained]
+    known = [times for folder in folders if (times := RunTimes.read(folder))]
+    if len(known) < len(folders):  # the known ones may be a short part
+        return None, None
+    began = [times.began_ms for times in known if times.began_ms is not None]
+    ended = [times.last_ms for times in known if times.last_ms is not None]
+    return min(began, default=None), max(ended, default=None)
+
+
+def _format_findings(root: Path) -> str:
+    """Return the findings as a list in Markdown."""
+    findings = read_json(root / runs.COMPARISON / runs.FINDINGS, "pipeline compare")["findings"]
+    sentences = "\n".join(f"- {finding['sentence']}" for finding in findings)
+    return f"{sentences}\n\nThe report is among the artifacts: `report/{runs.REPORT.name}`."
+
+
+def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, root: Path) -> None:
+    """Add the user's name to the tag of their best run, and remove it from earlier ones on the same data.
+
+    The best run is the report's: the median seed of the setting with the lowest mean validation loss. The tag holds
+    names because several users may share a run.
+    """
+    best = None
+    if summary.best:
+        best = search_run(client, experiment, RunRecord.read(root / runs.RUNS / summary.best.run).key)
+    condition = f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}' and tags.`{BEST_OF}` != ''"
+    for run in client.search_runs([experiment], condition):
+        if best is None or run.info.run_id != best.info.run_id:
+            _set_names(client, run, _get_names(run) - {get_user()})
+    if best is not None:
+        _set_names(client, best, _get_names(best) | {get_user()})
+
+
+def _get_names(run: Run) -> set[str]:
+    return set(filter(None, run.data.tags.get(BEST_OF, "").split(SEPARATOR)))
+
+
+def _set_names(client: MlflowClient, run: Run, names: set[str]) -> None:
+    if names == _get_names(run):
+        return
+    if names:
+        client.set_tag(run.info.run_id, BEST_OF, SEPARATOR.join(sorted(names)))
+    else:
+        client.delete_tag(run.info.run_id, BEST_OF)

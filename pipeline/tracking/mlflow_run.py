@@ -1,0 +1,304 @@
+"""A run in MLflow, and its idempotent upload: any number of uploads store each point, parameter and file once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from pipeline import runs
+from pipeline.errors import PipelineError
+from pipeline.project import project_root
+from pipeline.runtime.shutdown import hold
+from pipeline.tracking.metric_history import (
+    MAX_PARAMETER_LENGTH,
+    MAX_TAG_LENGTH,
+    MetricHistory,
+    describe_renamed,
+    flatten,
+    split_finite,
+    to_mlflow_name,
+    truncate,
+)
+from pipeline.tracking.run_metrics import EpochMetrics, PreparedData, RunContent
+from pipeline.tracking.search import search_all
+from pipeline.tracking.tags import (
+    BEST_OF,
+    NONFINITE_METRICS,
+    RENAMED,
+    REPLACED_BY,
+    REPLACES,
+    RUN_KEY,
+    SEPARATOR,
+    TRUNCATED,
+    USER,
+    get_user,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LOCK = runs.SCRATCH / "mlflow.lock"  # in the project's folder
+DIGEST = "pipeline.sha256."  # tag, followed by the name of an artifact folder
+_DATASET_DIGEST_LENGTH = 36  # characters, MLflow's limit
+
+
+@contextlib.contextmanager
+def upload_lock(root: Path, timeout_seconds: float = -1) -> Iterator[None]:
+    """Hold the project's lock for uploads: two processes that both miss a run would both create it.
+
+    Args:
+        root: the project's folder, a study's, or DVC's copy for an experiment.
+        timeout_seconds: to wait for the lock; negative: without limit.
+
+    Raises:
+        PipelineError: Another process still held the lock after `timeout_seconds`.
+    """
+    path = project_root(root) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold(FileLock(path, timeout=timeout_seconds)):
+            yield
+    except Timeout:
+        raise PipelineError(f"Another process uploads runs to MLflow; it holds {path}.") from None
+
+
+class MlflowRun:
+    """A run in MLflow, with what it holds, so that an upload sends only what is missing.
+
+    A resumed or repeated training gives the same numbers, so its points are not sent again. If the numbers of an epoch
+    differ (a training on another machine), the run is deleted in MLflow and a new one takes its place, because points
+    cannot be removed. The epochs before, on which both agree, are copied.
+
+    Every method raises what MLflow or the database raises.
+    """
+
+    def __init__(self, client: MlflowClient, run: Run, is_new: bool = False) -> None:
+        self.run_id: str = run.info.run_id
+        self.name: str = run.info.run_name
+        self.status: str = run.info.status
+        self.is_new = is_new
+        self.num_points = self.num_folders = 0  # uploaded by this object
+        self._client = client
+        self._began_ms: int = run.info.start_time
+        self._run = run
+        self._parameters: set[str] = set(run.data.params)
+        self._tags: dict[str, str] = dict(run.data.tags)
+        inputs = run.inputs.dataset_inputs if run.inputs else ()
+        self._datasets = {(item.dataset.name, item.dataset.digest) for item in inputs}
+
+    @functools.cached_property
+    def _history(self) -> MetricHistory:
+        return MetricHistory.read(self._client, self._run)  # a call for each metric
+
+    @classmethod
+    def find(cls, client: MlflowClient, experiment: str, key: str) -> MlflowRun | None:
+        """Find an active run by its key."""
+        run = search_run(client, experiment, key)
+        return cls(client, run) if run is not None and run.info.lifecycle_stage == "active" else None
+
+    @classmethod
+    def open(cls, client: MlflowClient, experiment: str, content: RunContent) -> MlflowRun:
+        """Find a run by its key, restore it if it is deleted, or create it. Needs `upload_lock`."""
+        run = search_run(client, experiment, content.key)
+        if run is None:
+            tags = {**content.creation_tags, RUN_KEY: content.key}
+            created = client.create_run(experiment, start_time=content.began_ms, run_name=content.name, tags=tags)
+            return cls(client, created, is_new=True)
+        if run.info.lifecycle_stage == "deleted":
+            client.restore_run(run.info.run_id)
+        return cls(client, run)
+
+    def upload(self, content: RunContent) -> None:
+        """Upload what MLflow does not have, then set the status. Needs `upload_lock`."""
+        if content.status == "RUNNING" != self.status or content.name != self.name:
+            status = "RUNNING" if content.status == "RUNNING" else self.status
+            self._client.update_run(self.run_id, status=status, name=content.name)
+            self.status, self.name = status, content.name
+        summary = EpochMetrics(0, content.metrics, content.ended_ms)  # metrics that a run has one value of
+        steps = () if self._is_uploaded(content) else (*content.epochs, summary)
+        changed = [step.number for step in steps if step.number and self._find_changed(step)]
+        if changed:
+            self._replace(min(changed))
+        self._upload_batch(content, steps)
+        if content.data is not None:
+            self._upload_dataset(content.data)
+        try:
+            for folder, files in content.files.items():
+                self.upload_files(folder, files)
+        finally:  # a store may refuse a file and still accept the status
+            if content.status not in ("RUNNING", self.status):
+                ended_ms = self._began_ms if content.ended_ms is None else content.ended_ms
+                self._client.set_terminated(self.run_id, content.status, ended_ms)
+                self.status = content.status
+
+    def _is_uploaded(self, content: RunContent) -> bool:
+        """Return whether the run is finished in MLflow with the files of this content, which are uploaded last."""
+        if not (content.status == self.status == "FINISHED" and content.files):
+            return False
+        return all(self._tags.get(f"{DIGEST}{folder}") == hash_files(files) for folder, files in content.files.items())
+
+    def _find_changed(self, step: EpochMetrics) -> dict[str, float]:
+        return self._history.find_changed(split_finite(step.metrics)[0], step.number)
+
+    def _upload_batch(self, content: RunContent, steps: Sequence[EpochMetrics]) -> None:
+        """Upload new parameters, changed tags and missing points in one call.
+
+        MLflow refuses a changed parameter. The run key covers the values, so only their wording can differ. A changed
+        metric at step 0 (the evaluation's code changed) gets a later timestamp than the old one, so that it counts.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        values, long_parameters = truncate(flatten(content.parameters), MAX_PARAMETER_LENGTH)
+        tags, long_tags = truncate(content.tags, MAX_TAG_LENGTH)
+        named = {to_mlflow_name(name): value for name, value in values.items()}
+        params = [Param(name, value) for name, value in named.items() if name not in self._parameters]
+        truncated = [*(f"parameter {name}" for name in long_parameters), *(f"tag {name}" for name in long_tags)]
+        renamed, nonfinite, metrics = describe_renamed(values), list[str](), list[Metric]()
+        for step in steps:
+            finite, others = split_finite(step.metrics)
+            renamed += describe_renamed(step.metrics)
+            nonfinite += [f"{name} at epoch {step.number}" if step.number else name for name in others]
+            timestamp = self._began_ms if step.ended_ms is None else step.ended_ms
+            for name, value in self._history.find_missing(finite, step.number).items():
+                metrics.append(Metric(name, value, timestamp, step.number))
+            for name, value in self._find_changed(step).items():
+                later = max(timestamp, self._history.get_timestamp(name, step.number) + 1)
+                metrics.append(Metric(name, value, later, step.number))
+        for name, entries in ((TRUNCATED, truncated), (RENAMED, renamed), (NONFINITE_METRICS, nonfinite)):
+            tags[name] = self._extend_tag(name, entries)
+        tags = {name: text for name, text in tags.items() if text != self._tags.get(name, "")}
+        if params or tags or metrics:
+            run_tags = [RunTag(name, text) for name, text in tags.items()]
+            self._client.log_batch(self.run_id, metrics, params, run_tags)
+            self._parameters |= {param.key for param in params}
+            self._tags |= tags
+            if metrics:
+                self._history.add(metrics)
+                self.num_points += len(metrics)
+
+    def upload_files(self, folder: str, files: Mapping[str, Path]) -> None:
+        """Upload files, by their path in an artifact folder, unless MLflow has exactly these.
+
+        A store reports sizes and no contents, so a tag holds the checksum of the last upload.
+        """
+        tag, digest = f"{DIGEST}{folder}", hash_files(files)
+        if self._tags.get(tag) == digest and self._has_files(folder, files):
+            return
+        try:
+            for name, path in files.items():
+                self._client.log_artifact(self.run_id, str(path), str(PurePosixPath(folder, name).parent))
+        except OSError as error:
+            location = self._client.get_run(self.run_id).info.artifact_uri
+            raise PipelineError(
+                f"The files of {self.name} cannot be written to {location} ({error.strerror or error}), where MLflow "
+                "keeps them. Make that folder writable and free some space."
+            ) from None
+        self._client.set_tag(self.run_id, tag, digest)
+        self._tags[tag] = digest
+        self.num_folders += 1
+
+    def _has_files(self, folder: str, files: Mapping[str, Path]) -> bool:
+        found = dict(list_artifacts(self._client, self.run_id, folder))
+        return all(found.get(f"{folder}/{name}", -1) in (None, path.stat().st_size) for name, path in files.items())
+
+    def _upload_dataset(self, data: PreparedData) -> None:
+        """Log the data that the run was trained and validated on; the digest is of all prepared data."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source, digest = json.dumps({"uri": data.source}), data.fingerprint[:_DATASET_DIGEST_LENGTH]
+        for context in ("train", "validation"):
+            dataset = Dataset(f"{data.title} ({context})", digest, source_type="local", source=source)
+            if (dataset.name, digest) not in self._datasets:
+                tag = InputTag("mlflow.data.context", context)
+                self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
+                self._datasets.add((dataset.name, digest))
+
+    def _extend_tag(self, name: str, entries: Sequence[str]) -> str:
+        """Return the text of a tag with these entries after those that it has."""
+        text = self._tags.get(name, "")
+        known = text.split(SEPARATOR) if text else []
+        new = [entry for entry in dict.fromkeys(entries) if entry not in known]
+        return truncate({name: SEPARATOR.join(known + new)}, MAX_TAG_LENGTH)[0][name]
+
+    def _replace(self, epoch: int) -> None:
+        """Create a run in place of this one, with its parameters, tags, and epochs before `epoch`.
+
+        Artifacts stay with the old run: they are of a finished training, this one is in progress. Another user's run
+        stays as it is, and the new one is beside it: the machines of two users may give different numbers.
+        """
+        from mlflow.entities import Param
+
+        old = self._client.get_run(self.run_id)
+        is_mine = _is_mine(old)
+        outdated = {BEST_OF, NONFINITE_METRICS, REPLACED_BY}
+        tags = {
+            name: text
+            for name, text in sorted(old.data.tags.items())
+            if name not in outdated and not name.startswith(DIGEST)
+        }
+        tags |= {REPLACES: old.info.run_id} if is_mine else {USER: get_user()}
+        new = self._client.create_run(old.info.experiment_id, run_name=old.info.run_name, tags=tags)
+        kept = self._history.select(1, epoch)
+        params = [Param(name, value) for name, value in old.data.params.items()]
+        self._client.log_batch(new.info.run_id, metrics=kept, params=params)
+        if is_mine:
+            # The old run last: if this process is killed before, the newer of two runs with the key is found.
+            self._client.set_tag(old.info.run_id, REPLACED_BY, new.info.run_id)
+            self._client.delete_run(old.info.run_id)
+        self.run_id, self.status, self.is_new = new.info.run_id, new.info.status, True
+        self._began_ms, self._tags, self._history = new.info.start_time, dict(new.data.tags), MetricHistory(kept)
+        self._datasets = set()
+
+
+def search_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
+    """Return the run with a key, as `_choose` does; it may be deleted."""
+    condition = f"tags.`{RUN_KEY}` = '{key}'"
+    return _choose(list(search_all(client, experiment, condition, "DESC", with_deleted=True)))
+
+
+def _choose(found: Sequence[Run]) -> Run | None:
+    """Choose among the runs with one key, newest first: the user's own before others', active before deleted ones.
+
+    A replaced run is never chosen.
+    """
+    candidates = [run for run in found if REPLACED_BY not in run.data.tags]
+    return min(candidates, key=lambda run: (not _is_mine(run), run.info.lifecycle_stage != "active"), default=None)
+
+
+def _is_mine(run: Run) -> bool:
+    return run.data.tags.get(USER, get_user()) == get_user()
+
+
+def hash_files(files: Mapping[str, Path]) -> str:
+    """Return the SHA-256 of names and contents, hex; the times of a run are left out.
+
+    A run that DVC restored has no times, and equals the run that was uploaded with them.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        if name != runs.TIMING:
+            digest.update(f"{name}\0{hash_file(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_artifacts(client: MlflowClient, run_id: str, folder: str) -> Iterator[tuple[str, int | None]]:
+    """Yield path and size in bytes, None if unknown, of the files in an artifact folder and its subfolders."""
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from list_artifacts(client, run_id, item.path)
+        else:
+            yield item.path, item.file_size

@@ -1,0 +1,281 @@
+"""Describe a run for MLflow, from its folder or while it trains: parameters, tags, metrics and files."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline import runs
+from pipeline.data.prepared import open_split
+from pipeline.errors import PipelineError
+from pipeline.runs import DataSet, Evaluation, Precision, RunRecord
+from pipeline.timing import read_timing
+from pipeline.tracking.tags import create_result_tags
+
+if TYPE_CHECKING:
+    from pipeline.comparison import RunRow
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+# MLflow's pages sort charts by section, the part before the slash, and show metrics without a section last.
+VAL_LOSS = "loss/val"
+_METRIC_NAMES = {
+    "val_loss": VAL_LOSS,
+    "train_loss": "loss/train",
+    "objective": "optimizer/objective",
+    "learning_rate": "optimizer/lr",  # of the epoch's last step; the parameter learning_rate is the cell's
+}
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training in progress, small enough to be sent to another process after every epoch."""
+
+    run: str
+    key: str
+    cell: Mapping[str, Any]  # pipeline.params.Cell as JSON
+    precision: Precision
+    data_fingerprint: str
+    began_ms: int  # since 1970, as all times here
+    history: tuple[Mapping[str, float | int | str], ...] = ()  # rows of `history.csv`, from the first epoch
+    ended_ms: tuple[int, ...] = ()  # when each epoch ended
+    has_failed: bool = False
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """Metrics of one epoch."""
+
+    number: int  # from 1; MLflow's step
+    metrics: Mapping[str, float]
+    ended_ms: int | None  # None if unknown
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that MLflow holds of a run."""
+
+    name: str
+    key: str
+    status: Status
+    began_ms: int | None = None  # None if unknown
+    ended_ms: int | None = None  # None if unknown: MLflow then gets the start, which invents no duration
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # may be nested
+    tags: Mapping[str, str] = field(default_factory=dict)
+    creation_tags: Mapping[str, str] = field(default_factory=dict)  # only for a run that MLflow does not have
+    epochs: tuple[EpochMetrics, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
+    data: PreparedData | None = None  # None if the prepared data is not what the run was trained on
+    files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The prepared data: its name, and the sizes that are worth a column in a table of runs."""
+
+    title: str
+    source: str
+    fingerprint: str
+    image_size: int  # pixels
+    counts: Mapping[str, int]  # images by split
+
+    @classmethod
+    def read(cls, root: Path) -> PreparedData:
+        """Read the description of a project's prepared data.
+
+        Raises:
+            PipelineError: The data is missing or broken.
+        """
+        folder = root / runs.PREPARED
+        data = DataSet.read(folder)
+        splits = {split: open_split(split, folder) for split in runs.SPLITS if (folder / split).is_dir()}
+        counts = {split: len(found) for split, found in splits.items()}
+        return cls(data.title, data.source, data.fingerprint, splits["train"].images.shape[1], counts)
+
+    def parameters(self, max_train_images: int | None) -> dict[str, int]:
+        """Return the sizes as parameters of a run; `max_train_images` is None if the run uses all images."""
+        parameters = {"data.image_size": self.image_size}
+        for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
+            if split in self.counts:
+                parameters[f"data.num_{name}_images"] = self.counts[split]
+        if max_train_images is not None:
+            parameters["data.num_train_images"] = min(max_train_images, self.counts["train"])
+        return parameters
+
+
+@dataclass(frozen=True)
+class RunTimes:
+    """When the epochs of a run ended, in milliseconds since 1970, and how long the run took.
+
+    Points in MLflow carry these times, never the time of the upload: MLflow recognizes a point that it has by its
+    value, step and time.
+    """
+
+    ended_ms: tuple[int, ...]
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path) -> RunTimes | None:
+        """Read the times of a run; None if they are unknown."""
+        timing = read_timing(folder)
+        if timing is None:
+            return None
+        return cls(tuple(int(epoch["ended_ms"]) for epoch in timing["epochs"]), float(timing["seconds"]))
+
+    @property
+    def last_ms(self) -> int | None:
+        """End of the last epoch; None without one."""
+        return self.ended_ms[-1] if self.ended_ms else None
+
+    @property
+    def began_ms(self) -> int | None:
+        """Start of a training without pauses; None without a finished epoch."""
+        return self.ended_ms[-1] - round(self.seconds * 1000) if self.ended_ms else None
+
+
+def describe_training(
+    state: TrainingState, data: PreparedData, tags: Mapping[str, str], status: Status = "RUNNING"
+) -> RunContent:
+    """Describe a run that trains, or that ended without a run folder.
+
+    Args:
+        state: of the training.
+        data: that it trains on.
+        tags: standard tags of the command that trains it.
+        status: RUNNING, or how the training ended.
+    """
+    epochs = zip(state.history, state.ended_ms, strict=True)
+    return RunContent(
+        name=state.run,
+        key=state.key,
+        status=status,
+        began_ms=state.began_ms,
+        ended_ms=None if status == "RUNNING" else round(time.time() * 1000),
+        parameters=run_parameters(state.cell, state.precision, data),
+        tags=tags,
+        epochs=tuple(EpochMetrics(int(row["epoch"]), epoch_metrics(row), ended_ms) for row, ended_ms in epochs),
+        data=data,
+    )
+
+
+def describe_finished(
+    name: str, root: Path, data: PreparedData, creation_tags: Mapping[str, str], row: RunRow | None = None
+) -> RunContent:
+    """Describe a finished run from its folder, and its evaluation if there is one of this training.
+
+    Args:
+        name: of the run.
+        root: the project's folder, or a study's.
+        data: the prepared data as it is now.
+        creation_tags: for a run that MLflow does not have yet.
+        row: of the run in the comparison; None if it was not compared.
+
+    Raises:
+        PipelineError: A file is missing or broken.
+    """
+    folder, evaluation_folder = root / runs.RUNS / name, root / runs.EVALUATION / name
+    record, times, history = RunRecord.read(folder), RunTimes.read(folder), read_history(folder)
+    if times is not None and len(history) != len(times.ended_ms):
+        raise PipelineError(
+            f"{folder}: {runs.HISTORY} has {len(history)} epochs and {runs.TIMING} {len(times.ended_ms)}. "
+            f"Train it again: dvc repro --force train@{record.run}"
+        )
+    trained_on = data if record.data_fingerprint == data.fingerprint else None
+    ended_ms = times.ended_ms if times else (None,) * len(history)
+    # A `timing.json` of another training stays behind when DVC restores a run.
+    files = {"run": list_files(folder, without=() if times else (runs.TIMING,))}
+    metrics: dict[str, float] = {}
+    if is_evaluated(evaluation_folder, record.key):
+        metrics = best_metrics(Evaluation.read(evaluation_folder), record, times)
+        files["evaluation"] = list_files(evaluation_folder)
+    return RunContent(
+        name=record.run,
+        key=record.key,
+        status="FINISHED",
+        began_ms=times.began_ms if times else None,
+        ended_ms=times.last_ms if times else None,
+        parameters=run_parameters(record.cell, record.precision, trained_on),
+        tags=create_result_tags(record, row),
+        creation_tags=creation_tags,
+        epochs=tuple(
+            EpochMetrics(number, metrics, ended)
+            for number, (metrics, ended) in enumerate(zip(history, ended_ms, strict=True), start=1)
+        ),
+        metrics=metrics,
+        data=trained_on,
+        files=files,
+    )
+
+
+def run_parameters(cell: Mapping[str, Any], precision: str, data: PreparedData | None) -> dict[str, Any]:
+    """Collect the parameters of a run: its cell, the precision that the machine chose, and the sizes of its data."""
+    sizes = data.parameters(cell["train_images"]) if data else {}
+    return {**cell, "precision": precision, **sizes}
+
+
+def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
+    """Return a row of the history under the names of MLflow's charts, such as `loss/val` and `train_iou/cat`."""
+    metrics = {
+        _METRIC_NAMES.get(name, name.replace("_iou_", "_iou/")): float(value)
+        for name, value in row.items()
+        if name != "epoch" and value != ""  # undefined: a class that neither ground truth nor prediction has
+    }
+    # MLflow keeps the order of the first upload, and its view that compares runs starts with the first metric.
+    return dict(sorted(metrics.items(), key=lambda item: item[0] != VAL_LOSS))
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Read the metrics of a run's epochs, from the first one.
+
+    Raises:
+        PipelineError: The history is missing or broken.
+    """
+    path = folder / runs.HISTORY
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [epoch_metrics(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise PipelineError(
+            f"{path} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
+        ) from None
+
+
+def best_metrics(evaluation: Evaluation, record: RunRecord, times: RunTimes | None) -> dict[str, float]:
+    """Collect the metrics that a run has one value of, to sort a table of runs by; undefined ones are left out.
+
+    MLflow's table shows the last value of a metric, which is not that of the best epoch.
+    """
+    if evaluation.validation is None or evaluation.train is None:
+        return {}
+    calibration = evaluation.val_calibration
+    values = {
+        "val_loss_best": evaluation.validation.loss,
+        "train_loss_best": evaluation.train.loss,
+        "gap": evaluation.gap,
+        "gap_last": evaluation.gap_last,
+        "best_epoch": record.best_epoch,
+        "val_mean_iou_best": evaluation.validation.mean_iou,
+        "val_foreground_iou_best": evaluation.validation.foreground_iou,
+        "val_object_iou_best": evaluation.validation.object_iou,
+        "val_missed_classes": len(evaluation.validation.find_missed_classes()),
+        "val_calibration_error": calibration.error if calibration else None,
+        "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
+        "showcase_mean_iou": evaluation.showcase[0].mean_iou if evaluation.showcase else None,
+        "training_seconds": times.seconds if times else None,
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def is_evaluated(folder: Path, key: str) -> bool:
+    """Return whether a folder holds the evaluation of the training with this run key."""
+    return (folder / runs.METRICS).exists() and Evaluation.read(folder).key == key
+
+
+def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:
+    """Return the files of a folder and its subfolders, by their path within it, except those of some names."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in without)
+    return {path.relative_to(folder).as_posix(): path for path in paths}

@@ -1,0 +1,187 @@
+"""MLflow's store in a SQLite file: create it once, check it, follow a move of its folder, and describe its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sqlite3
+import urllib.parse
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import PipelineError
+from pipeline.runtime.shutdown import hold
+
+logger = logging.getLogger("pipeline.tracking")
+
+SQLITE = "sqlite:///"
+_CREATE_SECONDS = 120  # to wait for another process that creates the store: 5 s on an idle machine, once
+_PROBE_SECONDS = 5
+ARTIFACTS = "mlruns"  # beside the database
+FILE = "file://"
+_WAIT_SECONDS = 30
+# Columns of MLflow's tables with artifact locations.
+_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+_SQLALCHEMY = re.compile(r"\(sqlite3\.\w+\) ([^\n]+)")  # followed by the statement
+_AGAIN = "then run the same command again."
+_ADVICE = {
+    "database or disk is full": f"Free some space, {_AGAIN}",
+    "disk I/O error": f"Check the disk for free space, limits and faults, {_AGAIN}",
+    "attempt to write a readonly database": f"Make the file and its folder writable, {_AGAIN}",
+    "database is locked": "Another program is writing to it; run the same command again when that has ended.",
+}
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite URI, None of any other."""
+    name = uri.removeprefix(SQLITE).partition("?")[0]
+    return Path(name) if uri.startswith(SQLITE) and name not in ("", ":memory:") else None
+
+
+def has_content(path: Path) -> bool:
+    """Return whether a file exists and is not empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def create_store(path: Path) -> None:
+    """Create the store under a lock and another name, then rename it.
+
+    Processes that create the tables of one file in parallel destroy it, and so does a kill between two tables.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with hold(FileLock(f"{path}.lock", timeout=_CREATE_SECONDS)):
+        if has_content(path):
+            return
+        partial = path.with_name(f"{path.name}.partial")
+        for leftover in (partial, Path(f"{partial}-journal")):
+            leftover.unlink(missing_ok=True)
+        try:
+            # A client would put the artifacts of the default experiment into the current folder.
+            store = SqlAlchemyStore(f"{SQLITE}{partial}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
+            store.engine.dispose()
+            partial.replace(path)
+        finally:
+            for leftover in (partial, Path(f"{partial}-journal")):
+                leftover.unlink(missing_ok=True)
+
+
+def check_store(path: Path) -> None:
+    """Check a database and update it after a move: MLflow retries a broken one for 100 s, this takes a millisecond."""
+    quoted = urllib.parse.quote(str(path))
+    # Read-write: SQLite then rolls back what a killed process wrote by half. It creates no file.
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{quoted}?mode=rw", uri=True, timeout=_PROBE_SECONDS)
+        ) as connection:
+            connection.execute("SELECT version_num FROM alembic_version")
+            follow_move(path, connection)
+    except sqlite3.Error as error:
+        raise PipelineError(
+            f"{path} cannot be read as an MLflow store ({error}). Repair it, or move it away."
+        ) from None
+
+
+def follow_move(path: Path, connection: sqlite3.Connection) -> None:
+    """Rewrite artifact locations if the store was moved or copied with its folder.
+
+    The database of a copy is rewritten, the original stays as it is. Locations that this project did not choose, such
+    as `/big/mlruns/1`, do not change.
+
+    Args:
+        path: the database.
+        connection: to it.
+
+    Raises:
+        PipelineError: The database cannot be written.
+    """
+    if not _find_moved(path, connection):
+        return
+    try:
+        with (
+            FileLock(f"{path}.lock", timeout=_WAIT_SECONDS),
+            contextlib.closing(sqlite3.connect(path)) as writing,
+            writing,  # a transaction
+        ):
+            writing.execute("BEGIN IMMEDIATE")
+            moved = _find_moved(path, writing)  # another process may have rewritten them
+            for folder in moved:
+                _rewrite(writing, folder / ARTIFACTS, path.parent / ARTIFACTS)
+    except sqlite3.Error as error:
+        raise PipelineError(
+            f"{describe_sqlite_error(path, str(error))} The store was moved here and still has the former paths of "
+            "its runs' files."
+        ) from None
+    except (OSError, Timeout) as error:
+        raise PipelineError(
+            f"{path} was moved here and still has the former paths of files, but cannot be updated ({error}). "
+            f"Make the file and its folder writable, or copy both {path.name} and {ARTIFACTS}/ to a folder of yours."
+        ) from None
+    for folder in moved:
+        logger.warning("%s was moved here from %s; its runs' files are now expected in %s.", path, folder, ARTIFACTS)
+
+
+def _find_moved(path: Path, connection: sqlite3.Connection) -> list[Path]:
+    """Return the former folders of the store, by the locations of its experiments."""
+    rows = connection.execute("SELECT DISTINCT artifact_location FROM experiments")
+    folders = {_to_path(location).parent for (location,) in rows if _to_path(location).name == ARTIFACTS}
+    return sorted(folder for folder in folders if _is_former(folder, path.parent))
+
+
+def _is_former(folder: Path, now: Path) -> bool:
+    """Return whether a store in `now` was in `folder` before, with its artifacts."""
+    if folder == now or not folder.is_absolute():
+        return False
+    with contextlib.suppress(OSError):
+        if folder.samefile(now):  # through a link
+            return False
+    # A database that was copied without its artifacts keeps those of the original.
+    return (now / ARTIFACTS).is_dir() or not _exists(folder / ARTIFACTS)
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # no permission for a parent folder
+        return False
+
+
+def _to_path(location: str) -> Path:
+    """Return the path of a plain path or a file URI; an empty path for other schemes."""
+    if location.startswith(FILE):
+        return Path(urllib.parse.unquote(urllib.parse.urlsplit(location).path))
+    return Path() if "://" in location else Path(location)
+
+
+def _rewrite(connection: sqlite3.Connection, old: Path, new: Path) -> None:
+    prefixes = {str(old): str(new), f"{FILE}{urllib.parse.quote(str(old))}": f"{FILE}{urllib.parse.quote(str(new))}"}
+    prefixes.setdefault(f"{FILE}{old}", f"{FILE}{new}")
+    for table, column in _COLUMNS:
+        for before, after in prefixes.items():
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
+            )
+
+
+def find_sqlite_reason(error: Exception) -> str | None:
+    """Extract SQLite's message from an error of its driver, SQLAlchemy or MLflow; None for any other error."""
+    if isinstance(error, sqlite3.Error):
+        return str(error)
+    found = _SQLALCHEMY.search(str(error))
+    return found[1] if found else None
+
+
+def describe_sqlite_error(path: Path, reason: str) -> str:
+    """Describe the file, the reason and the remedy."""
+    return f"{path}: SQLite cannot use this MLflow store: {reason}. {_ADVICE.get(reason, f'Fix this, {_AGAIN}')}"

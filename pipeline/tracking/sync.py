@@ -1,0 +1,211 @@
+"""Upload finished runs to MLflow from their folders: `pipeline track`, and the ends of `compare` and `report`.
+
+DVC restores a run from its cache without training it, and a server may have been down while a run trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.comparison import Summary
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+from pipeline.params.run_selection import select_runs
+from pipeline.project import make
+from pipeline.runs import DataSet
+from pipeline.runtime.shutdown import check_signals
+from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
+from pipeline.tracking.mark_killed import mark_killed
+from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
+from pipeline.tracking.run_metrics import PreparedData, RunContent, describe_finished
+from pipeline.tracking.saved_view import save_view
+from pipeline.tracking.store import (
+    get_experiment_id,
+    hide_passwords,
+    is_server,
+    is_store_missing,
+    open_client,
+    store_errors,
+    tracking_uri,
+)
+from pipeline.tracking.tags import create_standard_tags
+
+logger = logging.getLogger("pipeline.tracking")
+
+STAGE_SECONDS = 60  # for uploads at the end of a stage; `pipeline track` uploads the rest
+STAGE_LOCK_SECONDS = 10.0  # for which a stage waits for another process that uploads
+_REASON_LENGTH = 500  # characters
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What was uploaded of a run."""
+
+    run: str
+    is_new: bool = False  # MLflow did not have the run
+    num_points: int = 0
+    num_folders: int = 0  # of files
+
+
+def sync_runs(
+    params: Params,
+    names: Sequence[str],
+    root: Path = Path(),
+    uri: str | None = None,
+    *,
+    with_report: bool = True,
+    lock_seconds: float = -1,
+) -> Iterator[Uploaded]:
+    """Upload finished runs one by one, then the summary of the grid and the mark of its best run.
+
+    Args:
+        params: the store, and the grid of the runs.
+        names: of the runs in `runs/`.
+        root: the project's folder, or a study's.
+        uri: MLflow's, instead of the project's.
+        with_report: whether to upload the report, which may be older than the comparison.
+        lock_seconds: to wait for another process that uploads; negative: without limit.
+
+    Raises:
+        PipelineError: A run's files are missing or broken, or the store does not answer; earlier uploads remain.
+    """
+    uri = tracking_uri(params.tracking, uri)
+    data, summary = PreparedData.read(root), _read_summary(params, root)
+    rows = {row.run: row for row in summary.runs} if summary else {}
+    tags = create_standard_tags("track", data.fingerprint, params.grid)
+    with store_errors(uri):
+        client = open_client(uri)
+        experiment = get_experiment_id(client, uri, params.tracking.experiment)
+
+        def upload(content: RunContent) -> Uploaded:
+            with upload_lock(root, lock_seconds):
+                run = MlflowRun.open(client, experiment, content)
+                run.upload(content)
+            return Uploaded(content.name, run.is_new, run.num_points, run.num_folders)
+
+        for name in names:
+            check_signals()
+            yield upload(describe_finished(name, root, data, tags, rows.get(name)))
+        if summary:
+            mark_best_run(client, experiment, summary, data.fingerprint, root)
+            yield upload(describe_grid(params.grid, summary, data, root, with_report=with_report))
+        save_view(client, experiment, is_shared=is_server(uri))
+
+
+def sync_comparison(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
+    """Upload the results of a comparison: verdicts, the best run's tag, and the grid summary without the report.
+
+    Raises:
+        PipelineError: As `sync_runs`.
+    """
+    if _read_summary(params, root) is not None:
+        yield from sync_runs(
+            params, trained_runs(params, root), root, with_report=False, lock_seconds=STAGE_LOCK_SECONDS
+        )
+
+
+def sync_report(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
+    """Add the report to the grid summary, if MLflow has one.
+
+    Raises:
+        PipelineError: The store does not answer.
+    """
+    uri = tracking_uri(params.tracking)
+    key = grid_key(params.grid, DataSet.read(root / runs.PREPARED).fingerprint)
+    with store_errors(uri):
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(params.tracking.experiment)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return
+        with upload_lock(root, STAGE_LOCK_SECONDS):
+            run = MlflowRun.find(client, experiment.experiment_id, key)
+            if run is not None:
+                for folder, files in report_files(root).items():
+                    run.upload_files(folder, files)
+                yield Uploaded(run.name, num_folders=run.num_folders)
+
+
+def sync_after_stage(sync: Callable[[Params, Path], Iterator[Uploaded]], params: Params, root: Path = Path()) -> None:
+    """Run a sync at the end of a stage; never raises, because the files of the stage are complete.
+
+    Args:
+        sync: `sync_comparison` or `sync_report`.
+        params: the whole of `params.yaml`.
+        root: the project's folder.
+    """
+    uri = tracking_uri(params.tracking)
+    if is_store_missing(uri):
+        return
+    deadline = time.monotonic() + STAGE_SECONDS
+    try:
+        for _ in sync(params, root):
+            if time.monotonic() > deadline:
+                logger.warning(
+                    "MLflow at %s took over %d s. The stage is complete; `pipeline track` uploads the rest.",
+                    hide_passwords(uri),
+                    STAGE_SECONDS,
+                )
+                return
+    except Exception as error:  # of MLflow, a database driver or the disk
+        reason = textwrap.shorten(hide_passwords(str(error)), _REASON_LENGTH, placeholder=" …")
+        logger.warning("%s The stage is complete; `pipeline track` uploads to MLflow what is missing.", reason)
+        logger.debug("Error of MLflow:", exc_info=True)
+
+
+def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root: Path) -> str:
+    """Upload the trained runs that a user selects, and return a sentence on what was uploaded.
+
+    Args:
+        params: the whole of `params.yaml`.
+        targets: names or patterns of runs; empty for all.
+        uri: MLflow's, instead of the project's.
+        root: the project's folder, or a study's.
+
+    Raises:
+        PipelineError: No run matches, files are broken, or the store does not answer; earlier uploads remain.
+    """
+    if uri is not None and "://" not in uri:
+        raise PipelineError(f"--to: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db.")
+    mark_killed(root)
+    trained = trained_runs(params, root)
+    names = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in trained]
+    if not names:
+        raise PipelineError(f"None of these runs is trained. Train them first: {make('report', root)}")
+    uploaded: list[Uploaded] = []
+    try:
+        uploaded.extend(sync_runs(params, names, root, uri))
+    except PipelineError as error:
+        complete = sum(one.run in names for one in uploaded)
+        progress = f"{complete} of {len(names)} runs are complete in MLflow" if complete else "No run was uploaded"
+        raise PipelineError(f"{error} {progress}; the same command uploads the rest.") from None
+    return f"MLflow at {hide_passwords(tracking_uri(params.tracking, uri))}: {_summarize(uploaded, names)}"
+
+
+def _summarize(uploaded: Sequence[Uploaded], names: Sequence[str]) -> str:
+    """Summarize uploads; of the grid summary, which is not among the names, only files count."""
+    of_runs = [one for one in uploaded if one.run in names]
+    num_new = sum(one.is_new for one in of_runs)
+    num_points, num_folders = (sum(getattr(one, name) for one in uploaded) for name in ("num_points", "num_folders"))
+    count = "1 run" if len(of_runs) == 1 else f"{len(of_runs)} runs"
+    if not (num_new or num_points or num_folders):
+        return f"{count}, complete before."
+    return f"{count}, {num_new} of them new; uploaded {num_points:,} points and {num_folders} folders of files."
+
+
+def trained_runs(params: Params, root: Path) -> list[str]:
+    """Return the names of the grid's runs that have a run folder."""
+    return [cell.name for cell in params.cells() if (root / runs.RUNS / cell.name / runs.RECORD).exists()]
+
+
+def _read_summary(params: Params, root: Path) -> Summary | None:
+    """Read the comparison, if there is one of this grid."""
+    if not (root / runs.COMPARISON / runs.SUMMARY).exists():
+        return None
+    summary = Summary.read(root / runs.COMPARISON)
+    return summary if [row.run for row in summary.runs] == [cell.name for cell in params.cells()] else None

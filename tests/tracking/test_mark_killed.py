@@ -1,0 +1,80 @@
+"""Runs of killed processes become KILLED in the store that they were logged to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.params import Tracking
+from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
+from pipeline.tracking.store import open_client
+from tests.tracking.conftest import KEY, Upload, upload_content
+
+
+def status(project: Path) -> str:
+    client = open_client(f"sqlite:///{project}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("learning-report").experiment_id])
+    return str(run.info.status)
+
+
+def _log_and_wait(tracking: Tracking, started: Any) -> None:
+    open_runs = OpenRuns(tracking)
+    open_runs.add(KEY, "unet-0.001-0")
+    upload_content(tracking, status="RUNNING")
+    started.set()
+    signal.pause()
+
+
+def kill_logging_process(tracking: Tracking) -> None:
+    context = multiprocessing.get_context("spawn")
+    started = context.Event()
+    process = context.Process(target=_log_and_wait, args=(tracking, started))
+    process.start()
+    assert started.wait(120)
+    mark_killed()
+    assert status(Path.cwd()) == "RUNNING"  # its process is alive
+    process.kill()
+    process.join()
+
+
+def test_mark_killed_store_down_is_repeated_in_the_right_store(
+    project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_logging_process(tracking)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # set by the user since
+    (project / "mlflow.db").rename(project / "away.db")
+    (project / "mlflow.db").write_text("no database")
+    mark_killed()
+    (project / "away.db").rename(project / "mlflow.db")
+    assert status(project) == "RUNNING"
+    mark_killed()
+    assert status(project) == "KILLED"
+    assert not list(FOLDER.glob("*"))
+
+
+def test_mark_killed_finished_run_stays_finished(project: Path, tracking: Tracking, upload: Upload) -> None:
+    kill_logging_process(tracking)
+    upload(status="FINISHED")
+    mark_killed()
+    assert status(project) == "FINISHED"
+
+
+def test_mark_killed_in_a_copy_of_the_project_leaves_the_original(
+    project: Path, tracking: Tracking, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(status="RUNNING")
+    open_runs = OpenRuns(tracking)
+    open_runs.add(KEY, "unet-0.001-0")
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    monkeypatch.chdir(copy)
+    mark_killed()
+    assert (status(project), status(copy)) == ("RUNNING", "KILLED")
+    open_runs.remove(KEY)
+    open_runs.close()
+    assert not list((project / FOLDER).iterdir())
