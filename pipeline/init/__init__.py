@@ -1,1 +1,1 @@
-"""A section `data` for a folder that nobody has described yet, proposed from what lies in it."""
+"""The command `pipeline init`: suggest a section `data` from the files of a folder."""

@@ -1,4 +1,4 @@
-"""Propose colors for classes that differ from each other, for any number of classes."""
+"""Suggest names and colors of classes."""
 
 from __future__ import annotations
 

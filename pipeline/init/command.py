@@ -1,4 +1,4 @@
-"""Writes a `params.yaml` for a folder: the project's own with another section `data`."""
+"""Write a `params.yaml` for a folder: the existing one with another section `data`."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def init(folder: Path) -> str:
     """
     read_sections(PARAMS_FILE)
     before = PARAMS_FILE.read_text(encoding="utf-8")
-    proposal = inspect_folder(folder)
+    suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
-    text, left_out = _fill_in(before, proposal, where)
+    text, left_out = _fill_in(before, suggestion, where)
     checked = _validate(text, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
-    classes = [item["name"] for item in proposal.section.get("classes", ())]
-    short = _describe_short(checked, proposal.training)
-    notices = "".join(f"Notice: {escape_unprintable(notice)}\n" for notice in (*proposal.notices, *short))
+    classes = [item["name"] for item in suggestion.section.get("classes", ())]
+    short = _describe_short(checked, suggestion.training)
+    notices = "".join(f"Notice: {escape_unprintable(notice)}\n" for notice in (*suggestion.notices, *short))
     of_classes = f", {len(classes)} classes: {join_names(classes, _MAX_NAMES)}" if classes else ""
     return (
-        f"{folder}: {proposal.found}{of_classes}.\n"
+        f"{folder}: {suggestion.found}{of_classes}.\n"
         f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
         f"{_describe_variants(left_out)}"
-        f"{_describe_steps(checked, proposal.training)}"
-        f"{_describe_sizes(checked, proposal)}"
+        f"{_describe_steps(checked, suggestion.training)}"
+        f"{_describe_sizes(checked, suggestion)}"
         f"{notices}"
         f"The {PARAMS_FILE} from before {kept}.\n"
         f"Then:\n"
@@ -72,15 +72,15 @@ def _has_text(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
-def _fill_in(before: str, proposal: Suggestion, where: str) -> tuple[str, list[str]]:
+def _fill_in(before: str, suggestion: Suggestion, where: str) -> tuple[str, list[str]]:
     """The new text, and the variants that the grid is without: weights from elsewhere are made for three channels."""
-    text = replace_section(before, format_section(proposal))
+    text = replace_section(before, format_section(suggestion))
     usual = _usual_epochs(text, where)
-    batch = choose_batch(proposal.training, usual)
+    batch = choose_batch(suggestion.training, usual)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    text = _EPOCHS.sub(lambda found: f"{found[1]}{choose_epochs(proposal.training, batch, usual)}", text, count=1)
+    text = _EPOCHS.sub(lambda found: f"{found[1]}{choose_epochs(suggestion.training, batch, usual)}", text, count=1)
     grid = _validate(text, where).grid.variant
-    pretrained = _find_pretrained(text, where) if proposal.channels != 3 else []
+    pretrained = _find_pretrained(text, where) if suggestion.channels != 3 else []
     if not pretrained:
         return text, []
     if fit := [format_scalar(name) for name in grid if name not in pretrained]:
@@ -88,8 +88,8 @@ def _fill_in(before: str, proposal: Suggestion, where: str) -> tuple[str, list[s
         text = _VARIANTS.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''}{lines}", text, count=1)
     if left := _find_pretrained(text, where):
         raise PipelineError(
-            f"{where}: channels of the images: {proposal.channels}, but grid.variant has what is pretrained on three: "
-            f"{', '.join(left)}. Put others there first, such as unet."
+            f"{where}: channels of the images: {suggestion.channels}, but grid.variant has what is pretrained on "
+            f"three: {', '.join(left)}. Put others there first, such as unet."
         )
     return text, pretrained
 
@@ -127,23 +127,23 @@ def _describe_short(params: Params, training: int) -> list[str]:
     ]
 
 
-def _describe_sizes(params: Params, proposal: Suggestion) -> str:
+def _describe_sizes(params: Params, suggestion: Suggestion) -> str:
     """Show what each size leaves of the masks, and how long the grid takes with it on this machine."""
-    if proposal.size is None or not proposal.size.ceilings.sizes:
+    if suggestion.size is None or not suggestion.size.ceilings.sizes:
         return ""
     from pipeline.init.grid_time import format_duration, measure_grid_time
     from pipeline.variants.image_data import OWN_CLASSES
 
-    classes = len(proposal.section.get("classes", ())) or OWN_CLASSES
-    time = measure_grid_time(params, proposal.training, proposal.channels, classes)
+    classes = len(suggestion.section.get("classes", ())) or OWN_CLASSES
+    time = measure_grid_time(params, suggestion.training, suggestion.channels, classes)
     columns: list[Column] = []
     cost = "The time of the grid is unknown: none of its networks could be run on a blank image.\n"
     if time is not None:
         columns.append(("s per step", lambda size: f"{time.step_seconds(size):.2g}"))
         columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
         cost = f"{time.summary()}\n"
-    lines = format_size_table(proposal.size.ceilings, proposal.size.size, columns)
-    rule = [SIZE_RULE] if len(proposal.size.ceilings.sizes) > 1 else []
+    lines = format_size_table(suggestion.size.ceilings, suggestion.size.size, columns)
+    rule = [SIZE_RULE] if len(suggestion.size.ceilings.sizes) > 1 else []
     return "\n".join([*lines, *rule, cost])
 
 

@@ -1,4 +1,4 @@
-"""The section `data` that a folder is read by."""
+"""Find the section `data` of a folder: the one of `params.yaml`, or else a suggested one."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def find_section(folder: Path) -> FoundSection:
     """
     if _is_section_of(folder):
         return FoundSection(read_params().data, str(PARAMS_FILE))
-    proposal = inspect_folder(folder)
-    data = validate(SuggestedData, {"data": proposal.section}, "").data
+    suggestion = inspect_folder(folder)
+    data = validate(SuggestedData, {"data": suggestion.section}, "").data
     if mistakes := find_data_mistakes(data):
         raise PipelineError("\n".join(mistakes))
-    return FoundSection(data, "`pipeline init`", proposal.notices)
+    return FoundSection(data, "`pipeline init`", suggestion.notices)
 
 
 def _is_section_of(folder: Path) -> bool:

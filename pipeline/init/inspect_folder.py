@@ -1,4 +1,4 @@
-"""Looks at a folder, and proposes how to read it: by the first source whose files lie in it."""
+"""Recognize the layout of a folder, and suggest a section `data` for it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.init.palettes import choose_category_colors
 from pipeline.init.suggestion import Suggestion, complete_suggestion
 from pipeline.params.data.image_data import Crowd
 from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
-from pipeline.prepare.sources.coco_reader import match_images
 from pipeline.prepare.sources.coco_validation import read_coco
 from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, find_pets_files
@@ -29,8 +29,8 @@ from pipeline.runs import IGNORE
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
 Expected is one of
-  {IMAGES}/ and {MASKS}/ with files of the same names: masks that hold a value or a colour a class
-  {IMAGES}/ and a JSON of COCO's instances, as annotation tools export it
+  {IMAGES}/ and {MASKS}/ with files of the same names: masks with one value or color per class
+  {IMAGES}/ and a JSON of COCO instances, as annotation tools export it
   {IMAGES}/ and {TRIMAPS}/, or the archives {" and ".join(part.archive for part in PARTS)}: Oxford-IIIT Pet"""
 
 _MAX_OPENED = 5  # JSON files
@@ -38,13 +38,13 @@ _MAX_BYTES = 50_000_000
 
 
 def inspect_folder(folder: Path) -> Suggestion:
-    """Propose a section for a folder.
+    """Suggest a section for a folder.
 
     Raises:
-        PipelineError: There is no such folder, it holds nothing that is known, or what it holds cannot be used.
+        PipelineError: The folder does not exist, has an unknown layout, or its files cannot be used.
     """
     if not folder.is_dir():
-        raise PipelineError(f"{_COMMAND}: there is no folder {folder}.")
+        raise PipelineError(f"{_COMMAND}: the folder {folder} does not exist.")
     if not _is_utf8(folder):
         raise PipelineError(
             f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
@@ -63,23 +63,25 @@ def inspect_folder(folder: Path) -> Suggestion:
         return complete_suggestion(_inspect_coco(folder, exports[0]))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     hint = f"{known} " if (known := describe_layout(folder)) else ""
-    raise PipelineError(f"{_COMMAND}: {folder} holds {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
+    raise PipelineError(f"{_COMMAND}: {folder} contains {join_names(there) or 'nothing'}. {hint}{_EXPECTED}")
 
 
 def _inspect_image_mask(folder: Path) -> Suggestion:
     images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
-    seen = inspect_images(folder, _sort_files(images))
+    summary = inspect_images(folder, _sort_files(images))
     classes = suggest_classes(folder, _sort_files(masks))
     remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
-    proposal = _build_suggestion("folder", folder, seen, classes.section, len(images.by_id), remarks, classes.remarks)
-    return replace(proposal, notices=(*classes.notices, *proposal.notices))
+    suggestion = _build_suggestion(
+        "folder", folder, summary, classes.section, len(images.by_id), remarks, classes.remarks
+    )
+    return replace(suggestion, notices=(*classes.notices, *suggestion.notices))
 
 
 def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     images = ImageFiles(folder, IMAGES, _COMMAND)
     coco = read_coco(file, _COMMAND)
-    seen = inspect_images(folder, _sort_files(images))
+    summary = inspect_images(folder, _sort_files(images))
     annotations = AnnotationStats(
         [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
     )
@@ -109,41 +111,41 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
         "crowd": crowd,
     }
     remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
-    proposal = _build_suggestion(
-        "coco", folder, seen, section, len(images.by_id), remarks, ("what no annotation covers",)
+    suggestion = _build_suggestion(
+        "coco", folder, summary, section, len(images.by_id), remarks, ("pixels without annotation",)
     )
-    return replace(proposal, notices=(*annotations.notices(crowd, "data"), *color_notices, *proposal.notices))
+    return replace(suggestion, notices=(*annotations.notices(crowd, "data"), *color_notices, *suggestion.notices))
 
 
 def _inspect_pets(folder: Path) -> Suggestion:
     found = find_pets_files(folder)
-    seen = inspect_images(folder, [image for image, _ in found.pairs.values()])
+    summary = inspect_images(folder, [image for image, _ in found.pairs.values()])
     remarks = {"splits": "of the authors' trainval; their test is kept"}
-    proposal = _build_suggestion("oxford_iiit_pet", folder, seen, {}, len(found.pairs), remarks, ())
-    section = {**proposal.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
-    return replace(proposal, section=section, found=f"Oxford-IIIT Pet, {proposal.found}", groups="", notices=())
+    suggestion = _build_suggestion("oxford_iiit_pet", folder, summary, {}, len(found.pairs), remarks, ())
+    section = {**suggestion.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
+    return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
 
 
 def _build_suggestion(
     source: str,
     folder: Path,
-    seen: ImageSummary,
+    summary: ImageSummary,
     classes: dict[str, Any],
     images: int,
     remarks: dict[str, str],
     class_remarks: Sequence[str],
 ) -> Suggestion:
     has_list = (folder / DEFAULT_LIST.file).is_file()
-    suggestion = None if has_list else seen.groups
+    suggestion = None if has_list else summary.groups
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
     if not has_list:
         splits["stratify"] = True
     section = {
         "source": source,
         "path": str(folder),
-        "image_size": seen.image_size,
-        "resize": seen.resize,
-        "channels": seen.channels,
+        "image_size": summary.image_size,
+        "resize": summary.resize,
+        "channels": summary.channels,
         **classes,
         "splits": splits,
         "on_fault": "stop",
@@ -152,12 +154,12 @@ def _build_suggestion(
         "train_images": None,
     }
     beside = {
-        "image_size": f"px, a multiple of 32; the images are {seen.sizes}",
-        "splits": f"{DEFAULT_LIST.file} says which image is where" if has_list else "shares of the images",
+        "image_size": f"px, a multiple of 32; the images are {summary.sizes}",
+        "splits": f"{DEFAULT_LIST.file} has the split of each image" if has_list else "shares of the images",
     }
-    found = f"{images} images of {seen.sizes}"
+    found = f"{images} images of {summary.sizes}"
     beside |= remarks
-    notices = [*seen.notices, *([suggestion.sentence("data")] if suggestion else [])]
+    notices = [*summary.notices, *([suggestion.sentence("data")] if suggestion else [])]
     return Suggestion(
         section=section,
         found=found,
@@ -166,14 +168,14 @@ def _build_suggestion(
         remarks=beside,
         class_remarks=tuple(class_remarks),
         groups=suggestion.regex if suggestion else "",
-        channels=seen.prepared_channels,
+        channels=summary.prepared_channels,
         notices=tuple(notices),
     )
 
 
 def _find_exports(folder: Path) -> list[Path]:
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
-    # COCO's own folder holds captions and key points too.
+    # COCO's own folder also has captions and keypoints.
     return [file for file in found if file.name.startswith("instances")] or found
 
 
@@ -190,7 +192,7 @@ def _sort_files(files: ImageFiles) -> list[str]:
 
 
 def describe_layout(folder: Path) -> str:
-    """Name the layout of a folder that is not read, and how to convert it; empty if it is unknown."""
+    """Describe how to convert an unsupported layout; empty if the layout is unknown."""
     if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
         return (
             f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
@@ -210,7 +212,7 @@ def describe_layout(folder: Path) -> str:
     if any(map(_is_labelme, itertools.islice(sorted(folder.rglob("*.json")), _MAX_OPENED))):
         return (
             "It looks like labelme, with a JSON per image: convert it to COCO's instances (labelme has the script "
-            "labelme2coco.py), and put that JSON beside images/."
+            "labelme2coco.py), and put that JSON next to images/."
         )
     return ""
 

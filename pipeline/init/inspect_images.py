@@ -1,4 +1,4 @@
-"""What a sample of the images shows: their sizes, and how many channels they have."""
+"""Inspect a sample of images: sizes, channels, groups in their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell masks that number objects from masks whose values are classes."""
+"""Suggest classes for masks: numbered objects, soft masks, or values that stand for classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8
 _MIN_MASKS, _MIN_NUMBERS, _MIN_UNIQUE = 5, 5, 0.8  # with objects; numbers, and the share that is in few masks
 _MAX_SHARED, _MIN_SHARING = 2, 20  # masks with a number, if there are many: crops of one label image share objects
 
-_FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # by which tools write the one foreground class
+_FOREGROUND_VALUES = frozenset((1, 255, 65_535))  # of a single foreground class in masks of common tools
 
 _MAX_CLASSES = IGNORE - 1
 
@@ -36,20 +36,20 @@ _MAX_SPREAD = 2  # colors for each index, above which the palettes of masks are 
 _JPEG_ENDS = frozenset((0, 1, 2, 253, 254, 255))  # values of any mask of 0 and 255 that was a JPEG
 
 
-def are_numbered(seen: MaskSurvey) -> bool:
+def are_numbered(survey: MaskSurvey) -> bool:
     """Return whether masks number objects, instead of naming classes.
 
     Either the numbers are from 1 on in each mask, or run on from mask to mask, or nearly all are in one or two masks
     only, as in crops of a label image; or there are more of them than there may be classes.
     """
-    objects = [values - {0} for values in seen.values if values - {0}]
-    if not objects or seen.lossy or seen.connected_share < MIN_CONNECTED or seen.ramp_share >= _MAX_RAMPS:
+    objects = [values - {0} for values in survey.values if values - {0}]
+    if not objects or survey.lossy or survey.connected_share < MIN_CONNECTED or survey.ramp_share >= _MAX_RAMPS:
         return False
-    if len(seen.pixels) > IGNORE:
+    if len(survey.pixels) > IGNORE:
         return True
-    if _are_unique(seen, objects):
+    if _are_unique(survey, objects):
         return True
-    return len(seen.pixels) > _MIN_VALUES and (_count_from_one(objects) or _run_on(objects))
+    return len(survey.pixels) > _MIN_VALUES and (_count_from_one(objects) or _run_on(objects))
 
 
 def _count_from_one(objects: Sequence[frozenset[int]]) -> bool:
@@ -68,108 +68,108 @@ def _run_on(objects: Sequence[frozenset[int]]) -> bool:
     return len(spans) > 1 and all(before[1] < after[0] for before, after in pairwise(spans))
 
 
-def _are_unique(seen: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
+def _are_unique(survey: MaskSurvey, objects: Sequence[frozenset[int]]) -> bool:
     """Return whether nearly every number is in one mask only, or in two of many: classes would be in more of them."""
-    held = [seen.masks[value] for value in seen.pixels if value]
+    held = [survey.masks[value] for value in survey.pixels if value]
     few = sum(count <= (_MAX_SHARED if len(objects) >= _MIN_SHARING else 1) for count in held)
     return len(objects) >= _MIN_MASKS and len(held) >= _MIN_NUMBERS and few >= _MIN_UNIQUE * len(held)
 
 
 def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
-    """Open a sample of the masks and guess their classes.
+    """Read a sample of the masks and guess their classes.
 
     Raises:
-        PipelineError: None can be read, or they hold more values than there can be classes.
+        PipelineError: No mask can be read, or they have too many values for classes.
     """
-    seen = survey_masks(folder, files, colors=False)
-    if seen is None:
+    survey = survey_masks(folder, files, colors=False)
+    if survey is None:
         return _suggest_from_colors(folder, files)
-    _refuse_unreadable(folder, seen)
-    if seen.palette_conflict is not None and (seen.background_conflict is not None or not are_numbered(seen)):
-        return _suggest_from_palettes(folder, files, seen)
+    _refuse_unreadable(folder, survey)
+    if survey.palette_conflict is not None and (survey.background_conflict is not None or not are_numbered(survey)):
+        return _suggest_from_palettes(folder, files, survey)
     guesses: tuple[Callable[[MaskSurvey], SuggestedClasses | None], ...] = (
         _suggest_numbered,
         _suggest_soft,
         _suggest_encodings,
     )
     for guess in guesses:
-        if found := guess(seen):
+        if found := guess(survey):
             return found
-    _refuse_too_many(folder, seen)
-    return suggest_value_classes(folder, seen)
+    _refuse_too_many(folder, survey)
+    return suggest_value_classes(folder, survey)
 
 
 def _suggest_from_colors(folder: Path, files: Sequence[str]) -> SuggestedClasses:
-    seen = survey_masks(folder, files, colors=True)
-    assert seen is not None
-    _refuse_unreadable(folder, seen)
-    _refuse_too_many(folder, seen)
-    return suggest_value_classes(folder, seen)
+    survey = survey_masks(folder, files, colors=True)
+    assert survey is not None
+    _refuse_unreadable(folder, survey)
+    _refuse_too_many(folder, survey)
+    return suggest_value_classes(folder, survey)
 
 
 def _suggest_from_palettes(folder: Path, files: Sequence[str], indices: MaskSurvey) -> SuggestedClasses:
     """Propose the colors of palettes that differ as classes, if they name classes."""
-    seen, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
-    assert seen is not None and conflict is not None
-    single = sum(count == 1 for count in seen.masks.values())
-    if len(seen.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(seen.pixels) / 2:
+    survey, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
+    assert survey is not None and conflict is not None
+    single = sum(count == 1 for count in survey.masks.values())
+    if len(survey.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(survey.pixels) / 2:
         raise PipelineError(
             f"{folder}: the palettes of the masks differ ({conflict.file} {conflict.detail}), and {single} of "
-            f"{len(seen.pixels)} colors are in one mask only, so the colors do not name classes. If the indices do, "
+            f"{len(survey.pixels)} colors are in one mask only, so the colors do not name classes. If the indices do, "
             f"save the masks without palettes: as gray PNG whose values are the indices."
         )
-    _refuse_too_many(folder, seen)
+    _refuse_too_many(folder, survey)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
-    return suggest_value_classes(folder, seen, why)
+    return suggest_value_classes(folder, survey, why)
 
 
-def _refuse_unreadable(folder: Path, seen: MaskSurvey) -> None:
-    if not seen.count:
+def _refuse_unreadable(folder: Path, survey: MaskSurvey) -> None:
+    if not survey.count:
         raise PipelineError(
-            f"{folder}: none of the masks can be read; {seen.unreadable}. Save them as PNG with one value or color "
+            f"{folder}: none of the masks can be read; {survey.unreadable}. Save them as PNG with one value or color "
             f"per class."
         )
 
 
-def _refuse_too_many(folder: Path, seen: MaskSurvey) -> None:
-    was_lossy = _was_lossy(seen)
-    if len(seen.pixels) <= (2 if was_lossy else _MAX_CLASSES):
+def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
+    was_lossy = _was_lossy(survey)
+    if len(survey.pixels) <= (2 if was_lossy else _MAX_CLASSES):
         return
-    why = f"{seen.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
-    numbered = "" if was_lossy or seen.colors else " If they number objects, it takes `instances: {border: 2}`."
+    why = f"{survey.lossy or 'JPEG'} changes pixel values" if was_lossy else "perhaps they were resized or blurred"
+    numbered = "" if was_lossy or survey.colors else " If they number objects, it takes `instances: {border: 2}`."
     raise PipelineError(
-        f"{folder}: the masks that were opened hold {len(seen.pixels)} different values, which are not classes: "
-        f"{why}. Export the masks as PNG with one value per class, or write the section by hand; see "
+        f"{folder}: the masks that were read have {len(survey.pixels)} different values, which are not classes: {why}. "
+        f"Export the masks as PNG with one value per class, or write the section by hand; see "
         f"docs/your-own-data.md.{numbered}"
     )
 
 
-def _was_lossy(seen: MaskSurvey) -> bool:
+def _was_lossy(survey: MaskSurvey) -> bool:
     """Return whether the values are not those that were drawn."""
-    return bool(seen.lossy) or (len(seen.pixels) > 2 and seen.pixels.keys() >= _JPEG_ENDS)
+    return bool(survey.lossy) or (len(survey.pixels) > 2 and survey.pixels.keys() >= _JPEG_ENDS)
 
 
-def _suggest_soft(seen: MaskSurvey) -> SuggestedClasses | None:
+def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
     """Propose two classes and a threshold, if masks of two values were resized, blurred or saved as JPEG."""
-    low, high = min(seen.pixels), max(seen.pixels)
+    low, high = min(survey.pixels), max(survey.pixels)
     margin = 0.05 * (high - low)
-    ends = sum(count for value, count in seen.pixels.items() if not low + margin < value < high - margin)
-    share = ends / seen.pixels.total()
+    ends = sum(count for value, count in survey.pixels.items() if not low + margin < value < high - margin)
+    share = ends / survey.pixels.total()
     is_soft = (
-        len(seen.pixels) >= _MIN_SOFT_VALUES
+        len(survey.pixels) >= _MIN_SOFT_VALUES
         and high - low >= _MIN_SOFT_RANGE
         and share >= _MIN_ENDS
-        and (seen.ramp_share >= _MIN_RAMPS if seen.between else _was_lossy(seen))
+        and (survey.ramp_share >= _MIN_RAMPS if survey.between else _was_lossy(survey))
     )
     if not is_soft:
         return None
     threshold = (low + high + 1) // 2
-    above = sum(count for value, count in seen.pixels.items() if value >= threshold) / seen.pixels.total()
+    above = sum(count for value, count in survey.pixels.items() if value >= threshold) / survey.pixels.total()
     edges = f"{1 - share:.1%} of the pixels have values in between, nearly all on edges"
     why = (
         f"masks of two classes with soft edges: {edges}"
-        if seen.between
-        else f"masks of two classes, changed by {seen.lossy or 'JPEG'}"
+        if survey.between
+        else f"masks of two classes, changed by {survey.lossy or 'JPEG'}"
     )
     classes = [
         {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": low},
@@ -179,20 +179,20 @@ def _suggest_soft(seen: MaskSurvey) -> SuggestedClasses | None:
         {"classes": classes, "ignore": None, "mask_threshold": threshold},
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
-            f"The masks hold {len(seen.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
-            f"{threshold} divides them. If the values are classes instead, list them in data.classes and write "
+            f"The masks have {len(survey.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
+            f"{threshold} separates them. If the values are classes instead, list them in data.classes and write "
             f"mask_threshold: null.",
-            *_describe_lost(seen, low, threshold),
-            *describe_background(seen, lambda value: value >= threshold),
+            *_describe_lost(survey, low, threshold),
+            *describe_background(survey, lambda value: value >= threshold),
         ),
     )
 
 
-def _describe_lost(seen: MaskSurvey, low: int, threshold: int) -> list[str]:
+def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
     """Name the masks whose foreground is below the threshold, as that of 0 and 1 among those of 0 to 255."""
     lost = {
         file: max(values)
-        for file, values in zip(seen.files, seen.values, strict=True)
+        for file, values in zip(survey.files, survey.values, strict=True)
         if low in values and low < max(values) < threshold
     }
     if not lost:
@@ -203,23 +203,21 @@ def _describe_lost(seen: MaskSurvey, low: int, threshold: int) -> list[str]:
     ]
 
 
-def _suggest_encodings(seen: MaskSurvey) -> SuggestedClasses | None:
+def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
     """Propose two classes, if some masks write the foreground as 1 and others as 255."""
-    others = [values - {0} for values in seen.values]
+    others = [values - {0} for values in survey.values]
     used = frozenset().union(*others)
     by_mask = {next(iter(values)) for values in others if len(values) == 1}
-    beside_background = {next(iter(values - {0})) for values in seen.values if 0 in values and len(values) == 2}
+    beside_background = {next(iter(values - {0})) for values in survey.values if 0 in values and len(values) == 2}
     if len(used) < 2 or not used <= _FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
         return None
     if used - beside_background:
         return None  # masks that are 255 throughout, and nowhere else: more likely unknown
     written = sorted(used)
-    counts = ", ".join(f"{value} in {seen.masks[value]} masks" for value in written)
-    whole = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {written[-1]}]
-    perhaps = (
-        f" Masks that hold nothing else, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
-    )
-    share = sum(seen.pixels[value] for value in written) / seen.pixels.total()
+    counts = ", ".join(f"{value} in {survey.masks[value]} masks" for value in written)
+    whole = [file for file, values in zip(survey.files, survey.values, strict=True) if values == {written[-1]}]
+    perhaps = f" Masks with no other value, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
+    share = sum(survey.pixels[value] for value in written) / survey.pixels.total()
     classes = [
         {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": 0},
         {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": written},
@@ -228,17 +226,17 @@ def _suggest_encodings(seen: MaskSurvey) -> SuggestedClasses | None:
         {"classes": classes, "ignore": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
-            f"The foreground is written in {len(written)} ways, and no mask holds two of them: {counts}. All are taken "
-            f"for one class, value: {written}. If {written[-1]} means unknown instead, write value: {written[:-1]} and "
+            f"The foreground has {len(written)} values, and no mask has two of them: {counts}. All are taken for one "
+            f"class, value: {written}. If {written[-1]} means unknown instead, write value: {written[:-1]} and "
             f"ignore: {written[-1]}.{perhaps}",
-            *describe_background(seen, lambda value: value != 0),
+            *describe_background(survey, lambda value: value != 0),
         ),
     )
 
 
-def _suggest_numbered(seen: MaskSurvey) -> SuggestedClasses | None:
+def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     """Propose background, inside and border, if masks number objects."""
-    if not are_numbered(seen):
+    if not are_numbered(survey):
         return None
     names = ((BACKGROUND, "background"), (INSIDE, "object"), (BORDER, "border"))
     classes = [
@@ -251,10 +249,10 @@ def _suggest_numbered(seen: MaskSurvey) -> SuggestedClasses | None:
         }
         for place, (value, name) in enumerate(names)
     ]
-    most = max(len(values - {0}) for values in seen.values)
-    remarks = (f"the masks number up to {most} objects", "what is left of each inside its border", "between objects")
+    most = max(len(values - {0}) for values in survey.values)
+    remarks = (f"the masks number up to {most} objects", "objects without their border", "between objects")
     notice = (
-        f"The masks hold {len(seen.pixels)} values, nearly each of them one connected region, and are taken for "
+        f"The masks have {len(survey.pixels)} values, nearly all of them one connected region, and are taken for "
         f"numbered objects (instances). If the values are classes instead, list them in data.classes and write "
         f"instances: null."
     )

@@ -1,4 +1,4 @@
-"""Report ambiguous masks: one sentence per doubt, with the setting for the other meaning."""
+"""Report ambiguous masks: one notice each, with the setting for the other meaning."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ _NAMED = 5  # files or values in a sentence
 IsForeground = Callable[[int], bool]
 
 
-def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[str]:
+def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list[str]:
     """Doubt which side is the background: it surrounds the objects in most images, and in all masks alike."""
     sides = [
         (file, is_foreground(frame), is_foreground(majority))
-        for file, values, frame, majority in zip(seen.files, seen.values, seen.frames, seen.majorities, strict=True)
+        for file, values, frame, majority in zip(
+            survey.files, survey.values, survey.frames, survey.majorities, strict=True
+        )
         if len({is_foreground(value) for value in values}) > 1
     ]
     inside = sum(frame for _, frame, _ in sides)
@@ -49,46 +51,48 @@ def describe_background(seen: MaskSurvey, is_foreground: IsForeground) -> list[s
 
 
 def describe_values(
-    seen: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
+    survey: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
 ) -> list[str]:
     """Doubt that each value is a class of its own, and that the ignored values are none.
 
     Args:
-        seen: of the masks.
+        survey: of the masks.
         voids: the values that are ignored.
         background: the value of the background, if there is one.
         classes: the values of all other classes.
         boundary: the one of these that separates the others, if there is one.
     """
-    spell = (lambda value: f'"#{value:06x}"') if seen.colors else str  # in quotes, as YAML needs them
+    spell = (lambda value: f'"#{value:06x}"') if survey.colors else str  # in quotes, as YAML needs them
     ordered = [value for value in (background, *classes) if value is not None]
-    doubts = describe_voids(seen, voids, classes)
+    doubts = describe_voids(survey, voids, classes)
     if not voids and len(classes) > 1:
         doubts += [
-            f"{_format_value(value, seen)} is taken for a class: it is in {seen.masks[value]} of {seen.count} masks. "
-            f"If it means unknown, remove the class and write ignore: {spell(value)}."
-            for value in ((_VOID_COLOR,) if seen.colors else _VOIDS)
+            f"{_format_value(value, survey)} is taken for a class: it is in {survey.masks[value]} of {survey.count} "
+            f"masks. If it means unknown, remove the class and write ignore: {spell(value)}."
+            for value in ((_VOID_COLOR,) if survey.colors else _VOIDS)
             if value in classes and value != boundary
         ]
-    once = [value for value in ordered if seen.masks[value] == 1]
-    if once and seen.count >= 10:
-        named = ", ".join(f"{_format_value(value, seen)} ({seen.pixels[value]:,} pixels)" for value in once[:10])
+    once = [value for value in ordered if survey.masks[value] == 1]
+    if once and survey.count >= 10:
+        named = ", ".join(f"{_format_value(value, survey)} ({survey.pixels[value]:,} pixels)" for value in once[:10])
         more = f" and {len(once) - 10} more" if len(once) > 10 else ""
         doubts.append(
-            f"In one of {seen.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a mistake, "
-            f"remove the class; the check then names the mask."
+            f"In one of {survey.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a "
+            f"mistake, remove the class; the check then names the mask."
         )
-    if families := _find_families(seen, {background, *voids}):
-        named = "; ".join(", ".join(_format_value(value, seen) for value in sorted(family)) for family in families[:4])
+    if families := _find_families(survey, {background, *voids}):
+        named = "; ".join(
+            ", ".join(_format_value(value, survey) for value in sorted(family)) for family in families[:4]
+        )
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
             f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
         )
-    if edges := _describe_edge_values(seen):
+    if edges := _describe_edge_values(survey):
         doubts += edges
-    elif seen.colors:
-        doubts += _describe_near_colors(seen)
-    if len(classes) >= _MIN_PERHAPS_NUMBERED and seen.connected_share >= MIN_CONNECTED and not seen.colors:
+    elif survey.colors:
+        doubts += _describe_near_colors(survey)
+    if len(classes) >= _MIN_PERHAPS_NUMBERED and survey.connected_share >= MIN_CONNECTED and not survey.colors:
         doubts.append(
             "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
             "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
@@ -97,16 +101,16 @@ def describe_values(
     return doubts
 
 
-def _format_value(value: int, seen: MaskSurvey) -> str:
-    return f"#{value:06x}" if seen.colors else str(value)
+def _format_value(value: int, survey: MaskSurvey) -> str:
+    return f"#{value:06x}" if survey.colors else str(value)
 
 
-def _describe_near_colors(seen: MaskSurvey) -> list[str]:
+def _describe_near_colors(survey: MaskSurvey) -> list[str]:
     """Doubt that colors which hardly differ, and never occur in one mask, are different classes."""
     near = [
         pair
-        for pair in combinations(sorted(seen.pixels), 2)
-        if _distance(*pair) <= _MAX_NEAR and not any(set(pair) <= values for values in seen.values)
+        for pair in combinations(sorted(survey.pixels), 2)
+        if _distance(*pair) <= _MAX_NEAR and not any(set(pair) <= values for values in survey.values)
     ]
     if not near:
         return []
@@ -123,24 +127,24 @@ def _distance(color: int, other: int) -> int:
     return max(abs((color >> shift & 255) - (other >> shift & 255)) for shift in (0, 8, 16))
 
 
-def _describe_edge_values(seen: MaskSurvey) -> list[str]:
+def _describe_edge_values(survey: MaskSurvey) -> list[str]:
     """Doubt values that are only on edges between others: interpolation makes them where classes meet."""
-    edges = [value for value in sorted(seen.pixels) if seen.ramps[value] >= _MIN_ON_EDGES * seen.pixels[value]]
-    share = sum(seen.pixels[value] for value in edges) / seen.pixels.total()
-    if len(edges) < max(_MIN_EDGE_VALUES, len(seen.pixels) / 2) or share > _MAX_EDGE_PIXELS:
+    edges = [value for value in sorted(survey.pixels) if survey.ramps[value] >= _MIN_ON_EDGES * survey.pixels[value]]
+    share = sum(survey.pixels[value] for value in edges) / survey.pixels.total()
+    if len(edges) < max(_MIN_EDGE_VALUES, len(survey.pixels) / 2) or share > _MAX_EDGE_PIXELS:
         return []
-    named = ", ".join(_format_value(value, seen) for value in edges[:_NAMED])
+    named = ", ".join(_format_value(value, survey) for value in edges[:_NAMED])
     return [
-        f"{len(edges)} of {len(seen.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
+        f"{len(edges)} of {len(survey.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
         f"{named}, ... Interpolation makes such values. If these are not classes, export the masks again, resized by "
         f"nearest neighbor."
     ]
 
 
-def _find_families(seen: MaskSurvey, shared: set[int | None]) -> list[set[int]]:
+def _find_families(survey: MaskSurvey, shared: set[int | None]) -> list[set[int]]:
     """Find sets of values that never share a mask, `shared` values aside; empty if there is one set or very many."""
     families: list[set[int]] = []
-    for values in seen.values:
+    for values in survey.values:
         found = set(values - shared)
         if found:
             joined = [family for family in families if family & found]

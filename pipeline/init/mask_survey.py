@@ -1,4 +1,4 @@
-"""Measure the regions of mask values: how many there are, how wide they are, and which values they touch."""
+"""Survey a sample of masks: values, frequencies, and the geometry of their regions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guess which pixels of turned images their masks cover: those that viewers show, or those that are stored."""
+"""Guess if masks of images with an EXIF orientation cover the upright or the stored pixels."""
 
 from __future__ import annotations
 

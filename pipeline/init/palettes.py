@@ -1,4 +1,4 @@
-"""Published palettes of data sets: recognize class names by colors of masks, and colors by class names."""
+"""Published palettes and label files: class names by color, and colors by class name."""
 
 from __future__ import annotations
 

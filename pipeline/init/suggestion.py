@@ -1,4 +1,4 @@
-"""Choose the prepared size by what it leaves of the masks, as far as a grid stays affordable."""
+"""Suggest size, batch, epochs and orientation by measuring images and masks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 from pipeline.runs import SPLITS, SegmentationClass
 
-# A training takes as long as it has pixels: at 256 px 4 times as long as at 128 px, at 512 px 16 times. No clock
-# decides, so that every machine proposes the same.
+# Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
+# measured for the choice, so that all machines suggest the same.
 MAX_SIZE = 256  # px; for sharper outlines
 MAX_SIZE_FOR_OBJECTS = 512  # px; if objects would vanish, which no network then learns
 SIZE_RULE = (
@@ -34,18 +34,18 @@ SIZE_RULE = (
 
 MIN_SHARE = 0.01  # of the evaluated pixels
 
-MIN_STEPS = 600  # of a training: as many as the shipped grid has; with some dozens a network hardly moves
-# Larger batches need so many steps. With fewer, small batches learn better in the same epochs (docs/recipe.md: batches
+MIN_STEPS = 600  # of a run, as in the shipped grid; a few dozen hardly change a network
+# For larger batches. With fewer steps, small batches learn better in the same epochs (docs/recipe.md: batches
 # of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
-MAX_SPLIT = 1000  # images; with more, a training has steps enough whatever is rounded
+MAX_SPLIT = 1000  # images; with more, rounding does not matter
 
 
 @dataclass(frozen=True)
 class SuggestedSize:
-    """A size, and the measurements that led to it.
+    """A prepared size, and the measurements it is based on.
 
     Attributes:
         size: px, a multiple of 32.
@@ -58,7 +58,7 @@ class SuggestedSize:
     effects: SizeEffects
 
     def notices(self) -> list[str]:
-        """Report what this size loses, and which one would not."""
+        """Report losses at this size, and the size without them."""
         found = []
         if self.effects.is_lossy:
             taken = "" if self.size == self.effects.size else f" The section has {self.size} px."
@@ -76,11 +76,11 @@ class SuggestedSize:
 
 
 def suggest_size(data: Data, collection: PairCollection) -> SuggestedSize:
-    """Measure what sizes leave of the masks, and choose one.
+    """Measure the losses in masks at several sizes, and choose one.
 
     Args:
-        data: whose `image_size` is the smallest that is proposed.
-        collection: the pairs.
+        data: its `image_size` is the smallest suggested size.
+        collection: of the pairs.
     """
     assert not isinstance(data, CompositesData)
     pairs = list(collection.pairs.values())
@@ -102,28 +102,48 @@ def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The section `data`, and what a person should know to mend it."""
+    """A section `data`, and the guesses it is based on.
 
-    section: dict[str, Any]  # as `params.yaml` would hold it
-    found: str  # what the folder holds, in a few words
+    Attributes:
+        section: as in `params.yaml`.
+        found: content of the folder in a few words.
+        images: number of images.
+        training: number of training images with this section.
+        remarks: comments by key of the section.
+        class_remarks: comments by class, in their order.
+        groups: regular expression that may find groups; empty if names show none.
+        channels: of the prepared images.
+        size: None if the pairs could not be collected.
+        notices: possible mistakes in the data.
+    """
+
+    section: dict[str, Any]
+    found: str
     images: int
-    training: int = 0  # images that are trained on, if the section is taken as it is
-    remarks: dict[str, str] = field(default_factory=dict)  # of keys of the section
-    class_remarks: tuple[str, ...] = ()  # of the classes, in their order
-    groups: str = ""  # a regular expression that may tell groups apart; empty where names show none
-    channels: int = 3  # of the prepared images
-    size: SuggestedSize | None = None  # None if the pairs could not be collected
-    notices: tuple[str, ...] = ()  # sentences on what may be a mistake in the data, printed by `init`
+    training: int = 0
+    remarks: dict[str, str] = field(default_factory=dict)
+    class_remarks: tuple[str, ...] = ()
+    groups: str = ""
+    channels: int = 3
+    size: SuggestedSize | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SuggestedClasses:
-    """What the masks hold, as a section says it."""
+    """Classes of masks.
 
-    section: dict[str, Any]  # classes, ignore, and perhaps instances or mask_threshold
-    remarks: tuple[str, ...]  # of the classes, in their order
+    Attributes:
+        section: the keys classes and ignore, and optionally instances or mask_threshold.
+        remarks: comments by class, in their order.
+        ignore_remark: comment on the key ignore.
+        notices: guesses, each with the setting for the other meaning.
+    """
+
+    section: dict[str, Any]
+    remarks: tuple[str, ...]
     ignore_remark: str = ""
-    notices: tuple[str, ...] = ()  # the guesses, each with the setting to write if it is wrong
+    notices: tuple[str, ...] = ()
 
 
 def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> list[str]:
@@ -138,48 +158,48 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
     if not rare:
         return []
     which = join_names([f"{name} ({shares[name]:.2%})" for name in rare])
-    holds = "holds" if len(rare) == 1 else "hold"
+    holds = "has" if len(rare) == 1 else "have"
     return [
-        f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may learn to leave such a class "
-        f"out. Try train.objective: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
+        f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
+        f"Try train.objective: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
         f"docs/recipe.md, Rare classes."
     ]
 
 
 def steps_per_epoch(training: int, batch: int) -> int:
-    """Count the steps of an epoch: a last batch that is not full is dropped."""
+    """Count the steps of an epoch; an incomplete last batch is dropped."""
     return max(1, training // batch)
 
 
 def choose_batch(training: int, epochs: int) -> int:
-    """Choose the largest batch with which so many epochs have `MANY_STEPS` steps, else the smallest batch."""
+    """Choose the largest batch that leaves `MANY_STEPS` steps in these epochs, else the smallest batch."""
     large = [batch for batch in BATCH_SIZES if epochs * steps_per_epoch(training, batch) >= MANY_STEPS]
     return max(large, default=BATCH_SIZES[0])
 
 
 def choose_epochs(training: int, batch: int, usual: int) -> int:
-    """Keep the usual number of epochs, or raise it to those that `MIN_STEPS` steps need."""
+    """Keep the usual number of epochs, or increase it to reach `MIN_STEPS` steps."""
     return max(usual, math.ceil(MIN_STEPS / steps_per_epoch(training, batch)))
 
 
 class SuggestedData(Section):
-    """The section `data` as a proposal has it."""
+    """A suggested section `data`."""
 
     data: Data
 
 
-def complete_suggestion(proposal: Suggestion) -> Suggestion:
-    """Choose the size that keeps the objects and the orientation of masks; count the training images.
+def complete_suggestion(suggestion: Suggestion) -> Suggestion:
+    """Choose the size and the orientation of masks, and count the training images.
 
-    If the pairs cannot be collected, the proposal stays as it is: the check reports the reason.
+    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data --check` reports the reason.
     """
     try:
-        data = validate(SuggestedData, {"data": proposal.section}, "").data
+        data = validate(SuggestedData, {"data": suggestion.section}, "").data
         assert not isinstance(data, CompositesData)
         collection = collect_pairs(data)
     except PipelineError:
-        return proposal
-    section, remarks, notices = dict(proposal.section), dict(proposal.remarks), list(proposal.notices)
+        return suggestion
+    section, remarks, notices = dict(suggestion.section), dict(suggestion.remarks), list(suggestion.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
     notices += collection.split_error.splitlines()
     orientation = guess_orientation(collection, data.channels)
@@ -187,24 +207,26 @@ def complete_suggestion(proposal: Suggestion) -> Suggestion:
         section["mask_orientation"] = orientation.choice
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
         notices += orientation.sentences()
-    proposed = suggest_size(data, collection)
-    section["image_size"] = proposed.size
-    remarks["image_size"] = "; ".join(filter(None, (remarks.get("image_size"), proposed.remark())))
-    notices += proposed.notices()
-    notices += describe_rare_classes(proposed.ceilings.pixel_shares, collection.classes)
-    # Without usable pairs, an estimate for when they are.
-    training = _count_training(validate(SuggestedData, {"data": section}, "").data, collection) or proposal.training
-    return replace(proposal, section=section, remarks=remarks, notices=tuple(notices), training=training, size=proposed)
+    suggested = suggest_size(data, collection)
+    section["image_size"] = suggested.size
+    remarks["image_size"] = "; ".join(filter(None, (remarks.get("image_size"), suggested.remark())))
+    notices += suggested.notices()
+    notices += describe_rare_classes(suggested.ceilings.pixel_shares, collection.classes)
+    # Without usable pairs, the estimate is kept.
+    training = _count_training(validate(SuggestedData, {"data": section}, "").data, collection) or suggestion.training
+    return replace(
+        suggestion, section=section, remarks=remarks, notices=tuple(notices), training=training, size=suggested
+    )
 
 
 def _count_training(data: Data, collection: PairCollection) -> int:
-    """Count the training images: by dividing the images, or by the shares if that takes long."""
+    """Count the training images by assigning splits, or estimate them by the shares if that takes long."""
     assert not isinstance(data, CompositesData)
     if len(collection.pairs) <= MAX_SPLIT:
         try:
             return ImageMaskSource(data, collection).count(SPLITS[0])
         except PipelineError:
-            pass  # the check reports the reason
+            pass  # `pipeline data --check` reports the reason
     rows, shares = collection.rows or {}, data.splits
     weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
     splits = [rows[name].split if name in rows else "" for name in collection.pairs]

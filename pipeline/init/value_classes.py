@@ -1,4 +1,4 @@
-"""Propose a class for each value of masks: its name, its color, and whether it is ignored, background or boundary."""
+"""Suggest a class for each mask value, with name and color."""
 
 from __future__ import annotations
 
@@ -36,55 +36,55 @@ class _Roles:
     names: dict[int, str]
 
 
-def suggest_value_classes(folder: Path, seen: MaskSurvey, *notices: str) -> SuggestedClasses:
+def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> SuggestedClasses:
     """Propose a class for each value that is not ignored.
 
     Args:
         folder: of the data set, which may hold a file with the names of colors.
-        seen: of its masks.
+        survey: of its masks.
         notices: that come first.
 
     Raises:
         PipelineError: The masks hold one class.
     """
-    published = _find_palette(seen, read_label_file(folder))
-    roles = _find_roles(seen) if published is None else _read_palette(seen, published)
+    published = _find_palette(survey, read_label_file(folder))
+    roles = _find_roles(survey) if published is None else _read_palette(survey, published)
     if len(roles.values) == 1:
         raise PipelineError(
-            f"all {seen.count} masks that were opened hold nothing but the value "
-            f"{_format_value(roles.values[0], seen)}: there is nothing to learn. Export them again; where the mask is "
-            f"in the alpha channel, which is ignored, save that channel as gray."
+            f"all {survey.count} masks that were opened hold nothing but the value "
+            f"{_format_value(roles.values[0], survey)}: there is nothing to learn. Export them again; where the mask "
+            f"is in the alpha channel, which is ignored, save that channel as gray."
         )
-    colors = _choose_colors(seen, roles, published)
-    total = sum(seen.pixels[value] for value in roles.values)
+    colors = _choose_colors(survey, roles, published)
+    total = sum(survey.pixels[value] for value in roles.values)
     classes, remarks = [], []
     for value, color in zip(roles.values, colors, strict=True):
         is_foreground = value not in (roles.background, roles.boundary)
         edge = {"edge": True} if value == roles.boundary else {}
         classes.append(
             {"name": roles.names[value], "colour": color, "foreground": is_foreground, **edge}
-            | {"value": _format_value(value, seen)}
+            | {"value": _format_value(value, survey)}
         )
-        masks = f"{seen.masks[value]:{len(str(seen.count))}} of {seen.count} masks that were opened"
-        remarks.append(f"{_format_share(seen.pixels[value] / total)} of the pixels, in {masks}")
-    ignored = [_format_value(value, seen) for value in roles.voids]
-    held = ", ".join(f"{seen.masks[value]} of {seen.count} masks" for value in roles.voids)
+        masks = f"{survey.masks[value]:{len(str(survey.count))}} of {survey.count} masks that were opened"
+        remarks.append(f"{_format_share(survey.pixels[value] / total)} of the pixels, in {masks}")
+    ignored = [_format_value(value, survey) for value in roles.voids]
+    held = ", ".join(f"{survey.masks[value]} of {survey.count} masks" for value in roles.voids)
     return SuggestedClasses(
         {"classes": classes, "ignore": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
         f"taken for pixels whose class is unknown; in {held}" if ignored else "",
-        (*notices, *_describe(seen, roles, published)),
+        (*notices, *_describe(survey, roles, published)),
     )
 
 
-def _find_roles(seen: MaskSurvey) -> _Roles:
-    voids = find_voids(seen)
-    values = sorted(seen.pixels.keys() - set(voids))
-    boundary = find_boundary(seen, values)
+def _find_roles(survey: MaskSurvey) -> _Roles:
+    voids = find_voids(survey)
+    values = sorted(survey.pixels.keys() - set(voids))
+    boundary = find_boundary(survey, values)
     others = [value for value in values if value != boundary]
-    background = find_background(seen, others)
+    background = find_background(survey, others)
     ordered = values if background is None else [background, *(value for value in values if value != background)]
-    names = {value: f"class_{place if seen.colors else value}" for place, value in enumerate(ordered)}
+    names = {value: f"class_{place if survey.colors else value}" for place, value in enumerate(ordered)}
     if background is not None:
         names[background] = "background"
         if len(others) == 2:
@@ -94,19 +94,19 @@ def _find_roles(seen: MaskSurvey) -> _Roles:
     return _Roles(voids, ordered, background, boundary, names)
 
 
-def _find_palette(seen: MaskSurvey, own: Palette | None) -> Palette | None:
+def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
     """Find the palette that the masks are colored by: color masks, or indices with a palette."""
-    if seen.colors:
-        return find_palette_by_colors(seen.pixels, own)
-    if seen.palette_conflict is not None or not seen.pixels.keys() <= seen.palette.keys():
+    if survey.colors:
+        return find_palette_by_colors(survey.pixels, own)
+    if survey.palette_conflict is not None or not survey.pixels.keys() <= survey.palette.keys():
         return None
-    colors = {seen.palette[value] for value in seen.pixels}
-    return find_palette_by_colors(colors, own) if len(colors) == len(seen.pixels) else None
+    colors = {survey.palette[value] for value in survey.pixels}
+    return find_palette_by_colors(colors, own) if len(colors) == len(survey.pixels) else None
 
 
-def _read_palette(seen: MaskSurvey, published: Palette) -> _Roles:
+def _read_palette(survey: MaskSurvey, published: Palette) -> _Roles:
     """Name the classes by their colors."""
-    known = {value: published.names.get(_color(value, seen)) for value in sorted(seen.pixels)}
+    known = {value: published.names.get(_color(value, survey)) for value in sorted(survey.pixels)}
     voids = tuple(value for value, name in known.items() if name in published.ignored)
     values = [value for value in known if value not in voids]
     names = {value: known[value] or f"class_{place}" for place, value in enumerate(values)}
@@ -115,31 +115,36 @@ def _read_palette(seen: MaskSurvey, published: Palette) -> _Roles:
     return _Roles(voids, ordered, background, None, names)
 
 
-def _choose_colors(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
+def _choose_colors(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
     if published is None:
         return suggest_colors(len(roles.values))
-    return [f"#{_color(value, seen):06x}" for value in roles.values]
+    return [f"#{_color(value, survey):06x}" for value in roles.values]
 
 
-def _describe(seen: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
+def _describe(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
     classes = [value for value in roles.values if value != roles.background]
     if published is not None:
-        return [_describe_palette(seen, published, roles), *describe_values(seen, (), roles.background, classes, None)]
+        return [
+            _describe_palette(survey, published, roles),
+            *describe_values(survey, (), roles.background, classes, None),
+        ]
     doubts = []
     if roles.boundary is not None:
-        doubts.append(describe_boundary(seen, roles.boundary, str(_format_value(roles.boundary, seen))))
-    doubts += describe_values(seen, roles.voids, roles.background, classes, roles.boundary)
+        doubts.append(describe_boundary(survey, roles.boundary, str(_format_value(roles.boundary, survey))))
+    doubts += describe_values(survey, roles.voids, roles.background, classes, roles.boundary)
     if roles.background is None:
-        candidate = find_background_candidate(seen, classes)
-        doubts.append(describe_no_background(seen, candidate, roles.names[candidate], _quote_value(candidate, seen)))
+        candidate = find_background_candidate(survey, classes)
+        doubts.append(
+            describe_no_background(survey, candidate, roles.names[candidate], _quote_value(candidate, survey))
+        )
     else:
         aside = {roles.background, roles.boundary, *roles.voids}
-        doubts += describe_background(seen, lambda value: value not in aside)
+        doubts += describe_background(survey, lambda value: value not in aside)
     return doubts
 
 
-def _describe_palette(seen: MaskSurvey, published: Palette, roles: _Roles) -> str:
-    voids = join_names([published.names[_color(value, seen)] for value in roles.voids], _NAMED)
+def _describe_palette(survey: MaskSurvey, published: Palette, roles: _Roles) -> str:
+    voids = join_names([published.names[_color(value, survey)] for value in roles.voids], _NAMED)
     ignored = f"; ignored: {voids}" if voids else ""
     return (
         f"The colors of the masks are those of {published.title}, so the classes have its names: "
@@ -153,13 +158,13 @@ def _format_share(share: float) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{share:5.1%}"
 
 
-def _color(value: int, seen: MaskSurvey) -> int:
-    return value if seen.colors else seen.palette[value]
+def _color(value: int, survey: MaskSurvey) -> int:
+    return value if survey.colors else survey.palette[value]
 
 
-def _format_value(value: int, seen: MaskSurvey) -> Any:
-    return f"#{value:06x}" if seen.colors else value
+def _format_value(value: int, survey: MaskSurvey) -> Any:
+    return f"#{value:06x}" if survey.colors else value
 
 
-def _quote_value(value: int, seen: MaskSurvey) -> str:
-    return f'"#{value:06x}"' if seen.colors else str(value)
+def _quote_value(value: int, survey: MaskSurvey) -> str:
+    return f'"#{value:06x}"' if survey.colors else str(value)

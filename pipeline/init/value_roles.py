@@ -1,4 +1,4 @@
-"""Find the values of masks that mark pixels of unknown class, and report them."""
+"""Find the mask values of ignored pixels, boundary and background, and report them."""
 
 from __future__ import annotations
 
@@ -35,110 +35,112 @@ _MIN_BACKGROUND_CLASSES = 3  # beside it
 _MIN_BACKGROUND, _MIN_FRAME = 0.5, 0.5
 
 
-def find_voids(seen: MaskSurvey) -> tuple[int, ...]:
+def find_voids(survey: MaskSurvey) -> tuple[int, ...]:
     """Find the values that plausibly mark unknown pixels."""
-    if seen.colors:
+    if survey.colors:
         return ()
-    return find_reserved(seen) or find_leftover(seen)
+    return find_reserved(survey) or find_leftover(survey)
 
 
-def find_reserved(seen: MaskSurvey) -> tuple[int, ...]:
+def find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
     """Find values such as 255 that occur beside few or numbered classes, and are not most of the foreground."""
-    reserved = [value for value in RESERVED if value in seen.pixels]
-    classes = seen.pixels.keys() - reserved
+    reserved = [value for value in RESERVED if value in survey.pixels]
+    classes = survey.pixels.keys() - reserved
     if not reserved or len(classes) < 2:
         return ()
     highest = max(classes)
     is_dense = len(classes) >= _MIN_DENSITY * (highest + 1) and min(reserved) - highest >= _MIN_GAP
     if highest > _MAX_BELOW_RESERVED and not is_dense:
         return ()
-    return tuple(value for value in reserved if _is_beside_classes(seen, value, {0, *reserved}))
+    return tuple(value for value in reserved if _is_beside_classes(survey, value, {0, *reserved}))
 
 
-def _is_beside_classes(seen: MaskSurvey, void: int, others: set[int]) -> bool:
-    alone = [values for values in seen.values if void in values and not values - others and 0 in values]
-    beside = [values for values in seen.values if void in values and values - others]
-    foreground = sum(count for value, count in seen.pixels.items() if value not in others)
-    return len(alone) <= len(beside) and not (beside and seen.pixels[void] > foreground and 0 in seen.pixels)
+def _is_beside_classes(survey: MaskSurvey, void: int, others: set[int]) -> bool:
+    alone = [values for values in survey.values if void in values and not values - others and 0 in values]
+    beside = [values for values in survey.values if void in values and values - others]
+    foreground = sum(count for value, count in survey.pixels.items() if value not in others)
+    return len(alone) <= len(beside) and not (beside and survey.pixels[void] > foreground and 0 in survey.pixels)
 
 
-def find_leftover(seen: MaskSurvey) -> tuple[int, ...]:
+def find_leftover(survey: MaskSurvey) -> tuple[int, ...]:
     """Find the first or the last of many values, if it is what the classes leave over in most masks.
 
     ADE20K and CamVid have such values: 0 or the last one, for all that belongs to no class.
     """
-    return tuple(value for value in (0, max(seen.pixels)) if value in seen.pixels and _is_leftover(seen, value))[:1]
+    return tuple(value for value in (0, max(survey.pixels)) if value in survey.pixels and _is_leftover(survey, value))[
+        :1
+    ]
 
 
-def _is_leftover(seen: MaskSurvey, value: int) -> bool:
-    classes = seen.pixels.keys() - {value}
-    if len(classes) < _MIN_CLASSES or seen.pixels[value] > _MAX_LEFTOVER * seen.pixels.total():
+def _is_leftover(survey: MaskSurvey, value: int) -> bool:
+    classes = survey.pixels.keys() - {value}
+    if len(classes) < _MIN_CLASSES or survey.pixels[value] > _MAX_LEFTOVER * survey.pixels.total():
         return False
-    if seen.masks[value] < _MIN_PRESENCE * seen.count or seen.geometry.touched_share(value) < _MIN_TOUCHED:
+    if survey.masks[value] < _MIN_PRESENCE * survey.count or survey.geometry.touched_share(value) < _MIN_TOUCHED:
         return False
-    pieces = [seen.geometry.regions_per_mask(other) for other in classes]
-    own = seen.geometry.regions_per_mask(value)
+    pieces = [survey.geometry.regions_per_mask(other) for other in classes]
+    own = survey.geometry.regions_per_mask(value)
     if own > max(pieces) and own >= _MIN_PIECES * median(pieces):
         return True
-    return value == 0 and median(seen.masks[other] for other in classes) < seen.count / 2
+    return value == 0 and median(survey.masks[other] for other in classes) < survey.count / 2
 
 
-def describe_voids(seen: MaskSurvey, voids: Sequence[int], classes: Sequence[int]) -> list[str]:
+def describe_voids(survey: MaskSurvey, voids: Sequence[int], classes: Sequence[int]) -> list[str]:
     """Report the ignored values, with the setting for the case that they are classes.
 
     Args:
-        seen: of the masks.
+        survey: of the masks.
         voids: the ignored values.
         classes: the values of all classes but the background.
     """
     doubts = []
     for void in voids:
         if void not in RESERVED:
-            share = seen.pixels[void] / seen.pixels.total()
+            share = survey.pixels[void] / survey.pixels.total()
             doubts.append(
                 f"{void} is taken for unlabeled pixels (ignore: {void}): {share:.1%} of the pixels, in "
-                f"{seen.masks[void]} of {seen.count} masks. If it is a class, list it in data.classes and write "
+                f"{survey.masks[void]} of {survey.count} masks. If it is a class, list it in data.classes and write "
                 f"ignore: null."
             )
             continue
-        alone = [file for file, values in zip(seen.files, seen.values, strict=True) if values == {0, void}]
+        alone = [file for file, values in zip(survey.files, survey.values, strict=True) if values == {0, void}]
         perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
         doubts.append(
-            f"{void} is taken for unknown pixels (ignore: {void}): it is in {seen.masks[void]} of {seen.count} masks."
-            f"{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."
+            f"{void} is taken for unknown pixels (ignore: {void}): it is in {survey.masks[void]} of {survey.count} "
+            f"masks.{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."
         )
-        doubts += _describe_exclusive(seen, void, classes)
+        doubts += _describe_exclusive(survey, void, classes)
     return doubts
 
 
-def _describe_exclusive(seen: MaskSurvey, void: int, classes: Sequence[int]) -> list[str]:
+def _describe_exclusive(survey: MaskSurvey, void: int, classes: Sequence[int]) -> list[str]:
     """Doubt that pixels are unknown where these masks, and only these, are without one of the classes."""
     return [
         f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
         f"class, write value: [{value}, {void}] and ignore: null."
         for value in classes
-        if all((value in values) is not (void in values and len(values) > 1) for values in seen.values)
+        if all((value in values) is not (void in values and len(values) > 1) for values in survey.values)
     ]
 
 
-def find_boundary(seen: MaskSurvey, values: Sequence[int]) -> int | None:
+def find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     """Find the value that separates all others; None if there is none.
 
     Args:
-        seen: of the masks.
+        survey: of the masks.
         values: the values that are not ignored.
     """
-    found = [value for value in values if _is_boundary(seen, value, values)]
+    found = [value for value in values if _is_boundary(survey, value, values)]
     return found[0] if len(found) == 1 else None
 
 
-def _is_boundary(seen: MaskSurvey, value: int, values: Sequence[int]) -> bool:
+def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
     others = [other for other in values if other != value]
-    geometry = seen.geometry
+    geometry = survey.geometry
     contacts = geometry.count_contacts(value)
     sides = sorted((contacts[other] for other in others), reverse=True)
     direct = sum(count for pair, count in geometry.contacts.items() if set(pair) <= set(others))
-    separated = [held for held in seen.values if len(held & set(values)) > 1]
+    separated = [held for held in survey.values if len(held & set(values)) > 1]
     if len(others) < 2 or not contacts.total():
         return False
     width = geometry.width(value)
@@ -151,43 +153,43 @@ def _is_boundary(seen: MaskSurvey, value: int, values: Sequence[int]) -> bool:
     )
 
 
-def describe_boundary(seen: MaskSurvey, boundary: int, spelled: str) -> str:
+def describe_boundary(survey: MaskSurvey, boundary: int, spelled: str) -> str:
     """Report the boundary, with the setting for the case that it is a class."""
     return (
         f"{spelled} is taken for the boundary between the other classes (border, edge: true): it is "
-        f"{seen.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other without it. If it "
+        f"{survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other without it. If it "
         f"is a class like the others, write edge: false and foreground: true."
     )
 
 
-def find_background(seen: MaskSurvey, values: Sequence[int]) -> int | None:
+def find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     """Find the value of the background: 0, else the most frequent on the frame; None if many classes have none.
 
     Args:
-        seen: of the masks.
+        survey: of the masks.
         values: the values that are neither ignored nor a boundary.
     """
-    candidate = find_background_candidate(seen, values)
+    candidate = find_background_candidate(survey, values)
     if len(values) <= _MIN_BACKGROUND_CLASSES:
         return candidate
-    total = sum(seen.pixels[value] for value in values)
-    is_most = seen.pixels[candidate] >= _MIN_BACKGROUND * total
-    return candidate if is_most or _frame_share(seen, candidate) >= _MIN_FRAME else None
+    total = sum(survey.pixels[value] for value in values)
+    is_most = survey.pixels[candidate] >= _MIN_BACKGROUND * total
+    return candidate if is_most or _frame_share(survey, candidate) >= _MIN_FRAME else None
 
 
-def find_background_candidate(seen: MaskSurvey, values: Sequence[int]) -> int:
+def find_background_candidate(survey: MaskSurvey, values: Sequence[int]) -> int:
     """Find the value that would be the background, if any is."""
-    return 0 if 0 in values else max(values, key=lambda value: (seen.frame_pixels[value], seen.pixels[value]))
+    return 0 if 0 in values else max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
 
 
-def describe_no_background(seen: MaskSurvey, candidate: int, name: str, spelled: str) -> str:
+def describe_no_background(survey: MaskSurvey, candidate: int, name: str, spelled: str) -> str:
     """Report that all values are classes, 0 like the others, with the settings for its other meanings."""
     if candidate != 0:
         return (
             "No value looks like a background, so all classes are foreground. If one is the background, write "
             "foreground: false for it."
         )
-    share, frame = seen.pixels[candidate] / seen.pixels.total(), _frame_share(seen, candidate)
+    share, frame = survey.pixels[candidate] / survey.pixels.total(), _frame_share(survey, candidate)
     return (
         f"No value looks like a background, so all classes are foreground, including {spelled} ({name}): it is "
         f"{share:.1%} of the pixels and {frame:.1%} of those on the frame. If it is the background, write foreground: "
@@ -195,5 +197,5 @@ def describe_no_background(seen: MaskSurvey, candidate: int, name: str, spelled:
     )
 
 
-def _frame_share(seen: MaskSurvey, value: int) -> float:
-    return seen.frame_pixels[value] / seen.frame_pixels.total()
+def _frame_share(survey: MaskSurvey, value: int) -> float:
+    return survey.frame_pixels[value] / survey.frame_pixels.total()

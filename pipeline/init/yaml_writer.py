@@ -1,6 +1,6 @@
-"""A proposal as text: the section `data` in YAML, a comment beside each line that was guessed.
+"""Write a suggested section `data` as YAML, with comments.
 
-The classes are a list, in which DVC keeps no comments (`pipeline.params.dvc_form`): theirs are above it.
+Comments on classes precede their list, since DVC keeps none inside a list (`pipeline.params.dvc_form`).
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ from ruamel.yaml.error import YAMLError
 from pipeline.init.suggestion import Suggestion
 from pipeline.params.dvc_form import format_like_dvc
 
-_COLUMN = 26  # where comments begin, if the line is not longer
+_COLUMN = 26  # of comments, unless the line is longer
 _COMMENTS = {
     "source": "docs/your-own-data.md has each source's keys",
     "path": "of the folder",
-    "resize": "squash: stretched to the square | pad: keeps the aspect, in the middle of the square",
-    "channels": "empty: RGB, or one where all images are 16-bit grey | 1: grey | as many as the TIFFs have",
-    "annotations": "COCO's instances, from the folder on",
-    "classes": "names and colours are for you to choose; `foreground` is what the pictures are of",
-    "ignore": "pixels that are left out of training and scores; empty, or [] of categories: none",
+    "resize": "squash: stretched to the square | pad: keeps the aspect, centered in the square",
+    "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
+    "annotations": "COCO instances, relative to the folder",
+    "classes": "choose names and colors; foreground: the objects of interest",
+    "ignore": "pixels without training and scores; empty, or [] of categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
-    "mask_threshold": "values from it on are the class of the higher value, the others that of the lower one",
-    "instances": "masks number objects; px of the border that keeps touching ones apart",
-    "on_fault": "stop: name all faults | set_aside: go on without such images, and list them",
-    "showcase": "ids of images to show first, in no split; empty: a typical one of training is taken",
+    "mask_threshold": "from this value on, pixels are the class of the higher value",
+    "instances": "masks number objects; width of the border between them, px",
+    "on_fault": "stop: report all invalid files | set_aside: skip and list them",
+    "showcase": "ids of images to show first, in no split; empty: a typical training image is chosen",
     "seed": "of the split, never of a run",
-    "train_images": "how many of the training images a run sees; empty: all",
-    "stratify": "every class in every split, as far as there are images",
-    "list": "empty: splits.csv, where there is one | another table and its columns",
+    "train_images": "number of training images of a run; empty: all",
+    "stratify": "every class in every split, if there are enough images",
+    "list": "empty: splits.csv, if it exists | another table and its columns",
 }
 
 
-def format_section(proposal: Suggestion) -> str:
-    """The lines of `data:`, with a line break at the end."""
+def format_section(suggestion: Suggestion) -> str:
+    """Format the section `data:`, ending with a line break."""
     lines = ["data:"]
-    for key, value in proposal.section.items():
-        comment = proposal.remarks.get(key) or _COMMENTS.get(key, "")
+    for key, value in suggestion.section.items():
+        comment = suggestion.remarks.get(key) or _COMMENTS.get(key, "")
         if key == "classes":
-            lines += [_format_line("  classes:", _COMMENTS["classes"]), *_format_classes(proposal)]
+            lines += [_format_line("  classes:", _COMMENTS["classes"]), *_format_classes(suggestion)]
         elif isinstance(value, dict):
             lines += [_format_line(f"  {key}:", comment), *_format_nested(value)]
-            if key == "splits" and proposal.groups:
-                what = "images of one patient, film or slide in one split: their names look as if they had any"
-                lines.append(_format_line(f"    # group_pattern: {format_scalar(proposal.groups)}", what))
+            if key == "splits" and suggestion.groups:
+                what = "keeps images of a patient, film or slide in one split, if the names number them"
+                lines.append(_format_line(f"    # group_pattern: {format_scalar(suggestion.groups)}", what))
         else:
             lines.append(_format_line(f"  {key}: {format_scalar(value)}", comment))
     return format_like_dvc("\n".join(lines) + "\n")
 
 
 def replace_section(text: str, section: str) -> str:
-    """The text of a `params.yaml`, its section `data` replaced."""
+    """Replace the section `data` in the text of a `params.yaml`."""
     block = re.compile(r"^data:.*\n(?:(?:[ \t].*|#.*)?\n)*?(?=^[A-Za-z_]|\Z)", re.MULTILINE)
     return block.sub(lambda _: f"{section}\n", text, count=1)
 
 
 def format_scalar(value: Any) -> str:
-    """A value on one line of YAML: plain where that reads back as it is, else as JSON."""
+    """Format a value on one line of YAML: plain if that reads back unchanged, else as JSON."""
     if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value):
         try:
             if YAML(typ="safe").load(f"key: {value}") == {"key": value}:
                 return value
-        except (YAMLError, ValueError):  # what looks like a date and is none
+        except (YAMLError, ValueError):  # an invalid date
             pass
     if isinstance(value, list):
         return f"[{', '.join(map(format_scalar, value))}]"
@@ -78,9 +78,9 @@ def _escape(letter: str) -> str:
     return f"\\U{ord(letter):08x}"
 
 
-def _format_classes(proposal: Suggestion) -> Iterator[str]:
-    classes = proposal.section["classes"]
-    for item, remark in zip(classes, proposal.class_remarks, strict=False):
+def _format_classes(suggestion: Suggestion) -> Iterator[str]:
+    classes = suggestion.section["classes"]
+    for item, remark in zip(classes, suggestion.class_remarks, strict=False):
         if remark:
             yield f"    # {format_scalar(item['name'])}: {remark}"
     for item in classes:

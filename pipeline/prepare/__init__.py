@@ -1,1 +1,1 @@
-"""The stage that turns a source of images and masks into arrays that every run shares."""
+"""The stage `prepare`: images and masks of a source as arrays that all runs use."""

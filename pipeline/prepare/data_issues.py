@@ -1,4 +1,4 @@
-"""What is wrong with a source's files, gathered over all of them: the user mends them in one go, not one a run."""
+"""Issues of the files of a source. All are reported together, so that a user can fix them in one go."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ _SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
 
 
 class IssueKind(Enum):
-    """A kind of fault: what a file is that has it, what several are, what is said of it by name, and what to do."""
+    """A kind of issue.
+
+    Attributes:
+        singular: noun phrase for one file with the issue.
+        plural: noun phrase for several.
+        reason: clause that follows the name of a skipped file.
+        remedy: sentences on what to do; empty if it depends on the files.
+    """
 
     NO_MASK = (
         "image without a mask",
@@ -36,7 +43,7 @@ class IssueKind(Enum):
         "image that the annotations name but that is not there",
         "images that the annotations name but that are not there",
         "is not there, though the annotations name it",
-        "Add the file, or export anew without it.",
+        "Add the file, or export the annotations again without it.",
     )
     NO_TRUTH = (
         "image that the annotations do not name",
@@ -48,8 +55,8 @@ class IssueKind(Enum):
         "name that stands for several files",
         "names that stand for several files",
         "is one name for several files",
-        "The ending, the folder's / and the Unicode form do not tell files apart (a/b.png, a/b.jpg and a__b.png are "
-        "one name, and so are letters with an accent in one character or in two): rename or remove all but one.",
+        "Names must differ in more than the extension, / or __ for folders, and the Unicode form (a/b.png, a/b.jpg and "
+        "a__b.png are one name): rename or remove all but one.",
     )
     NAME = (
         "name that cannot be used",
@@ -61,21 +68,20 @@ class IssueKind(Enum):
         "name in which data.splits.group_pattern finds no group",
         "names in which data.splits.group_pattern finds no group",
         "has a name in which data.splits.group_pattern finds no group",
-        "Mend the pattern, or give such an image a group in the list of splits.",
+        "Correct the pattern, or give these images a group in the list of splits.",
     )
     UNREADABLE = (
         "file that cannot be used",
         "files that cannot be used",
         "cannot be used",
-        "Save such a file again from the program that made it, or remove its pair.",
+        "Save the file again with the program that wrote it, or remove its pair.",
     )
     SIZES = (
         "mask of another size than its image",
         "masks of another size than their image",
         "has another size than its image",
-        "A mask must cover its image pixel by pixel: export it anew. (Sizes are width × height after the EXIF "
-        "orientation, by which cameras turn a picture; where masks cover the pixels as they are stored, write "
-        "mask_orientation: stored.)",
+        "A mask must have the size of its image: export it again. Sizes are width × height after the EXIF orientation "
+        "is applied; if masks cover the stored pixels, write mask_orientation: stored.",
     )
     ORIENTATION = (
         "mask that may cover its turned image upright or as it is stored",
@@ -132,89 +138,97 @@ class IssueKind(Enum):
         "image that looks the same as one of another split",
         "images that look the same as one of another split",
         "looks the same as one of another split",
-        "What is trained on would be tested on, and every gap would be a lie: remove all but one of each, or give them "
-        "one group in the list of splits. `pipeline data --check` shows the pairs as images; if they are different, "
-        "list them in near_duplicates.distinct, or set stricter limits there.",
+        "Near-duplicates across splits leak training data into evaluation: remove all but one of each, or give them "
+        "the same group in the list of splits. `pipeline data --check` draws the pairs; if they are different, list "
+        "them in near_duplicates.distinct, or set stricter limits there.",
     )
 
-    def __init__(self, single: str, several: str, said: str, remedy: str) -> None:
-        self.single, self.several, self.said, self.remedy = single, several, said, remedy
+    def __init__(self, singular: str, plural: str, reason: str, remedy: str) -> None:
+        self.singular, self.plural, self.reason, self.remedy = singular, plural, reason, remedy
 
 
 @dataclass(frozen=True)
 class DataIssue:
-    """A pair, or a file, that cannot be used."""
+    """A pair or a file that cannot be used.
+
+    Attributes:
+        kind: of the issue.
+        id: of the pair; of a file without a pair, its own.
+        file: with the issue.
+        detail: shown after the file.
+        undeclared: number of pixels by value, or of objects by category, that no class declares.
+    """
 
     kind: IssueKind
-    id: str  # of the pair; of what makes none, the file
+    id: str
     file: str
-    detail: str = ""  # stands behind the file's name
-    undeclared: Mapping[str, int] = field(default_factory=dict)  # pixels of values, or objects of categories
+    detail: str = ""
+    undeclared: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The file, and what is the matter with it."""
+        """Name the file and the detail."""
         return f"{escape_unprintable(self.file)} ({self.detail})" if self.detail else escape_unprintable(self.file)
 
     @property
     def reason(self) -> str:
-        """Why the pair was set aside, in a few words that follow its name."""
-        return f"{self.kind.said}: {self}"
+        """Why the pair was skipped."""
+        return f"{self.kind.reason}: {self}"
 
 
-def build_error(faults: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
-    """All faults in one error, a line a kind, with counts and the first files.
+def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
+    """Build one error from all issues, one line per kind, with counts and the first files.
 
     Args:
-        faults: at least one.
-        key: the section's that the folder is from.
-        folder: that the files lie in.
+        issues: one or more.
+        key: of the section.
+        folder: of the files.
     """
     lines = []
     for kind in IssueKind:
-        of_kind = sorted((fault for fault in faults if fault.kind is kind), key=lambda fault: fault.file)
-        if not of_kind:
+        matching = sorted((issue for issue in issues if issue.kind is kind), key=lambda issue: issue.file)
+        if not matching:
             continue
         common, remedy = "", kind.remedy
         if kind is IssueKind.VALUES:
-            common, remedy = f", {_list_most_common(of_kind, 'pixels')}", _suggest_declaration(of_kind, key)
+            common, remedy = f", {_list_most_common(matching, 'pixels')}", _suggest_declaration(matching, key)
         if kind is IssueKind.CATEGORIES:
-            common = f", {_list_most_common(of_kind, 'objects')}"
-            remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels then count nowhere."
-        found = count_and_list(kind.single + common, kind.several + common, [str(fault) for fault in of_kind])
+            common = f", {_list_most_common(matching, 'objects')}"
+            remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels are then ignored."
+        found = count_and_list(kind.singular + common, kind.plural + common, [str(issue) for issue in matching])
         lines.append(f"{found}. {remedy}")
-    if any(fault.kind in _SKIPPABLE for fault in faults):
-        lines.append(f"To go on without such pairs, write {key}.on_fault: set_aside; the report then lists them.")
+    if any(issue.kind in _SKIPPABLE for issue in issues):
+        lines.append(f"To skip such pairs, write {key}.on_fault: set_aside. The report lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
 
 
 _SKIPPABLE = frozenset(IssueKind) - {IssueKind.NO_GROUP}
 
 
-def _suggest_declaration(faults: Sequence[DataIssue], key: str) -> str:
-    """What to do about values that no class declares."""
-    values = {value for fault in faults for value in fault.undeclared}
+def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
+    """Suggest how to declare values, or how to correct the masks."""
+    values = {value for issue in issues for value in issue.undeclared}
     if len(values) == 1:
         (value,) = values
-        spelt = f'"{value}"' if value.startswith("#") else value
+        written = f'"{value}"' if value.startswith("#") else value
         remedy = (
-            f"Write value: {spelt} for one of {key}.classes, or {key}.ignore: {spelt} if it means none; several values "
-            f"of one class are a list, such as value: [1, {spelt}]. Or correct the masks"
+            f"Write value: {written} for one of {key}.classes, or {key}.ignore: {written} if it means no class; "
+            f"several values of one class are a list, such as value: [1, {written}]. Or correct the masks"
         )
     else:
         remedy = (
             f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore. Or correct "
             f"the masks"
         )
-    lossy = any(fault.file.lower().endswith((".jpg", ".jpeg")) for fault in faults)
+    lossy = any(issue.file.lower().endswith((".jpg", ".jpeg")) for issue in issues)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""
     is_soft = len(values) >= MIN_SOFT_VALUES and not any(value.startswith("#") for value in values)
     soft = f" Soft masks of two classes (resized, blurred) are divided by {key}.mask_threshold." if is_soft else ""
     return f"{remedy}.{jpeg}{soft}"
 
 
-def _list_most_common(faults: Sequence[DataIssue], unit: str) -> str:
-    """The commonest values or categories that no class declares, with their counts."""
-    counts = sum((Counter(fault.undeclared) for fault in faults), Counter[str]())
+def _list_most_common(issues: Sequence[DataIssue], unit: str) -> str:
+    """List the most common undeclared values or categories with their counts."""
+    counts = sum((Counter(issue.undeclared) for issue in issues), Counter[str]())
     common = [f"{escape_unprintable(name)} ({count:,} {unit})" for name, count in counts.most_common(MAX_VALUES)]
     more = f" and {len(counts) - MAX_VALUES} more" if len(counts) > MAX_VALUES else ""
     return ", ".join(common) + more

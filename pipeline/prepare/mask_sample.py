@@ -1,4 +1,4 @@
-"""Decode a sample of a collection's masks, one at a time."""
+"""Sample evenly spaced items, and decode the masks of a sample of pairs."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ from pipeline.runs import SHOWCASE, SPLITS
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates
 
-THUMBNAIL_SIDE = 16  # px of the thumbnail
-MIN_STD = 2.0  # grey levels: what varies less has no look to compare
+THUMBNAIL_SIDE = 16  # px
+MIN_STD = 2.0  # gray levels; more uniform thumbnails are not compared
 
 MAX_PAIRS = 60
-COLUMNS = 3  # pairs in a row
-SHOWN_SIDE = 160  # px, of an image
-GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px, between pairs; of a line of text; of its letters
+COLUMNS = 3  # pairs per row
+SHOWN_SIDE = 160  # px of an image
+GAP, LINE_HEIGHT, FONT_SIZE = 12, 16, 12  # px
 BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
 
 
@@ -228,11 +228,11 @@ class NearDuplicateCheck:
         return []
 
     def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
-        """List ids and splits of the pairs in two splits; the first image of each is left out."""
+        """List ids and splits of the pairs across splits; the first image of each is skipped."""
         return map(self._with_splits, self._across)
 
     def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
-        """List ids and splits of all pairs, those in two splits first."""
+        """List ids and splits of all pairs, those across splits first."""
         return map(self._with_splits, (*self._across, *self.of_showcase, *self.within))
 
     def _with_splits(self, pair: tuple[str, str]) -> tuple[str, str, tuple[str, str]]:

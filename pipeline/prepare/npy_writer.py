@@ -1,4 +1,4 @@
-"""An array written to a file one item after the other, so that memory holds one, however many there are."""
+"""Write an array item by item to a `.npy` file, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-_BLOCK_BYTES = 1 << 20  # bytes read at once
+_BLOCK_BYTES = 1 << 20
 
 
 class NpyWriter:
-    """A `.npy` file that grows; all items have the shape and the type of the first one. A context manager."""
+    """A growing `.npy` file, as a context manager. All items have the shape and the type of the first one.
+
+    No file is written if there are no items.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,20 +27,20 @@ class NpyWriter:
         self.count = 0
 
     def __enter__(self) -> NpyWriter:
-        """Begin."""
+        """Return the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write how many items there are; without any there is no file."""
+        """Write the number of items into the header."""
         if self._file is not None and self._first is not None:
             self._file.seek(0)
             self._write_header(self._file, self._first)
             self._file.close()
 
     def append(self, item: NDArray[Any]) -> None:
-        """Write an item behind the others."""
+        """Write an item after the others."""
         if self._file is None or self._first is None:
             self._file, self._first = self._path.open("wb"), item
             self._write_header(self._file, item)
@@ -46,7 +49,7 @@ class NpyWriter:
         self.count += 1
 
     def _write_header(self, file: BinaryIO, item: NDArray[Any]) -> None:
-        # numpy leaves room for the count to grow: the header's length does not depend on it.
+        # numpy pads the header, so its length does not depend on the number of items.
         shape = (self.count, *item.shape)
         npy.write_array_header_1_0(
             file, {"descr": npy.dtype_to_descr(item.dtype), "fortran_order": False, "shape": shape}
@@ -54,9 +57,9 @@ class NpyWriter:
 
 
 def update_hash(digest: hashlib._Hash, path: Path) -> None:
-    """Add an array to a hash: what it is called, its type, its shape and its content.
+    """Add the name, type, shape and content of an array to a hash.
 
-    Read as a file and not mapped: pages of a mapped file count as this process's memory.
+    The file is read and not mapped, since mapped pages count as memory of the process.
     """
     with path.open("rb") as file:
         npy.read_magic(file)

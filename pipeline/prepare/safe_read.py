@@ -1,20 +1,20 @@
-"""Reading files that nobody vouches for: neither for ever, nor more than there is room for."""
+"""Read untrusted files with a size limit; refuse pipes and devices."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-MAX_BYTES = 1_000_000_000  # as many as the largest picture that is decoded can have
+MAX_BYTES = 1_000_000_000  # of the largest image that is decoded
 
 
 def read_limited(path: Path) -> bytes:
-    """A file's content.
+    """Read a file.
 
     Raises:
-        OSError: It cannot be read, is too large, or is no file but a pipe or a device, which may have no end.
+        OSError: The file cannot be read, is too large, or is a pipe, a device or a folder.
     """
     if not path.is_file() and path.exists():
-        raise OSError(0, "is no file, but a pipe, a device or a folder")
+        raise OSError(0, "is not a file, but a pipe, a device or a folder")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise OSError(0, f"has {size:,} bytes; no more than {MAX_BYTES:,} are read")
+        raise OSError(0, f"has {size:,} bytes; the limit is {MAX_BYTES:,}")
     return path.read_bytes()

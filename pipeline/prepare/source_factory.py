@@ -1,4 +1,4 @@
-"""Which source makes the samples: what `data.source` says."""
+"""Create the source that `data.source` names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import CocoData, DisplayedClass, FolderData, OxfordPetsData
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.source import Source
-from pipeline.prepare.sources.coco_reader import collect_coco
+from pipeline.prepare.sources.coco import collect_coco
 from pipeline.prepare.sources.composites import CompositeSource
 from pipeline.prepare.sources.cross_domain import create_cross_domain_source
 from pipeline.prepare.sources.folder import collect_folder
@@ -19,10 +19,10 @@ from pipeline.runs import SegmentationClass
 
 
 def create_source(data: Data) -> Source:
-    """The source that a section of the parameters asks for.
+    """Create the source of a section of the parameters.
 
     Raises:
-        PipelineError: Its files are missing, or what says how to divide them is wrong.
+        PipelineError: Its files are missing, or its splits are invalid.
     """
     if isinstance(data, CompositesData):
         return CompositeSource(data) if data.test is None else create_cross_domain_source(data, data.test)
@@ -30,7 +30,7 @@ def create_source(data: Data) -> Source:
 
 
 def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
-    """Collect the pairs of a source of images and masks; raises `PipelineError` if its files are missing."""
+    """Collect the pairs of a source of images and masks; raises `PipelineError` if files are missing."""
     if isinstance(data, FolderData):
         return collect_folder(data, list_classes(data.classes), "data")
     if isinstance(data, CocoData):
@@ -39,5 +39,5 @@ def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollectio
 
 
 def list_classes(classes: Sequence[DisplayedClass]) -> list[SegmentationClass]:
-    """The classes as the parameters declare them."""
+    """List the declared classes."""
     return [SegmentationClass(one.name, one.colour, one.foreground, one.edge) for one in classes]

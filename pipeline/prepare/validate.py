@@ -85,7 +85,7 @@ class ValidationReport:
         if not stats.compared:
             return []
         lines = []
-        if not any(reason.startswith(IssueKind.LOOKS_ALIKE.said) for _, reason in self.data.skipped):
+        if not any(reason.startswith(IssueKind.LOOKS_ALIKE.reason) for _, reason in self.data.skipped):
             lines.append("no image looks the same as one of another split")
         if stats.duplicates:
             pairs = join_names([f"{one} and {other}" for one, other in stats.first_duplicates])
@@ -118,7 +118,7 @@ class ValidationReport:
         shown = skipped[:_MAX_REASONS]
         lines = [f"  {escape_unprintable(name)}: {escape_unprintable(reason)}" for name, reason in shown]
         more = [f"  and {len(skipped) - _MAX_REASONS:,} more"] if len(skipped) > _MAX_REASONS else []
-        return [f"{len(skipped):,} set aside:", *lines, *more]
+        return [f"{len(skipped):,} skipped:", *lines, *more]
 
 
 def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:

@@ -67,7 +67,7 @@ MISTAKES = {
     ),
     "value twice in the test": (
         {"data": {"test": TESTED | {"ignore": 1}}},
-        "data.test.classes: the mask value 1 stands there, or at data.test.ignore, twice",
+        "data.test.classes: the mask value 1 is repeated, there or in data.test.ignore",
         "one class",
     ),
     "shares of the test": (

@@ -67,5 +67,5 @@ def test_every_kind_of_fault_of_a_folder_is_in_the_corpus() -> None:
         IssueKind.VALUES: "pixels",
     }
     for kind in set(IssueKind) - of_annotations:
-        known = [words[kind]] if kind in words else [kind.single, kind.several]
+        known = [words[kind]] if kind in words else [kind.singular, kind.plural]
         assert any(" ".join(text.split()[:4]) in said for text in known), kind

@@ -33,7 +33,7 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
             r"2 files that cannot be used: images/cell3.png \(is no whole picture .*\), masks/cell9.png \(is none of",
             r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
             r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
-            r"To go on without such pairs, write data.on_fault: set_aside",
+            r"To skip such pairs, write data.on_fault: set_aside",
         ],
         strict=True,
     ):
@@ -79,9 +79,9 @@ def test_pictures_that_would_fill_the_memory_are_refused(cells, refused, monkeyp
 @pytest.mark.parametrize("kind", ["images", "masks"])
 def test_folders_that_are_missing_empty_or_linked(cells, refused, tmp_path, kind):
     (cells / kind).rename(tmp_path / kind)
-    assert f"there is no folder {cells / kind}" in refused(cells)
+    assert f"the folder {cells / kind} does not exist" in refused(cells)
     (cells / kind).mkdir()
-    assert f"{cells / kind} holds no picture" in refused(cells)
+    assert f"{cells / kind} has no image" in refused(cells)
     (cells / kind).rmdir()
     (cells / kind).symlink_to(tmp_path / kind)
     assert f"{cells / kind} is a link" in refused(cells)

@@ -17,7 +17,7 @@ from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table
 LINES = {
     "unknown image": (["cell99,train"], r"line 14: there is no image 'cell99'"),
     "with its ending": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without its ending"),
-    "twice": (["cell1,train"], r"line 14: 'cell1' stands there twice"),
+    "twice": (["cell1,train"], r"line 14: 'cell1' is repeated"),
     "unknown split": (["cell12,val"], r"line 14: the split 'val' must be one of train, validation, test, trainval"),
     "short line": (["cell99"], "line 14: there is no image 'cell99'"),
     "many": ([f"x{index},train" for index in range(14)], "and 4 more such lines"),
@@ -35,7 +35,7 @@ def test_a_mistake_in_splits_csv_is_named_with_its_line(cells, refused, added, s
 
 def test_splits_csv_must_name_every_image_and_its_columns(cells, refused):
     write_splits(cells, [f"{name},train" for name in NAMES[:5]])
-    assert "splits.csv says nothing of 7 of 12 images: cell10, cell11, cell5" in refused(cells)
+    assert "splits.csv has no line for 7 of 12 images: cell10, cell11, cell5" in refused(cells)
     write_splits(cells, ["cell0;train"], header="id;split")
     assert "splits.csv, line 1: the columns must be id,split" in refused(cells)
     (cells / "splits.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
@@ -50,12 +50,12 @@ def test_groups_are_kept(cells, run):
 
 def test_a_group_in_two_splits_is_refused(cells, refused):
     write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLITS.items())], header="id,split,group")
-    assert re.search(r"splits\.csv: the group 'film' stands in \w+ and, with cell\d+, in \w+", refused(cells))
+    assert re.search(r"splits\.csv: the group 'film' is in \w+ and, with cell\d+, in \w+", refused(cells))
     rows = [f"{name},{'' if name == 'cell9' else 'train'},film" for name in SPLITS]
     write_splits(cells, ["cell0,train,", *rows], header="id,split,group")
-    assert "the group 'film' stands in train and, with cell9, in no split" in refused(cells)
+    assert "the group 'film' is in train and, with cell9, in no split" in refused(cells)
     write_splits(cells, [f"{name},train,a=b" for name in NAMES], header="id,split,group")
-    assert "the group 'a=b' must hold neither ; nor =" in refused(cells)
+    assert "the group 'a=b' must not contain ; or =" in refused(cells)
 
 
 def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, run):
@@ -118,7 +118,7 @@ def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed
     def places(named):
         found = division(named)
         given = [(name, split) for split, names in found.ids.items() for name in names]
-        given += [(name, "left out") for name, _ in found.left_out]
+        given += [(name, "left out") for name, _ in found.excluded]
         assert sorted(name for name, _ in given) == sorted(named)  # each exactly once
         return dict(given)
 
@@ -194,4 +194,4 @@ def test_divide_showcase_is_typical_within_the_smallest_groups():
     rows = {name: SplitRow("train") for name in groups}
     found = assign_splits(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
     assert found.ids[runs.SHOWCASE] == ["b1"]
-    assert [name for name, _ in found.left_out] == ["b0"]
+    assert [name for name, _ in found.excluded] == ["b0"]

@@ -143,7 +143,7 @@ def test_archives_that_lie_in_the_folder_are_unpacked(site: Site, tmp_path: Path
         (tmp_path / f"{part}.tar.gz").write_bytes(content)
     said = refused(tmp_path)
     for part in ARCHIVES:
-        assert f"{tmp_path / part} is missing, but {part}.tar.gz lies there unopened." in said
+        assert f"{tmp_path / part} is missing, but {part}.tar.gz is not unpacked." in said
         assert not (tmp_path / part).exists()
     assert download_pets(tmp_path).pairs == PAIRS
     assert site.requests == []
@@ -205,7 +205,9 @@ def test_listed_files_that_are_missing_are_named(pets: Path, kind: str, ending: 
     for name in ("pug_7", "Birman_2"):
         (pets / kind / f"{name}{ending}").unlink()
     said = refused(pets)
-    assert said.startswith(f"{pets / kind} lacks 2 of the 5 files that the lists in {pets / 'annotations'} name: ")
+    assert said.startswith(
+        f"{pets / kind}: 2 of the 5 files that the lists in {pets / 'annotations'} name are missing: "
+    )
     assert f"Birman_2{ending}, pug_7{ending}. Remove {pets / kind.split('/')[0]} and run" in said
 
 
@@ -215,8 +217,8 @@ def test_listed_files_that_are_missing_are_named(pets: Path, kind: str, ending: 
         ("pug_7 28 2\n", ", line 1: 'pug_7 28 2' must be an image's name and three numbers"),
         ("# a list\npug_7 28 two 18\n", ", line 2: "),
         ("../../secret 28 2 18\n", ", line 1: '../../secret 28 2 18' must be"),
-        ("pug_7 28 2 18\npug_7 28 2 18\n", ", line 2: 'pug_7' is in annotations/test.txt already"),
-        ("Birman_2 3 1 3\n", ", line 1: 'Birman_2' is in annotations/trainval.txt already"),
+        ("pug_7 28 2 18\npug_7 28 2 18\n", ", line 2: 'pug_7' is in annotations/test.txt, too"),
+        ("Birman_2 3 1 3\n", ", line 1: 'Birman_2' is in annotations/trainval.txt, too"),
         ("# nothing\n", " names no image"),
         ("\udcff", " cannot be read"),
     ],
@@ -232,7 +234,9 @@ def test_a_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name
     (pets / name).rename(tmp_path / "elsewhere")
     (pets / name).symlink_to(tmp_path / "elsewhere")
     for find in (find_pets_files, download_pets):
-        with pytest.raises(PipelineError, match=rf"^{re.escape(str(pets / name))} is a link; put the folder itself"):
+        with pytest.raises(
+            PipelineError, match=rf"^{re.escape(str(pets / name))} is a link to a folder; put the folder itself"
+        ):
             find(pets)
     assert site.requests == []
 

@@ -96,7 +96,7 @@ def test_prepare_only_a_training_folder_is_divided_and_reported(write, run):
     prepared = run(write({"train": 24}), showcase=None, splits={**SHARES, "stratify": True})
     assert {split for split, _ in split_folders(prepared)} == set(runs.SPLITS)
     notices = runs.Survey.read(prepared).notices
-    assert sum("are divided into training, validation and test" in notice for notice in notices) == 1
+    assert sum("are split into training, validation and test" in notice for notice in notices) == 1
 
 
 def test_prepare_list_without_splits_keeps_split_folders(write, run):
@@ -120,7 +120,7 @@ def test_prepare_group_in_two_split_folders_is_refused(write, refused):
     folder = write({"train": 4, "test": 4, "val": 4})
     splits = {**SHARES, "group_pattern": "([0-9]+)$"}
     assert re.search(
-        r"the group '00' stands in test and, with train__00, in train", refused(folder, showcase=None, splits=splits)
+        r"the group '00' is in test and, with train__00, in train", refused(folder, showcase=None, splits=splits)
     )
 
 

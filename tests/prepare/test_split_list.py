@@ -49,7 +49,10 @@ def test_a_list_may_have_groups_and_no_splits(listed, run):
 
 def test_a_list_that_is_not_there_is_named(listed, refused):
     said = refused(listed, splits=shares(file="abuot/index.csv"))
-    assert f"data.splits.list.file: there is no {listed / 'abuot/index.csv'}. Write the list's path from" in said
+    assert (
+        f"data.splits.list.file: {listed / 'abuot/index.csv'} does not exist. Write the path of the list relative to"
+        in said
+    )
 
 
 def test_columns_that_are_not_there_are_named_with_the_nearest(listed, refused):

@@ -23,7 +23,7 @@ def places(images, written="", shown=(), **changes):
     data = section("x", showcase=list(shown), **changes)
     found = assign_splits(sorted(images), {name: SplitRow(written) for name in images}, groups, data, "", presence)
     given = [(name, split) for split, names in found.ids.items() for name in names]
-    given += [(name, "left out") for name, _ in found.left_out]
+    given += [(name, "left out") for name, _ in found.excluded]
     assert sorted(name for name, _ in given) == sorted(images)  # each exactly once
     return dict(given)
 
@@ -75,7 +75,7 @@ def test_a_pattern_finds_groups_in_names_and_in_folders(cells, run, refused):
             (cells / kind / f"{name}.png").rename(cells / kind / f"day{index % 6}" / f"{name}.png")
     splits = {"validation": 0.3, "test": 0.3, "group_pattern": "^(day[0-9])/"}
     said = refused(cells, showcase=["day0/cell0"], splits={**splits, "group_pattern": "^(day[1-9])/"})
-    assert "data.splits.group_pattern finds no group: images/day0/cell0.png, images/day0/cell6.png. Mend" in said
+    assert "data.splits.group_pattern finds no group: images/day0/cell0.png, images/day0/cell6.png. Correct" in said
     rows = table(run(cells, seed=2, showcase=["day0/cell0"], splits=splits))
     assert {name: row["groups"] for name, row in rows.items()} == {
         name: f"group={name.partition('__')[0]}" for name in rows

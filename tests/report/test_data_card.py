@@ -231,7 +231,7 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
     assert found is not None
     assert found.title == "1\u00a0038 were set aside"
     first, second, *_ = found.reasons
-    assert (first.text, first.count, first.more) == (IssueKind.LOOKS_ALIKE.said, "1\u00a0025", "1\u00a0020 more")
+    assert (first.text, first.count, first.more) == (IssueKind.LOOKS_ALIKE.reason, "1\u00a0025", "1\u00a0020 more")
     assert first.files == tuple(f"images/x: {n}.png (in train)" for n in range(5))
     assert (second.text, second.count, second.files) == (rows[0][1], "1", ("odd",))
     assert (len(found.reasons), found.more) == (10, "4 further reasons")
@@ -245,7 +245,7 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
     )
     found = set_aside(rejected)
     assert found is not None
-    assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.said, ("a", "b: c'd"))]
+    assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.reason, ("a", "b: c'd"))]
 
 
 @pytest.mark.parametrize(

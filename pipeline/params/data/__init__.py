@@ -1,4 +1,4 @@
-"""What the section `data` of `params.yaml` may say: a model a source, and what no single key of them shows."""
+"""Schema of the section `data` of `params.yaml`: one model per source, and checks across keys."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(
 
 
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
-    """What no single key of the section shows: doubles, and keys that do not fit together."""
+    """Find repeated values, and keys that contradict each other."""
     if isinstance(data, CompositesData):
-        return [] if data.test is None else _test_mistakes(data.test)
-    mistakes = _path_mistakes("data", data)
+        return [] if data.test is None else _check_external_test(data.test)
+    mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
-        mistakes += _value_mistakes("data", data) + _instance_mistakes(data)
+        mistakes += _check_values("data", data) + _check_instances(data)
     if isinstance(data, CocoData):
-        mistakes += _category_mistakes(data)
+        mistakes += _check_categories(data)
     if isinstance(data, FolderData | CocoData):
-        mistakes += _name_mistakes("data", data.classes) + _color_mistakes(data.classes)
+        mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
-            mistakes.append("data.classes: no class is foreground; say foreground: true of what the pictures are of.")
+            mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
     if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.list or data.splits.group_pattern):
         mistakes.append(
             "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and neither list "
@@ -45,29 +45,29 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         )
     if data.splits.validation + data.splits.test >= 1:
         mistakes.append(
-            f"data.splits: validation {data.splits.validation} and test {data.splits.test} leave nothing to train on; "
+            f"data.splits: validation {data.splits.validation} and test {data.splits.test} leave no training images; "
             f"their sum must be less than 1."
         )
     if data.showcase == []:
-        mistakes.append("data.showcase: must have at least 1 entry, but is []; null has an image of training chosen.")
-    return mistakes + [f"data.showcase: '{name}' stands there twice; remove one." for name in _doubles(data.showcase)]
+        mistakes.append("data.showcase: must have at least 1 entry, but is []; with null a training image is chosen.")
+    return mistakes + [f"data.showcase: '{name}' is repeated; remove one." for name in _find_repeated(data.showcase)]
 
 
-def _test_mistakes(data: ExternalTestFolder) -> list[str]:
-    mistakes = _name_mistakes("data.test", data.classes) + _value_mistakes("data.test", data)
-    mistakes += _path_mistakes("data.test", data)
+def _check_external_test(data: ExternalTestFolder) -> list[str]:
+    mistakes = _check_names("data.test", data.classes) + _check_values("data.test", data)
+    mistakes += _check_paths("data.test", data)
     if (shares := data.splits.validation + data.splits.test) > 1:
         mistakes.append(f"data.test.splits: validation and test are {shares:g} together, but must be at most 1.")
     return mistakes
 
 
-def _name_mistakes(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[str]:
-    doubles = _doubles([item.name for item in classes])
-    return [f"{key}.classes: two classes are named '{name}'; rename one." for name in doubles]
+def _check_names(key: str, classes: Sequence[ClassValue | CocoClass]) -> list[str]:
+    repeated = _find_repeated([item.name for item in classes])
+    return [f"{key}.classes: two classes are named '{name}'; rename one." for name in repeated]
 
 
-def _color_mistakes(classes: Sequence[DisplayedClass]) -> list[str]:
-    """Refuse classes of one color: masks and overlays would show them as one."""
+def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
+    """Refuse classes of the same color, since they would look alike in images."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
         by_color.setdefault(item.colour.lower(), []).append(f"'{item.name}'")
@@ -79,29 +79,29 @@ def _color_mistakes(classes: Sequence[DisplayedClass]) -> list[str]:
     ]
 
 
-def _value_mistakes(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
+def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
     values = [value for item in data.classes for value in list_values(item.value)] + list(list_values(data.ignore))
-    spelt = [value.lower() if isinstance(value, str) else value for value in values]
+    normalized = [value.lower() if isinstance(value, str) else value for value in values]
     mistakes = [
-        f"{key}.classes: the mask value {value!r} stands there, or at {key}.ignore, twice; a pixel has one class."
-        for value in _doubles(spelt)
+        f"{key}.classes: the mask value {value!r} is repeated, there or in {key}.ignore; a pixel has one class."
+        for value in _find_repeated(normalized)
     ]
     if len({type(value) for value in values}) > 1:
         mistakes.append(
-            f"{key}.classes: some mask values are numbers and some are colours; write all of them, {key}.ignore too, "
-            f"as numbers (index, grey or palette masks) or all as colours (RGB masks)."
+            f"{key}.classes: some mask values are numbers and some are colors; write all of them, including "
+            f"{key}.ignore, as numbers (index, gray or palette masks) or as colors (RGB masks)."
         )
-    return mistakes + _threshold_mistakes(key, data, values)
+    return mistakes + _check_threshold(key, data, values)
 
 
-def _threshold_mistakes(key: str, data: FolderData | ExternalTestFolder, values: Sequence[str | int]) -> list[str]:
+def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Sequence[str | int]) -> list[str]:
     threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
     if threshold is None:
         return []
     if len(values) != 2 or len(numbers) != 2 or data.ignore is not None:
         return [
-            f"{key}.mask_threshold: it divides masks into two classes, so {key}.classes must be two with one number "
-            f"each, and {key}.ignore null; the values are {', '.join(map(str, values))}."
+            f"{key}.mask_threshold: it separates two classes, so {key}.classes must be two with one number each, and "
+            f"{key}.ignore must be null; the values are {', '.join(map(str, values))}."
         ]
     if not min(numbers) < threshold <= max(numbers):
         return [
@@ -111,7 +111,7 @@ def _threshold_mistakes(key: str, data: FolderData | ExternalTestFolder, values:
     return []
 
 
-def _instance_mistakes(data: FolderData) -> list[str]:
+def _check_instances(data: FolderData) -> list[str]:
     if data.instances is None or (
         sorted(map(str, (list_values(item.value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
         and data.ignore is None
@@ -119,39 +119,39 @@ def _instance_mistakes(data: FolderData) -> list[str]:
     ):
         return []
     return [
-        "data.instances: masks of numbered objects become three classes. Write those in data.classes, with the values "
-        "0 (background), 1 (inside) and 2 (border), and ignore: null."
+        "data.instances: masks of numbered objects give three classes. Declare them in data.classes with the values "
+        "0 (background), 1 (inside) and 2 (border), and write ignore: null."
     ]
 
 
-def _category_mistakes(data: CocoData) -> list[str]:
+def _check_categories(data: CocoData) -> list[str]:
     named = [name for item in data.classes for name in item.categories] + data.ignore
     mistakes = [
-        f"data.classes: the category '{name}' stands there, or at data.ignore, twice; an object has one class."
-        for name in _doubles(named)
+        f"data.classes: the category '{name}' is repeated, there or in data.ignore; an object has one class."
+        for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
     if len(left_over) != 1:
         mistakes.append(
-            f"data.classes: {len(left_over)} classes have category: null, but exactly one must: the class of the "
-            f"pixels that no annotation covers."
+            f"data.classes: {len(left_over)} classes have category: null, but exactly one must: the class of pixels "
+            f"without annotation."
         )
-    return mistakes + _inside("data.annotations", data.annotations, data.path)
+    return mistakes + _check_inside("data.annotations", data.annotations, data.path)
 
 
-def _path_mistakes(key: str, data: ImageMaskFolder) -> list[str]:
-    return _inside(f"{key}.splits.list.file", data.splits.list.file, data.path) if data.splits.list else []
+def _check_paths(key: str, data: ImageMaskFolder) -> list[str]:
+    return _check_inside(f"{key}.splits.list.file", data.splits.list.file, data.path) if data.splits.list else []
 
 
-def _inside(key: str, file: str, folder: str) -> list[str]:
+def _check_inside(key: str, file: str, folder: str) -> list[str]:
     if not PurePath(file).is_absolute() and ".." not in PurePath(file).parts:
         return []
     return [
-        f"{key}: '{file}' must lie in the folder {folder}, and be written relative to it: DVC watches that folder, and "
-        f"prepares again when the file changes."
+        f"{key}: '{file}' must be in the folder {folder}, with a path relative to it: DVC tracks that folder, so that "
+        f"changes of the file are noticed."
     ]
 
 
-def _doubles(values: Sequence[str | int] | None) -> list[str | int]:
+def _find_repeated(values: Sequence[str | int] | None) -> list[str | int]:
     found = list(values or ())
     return [value for index, value in enumerate(found) if value in found[:index]]

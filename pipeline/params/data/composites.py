@@ -1,4 +1,4 @@
-"""What `data` may say of the bundled pictures, which samples are composed of."""
+"""Schema of `data` for the bundled source of composites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.params.section import Section
 
 
 class Samples(Section):
-    """How many samples `prepare` makes for each split."""
+    """Number of samples per split."""
 
     train: int = Field(ge=2)
     validation: int = Field(ge=1)
@@ -20,23 +20,25 @@ class Samples(Section):
 
 
 class Composition(Section):
-    """How an animal and a photograph make a sample; a share is of the image's side where nothing else is said."""
+    """How an animal and a background are composed; shares are of the side of the image unless noted."""
 
-    scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)  # longest side of an animal
-    overhang: float = Field(default=0.2, ge=0, le=0.9)  # most of an animal's width, or height, outside the image
-    visible: float = Field(default=0.75, gt=0, le=1)  # least share of an animal's area inside, where it has room
-    twice: Share = 0.2  # share of the samples that show the animal in two poses
+    scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)  # longer side of the animal
+    overhang: float = Field(
+        default=0.2, ge=0, le=0.9
+    )  # largest share of the width, or height, of the animal outside the image
+    visible: float = Field(default=0.75, gt=0, le=1)  # smallest share of the area of the animal inside, if it fits
+    twice: Share = 0.2  # share of samples with the animal in two poses
     border: float = Field(default=7 / 128, gt=0, le=0.5)  # width of the border
     crop: Annotated[tuple[float, float], positive_range(1)] = (
         0.6,
         1.0,
-    )  # side of the background's crop by its shorter side
-    blur: float = Field(default=0.0, ge=0, le=0.2)  # most blur of the background: a Gaussian's standard deviation
-    tint: float = Field(default=0.0, ge=0, le=0.5)  # most change of each colour of the whole image: 1 ± tint
+    )  # side of the crop by the shorter side of the background
+    blur: float = Field(default=0.0, ge=0, le=0.2)  # largest standard deviation of the Gaussian blur of the background
+    tint: float = Field(default=0.0, ge=0, le=0.5)  # largest change of each channel: factor 1 ± tint
 
 
 class CompositesData(Section):
-    """The bundled pictures, composed to any number and size of samples."""
+    """The bundled images, composed to any number and size of samples."""
 
     source: Literal["sample"]
     path: str = Field(min_length=1)
@@ -49,5 +51,5 @@ class CompositesData(Section):
 
     @property
     def resize(self) -> Resize:
-        """How a photograph is made to fit: its aspect kept, as animals keep theirs in composites."""
+        """How other images are resized: keeping the aspect, as composites do."""
         return "pad"

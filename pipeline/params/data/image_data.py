@@ -1,4 +1,4 @@
-"""What `data` may say of pictures that a user has: a folder, a COCO export, Oxford-IIIT Pet."""
+"""Schema of `data` for images and masks of users: a folder, a COCO export, Oxford-IIIT Pet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.params.section import Section
 
 Resize = Literal["squash", "pad"]
 OnFault = Literal["stop", "set_aside"]
-MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks of two classes: lower values are the lower class
+MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks; lower values are the class of the lower value
 MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
 
@@ -27,19 +27,19 @@ def _check_pattern(value: object) -> object:
     except re.error as error:
         raise ValueError(f"must be a regular expression ({error})") from None
     if groups != 1:
-        raise ValueError("must be a regular expression with one ( ) around what names the group, such as '^(p[0-9]+)_'")
+        raise ValueError("must be a regular expression with one ( ) around the group, such as '^(p[0-9]+)_'")
     return value
 
 
 class ClassValue(Section):
-    """What stands for a class in masks."""
+    """Value of a class in masks."""
 
     name: ClassName
     value: MaskValues
 
 
 class DisplayedClass(Section):
-    """How a class is called and shown."""
+    """Name, color and role of a class."""
 
     name: ClassName
     colour: Color
@@ -48,56 +48,54 @@ class DisplayedClass(Section):
 
 
 class FolderClass(DisplayedClass, ClassValue):
-    """A class of the user's masks."""
+    """A class of masks."""
 
 
 class CocoClass(DisplayedClass):
-    """A class of the user's annotations: the categories that it takes in; `null` is what none of them covers."""
+    """A class of annotations with its categories; null: pixels without annotation."""
 
     category: str | list[str] | None
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The names of its categories; none of the class that is left over."""
+        """The categories of the class; none of the class of pixels without annotation."""
         return (self.category,) if isinstance(self.category, str) else tuple(self.category or ())
 
 
 class SplitList(Section):
-    """A table that says which split and which group an image belongs to, and what its columns are called."""
+    """A table with the split and the group of each image, and the names of its columns."""
 
-    file: str = Field(min_length=1)  # CSV, relative to the folder of the images and masks
+    file: str = Field(min_length=1)  # CSV, relative to the folder of the source
     id: str = Field(min_length=1)
     split: str | None
     group: str | None
 
 
 class SplitShares(Section):
-    """The shares of images, or of groups, that validation and test get; training has the rest."""
+    """Shares of images, or of groups, for validation and test; training gets the rest."""
 
     validation: Share
     test: Share
-    list: SplitList | None = None  # None: splits.csv, where it is there
-    group_pattern: Annotated[str | None, BeforeValidator(_check_pattern)] = (
-        None  # searched in names that have no group yet
-    )
-    stratify: bool = False  # each class in each split, as far as there are images
+    list: SplitList | None = None  # None: splits.csv, if it exists
+    group_pattern: Annotated[str | None, BeforeValidator(_check_pattern)] = None  # for images without a group
+    stratify: bool = False  # every class in every split, if there are enough images
 
 
 class Instances(Section):
-    """Masks that number objects, made into three classes: background, inside, border."""
+    """Masks that number objects, converted to three classes: background, inside, border."""
 
     border: int = Field(ge=1, le=64)  # px of the mask
 
 
 class NearDuplicates(Section):
-    """When two images count as one: near-duplicates across splits leak training data into evaluation.
+    """Limits of near-duplicates, which leak training data into evaluation if they are in two splits.
 
     Copies that were saved again differ in 0 to 4 bits of the hash, and their thumbnails correlate at 0.97 or more;
     images of different scenes stay below 0.87. Images of one kind of scene (fundus, a fixed camera) need stricter
     limits.
     """
 
-    max_distance: int = Field(default=8, ge=0, le=64)  # bits of a perceptual hash of 64 in which they differ
+    max_distance: int = Field(default=8, ge=0, le=64)  # different bits of 64-bit perceptual hashes
     min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95  # of thumbnails of 16 x 16 px
     distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)  # ids
 
@@ -109,12 +107,12 @@ class ImageMaskFolder(Section):
     resize: Resize
     splits: SplitShares
     on_fault: OnFault = "stop"
-    mask_orientation: MaskOrientation | None = None  # pixels of a turned image that its mask covers
+    mask_orientation: MaskOrientation | None = None  # pixels that masks of images with an EXIF orientation cover
     near_duplicates: NearDuplicates = NearDuplicates()
 
 
 class ExternalTestFolder(ImageMaskFolder):
-    """A folder whose test split takes the place of composites; the classes are those of the composites, by name."""
+    """A folder whose test split replaces that of the composites; its classes are those of the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
     ignore: MaskValues | None
@@ -122,36 +120,36 @@ class ExternalTestFolder(ImageMaskFolder):
 
 
 class ImageMaskData(ImageMaskFolder):
-    """Pictures to learn from."""
+    """Images and masks for training."""
 
     image_size: ImageSize
-    channels: Annotated[int, Field(ge=1, le=32)] | None = None  # None: RGB, or one where all are 16-bit grey
-    showcase: list[str] | None  # None: one of training; no name, which only code may ask for: none
+    channels: Annotated[int, Field(ge=1, le=32)] | None = None  # None: RGB, or one if all images are 16-bit gray
+    showcase: list[str] | None  # None: a training image is chosen; []: no showcase, in code only
     seed: int = Field(ge=0)
     train_images: TrainImages | None
 
 
 class FolderData(ImageMaskData):
-    """A folder with `images/`, `masks/` and perhaps a list of splits."""
+    """A folder with `images/`, `masks/` and an optional list of splits."""
 
     source: Literal["folder"]
-    classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is the ignored one
+    classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is ignored
     ignore: MaskValues | None
     mask_threshold: MaskThreshold | None = None
     instances: Instances | None = None
 
 
 class CocoData(ImageMaskData):
-    """A folder with `images/` and a file of COCO's instances, as annotation tools export it."""
+    """A folder with `images/` and a file of COCO instances, as annotation tools export it."""
 
     source: Literal["coco"]
     annotations: str = Field(min_length=1)  # JSON, relative to the folder
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
-    ignore: list[str] = Field(default_factory=list)  # categories whose pixels count nowhere
-    crowd: Crowd = "ignore"  # what annotations with iscrowd: 1 are: ignored pixels, or objects like all others
+    ignore: list[str] = Field(default_factory=list)  # categories whose pixels are ignored
+    crowd: Crowd = "ignore"  # annotations with iscrowd: 1 as ignored pixels, or as objects
 
 
 class OxfordPetsData(ImageMaskData):
-    """Oxford-IIIT Pet as its authors publish it, with their test split and their trimaps."""
+    """Oxford-IIIT Pet with its published test split and trimaps."""
 
     source: Literal["oxford_iiit_pet"]

@@ -1,1 +1,1 @@
-"""A module a source, and what those of pictures have in common."""
+"""Sources of prepared data."""

@@ -1,4 +1,4 @@
-"""What may be wrong with a file of COCO's instances as a whole, and what to do about it."""
+"""Read and validate a file of COCO instances, as annotation tools export it."""
 
 from __future__ import annotations
 
@@ -26,35 +26,41 @@ _PARTS = ("images", "annotations", "categories")
 
 
 class CocoIssueKind(Enum):
-    """A kind of mistake: what is wrong with the one thing that follows, or with several, and what to do."""
+    """A kind of invalid entry in a file of annotations.
+
+    Attributes:
+        singular: noun phrase for one entry.
+        plural: noun phrase for several.
+        remedy: sentences on what to do.
+    """
 
     ENTRY = (
         "entry that cannot be read",
         "entries that cannot be read",
         "An image must have an id and a file_name; a category an id, which is a whole number, and a name; an "
-        "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file anew.",
+        "annotation an image_id, a category_id and, if any, an iscrowd of 0 or 1. Export the file again.",
     )
     ID = (
         "image id that stands for several images",
         "image ids that stand for several images",
-        "Number the images anew; files that were joined need that.",
+        "Renumber the images; merged files need that.",
     )
     CATEGORY = (
         "category id that stands for several names",
         "category ids that stand for several names",
-        "Number the categories anew.",
+        "Renumber the categories.",
     )
     NAME = (
         "file name that cannot be used",
         "file names that cannot be used",
-        "A file_name is the path below the images' folder, with / between folders: mend it, and rename the file "
+        "A file_name is the path below the images' folder, with / between folders: correct it, and rename the file "
         "likewise.",
     )
     DOUBLE = (
         "name that stands for several images",
         "names that stand for several images",
-        "The ending and the folder's / do not tell images apart (a/b.png, a/b.jpg and a__b.png are one name): remove "
-        "all but one, or rename the files.",
+        "Names must differ in more than the extension and / or __ for folders (a/b.png, a/b.jpg and a__b.png are one "
+        "name): remove all but one, or rename the files.",
     )
     UNKNOWN = (
         "annotation of an image that is not in images",
@@ -72,42 +78,59 @@ class CocoIssueKind(Enum):
         "Boxes and keypoints are not masks: export instances with their polygons or RLE.",
     )
 
-    def __init__(self, single: str, several: str, remedy: str) -> None:
-        self.single, self.several, self.remedy = single, several, remedy
+    def __init__(self, singular: str, plural: str, remedy: str) -> None:
+        self.singular, self.plural, self.remedy = singular, plural, remedy
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """What the file says of an image."""
+    """Annotations of an image.
 
-    file_name: str  # as written: the path below the images' folder, and not out of it
-    size: tuple[int, int] | None  # height and width in px; None: not usable, which is one of the issues
-    annotations: str  # JSON of what `draw` draws by; the same annotations in any order give the same text
-    objects: Mapping[int, int]  # annotations that can be drawn by category, without crowds
-    crowds: Mapping[int, int]  # the same of crowds
-    without_pixels: tuple[str, ...]  # annotations that cover no pixel of the image
-    repeated: int  # annotations with the outline and the category of another one
-    conflicting: int  # annotations with the outline of another one, but another category
-    issues: Mapping[IssueKind, str]  # why the image cannot be used
+    Attributes:
+        file_name: path below the folder of the images, as written.
+        size: height and width, px; None if invalid, which is one of the issues.
+        annotations: JSON that `draw_mask` reads; independent of the order of the annotations.
+        objects: number of valid annotations by category, without crowds.
+        crowds: number of valid crowds by category.
+        without_pixels: annotations that cover no pixel of the image.
+        repeated: number of annotations with the outline and the category of another one.
+        conflicting: number of annotations with the outline of another one, but another category.
+        issues: why the image cannot be used.
+    """
+
+    file_name: str
+    size: tuple[int, int] | None
+    annotations: str
+    objects: Mapping[int, int]
+    crowds: Mapping[int, int]
+    without_pixels: tuple[str, ...]
+    repeated: int
+    conflicting: int
+    issues: Mapping[IssueKind, str]
 
 
 @dataclass(frozen=True)
 class CocoAnnotations:
-    """Images and categories of a file."""
+    """Images and categories of a file.
 
-    images: dict[str, CocoImage]  # by what `image_id` makes of the file's name, without its ending
+    Attributes:
+        images: by id (`image_id` of the file name).
+        categories: names by number.
+    """
+
+    images: dict[str, CocoImage]
     categories: dict[int, str]
 
 
 def read_coco(path: Path, key: str) -> CocoAnnotations:
-    """Read a file of COCO's instances; what it says beside images, categories and masks is passed over.
+    """Read images, categories and masks from a file of COCO instances.
 
     Args:
         path: of the JSON.
-        key: that it stands under in the parameters, for messages.
+        key: of the file in the parameters, for messages.
 
     Raises:
-        PipelineError: There is no such file, or something in it is wrong: all that is, with counts and the first ten.
+        PipelineError: The file does not exist or has invalid entries; all kinds are reported with counts and examples.
     """
     content = _read_json(path, key)
     reading = _AnnotationParser()
@@ -123,11 +146,11 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise PipelineError(f"{key}: there is no {path}. Set {key} to the file of COCO's instances.") from None
+        raise PipelineError(f"{key}: {path} does not exist. Set {key} to the file of COCO annotations.") from None
     except OSError as error:
         raise PipelineError(f"{key}: {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # bytes that are no text, too long a number, and what is no JSON
-        raise PipelineError(f"{key}: {path} is no JSON ({error}). Export the file anew.") from None
+    except (ValueError, RecursionError) as error:  # invalid UTF-8, too long a number, or invalid JSON
+        raise PipelineError(f"{key}: {path} is not JSON ({error}). Export the file again.") from None
     if not isinstance(content, dict):
         raise PipelineError(
             f"{key}: {path} must be a JSON object with {', '.join(_PARTS)}, but is {_describe_type(content)}. Export "
@@ -145,7 +168,7 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
 
 
 class _ImageBuilder:
-    """The data of one image, gathered entry by entry."""
+    """Collects the annotations of one image."""
 
     def __init__(self, file_name: str, size: tuple[int, int] | None) -> None:
         self.file_name, self.size = file_name, size
@@ -153,7 +176,7 @@ class _ImageBuilder:
         self._objects: Counter[int] = Counter()
         self._crowds: Counter[int] = Counter()
         self._without_pixels: list[str] = []
-        self._categories_of: dict[int, set[int]] = {}  # by the hash of the outline, which may be long
+        self._categories_of: dict[int, set[int]] = {}  # by the hash of the outline
         self._repeated = self._conflicting = 0
         self._issues: dict[IssueKind, list[str]] = {}
 
@@ -163,7 +186,7 @@ class _ImageBuilder:
             self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
             return
         outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
-        # Written by hand so that a long outline is encoded only once.
+        # Formatted here, so that a long outline is encoded only once.
         self._annotations.append(
             f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
         )
@@ -181,11 +204,11 @@ class _ImageBuilder:
         self._issues.setdefault(kind, []).append(truncate(detail))
 
     def image(self) -> CocoImage:
-        """Return the gathered data."""
+        """Build the annotations of the image."""
         return CocoImage(
             file_name=self.file_name,
             size=self.size,
-            annotations=f"[{','.join(sorted(self._annotations))}]",  # sorted: the order must not matter
+            annotations=f"[{','.join(sorted(self._annotations))}]",  # sorted, so that their order does not matter
             objects=self._objects,
             crowds=self._crowds,
             without_pixels=tuple(self._without_pixels),
@@ -196,12 +219,12 @@ class _ImageBuilder:
 
 
 class _AnnotationParser:
-    """Gathers what a file says, and what is wrong with it."""
+    """Collects images, categories and invalid entries of a file."""
 
     def __init__(self) -> None:
         self._wrong: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
         self._categories: dict[int, str] = {}
-        self._images: dict[int | str, _ImageBuilder] = {}  # by the file's own ids
+        self._images: dict[int | str, _ImageBuilder] = {}  # by the ids in the file
         self._by_name: dict[str, _ImageBuilder] = {}
         self._without_segmentation: list[str] = []  # annotations
         self._annotations = 0
@@ -240,8 +263,8 @@ class _AnnotationParser:
                 self._note(CocoIssueKind.PANOPTIC, name)
                 continue
             if key is None or category is None or crowd is None:
-                lacks = "image_id" if key is None else "category_id" if category is None else "iscrowd"
-                self._note(CocoIssueKind.ENTRY, name, lacks)
+                missing = "image_id" if key is None else "category_id" if category is None else "iscrowd"
+                self._note(CocoIssueKind.ENTRY, name, missing)
                 continue
             if not entry.get("segmentation"):
                 self._without_segmentation.append(name)
@@ -254,17 +277,17 @@ class _AnnotationParser:
                 image.add(name, number, category, crowd, entry.get("segmentation"))
 
     def mistakes(self) -> list[str]:
-        """A line a kind."""
+        """Describe invalid entries, one line per kind."""
         if len(self._without_segmentation) == self._annotations:
             self._wrong[CocoIssueKind.NO_MASK] = self._without_segmentation
         return [
-            f"{count_and_list(kind.single, kind.several, wrong)}. {kind.remedy}"
+            f"{count_and_list(kind.singular, kind.plural, wrong)}. {kind.remedy}"
             for kind, wrong in self._wrong.items()
             if wrong
         ]
 
     def coco(self) -> CocoAnnotations:
-        """What the file says, if nothing is wrong with it."""
+        """Build the annotations of a valid file."""
         return CocoAnnotations({name: image.image() for name, image in self._by_name.items()}, self._categories)
 
     def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -279,42 +302,42 @@ class _AnnotationParser:
 
 
 def _describe_type(value: object) -> str:
-    """What a value of JSON is, for a message."""
+    """Name the type of a JSON value for a message."""
     if value is None:
         return "null"
     return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
 
 
 def _parse_int(value: object) -> int | None:
-    """A whole number; some tools write 3.0 for 3."""
+    """Return a whole number, also if written as 3.0; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _parse_image_id(value: object) -> int | str | None:
-    """An image's id in the file: a whole number, or a text as some tools write."""
+    """Return the id of an image in the file, a whole number or a text; None for anything else."""
     return value if isinstance(value, str) else _parse_int(value)
 
 
 def _parse_crowd(value: object) -> bool | None:
-    """Read `iscrowd`, also as true, false or text, as some tools write it; None if it is none of these."""
+    """Read `iscrowd`, also as a boolean or a text; None for anything else."""
     if isinstance(value, str):
         return _CROWD.get(value.strip().lower())
     return bool(value) if value is None or (isinstance(value, int | float) and value in (0, 1)) else None
 
 
 def _parse_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width in px, where they can be those of a picture."""
+    """Read height and width, px; None if they are invalid or too large."""
     height, width = _parse_int(entry.get("height")), _parse_int(entry.get("width"))
     if height is None or width is None or not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         return None
-    # As many pixels as Pillow decodes.
+    # The limit of Pillow.
     return (height, width) if height * width <= 2 * (Image.MAX_IMAGE_PIXELS or 0) else None
 
 
 def _find_name_problem(name: str) -> str:
-    """Why a file's name cannot be used, in words that follow it; empty where it can."""
+    """Describe why a file name cannot be used, in words that follow it; empty if it can."""
     path = PurePosixPath(name)
     if path.is_absolute() or PureWindowsPath(name).drive:
         return "is an absolute path"
@@ -332,5 +355,5 @@ def _make_id(name: str) -> str:
 
 
 def truncate(text: str) -> str:
-    """A text of the file's, no longer than a line may be."""
+    """Shorten a text from the file for a message."""
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

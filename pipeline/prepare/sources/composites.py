@@ -1,4 +1,4 @@
-"""The bundled source: cut-out animals over photographs, composed anew for any number and size of samples."""
+"""The bundled source: animals composed over backgrounds, for any number and size of samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.prepare.sources import compositing
 from pipeline.prepare.split_tables import tabulate_samples
 from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
-# The colours of Okabe and Ito (2008) keep apart for colour-blind readers; orange and blue differ in lightness too.
+# Colors of Okabe and Ito (2008), which readers with color vision deficiency can tell apart.
 CLASSES = (
     SegmentationClass("animal", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
@@ -34,47 +34,47 @@ CREDIT = (
     "each one."
 )
 
-LIST_FILE = "sources.csv"  # in the source's folder: a row a picture
-FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # kind to file, by the picture's name
+LIST_FILE = "sources.csv"  # in the folder of the source: one row per image
+FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # by kind; {} is the name of the image
 MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
 
-# Of the groups of a kind; training has the rest. Of the backgrounds, which are fewer, validation and test get eleven
-# each: an interval that resamples groups takes ten.
+# Of the groups of a kind; training gets the rest. Validation and test get eleven backgrounds each, since intervals that
+# resample groups need ten.
 SPLIT_FRACTIONS = {"animal": {"validation": 0.2, "test": 0.2}, "background": {"validation": 0.25, "test": 0.25}}
 
 SHOWCASE_ANIMAL, SHOWCASE_BACKGROUND = "dog", "aitzgorri"
-SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the image's side: the dog's height, and how far down it stands
-SHOWCASE_LEFT = 0.5  # where the square crop lies in the photograph, from its left end (0) to its right one (1)
+SHOWCASE_HEIGHT, SHOWCASE_GROUND = 0.85, 0.93  # of the side: height of the dog, and position of its feet from the top
+SHOWCASE_LEFT = 0.5  # of the crop in the background: 0 is left, 1 is right
 
-_COMPOSITION, _ORDER, _LIGHTING = 0, 1, 2  # what a random generator is for; keeps their streams apart
+_COMPOSITION, _ORDER, _LIGHTING = 0, 1, 2  # independent streams of random numbers
 
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A cut-out (mode RGBa) or a photograph (mode RGB), decoded."""
+    """A decoded animal (mode RGBa) or background (mode RGB); `content` is of its file."""
 
     name: str
     group: str
     image: Image.Image
-    content: bytes  # of its file
+    content: bytes
 
 
 class CompositeSource:
-    """Composites of the pictures in `data.path`, split by animal and by background."""
+    """Composites of the images in `data.path`, split by animal and by background."""
 
     def __init__(self, data: CompositesData) -> None:
         self._data = data
-        pictures = _read_images(Path(data.path))
+        images = _read_images(Path(data.path))
         self._showcase = (
-            _find_image(pictures, "animal", SHOWCASE_ANIMAL, data.path),
-            _find_image(pictures, "background", SHOWCASE_BACKGROUND, data.path),
+            _find_image(images, "animal", SHOWCASE_ANIMAL, data.path),
+            _find_image(images, "background", SHOWCASE_BACKGROUND, data.path),
         )
-        # A split's pictures of a kind, by group.
+        # By split and kind: the images of each group.
         self._groups: dict[str, dict[str, list[list[SourceImage]]]] = {split: {} for split in SPLITS}
-        for (kind, of_kind), shown in zip(pictures.items(), self._showcase, strict=True):
-            names = sorted({picture.group for picture in of_kind} - {shown.group})
+        for (kind, members), shown in zip(images.items(), self._showcase, strict=True):
+            names = sorted({image.group for image in members} - {shown.group})
             for split, chosen in _split_groups(names, kind, data).items():
-                self._groups[split][kind] = [[p for p in of_kind if p.group == name] for name in chosen]
+                self._groups[split][kind] = [[p for p in members if p.group == name] for name in chosen]
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
         """Compose the samples, each with its own random generator: more samples do not change the first ones."""
@@ -90,24 +90,23 @@ class CompositeSource:
     def _compose(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
         for split in splits:
             if split == SHOWCASE:
-                yield split, self._shown()
+                yield split, self._compose_showcase()
             else:
                 for index in range(getattr(self._data.samples, split)):
-                    yield split, self._sample(split, index)
+                    yield split, self._compose_sample(split, index)
 
-    def _sample(self, split: str, index: int) -> Sample:
+    def _compose_sample(self, split: str, index: int) -> Sample:
         rng = self._rng(split, _COMPOSITION, index)
         animal, background = (self._pick(split, kind, index, rng) for kind in FILES)
         size, composition = self._data.image_size, self._data.composition
         scene = compositing.crop_background(background.image, size, rng, composition)
-        # Two animals are the same cut-out in two poses: with a second one the sample would belong to two animal groups,
-        # and intervals that resample groups need every sample in one.
+        # Two animals are two poses of the same one: intervals that resample groups need one animal group per sample.
         poses = [composition]
         if rng.random() < composition.twice:
             low, high = composition.scale
-            poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # so that both have room
+            poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # smaller, so that both fit
         layers = [compositing.pose_animal(animal.image, size, rng, pose) for pose in poses]
-        # From a generator of its own: what is drawn for the light moves no animal.
+        # A separate generator: lighting does not change positions.
         light = self._rng(split, _LIGHTING, index)
         if composition.blur:
             scene = compositing.blur(scene, light.uniform(0, composition.blur) * size)
@@ -117,7 +116,7 @@ class CompositeSource:
         return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:
-        """The groups take turns, each round in another order: all are seen equally often."""
+        """Pick a group in turn, in a new order each round, so that all occur equally often; then one of its images."""
         groups = self._groups[split][kind]
         turn, place = divmod(index, len(groups))
         order = self._rng(split, _ORDER, turn, list(FILES).index(kind)).permutation(len(groups))
@@ -127,14 +126,14 @@ class CompositeSource:
     def _rng(self, split: str, purpose: int, number: int, kind: int = 0) -> np.random.Generator:
         return np.random.default_rng((self._data.seed, SPLITS.index(split), purpose, number, kind))
 
-    def _shown(self) -> Sample:
-        """The animal upright, large and in the open: the picture that every run is first judged by."""
+    def _compose_showcase(self) -> Sample:
+        """Compose the showcase: the animal upright, large and unobstructed."""
         animal, background = self._showcase
-        size, photograph = self._data.image_size, background.image
-        side = min(photograph.size)
-        left, top = SHOWCASE_LEFT * (photograph.width - side), photograph.height - side
+        size, source = self._data.image_size, background.image
+        side = min(source.size)
+        left, top = SHOWCASE_LEFT * (source.width - side), source.height - side
         box = (left, top, left + side, top + side)
-        scene = np.asarray(photograph.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32) / 255
+        scene = np.asarray(source.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32) / 255
         pose = compositing.resize_animal(animal.image, SHOWCASE_HEIGHT * size / animal.image.height)
         place = (size - pose.width) // 2, round(SHOWCASE_GROUND * size) - pose.height
         image, mask = compositing.compose(
@@ -163,12 +162,11 @@ def _build_sample(
 
 
 def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str, list[str]]:
-    """Groups of a kind into splits: ordered by a hash, so that a new group hardly moves the others."""
+    """Assign the groups of a kind to splits, ordered by a hash, so that a new group moves few others."""
     if len(names) < len(SPLITS):
         raise PipelineError(
             f"data.path: {Path(data.path) / LIST_FILE} names {len(names)} groups of kind '{kind}' besides the "
-            f"showcase's; {len(SPLITS)} splits that share none need at least {len(SPLITS)}. Add pictures of other "
-            f"groups."
+            f"showcase's; at least {len(SPLITS)} are needed, one per split. Add images of other groups."
         )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{data.seed}/{kind}/{name}".encode()).digest())
     counts = {split: max(1, round(share * len(order))) for split, share in SPLIT_FRACTIONS[kind].items()}
@@ -179,23 +177,25 @@ def _split_groups(names: list[str], kind: str, data: CompositesData) -> dict[str
 
 
 def _read_images(folder: Path) -> dict[str, list[SourceImage]]:
-    """All pictures of `sources.csv`, by kind, in the order of their names."""
+    """Read all images of `sources.csv`, by kind, in the order of their names."""
     path = folder / LIST_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [(row["kind"], row["name"], row["group"]) for row in csv.DictReader(file)]
     except OSError as error:
         raise PipelineError(
-            f"data.path: {path} cannot be read ({error.strerror}). Set data.path to the folder that holds {LIST_FILE}, "
-            f"or restore it: git checkout -- data/sample"
+            f"data.path: {path} cannot be read ({error.strerror}). Set data.path to the folder with {LIST_FILE}, or "
+            f"restore it: git checkout -- data/sample"
         ) from None
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{path} is no table in UTF-8 with kind, name and group: {error!r}. Restore it.") from None
+        raise PipelineError(
+            f"{path} is not a CSV file in UTF-8 with the columns kind, name and group: {error!r}. Restore it."
+        ) from None
     for number, row in enumerate(rows, start=2):
         if not all(row):
-            raise PipelineError(f"{path}: row {number} lacks its kind, name or group. Complete it or remove it.")
+            raise PipelineError(f"{path}: row {number} has no kind, name or group. Complete it or remove it.")
         if set(row[2]) & set("=;"):
-            raise PipelineError(f"{path}: group '{row[2]}' in row {number} may not hold = or ;. Rename it.")
+            raise PipelineError(f"{path}: group '{row[2]}' in row {number} must not contain = or ;. Rename it.")
     if unknown := sorted({kind for kind, _, _ in rows} - set(FILES)):
         raise PipelineError(f"{path}: kind is '{unknown[0]}', but must be one of {', '.join(FILES)}.")
     return {
@@ -221,10 +221,10 @@ def _read_image(path: Path, kind: str, name: str, group: str) -> SourceImage:
     return SourceImage(name, group, image, content)
 
 
-def _find_image(pictures: dict[str, list[SourceImage]], kind: str, name: str, folder: str) -> SourceImage:
-    for picture in pictures[kind]:
-        if picture.name == name:
-            return picture
+def _find_image(images: dict[str, list[SourceImage]], kind: str, name: str, folder: str) -> SourceImage:
+    for image in images[kind]:
+        if image.name == name:
+            return image
     raise PipelineError(
-        f"{Path(folder) / LIST_FILE} names no {kind} '{name}', which the showcase needs. Restore its row."
+        f"{Path(folder) / LIST_FILE} has no {kind} '{name}', which the showcase needs. Restore its row."
     )

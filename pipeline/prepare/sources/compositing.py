@@ -1,7 +1,7 @@
-"""Animals pasted over photographs, and the mask that follows from their alpha.
+"""Compose animals over backgrounds, and draw the masks from their alpha.
 
-Colours are floats from 0 to 1. Those of an animal are premultiplied by its alpha: resampled in this form, nothing of
-the colour that lies hidden under transparent pixels bleeds into the contour.
+Colors are floats from 0 to 1. Colors of animals are premultiplied by alpha, so that colors of transparent pixels do not
+bleed into the contour when resampled.
 """
 
 from __future__ import annotations
@@ -20,128 +20,127 @@ Floats = NDArray[np.float32]
 ANIMAL, BACKGROUND, BORDER = range(3)
 DEFAULT_COMPOSITION = Composition()
 
-MAX_ROTATION = 20.0  # degrees, either way
+MAX_ROTATION = 20.0  # degrees
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """An animal on an empty canvas of the image's size."""
+    """An animal on an empty canvas."""
 
-    colour: Floats  # H x W x 3, premultiplied
+    color: Floats  # H x W x 3, premultiplied
     alpha: Floats  # H x W
 
 
 def crop_background(
-    photograph: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
+    source: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
 ) -> Floats:
-    """A square part of an RGB photograph, mirrored by chance, in slightly other light: size x size x 3."""
-    side = rng.uniform(*composition.crop) * min(photograph.size)
-    left, top = rng.random() * (photograph.width - side), rng.random() * (photograph.height - side)
-    part = photograph.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    """Crop a square from an RGB image, flip it randomly and vary its lighting: size x size x 3."""
+    side = rng.uniform(*composition.crop) * min(source.size)
+    left, top = rng.random() * (source.width - side), rng.random() * (source.height - side)
+    part = source.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
     if rng.random() < 0.5:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return vary_lighting(_floats(part), np.ones((size, size), np.float32), rng, 0.1)
 
 
 def pose_animal(
-    cutout: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
+    animal: Image.Image, size: int, rng: np.random.Generator, composition: Composition = DEFAULT_COMPOSITION
 ) -> Layer:
-    """A cut-out (mode RGBa, premultiplied), turned, scaled, mirrored, shaded and laid somewhere on the canvas."""
-    pose = cutout.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else cutout
+    """Flip, rotate and scale an animal (mode RGBa), place it on the canvas and vary its lighting."""
+    pose = animal.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else animal
     pose = pose.rotate(rng.uniform(-MAX_ROTATION, MAX_ROTATION), Image.Resampling.BICUBIC, expand=True)
     pose = pose.crop(pose.getchannel("a").getbbox())
     pose = resize_animal(pose, rng.uniform(*composition.scale) * size / max(pose.size))
-    where = rng.random((2, 2)).mean(axis=0)  # rather in the middle, where photographers put an animal
+    where = rng.random((2, 2)).mean(axis=0)  # more often near the center
     alpha = np.asarray(pose.getchannel("a"), np.float32)
-    # A spot with some of the animal outside is as good as any, as long as enough is left to see. An animal larger than
-    # the image may leave less to see even where nothing need lie outside.
+    # Parts may be outside the image, as long as enough of the animal is visible; of an animal larger than the image,
+    # less may be visible in any position.
     for quarters in (4, 3, 2, 1, 0):
-        overhang = composition.overhang * quarters / 4
+        overflow = composition.overhang * quarters / 4
         left, top = (
-            round(-overhang * side + share * (size - side + 2 * overhang * side))
+            round(-overflow * side + share * (size - side + 2 * overflow * side))
             for share, side in zip(where, pose.size, strict=True)
         )
         inside = alpha[max(-top, 0) : size - top, max(-left, 0) : size - left]
         if inside.sum() >= composition.visible * alpha.sum():
             break
     layer = place(pose, size, left, top)
-    return Layer(vary_lighting(layer.colour, layer.alpha, rng, 0.15), layer.alpha)
+    return Layer(vary_lighting(layer.color, layer.alpha, rng, 0.15), layer.alpha)
 
 
 def place(animal: Image.Image, size: int, left: int, top: int) -> Layer:
-    """An animal (mode RGBa) as it is, on a canvas of size x size px; what lies outside is cut off."""
+    """Place an animal (mode RGBa) on a canvas of size x size px; parts outside are cropped."""
     canvas = Image.new("RGBa", (size, size))
     canvas.paste(animal, (left, top))
     pixels = _floats(canvas)
-    # Resampling overshoots: premultiplied colours brighter than their alpha are no colours.
+    # Resampling may give premultiplied colors above their alpha.
     return Layer(np.minimum(pixels[..., :3], pixels[..., 3:]), pixels[..., 3])
 
 
 def resize_animal(animal: Image.Image, factor: float) -> Image.Image:
-    """An animal (mode RGBa) scaled by a factor, either way without jagged edges."""
+    """Scale an animal (mode RGBa) by a factor."""
     width, height = (max(1, round(side * factor)) for side in animal.size)
     return animal.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def vary_lighting(colour: Floats, alpha: Floats, rng: np.random.Generator, strength: float) -> Floats:
-    """Other brightness, contrast and, by a quarter of `strength`, tint; works on premultiplied colours as they are."""
+def vary_lighting(color: Floats, alpha: Floats, rng: np.random.Generator, strength: float) -> Floats:
+    """Vary brightness, contrast and, by a quarter of `strength`, tint of premultiplied colors."""
     contrast = 1 + rng.uniform(-strength, strength)
     brightness = rng.uniform(-strength, strength) / 2
     gain = contrast * (1 + rng.uniform(-strength, strength, 3) / 4)
-    lit = colour * gain + alpha[..., None] * (0.5 - 0.5 * contrast + brightness)
+    lit = color * gain + alpha[..., None] * (0.5 - 0.5 * contrast + brightness)
     return np.clip(lit, 0, alpha[..., None]).astype(np.float32)
 
 
 def blur(scene: Floats, deviation: float) -> Floats:
-    """A background out of focus: a Gaussian with this standard deviation, in px."""
-    picture = Image.fromarray(np.rint(255 * scene).astype(np.uint8))
-    return _floats(picture.filter(ImageFilter.GaussianBlur(deviation)))
+    """Blur a background by a Gaussian with this standard deviation, px."""
+    image = Image.fromarray(np.rint(255 * scene).astype(np.uint8))
+    return _floats(image.filter(ImageFilter.GaussianBlur(deviation)))
 
 
 def compose(
     background: Floats, layers: list[Layer], border: float = DEFAULT_COMPOSITION.border
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Layers over a background, the last one in front.
+    """Compose layers over a background, the last one in front.
 
     Returns:
         The image, size x size x 3, and its mask, size x size.
     """
-    colour, uncovered = background, np.ones(background.shape[:2], np.float32)
+    color, uncovered = background, np.ones(background.shape[:2], np.float32)
     for layer in layers:
-        colour = layer.colour + colour * (1 - layer.alpha[..., None])
+        color = layer.color + color * (1 - layer.alpha[..., None])
         uncovered = uncovered * (1 - layer.alpha)
-    image = np.rint(255 * np.clip(colour, 0, 1)).astype(np.uint8)
+    image = np.rint(255 * np.clip(color, 0, 1)).astype(np.uint8)
     return image, draw_mask(1 - uncovered > 0.5, border)
 
 
 def tint(image: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """An image in other light, as of a lamp: each colour by its factor."""
+    """Multiply each channel by its factor."""
     return np.rint(np.clip(image * factors, 0, 255)).astype(np.uint8)
 
 
 def draw_mask(animal: NDArray[np.bool_], border: float = DEFAULT_COMPOSITION.border) -> NDArray[np.uint8]:
-    """Class indices of a square image from the pixels that show animal.
+    """Draw the classes of a square image from the pixels that show an animal.
 
-    The border is a band around the contour, as wide as this share of the side and never empty where there is a contour.
-    The image's own edge is no contour.
+    The border is a band around the contour. Its width is a share of the side, and at least one pixel. The edge of the
+    image is not a contour.
     """
-    # Between a pixel's centre and the contour lies half a pixel less than to the next pixel beyond it.
+    # The contour is half a pixel closer to the center of a pixel than the next pixel beyond it.
     reach = max(border * animal.shape[0] / 2 + 0.5, 1.01)
     band = _dilate(animal, reach) & _dilate(~animal, reach)
     return np.where(band, BORDER, np.where(animal, ANIMAL, BACKGROUND)).astype(np.uint8)
 
 
-def _dilate(wanted: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
-    """The pixels whose centre is closer than `reach` px to the centre of a wanted one.
+def _dilate(region: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+    """Dilate a region: pixels whose center is closer than `reach` px to the center of one of the region.
 
-    A disc is a row of columns: each is a window of sums down the image, so the cost grows with the reach, not with its
-    square.
+    A disc is composed of columns, each a window of cumulative sums: the time grows with the reach, not its square.
     """
-    height, width = wanted.shape
+    height, width = region.shape
     sums = np.zeros((height + 1, width), np.int32)
-    np.cumsum(wanted, axis=0, out=sums[1:])
+    np.cumsum(region, axis=0, out=sums[1:])
     rows = np.arange(height)
-    near = np.zeros_like(wanted)
+    near = np.zeros_like(region)
     for aside in range(math.ceil(reach)):
         half = math.ceil(math.sqrt(reach**2 - aside**2)) - 1
         column = sums[np.minimum(rows + half + 1, height)] > sums[np.maximum(rows - half, 0)]
@@ -150,5 +149,5 @@ def _dilate(wanted: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     return near
 
 
-def _floats(picture: Image.Image) -> Floats:
-    return np.asarray(picture, np.float32) / np.float32(255)
+def _floats(image: Image.Image) -> Floats:
+    return np.asarray(image, np.float32) / np.float32(255)

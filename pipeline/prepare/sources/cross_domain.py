@@ -35,8 +35,8 @@ class CrossDomainSource:
         def write_8_bit(split: str, sample: Sample) -> None:
             if sample.image.dtype != np.uint8:
                 raise PipelineError(
-                    f"{KEY}.path: the images have 16 bits, but those that are learned from are RGB of 8 bits. Save "
-                    f"them with 8 bits."
+                    f"{KEY}.path: the images have 16 bits, but the training images are 8-bit RGB. Save them with 8 "
+                    f"bits."
                 )
             write(split, sample)
 
@@ -55,15 +55,19 @@ class CrossDomainSource:
 
 
 def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -> Source:
-    """Composites to learn from, and a folder with their classes, in their order, at their size, to be tested on."""
+    """Create composites for training and a folder for testing, with the same classes and size.
+
+    Raises:
+        PipelineError: The classes differ, or the files of a source are missing.
+    """
     names = [item.name for item in CLASSES]
     values = [item.name for item in test.classes]
     if sorted(values) != sorted(names):
         raise PipelineError(
             f"{KEY}.classes: the names are {', '.join(values)}, but the composites have the classes "
-            f"{', '.join(names)}. Give each of these, and no other, the value that it has in the masks of {test.path}."
+            f"{', '.join(names)}. Declare exactly these, with their values in the masks of {test.path}."
         )
-    pictures = ImageMaskData(
+    images = ImageMaskData(
         path=test.path,
         resize=test.resize,
         splits=test.splits,
@@ -72,9 +76,9 @@ def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -
         near_duplicates=test.near_duplicates,
         image_size=data.image_size,
         channels=3,
-        showcase=[],  # the composites have one
+        showcase=[],  # the composites have a showcase
         seed=data.seed,
         train_images=None,
     )
     collection = collect_folder(test, list(CLASSES), KEY)
-    return CrossDomainSource(CompositeSource(data), ImageMaskSource(pictures, collection, KEY))
+    return CrossDomainSource(CompositeSource(data), ImageMaskSource(images, collection, KEY))

@@ -1,4 +1,4 @@
-"""A folder of the user's own: `images/` and `masks/`, joined by their names."""
+"""A folder with `images/` and `masks/` as a source; find its files."""
 
 from __future__ import annotations
 
@@ -24,32 +24,46 @@ from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.splitting.read_splits import read_splits
 from pipeline.runs import SegmentationClass
 
-IMAGES, MASKS = "images", "masks"  # the folders that a source's folder holds
+IMAGES, MASKS = "images", "masks"  # folders of a source
 
 
 class ImageFiles:
-    """The pictures below a folder by id, and what was found beside them."""
+    """Image files below a folder.
+
+    Attributes:
+        by_id: paths relative to the folder of the source.
+        unusable: ids of invalid or ambiguous names.
+        issues: of these names.
+        skipped: file and reason, of other files.
+    """
 
     def __init__(
         self,
         folder: Path,
         kind: str,
         key: str,
-        holds: str = f"{IMAGES}/ and {MASKS}/",
+        expected: str = f"{IMAGES}/ and {MASKS}/",
         endings: tuple[str, ...] = ENDINGS,
     ) -> None:
-        """Look through `folder`/`kind`; `key` is where the folder is from, `holds` what it should hold, for messages.
+        """List the files of `folder`/`kind`.
+
+        Args:
+            folder: of the source.
+            kind: folder in it.
+            key: of the folder, for messages.
+            expected: content of the folder, for messages.
+            endings: of files that are read.
 
         Raises:
-            PipelineError: There is no such folder, it holds no picture, or a folder is a link.
+            PipelineError: The folder does not exist or has no image, or a folder is a link.
         """
         top = folder / kind
         if not top.is_dir():
-            raise PipelineError(f"{key}: there is no folder {top}. Set {key} to the folder that holds {holds}.")
-        self.faults: list[DataIssue] = []
+            raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
+        self.issues: list[DataIssue] = []
         self.skipped: list[tuple[str, str]] = []
-        self.by_id: dict[str, str] = {}  # path relative to the source's folder
-        self.unusable: set[str] = set()  # ids that no pair can have
+        self.by_id: dict[str, str] = {}
+        self.unusable: set[str] = set()
         found: dict[str, list[str]] = {}
         for path in _list_files(top, key):
             name = f"{kind}/{path}"
@@ -58,32 +72,37 @@ class ImageFiles:
             else:
                 self.skipped.append((name, f"files ending in {path.suffix or 'nothing'} are not read"))
         if not found:
-            raise PipelineError(f"{key}: {top} holds no picture; these endings are read: {', '.join(endings)}.")
-        self.skipped.sort()  # the order of a listing is the file system's
+            raise PipelineError(f"{key}: {top} has no image; these extensions are read: {', '.join(endings)}.")
+        self.skipped.sort()  # listings are unordered
         for name, several in sorted(found.items()):
             if reason := find_id_problem(name):
-                self.faults.append(DataIssue(IssueKind.NAME, name, several[0], reason))
+                self.issues.append(DataIssue(IssueKind.NAME, name, several[0], reason))
             elif len(several) > 1:
-                self.faults.append(DataIssue(IssueKind.DOUBLE, name, " and ".join(sorted(several))))
+                self.issues.append(DataIssue(IssueKind.DOUBLE, name, " and ".join(sorted(several))))
             if reason or len(several) > 1:
                 self.unusable.add(name)
             self.by_id[name] = min(several)
 
 
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
-    """The pairs of a folder with `images/`, `masks/` and perhaps a list of splits; `key` is its section's.
+    """Collect the pairs of a folder with `images/`, `masks/` and an optional list of splits.
+
+    Args:
+        data: section of the parameters.
+        classes: in the order of their indices.
+        key: of the section, for messages.
 
     Raises:
-        PipelineError: A folder or the list is missing, empty or wrong.
+        PipelineError: A folder or the list is missing, empty or invalid.
     """
     folder = Path(data.path)
     images = ImageFiles(folder, IMAGES, f"{key}.path")
     masks = ImageFiles(folder, MASKS, f"{key}.path", endings=MASK_ENDINGS)
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, f"{key}.path")
-    lonely = [
+    unpaired = [
         DataIssue(IssueKind.NO_MASK, name, file) for name, file in images.by_id.items() if name not in masks.by_id
     ]
-    lonely += [
+    unpaired += [
         DataIssue(IssueKind.NO_IMAGE, name, file) for name, file in masks.by_id.items() if name not in images.by_id
     ]
     names = images.by_id.keys() | masks.by_id.keys()
@@ -93,11 +112,11 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
-        credit="",  # the user knows whose pictures these are
+        credit="",  # known to the user
         classes=classes,
         pairs={name: ImageMaskPair(name, images.by_id[name], masks.by_id[name]) for name in sorted(usable)},
         masks=_create_reader(data, classes),
-        issues=[*lonely, *images.faults, *masks.faults],
+        issues=[*unpaired, *images.issues, *masks.issues],
         skipped=[*images.skipped, *masks.skipped],
         notices=splits.notices,
         rows=splits.rows,
@@ -107,13 +126,13 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
 
 
 def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
-    """Raise if no mask has the name of an image, but all would without an ending such as _mask.
+    """Raise if no mask has the name of an image, but all would without a suffix such as _mask.
 
     Args:
         images: ids.
         masks: ids.
-        folder: that both are in.
-        key: of the folder, for a message.
+        folder: of the source.
+        key: of the folder, for messages.
     """
     if set(images) & set(masks):
         return
@@ -128,7 +147,7 @@ def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder
 
 
 def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
-    """Find the image whose name a mask's begins with."""
+    """Find the image with the longest name that the name of a mask begins with."""
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 
@@ -141,13 +160,15 @@ def _create_reader(data: FolderData | ExternalTestFolder, classes: list[Segmenta
 
 
 def _list_files(top: Path, key: str) -> list[PurePosixPath]:
-    """All files below a folder, relative to it, but hidden ones."""
+    """List the files below a folder, relative to it, except hidden ones."""
     files = []
     for root, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if links := [path for path in (Path(root), *(Path(root, name) for name in folders)) if path.is_symlink()]:
-            # DVC does not look behind a linked folder, so it would never see that an image in it changed.
-            raise PipelineError(f"{key}: {links[0]} is a link; put the folder itself there, or link file by file.")
+            # DVC does not follow links to folders, so it would not notice changed images.
+            raise PipelineError(
+                f"{key}: {links[0]} is a link to a folder; put the folder itself there, or link each file."
+            )
         files += [
             PurePosixPath(Path(root, name).relative_to(top).as_posix()) for name in names if not name.startswith(".")
         ]

@@ -105,7 +105,7 @@ class ImageMaskSource:
             origins={split: SplitOrigin(self._find_key(split), self._suggest_remedy(split)) for split in READ_ORDER},
             skipped=(
                 *self._collection.skipped,
-                *self._assignment.left_out,
+                *self._assignment.excluded,
                 *((issue.id, issue.reason) for issue in issues),
             ),
             error=self._build_error(issues),

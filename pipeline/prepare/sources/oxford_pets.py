@@ -20,7 +20,7 @@ SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/te
 IMAGES, TRIMAPS = "images", "annotations/trimaps"
 TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value of its pixels
 
-# As in Keras' pets example, whose classes these are.
+# The classes of Keras' pets example.
 CLASSES = (
     SegmentationClass("pet", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
@@ -75,7 +75,7 @@ PARTS = (
     ),
 )
 
-# GIF, PNG or BMP under the name of a JPEG, or with a corrupt end: some decoders choke on them, others do not.
+# GIF, PNG or BMP named as JPEG, or a corrupt end: some decoders fail, others do not.
 KNOWN_BROKEN = frozenset(
     {"beagle_116", "chihuahua_121", "Abyssinian_5", "Abyssinian_34"}
     | {f"Egyptian_Mau_{number}" for number in (14, 139, 145, 156, 167, 177, 186, 191)}
@@ -84,18 +84,24 @@ KNOWN_BROKEN = frozenset(
 
 @dataclass(frozen=True)
 class PetsFiles:
-    """What lies in a folder of Oxford-IIIT Pet; in the order of the ids."""
+    """Files of the data set, in the order of ids.
 
-    pairs: dict[str, tuple[str, str]]  # id to image and trimap, relative to the folder
-    splits: dict[str, str]  # id to "trainval" or "test"
-    skipped: list[tuple[str, str]]  # id or file, and the reason
+    Attributes:
+        pairs: image and trimap by id, relative to the folder.
+        splits: "trainval" or "test" by id.
+        skipped: id or file, and the reason.
+    """
+
+    pairs: dict[str, tuple[str, str]]
+    splits: dict[str, str]
+    skipped: list[tuple[str, str]]
 
 
 def find_pets_files(folder: Path) -> PetsFiles:
-    """Find the files of the data set in a folder; nothing is downloaded and nothing unpacked.
+    """Find the files of the unpacked data set in a folder.
 
     Raises:
-        PipelineError: A part is missing, lies there as an archive only, lacks files, or a list is broken.
+        PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid.
     """
     _check_parts(folder)
     images, trimaps = _FileIndex(folder, IMAGES, ".jpg"), _FileIndex(folder, TRIMAPS, ".png")
@@ -103,22 +109,24 @@ def find_pets_files(folder: Path) -> PetsFiles:
     for files in (images, trimaps):
         if missing := [f"{name}{files.ending}" for name in splits if name not in files.by_id]:
             raise PipelineError(
-                f"{folder / files.kind} lacks {len(missing)} of the {len(splits)} files that the lists in "
-                f"{folder / 'annotations'} name: {join_names(missing)}. {_describe_fix(folder, files.kind)}"
+                f"{folder / files.kind}: {len(missing)} of the {len(splits)} files that the lists in "
+                f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, files.kind)}"
             )
-    strangers = [
+    unlisted = [
         (name, f"neither {' nor '.join(SPLIT_LISTS.values())} names it") for name in images.by_id if name not in splits
     ]
-    lonely = [(file, "there is no image to it") for name, file in trimaps.by_id.items() if name not in images.by_id]
+    without_image = [
+        (file, "there is no image to it") for name, file in trimaps.by_id.items() if name not in images.by_id
+    ]
     return PetsFiles(
         pairs={name: (images.by_id[name], trimaps.by_id[name]) for name in splits},
         splits=splits,
-        skipped=[*strangers, *lonely, *images.skipped, *trimaps.skipped],
+        skipped=[*unlisted, *without_image, *images.skipped, *trimaps.skipped],
     )
 
 
 class _FileIndex:
-    """The files of a kind by id, and what lies beside them; sorted, as a listing's order is the file system's."""
+    """Files of a kind by id, sorted, and other files next to them."""
 
     def __init__(self, folder: Path, kind: str, ending: str) -> None:
         self.kind, self.ending = kind, ending
@@ -140,20 +148,20 @@ class _FileIndex:
 def _check_parts(folder: Path) -> None:
     for name in (*(part.folder for part in PARTS), TRIMAPS):
         if (folder / name).is_symlink():
-            # DVC does not look behind a linked folder, so it would never see that a file in it changed.
-            raise PipelineError(f"{folder / name} is a link; put the folder itself there.")
+            # DVC does not follow links to folders, so it would not notice changed files.
+            raise PipelineError(f"{folder / name} is a link to a folder; put the folder itself there.")
     lines = []
     for part in PARTS:
         if not (folder / part.folder).is_dir():
-            unopened = f", but {part.archive} lies there unopened" if (folder / part.archive).exists() else ""
+            unopened = f", but {part.archive} is not unpacked" if (folder / part.archive).exists() else ""
             lines.append(f"{folder / part.folder} is missing{unopened}.")
     if lines:
-        remedy = f"`{_format_command(folder)}` unpacks what lies there as an archive, and downloads what does not."
+        remedy = f"Run `{_format_command(folder)}` to unpack existing archives and download the others."
         raise PipelineError("\n".join([*lines, remedy]))
 
 
 def _read_splits(folder: Path) -> dict[str, str]:
-    """The split of each image that a list names."""
+    """Read the split of each listed image."""
     splits: dict[str, str] = {}
     for split, name in SPLIT_LISTS.items():
         found = list(_read_list(folder, name))
@@ -162,15 +170,15 @@ def _read_splits(folder: Path) -> dict[str, str]:
         for number, image in found:
             if image in splits:
                 raise PipelineError(
-                    f"{folder / name}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]} already; an image "
-                    f"is named once. {_describe_fix(folder, name)}"
+                    f"{folder / name}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]}, too; remove one of "
+                    f"the lines. {_describe_fix(folder, name)}"
                 )
             splits[image] = split
     return dict(sorted(splits.items()))
 
 
 def _read_list(folder: Path, name: str) -> Iterator[tuple[int, str]]:
-    """The images that a list names, each with its line's number."""
+    """Read the images of a list, each with its line number."""
     path = folder / name
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -190,7 +198,7 @@ def _read_list(folder: Path, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _describe_fix(folder: Path, inside: str) -> str:
-    """How to get a part anew that lacks something."""
+    """Describe how to restore a part of the data set."""
     return f"Remove {folder / inside.split('/')[0]} and run `{_format_command(folder)}`."
 
 
@@ -199,10 +207,10 @@ def _format_command(folder: Path) -> str:
 
 
 def collect_pets(data: OxfordPetsData) -> PairCollection:
-    """The pairs of the data set, which must lie unpacked in its folder.
+    """Collect the pairs of the unpacked data set.
 
     Raises:
-        PipelineError: It does not; the message has the command that obtains it.
+        PipelineError: Files are missing; the message has the command that downloads them.
     """
     folder = Path(data.path)
     found = find_pets_files(folder)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Assignment of images to splits and groups."""

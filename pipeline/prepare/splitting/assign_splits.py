@@ -1,4 +1,4 @@
-"""Find the most typical of some images by their class shares."""
+"""Assign images to splits by a list or by a hash, stratified if asked for, and choose the showcase."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.prepare.sample_ids import image_id
 from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST, SplitRow
 from pipeline.runs import SHOWCASE, SPLITS
 
-ClassShares = NDArray[np.float64]  # of each class in an image's evaluated pixels
+ClassShares = NDArray[np.float64]  # of each class in the evaluated pixels of an image
 
-MAX_COMPARED = 500  # images: enough for a stable median; the others need not be decoded before the splits are known
+MAX_COMPARED = 500  # images; enough for a stable median, and the others are not decoded before the splits are known
 
 FindShowable = Callable[[Sequence[str]], Mapping[str, ClassShares]]
 
@@ -42,11 +42,17 @@ def find_most_typical(shares: Mapping[str, ClassShares], candidates: Collection[
 
 @dataclass(frozen=True)
 class SplitAssignment:
-    """Every image has its place: in a split, in the showcase, or left out because of the showcase."""
+    """Splits of all images.
 
-    ids: dict[str, list[str]]  # of SPLITS and SHOWCASE
-    groups: dict[str, str]  # of the images that have one
-    left_out: list[tuple[str, str]]  # id and reason
+    Attributes:
+        ids: by split and the showcase.
+        groups: by id, of the images that have one.
+        excluded: id and reason of images that share the group of the showcase.
+    """
+
+    ids: dict[str, list[str]]
+    groups: dict[str, str]
+    excluded: list[tuple[str, str]]
 
 
 def assign_splits(
@@ -54,28 +60,28 @@ def assign_splits(
     rows: Mapping[str, SplitRow],
     groups: Mapping[str, str],
     data: ImageMaskData,
-    listed_in: str,
+    source: str,
     presence: Mapping[str, frozenset[int]] | None = None,
     find_showable: FindShowable = lambda _: {},
 ) -> SplitAssignment:
-    """Give every image its place.
+    """Assign every image to a split.
 
-    Without a split in its row an image goes where the SHA-256 of its group, or else of its id, falls: files that are
-    added move none that was there. With `presence` it is counted out in its stratum instead, by the same hash. Those of
-    `trainval` and `valtest` are counted out by `take_by_hash`. The group of a showcase image is left out of the splits.
+    An image without a split in its row is assigned by the SHA-256 of its group, or else of its id, so that added files
+    move no others. With `presence`, splits are stratified, in the order of the same hash. Images of `trainval` and
+    `valtest` are assigned by `take_by_hash`. The groups of showcase images are excluded from the splits.
 
     Args:
         ids: of all images.
-        rows: what a list says of images; those that it does not name may be missing.
-        groups: of the images that have one.
-        data: the section of the parameters.
-        listed_in: the list, for a message.
-        presence: the classes in each image's mask, where splits are to be stratified.
-        find_showable: returns the class shares of those of these images that may be chosen for the showcase. It is
-            called with at most `MAX_COMPARED` images at a time. Without any, the first image is chosen.
+        rows: splits and groups of images, by id; images may be missing.
+        groups: by id, of the images that have one.
+        data: section of the parameters.
+        source: of the rows, for messages.
+        presence: classes in the mask of each image; None if splits are not stratified.
+        find_showable: returns the class shares of images that may be chosen for the showcase, of at most
+            `MAX_COMPARED` images per call. If there are none, the first image is chosen.
 
     Raises:
-        PipelineError: A group stands in two splits, or the showcase names an unknown image.
+        PipelineError: A group is in two splits, or the showcase has an unknown image.
     """
     written = {name: rows[name].split if name in rows else "" for name in ids}
     named = _find_named(data, ids)
@@ -103,22 +109,23 @@ def assign_splits(
     splits = {name: split_of(name) for name in ids}
     shown = _choose_showcase(data.seed, groups, splits, find_showable) if data.showcase is None else named
     shows = {groups[name]: name for name in shown if name in groups}
-    left_out = [
+    excluded = [
         (name, f"shares its group '{groups[name]}' with the showcase image {shows[groups[name]]}")
         for name in ids
         if name not in shown and groups.get(name) in shows
     ]
-    out = {*shown, *(name for name, _ in left_out)}
+    out = {*shown, *(name for name, _ in excluded)}
     rest = sorted(name for name in ids if name not in out)
-    _check_groups(rest, groups, written, listed_in)
+    _check_groups(rest, groups, written, source)
     by_split = {split: [name for name in rest if splits[name] == split] for split in SPLITS}
-    return SplitAssignment({**by_split, SHOWCASE: shown}, dict(groups), left_out)
+    return SplitAssignment({**by_split, SHOWCASE: shown}, dict(groups), excluded)
 
 
 def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
-    """The split of an image or a group by its name alone: a place on a line, test at its start, validation at its end.
+    """Assign an image or a group by its name alone.
 
-    At the two ends, so that another share of the one leaves the other as it is.
+    The hash is a position on a line with test at the start and validation at the end, so that another share of one does
+    not change the other.
     """
     place = int.from_bytes(_hash(seed, kind, name)[:6], "big") / 2**48
     if place < shares.test:
@@ -127,10 +134,9 @@ def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 
 
 def apportion(sizes: Sequence[int], share: float) -> list[int]:
-    """Divide the share of all images among strata: the total is exact, whatever each stratum rounds to.
+    """Apportion a share of all images to strata by largest remainders, so that the total is exact.
 
-    If each stratum were rounded, many strata of one or two images would give nothing. Where the rests are equal, the
-    strata that come first get more.
+    Equal remainders are rounded up in the first strata.
 
     Args:
         sizes: of the strata.
@@ -147,12 +153,11 @@ def apportion(sizes: Sequence[int], share: float) -> list[int]:
 def take_by_hash(
     ids: Sequence[str], groups: Mapping[str, str], wanted: int, seed: int, keeps_one: bool = False
 ) -> set[str]:
-    """Count out so many of these images, in the order of their names' SHA-256.
+    """Take a number of images in the order of the SHA-256 of their names.
 
-    Seed k takes the k-th such share of the order, so that with a fifth the seeds 0 to 4 are the folds of a
-    cross-validation. Counted out, and not by where each hash falls: a list that says `trainval` is fixed, so the exact
-    number is worth more than that images added later move none. Groups come whole, until the number is reached or
-    passed; with `keeps_one` the last of several stays, so that two groups of unequal size come to two splits.
+    Seed k takes the k-th share of the order: with a share of 1/5, the seeds 0 to 4 are the folds of a cross-validation.
+    The number is exact, unlike with `split_by_hash`, since a published `trainval` list does not grow. Groups are taken
+    as a whole until the number is reached; with `keeps_one`, the last of several groups is not taken.
     """
     units: dict[tuple[str, str], list[str]] = {}
     for name in ids:
@@ -169,14 +174,14 @@ def take_by_hash(
 
 
 def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMaskData) -> dict[str, str]:
-    """The split of each image of one stratum: as many units as the shares ask for, at either end of the hash's order.
+    """Split one stratum by shares of its units, test first and validation last in the order of their hashes.
 
-    With three units or more every split that is to have a share gets at least one. An image that is added moves at most
-    the one at each border.
+    With three units or more, every split with a share gets at least one. An added image moves at most one image at each
+    border.
     """
     units = sorted({get_unit(name, groups) for name in ids}, key=lambda one: _hash(data.seed, *one))
     if len(units) < len(SPLITS):
-        return {}  # too few to be counted out: the hash alone decides
+        return {}  # too few; `split_by_hash` decides
     wanted = {
         "test": max(1, round(data.splits.test * len(units))) if data.splits.test else 0,
         "validation": max(1, round(data.splits.validation * len(units))) if data.splits.validation else 0,
@@ -190,9 +195,9 @@ def split_stratum(ids: Sequence[str], groups: Mapping[str, str], data: ImageMask
 
 
 def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[str, frozenset[int]]) -> list[list[str]]:
-    """The images in strata, those of a group in one: each by the rarest of the classes in it.
+    """Group images into strata by the rarest of their classes; groups are not divided.
 
-    So a class that few images have is divided first, and comes to every split.
+    A class that few images have is thereby in every split.
     """
     classes: dict[tuple[str, str], set[int]] = {}
     for name in ids:
@@ -206,18 +211,18 @@ def stratify(ids: Sequence[str], groups: Mapping[str, str], presence: Mapping[st
 
 
 def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
-    """What stays together, as kind and name: an image's group, or the image alone."""
+    """Return the kind and the name of what is not divided: the group of an image, or else the image."""
     return ("group", groups[name]) if name in groups else ("id", name)
 
 
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
-    """The images that `data.showcase` names."""
+    """Find the images that `data.showcase` names."""
     shown = [image_id(name) for name in data.showcase or ()]
     for name, written in zip(shown, data.showcase or (), strict=True):
         if name not in ids:
             raise PipelineError(
                 f"data.showcase: there is no image '{written}' in {data.path}; write the path below images/ without "
-                f"its ending, or null to have one chosen."
+                f"extension, or null to have one chosen."
             )
     return shown
 
@@ -248,17 +253,14 @@ def _choose_showcase(
     return [find_most_typical(shares, {name for name in shares if sizes[name] == smallest})]
 
 
-def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], listed_in: str) -> None:
-    """No group may stand in two splits: what images share would be seen in training.
-
-    What the list says is compared, not what a hash makes of it: a list is right or wrong whatever the seed.
-    """
+def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], source: str) -> None:
+    """Check that the rows assign no group to two splits; hashes are not compared, since they depend on the seed."""
     found: dict[str, str] = {}
     for name in ids:
         group = groups.get(name)
         if group is not None and found.setdefault(group, written[name]) != written[name]:
             raise PipelineError(
-                f"{listed_in}: the group '{group}' stands in {found[group] or 'no split'} and, with {name}, in "
+                f"{source}: the group '{group}' is in {found[group] or 'no split'} and, with {name}, in "
                 f"{written[name] or 'no split'}. Put it into one split, on all its lines."
             )
 

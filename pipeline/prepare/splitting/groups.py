@@ -12,10 +12,10 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.splitting.read_splits import SplitRow, strip_split_folders
 
-RESERVED_CHARACTERS = ";="  # by which samples.csv tells groups apart
+RESERVED_CHARACTERS = ";="  # separators in samples.csv
 
-# What names that number the images of a group look like, the widest groups first: too wide ones cost images, too narrow
-# ones leave what belongs together in two splits.
+# Names that number the images of a group, the widest groups first: too wide groups make splits uneven, too narrow ones
+# leave related images in two splits.
 _TOKEN = r"[ ._-][^ ._/-]*[0-9]+\)?"
 _NAME_PATTERNS = (
     r"([^/]+)\.rf\.[0-9A-Za-z]+$",  # augmented copies that Roboflow exports
@@ -39,7 +39,7 @@ class GroupSuggestion:
     example: tuple[str, str]  # a name and its group
 
     def sentence(self, key: str) -> str:
-        """Say which groups the names suggest, and which setting keeps them; `key` is the section's."""
+        """Describe the groups and the setting that uses them; `key` is of the section."""
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
@@ -93,9 +93,15 @@ def name_below_images(file: str) -> str:
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
-    """The group of each image that has one, and the images that should have one and do not.
+    """Find the group of each image.
 
-    `pattern` is searched in the image's path below images/, without its ending; its one ( ) names the group.
+    Args:
+        pairs: of image and mask.
+        rows: of the list of splits.
+        pattern: regular expression, searched in paths below images/ without extension; its ( ) is the group.
+
+    Returns:
+        Groups by id, and issues of images without a group that the pattern should find.
     """
     groups: dict[str, str] = {}
     faults = []

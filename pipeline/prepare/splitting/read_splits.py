@@ -1,4 +1,4 @@
-"""The list that gives images their splits and groups: `splits.csv`, or the table that `data.splits.list` names."""
+"""Read the splits and groups of images from `splits.csv`, another list, or folders that are named like splits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.runs import SPLITS
 
 DEFAULT_LIST = SplitList(
     file="splits.csv", id="id", split="split", group="group"
-)  # beside images/; the group may be missing
-TRAINVAL = "trainval"  # training or validation: data sets with an official test split have it
+)  # next to images/; the group column is optional
+TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
 
-VALTEST = "valtest"  # validation or test: folders named train and val, without one for the test
+VALTEST = "valtest"  # validation or test, if folders are named train and val only
 
-# With a year or a word behind it, as in COCO's train2017 or in test_set.
+# Followed by a year or a word, as in train2017 or test_set.
 _SUFFIX = r"([ _-]?(set|split|images|imgs|data|\d+))?"
 _FOLDER_NAMES = {
     "train": re.compile(rf"(train|training|trn){_SUFFIX}", re.IGNORECASE),
@@ -32,48 +32,48 @@ _FOLDER_NAMES = {
 
 @dataclass(frozen=True)
 class SplitRow:
-    """What the list says of an image; empty where it says nothing."""
+    """Split and group of an image; empty if not given."""
 
     split: str = ""
     group: str = ""
 
 
 def read_split_list(
-    folder: Path, asked: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
+    folder: Path, declared: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
 ) -> dict[str, SplitRow] | None:
-    """Read what a list says of each image.
+    """Read the split and the group of each image from a list.
 
     Args:
-        folder: of the images, which the list's path starts from.
-        asked: the list; None for `splits.csv`, if it is there.
-        ids: that may stand there.
-        usable: those that must.
-        key: that `asked` stands under, for messages.
+        folder: of the source, which the path of the list is relative to.
+        declared: the list; None for `splits.csv`, if it exists.
+        ids: that the list may contain.
+        usable: ids that the list must contain.
+        key: of the list in the parameters, for messages.
 
     Returns:
-        A row an image; None where no list is asked for and there is no `splits.csv`.
+        One row per image; None if no list is declared and `splits.csv` does not exist.
 
     Raises:
-        PipelineError: The list, a column or an image is missing, or a line names an unknown image, one twice or an
+        PipelineError: The list, a column or an image is missing, or a line has an unknown image, a repeated one or an
             unknown split.
     """
-    names = asked or DEFAULT_LIST
+    names = declared or DEFAULT_LIST
     path = folder / names.file
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets begin with a mark
+        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             lines = [(reader.line_num, {column: (row[column] or "").strip() for column in columns}) for row in reader]
     except FileNotFoundError:
-        if asked is None:
+        if declared is None:
             return None
         raise PipelineError(
-            f"{key}.file: there is no {path}. Write the list's path from {folder} on, or null for {key}: then "
-            f"{DEFAULT_LIST.file} divides, or a hash where that is not there either."
+            f"{key}.file: {path} does not exist. Write the path of the list relative to {folder}, or null for {key}: "
+            f"then {DEFAULT_LIST.file} is used, or a hash if that does not exist either."
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"{path} cannot be read ({error}). Save it as CSV in UTF-8.") from None
-    _check_columns(path, columns, asked, key)
+    _check_columns(path, columns, declared, key)
     rows: dict[str, SplitRow] = {}
     mistakes = []
     for number, line in lines:
@@ -87,24 +87,24 @@ def read_split_list(
         raise PipelineError("\n".join(mistakes[:MAX_NAMES] + more))
     if missing := sorted(set(usable) - set(rows)):
         raise PipelineError(
-            f"{path} says nothing of {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
-            f"each; an empty split is chosen by a hash."
+            f"{path} has no line for {len(missing)} of {len(usable)} images: {join_names(missing)}. Add a line for "
+            f"each; an empty split is assigned by a hash."
         )
     return rows
 
 
-def _check_columns(path: Path, columns: Sequence[str], asked: SplitList | None, key: str) -> None:
+def _check_columns(path: Path, columns: Sequence[str], declared: SplitList | None, key: str) -> None:
     there = ", ".join(columns) or "none"
-    if asked is None:
+    if declared is None:
         if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
             raise PipelineError(
                 f"{path}, line 1: the columns must be id,split or id,split,group, with commas between them, but are "
-                f"{','.join(columns) or 'missing'}. Columns of other names: write them in {key}."
+                f"{','.join(columns) or 'missing'}. Declare columns of other names in {key}."
             )
         return
     mistakes = []
     for role in ("id", "split", "group"):
-        name = getattr(asked, role)
+        name = getattr(declared, role)
         if name is not None and name not in columns:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.4)
             hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -119,25 +119,25 @@ def _find_row_problem(
     if name not in ids:
         return f"there is no image '{written}'; an id is the path below images/ without its ending."
     if name in rows:
-        return f"'{written}' stands there twice; an image is in one split, remove a line."
+        return f"'{written}' is repeated; remove a line, since an image is in one split."
     if row.split not in (*SPLITS, TRAINVAL, ""):
         return (
-            f"the split '{row.split}' must be one of {', '.join((*SPLITS, TRAINVAL))}, or empty to have it chosen by a "
+            f"the split '{row.split}' must be one of {', '.join((*SPLITS, TRAINVAL))}, or empty to be assigned by a "
             f"hash."
         )
     if set(row.group) & set(";="):
-        return f"the group '{row.group}' must hold neither ; nor =."
+        return f"the group '{row.group}' must not contain ; or =."
     return ""
 
 
 @dataclass(frozen=True)
 class WrittenSplits:
-    """The split and the group of each image, from a list or from its folder.
+    """Split and group of each image, from a list or from folders.
 
     Attributes:
         rows: by id; None if there is neither a list nor a folder that is named like a split.
-        source: the list or the folder, for messages; the place for a list, if there is none.
-        notices: how folders were taken.
+        source: the list or the folder, for messages; the path of a list if there is none.
+        notices: how folders were interpreted.
         mistake: why the splits cannot be read; empty if they can.
     """
 
@@ -149,29 +149,29 @@ class WrittenSplits:
 
 def read_splits(
     folder: Path,
-    asked: SplitList | None,
+    declared: SplitList | None,
     images: Mapping[str, str],
     ids: Collection[str],
     usable: Collection[str],
     key: str,
     needs_training: bool = True,
 ) -> WrittenSplits:
-    """Read the splits of images from a list, and those it leaves empty from folders that are named like splits.
+    """Read the splits of images from a list, or else from folders that are named like splits.
 
-    A mistake in them is returned, not raised: it is reported together with the faults of the files.
+    Mistakes are returned and not raised, since they are reported together with issues of files.
 
     Args:
-        folder: that holds images/ and the list.
-        asked: the list; None for splits.csv, if it is there.
+        folder: with images/ and the list.
+        declared: the list; None for splits.csv, if it exists.
         images: path by id.
-        ids: that may be in the list.
-        usable: ids that must be in it.
+        ids: that the list may contain.
+        usable: ids that the list must contain.
         key: of the section, for messages.
         needs_training: whether images are trained on, so that a folder for training must be there.
     """
-    file = folder / (asked or DEFAULT_LIST).file
+    file = folder / (declared or DEFAULT_LIST).file
     try:
-        rows = read_split_list(folder, asked, ids, usable, f"{key}.splits.list")
+        rows = read_split_list(folder, declared, ids, usable, f"{key}.splits.list")
         undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
         where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
         by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)
@@ -192,17 +192,17 @@ def read_split_folders(
 ) -> dict[str, SplitRow] | None:
     """Read which split each image is in from the names of its folders.
 
-    Without a folder for the test, that for validation is divided into validation and test; without one for validation,
-    a share of the training folder is for validation.
+    Without a test folder, the validation folder is split into validation and test. Without a validation folder, a share
+    of the training folder is for validation.
 
     Args:
         images: path by id.
-        key: of the folder that they are in, for messages.
+        key: of the folder, for messages.
         where: what to write instead, for messages.
         needs_training: whether a folder for training must be there.
 
     Returns:
-        A row for each image; None if no folder is named like a split, or all images are in one for training.
+        One row per image; None if no folder is named like a split, or all images are in a training folder.
 
     Raises:
         PipelineError: Some images are in folders that are named like splits and others in none or several, or there
@@ -230,28 +230,27 @@ def read_split_folders(
 
 
 def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
-    """Say in a sentence how folders that are named like splits were taken."""
+    """Describe how folders that are named like splits were interpreted."""
     there = {row.split for row in rows.values()}
     if TRAINVAL in there:
-        rest = f"; a share of the training folder is for validation ({key}.splits.validation)"
+        rest = f"; a share of the training folder is used for validation ({key}.splits.validation)"
     elif VALTEST in there:
-        rest = "; there is none for the test, so half of the validation folder is the test"
+        rest = "; without a test folder, half of the validation folder is used for testing"
     else:
         rest = ""
-    return f"The folders in images/ are named like splits, and are the splits{rest}."
+    return f"The folders in images/ are named like splits and are used as splits{rest}."
 
 
 def _describe_training_folder(key: str) -> str:
-    """Say in a sentence that the only folder named like a split is divided."""
+    """Describe that a single training folder is split."""
     return (
-        f"All images are in folders that are named for training, and are divided into training, validation and test "
-        f"({key}.splits). If there are images for validation or test elsewhere, move them to images/val and "
-        f"images/test."
+        f"All images are in training folders, and are split into training, validation and test ({key}.splits). If "
+        f"there are validation or test images elsewhere, move them to images/val and images/test."
     )
 
 
 def strip_split_folders(path: str) -> str:
-    """Leave out the folders of a path that are named like splits."""
+    """Remove folders that are named like splits from a path."""
     *folders, name = PurePosixPath(path).parts
     return "/".join([*(folder for folder in folders if _match_split(folder) is None), name])
 

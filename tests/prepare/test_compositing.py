@@ -79,7 +79,7 @@ def test_random_animals_are_large_and_well_inside(seed, size):
     smallest = math.pi / 4 * (compositing.DEFAULT_COMPOSITION.scale[0] * size) ** 2
     assert layer.alpha.sum() >= 0.9 * compositing.DEFAULT_COMPOSITION.visible * smallest
     assert layer.alpha.shape == (size, size)
-    assert (layer.colour <= layer.alpha[..., None] + 1e-6).all()
+    assert (layer.color <= layer.alpha[..., None] + 1e-6).all()
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -1,4 +1,4 @@
-"""A folder of the user's own with `images/` and a file of COCO's instances."""
+"""A folder with `images/` and a file of COCO instances as a source."""
 
 from __future__ import annotations
 
@@ -31,40 +31,52 @@ _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the 
 
 @dataclass(frozen=True)
 class CocoMaskReader:
-    """Masks that are drawn from annotations."""
+    """Draw masks from annotations.
 
-    file: str  # of the annotations
-    index_of: tuple[tuple[int, int], ...]  # the class index, or IGNORE, of each category
-    background: int  # the class index of what no annotation covers
+    Attributes:
+        file: of the annotations.
+        index_of: class index, or IGNORE, of each category.
+        background: class index of pixels without annotation.
+        crowds_are_objects: whether crowds are drawn like all other annotations.
+    """
+
+    file: str
+    index_of: tuple[tuple[int, int], ...]
+    background: int
     crowds_are_objects: bool = False
 
     def describe(self, pair: ImageMaskPair) -> str:
-        """The annotations' file, and the image in it."""
+        """Name the file of the annotations and the image."""
         return f"{self.file} for {pair.image}"
 
-    def read(self, _folder: Path, truth: str) -> bytes:
-        """The annotations, which the pair carries."""
-        return truth.encode()
+    def read(self, _folder: Path, mask: str) -> bytes:
+        """Return the annotations, which are in the pair."""
+        return mask.encode()
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
-        """Draw a mask of class indices at the size of its image."""
+        """Draw a mask at the size of its image."""
         height, width, annotations = json.loads(content)
         return draw_mask(
             annotations, height, width, dict(self.index_of), IGNORE, self.background, self.crowds_are_objects
         )
 
     def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Draw a mask and fit it."""
+        """Draw a mask and resize it."""
         mask = orient_mask(self.decode(content), orientation)
         height, width = mask.shape
         return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
 
 
 def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> PairCollection:
-    """The pairs of a folder with `images/` and a file of COCO's instances; `key` is its section's.
+    """Collect the pairs of a folder with `images/` and a file of COCO instances.
+
+    Args:
+        data: section of the parameters.
+        classes: in the order of their indices.
+        key: of the section, for messages.
 
     Raises:
-        PipelineError: The folder or the file is missing or wrong, or a class asks for a category that is not there.
+        PipelineError: The folder or the file is missing or invalid, or a class has an unknown category.
     """
     folder = Path(data.path)
     coco = read_coco(folder / data.annotations, f"{key}.annotations")
@@ -93,7 +105,7 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
-        credit="",  # the user knows whose pictures these are
+        credit="",  # known to the user
         classes=classes,
         pairs={
             name: ImageMaskPair(name, files.by_id[name], _serialize_annotations(images[name]))
@@ -102,7 +114,7 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
         masks=CocoMaskReader(
             data.annotations, tuple(sorted(index_of.items())), _find_background(data), data.crowd == "object"
         ),
-        issues=[*faults, *files.faults],
+        issues=[*faults, *files.issues],
         skipped=files.skipped,
         notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd, key)),
         rows=splits.rows,
@@ -112,12 +124,12 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
 
 
 def match_images(coco: CocoAnnotations, files: ImageFiles) -> dict[str, CocoImage]:
-    """Key the images of a file of annotations by the ids of the images' files."""
+    """Key the annotated images by the ids of the image files."""
     return {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
 
 
 def _map_categories(data: CocoData, coco: CocoAnnotations, key: str) -> dict[int, int]:
-    """The class index, or IGNORE, of each category that the parameters name; several categories may have one name."""
+    """Map the declared categories to class indices, or IGNORE; several categories may have the same name."""
     asked = {name: index for index, one in enumerate(data.classes) for name in one.categories}
     asked |= dict.fromkeys(data.ignore, IGNORE)
     there = sorted(set(coco.categories.values()))
@@ -141,7 +153,7 @@ def _find_background(data: CocoData) -> int:
 
 
 def _count_undeclared(image: CocoImage, coco: CocoAnnotations, index_of: Mapping[int, int]) -> dict[str, int]:
-    """How many objects an image has of each category that the parameters do not name."""
+    """Count the objects of an image by undeclared category."""
     found: Counter[str] = Counter()
     for number, count in (*image.objects.items(), *image.crowds.items()):
         if number not in index_of:

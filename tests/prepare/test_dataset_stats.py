@@ -1,6 +1,8 @@
-"""Notices on masks: which of them a table of counts gives, and that they name the right classes and splits."""
+"""Notices on masks, classes and leaks name the right counts, classes and splits."""
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.prepare.dataset_stats import describe_masks
+from pipeline import runs
+from pipeline.prepare.dataset_stats import describe_leaks, describe_masks
 from pipeline.prepare.source import Sample
 from pipeline.prepare.split_tables import SplitTable
+from pipeline.prepare.stage import prepare
 from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
+from pipeline.study.compose import compose
+from pipeline.study.sets import find_set
+from tests.conftest import ROOT
 from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
 
+PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 NAMES = ("ground", "cell", "wall")
 CLASSES = [SegmentationClass(name, "#0072b2", name != "ground", False) for name in NAMES]
 ALL = (0, 1, 2)
@@ -115,3 +123,30 @@ def test_survey_images_of_few_bits_in_files_of_16_are_reported(cells, run, bits,
         Image.fromarray(values).save(cells / "images" / f"{name}.png")
     notices = Survey.read(run(cells)).notices
     assert any("a network sees them nearly black" in notice for notice in notices) is is_dark
+
+
+def test_leak_notice_counts_the_images_of_each_split() -> None:
+    left_out = Counter({("train", "test"): 9, ("train", "validation"): 5, ("validation", "test"): 1})
+    notice = describe_leaks(left_out, is_published=False)
+    assert notice is not None
+    assert notice.startswith(
+        "14 images were left out of train, because validation or test has the same image too; 1 image was left out of "
+        "validation, because test has the same image too: a leak between the splits of the data set."
+    )
+
+
+def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
+    assert "train, because the showcase has" in (describe_leaks(Counter({("train", runs.SHOWCASE): 1}), True) or "")
+    assert describe_leaks(Counter(), is_published=True) is None
+
+
+@pytest.mark.skipif(not PETS.is_dir(), reason="oxford-pets-mini is not next to the repository")
+@pytest.mark.parametrize("name", ["exercise", "oxford_pets_mini", "recipe", "recipe_parts"])
+def test_studies_of_pets_report_the_leak_of_the_data_set(name: str, tmp_path: Path) -> None:
+    params = compose(find_set(name, ROOT), ROOT, PETS).params
+    data = params.data.model_copy(update={"path": str(PETS), "image_size": 32})
+    prepare(params.model_copy(update={"data": data}), tmp_path / "prepared")
+    notices = runs.Survey.read(tmp_path / "prepared").notices
+    assert [notice.partition(":")[0] for notice in notices if "left out" in notice] == [
+        "1 image was left out of train, because test has the same image too"
+    ]

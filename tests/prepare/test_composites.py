@@ -111,9 +111,9 @@ def test_half_a_photograph_is_named(asking, source_folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no animal 'dog'"),
-        ("kind,name\nanimal,cat\n", "no table in UTF-8 with kind, name and group"),
-        ("kind,name,group\nanimal,cat\n", "row 2 lacks"),
+        ("", "has no animal 'dog'"),
+        ("kind,name\nanimal,cat\n", "not a CSV file in UTF-8 with the columns kind, name and group"),
+        ("kind,name,group\nanimal,cat\n", "row 2 has no"),
         ("kind,name,group\nplant,ivy,ivy\n", "kind is 'plant', but must be one of animal, background"),
         ("kind,name,group\nanimal,cat,a;b\n", "group 'a;b'"),
     ],

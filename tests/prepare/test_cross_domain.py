@@ -83,10 +83,10 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
         match=rf"data\.test\.path: {cells}: 1 mask with .* no class declares, .* for one of data\.test\.classes",
     ):
         tested()
-    with pytest.raises(PipelineError, match=r"data\.test\.path: there is no folder .*Set data\.test\.path"):
+    with pytest.raises(PipelineError, match=r"data\.test\.path: the folder .* does not exist\. Set data\.test\.path"):
         tested(path=str(tmp_path / "nowhere"))
     listing = {"file": "index.csv", "id": "id", "split": None, "group": None}
-    with pytest.raises(PipelineError, match=r"data\.test\.splits\.list\.file: there is no "):
+    with pytest.raises(PipelineError, match=r"data\.test\.splits\.list\.file: .* does not exist"):
         tested(splits={"validation": 0, "test": 1, "list": listing})
     (cells / "splits.csv").unlink()
     with pytest.raises(
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
             np.zeros((16, 24), np.uint16),
             r"images/cell3\.png \(is 16-bit grey, which has 1 channel, but 3 are expected\)",
         ),
-        (np.zeros((16, 24, 3), np.uint16), r"data\.test\.path: the images have 16 bits, but .* RGB of 8 bits"),
+        (np.zeros((16, 24, 3), np.uint16), r"data\.test\.path: the images have 16 bits, but .* 8-bit RGB"),
     ],
 )
 def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells, image, said):
