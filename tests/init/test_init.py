@@ -193,7 +193,7 @@ def test_names_in_folders_and_a_list_are_taken_as_they_are(tmp_path: Path) -> No
     section = proposed(folder)
     assert section["path"] == str(folder)
     assert "stratify" not in section["splits"]
-    assert "# splits.csv says which image is where" in Path("params.yaml").read_text()
+    assert "# splits.csv has the split of each image" in Path("params.yaml").read_text()
 
 
 def test_names_that_look_like_groups_are_pointed_at(tmp_path: Path) -> None:
@@ -449,8 +449,8 @@ def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda folder: None, "holds nothing. Expected is one of"),
-        (lambda folder: (folder / "pictures").mkdir(), "holds pictures/. Expected is one of"),
+        (lambda folder: None, "contains nothing. Expected is one of"),
+        (lambda folder: (folder / "pictures").mkdir(), "contains pictures/. Expected is one of"),
         (lambda folder: write(folder, banded(7)), "nothing but the value 7"),
         (lambda folder: write(folder, noisy), "If they number objects, it takes `instances: {border: 2}`."),
         (lambda folder: write(folder, photograph), "values, which are not classes: perhaps they were resized"),

@@ -69,7 +69,7 @@ def test_init_two_classes_in_any_encodings_gives_background_and_foreground(see: 
     found = see(by_turns(*ENCODINGS[case]))
     assert found.indices(DISCS) == {0: {0}, 1: {1}}
     kinds = len(found.values[1]) if isinstance(found.values[1], list) else 1
-    assert (f"written in {kinds} ways" in found.output) is (kinds > 1)
+    assert (f"foreground has {kinds} values" in found.output) is (kinds > 1)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_init_whole_masks_of_a_second_encoding_are_named(see: See) -> None:
     found = see(masks)
     assert found.values == [0, [1, 255]]
     assert any(
-        "Masks that hold nothing else, perhaps as unknown (1): masks/a00.png." in notice for notice in found.notices
+        "Masks with no other value, perhaps as unknown (1): masks/a00.png." in notice for notice in found.notices
     )
 
 

@@ -236,7 +236,7 @@ def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
         mask[400:412, 400:412] = 2
     write(masks)
     (notice,) = (line for line in run("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line)
-    assert "class_2 (0.05%) holds less than 1% of the pixels" in notice
+    assert "class_2 (0.05%) has less than 1% of the pixels" in notice
     assert "class_1" not in notice
     for objective in re.search(r"train\.objective: (\w+) or (\w+),", notice).groups():
         path = Path("params.yaml")

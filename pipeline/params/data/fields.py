@@ -46,7 +46,7 @@ def _check_class_name(value: object) -> object:
 
 Color = Annotated[str, BeforeValidator(_check_color)]
 MaskValue = Annotated[int | str, BeforeValidator(_check_mask_value)]  # an int, or #rrggbb
-MaskEncoding = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # of one class
+MaskValues = Annotated[int | str | list[int | str], BeforeValidator(_check_mask_values)]  # of one class
 ClassName = Annotated[str, BeforeValidator(_check_class_name)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

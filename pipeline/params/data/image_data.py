@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskEncoding, Share, TrainImages
+from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages
 from pipeline.params.section import Section
 
 Resize = Literal["squash", "pad"]
@@ -35,7 +35,7 @@ class ClassValue(Section):
     """Value of a class in masks."""
 
     name: ClassName
-    value: MaskEncoding
+    value: MaskValues
 
 
 class DisplayedClass(Section):
@@ -115,7 +115,7 @@ class ExternalTestFolder(ImageMaskFolder):
     """A folder whose test split replaces that of the composites; its classes are those of the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
-    ignore: MaskEncoding | None
+    ignore: MaskValues | None
     mask_threshold: MaskThreshold | None = None
 
 
@@ -134,7 +134,7 @@ class FolderData(ImageMaskData):
 
     source: Literal["folder"]
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is ignored
-    ignore: MaskEncoding | None
+    ignore: MaskValues | None
     mask_threshold: MaskThreshold | None = None
     instances: Instances | None = None
 
