@@ -82,7 +82,11 @@ MISTAKES = {
     ),
     "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
     "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 is listed more than once", "remove"),
-    "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 is listed more than once", "remove"),
+    "a rate twice": (
+        {"grid": {"learning_rate": [1e-3, 0.001]}},
+        "grid.learning_rate: 0.001 is listed more than once",
+        "remove",
+    ),
     "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},
