@@ -183,8 +183,8 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
         train_and_log(other, other.cell("unet", 0.001, seed))
         evaluate(other, f"unet-0.001-{seed}")
     try:
-        team = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "all.html")
-        html = team.path.read_text("utf-8")
+        page = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "all.html")
+        html = page.path.read_text("utf-8")
         names = re.findall(r'id="run-([^"]+)"', html)
         assert len(names) == 5
         assert sum(name.startswith("unet@eve_i_-") and name.endswith("-0.001-0") for name in names) == 1

@@ -84,7 +84,7 @@ def test_without_pretraining_the_weights_are_others_and_the_seed_decides() -> No
 
 
 def test_pretrained_weights_want_three_channels() -> None:
-    with pytest.raises(PipelineError, match="images have 1; set pretrained: false"):
+    with pytest.raises(PipelineError, match="these have 1; set pretrained: false"):
         lite0(pretrained=True, channels=1)
 
 

@@ -58,7 +58,7 @@ MISTAKES = {
         "data.composition.crop: must",
         "up to 1",
     ),
-    "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: there is no", "blur"),
+    "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: unknown key", "blur"),
     "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
     "colour in the test": (
         {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
@@ -82,7 +82,11 @@ MISTAKES = {
     ),
     "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
     "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 is listed more than once", "remove"),
-    "a rate twice": ({"grid": {"learning_rate": [1e-3, 0.001]}}, "grid.learning_rate: 0.001 stands", "remove"),
+    "a rate twice": (
+        {"grid": {"learning_rate": [1e-3, 0.001]}},
+        "grid.learning_rate: 0.001 is listed more than once",
+        "remove",
+    ),
     "empty grid": ({"grid": {"seed": []}}, "grid.seed: must have at least 1", "[]"),
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},

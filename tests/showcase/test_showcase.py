@@ -192,7 +192,7 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     page = render_report(params)
     assert page.faults == ()
     html = page.path.read_text(encoding="utf-8")
-    assert "A &lt;b&gt;photograph&lt;/b&gt;, a photograph from outside the data." in html
+    assert "A &lt;b&gt;photograph&lt;/b&gt;, an image from outside the data." in html
     path = project / runs.CUTOUTS / runs.CUTOUT_LIST
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
     (fault,) = render_report(params).faults
