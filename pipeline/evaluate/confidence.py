@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.models.inference import Pixels
 from pipeline.runs import IGNORE
 
@@ -30,9 +30,9 @@ class Confidence:
     class_pixels: Floats
     class_losses: Floats
 
-    def reliability(self, index: npt.NDArray[np.int64] | None = None) -> Reliability:
+    def reliability(self, index: npt.NDArray[np.int64] | None = None) -> ReliabilityBins:
         """The bins of all images together, or of those at the places in `index`."""
-        return Reliability(*(self.bins if index is None else self.bins[index]).sum(axis=0))
+        return ReliabilityBins(*(self.bins if index is None else self.bins[index]).sum(axis=0))
 
 
 class Observer:
@@ -45,9 +45,9 @@ class Observer:
     def __call__(self, pixels: Pixels) -> None:
         """Take in a batch."""
         counted = pixels.truth != IGNORE
-        level = (pixels.confidence * BINS).long().clamp(max=BINS - 1)
+        level = (pixels.confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         right = (pixels.predicted == pixels.truth).float()
-        by_level = _Sums(level, counted, BINS)
+        by_level = _Sums(level, counted, NUM_BINS)
         by_class = _Sums(pixels.truth, counted, self._classes)
         self._parts.append(
             (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline import runs
 from pipeline.analysis import scores
-from pipeline.analysis.calibration import BINS, Reliability
+from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.evaluate.explain import Maps
 from pipeline.evaluate.pictures import overview
@@ -25,7 +25,7 @@ def write_evaluation(
     folder: EvaluationFolder,
     evaluation: RunEvaluation,
     seen: dict[str, Seen],
-    reliability: dict[str, Reliability],
+    reliability: dict[str, ReliabilityBins],
     maps: dict[str, Maps],
     classes: tuple[SegmentationClass, ...],
     examples: int,
@@ -63,18 +63,18 @@ def _rows(name: str, seen: Seen, classes: tuple[SegmentationClass, ...]) -> list
         class_losses = confidence.class_losses / confidence.class_pixels
     columns = [
         prediction.losses,
-        scores.accuracy(prediction.confusion),
-        scores.mean_iou(prediction.confusion),
-        scores.foreground_iou(prediction.confusion, np.array([item.foreground for item in classes])),
-        *scores.iou_by_class(prediction.confusion).T,
+        scores.compute_accuracy(prediction.confusion),
+        scores.compute_mean_iou(prediction.confusion),
+        scores.compute_foreground_iou(prediction.confusion, np.array([item.foreground for item in classes])),
+        *scores.compute_class_iou(prediction.confusion).T,
         *class_losses.T,
     ]
     rows = zip(seen.split.ids, *(column.tolist() for column in columns), strict=True)
     return [[sample, name, *_or_empty(values)] for sample, *values in rows]
 
 
-def _bins(name: str, bins: Reliability) -> list[list[str | float]]:
-    edges = (np.arange(BINS + 1) / BINS).round(6)
+def _bins(name: str, bins: ReliabilityBins) -> list[list[str | float]]:
+    edges = (np.arange(NUM_BINS + 1) / NUM_BINS).round(6)
     columns = (edges[:-1], edges[1:], bins.pixels.astype(np.int64), bins.confidence, bins.accuracy)
     return [[name, *_or_empty(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
 

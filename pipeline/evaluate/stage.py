@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import runs
-from pipeline.analysis.calibration import Reliability
-from pipeline.analysis.scores import score
+from pipeline.analysis.calibration import ReliabilityBins
+from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
@@ -46,7 +46,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         )
     seen: dict[str, Seen] = {}
     maps: dict[str, Maps] = {}
-    reliability: dict[str, Reliability] = {}
+    reliability: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
         seen, maps = see_all(record, folder, root / runs.PREPARED, len(data.classes))
         compared = _compared(folder)
@@ -77,13 +77,13 @@ def _evaluation(
     folder: Path,
     seen: dict[str, Seen],
     compared: npt.NDArray[np.int64],
-    reliability: dict[str, Reliability],
+    reliability: dict[str, ReliabilityBins],
     data: DataSet,
 ) -> Evaluation:
     last = RunFolder(folder).history.iloc[-1]
     sides = {name: seen[name].prediction for name in ("validation", "test")}
     sides["train"] = seen["train"].prediction.take(compared)
-    parts = {name: score(side.loss, side.confusion.sum(axis=0), data.classes) for name, side in sides.items()}
+    parts = {name: compute_scores(side.loss, side.confusion.sum(axis=0), data.classes) for name, side in sides.items()}
     showcase = seen[runs.SHOWCASE].prediction
     return Evaluation(
         run=record.run,
@@ -92,7 +92,7 @@ def _evaluation(
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         **parts,
         showcase=tuple(
-            score(float(loss), confusion, data.classes)
+            compute_scores(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)
         ),
         train_calibration=_calibration(reliability["train"]),
@@ -100,7 +100,7 @@ def _evaluation(
     )
 
 
-def _calibration(found: Reliability) -> Calibration | None:
+def _calibration(found: ReliabilityBins) -> Calibration | None:
     if not found.pixels.any():
         return None
-    return Calibration(confidence=found.mean_confidence, error=found.error)
+    return Calibration(confidence=found.mean_confidence, error=found.expected_calibration_error)

@@ -37,7 +37,7 @@ def cut_out(params: Params, root: Path = Path()) -> Cutouts:
 
 def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
     # Here, since without photographs none of these seconds of imports are worth it.
-    from pipeline.analysis.scores import foreground_iou, mean_iou
+    from pipeline.analysis.scores import compute_foreground_iou, compute_mean_iou
     from pipeline.data.prepared import Split, open_split
     from pipeline.inference.mask_encoding import create_mask_encoding
     from pipeline.inference.preprocessing import Preprocessing
@@ -64,9 +64,9 @@ def _cut_out(params: Params, run: str, root: Path, folder: Path) -> Cutouts:
         split = Split(sight.image[None], truth[None], (photograph.file,))
         prediction = predict(network, split, len(data.classes), record.precision)
         # NaN: without a mask nothing is judged; with one there may be no foreground, and none predicted.
-        iou = float(foreground_iou(prediction.confusion[0], foreground))
+        iou = float(compute_foreground_iou(prediction.confusion[0], foreground))
         title = photograph.title or Path(photograph.file).stem
-        mean = float(mean_iou(prediction.confusion[0]))
+        mean = float(compute_mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]
         cutouts.append(Cutout(photograph.file, title, photograph.mask, *scores))
         arrays = {"image": sight.shown, "prediction": in_proportion(prediction.masks[0], sight)}

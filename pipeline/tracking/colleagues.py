@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.authors import SeedResult
+from pipeline.analysis.leaderboard import SeedResult
 from pipeline.params import Tracking
 from pipeline.tracking.search import finished_runs
 from pipeline.tracking.store import answering, open_client, tracking_uri

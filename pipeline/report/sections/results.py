@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.comparison import RateRow, RunRow, Selection, Summary
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import format_learning_rate, format_number, format_spread, join_words
@@ -146,7 +146,7 @@ def _build_row(summary: Summary, row: RateRow, selection: RunSelection) -> Setti
 def _describe_warning(row: RateRow) -> str:
     warnings = []
     if row.beats_baseline is not None and row.beats_baseline < 1:
-        warnings.append(LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}")
+        warnings.append(ONE_CLASS_LABEL if row.beats_baseline == 0 else f"some seeds {ONE_CLASS_LABEL}")
     if row.missed_classes:
         mean = "on average " if row.finished > 1 else ""
         number = f"{row.missed_classes:.3g}"
