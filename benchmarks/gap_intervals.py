@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.analysis.intervals import ImageLosses, gap_estimate
+from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
 
 EPOCHS = 15
 
@@ -41,7 +41,7 @@ WORLDS = [
 ]
 
 
-def images(world: World, curve: np.ndarray, generator: np.random.Generator) -> ImageLosses:
+def images(world: World, curve: np.ndarray, generator: np.random.Generator) -> GroupedLosses:
     """A set drawn anew: its expected loss at every epoch is the curve."""
     labels = tuple(np.arange(world.images) % groups for groups in world.groups)
     labels = (labels[0], *(generator.permutation(kind) for kind in labels[1:]))
@@ -51,7 +51,7 @@ def images(world: World, curve: np.ndarray, generator: np.random.Generator) -> I
     level = np.exp(world.skew * own - world.skew**2 / 2)  # mean 1
     # From epoch to epoch an image's loss moves on its own: what makes the lowest mean a lucky one.
     moves = np.exp(0.25 * generator.normal(size=(len(curve), world.images)) - 0.25**2 / 2)
-    return ImageLosses(curve[:, None] * level * moves, np.full(world.images, 4096), labels)
+    return GroupedLosses(curve[:, None] * level * moves, np.full(world.images, 4096), labels)
 
 
 def covered(world: World, epoch: int | None, generator: np.random.Generator, resamples: int) -> tuple[bool, float]:
@@ -59,17 +59,19 @@ def covered(world: World, epoch: int | None, generator: np.random.Generator, res
     falling = 0.3 * np.exp(-np.arange(EPOCHS) / 3)
     validation, training = 0.30 + falling, 0.22 + falling
     sides = images(world, validation, generator), images(world, training, generator)
-    best = int(sides[0].mean().argmin()) if epoch is None else epoch
-    found = gap_estimate(*sides, epoch, seen=4 * world.images, seed=int(generator.integers(2**31)), resamples=resamples)
+    best = int(sides[0].compute_means().argmin()) if epoch is None else epoch
+    found = estimate_gap(
+        *sides, epoch, num_train_images=4 * world.images, seed=int(generator.integers(2**31)), num_resamples=resamples
+    )
     assert found.interval is not None
     # The images compared are a quarter of those trained on; the rest, drawn alike, is what they stand for.
-    rest = ImageLosses(*_joined([images(world, training, generator) for _ in range(3)]))
-    seen = (sides[1].mean()[best] + 3 * rest.mean()[best]) / 4
+    rest = GroupedLosses(*_joined([images(world, training, generator) for _ in range(3)]))
+    seen = (sides[1].compute_means()[best] + 3 * rest.compute_means()[best]) / 4
     truth = validation[best] - seen
     return found.interval.low <= truth <= found.interval.high, found.interval.high - found.interval.low
 
 
-def _joined(parts: list[ImageLosses]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+def _joined(parts: list[GroupedLosses]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     losses = np.concatenate([part.losses for part in parts], axis=1)
     return losses, np.concatenate([part.pixels for part in parts]), parts[0].groups
 
@@ -92,7 +94,7 @@ def main() -> None:
     world, generator = WORLDS[4], np.random.default_rng(1)
     sides = [images(world, np.linspace(0.5, 0.3, 50), generator) for _ in range(2)]
     start = time.perf_counter()
-    gap_estimate(sides[0], sides[1], None, seen=800)
+    estimate_gap(sides[0], sides[1], None, num_train_images=800)
     print(f"10,000 resamples of {world.name}, 50 epochs: {time.perf_counter() - start:.2f} s")
 
 

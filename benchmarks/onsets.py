@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.analysis.onset import find_onset, generalisation_loss, progress_quotient, rises_in_a_row
+from benchmarks.early_stopping import compute_generalization_loss, compute_progress_quotient, count_successive_rises
+from pipeline.analysis.overfitting_onset import find_onset
 
 Curve = Callable[[np.random.Generator], np.ndarray]
 LEVEL = 20.0
@@ -81,13 +82,13 @@ def _line(curve: Curve, repetitions: int) -> None:
         val = LEVEL + truth + generator.normal(size=len(truth))
         stopped += stops(val)
         search = find_onset(val)
-        doubtful += search.doubtful
+        doubtful += search.is_doubtful
         if search.onset:
             found.append((search.onset, int(truth.argmin())))
     rates = f"{curve.__name__:10}{len(found) / repetitions:8.1%}{doubtful / repetitions:10.1%}"
     accuracy = " " * 26
     if curve in (sharp, smooth):
-        near = np.mean([abs(onset.place - truth) <= 2 for onset, truth in found])
+        near = np.mean([abs(onset.index - truth) <= 2 for onset, truth in found])
         covered = np.mean([onset.low <= truth <= onset.high for onset, truth in found])
         accuracy = f"{near:10.1%}{covered:9.1%}{np.median([onset.high - onset.low for onset, _ in found]):7.0f}"
     print(rates + accuracy + "".join(f"{count / repetitions:8.1%}" for count in stopped), flush=True)
@@ -96,8 +97,10 @@ def _line(curve: Curve, repetitions: int) -> None:
 def stops(val: np.ndarray) -> np.ndarray:
     """Whether each of the three criteria would have ended the training; its training loss halves."""
     train = LEVEL * (0.5 + 0.5 * np.exp(-3 * np.linspace(0, 1, len(val))))
-    quotient = progress_quotient(train, val)
-    return np.array([generalisation_loss(val).max() > 5, np.nanmax(quotient) > 0.5, rises_in_a_row(val).max() >= 3])
+    quotient = compute_progress_quotient(train, val)
+    return np.array(
+        [compute_generalization_loss(val).max() > 5, np.nanmax(quotient) > 0.5, count_successive_rises(val).max() >= 3]
+    )
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from collections import Counter
 
 import numpy as np
 
-from pipeline.analysis.curves import Curves
-from pipeline.analysis.verdict import Word, judge
+from pipeline.analysis.curves import LossCurves
+from pipeline.analysis.verdict import VerdictWord, judge
 
 BASELINE = 0.9
-WORDS: tuple[Word, ...] = ("learning", "memorising", "overfitting", "underfitting")
+WORDS: tuple[VerdictWord, ...] = ("learning", "memorising", "overfitting", "underfitting")
 
 
-def curves(word: Word, generator: np.random.Generator) -> Curves:
+def curves(word: VerdictWord, generator: np.random.Generator) -> LossCurves:
     """A training that deserves the word."""
     epochs = int(generator.integers(12, 80))
     time, low = np.linspace(0, 1, epochs), generator.uniform(0.1, 0.3)
@@ -36,7 +36,7 @@ def curves(word: Word, generator: np.random.Generator) -> Curves:
         rise = max(least * val.min(), 8 * noise)
         val = val + (rise + fall.min()) * np.maximum(0, time - knee) / (1 - knee)
     noisy = [side + noise * generator.normal(size=epochs) for side in (train, val)]
-    return Curves(tuple(range(1, epochs + 1)), *noisy)
+    return LossCurves(tuple(range(1, epochs + 1)), *noisy)
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Library, numpy, scipy and pandas only: scores, baseline, gaps, onsets, verdicts, intervals, and seeds compared."""
+"""Statistics of runs: scores, baselines, gaps, intervals, onsets, verdicts, seeds (numpy, scipy, pandas only)."""

@@ -1,4 +1,4 @@
-"""A run's two loss curves, and the numbers that are read off them."""
+"""Loss curves of a run, and the gap between them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The loss on the training images and on validation, an epoch each; NaN or infinite where a run diverged.
+class LossCurves:
+    """Training and validation loss by epoch; NaN or infinite if the run diverged.
 
     Attributes:
         epochs: their numbers, ascending.
-        train: a loss each, in nats a pixel where the yardstick is meant.
-        val: likewise.
+        train: E losses; nats per pixel for the project's own runs, any unit for curves of other tools.
+        val: E losses in the same unit.
     """
 
     epochs: tuple[int, ...]
@@ -23,22 +23,22 @@ class Curves:
     val: npt.NDArray[np.float64]
 
     @property
-    def finite(self) -> bool:
-        """Whether every loss is a number."""
+    def is_finite(self) -> bool:
+        """Whether no loss is NaN or infinite."""
         return bool(np.isfinite(self.train).all() and np.isfinite(self.val).all())
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """What the distance between the curves comes to.
+    """Distance between the two curves of a run.
 
     Attributes:
-        best_epoch: the number of the epoch with the lowest loss on validation, the first of several.
-        best: validation minus training, there.
-        last: likewise at the last epoch.
-        ratio: validation by training loss at the last epoch; None where the training loss is not positive.
-        rise: how much higher validation ends than at its best, as a share of it; None where that is not positive.
-        epochs_after_best: trained beyond the best epoch.
+        best_epoch: number of the first epoch with the lowest validation loss.
+        best: validation minus training loss at that epoch.
+        last: the same at the last epoch.
+        ratio: validation by training loss at the last epoch; None if the training loss is not positive.
+        rise: how much higher validation ends than at its best, as a share of it; None if the best is not positive.
+        epochs_after_best: number of epochs after the best one.
     """
 
     best_epoch: int
@@ -49,9 +49,9 @@ class Gaps:
     epochs_after_best: int
 
 
-def gaps(curves: Curves) -> Gaps | None:
-    """The gaps of a run; None where some loss is NaN or infinite, or there is no epoch."""
-    if not len(curves.epochs) or not curves.finite:
+def compute_gaps(curves: LossCurves) -> Gaps | None:
+    """Compute the gaps of a run; None if it has no epoch, or a loss is NaN or infinite."""
+    if not len(curves.epochs) or not curves.is_finite:
         return None
     train, val = curves.train, curves.val
     best = int(val.argmin())

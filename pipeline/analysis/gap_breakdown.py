@@ -1,4 +1,4 @@
-"""A run's gap taken apart: by class, by group of images, and by image. All losses are the yardstick, nats a pixel."""
+"""Breakdown of a run's gap by class, by group of images, and by image. Losses are in nats per pixel."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-WIDEST = 10  # of the groups of a kind, and of the images: the rest is in each run's table of images
+MAX_PARTS = 10  # groups of each kind, and images; the table of images of each run has the rest
 
 
 @dataclass(frozen=True)
 class GapPart:
-    """A part of validation beside what it is compared with on the training side.
+    """A part of validation, and the training loss that it is compared with.
 
     Attributes:
         part: class, group or image.
-        name: of the class or the image; of a group `kind=name`.
-        images: how many of validation's it is about.
-        train_loss: of the same class; for a group or an image, which training has none of, that of the whole side.
+        name: of the class or the image; `kind=name` for a group.
+        images: number of validation images in the part.
+        train_loss: of the same class; for a group or an image, of all compared training images.
         val_loss: of the part.
         train_iou: of the class; None for other parts.
-        val_iou: likewise.
+        val_iou: of the class; None for other parts.
     """
 
     part: str
@@ -35,32 +35,32 @@ class GapPart:
 
     @property
     def gap(self) -> float:
-        """Validation minus training."""
+        """Validation minus training loss."""
         return self.val_loss - self.train_loss
 
 
-def by_class(
+def break_down_by_class(
     train: pd.DataFrame,
     validation: pd.DataFrame,
     train_iou: Mapping[str, float | None],
     val_iou: Mapping[str, float | None],
 ) -> list[GapPart]:
-    """A part a class that both sides have, in the classes' order.
+    """Compute one part per class that both sides have, in the order of the classes.
 
     Args:
-        train: a row an image; of each class `loss_<class>` is the mean over the image's pixels of that true class, and
-            `pixels_<class>` counts them.
-        validation: likewise.
-        train_iou: intersection over union by class; its keys are the classes.
-        val_iou: likewise.
+        train: one row per image; for each class `loss_<class>`, the mean over the pixels of that true class, and
+            `pixels_<class>`, their number.
+        validation: one row per image, with the same columns.
+        train_iou: IoU by class; its keys are the classes.
+        val_iou: IoU by class.
     """
     return [
         GapPart(
             "class",
             name,
             int((validation[f"pixels_{name}"] > 0).sum()),
-            _mean(train[f"loss_{name}"], train[f"pixels_{name}"]),
-            _mean(validation[f"loss_{name}"], validation[f"pixels_{name}"]),
+            _average(train[f"loss_{name}"], train[f"pixels_{name}"]),
+            _average(validation[f"loss_{name}"], validation[f"pixels_{name}"]),
             train_iou[name],
             val_iou[name],
         )
@@ -69,41 +69,46 @@ def by_class(
     ]
 
 
-def by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """The groups of each kind whose gaps are widest, widest first; an image that shares nothing is no group.
+def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
+    """Return the groups of each kind with the widest gaps, widest first.
 
     Args:
-        train: a row an image, with `loss` and the number of its `pixels`.
-        validation: likewise, and its `groups` as `kind=name;kind=name`.
+        train: one row per image, with `loss` and its number of evaluated `pixels`.
+        validation: one row per image, with the same columns and `groups`, as `kind=name;kind=name`.
     """
-    reference = _mean(train["loss"], train["pixels"])
-    names = validation["groups"].fillna("").str.split(";").explode()
-    rows = validation[["loss", "pixels"]].join(names[names.str.contains("=")], how="inner")
+    train_loss = _average(train["loss"], train["pixels"])
+    labels = validation["groups"].fillna("").str.split(";").explode()
+    rows = validation[["loss", "pixels"]].join(labels[labels.str.contains("=")], how="inner")
     rows["kind"] = rows["groups"].str.split("=", n=1).str[0]
-    found = []
-    for _, of_kind in rows.groupby("kind"):
-        if of_kind["groups"].is_unique:  # each image a group of its own: they stand among the images
+    widest = []
+    for _, rows_of_kind in rows.groupby("kind"):
+        if rows_of_kind["groups"].is_unique:  # groups of one image each: the parts by image show them
             continue
         parts = [
-            GapPart("group", str(name), len(group), reference, _mean(group["loss"], group["pixels"]))
-            for name, group in of_kind.groupby("groups")
+            GapPart("group", str(name), len(group), train_loss, _average(group["loss"], group["pixels"]))
+            for name, group in rows_of_kind.groupby("groups")
         ]
-        found += _widest(parts)
-    return found
+        widest += _select_widest(parts)
+    return widest
 
 
-def by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """The images of validation whose losses are highest, highest first; tables as for `by_group`, with an `id`."""
-    reference = _mean(train["loss"], train["pixels"])
+def break_down_by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
+    """Return the validation images with the widest gaps, widest first.
+
+    Args:
+        train: as for `break_down_by_group`.
+        validation: one row per image, with `id` and `loss`.
+    """
+    train_loss = _average(train["loss"], train["pixels"])
     rows = zip(validation["id"], validation["loss"], strict=True)
-    return _widest([GapPart("image", str(sample), 1, reference, float(loss)) for sample, loss in rows])
+    return _select_widest([GapPart("image", str(sample), 1, train_loss, float(loss)) for sample, loss in rows])
 
 
-def _widest(parts: Sequence[GapPart]) -> list[GapPart]:
-    return sorted(parts, key=lambda part: (-part.gap, part.name))[:WIDEST]
+def _select_widest(parts: Sequence[GapPart]) -> list[GapPart]:
+    return sorted(parts, key=lambda part: (-part.gap, part.name))[:MAX_PARTS]
 
 
-def _mean(losses: pd.Series[float], pixels: pd.Series[int]) -> float:
-    """Over pixels; an image without any has no loss."""
-    counted = pixels.to_numpy() > 0
-    return float(np.average(losses.to_numpy(np.float64)[counted], weights=pixels.to_numpy()[counted]))
+def _average(losses: pd.Series[float], pixels: pd.Series[int]) -> float:
+    """Average over pixels; images without pixels have no loss."""
+    evaluated = pixels.to_numpy() > 0
+    return float(np.average(losses.to_numpy(np.float64)[evaluated], weights=pixels.to_numpy()[evaluated]))

@@ -1,4 +1,4 @@
-"""One word for a training, with the evidence for it and the checks that could not be made."""
+"""Verdict on a training: one word, the evidence for it, and the checks that were not possible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.analysis.curves import Curves, Gaps, gaps
-from pipeline.analysis.one_class import OneClassCheck
-from pipeline.analysis.onset import CERTAIN, FEWEST_EPOCHS, Onset, Search, find_onset
+from pipeline.analysis.baselines import OneClassCheck
+from pipeline.analysis.curves import Gaps, LossCurves, compute_gaps
+from pipeline.analysis.overfitting_onset import CERTAIN_EVIDENCE, MIN_EPOCHS, Onset, OnsetSearch, find_onset
 
-Word = Literal["learning", "memorising", "overfitting", "underfitting", "diverged", "undecided"]
+VerdictWord = Literal["learning", "memorising", "overfitting", "underfitting", "diverged", "undecided"]
 
-NO_PROGRESS = 0.95  # of the first training loss: what underfitting is without a baseline
+MIN_PROGRESS = 0.05  # fall of the training loss, as a share of its first value; less is underfitting without a baseline
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where one word ends and the next begins. `params.yaml` has them, with their sources, under `verdict`."""
+    """Thresholds of the verdicts; `params.yaml` has them, with their sources, under `verdict`.
+
+    Attributes:
+        underfitting: limit of the final training loss, as a share of the class-prior baseline; above is underfitting.
+        memorising: minimum ratio of validation to training loss at the last epoch.
+        overfitting: minimum rise of the validation loss after the onset, as a share of its lowest value.
+    """
 
     underfitting: float = 0.9
     memorising: float = 1.5
@@ -29,18 +35,18 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a training came to.
+    """Verdict on a training.
 
     Attributes:
         word: the verdict.
-        evidence: sentences with the numbers that it rests on.
-        not_checked: what could not be checked, and why.
-        gaps: the numbers; None where a loss is NaN or infinite.
-        onset: where validation begins to worsen, as numbers of epochs: most likely, first and last that may be it; None
-            where there is none to be seen.
+        evidence: phrases with the numbers that it is based on.
+        not_checked: checks that were not possible, and why.
+        gaps: None if a loss is NaN or infinite.
+        onset: numbers of epochs after which validation worsens: the most likely one, and first and last of the
+            interval; None without an onset.
     """
 
-    word: Word
+    word: VerdictWord
     evidence: tuple[str, ...]
     not_checked: tuple[str, ...]
     gaps: Gaps | None
@@ -48,171 +54,178 @@ class Verdict:
 
 
 def judge(
-    curves: Curves,
+    curves: LossCurves,
     baseline: float | None = None,
     thresholds: Thresholds | None = None,
     one_class: OneClassCheck | None = None,
 ) -> Verdict:
-    """Judge a training by its curves.
+    """Judge a training by its loss curves.
 
-    The words are tried in this order, and the first that holds is the verdict: `diverged` where a loss is NaN or
-    infinite; `underfitting` where training ends above `thresholds.underfitting` of the baseline; `overfitting` where
-    validation has an onset and rises by `thresholds.overfitting` after it, while training does not; `memorising`
-    where validation ends at `thresholds.memorising` times the training loss, which does not hurt yet; `undecided` where
-    there is too little to say; else `learning`, but never if the run does no better than predicting one class
-    everywhere: then `memorising` if it does on the training images, `underfitting` if not even there, `undecided` if
-    they have fewer than two classes.
+    The verdict is the first of these that applies:
+
+    - `diverged`: a loss is NaN or infinite.
+    - `underfitting`: training ends above `thresholds.underfitting` times the baseline.
+    - `overfitting`: validation has an onset and rises by `thresholds.overfitting` after it, while training does not.
+    - `memorising`: validation ends at `thresholds.memorising` times the training loss, without getting worse.
+    - `undecided`: the curves are too short, or a rise is possible but not certain.
+    - `learning`, unless the run does no better than predicting one class everywhere. It is then `memorising` if it does
+      better on the training images, `underfitting` if not, and `undecided` if these have fewer than two classes.
 
     Args:
-        curves: a loss an epoch, at least one epoch.
-        baseline: the loss of knowing only how frequent each class is (`pipeline.analysis.scores.baseline`), in the
-            curves' unit; None where it is not known. Underfitting is then a training loss above `NO_PROGRESS` of its
-            first value.
+        curves: at least one epoch.
+        baseline: class-prior baseline (`baselines.compute_class_prior_baseline`) in the unit of the curves; None if
+            unknown. Underfitting is then a training loss that falls by less than `MIN_PROGRESS`.
         thresholds: None for the defaults.
-        one_class: the run's masks against those of the one-class baseline; None if only curves are known. A run
-            that does not beat it has that in its evidence, whatever the verdict.
+        one_class: comparison of the run's masks with the one-class baseline; None if only the curves are known. If the
+            run does not beat that baseline, the evidence of any verdict includes it.
     """
-    found = gaps(curves)
-    if found is None:
-        return _diverged(curves)
+    gaps = compute_gaps(curves)
+    if gaps is None:
+        return _judge_diverged(curves)
     not_checked: list[str] = []
-    search = _search(curves, not_checked)
-    onset = search.onset if search and search.onset and _training_goes_on(curves, search.onset) else None
-    case = _Case(curves, baseline, thresholds or Thresholds(), found, search, onset, one_class)
+    search = _search_onset(curves, not_checked)
+    onset = search.onset if search and search.onset and _training_improves(curves, search.onset) else None
+    case = _Case(curves, baseline, thresholds or Thresholds(), gaps, search, onset, one_class)
     if baseline is None:
         not_checked.append("Underfitting by the classes' shares: their loss, the baseline, is not known.")
-    if found.ratio is None:
+    if gaps.ratio is None:
         not_checked.append("Memorising: the training loss is not positive, so there is no ratio.")
-    word, reason = next(said for check in _CHECKS if (said := check(case)))
+    word, reason = next(result for check in _CHECKS if (result := check(case)))
     if one_class is not None and one_class.not_checked:
         not_checked.append(one_class.not_checked)
-    label = one_class.phrase if one_class is not None and one_class.validation is False else ""
-    evidence = [case.numbers(), *([case.rise()] if onset else []), *(text for text in (reason, label) if text)]
-    return Verdict(word, tuple(evidence), tuple(not_checked), found, case.onset_epochs())
+    label = one_class.phrase if one_class is not None and one_class.beats_on_validation is False else ""
+    phrases = (case.describe_losses(), case.describe_rise() if onset else "", reason, label)
+    evidence = tuple(phrase for phrase in phrases if phrase)
+    return Verdict(word, evidence, tuple(not_checked), gaps, case.list_onset_epochs())
 
 
 @dataclass(frozen=True)
 class _Case:
-    """What the checks look at."""
+    """Input of the checks."""
 
-    curves: Curves
+    curves: LossCurves
     baseline: float | None
-    limits: Thresholds
+    thresholds: Thresholds
     gaps: Gaps
-    search: Search | None
+    search: OnsetSearch | None
     onset: Onset | None
     one_class: OneClassCheck | None
 
-    def numbers(self) -> str:
-        train, val = self.curves.train[-1], self.curves.val[-1]
-        times = f", {self.gaps.ratio:.2f} times as high" if self.gaps.ratio else ""
-        return f"after {_epochs(self.curves)} training is at {train:.3f}, validation at {val:.3f}{times}"
-
-    def onset_epochs(self) -> tuple[int, int, int] | None:
+    def list_onset_epochs(self) -> tuple[int, int, int] | None:
         if self.onset is None:
             return None
         epochs = self.curves.epochs
-        return epochs[self.onset.place], epochs[self.onset.low], epochs[self.onset.high]
+        return epochs[self.onset.index], epochs[self.onset.low], epochs[self.onset.high]
 
-    def share_of(self, rise: float) -> float:
-        """A fitted rise as a share of the lowest fitted loss."""
+    def compute_rise_share(self, rise: float) -> float:
+        """Compute a fitted rise as a share of the lowest fitted loss."""
         lowest = float(self.curves.val[-1]) - rise
         return rise / lowest if lowest > 0 else float("inf")
 
-    def rise(self) -> str:
-        epochs = self.onset_epochs()
+    def describe_losses(self) -> str:
+        train, val = self.curves.train[-1], self.curves.val[-1]
+        times = f", {self.gaps.ratio:.2f} times as high" if self.gaps.ratio else ""
+        return f"after {_format_epochs(self.curves)} training is at {train:.3f}, validation at {val:.3f}{times}"
+
+    def describe_rise(self) -> str:
+        epochs = self.list_onset_epochs()
         assert epochs is not None
         assert self.onset is not None
         when = f"after epoch {epochs[0]} (between {epochs[1]} and {epochs[2]})"
-        return f"validation rises by {self.share_of(self.onset.rise):.1%} {when}, while training does not"
+        share = self.compute_rise_share(self.onset.rise)
+        return f"validation rises by {share:.1%} {when}, while training does not"
 
 
-def _underfits(case: _Case) -> tuple[Word, str] | None:
+def _check_underfitting(case: _Case) -> tuple[VerdictWord, str] | None:
     last, first = float(case.curves.train[-1]), float(case.curves.train[0])
     if case.baseline is not None:
-        if last <= case.limits.underfitting * case.baseline:
+        if last <= case.thresholds.underfitting * case.baseline:
             return None
         known = f"{case.baseline:.3f}, the loss of knowing the classes' shares alone"
         return "underfitting", f"training ends at {last / case.baseline:.2f} of {known}"
-    if len(case.curves.epochs) == 1 or last <= NO_PROGRESS * first:
+    if len(case.curves.epochs) == 1 or last <= (1 - MIN_PROGRESS) * first:
         return None
     return "underfitting", f"training ends at {last / first:.2f} of its first value"
 
 
-def _overfits(case: _Case) -> tuple[Word, str] | None:
-    if case.onset is None or case.share_of(case.onset.rise) < case.limits.overfitting:
+def _check_overfitting(case: _Case) -> tuple[VerdictWord, str] | None:
+    threshold = case.thresholds.overfitting
+    if case.onset is None or case.compute_rise_share(case.onset.rise) < threshold:
         return None
-    return "overfitting", f"a rise of {case.limits.overfitting:.0%} counts as overfitting"
+    return "overfitting", f"a rise of {threshold:.0%} counts as overfitting"
 
 
-def _memorises(case: _Case) -> tuple[Word, str] | None:
-    if case.gaps.ratio is None or case.gaps.ratio < case.limits.memorising:
+def _check_memorizing(case: _Case) -> tuple[VerdictWord, str] | None:
+    if case.gaps.ratio is None or case.gaps.ratio < case.thresholds.memorising:
         return None
-    return "memorising", f"{case.limits.memorising:g} times count as memorising"
+    return "memorising", f"{case.thresholds.memorising:g} times count as memorising"
 
 
-def _cannot_tell(case: _Case) -> tuple[Word, str] | None:
+def _check_undecided(case: _Case) -> tuple[VerdictWord, str] | None:
     if len(case.curves.epochs) == 1:
         return "undecided", "one epoch shows no direction"
     search = case.search
-    if search is not None and search.doubtful and case.share_of(search.rise) >= case.limits.overfitting:
-        rise = f"by {case.share_of(search.rise):.1%}: that saves {search.evidence:.0f} times the noise's variance"
-        return "undecided", f"validation may be rising {rise}, and {CERTAIN:.0f} times would be certain"
+    if search is not None and search.is_doubtful:
+        share = case.compute_rise_share(search.rise)
+        if share >= case.thresholds.overfitting:
+            rise = f"by {share:.1%}: that saves {search.evidence:.0f} times the noise's variance"
+            certain = f"{CERTAIN_EVIDENCE:.0f} times would be certain"
+            return "undecided", f"validation may be rising {rise}, and {certain}"
     if case.gaps.best_epoch == case.curves.epochs[0]:
         return "undecided", "validation was never lower than after the first epoch"
     return None
 
 
-def _predicts_one_class(case: _Case) -> tuple[Word, str] | None:
-    word = case.one_class.instead_of_learning if case.one_class else None
+def _check_one_class(case: _Case) -> tuple[VerdictWord, str] | None:
+    word = case.one_class.fallback_verdict if case.one_class else None
     return (word, "") if word else None
 
 
-def _learns(case: _Case) -> tuple[Word, str]:
-    return "learning", f"{case.limits.memorising:g} times would count as memorising" if case.gaps.ratio else ""
+def _conclude_learning(case: _Case) -> tuple[VerdictWord, str]:
+    return "learning", f"{case.thresholds.memorising:g} times would count as memorising" if case.gaps.ratio else ""
 
 
-_CHECKS: tuple[Callable[[_Case], tuple[Word, str] | None], ...] = (
-    _underfits,
-    _overfits,
-    _memorises,
-    _cannot_tell,
-    _predicts_one_class,
-    _learns,
+_CHECKS: tuple[Callable[[_Case], tuple[VerdictWord, str] | None], ...] = (
+    _check_underfitting,
+    _check_overfitting,
+    _check_memorizing,
+    _check_undecided,
+    _check_one_class,
+    _conclude_learning,
 )
 
 
-def _diverged(curves: Curves) -> Verdict:
-    bad = ~(np.isfinite(curves.train) & np.isfinite(curves.val))
-    epoch = curves.epochs[int(bad.argmax())]
+def _judge_diverged(curves: LossCurves) -> Verdict:
+    is_bad = ~(np.isfinite(curves.train) & np.isfinite(curves.val))
+    epoch = curves.epochs[int(is_bad.argmax())]
     return Verdict("diverged", (f"a loss is NaN or infinite at epoch {epoch}",), (), None, None)
 
 
-def _search(curves: Curves, not_checked: list[str]) -> Search | None:
-    """The search for an onset; None, and a reason, where it cannot be made."""
+def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | None:
+    """Search for an onset; if that is not possible, append the reason to `not_checked`."""
     pairs = list(itertools.pairwise(curves.epochs))
     step = min((after - before for before, after in pairs), default=1)
-    hole = next((pair for pair in pairs if pair[1] - pair[0] != step), None)
-    if hole:
-        not_checked.append(f"Onset: epochs are missing between {hole[0]} and {hole[1]}; it takes even steps.")
+    missing = next((pair for pair in pairs if pair[1] - pair[0] != step), None)
+    if missing:
+        not_checked.append(f"Onset: epochs are missing between {missing[0]} and {missing[1]}; it takes even steps.")
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        not_checked.append(f"Onset: {_epochs(curves)} in all; it takes {FEWEST_EPOCHS}.")
+        not_checked.append(f"Onset: {_format_epochs(curves)} in all; it takes {MIN_EPOCHS}.")
     return search
 
 
-def _training_goes_on(curves: Curves, onset: Onset) -> bool:
-    """Whether training falls, or at least stays, from the onset on: where both losses rise it is no overfitting.
+def _training_improves(curves: LossCurves, onset: Onset) -> bool:
+    """Return whether training falls or stays level after the onset; if both losses rise, it is not overfitting.
 
-    By the slope of a straight line, since single epochs are noisy. A tenth of validation's rise counts as staying.
+    Uses the slope of a straight line, because single epochs are noisy. A tenth of validation's rise counts as level.
     """
-    after = curves.train[onset.place :]
-    place = np.arange(len(after)) - (len(after) - 1) / 2
-    rise = float(place @ after / (place @ place)) * (len(after) - 1) if len(after) > 1 else 0.0
+    after = curves.train[onset.index :]
+    offset = np.arange(len(after)) - (len(after) - 1) / 2
+    rise = float(offset @ after / (offset @ offset)) * (len(after) - 1) if len(after) > 1 else 0.0
     return rise < onset.rise / 10
 
 
-def _epochs(curves: Curves) -> str:
+def _format_epochs(curves: LossCurves) -> str:
     count = len(curves.epochs)
     return f"{count} epoch" + ("" if count == 1 else "s")

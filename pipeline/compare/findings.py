@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 
 from pipeline.analysis.gap_breakdown import GapPart
-from pipeline.analysis.seeds import PairedDifference, holm, paired_difference
+from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
 from pipeline.compare.formatting import (
@@ -194,7 +194,7 @@ def _agreement(rows: list[RunSummary]) -> str:
 
 
 def _difference(summary: Summary, first: SettingSummary, second: SettingSummary) -> PairedDifference:
-    paired = paired_difference(get_losses(summary, first), get_losses(summary, second))
+    paired = compute_paired_difference(get_losses(summary, first), get_losses(summary, second))
     if paired is not None:
         return paired
     # Runs from MLflow may have no seed in common.
@@ -206,23 +206,23 @@ def _difference(summary: Summary, first: SettingSummary, second: SettingSummary)
 def _describe_lead(difference: PairedDifference) -> str:
     """Describe by how much the first loss is lower, with the interval and the number of seeds."""
     size = f"{-difference.mean:.3f} nats per pixel"
-    if difference.seeds == 0:
+    if difference.num_seeds == 0:
         return f"{size}; they have no seed in common"
     if difference.interval:
         low, high = difference.interval
         size += f" (95 % interval {-high:.3f} to {-low:.3f})"
-    return f"{size}, in {difference.lower} of {format_seeds(difference.seeds)}"
+    return f"{size}, in {difference.num_lower} of {format_seeds(difference.num_seeds)}"
 
 
 def _describe_significance(differences: list[PairedDifference]) -> list[str]:
     """Describe the significance of each difference, with Holm's correction for several."""
-    tested = [difference.p for difference in differences if difference.p is not None]
+    tested = [difference.p_value for difference in differences if difference.p_value is not None]
     several = f", corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
-    corrected = iter(holm(tested))
+    corrected = iter(adjust_p_values(tested))
     return [
         _describe_p_value(next(corrected), several)
-        if difference.p is not None
-        else f"{'One seed is' if difference.seeds else 'That is'} not enough for a ranking."
+        if difference.p_value is not None
+        else f"{'One seed is' if difference.num_seeds else 'That is'} not enough for a ranking."
         for difference in differences
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from pipeline.analysis.gap_breakdown import GapPart, by_class, by_group, by_image
+from pipeline.analysis.gap_breakdown import GapPart, break_down_by_class, break_down_by_group, break_down_by_image
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
@@ -28,9 +28,9 @@ def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.
         return []
     train, validation = _join_pixels(trained, evaluated, samples, list(evaluation.validation.iou))
     return [
-        *by_class(train, validation, evaluation.train.iou, evaluation.validation.iou),
-        *by_group(train, validation),
-        *by_image(train, validation),
+        *break_down_by_class(train, validation, evaluation.train.iou, evaluation.validation.iou),
+        *break_down_by_group(train, validation),
+        *break_down_by_image(train, validation),
     ]
 
 

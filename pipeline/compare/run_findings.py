@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import groupby
 from statistics import fmean
 
-from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.artifacts.comparison import Finding, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
@@ -143,8 +143,9 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
         return None
     who = "the run" if len(rows) == 1 else f"{len(failing)} of {len(rows)} runs"
     sentence = (
-        f"{LABEL[0].upper()}{LABEL[1:]}: {who} of {summary.best.variant} at {summary.best.learning_rate}, the setting "
-        f"with the lowest validation loss. {_compare_with_baseline(failing, summary)}"
+        f"{ONE_CLASS_LABEL[0].upper()}{ONE_CLASS_LABEL[1:]}: {who} of {summary.best.variant} at "
+        f"{summary.best.learning_rate}, the setting with the lowest validation loss. "
+        f"{_compare_with_baseline(failing, summary)}"
     )
     return Finding("one_class", sentence, tuple(row.run for row in failing))
 
@@ -159,7 +160,9 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
     count = "None" if not failing else f"{len(failing)}"
     other = "other run" if best else "run"
     verb = "does" if len(failing) == 1 else "do"
-    sentence = f"{count} of the {len(checked)} {other}{'' if len(checked) == 1 else 's'} {verb} {LABEL}, by IoU."
+    sentence = (
+        f"{count} of the {len(checked)} {other}{'' if len(checked) == 1 else 's'} {verb} {ONE_CLASS_LABEL}, by IoU."
+    )
     return Finding("one_class_others", sentence, tuple(row.run for row in failing or checked))
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from pipeline.analysis.scores import baseline
-from pipeline.analysis.seeds import spread
+from pipeline.analysis.baselines import compute_class_prior_baseline
+from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.analysis.verdict import Thresholds
 from pipeline.artifacts.comparison import BestSetting, RunSummary, Summary
 from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
@@ -97,7 +97,7 @@ def _add_test_scores(best: BestSetting, tests: Mapping[str, Scores | None]) -> B
 def _class_prior_baseline(data: Dataset, samples: pd.DataFrame) -> Scores:
     """Return the scores on validation of predicting the training images' class shares everywhere."""
     train, validation = (compute_class_shares(samples, split, data.classes) for split in SPLITS[:2])
-    return baseline(train, validation, data.classes)
+    return compute_class_prior_baseline(train, validation, data.classes)
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:
@@ -126,7 +126,7 @@ def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
     if summary.best and summary.best.test_by_seed:
         for name in ("loss", "accuracy", "mean_iou"):
             values = [getattr(scores, name) for scores in summary.best.test_by_seed]
-            mean, sd = spread([value for value in values if value is not None])
+            mean, sd = compute_mean_and_sd([value for value in values if value is not None])
             if mean is not None:
                 metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
     return metrics

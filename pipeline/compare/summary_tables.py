@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.analysis.seeds import median_place, spread
+from pipeline.analysis.seed_statistics import compute_mean_and_sd, find_median_index
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.project import Project
@@ -88,25 +88,25 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
     finished = [row for row in group if row.status == "finished"]
     losses = [row.val_loss for row in finished if row.val_loss is not None]
     ranked = len(losses) == len(group)
-    val_loss, val_loss_sd = spread(losses)
-    gap, gap_sd = spread([row.gap for row in finished if row.gap is not None])
+    val_loss, val_loss_sd = compute_mean_and_sd(losses)
+    gap, gap_sd = compute_mean_and_sd([row.gap for row in finished if row.gap is not None])
     beating = [row.judgement.beats_baseline for row in finished if row.judgement]
-    iou, iou_sd = spread([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
+    iou, iou_sd = compute_mean_and_sd([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
     return SettingSummary(
         variant=variant,
         learning_rate=learning_rate,
         seeds=len(group),
         finished=len(finished),
         ranked=ranked,
-        run=finished[median_place(losses)].run if ranked else None,
+        run=finished[find_median_index(losses)].run if ranked else None,
         val_loss_mean=val_loss,
         val_loss_sd=val_loss_sd,
         gap_mean=gap,
         gap_sd=gap_sd,
         val_mean_iou_mean=iou,
         val_mean_iou_sd=iou_sd,
-        missed_classes=spread([float(len(row.missed_classes)) for row in finished])[0],
-        beats_baseline=spread([float(one) for one in beating if one is not None])[0],
+        missed_classes=compute_mean_and_sd([float(len(row.missed_classes)) for row in finished])[0],
+        beats_baseline=compute_mean_and_sd([float(one) for one in beating if one is not None])[0],
     )
 
 

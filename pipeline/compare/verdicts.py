@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis import intervals
-from pipeline.analysis.curves import Curves
+from pipeline.analysis.baselines import OneClassBaseline, OneClassCheck, check_one_class
+from pipeline.analysis.curves import LossCurves
 from pipeline.analysis.gap_breakdown import GapPart
-from pipeline.analysis.one_class import OneClassBaseline, OneClassCheck, check_one_class
+from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
 from pipeline.analysis.verdict import Thresholds, judge
 from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
@@ -57,17 +57,17 @@ class RunJudge:
         train, validation = self._group_losses(trained, "train"), self._group_losses(trained, "validation")
         one_class = self._check_one_class(scored, compared.index)
         baseline = self.baseline if self.baseline > 0 else None  # 0 where all pixels are of one class
-        found = judge(Curves(tuple(history["epoch"]), *columns), baseline, self.thresholds, one_class)
+        found = judge(LossCurves(tuple(history["epoch"]), *columns), baseline, self.thresholds, one_class)
         total = int((self.samples["split"] == "train").sum())
         # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
         evaluated = len(train.pixels) / len(compared.pixels)
-        seen = round(min(cell.train_images or total, total) * evaluated)
-        gap = intervals.gap_estimate(validation, train, None, seen=seen)
-        withheld = (f"Interval of the gap: {gap.withheld}.",) if gap.withheld else ()
+        num_train_images = round(min(cell.train_images or total, total) * evaluated)
+        gap = estimate_gap(validation, train, None, num_train_images=num_train_images)
+        no_interval = (f"Interval of the gap: {gap.reason}.",) if gap.reason else ()
         return Judgment(
             verdict=found.word,
             evidence=found.evidence,
-            not_checked=(*found.not_checked, *withheld),
+            not_checked=(*found.not_checked, *no_interval),
             ratio=found.gaps.ratio if found.gaps else None,
             rise=found.gaps.rise if found.gaps else None,
             iou_gap=_iou_gap(scored),
@@ -76,8 +76,8 @@ class RunJudge:
             onset=found.onset[1:] if found.onset else None,
             gap_low=gap.interval.low if gap.interval else None,
             gap_high=gap.interval.high if gap.interval else None,
-            optimism=gap.optimism,
-            beats_baseline=one_class.validation if one_class else None,
+            optimism=gap.selection_bias,
+            beats_baseline=one_class.beats_on_validation if one_class else None,
         )
 
     def _check_one_class(self, scored: RunEvaluation, compared: npt.NDArray[np.int64]) -> OneClassCheck | None:
@@ -87,12 +87,12 @@ class RunJudge:
         frequencies = compute_class_shares(self.samples, "train", self.classes)
         training = self.samples[self.samples["split"] == "train"].iloc[compared]
         on_validation, on_training = (
-            OneClassBaseline.of(frequencies, compute_class_shares(rows, side, self.classes), self.classes)
+            OneClassBaseline.from_shares(frequencies, compute_class_shares(rows, side, self.classes), self.classes)
             for rows, side in ((self.samples, "validation"), (training, "train"))
         )
         return check_one_class(scored.validation, on_validation, scored.train, on_training)
 
-    def _group_losses(self, trained: RunFolder, side: Side) -> intervals.ImageLosses:
+    def _group_losses(self, trained: RunFolder, side: Side) -> GroupedLosses:
         """Read the losses of the evaluated images of a side, with the groups that these images belong to."""
         found = trained.read_image_losses(side)
         groups = self.samples.loc[self.samples["split"] == side, "groups"]
@@ -105,7 +105,7 @@ class RunJudge:
         groups = groups.iloc[found.index[evaluated]]
         has_groups = bool(groups.str.contains("=", na=False).any())
         losses = found.losses[:, evaluated].astype(np.float64)
-        return intervals.ImageLosses(losses, found.pixels[evaluated], create_labels(groups), has_groups)
+        return GroupedLosses(losses, found.pixels[evaluated], create_labels(groups), has_groups)
 
 
 def _iou_gap(scored: RunEvaluation) -> float | None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.analysis.calibration import BINS, ReliabilityBins
+from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import PixelPredictions
 
@@ -45,9 +45,9 @@ class ConfidenceCollector:
     def __call__(self, pixels: PixelPredictions) -> None:
         """Add a batch."""
         evaluated = pixels.truth != IGNORE
-        bins = (pixels.confidence * BINS).long().clamp(max=BINS - 1)
+        bins = (pixels.confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         correct = (pixels.predicted == pixels.truth).float()
-        by_bin = _LabelSums(bins, evaluated, BINS)
+        by_bin = _LabelSums(bins, evaluated, NUM_BINS)
         by_class = _LabelSums(pixels.truth, evaluated, self._num_classes)
         self._parts.append(
             (

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.analysis import scores
-from pipeline.analysis.calibration import BINS, ReliabilityBins
+from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
 from pipeline.evaluate.feature_maps import FeatureMaps
@@ -75,10 +75,10 @@ def _list_image_rows(
         class_losses = confidence.class_losses / confidence.class_pixels
     columns = [
         prediction.losses,
-        scores.accuracy(prediction.confusion),
-        scores.mean_iou(prediction.confusion),
-        scores.foreground_iou(prediction.confusion, np.array([item.foreground for item in classes])),
-        *scores.iou_by_class(prediction.confusion).T,
+        scores.compute_accuracy(prediction.confusion),
+        scores.compute_mean_iou(prediction.confusion),
+        scores.compute_foreground_iou(prediction.confusion, np.array([item.foreground for item in classes])),
+        *scores.compute_class_iou(prediction.confusion).T,
         *class_losses.T,
     ]
     rows = zip(split.split.ids, *(column.tolist() for column in columns), strict=True)
@@ -86,7 +86,7 @@ def _list_image_rows(
 
 
 def _list_bin_rows(name: str, bins: ReliabilityBins) -> list[list[str | float]]:
-    edges = (np.arange(BINS + 1) / BINS).round(6)
+    edges = (np.arange(NUM_BINS + 1) / NUM_BINS).round(6)
     columns = (edges[:-1], edges[1:], bins.pixels.astype(np.int64), bins.confidence, bins.accuracy)
     return [[name, *_drop_nan(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
 

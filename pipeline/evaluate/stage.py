@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline import runs
 from pipeline.analysis.calibration import ReliabilityBins
-from pipeline.analysis.scores import score
+from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.evaluate.feature_maps import FeatureMaps
@@ -72,7 +72,7 @@ def _score_splits(
     predictions = {name: splits[name].prediction for name in ("validation", "test")}
     predictions["train"] = splits["train"].prediction.take(compared)
     scores = {
-        name: score(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
+        name: compute_scores(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
         for name, prediction in predictions.items()
     }
     showcase = splits[runs.SHOWCASE].prediction
@@ -83,7 +83,7 @@ def _score_splits(
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         **scores,
         showcase=tuple(
-            score(float(loss), confusion, data.classes)
+            compute_scores(float(loss), confusion, data.classes)
             for loss, confusion in zip(showcase.losses, showcase.confusion, strict=True)
         ),
         train_calibration=_summarize_calibration(bins["train"]),
@@ -94,4 +94,4 @@ def _score_splits(
 def _summarize_calibration(bins: ReliabilityBins) -> Calibration | None:
     if not bins.pixels.any():
         return None
-    return Calibration(confidence=bins.mean_confidence, error=bins.error)
+    return Calibration(confidence=bins.mean_confidence, error=bins.expected_calibration_error)

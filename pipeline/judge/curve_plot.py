@@ -41,7 +41,7 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
 
 def _draw_panel(one: JudgedRun, baseline: float | None, axes: Axes) -> None:
     curves, verdict = one.run.curves, one.verdict
-    axes.set_title(f"{one.run.run}: {verdict.word}", loc="left", fontsize=11)
+    axes.set_title(f"{one.run.name}: {verdict.word}", loc="left", fontsize=11)
     if verdict.onset:
         axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
     if baseline is not None:

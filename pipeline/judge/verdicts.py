@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.analysis.curve_files import RunCurves, read_curves
+from pipeline.analysis.curve_readers import RunCurves, read_curves
 from pipeline.analysis.verdict import Verdict, judge
 
 
@@ -22,7 +22,7 @@ def judge_file(path: Path, baseline: float | None) -> list[JudgedRun]:
     """Judge every run of a file.
 
     Args:
-        path: A table of curves, see `pipeline.analysis.curve_files`.
+        path: A table of curves, see `pipeline.analysis.curve_readers`.
         baseline: The class-prior baseline in the unit of the curves, if known.
 
     Raises:
@@ -35,7 +35,7 @@ def format_text(judged: list[JudgedRun]) -> str:
     """Format one paragraph per run."""
     paragraphs = []
     for one in judged:
-        lines = [f"{one.run.run}: {one.verdict.word}", *one.verdict.evidence, *one.run.notes]
+        lines = [f"{one.run.name}: {one.verdict.word}", *one.verdict.evidence, *one.run.notes]
         lines += [f"not checked: {reason}" for reason in one.verdict.not_checked]
         paragraphs.append("\n  ".join(lines))
     return "\n\n".join(paragraphs)
@@ -49,7 +49,7 @@ def format_json(judged: list[JudgedRun]) -> str:
 def _entry(one: JudgedRun) -> dict[str, object]:
     gaps, onset = one.verdict.gaps, one.verdict.onset
     return {
-        "run": one.run.run,
+        "run": one.run.name,
         "verdict": one.verdict.word,
         "gap": gaps.best if gaps else None,
         "gap_last": gaps.last if gaps else None,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.analysis.curve_files import Result, read_results
+from pipeline.analysis.curve_readers import ExternalResult, read_results
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
@@ -68,21 +68,21 @@ class ReportContext:
 class ExternalResults:
     """Other people's results, and notices for files that cannot be read."""
 
-    results: tuple[Result, ...]  # named as on the page
+    results: tuple[ExternalResult, ...]  # named as on the page
     sources: tuple[tuple[str, str], ...]  # name, and author or publication
     problems: tuple[Notice, ...]
 
 
 def read_external_results(report: Report, project: Project) -> ExternalResults:
     """Read the files that the parameters name, in `reports/references/` of the project."""
-    results: list[Result] = []
+    results: list[ExternalResult] = []
     sources, problems = [], []
     home = project.home
     for reference in report.references:
         try:
             for found in read_results(home / EXTERNAL_RESULTS / reference.file):
                 name = f"{reference.name}: {found.name}" if found.name else reference.name
-                results.append(Result(name, found.curves, found.numbers))
+                results.append(ExternalResult(name, found.curves, found.numbers))
             sources.append((reference.name, reference.source))
         except PipelineError as error:
             problems.append(Notice(f"{reference.name} is not shown", str(error).replace(f"{home}/", ""), is_fault=True))

@@ -35,7 +35,7 @@ def predict_showcase(params: Params, project: Project | None = None) -> Showcase
 
 def _predict_images(params: Params, run: str, project: Project, folder: ShowcasePredictions) -> ShowcaseList:
     # Imported here, because they take seconds that a project without showcase images does not need.
-    from pipeline.analysis.scores import foreground_iou, mean_iou
+    from pipeline.analysis.scores import compute_foreground_iou, compute_mean_iou
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.showcase.showcase_image import read_showcase_image
 
@@ -49,8 +49,8 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
         image = read_showcase_image(entry, images, trained.preprocessing, trained.encoding, orientation)
         prediction = trained.predict_image(image.network_input, image.truth)
         # NaN without a mask, or without foreground in both mask and prediction.
-        iou = float(foreground_iou(prediction.confusion[0], foreground))
-        mean = float(mean_iou(prediction.confusion[0]))
+        iou = float(compute_foreground_iou(prediction.confusion[0], foreground))
+        mean = float(compute_mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]
         listed.append(ShowcaseImage(entry.file, entry.title or Path(entry.file).stem, entry.mask, *scores))
         truth = None if image.truth is None else image.restore_proportions(image.truth)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.authors import SeedResult
+from pipeline.analysis.leaderboard import SeedResult
 from pipeline.params import Tracking
 from pipeline.tracking.search import search_finished
 from pipeline.tracking.store import open_client, store_errors, tracking_uri

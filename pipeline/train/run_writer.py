@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline import runs
-from pipeline.analysis.scores import iou_by_class, mean_iou
+from pipeline.analysis.scores import compute_class_iou, compute_mean_iou
 from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
 from pipeline.train.loop import Epoch, EvalSplits
@@ -80,10 +80,10 @@ class RunWriter:
             "objective": _drop_nan(epoch.objective),
             "train_loss": epoch.train.loss,
             "val_loss": epoch.validation.loss,
-            "val_mean_iou": _drop_nan(float(mean_iou(epoch.validation.confusion.sum(axis=0)))),
+            "val_mean_iou": _drop_nan(float(compute_mean_iou(epoch.validation.confusion.sum(axis=0)))),
         }
         for side, prediction in (("train", epoch.train), ("val", epoch.validation)):
-            for item, value in zip(self.classes, iou_by_class(prediction.confusion.sum(axis=0)), strict=True):
+            for item, value in zip(self.classes, compute_class_iou(prediction.confusion.sum(axis=0)), strict=True):
                 row[f"{side}_iou_{item.name}"] = _drop_nan(float(value))
         return row
 

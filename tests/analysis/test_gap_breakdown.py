@@ -1,4 +1,4 @@
-"""A gap taken apart: the parts add up to the whole, and come in the order of their gaps."""
+"""Breakdown of a gap: weighted parts add up to the loss, and the widest gaps come first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.gap_breakdown import WIDEST, by_class, by_group, by_image
+from pipeline.analysis.gap_breakdown import MAX_PARTS, break_down_by_class, break_down_by_group, break_down_by_image
 
 CLASSES = ("animal", "background")
 
 
-def table(seed: int, images: int, kinds: int = 3) -> pd.DataFrame:
+def make_table(seed: int, images: int, kinds: int = 3) -> pd.DataFrame:
     """Images whose losses are those of their pixels by class."""
     generator = np.random.default_rng(seed)
     counts = generator.integers(1, 50, (images, len(CLASSES)))
@@ -28,58 +28,58 @@ def table(seed: int, images: int, kinds: int = 3) -> pd.DataFrame:
     return frame
 
 
-def mean(frame: pd.DataFrame) -> float:
+def average(frame: pd.DataFrame) -> float:
     return float(np.average(frame["loss"], weights=frame["pixels"]))
 
 
 @given(st.integers(0, 1000), st.integers(1, 30))
-def test_the_classes_add_up_to_the_gap(seed: int, images: int) -> None:
-    train, validation = table(seed, 20), table(seed + 1, images)
+def test_break_down_by_class_adds_up_to_the_losses(seed: int, images: int) -> None:
+    train, validation = make_table(seed, 20), make_table(seed + 1, images)
     iou = dict.fromkeys(CLASSES, 0.5)
-    parts = by_class(train, validation, iou, iou)
+    parts = break_down_by_class(train, validation, iou, iou)
     assert [part.name for part in parts] == list(CLASSES)
     for frame, side in ((train, "train_loss"), (validation, "val_loss")):
         shares = frame[[f"pixels_{name}" for name in CLASSES]].sum() / frame["pixels"].sum()
         assert sum(getattr(part, side) * share for part, share in zip(parts, shares, strict=True)) == pytest.approx(
-            mean(frame)
+            average(frame)
         )
 
 
 @given(st.integers(0, 1000), st.integers(7, 30))
-def test_groups_are_compared_with_the_whole_training_side(seed: int, images: int) -> None:
-    train, validation = table(seed, 20), table(seed + 1, images)
-    parts = by_group(train, validation)
+def test_break_down_by_group_compares_with_the_whole_training_side(seed: int, images: int) -> None:
+    train, validation = make_table(seed, 20), make_table(seed + 1, images)
+    parts = break_down_by_group(train, validation)
     assert {part.name for part in parts} == {"animal=a0", "animal=a1", "animal=a2"}  # each place is one image's own
     assert sum(part.images for part in parts) == images
     assert [part.gap for part in parts] == sorted((part.gap for part in parts), reverse=True)
-    assert all(part.train_loss == pytest.approx(mean(train)) for part in parts)
+    assert all(part.train_loss == pytest.approx(average(train)) for part in parts)
     first = validation[validation["groups"].str.contains("animal=a0")]
-    assert next(part for part in parts if part.name == "animal=a0").val_loss == pytest.approx(mean(first))
+    assert next(part for part in parts if part.name == "animal=a0").val_loss == pytest.approx(average(first))
 
 
-def test_the_worst_images_come_first() -> None:
-    validation = table(1, 30)
-    parts = by_image(table(0, 20), validation)
-    assert [part.name for part in parts] == validation.sort_values("loss", ascending=False)["id"].tolist()[:WIDEST]
+def test_break_down_by_image_sorts_by_loss() -> None:
+    validation = make_table(1, 30)
+    parts = break_down_by_image(make_table(0, 20), validation)
+    assert [part.name for part in parts] == validation.sort_values("loss", ascending=False)["id"].tolist()[:MAX_PARTS]
 
 
-def test_without_groups_there_are_none() -> None:
-    validation = table(1, 5).assign(groups=None)
-    assert by_group(table(0, 20), validation) == []
+def test_break_down_by_group_without_groups_is_empty() -> None:
+    validation = make_table(1, 5).assign(groups=None)
+    assert break_down_by_group(make_table(0, 20), validation) == []
 
 
-def test_a_class_that_one_side_lacks_is_no_part() -> None:
-    train, validation = table(0, 5), table(1, 5)
+def test_break_down_by_class_leaves_out_a_class_of_one_side() -> None:
+    train, validation = make_table(0, 5), make_table(1, 5)
     train["pixels_animal"], train["loss_animal"] = 0, np.nan
-    parts = by_class(train, validation, {"animal": None, "background": 0.5}, dict.fromkeys(CLASSES, 0.5))
+    parts = break_down_by_class(train, validation, {"animal": None, "background": 0.5}, dict.fromkeys(CLASSES, 0.5))
     assert [part.name for part in parts] == ["background"]
 
 
-def test_images_that_lack_a_class_count_for_the_others_only() -> None:
-    train, validation = table(0, 5), table(1, 5)
+def test_break_down_by_class_counts_only_images_with_the_class() -> None:
+    train, validation = make_table(0, 5), make_table(1, 5)
     validation.loc[0, ["pixels_animal", "loss_animal"]] = [0, np.nan]
     iou = dict.fromkeys(CLASSES, 0.5)
-    animal, background = by_class(train, validation, iou, iou)
+    animal, background = break_down_by_class(train, validation, iou, iou)
     assert (animal.images, background.images) == (4, 5)
     rest = validation.iloc[1:]
     assert animal.val_loss == pytest.approx(np.average(rest["loss_animal"], weights=rest["pixels_animal"]))

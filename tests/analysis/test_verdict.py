@@ -1,4 +1,4 @@
-"""Verdicts on curves that leave no doubt, on the published one, and their laws."""
+"""Verdicts on clear cases and on a published curve, and properties."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.curves import Curves, gaps
-from pipeline.analysis.one_class import OneClassCheck
+from pipeline.analysis.baselines import OneClassCheck
+from pipeline.analysis.curves import LossCurves, compute_gaps
 from pipeline.analysis.verdict import Thresholds, judge
 
 # Keras' pets example, as its page prints it (keras.io, "Image segmentation with a U-Net-like architecture").
@@ -19,25 +19,25 @@ EPOCHS = np.arange(40.0)
 FALL = 0.6 * np.exp(-EPOCHS / 6)
 WOBBLE = 0.005 * np.random.default_rng(0).normal(size=40)
 
-losses = st.lists(st.floats(0.01, 5), min_size=1, max_size=20)
+LOSSES = st.lists(st.floats(0.01, 5), min_size=1, max_size=20)
 
 
-def curves(train: object, val: object) -> Curves:
+def make_curves(train: object, val: object) -> LossCurves:
     first, second = np.array(train, dtype=np.float64), np.array(val, dtype=np.float64)
-    return Curves(tuple(range(1, len(first) + 1)), first, second)
+    return LossCurves(tuple(range(1, len(first) + 1)), first, second)
 
 
-def test_the_published_curve_memorises() -> None:
-    found = judge(curves(*KERAS))
-    assert found.word == "memorising"
-    assert found.gaps is not None
-    assert found.gaps.ratio == pytest.approx(2.13, abs=0.005)
-    assert found.gaps.rise == pytest.approx(0.025, abs=0.0005)
-    assert (found.gaps.best_epoch, found.gaps.epochs_after_best) == (12, 3)
-    assert found.onset is None
-    assert len(found.not_checked) == 1
-    assert "baseline" in found.not_checked[0]
-    assert judge(curves(*KERAS), baseline=0.9).not_checked == ()
+def test_judge_of_the_published_curve_is_memorizing() -> None:
+    verdict = judge(make_curves(*KERAS))
+    assert verdict.word == "memorising"
+    assert verdict.gaps is not None
+    assert verdict.gaps.ratio == pytest.approx(2.13, abs=0.005)
+    assert verdict.gaps.rise == pytest.approx(0.025, abs=0.0005)
+    assert (verdict.gaps.best_epoch, verdict.gaps.epochs_after_best) == (12, 3)
+    assert verdict.onset is None
+    assert len(verdict.not_checked) == 1
+    assert "baseline" in verdict.not_checked[0]
+    assert judge(make_curves(*KERAS), baseline=0.9).not_checked == ()
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_the_published_curve_memorises() -> None:
         ("undecided", [0.5], [0.6]),
     ],
 )
-def test_clear_cases(word: str, train: np.ndarray, val: np.ndarray) -> None:
-    assert judge(curves(train, val), baseline=0.9).word == word
+def test_judge_of_clear_cases(word: str, train: np.ndarray, val: np.ndarray) -> None:
+    assert judge(make_curves(train, val), baseline=0.9).word == word
 
 
 @pytest.mark.parametrize(
@@ -60,69 +60,72 @@ def test_clear_cases(word: str, train: np.ndarray, val: np.ndarray) -> None:
     [(True, True, "learning"), (None, True, "learning"), (False, True, "memorising"), (False, False, "underfitting"),
      (False, None, "undecided")],
 )  # fmt: skip
-def test_no_better_than_one_class_is_never_learning(
+def test_judge_of_a_run_that_predicts_one_class_is_never_learning(
     validation: bool | None, training: bool | None, expected: str
 ) -> None:
     check = OneClassCheck(validation, training, "no better than one class")
-    found = judge(curves(0.30 + FALL, 0.35 + FALL + WOBBLE), baseline=0.9, one_class=check)
-    assert found.word == expected
-    assert ("no better than one class" in found.evidence) == (validation is False)
-    assert any(reason.startswith("One-class baseline") for reason in found.not_checked) == (
+    verdict = judge(make_curves(0.30 + FALL, 0.35 + FALL + WOBBLE), baseline=0.9, one_class=check)
+    assert verdict.word == expected
+    assert ("no better than one class" in verdict.evidence) == (validation is False)
+    assert any(reason.startswith("One-class baseline") for reason in verdict.not_checked) == (
         validation is None or expected == "undecided"
     )
 
 
 @pytest.mark.parametrize("word", ["memorising", "overfitting", "underfitting", "undecided"])
-def test_other_words_stay_and_get_the_label(word: str) -> None:
+def test_judge_adds_the_one_class_label_to_other_verdicts(word: str) -> None:
     train, val = {
         "memorising": (0.10 + FALL, 0.35 + FALL + WOBBLE),
         "overfitting": (0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
         "underfitting": (0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
         "undecided": ([0.5], [0.6]),
     }[word]
-    plain = judge(curves(train, val), baseline=0.9)
-    labeled = judge(curves(train, val), baseline=0.9, one_class=OneClassCheck(False, False, "no better"))
+    plain = judge(make_curves(train, val), baseline=0.9)
+    labeled = judge(make_curves(train, val), baseline=0.9, one_class=OneClassCheck(False, False, "no better"))
     assert (labeled.word, labeled.evidence) == (word, (*plain.evidence, "no better"))
 
 
-def test_without_a_baseline_underfitting_is_a_loss_that_hardly_fell() -> None:
-    assert judge(curves([0.9, 0.89, 0.88], [0.9, 0.89, 0.88])).word == "underfitting"
-    assert judge(curves([0.9, 0.85, 0.80], [0.9, 0.86, 0.82])).word == "learning"
+def test_judge_without_a_baseline_calls_little_progress_underfitting() -> None:
+    assert judge(make_curves([0.9, 0.89, 0.88], [0.9, 0.89, 0.88])).word == "underfitting"
+    assert judge(make_curves([0.9, 0.85, 0.80], [0.9, 0.86, 0.82])).word == "learning"
 
 
-def test_where_training_rises_too_it_is_no_overfitting() -> None:
+def test_judge_has_no_onset_if_training_rises_too() -> None:
     both = 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)
-    assert judge(curves(both - 0.05, both)).onset is None
+    assert judge(make_curves(both - 0.05, both)).onset is None
 
 
-def test_a_small_rise_is_said_and_counts_by_the_threshold() -> None:
-    rising = curves(0.3 + FALL, 0.35 + FALL + WOBBLE / 10 + 0.0015 * np.maximum(0, EPOCHS - 25))
-    found = judge(rising)
-    assert found.word == "learning"
-    assert found.onset is not None
-    assert any("rises by" in sentence for sentence in found.evidence)
+def test_judge_reports_a_small_rise_and_applies_the_threshold() -> None:
+    rising = make_curves(0.3 + FALL, 0.35 + FALL + WOBBLE / 10 + 0.0015 * np.maximum(0, EPOCHS - 25))
+    verdict = judge(rising)
+    assert verdict.word == "learning"
+    assert verdict.onset is not None
+    assert any("rises by" in sentence for sentence in verdict.evidence)
     assert judge(rising, thresholds=Thresholds(overfitting=0.01)).word == "overfitting"
 
 
-def test_missing_epochs_are_named() -> None:
+def test_judge_reports_missing_and_too_few_epochs() -> None:
     val = np.array([0.9, 0.8, 0.7])
-    assert "between 2 and 4" in " ".join(judge(Curves((1, 2, 4), val - 0.01, val)).not_checked)
-    assert "Onset: 3 epochs in all; it takes 8." in " ".join(judge(Curves((1, 2, 3), val - 0.01, val)).not_checked)
+    assert "between 2 and 4" in " ".join(judge(LossCurves((1, 2, 4), val - 0.01, val)).not_checked)
+    assert "Onset: 3 epochs in all; it takes 8." in " ".join(judge(LossCurves((1, 2, 3), val - 0.01, val)).not_checked)
 
 
-@given(losses, st.floats(0, 3))
-def test_a_constant_added_to_both_losses_leaves_the_gap(values: list[float], constant: float) -> None:
+@given(LOSSES, st.floats(0, 3))
+def test_compute_gaps_is_invariant_to_a_constant(values: list[float], constant: float) -> None:
     val = np.array(values)
-    before, after = gaps(curves(val / 2, val)), gaps(curves(val / 2 + constant, val + constant))
+    before, after = (
+        compute_gaps(make_curves(val / 2, val)),
+        compute_gaps(make_curves(val / 2 + constant, val + constant)),
+    )
     assert before is not None
     assert after is not None
     assert after.last == pytest.approx(before.last, abs=1e-9)
     assert after.best == pytest.approx(val.min() / 2, abs=1e-9)
 
 
-@given(losses, st.data(), st.sampled_from([np.nan, np.inf, -np.inf]))
-def test_nan_anywhere_is_diverged(values: list[float], data: st.DataObject, bad: float) -> None:
+@given(LOSSES, st.data(), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_judge_of_nan_or_infinity_is_diverged(values: list[float], data: st.DataObject, bad: float) -> None:
     sides = [np.array(values), np.array(values)]
     sides[data.draw(st.integers(0, 1))][data.draw(st.integers(0, len(values) - 1))] = bad
-    found = judge(curves(*sides))
-    assert (found.word, found.gaps, found.onset) == ("diverged", None, None)
+    verdict = judge(make_curves(*sides))
+    assert (verdict.word, verdict.gaps, verdict.onset) == ("diverged", None, None)

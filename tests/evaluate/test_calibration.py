@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from pipeline.analysis.calibration import BINS
+from pipeline.analysis.calibration import NUM_BINS
 from pipeline.data.prepared import Split
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
@@ -34,14 +34,14 @@ def test_confidence_collector_sums_evaluated_pixels(ignored: float) -> None:
     prediction = predict_split(Linear(), split, CLASSES, "float32", collector)
     found = collector.stats()
 
-    bins, by_class = np.zeros((count, 3, BINS)), np.zeros((count, 2, CLASSES))
+    bins, by_class = np.zeros((count, 3, NUM_BINS)), np.zeros((count, 2, CLASSES))
     logits = 6 * (images.astype(np.float64) / 255 - 0.5)
     odds = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     for (image, row, column), truth in np.ndenumerate(masks):
         if truth == IGNORE:
             continue
         likely = odds[image, row, column]
-        level = int(likely.max() * BINS)
+        level = int(likely.max() * NUM_BINS)
         bins[image, :, level] += 1, likely.argmax() == truth, likely.max()
         by_class[image, :, truth] += 1, -np.log(likely[truth])
     np.testing.assert_allclose(found.bins, bins, rtol=1e-5)

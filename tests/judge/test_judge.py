@@ -109,7 +109,7 @@ def test_what_was_left_out_or_averaged_is_said(tmp_path: Path) -> None:
     (found,) = judged(write(tmp_path / "x.csv", "epoch,train_loss,val_loss", *lines))
     said = " ".join(found["evidence"])
     assert "left out: 2" in said
-    assert "mean was taken: in 3" in said
+    assert "averaged: in 3" in said
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_what_was_left_out_or_averaged_is_said(tmp_path: Path) -> None:
         ("epoch,train,accuracy\n1,2,3\n", "has the columns epoch, train, accuracy; expected are"),
         ("epoch,train_loss,val_loss\n1,low,0.3\n", "line 2: train_loss must be a number such as 0.25, but is 'low'"),
         ("epoch,train_loss,val_loss\n1.5,0.2,0.3\n", "line 2: the epoch must be a whole number, but is '1.5'"),
-        ("epoch,train_loss,val_loss\n1,0.2\n", "line 2: has not as many values"),
-        ("epoch,train_loss,val_loss\n1,,0.3\n2,0.2,\n", "none has both"),
-        ("epoch,val_loss,val_loss\n1,2,3\n", "names a column twice"),
+        ("epoch,train_loss,val_loss\n1,0.2\n", "line 2: the number of values differs"),
+        ("epoch,train_loss,val_loss\n1,,0.3\n2,0.2,\n", "no epoch has both"),
+        ("epoch,val_loss,val_loss\n1,2,3\n", "two columns of one name"),
     ],
 )
 def test_what_is_no_table_of_curves(content: str, expected: str, tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_what_is_no_table_of_curves(content: str, expected: str, tmp_path: Path)
 
 def test_what_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "image.csv").write_bytes(bytes(range(256)))
-    assert "is no table in UTF-8" in refused(tmp_path / "image.csv")
+    assert "is not a table in UTF-8" in refused(tmp_path / "image.csv")
     (tmp_path / "empty").mkdir()
-    assert "holds no .tsv file" in refused(tmp_path / "empty")
+    assert "has no .tsv file" in refused(tmp_path / "empty")
 
 
 def test_the_picture(plain: Path, tmp_path: Path) -> None:

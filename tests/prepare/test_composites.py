@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.intervals import FEWEST_GROUPS
+from pipeline.analysis.gap_interval import MIN_GROUPS
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition
 from pipeline.prepare.sources.composites import SHOWCASE_HEIGHT, CompositeSource
@@ -39,7 +39,7 @@ def test_groups_are_divided_and_all_are_used(asking, factor, wanted):
     found = groups(source, factor)
     total = sum(len(found[split]) for split in SPLITS)
     assert [len(found[split]) / total for split in SPLITS] == pytest.approx(wanted, abs=0.04)
-    assert min(len(found[split]) for split in SPLITS) >= FEWEST_GROUPS  # or the gap has no interval
+    assert min(len(found[split]) for split in SPLITS) >= MIN_GROUPS  # or the gap has no interval
 
 
 def test_another_seed_splits_otherwise(asking):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.authors import SeedResult, by_author
+from pipeline.analysis.leaderboard import SeedResult, rank_authors
 from pipeline.artifacts.project import Project
 from pipeline.report.figures.strip_plot import LossRange, draw_strip_plot
 from tests.conftest import ROOT
@@ -22,7 +22,7 @@ def draw(losses: dict[str, list[float]], baseline: float = BASELINE) -> str:
         for author, of_author in losses.items()
         for seed, loss in enumerate(of_author)
     ]
-    return str(draw_strip_plot(by_author(results), "mia", baseline, Project(ROOT)))
+    return str(draw_strip_plot(rank_authors(results), "mia", baseline, Project(ROOT)))
 
 
 def texts(figure: str) -> list[str]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.analysis.curves import Curves as LossCurves
+from pipeline.analysis.curves import LossCurves
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LossAxis, LossCurve, RunCurve, export_curves
 from pipeline.report.formatting import format_learning_rate

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from pipeline.analysis.authors import Author
+from pipeline.analysis.leaderboard import AuthorResults
 from pipeline.artifacts.project import Project
 from pipeline.report.figures import svg
 from pipeline.report.figures.curve_data import LOG_MIN_RATIO
@@ -67,7 +67,7 @@ class LossRange:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def draw_strip_plot(authors: Sequence[Author], mine: str, baseline: float, project: Project) -> Markup:
+def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float, project: Project) -> Markup:
     """Draw the authors from the top on, `mine` in ink; `baseline` is the loss of the class-prior baseline."""
     span = LossRange.choose([loss for author in authors for loss in author.losses], baseline)
     with svg.use_style(project):
@@ -102,7 +102,7 @@ def _draw_baseline(axes: Axes, baseline: float, *, is_right: bool) -> None:
     )
 
 
-def _draw_author(axes: Axes, place: int, author: Author, high: float, color: str) -> None:
+def _draw_author(axes: Axes, place: int, author: AuthorResults, high: float, color: str) -> None:
     shown = [loss for loss in author.losses if loss <= high]
     axes.plot(shown, [place] * len(shown), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
     if len(shown) < len(author.losses):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pipeline.analysis.authors import Author, SeedResult, beaten, by_author
+from pipeline.analysis.leaderboard import AuthorResults, SeedResult, count_worse_settings, rank_authors
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.strip_plot import draw_strip_plot
 from pipeline.report.formatting import MISSING, format_learning_rate, format_number, format_spread, pluralize
@@ -46,7 +46,7 @@ class Authors:
 
 def build_authors(team: TeamResults, context: ReportContext) -> Authors:
     """Build a row per author, the best first."""
-    found = by_author(team.results)
+    found = rank_authors(team.results)
     mine = next((one for one in found if one.name == team.reader), None)
     shown = [one for place, one in enumerate(found) if place < MAX_AUTHORS or one is mine]
     drawn = [one for one in shown if one.losses]
@@ -58,16 +58,16 @@ def build_authors(team: TeamResults, context: ReportContext) -> Authors:
     )
 
 
-def _describe_ranking(found: tuple[Author, ...], mine: Author | None) -> tuple[str, ...]:
+def _describe_ranking(found: tuple[AuthorResults, ...], mine: AuthorResults | None) -> tuple[str, ...]:
     first = found[0]
-    people, runs = pluralize(len(found), "person", "people"), sum(len(one.losses) + one.diverged for one in found)
+    people, runs = pluralize(len(found), "person", "people"), sum(len(one.losses) + one.num_diverged for one in found)
     start = f"{people} trained {pluralize(runs, 'run')} on these images."
     if first.best is None:
         return (f"{start} No setting has all its seeds finished.",)
     leader = f"{start} {first.name} leads with {_format_setting(first)} at {_format_loss(first)}."
     if mine is None or mine.best is None:
         return (leader,)
-    worse, tried = beaten(mine.best, [one for one in found if one is not mine])
+    worse, tried = count_worse_settings(mine.best, [one for one in found if one is not mine])
     place = f"Its loss is lower than {worse} of the {tried} settings of the others." if tried else ""
     if mine is first:
         return (f"{leader} {place}".rstrip(),)
@@ -79,7 +79,7 @@ def _describe_ranking(found: tuple[Author, ...], mine: Author | None) -> tuple[s
     return leader, standing + _describe_doubt(mine, first, behind)
 
 
-def _describe_doubt(mine: Author, first: Author, behind: float) -> str:
+def _describe_doubt(mine: AuthorResults, first: AuthorResults, behind: float) -> str:
     """Describe why the difference between two authors may be chance; empty if nothing suggests it."""
     assert mine.best is not None
     assert first.best is not None
@@ -91,19 +91,20 @@ def _describe_doubt(mine: Author, first: Author, behind: float) -> str:
     return ""
 
 
-def _format_setting(author: Author) -> str:
+def _format_setting(author: AuthorResults) -> str:
     assert author.best is not None
     return f"{author.best.variant} at {format_learning_rate(author.best.learning_rate)}"
 
 
-def _format_loss(author: Author) -> str:
+def _format_loss(author: AuthorResults) -> str:
     assert author.best is not None
     seeds = pluralize(author.best.seeds, "seed")
     return f"a loss of {format_spread(author.best.val_loss, author.best.val_loss_sd)} ({seeds})"
 
 
-def _build_row(place: int, author: Author, *, mine: bool) -> AuthorRow:
-    runs = str(len(author.losses) + author.diverged) + (f", {author.diverged} diverged" if author.diverged else "")
+def _build_row(place: int, author: AuthorResults, *, mine: bool) -> AuthorRow:
+    diverged = f", {author.num_diverged} diverged" if author.num_diverged else ""
+    runs = f"{len(author.losses) + author.num_diverged}{diverged}"
     best = author.best
     if best is None:
         return AuthorRow(MISSING, author.name, "every setting has a diverged seed", (), runs, mine)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.analysis.scores import name_foreground_iou, name_object_iou
-from pipeline.analysis.seeds import spread
+from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import RunSummary, SettingSummary, Summary
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
@@ -112,7 +112,7 @@ def _describe_result(context: ReportContext, selection: RunSelection) -> str:
         f"(class-prior baseline {format_number(context.summary.baseline.loss)}). "
         f"{_describe_scores(context.summary, row)}"
     )
-    return f"{sentence} Some of its seeds are {LABEL}." if row.beats_baseline not in (None, 1.0) else sentence
+    return f"{sentence} Some of its seeds are {ONE_CLASS_LABEL}." if row.beats_baseline not in (None, 1.0) else sentence
 
 
 def _list_runs(summary: Summary, row: SettingSummary) -> list[RunSummary]:
@@ -120,7 +120,7 @@ def _list_runs(summary: Summary, row: SettingSummary) -> list[RunSummary]:
 
 
 def _compute_spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    return spread([value for value in values if value is not None])
+    return compute_mean_and_sd([value for value in values if value is not None])
 
 
 def _describe_scores(summary: Summary, row: SettingSummary) -> str:
@@ -161,7 +161,7 @@ def _describe_baseline_result(context: ReportContext, row: SettingSummary, group
     return (
         f"No result: {row.variant} at learning rate {format_learning_rate(row.learning_rate)} has the lowest "
         f"validation loss of {group}, {format_spread(row.val_loss_mean, row.val_loss_sd)} nats per pixel, but its "
-        f"masks are {LABEL}: {join_words(scores)} on validation."
+        f"masks are {ONE_CLASS_LABEL}: {join_words(scores)} on validation."
     )
 
 

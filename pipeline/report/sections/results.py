@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.report.context import ReportContext
@@ -146,7 +146,7 @@ def _build_row(summary: Summary, row: SettingSummary, selection: RunSelection) -
 def _describe_warning(row: SettingSummary) -> str:
     warnings = []
     if row.beats_baseline is not None and row.beats_baseline < 1:
-        warnings.append(LABEL if row.beats_baseline == 0 else f"some seeds {LABEL}")
+        warnings.append(ONE_CLASS_LABEL if row.beats_baseline == 0 else f"some seeds {ONE_CLASS_LABEL}")
     if row.missed_classes:
         mean = "on average " if row.finished > 1 else ""
         number = f"{row.missed_classes:.3g}"

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.analysis.curve_files import Result
-from pipeline.analysis.one_class import LABEL
+from pipeline.analysis.baselines import ONE_CLASS_LABEL
+from pipeline.analysis.curve_readers import ExternalResult
 from pipeline.analysis.scores import name_foreground_iou
 from pipeline.analysis.verdict import judge
 from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
@@ -134,13 +134,13 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
 
 def _describe_warning(row: RunSummary) -> str:
     """Write a warning about a run's masks, independent of its verdict."""
-    labels = [LABEL] if row.judgement and row.judgement.beats_baseline is False else []
+    labels = [ONE_CLASS_LABEL] if row.judgement and row.judgement.beats_baseline is False else []
     if row.missed_classes and row.status == "finished":
         labels.append(f"misses {pluralize(len(row.missed_classes), 'class', 'classes')}")
     return "; ".join(labels)
 
 
-def _build_external_row(result: Result, scores: tuple[ScoreColumn, ...]) -> ExternalResultRow:
+def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...]) -> ExternalResultRow:
     verdict = judge(result.curves) if result.curves else None
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
     numbers = (

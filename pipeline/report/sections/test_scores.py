@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.analysis.scores import name_object_iou
-from pipeline.analysis.seeds import spread
+from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
@@ -174,7 +174,7 @@ def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple
     if len(seeds) < 2:
         return ()
     values = ([column.value(scores) for scores in seeds] for column in columns)
-    spreads = (spread([value for value in column if value is not None]) for column in values)
+    spreads = (compute_mean_and_sd([value for value in column if value is not None]) for column in values)
     figures = tuple(format_spread(mean, sd) for mean, sd in spreads)
     return (ScoreRow(f"Test, over {len(seeds)} seeds", figures, is_test=False),)
 

@@ -1,4 +1,4 @@
-"""Other people's results as tables; curves themselves are read in `tests/judge`."""
+"""Tables of external results; the formats of loss curves are tested in `tests/judge`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis.curve_files import read_results
+from pipeline.analysis.curve_readers import read_results
 from pipeline.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
 
 
-def written(folder: Path, text: str) -> Path:
+def write_table(folder: Path, text: str) -> Path:
     path = folder / "class.csv"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_the_published_curve_ends_at_its_best_epoch() -> None:
+def test_read_results_of_a_curve_has_the_losses_of_its_best_epoch() -> None:
     (result,) = read_results(ROOT / "reports/references/keras-pets.csv")
     assert result.name == ""
     assert result.curves is not None
@@ -26,35 +26,35 @@ def test_the_published_curve_ends_at_its_best_epoch() -> None:
     assert result.numbers == {"train_loss": 0.2126, "val_loss": 0.3861}
 
 
-def test_several_runs_keep_their_names(tmp_path: Path) -> None:
+def test_read_results_of_several_runs_keeps_their_names(tmp_path: Path) -> None:
     rows = "".join(f"{run},{epoch},{1 / epoch},{2 / epoch}\n" for run in ("a", "b") for epoch in (1, 2))
-    results = read_results(written(tmp_path, "run,epoch,loss,val_loss\n" + rows))
+    results = read_results(write_table(tmp_path, "run,epoch,loss,val_loss\n" + rows))
     assert [(result.name, result.numbers["val_loss"]) for result in results] == [("a", 1.0), ("b", 1.0)]
 
 
-def test_a_row_a_result_with_what_there_is(tmp_path: Path) -> None:
-    anna, ben = read_results(written(tmp_path, "name;val_loss;mean_iou\nAnna;0.41;0.72\nBen;0.39;\n"))
+def test_read_results_with_one_row_per_result_has_the_given_numbers(tmp_path: Path) -> None:
+    anna, ben = read_results(write_table(tmp_path, "name;val_loss;mean_iou\nAnna;0.41;0.72\nBen;0.39;\n"))
     assert (anna.name, anna.curves, anna.numbers) == ("Anna", None, {"val_loss": 0.41, "mean_iou": 0.72})
     assert (ben.name, ben.numbers) == ("Ben", {"val_loss": 0.39})
 
 
-def test_a_diverged_curve_has_no_numbers(tmp_path: Path) -> None:
-    (result,) = read_results(written(tmp_path, "epoch,train_loss,val_loss\n1,0.5,0.6\n2,nan,0.7\n"))
+def test_read_results_of_a_diverged_curve_has_no_numbers(tmp_path: Path) -> None:
+    (result,) = read_results(write_table(tmp_path, "epoch,train_loss,val_loss\n1,0.5,0.6\n2,nan,0.7\n"))
     assert result.numbers == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty"),
         ("name,val_loss\n", "has no rows"),
         ("name,colour\nAnna,red\n", "name and any of train_loss, val_loss, mean_iou, foreground_iou"),
         ("val_loss\n0.4\n", "name and any of"),
         ("name,val_loss\nAnna,low\n", "line 2: val_loss must be a number such as 0.25, but is 'low'"),
-        ("name,val_loss\nAnna\n", "line 2: has not as many values"),
+        ("name,val_loss\nAnna\n", "line 2: the number of values differs from the 2 names"),
     ],
 )
-def test_what_is_no_table_of_results_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_read_results_of_another_table_reports_the_problem(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PipelineError, match=r"class\.csv") as caught:
-        read_results(written(tmp_path, text))
-    assert said in str(caught.value)
+        read_results(write_table(tmp_path, text))
+    assert message in str(caught.value)

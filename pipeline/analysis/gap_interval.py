@@ -1,0 +1,240 @@
+"""Confidence interval of a run's gap by a bootstrap over groups that chooses the best epoch again in each resample.
+
+The interval is studentized and symmetric (Hall, On symmetric bootstrap confidence intervals, Journal of the Royal
+Statistical Society B 50, 1988): image losses are skewed, and an interval from the resampled values alone covers too
+seldom. Images of one animal, or with one background, resemble each other, so whole groups are resampled. If images have
+two kinds of groups, both are resampled and their counts multiplied (Owen, The pigeonhole bootstrap, Annals of Applied
+Statistics 1, 2007). Standard errors are clustered in one or two ways (Cameron, Gelbach and Miller, Robust inference
+with multiway clustering, Journal of Business & Economic Statistics 29, 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+CONFIDENCE_LEVEL = 0.95
+NUM_RESAMPLES = 10_000
+MIN_GROUPS = 10  # fewer are too few to estimate the variance between groups
+
+_MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array, 16 MB: about a CPU cache
+
+
+@dataclass(frozen=True)
+class GroupedLosses:
+    """Losses of a set's images at every epoch, and the groups of the images.
+
+    Attributes:
+        losses: E x N, nats per pixel.
+        pixels: N, number of evaluated pixels of each image.
+        groups: one or two arrays of N labels, one per kind of group; an image without a group has a label of its own.
+        has_groups: False if it is unknown which images belong together.
+    """
+
+    losses: Floats
+    pixels: Integers
+    groups: tuple[Integers, ...]
+    has_groups: bool = True
+
+    @property
+    def num_groups(self) -> int:
+        """The number of groups, of the kind with the fewest."""
+        return min(len(np.unique(labels)) for labels in self.groups)
+
+    def compute_means(self) -> Floats:
+        """Compute the loss of the set at every epoch: E, nats per evaluated pixel."""
+        return np.asarray(self.losses @ self.pixels / self.pixels.sum(), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Confidence interval, in the unit of the estimated number."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GapInterval:
+    """Uncertainty of a gap as a statement about other images of the same kind.
+
+    Attributes:
+        interval: at `CONFIDENCE_LEVEL`, in nats per pixel, centered on the gap corrected for selection bias; None if
+            `reason` is given.
+        selection_bias: how much too low the gap at the best epoch is because the same images chose that epoch, in nats
+            per pixel, to be added to the gap. It is estimated on the groups that a resample leaves out (Efron and
+            Tibshirani, Improvements on cross-validation, Journal of the American Statistical Association 92, 1997).
+        reason: why there is no interval; empty otherwise.
+    """
+
+    interval: Interval | None
+    selection_bias: float | None
+    reason: str = ""
+
+
+def estimate_gap(
+    validation: GroupedLosses,
+    train: GroupedLosses,
+    epoch: int | None,
+    *,
+    num_train_images: int,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> GapInterval:
+    """Estimate the confidence interval of the gap between validation and training loss.
+
+    Args:
+        validation: losses of the validation images.
+        train: losses of the compared training images.
+        epoch: index of the epoch of the gap; None for the epoch with the lowest validation loss, which is chosen again
+            in each resample.
+        num_train_images: images that the run was trained on. The compared ones are resampled as a sample of these; if
+            they are all of them, the training loss is taken as exact.
+        seed: of the resampling.
+        num_resamples: number of bootstrap resamples.
+
+    Returns:
+        The interval, or the reason why there is none.
+    """
+    if not (np.isfinite(validation.losses).all() and np.isfinite(train.losses).all()):
+        return GapInterval(None, None, "some losses are NaN or infinite")
+    unseen_share = 1 - len(train.pixels) / max(num_train_images, len(train.pixels))
+    for name, images, is_sample in (("validation", validation, True), ("the training side", train, unseen_share > 0)):
+        if is_sample and images.num_groups < MIN_GROUPS:
+            return GapInterval(
+                None,
+                None,
+                f"{name} has {images.num_groups} {'groups' if images.has_groups else 'images'}, fewer than the "
+                f"{MIN_GROUPS} that an interval requires",
+            )
+    generator = np.random.default_rng(seed)
+    measured_epoch = int(validation.compute_means().argmin()) if epoch is None else epoch
+    sides = [_ClusteredMean(validation, 1.0)] + (
+        [_ClusteredMean(train, -1.0, unseen_share)] if unseen_share > 0 else []
+    )
+    values, variances = zip(*(side.measure(measured_epoch) for side in sides), strict=True)
+    error = float(np.sqrt(sum(variances)))
+    deviations, errors, left_out = [], [], np.zeros(2)
+    batch_size = max(1, min(num_resamples, _MAX_ARRAY_SIZE // max(side.size for side in sides)))
+    for start in range(0, num_resamples, batch_size):
+        count = min(batch_size, num_resamples - start)
+        resamples = [side.resample(count, generator) for side in sides]
+        epochs = resamples[0].losses.argmin(axis=1) if epoch is None else np.full(count, epoch)
+        batch_deviations, batch_variances = zip(
+            *(side.compute_deviations(drawn, epochs) for side, drawn in zip(sides, resamples, strict=True)),
+            strict=True,
+        )
+        deviations.append(np.sum(batch_deviations, axis=0))
+        errors.append(np.sqrt(np.sum(batch_variances, axis=0)))
+        left_out += sides[0].sum_left_out(resamples[0], epochs)
+    selection_bias = float(left_out[0] / left_out[1] - values[0]) if epoch is None and left_out[1] > 0 else 0.0
+    deviation = np.concatenate(deviations)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Centered, because selection_bias already corrects for the choice of the epoch. 0 / 0 is no deviation.
+        pivots = np.nan_to_num((deviation - deviation.mean()) / np.concatenate(errors))
+    margin = float(np.quantile(np.abs(pivots), CONFIDENCE_LEVEL)) * error
+    gap = float((validation.compute_means() - train.compute_means())[measured_epoch]) + selection_bias
+    return GapInterval(Interval(gap - margin, gap + margin), selection_bias)
+
+
+@dataclass(frozen=True)
+class _Resamples:
+    """R bootstrap resamples of a set of images.
+
+    Attributes:
+        counts: per kind of group R x groups, how often each group was drawn.
+        pixels: R, evaluated pixels.
+        losses: R x E, mean losses.
+    """
+
+    counts: list[Floats]
+    pixels: Floats
+    losses: Floats
+
+
+class _ClusteredMean:
+    """Mean losses of a set of images with clustered errors; images with equal groups are summed up as one cell.
+
+    Args:
+        images: the set.
+        sign: of its loss in the gap, 1 or -1.
+        variance_factor: share of the population that is not in the set, which scales the variance.
+    """
+
+    def __init__(self, images: GroupedLosses, sign: float, variance_factor: float = 1.0) -> None:
+        self._sign = sign
+        self._variance_factor = variance_factor
+        kinds = [np.unique(labels, return_inverse=True)[1].ravel() for labels in images.groups]
+        cells, cell_index = np.unique(np.stack(kinds), axis=1, return_inverse=True)
+        self._cells = cells  # kinds x cells, the group of each kind
+        self._num_groups = [int(kind.max()) + 1 for kind in kinds]
+        count = cells.shape[1]
+        self._pixels = np.bincount(cell_index.ravel(), images.pixels, count)
+        self._sums = np.stack([np.bincount(cell_index.ravel(), row * images.pixels, count) for row in images.losses])
+        self._losses = self._sums.sum(axis=1) / self._pixels.sum()
+        # Per kind cells x groups, zeros and ones: a matrix product sums cells by group.
+        self._membership = [
+            (labels[:, None] == np.arange(groups)).astype(np.float64)
+            for labels, groups in zip(cells, self._num_groups, strict=True)
+        ]
+        self.size = max(count, len(images.losses), *self._num_groups)
+
+    def measure(self, epoch: int) -> tuple[float, float]:
+        """Return the signed loss of the set at an epoch, and its variance."""
+        counts = [np.ones((1, groups)) for groups in self._num_groups]
+        original = _Resamples(counts, self._pixels.sum(keepdims=True), self._losses[None])
+        return self._sign * float(self._losses[epoch]), float(self._compute_variance(original, np.array([epoch]))[0])
+
+    def resample(self, count: int, generator: np.random.Generator) -> _Resamples:
+        """Draw `count` resamples: of each kind as many groups as there are, with replacement."""
+        counts = [
+            generator.multinomial(groups, np.full(groups, 1 / groups), count).astype(np.float64)
+            for groups in self._num_groups
+        ]
+        weights = self._weight_cells(counts)
+        pixels = weights @ self._pixels
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Two kinds may leave no image in a resample; it then counts as no deviation.
+            losses = np.where(pixels[:, None] > 0, weights @ self._sums.T / pixels[:, None], self._losses)
+        return _Resamples(counts, pixels, losses)
+
+    def compute_deviations(self, resamples: _Resamples, epochs: Integers) -> tuple[Floats, Floats]:
+        """Return the signed deviations of resamples from the set at their epochs, and the variances (R each)."""
+        differences = resamples.losses[np.arange(len(epochs)), epochs] - self._losses[epochs]
+        deviations = self._sign * np.sqrt(self._variance_factor) * differences
+        return deviations, self._compute_variance(resamples, epochs)
+
+    def sum_left_out(self, resamples: _Resamples, epochs: Integers) -> Floats:
+        """Sum loss and pixels of the images without any drawn group over all resamples, each at its epoch."""
+        weights = self._weight_cells([(count == 0).astype(np.float64) for count in resamples.counts])
+        return np.array([(weights * self._sums[epochs]).sum(), (weights @ self._pixels).sum()])
+
+    def _weight_cells(self, counts: Sequence[Floats]) -> Floats:
+        weights = counts[0][:, self._cells[0]]
+        for kind, count in zip(self._cells[1:], counts[1:], strict=True):
+            weights = weights * count[:, kind]
+        return weights
+
+    def _compute_variance(self, resamples: _Resamples, epochs: Integers) -> Floats:
+        """Compute the clustered variance of the mean; a group that was drawn twice is two clusters."""
+        losses = resamples.losses[np.arange(len(epochs)), epochs]
+        residuals = self._sums[epochs] - losses[:, None] * self._pixels  # R x cells
+        total = np.zeros(len(epochs))
+        for kind, groups in enumerate(self._num_groups):
+            weighted = residuals
+            for other, count in enumerate(resamples.counts):
+                if other != kind:
+                    weighted = weighted * count[:, self._cells[other]]
+            sums = weighted @ self._membership[kind]
+            total += (resamples.counts[kind] * sums**2).sum(axis=1) * groups / (groups - 1)
+        if len(self._num_groups) > 1:  # both kinds include the variance within cells
+            within_cells = (self._weight_cells(resamples.counts) * residuals**2).sum(axis=1)
+            total = np.maximum(total - within_cells, within_cells)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._variance_factor * np.where(resamples.pixels > 0, total / resamples.pixels**2, 0)

@@ -1,0 +1,76 @@
+"""Statistics over seeds: means, the median seed, paired differences, and correction for multiple comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy import stats
+
+
+def compute_mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Compute mean and sample standard deviation; None for no value, and a deviation of None for a single one."""
+    return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+
+
+def find_median_index(values: Sequence[float]) -> int:
+    """Return the index of the median; of an even number of values the lower one, so that it is one of them."""
+    order = sorted(range(len(values)), key=lambda index: (values[index], index))
+    return order[(len(values) - 1) // 2]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """`first` minus `second`, paired by seed, which removes the variation that both share.
+
+    Attributes:
+        mean: over the seeds.
+        num_lower: number of seeds with first < second.
+        num_seeds: seeds that both have.
+        interval: 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None below two seeds.
+        p_value: of Student's two-sided test that the mean is 0; None below two seeds.
+    """
+
+    mean: float
+    num_lower: int
+    num_seeds: int
+    interval: tuple[float, float] | None
+    p_value: float | None
+
+
+def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference | None:
+    """Compare two sets of values by seed.
+
+    Args:
+        first: values by seed.
+        second: values by seed, in the same unit.
+
+    Returns:
+        The difference over the seeds that both have; None if they have none in common.
+    """
+    shared = sorted(set(first) & set(second))
+    if not shared:
+        return None
+    differences = [first[seed] - second[seed] for seed in shared]
+    mean, sd = compute_mean_and_sd(differences)
+    assert mean is not None
+    interval = p_value = None
+    if sd is not None:
+        error = sd / len(shared) ** 0.5
+        margin = float(stats.t.ppf(0.975, len(shared) - 1)) * error
+        interval = (mean - margin, mean + margin)
+        # Without any variation the seeds are either all equal or certainly different.
+        p_value = float(2 * stats.t.sf(abs(mean) / error, len(shared) - 1)) if error > 0 else float(mean == 0)
+    num_lower = sum(difference < 0 for difference in differences)
+    return PairedDifference(mean, num_lower, len(shared), interval, p_value)
+
+
+def adjust_p_values(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for multiple comparisons (Holm, Scandinavian Journal of Statistics 6, 1979), in their order."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
