@@ -38,7 +38,7 @@ from pipeline.runtime.process import terminate_with_parent
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
-CACHE_VERSION = 3  # increase it when decoding changes, so that all pairs are decoded again
+CACHE_VERSION = 4  # increase it when decoding changes, so that all pairs are decoded again
 CACHE_FOLDER = SCRATCH / "decoded"
 MIN_PARALLEL = 150  # pairs; fewer are decoded faster than processes start
 _BATCH_PAIRS = 16  # pairs per message to a worker, ...

@@ -1,4 +1,4 @@
-"""Reliability bins: properties of the expected calibration error, and a case by hand."""
+"""ReliabilityBins bins: properties of the expected calibration error, and a case by hand."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ BROKEN_CASES = [
         "a link to nothing", in_place("images", lambda path: path.symlink_to("/nowhere")), "(No such file or directory)"
     ),
     Case("a file of 1.2 GB", in_place("images", sparse), "(has 1,200,000,000 bytes; the limit is 1,000,000,000)"),
-    Case("a mask that breaks off", mask(lambda content: content[:60]), "masks/cell1.png (is no whole picture"),
+    Case("a mask that breaks off", mask(lambda content: content[:60]), "masks/cell1.png (is not a complete image"),
     Case("a mask that is empty", mask(b""), "1 file that cannot be used: masks/cell1.png (is none of PNG"),
     Case(
         "no mask",
