@@ -199,4 +199,4 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     assert re.search(r"showcase is not of unet-0\.01-0", fault.text)
     path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
     other = listing(project, {"file": "photo.png", "title": "Another title"})
-    assert "renews it" in render_report(other).faults[0].text
+    assert "Run `pipeline showcase`" in render_report(other).faults[0].text
