@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from benchmarks.distant import distant_server
 from benchmarks.project import lend_prepared
 from benchmarks.stopwatch import Stopwatch
-from pipeline import runs
+from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.atomic_io import read_json
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
@@ -70,7 +71,7 @@ def budget(variant: str) -> None:
         train_cell(cell, publish=logger.update)
         logger.finish(cell.name)
     whole = time.perf_counter() - started
-    timing = read_json(runs.RUNS / cell.name / runs.TIMING, "pipeline train")
+    timing = read_json(RUNS / cell.name / RunFolder.TIMING, "pipeline train")
     spent = {"training": timing["training_seconds"], "evaluation": timing["eval_seconds"]}
     spent |= {name: watch.seconds for name, watch in watches.items()}
     epoch = {name: spent[name] / cell.train.epochs for name in EPOCH if name in spent}

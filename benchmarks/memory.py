@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.project import copy_project
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
+from pipeline.artifacts.project import PREPARED
 
 SIZE = 128  # px
 
@@ -48,14 +49,16 @@ def peaks(command: list[str], folder: Path) -> tuple[float, float, float]:
 
 def blank(folder: Path, images: int) -> None:
     """Prepared data of so many blank images; files with holes, which read as zeros."""
-    prepared = folder / runs.PREPARED
-    head, *known = (prepared / runs.SAMPLES).read_text().splitlines(keepends=True)
-    rows = [head, *(row for row in known if f",{runs.SHOWCASE}," in row)]
+    prepared = folder / PREPARED
+    head, *known = (prepared / PreparedData.SAMPLES).read_text().splitlines(keepends=True)
+    rows = [head, *(row for row in known if f",{SHOWCASE}," in row)]
     for split, count in (("train", images), ("validation", images // 10), ("test", 10)):
-        np.lib.format.open_memmap(prepared / split / runs.IMAGES, "w+", np.uint8, (count, SIZE, SIZE, 3)).flush()
-        np.lib.format.open_memmap(prepared / split / runs.MASKS, "w+", np.uint8, (count, SIZE, SIZE)).flush()
+        np.lib.format.open_memmap(
+            prepared / split / PreparedData.IMAGES, "w+", np.uint8, (count, SIZE, SIZE, 3)
+        ).flush()
+        np.lib.format.open_memmap(prepared / split / PreparedData.MASKS, "w+", np.uint8, (count, SIZE, SIZE)).flush()
         rows += [f"{split}{number},{split}" + "," * (head.count(",") - 1) + "\n" for number in range(count)]
-    (prepared / runs.SAMPLES).write_text("".join(rows))
+    (prepared / PreparedData.SAMPLES).write_text("".join(rows))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.project import PREPARED
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
@@ -42,8 +42,8 @@ def copy_project(to: Path, changes: dict[str, dict[str, Any]]) -> None:
 
 def lend_prepared(project: Path, to: Path) -> None:
     """Make a folder one to train in: a project's parameters, and a link to its prepared data."""
-    if not (project / runs.PREPARED).exists():
-        raise SystemExit(f"{runs.PREPARED} is missing; `pipeline prepare` makes it")
-    (to / runs.PREPARED).parent.mkdir(parents=True)
-    (to / runs.PREPARED).symlink_to(project / runs.PREPARED)
+    if not (project / PREPARED).exists():
+        raise SystemExit(f"{PREPARED} is missing; `pipeline prepare` makes it")
+    (to / PREPARED).parent.mkdir(parents=True)
+    (to / PREPARED).symlink_to(project / PREPARED)
     shutil.copy(project / "params.yaml", to)

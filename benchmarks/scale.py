@@ -20,17 +20,18 @@ from pathlib import Path
 
 from benchmarks.project import copy_project
 from benchmarks.stopwatch import Stopwatch
-from pipeline import runs
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.project import EVALUATION, RUNS
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.atomic_io import as_json, replacing
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import RunRecord
 from pipeline.sweep import pool, stage
 from pipeline.sweep.dvc_internals.stages import DvcStages
 from pipeline.sweep.worker import STOP, Job, JobResult
 
 SECONDS = 1.0  # of a training
-FILES = (runs.HISTORY, runs.IMAGE_LOSSES, runs.SHOWCASE_MASKS, runs.WEIGHTS, runs.TIMING)
+FILES = (RunFolder.HISTORY, RunFolder.IMAGE_LOSSES, RunFolder.SHOWCASE_MASKS, RunFolder.WEIGHTS, RunFolder.TIMING)
 
 
 def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
@@ -40,10 +41,10 @@ def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
         assert isinstance(job, Job)
         name = job.cell.name
         time.sleep(SECONDS)
-        record = RunRecord(runs.FORMAT, name, name, "finished", 1, 1, None, "float32", 1, "data", {})
-        for folder in (runs.RUNS, runs.EVALUATION):
+        record = RunRecord(FORMAT, name, name, "finished", 1, 1, None, "float32", 1, "data", {})
+        for folder in (RUNS, EVALUATION):
             with replacing(root / folder / name) as new:
-                (new / runs.RECORD).write_text(as_json(record), encoding="utf-8")
+                (new / RunFolder.RECORD).write_text(as_json(record), encoding="utf-8")
                 for file in FILES:
                     (new / file).write_text(f"{name} {file}", encoding="utf-8")
         pipe.send(JobResult(job, trained=True, evaluated=True, message="slept"))

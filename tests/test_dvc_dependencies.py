@@ -20,10 +20,7 @@ NOT_IN_OUTPUTS = {
     "atomic_io",
     "errors",
     "params",
-    "project",
-    "runs",
     "runtime",
-    "timing",  # shown with `report --live` only
     "tracking",
     "variants",
 }

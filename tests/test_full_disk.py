@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from tests.conftest import ROOT, TRAINED
 from tests.preloaded import PreloadedCommands
 
@@ -115,7 +116,7 @@ def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, t
     fill(disk)
     code, said = run(elsewhere, *TRAIN)
     assert code == 0
-    assert (elsewhere / runs.RUNS / "unet-0.01-1" / runs.RECORD).exists()
+    assert (elsewhere / RUNS / "unet-0.01-1" / RunFolder.RECORD).exists()
     (warning,) = [line for line in said.splitlines() if "MLflow at" in line]
     assert warning.startswith("Run unet-0.01-1: MLflow at sqlite:///")
     assert "fails (database or disk is full). Training continues" in warning

@@ -14,7 +14,7 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
-CONTRACT = {"atomic_io", "comparison", "errors", "params", "project", "runs", "runtime", "timing"}
+CONTRACT = {"artifacts", "atomic_io", "errors", "params", "runtime"}
 ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.cli import main
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
@@ -22,7 +24,6 @@ from pipeline.mlflow_report.render import CACHE, render_mlflow_report
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
-from pipeline.runs import RunRecord
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
@@ -64,7 +65,7 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
     root, folder = tmp_path_factory.mktemp("team") / "project", tmp_path_factory.mktemp("server")
     shutil.copytree(prepared, root)
     shutil.copy(store, folder / "mlflow.db")
-    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+    for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     with (
@@ -80,8 +81,8 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
             evaluate(params, cell.name)
         compare(params, cells=params.cells()[:3])
         before = table(render_report(params, None, root / "from-disk.html").path)
-        keys = {name: RunRecord.read(root / runs.RUNS / name).key for name in NAMES}
-        for gone in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
+        keys = {name: Project(root).run(name).record.key for name in NAMES}
+        for gone in (RUNS, EVALUATION, COMPARISON):
             shutil.rmtree(root / gone)
         client = open_client(server)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
@@ -118,7 +119,7 @@ def test_each_run_is_fetched_once_and_again_where_it_was_harmed(team: Team) -> N
     assert len(cached) > 3 * 8
     render_mlflow_report(team.params, ",".join(team.ids.values()))
     assert {path: path.stat().st_ino for path in cached} == cached
-    harmed = team.root / CACHE / team.ids[NAMES[0]] / "run" / runs.HISTORY
+    harmed = team.root / CACHE / team.ids[NAMES[0]] / "run" / RunFolder.HISTORY
     whole = harmed.read_bytes()
     harmed.write_bytes(whole[::-1])  # as long as it was
     assert render_mlflow_report(team.params, ",".join(team.ids.values())).faults == ()
@@ -223,7 +224,7 @@ def test_a_run_whose_name_leads_elsewhere_is_refused(team: Team, tmp_path: Path)
     folder = team.root / CACHE / team.ids[NAMES[1]]
     render_mlflow_report(team.params, team.ids[NAMES[1]], tmp_path / "a.html")
     shutil.copytree(folder, tmp_path / "copy")
-    record = tmp_path / "copy/run" / runs.RECORD
+    record = tmp_path / "copy/run" / RunFolder.RECORD
     record.write_text(record.read_text().replace(f'"run": "{NAMES[1]}"', '"run": "../../../elsewhere"'))
     wrong = client.create_run(good.info.experiment_id, run_name="wrong", tags={RUN_KEY: good.data.tags[RUN_KEY]})
     for part in ("run", "evaluation"):
@@ -237,7 +238,7 @@ def test_a_run_whose_name_leads_elsewhere_is_refused(team: Team, tmp_path: Path)
 @contextlib.contextmanager
 def other_data(team: Team) -> Iterator[None]:
     """Prepared data with another fingerprint."""
-    path = team.root / runs.PREPARED / runs.CLASSES
+    path = team.root / PREPARED / PreparedData.CLASSES
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r'"fingerprint": "\w+"', f'"fingerprint": "{"0" * 64}"', text), encoding="utf-8")
     try:

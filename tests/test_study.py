@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
-from pipeline.project import inside, make, project_folder, study_name
 from pipeline.study.compose import check_data, compose
 from pipeline.study.create import create_study
 from pipeline.study.presets import find_preset, list_presets
@@ -221,8 +221,14 @@ def test_a_study_knows_its_project_and_its_commands(write: Writer, tmp_path: Pat
     project = write(SMALL)
     create_study("mine", project)
     folder = project / "studies/mine"
-    assert project_folder(folder) == project_folder(project) == project
-    assert project_folder(tmp_path) == tmp_path
-    assert [study_name(place) for place in (folder, project, tmp_path)] == ["mine", None, None]
-    assert [make("report", place) for place in (folder, project)] == ["make report SET=mine", "make report"]
-    assert [inside(place, "dvc repro") for place in (folder, project)] == ["cd studies/mine && dvc repro", "dvc repro"]
+    assert Project(folder).home == Project(project).home == project
+    assert Project(tmp_path).home == tmp_path
+    assert [Project(place).study for place in (folder, project, tmp_path)] == ["mine", None, None]
+    assert [Project(place).make_command("report") for place in (folder, project)] == [
+        "make report SET=mine",
+        "make report",
+    ]
+    assert [Project(place).shell_command("dvc repro") for place in (folder, project)] == [
+        "cd studies/mine && dvc repro",
+        "dvc repro",
+    ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.scores import MissedClass, Scores
-from pipeline.runtime.status import RunStatus
+from pipeline.artifacts.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,11 +125,6 @@ class Summary(Record):
         """The class-prior loss; defined, because `compare` refuses data without evaluated pixels."""
         assert self.baseline.loss is not None
         return self.baseline.loss
-
-    @classmethod
-    def read(cls, folder: Path = Path("comparison")) -> Summary:  # TRANSITIONAL
-        """Read it."""
-        return Comparison(folder).summary
 
 
 @dataclass(frozen=True)

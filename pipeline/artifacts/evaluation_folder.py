@@ -36,11 +36,6 @@ class RunEvaluation(Record):
     train_calibration: Calibration | None
     val_calibration: Calibration | None
 
-    @classmethod
-    def read(cls, folder: Path) -> RunEvaluation:  # TRANSITIONAL
-        """Read it."""
-        return EvaluationFolder(folder).metrics
-
 
 class EvaluationFolder(ArtifactFolder):
     """The folder of a run's evaluation; files are read when they are asked for."""

@@ -45,11 +45,6 @@ class Dataset(Record):
     classes: tuple[SegmentationClass, ...]
     fingerprint: str  # SHA-256 over all prepared arrays, hex
 
-    @classmethod
-    def read(cls, folder: Path = Path("data/prepared")) -> Dataset:  # TRANSITIONAL
-        """Read it."""
-        return PreparedData(folder).dataset
-
 
 @dataclass(frozen=True)
 class DatasetStats(Record):
@@ -62,11 +57,6 @@ class DatasetStats(Record):
     duplicates: int  # pairs of near-duplicates within a split; across splits there are none
     first_duplicates: tuple[tuple[str, str], ...]  # ids of the first ten such pairs
     notices: tuple[str, ...] = ()  # sentences on possible mistakes in the data, for its owner to judge
-
-    @classmethod
-    def read(cls, folder: Path = Path("data/prepared")) -> DatasetStats:  # TRANSITIONAL
-        """Read it."""
-        return PreparedData(folder).stats
 
 
 @dataclass(frozen=True)

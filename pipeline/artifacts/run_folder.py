@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.status import TrainedStatus
 from pipeline.errors import PipelineError
-from pipeline.runtime.status import TrainedStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +44,6 @@ class RunRecord(Record):
         if self.status == "diverged":
             return f"{self.run}: diverged in epoch {self.diverged_epoch}"
         return f"{self.run}: trained {self.epochs} epochs, best epoch {self.best_epoch}"
-
-    @classmethod
-    def read(cls, folder: Path) -> RunRecord:  # TRANSITIONAL
-        """Read it."""
-        return RunFolder(folder).record
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.uint8]  # H x W, class indices or the ignore value
 
 
 @dataclass(frozen=True)
-class ShowcaseImage(Record):
+class ShowcaseResult(Record):
     """An image of `report.showcase` with its scores."""
 
     file: str
@@ -30,12 +30,7 @@ class ShowcaseList(Record):
     """`showcase.json`: the images in the order of `report.showcase`, and the run that segmented them."""
 
     run: str | None  # None without images or without a best run
-    photographs: tuple[ShowcaseImage, ...]
-
-    @classmethod
-    def read(cls, folder: Path = Path("showcase")) -> ShowcaseList:  # TRANSITIONAL
-        """Read it."""
-        return ShowcasePredictions(folder).list
+    photographs: tuple[ShowcaseResult, ...]
 
 
 class ShowcasePredictions(ArtifactFolder):

@@ -12,9 +12,10 @@ import click
 @click.command()
 def prepare() -> None:
     """Stage: prepare images and masks in data/prepared/."""
+    from pipeline.artifacts.prepared_data import PreparedData
+    from pipeline.artifacts.project import PREPARED
     from pipeline.params.file import read_params
     from pipeline.prepare.stage import prepare as stage
-    from pipeline.runs import PREPARED, REJECTED, Survey
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import exit_on_sigterm
     from pipeline.runtime.stage_status import record_stage
@@ -24,11 +25,11 @@ def prepare() -> None:
     with record_stage("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
-    for notice in Survey.read().notices:
+    for notice in PreparedData().stats.notices:
         click.echo(f"Notice: {notice}")
-    with (PREPARED / REJECTED).open(encoding="utf-8", newline="") as file:
+    with (PREPARED / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         if num_skipped := sum(1 for _ in csv.DictReader(file)):
-            click.echo(f"skipped: {num_skipped}; {PREPARED / REJECTED} lists them with reasons")
+            click.echo(f"skipped: {num_skipped}; {PREPARED / PreparedData.SKIPPED} lists them with reasons")
 
 
 @click.command()

@@ -7,10 +7,10 @@ from pipeline.artifacts.comparison import BestSetting, RunSummary, SettingSummar
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.artifacts.status import RunStatus
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.runtime.stage_status import StageStatus
-from pipeline.runtime.status import RunStatus
 
 
 def summarize_run(

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import runs
 from pipeline.artifacts.prepared_data import Images, PreparedData, Split
+from pipeline.artifacts.project import PREPARED
 
 __all__ = ["Images", "Split", "open_split", "select_gap_subset", "select_training_subset"]
 
 
-def open_split(split: str, folder: Path = runs.PREPARED) -> Split:
+def open_split(split: str, folder: Path = PREPARED) -> Split:
     """Map a split's arrays into memory without reading them."""
     return PreparedData(folder).open_split(split)
 

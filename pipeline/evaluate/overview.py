@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageColor
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
 from pipeline.evaluate.predict_splits import SplitPrediction
 from pipeline.imaging import IGNORE
 from pipeline.imaging.to_rgb import to_rgb
-from pipeline.runs import SegmentationClass
 
 IGNORED_COLOR = (128, 128, 128)
 
@@ -22,7 +21,7 @@ def draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segmenta
     for index, item in enumerate(classes):
         palette[index] = ImageColor.getrgb(item.colour)[:3]
     rows = []
-    for name in (runs.SHOWCASE, "validation"):
+    for name in (SHOWCASE, "validation"):
         split = splits[name].split
         if len(split):
             truth = split.masks[0]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.data.prepared import Split, open_split
 from pipeline.evaluate.calibration import ConfidenceCollector, ConfidenceStats
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.load_trained import load_trained_network
-from pipeline.runs import RunRecord
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def predict_splits(
     Raises:
         PipelineError: The data or the weights cannot be read, or the weights are of another network.
     """
-    splits = {name: open_split(name, prepared) for name in (*runs.SPLITS, runs.SHOWCASE)}
+    splits = {name: open_split(name, prepared) for name in (*SPLITS, SHOWCASE)}
     network = load_trained_network(record, folder, splits["train"].images.shape[-1], num_classes)
     predictions = {}
     for name, split in splits.items():
         collector = ConfidenceCollector(num_classes)
         prediction = predict_split(network, split, num_classes, record.precision, collector)
         predictions[name] = SplitPrediction(split, prediction, collector.stats())
-    return predictions, extract_feature_maps(network, splits[runs.SHOWCASE])
+    return predictions, extract_feature_maps(network, splits[SHOWCASE])

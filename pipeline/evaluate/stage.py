@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import runs
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import compute_scores
-from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.evaluation_folder import RunEvaluation
+from pipeline.artifacts.prepared_data import SHOWCASE, Dataset
+from pipeline.artifacts.project import PREPARED, Project
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.feature_maps import FeatureMaps
 from pipeline.evaluate.outputs import write_evaluation
 from pipeline.evaluate.predict_splits import SplitPrediction, predict_splits
 from pipeline.inference.trained_run import load_record
 from pipeline.params import Params
-from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord
 
 
-def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
+def evaluate_run(params: Params, run: str, root: Path = Path()) -> RunEvaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
     Args:
@@ -35,13 +36,13 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
     Raises:
         PipelineError: The run's folder or the prepared data is missing or broken, or they do not belong together.
     """
-    folder = runs.run_folder(run, root)
+    folder = Project(root).run(run).path
     record, data = load_record(run, root)
     splits: dict[str, SplitPrediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
-        splits, maps = predict_splits(record, folder, root / runs.PREPARED, len(data.classes))
+        splits, maps = predict_splits(record, folder, root / PREPARED, len(data.classes))
         compared = _read_compared(folder)
         bins = {
             "train": splits["train"].confidence.sum_bins(compared),
@@ -49,7 +50,7 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> Evaluation:
         }
         evaluation = _score_splits(record, folder, splits, compared, bins, data)
     else:
-        evaluation = Evaluation(record.run, record.key, None, None, None, None, None, (), None, None)
+        evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with Project(root).evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, maps, data.classes, params.evaluation.examples)
     return evaluation
@@ -66,8 +67,8 @@ def _score_splits(
     splits: Mapping[str, SplitPrediction],
     compared: npt.NDArray[np.int64],
     bins: Mapping[str, ReliabilityBins],
-    data: DataSet,
-) -> Evaluation:
+    data: Dataset,
+) -> RunEvaluation:
     last = RunFolder(folder).history.iloc[-1]
     predictions = {name: splits[name].prediction for name in ("validation", "test")}
     predictions["train"] = splits["train"].prediction.take(compared)
@@ -75,8 +76,8 @@ def _score_splits(
         name: compute_scores(prediction.loss, prediction.confusion.sum(axis=0), data.classes)
         for name, prediction in predictions.items()
     }
-    showcase = splits[runs.SHOWCASE].prediction
-    return Evaluation(
+    showcase = splits[SHOWCASE].prediction
+    return RunEvaluation(
         run=record.run,
         key=record.key,
         gap=predictions["validation"].loss - predictions["train"].loss,

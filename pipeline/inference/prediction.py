@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.artifacts.run_folder import Precision
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
 from pipeline.imaging import IGNORE
 from pipeline.models.precision import autocast_context, get_device
-from pipeline.runs import Precision
 from pipeline.runtime.shutdown import check_signals
 
 # Images per batch; independent of the training's batch size, so that equal weights give equal last bits.

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline import runs
-from pipeline.data.prepared import Split, open_split
+from pipeline.artifacts.prepared_data import Dataset
+from pipeline.artifacts.project import PREPARED, Project
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.data.prepared import Split
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_encoding import MaskEncoding
@@ -25,8 +27,6 @@ from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData, ImageMaskData, OxfordPetsData
-from pipeline.project import make
-from pipeline.runs import DataSet, RunRecord
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TrainedRun:
     """A run's network and what is needed to use it."""
 
     record: RunRecord
-    data: DataSet
+    data: Dataset
     network: nn.Module
     preprocessing: Preprocessing
     encoding: MaskEncoding  # of the user's masks, and of predicted ones
@@ -53,9 +53,9 @@ class TrainedRun:
             PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.
         """
         record, data = load_record(run, root)
-        images = open_split("train", root / runs.PREPARED).images
+        images = Project(root).prepared.open_split("train").images
         resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
-        folder = runs.run_folder(run, root)
+        folder = Project(root).run(run).path
         network = load_trained_network(record, folder, channels=images.shape[-1], classes=len(data.classes))
         return cls(
             record=record,
@@ -81,18 +81,18 @@ class TrainedRun:
         return self.predict_split(_create_split([network_input], truth))
 
 
-def load_record(run: str, root: Path) -> tuple[RunRecord, DataSet]:
+def load_record(run: str, root: Path) -> tuple[RunRecord, Dataset]:
     """Load a run's record and the prepared data that it was trained on.
 
     Raises:
         PipelineError: A file is missing or broken, or the run was trained on other data.
     """
-    folder = runs.run_folder(run, root)
-    record, data = RunRecord.read(folder), DataSet.read(root / runs.PREPARED)
+    folder = Project(root).run(run).path
+    record, data = RunFolder(folder).record, Project(root).prepared.dataset
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(
-            f"{folder} was trained on other data than {root / runs.PREPARED} holds now. Train it again: "
-            f"{make('report', root)}"
+            f"{folder} was trained on other data than {root / PREPARED} holds now. Train it again: "
+            f"{Project(root).make_command('report')}"
         )
     return record, data
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.class_labels import make_class_names
 from pipeline.init.inspect_images import ImageSummary, inspect_images
@@ -24,7 +25,6 @@ from pipeline.prepare.sources.coco_validation import read_coco
 from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, find_pets_files
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
-from pipeline.runs import IGNORE
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\

@@ -10,6 +10,7 @@ from pathlib import Path
 from scipy import stats
 
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE
 from pipeline.init.class_labels import OKABE_ITO
 from pipeline.init.mask_notices import describe_background
@@ -17,7 +18,6 @@ from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_classes import suggest_value_classes
 from pipeline.prepare.sample_ids import join_names
-from pipeline.runs import IGNORE
 
 _MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
 _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8

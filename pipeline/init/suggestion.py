@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.init.orientation import guess_orientation
 from pipeline.params import validate
@@ -20,7 +21,6 @@ from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
 from pipeline.prepare.source_factory import collect_pairs
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
-from pipeline.runs import SPLITS, SegmentationClass
 
 # Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
 # measured for the choice, so that all machines suggest the same.

@@ -9,13 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from pipeline import runs
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.models.factory import build_network
 from pipeline.models.precision import select_device
 from pipeline.params.model import SmpModel
 from pipeline.params.run_config import read_run_config
-from pipeline.runs import RunRecord
 
 
 def load_trained_network(record: RunRecord, folder: Path, channels: int, classes: int) -> nn.Module:
@@ -36,10 +35,10 @@ def load_trained_network(record: RunRecord, folder: Path, channels: int, classes
     model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
     network = build_network(model, channels, classes)
     try:
-        network.load_state_dict(load_file(folder / runs.WEIGHTS))
+        network.load_state_dict(load_file(folder / RunFolder.WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
-            f"{folder / runs.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
+            f"{folder / RunFolder.WEIGHTS} does not hold this variant's weights ({str(error).splitlines()[0]}). "
             f"Train it again: dvc repro --force train@{record.run}"
         ) from None
     return network.to(select_device()).to(memory_format=torch.channels_last).eval()

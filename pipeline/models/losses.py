@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.imaging import IGNORE
 from pipeline.params.train import LossName
-from pipeline.runs import IGNORE
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits N x classes x H x W and masks N x H x W to a scalar
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from pipeline.runs import Precision
+from pipeline.artifacts.run_folder import Precision
 
 
 def select_device() -> torch.device:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.project import project_folder
 
 CUSTOM = Path("custom")
 BYTECODE = "__pycache__"
@@ -31,7 +31,7 @@ def custom_files(project: Path) -> list[Path]:
 
 def misplaced_file(module: ModuleType) -> Path | None:
     """Return the file of a module inside the project but outside `custom/`, this package and installed packages."""
-    file, project = _file(module), project_folder()
+    file, project = _file(module), Project().home
     if file is None or not any(one.is_relative_to(project.resolve()) for one in (file, file.resolve())):
         return None
     known = (_PACKAGE, Path(sysconfig.get_path("stdlib")))
@@ -49,7 +49,7 @@ def suggested_name(file: Path) -> str:
 @contextlib.contextmanager
 def project_on_path() -> Iterator[None]:
     """Put the project's folder first on the import path, as `python -m` does; a console script does not."""
-    here = str(project_folder())
+    here = str(Project().home)
     sys.path.insert(0, here)
     importlib.invalidate_caches()  # the finders may have listed the folder before the module was written
     try:
@@ -89,7 +89,7 @@ def _loaded_since(before: set[str]) -> list[tuple[str, ModuleType]]:
 
 
 def _unload(before: set[str]) -> None:
-    custom = project_folder() / CUSTOM
+    custom = Project().home / CUSTOM
     for name, module in _loaded_since(before):
         file = _file(module)
         if misplaced_file(module) or (file and file.is_relative_to(custom)):

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
-from pipeline.project import project_folder
 
 
 def _check_format(factory: str) -> str:
@@ -81,7 +81,7 @@ def describe_type(value: object) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Describe an exception of the user's code on one line, with the last line of their code in the traceback."""
-    here = project_folder()
+    here = Project().home
     package = Path(__file__).parents[1]
     places = [
         frame
@@ -117,7 +117,7 @@ def _import_error(key: str, name: str, error: BaseException) -> PipelineError:
 
 def _suggestion(missing: str) -> str:
     """Suggest the closest module of `custom/`, whether or not its folder was written."""
-    project = project_folder()
+    project = Project().home
     files = [file.relative_to(project) for file in custom_files(project) if file.suffix == ".py"]
     modules = {file.stem: ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__"}
     near = difflib.get_close_matches(missing.rpartition(".")[2], modules, n=1)

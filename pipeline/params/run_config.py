@@ -7,10 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline import runs
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.runs import RunRecord
 
 
 def read_run_config(record: RunRecord, folder: Path) -> Cell:
@@ -27,6 +26,6 @@ def read_run_config(record: RunRecord, folder: Path) -> Cell:
         return Cell.model_validate_json(json.dumps(record.cell))
     except ValidationError:
         raise PipelineError(
-            f"{folder / runs.RECORD} holds parameters of another version. Train it again: "
+            f"{folder / RunFolder.RECORD} holds parameters of another version. Train it again: "
             f"dvc repro --force train@{record.run}"
         ) from None

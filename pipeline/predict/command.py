@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from pipeline import runs
-from pipeline.comparison import Summary
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.to_rgb import to_rgb
@@ -57,7 +56,7 @@ class OutputFiles:
 
 def find_best_run(root: Path) -> str:
     """Return the best run by validation; raises `PipelineError` if there is none."""
-    best = Summary.read(root / runs.COMPARISON).best
+    best = Project(root).comparison.summary.best
     if best is None:
         raise PipelineError(
             "--run best: there is no best run, because no learning rate has finished all its seeds. Name a run, such "

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_bytes, write_text
 from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
-from pipeline.runs import SegmentationClass
 
 OVERLAY_ALPHA = 0.5
 JPEG_QUALITY = 92

@@ -9,14 +9,14 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import Dataset
+from pipeline.artifacts.project import Project
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
 from pipeline.prepare.sample_ids import escape_unprintable, format_count
-from pipeline.runs import DataSet
 
 MAX_NAMED = 6  # classes
 SHOWN = 20  # images in a terminal
@@ -26,7 +26,7 @@ MIN_FILE = 20  # characters of a file's name that columns of classes leave room 
 
 def describe_training_data(run: TrainedRun, root: Path) -> str:
     """Describe the data that a run was trained on, in one line."""
-    cell = read_run_config(run.record, runs.run_folder(run.record.run, root))
+    cell = read_run_config(run.record, Project(root).run(run.record.run).path)
     used = min(run.num_train_images, cell.train_images or run.num_train_images)
     names = [item.name for item in run.data.classes]
     classes = ", ".join(names[:MAX_NAMED])
@@ -50,7 +50,7 @@ def advise_on_composites(params: Params) -> str:
     )
 
 
-def create_table(rows: Sequence[ClassShares], data: DataSet, width: int) -> Table:
+def create_table(rows: Sequence[ClassShares], data: Dataset, width: int) -> Table:
     """Lay out the class shares of the first images, and of all on average, in lines of at most `width` characters.
 
     Each class has a column if all of them fit, else each image has a list of the classes with the largest shares.

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.prepare.decoded_pair import DecodedPair
 from pipeline.prepare.sample_ids import format_count, join_names
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
-from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 MAX_DUPLICATES = 10  # pairs that the statistics name
 DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
@@ -37,14 +37,14 @@ class StatsCounter:
         self._transparent += decoded.stored.has_transparency
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
-    def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> Survey:
+    def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> DatasetStats:
         """Build the statistics.
 
         Args:
             duplicates: ids of near-duplicates within a split.
             notices: on possible mistakes in the data.
         """
-        return Survey(
+        return DatasetStats(
             stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
             turned=self._turned,
             transparent=self._transparent,
@@ -149,7 +149,7 @@ def _describe_showcase(table: SplitTable) -> Iterable[str]:
         )
 
 
-def add_mask_notices(data: SourceData) -> Survey:
+def add_mask_notices(data: SourceData) -> DatasetStats:
     """Return the statistics of a source with notices on possible mistakes in its masks."""
     return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import (
     MAX_NUMBER,
@@ -27,7 +29,6 @@ from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, fit_mask, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.safe_read import read_limited
-from pipeline.runs import IGNORE, SegmentationClass
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue

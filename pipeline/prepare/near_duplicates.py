@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair
 from pipeline.prepare.sample_ids import escape_unprintable, image_id, join_names
-from pipeline.runs import SHOWCASE, SPLITS
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates

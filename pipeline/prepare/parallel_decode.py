@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.artifacts.project import CACHE
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.errors import ImageError
@@ -32,14 +33,13 @@ from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, UndeclaredValuesError
 from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.prepare.safe_read import read_limited
-from pipeline.runs import SCRATCH
 from pipeline.runtime.process import terminate_with_parent
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
 
 CACHE_VERSION = 4  # increase it when decoding changes, so that all pairs are decoded again
-CACHE_FOLDER = SCRATCH / "decoded"
+CACHE_FOLDER = CACHE / "decoded"
 MIN_PARALLEL = 150  # pairs; fewer are decoded faster than processes start
 _BATCH_PAIRS = 16  # pairs per message to a worker, ...
 _BATCH_BYTES = 4_000_000  # ... as long as their arrays are not larger

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
+from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import Resize, fit_mask, restore_mask
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.sample_ids import escape_unprintable, join_names
-from pipeline.runs import IGNORE
 
 MAX_MASKS, MAX_PIXELS = 100, 40_000_000  # that are examined; some seconds in all
 # A size that costs at most a tenth usually costs less than the network's own errors.

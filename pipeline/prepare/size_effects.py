@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging.resize import Resize, locate_inner
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
 from pipeline.prepare.sample_ids import join_names
-from pipeline.runs import SegmentationClass
 
 MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.prepare.near_duplicates import DuplicatePair
 from pipeline.prepare.size_ceilings import SizeCeilings
 from pipeline.prepare.size_effects import SizeEffects
-from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 if TYPE_CHECKING:
     from pipeline.prepare.split_tables import SplitTable
@@ -89,7 +89,7 @@ class SourceData:
     credit: str
     classes: Sequence[SegmentationClass]
     tables: Mapping[str, SplitTable]
-    stats: Survey
+    stats: DatasetStats
     origins: Mapping[str, SplitOrigin]
     skipped: Sequence[tuple[str, str]] = ()
     error: PipelineError | None = None

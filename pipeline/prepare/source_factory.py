@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.data.image_data import CocoData, DisplayedClass, FolderData, OxfordPetsData
@@ -15,7 +16,6 @@ from pipeline.prepare.sources.cross_domain import create_cross_domain_source
 from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.sources.oxford_pets import collect_pets
-from pipeline.runs import SegmentationClass
 
 
 def create_source(data: Data) -> Source:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.prepare.source import Sample, SampleWriter, SourceData
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass
 
 
 class SplitTable:

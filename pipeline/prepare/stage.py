@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.prepare.dataset_stats import add_mask_notices
@@ -17,12 +18,11 @@ from pipeline.prepare.sample_ids import to_csv_cell
 from pipeline.prepare.source import Sample, Source, SourceData
 from pipeline.prepare.source_factory import create_source
 from pipeline.prepare.split_tables import check_splits
-from pipeline.runs import SHOWCASE, SPLITS
 
 FOLDERS = (*SPLITS, SHOWCASE)
 
 
-def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
+def prepare(params: Params, out: Path = PREPARED) -> Dataset:
     """Write the prepared data to `out`, completely or not at all.
 
     The same parameters and files give the same bytes.
@@ -33,12 +33,12 @@ def prepare(params: Params, out: Path = runs.PREPARED) -> runs.DataSet:
     return write_source(create_source(params.data), params.data.source, out)
 
 
-def write_source(source: Source, name: str, out: Path) -> runs.DataSet:
+def write_source(source: Source, name: str, out: Path) -> Dataset:
     """Write the splits and the showcase of a source to `out`; `name` is the value of `data.source`."""
     with replacing(out) as folder:
         data = _write_arrays(source, folder)
         check_splits(data)
-        dataset = runs.DataSet(
+        dataset = Dataset(
             source=name,
             title=data.title,
             credit=data.credit,
@@ -46,8 +46,8 @@ def write_source(source: Source, name: str, out: Path) -> runs.DataSet:
             fingerprint=_compute_fingerprint(folder),
         )
         _write_tables(data, folder)
-        write_text(folder / runs.SURVEY, as_json(add_mask_notices(data)))
-        write_text(folder / runs.CLASSES, as_json(dataset))
+        write_text(folder / PreparedData.STATS, as_json(add_mask_notices(data)))
+        write_text(folder / PreparedData.CLASSES, as_json(dataset))
     return dataset
 
 
@@ -66,14 +66,16 @@ def _write_arrays(source: Source, folder: Path) -> SourceData:
 
 def _open_writers(folder: Path, files: ExitStack) -> tuple[NpyWriter, NpyWriter]:
     folder.mkdir()
-    images, masks = (files.enter_context(NpyWriter(folder / file)) for file in (runs.IMAGES, runs.MASKS))
+    images, masks = (
+        files.enter_context(NpyWriter(folder / file)) for file in (PreparedData.IMAGES, PreparedData.MASKS)
+    )
     return images, masks
 
 
 def _compute_fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for split in FOLDERS:
-        for file in (runs.IMAGES, runs.MASKS):
+        for file in (PreparedData.IMAGES, PreparedData.MASKS):
             update_hash(digest, folder / split / file)
     return digest.hexdigest()
 
@@ -81,9 +83,9 @@ def _compute_fingerprint(folder: Path) -> str:
 def _write_tables(data: SourceData, folder: Path) -> None:
     shares = [f"share_{one.name}" for one in data.classes]
     rows = [row for table in data.tables.values() for row in table.rows]
-    _write_csv(folder / runs.SAMPLES, [*runs.SAMPLE_COLUMNS, *shares], rows)
+    _write_csv(folder / PreparedData.SAMPLES, [*PreparedData.SAMPLE_COLUMNS, *shares], rows)
     skipped = [[to_csv_cell(name), to_csv_cell(reason)] for name, reason in data.skipped]
-    _write_csv(folder / runs.REJECTED, ["id", "reason"], skipped)
+    _write_csv(folder / PreparedData.SKIPPED, ["id", "reason"], skipped)
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[Iterable[str]]) -> None:

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, PreparedData
+from pipeline.artifacts.project import CACHE
 from pipeline.errors import PipelineError
 from pipeline.params.data import Data
 from pipeline.prepare.data_issues import IssueKind
@@ -21,9 +23,8 @@ from pipeline.prepare.size_ceilings import format_size_table
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.source_factory import create_source
 from pipeline.prepare.split_tables import check_splits
-from pipeline.runs import SAMPLE_COLUMNS, SCRATCH, SHOWCASE, SPLITS, Survey
 
-CONTACT_SHEET = SCRATCH / "near_duplicates.png"
+CONTACT_SHEET = CACHE / "near_duplicates.png"
 _MAX_REASONS = 10  # skipped files that are shown
 
 
@@ -38,7 +39,7 @@ class ValidationReport:
     """
 
     data: SourceData
-    stats: Survey
+    stats: DatasetStats
     sheet: Path | None
 
     def render(self) -> RenderableType:
@@ -142,7 +143,7 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     return ValidationReport(found, stats, sheet)
 
 
-def _format_notices(stats: Survey) -> list[str]:
+def _format_notices(stats: DatasetStats) -> list[str]:
     return [f"Notice: {escape_unprintable(notice)}" for notice in stats.notices]
 
 
@@ -155,7 +156,7 @@ def _draw_duplicates(data: SourceData) -> Path | None:
 
 
 def _get_cell(row: Sequence[str], column: str) -> str:
-    return row[SAMPLE_COLUMNS.index(column)]
+    return row[PreparedData.SAMPLE_COLUMNS.index(column)]
 
 
 def _get_area(size: tuple[int, int]) -> int:

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import runs
-from pipeline.comparison import Summary
-from pipeline.data.prepared import open_split
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
 from pipeline.predict.command import find_best_run
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
-from pipeline.runs import RunRecord
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import list_files
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, store_errors, tracking_uri
@@ -75,7 +73,7 @@ def promote_run(params: Params, run: str, root: Path = Path()) -> PromotedModel:
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
-            validation = open_split("validation", root / runs.PREPARED)
+            validation = Project(root).prepared.open_split("validation")
             export_onnx(trained, onnx)
             agreement = measure_agreement(trained, onnx, validation)
             package_model(trained, onnx, validation, model)
@@ -120,7 +118,7 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
 
 def _collect_evidence(root: Path, run: str) -> dict[str, str]:
     """Collect a run's scores from the comparison; test scores only of the best run by validation."""
-    summary = Summary.read(root / runs.COMPARISON)
+    summary = Project(root).comparison.summary
     row = next((row for row in summary.runs if row.run == run), None)
     if row is None:
         return {"run": run}

@@ -15,14 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE
+from pipeline.artifacts.status import StageState
 from pipeline.atomic_io import as_json, parsed, write_text
 from pipeline.errors import PipelineError, user_message
-from pipeline.runtime.status import StageState
 from pipeline.runtime.work_lock import WorkLock
 
 MAX_LINES = 12
-FOLDER = runs.SCRATCH / "attempts"
+FOLDER = CACHE / "attempts"
 
 
 @dataclass(frozen=True)

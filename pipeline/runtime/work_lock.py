@@ -13,13 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE, Project
 from pipeline.errors import PipelineError
-from pipeline.project import project_root
 from pipeline.runtime.process import describe_process
 from pipeline.runtime.shutdown import check_signals, is_stopping
 
-UNFINISHED = runs.SCRATCH / "unfinished"  # a folder per run key
+UNFINISHED = CACHE / "unfinished"  # a folder per run key
 WAIT_SECONDS = 60  # for the lock of a run: a process that received a signal may still be sending epochs to MLflow
 EXPIRY_SECONDS = 30 * 24 * 3600  # after which the checkpoints of unused parameters are removed
 
@@ -107,7 +106,7 @@ class RunLock:
 
     def __init__(self, key: str, root: Path = Path()) -> None:
         self.key = key
-        self.folder = project_root(root) / UNFINISHED / key
+        self.folder = Project(root).original_home / UNFINISHED / key
         self._lock = WorkLock(self.folder / "lock")
 
     @contextlib.contextmanager
@@ -137,7 +136,7 @@ class RunLock:
 
 def list_unfinished(root: Path = Path()) -> list[RunLock]:
     """Return all runs that are not complete; remove those that are expired."""
-    found = [RunLock(folder.name, root) for folder in sorted((project_root(root) / UNFINISHED).glob("*"))]
+    found = [RunLock(folder.name, root) for folder in sorted((Project(root).original_home / UNFINISHED).glob("*"))]
     for run in found:
         if run.is_expired():
             run.remove()

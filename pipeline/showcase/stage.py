@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.project import SHOWCASE_IMAGES, Project
-from pipeline.artifacts.showcase_predictions import ShowcaseImage, ShowcaseList, ShowcasePredictions
+from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 
@@ -52,7 +52,7 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
         iou = float(compute_foreground_iou(prediction.confusion[0], foreground))
         mean = float(compute_mean_iou(prediction.confusion[0]))
         scores = [None if math.isnan(score) else score for score in (iou, mean)]
-        listed.append(ShowcaseImage(entry.file, entry.title or Path(entry.file).stem, entry.mask, *scores))
+        listed.append(ShowcaseResult(entry.file, entry.title or Path(entry.file).stem, entry.mask, *scores))
         truth = None if image.truth is None else image.restore_proportions(image.truth)
         folder.write_image(index, image.shown, image.restore_proportions(prediction.masks[0]), truth)
     return ShowcaseList(run, tuple(listed))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.artifacts.project import STUDIES
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE
-from pipeline.project import STUDIES
 from pipeline.study.compose import check_data, compose
 from pipeline.study.presets import find_preset
 from pipeline.study.yaml_document import dump_document, read_document

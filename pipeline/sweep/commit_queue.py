@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from pipeline import runs
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.runs import RunRecord
 from pipeline.runtime.work_lock import RunLock
 from pipeline.sweep.dvc_internals.stages import DvcStages, Refusal
 from pipeline.sweep.worker import JobResult
@@ -46,6 +45,6 @@ class CommitQueue:
         for name in self._hashes.keys() - refused.keys():
             stage, _, run = name.partition("@")
             if stage == "train":  # a kill before this line resumes from them
-                RunLock(RunRecord.read(self._root / runs.RUNS / run).key, self._root).remove()
+                RunLock(Project(self._root).run(run).record.key, self._root).remove()
         self.refused |= refused
         self._hashes = {}

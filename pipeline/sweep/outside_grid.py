@@ -12,10 +12,12 @@ from pathlib import Path
 
 import click
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import CACHE, EVALUATION, RUNS
+from pipeline.artifacts.run_folder import RunFolder
 
-FOLDER = runs.SCRATCH / "outside_grid"
-RECORDS = {runs.RUNS: runs.RECORD, runs.EVALUATION: runs.METRICS}
+FOLDER = CACHE / "outside_grid"
+RECORDS = {RUNS: RunFolder.RECORD, EVALUATION: EvaluationFolder.METRICS}
 
 
 def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:

@@ -18,11 +18,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import runs
+from pipeline.artifacts.project import PREPARED, RUNS, Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.custom_code import BYTECODE, CUSTOM
-from pipeline.project import project_folder
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.stage_status import record_stage
@@ -65,7 +64,7 @@ def run_on_ray(
             demands = {job.cell.variant: _find_demand(params, job, requests) for job in jobs}
             warn_of_unmet(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             listener = _start_listener(ray)
-            data = DataLocation(root.absolute(), token, _put_folder(ray, root / runs.PREPARED))
+            data = DataLocation(root.absolute(), token, _put_folder(ray, root / PREPARED))
             pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
             has_stopped = False
             while pending:
@@ -123,7 +122,7 @@ def _probe(address: str) -> None:
 
 def copy_code(root: Path, to: Path) -> None:
     """Copy this package and the project's `custom/` as they are now."""
-    project = project_folder(root)
+    project = Project(root).home
     for folder in (PACKAGE, project / CUSTOM):
         if folder.is_dir():
             shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
@@ -151,7 +150,7 @@ def _find_demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[st
 def _submit(
     ray: Any, params: Params, job: Job, data: DataLocation, root: Path, listener: Any, memory: int
 ) -> ObjectRef[TaskResult]:
-    trained = _put_folder(ray, root / runs.RUNS / job.cell.name) if job.train is None else {}
+    trained = _put_folder(ray, root / RUNS / job.cell.name) if job.train is None else {}
     task = ray.remote(run_task).options(
         name=job.cell.name,
         num_cpus=job.cell.train.threads,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, RUNS
 from pipeline.atomic_io import replacing
 from pipeline.params import Params
 from pipeline.runtime.progress import EpochProgress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Files = dict[str, bytes]
 
-TOKEN = runs.SCRATCH / "sweep" / "token"  # a node that reads the driver's token there shares the project's folder
+TOKEN = CACHE / "sweep" / "token"  # a node that reads the driver's token there shares the project's folder
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def run_task(
     if _shares_folder(data):
         return TaskResult(run_job(params, job, data.root, report, publish), {}, is_remote=False)
     root = Path.cwd() / data.token  # Ray's, one per node: checkpoints outlive the process, but not Ray's session
-    _unpack(data.files, root / runs.PREPARED)
+    _unpack(data.files, root / PREPARED)
     if trained:
-        _unpack(trained, root / runs.RUNS / job.cell.name)
+        _unpack(trained, root / RUNS / job.cell.name)
     result = run_job(params, job, root, report, publish, keep_checkpoints=False)
-    written = [runs.RUNS / job.cell.name] if result.trained else []
-    written += [runs.EVALUATION / job.cell.name] if result.evaluated else []
+    written = [RUNS / job.cell.name] if result.trained else []
+    written += [EVALUATION / job.cell.name] if result.evaluated else []
     return TaskResult(result, {str(folder): _read_files(root / folder) for folder in written}, is_remote=True)
 
 

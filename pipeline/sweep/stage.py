@@ -10,12 +10,11 @@ from pathlib import Path
 
 import click
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE, Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.run_selection import select_runs
-from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress, TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
@@ -34,7 +33,7 @@ from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
 
-LOCK = runs.SCRATCH / "sweep" / "lock"
+LOCK = CACHE / "sweep" / "lock"
 STOPPED = 130  # exit code, as a shell's after Ctrl-C
 
 
@@ -170,7 +169,7 @@ def _clear_leftovers(jobs: list[Job], root: Path) -> None:
             if not is_stale:
                 clear_stage_status(stage, job.cell.name, root)
         if unfinished and not job.train:
-            key = RunRecord.read(root / runs.RUNS / job.cell.name).key
+            key = Project(root).run(job.cell.name).record.key
             if key in unfinished:
                 unfinished[key].remove()
 

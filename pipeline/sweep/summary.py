@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.project import inside
+from pipeline.artifacts.project import Project
 from pipeline.sweep.dvc_internals.stages import Refusal
 from pipeline.sweep.worker import JobResult
 
@@ -43,7 +43,7 @@ def summarize(
     if left or any(result.status == "stopped" for result in results):
         lines.append("To resume, run the same command again.")
     elif failed:
-        lines.append("To retry only these: " + inside(root, " ".join(["pipeline sweep", *failed])))
+        lines.append("To retry only these: " + Project(root).shell_command(" ".join(["pipeline sweep", *failed])))
     for reason in Refusal:
         if stages := [stage for stage, refusal in refused.items() if refusal is reason]:
             lines.append(f"Not recorded, because {reason.value} while they ran: {', '.join(stages)}")

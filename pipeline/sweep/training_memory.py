@@ -119,13 +119,13 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     import torch
 
+    from pipeline.artifacts.prepared_data import SegmentationClass
     from pipeline.data.prepared import Split
     from pipeline.inference.prediction import compute_batch_size
     from pipeline.models.factory import build_network
     from pipeline.models.malloc import disable_malloc_trim
     from pipeline.models.precision import resolve_precision, select_device
     from pipeline.params.import_path import describe_error
-    from pipeline.runs import SegmentationClass
     from pipeline.train.checkpoints import CheckpointManager
     from pipeline.train.loop import DivergedError, EvalSplits, train
     from pipeline.train.run_writer import RunWriter

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipeline.artifacts.status import JobStatus
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
-from pipeline.runtime.status import JobStatus
 from pipeline.tracking.run_metrics import TrainingState
 
 # From SIGTERM until a worker is killed: it completes the step and sends the end of the run to MLflow. The sweep has the

@@ -18,15 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pipeline import runs
+from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.runs import RunRecord
 from pipeline.runtime.shutdown import is_stopping
 from pipeline.tracking.mark_killed import OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_metrics import (
-    PreparedData,
+    DataSummary,
     RunContent,
     Status,
     TrainingState,
@@ -84,7 +84,7 @@ class BackgroundLogger:
         self._experiment = ""
         self._runs: dict[str, MlflowRun] = {}
         self._monitors: dict[str, SystemMetrics] = {}
-        self._data: PreparedData | None = None
+        self._data: DataSummary | None = None
         self._tags: Mapping[str, str] = {}
         self._has_warned = False
         self._thread.start()
@@ -167,9 +167,9 @@ class BackgroundLogger:
     def _settle_killed(self) -> None:
         """Mark runs of killed processes, and upload those that had finished."""
         for key, run in mark_killed(self._root).items():
-            folder = self._root / runs.RUNS / run
+            folder = self._root / RUNS / run
             with contextlib.suppress(PipelineError):
-                if (folder / runs.RECORD).exists() and RunRecord.read(folder).key == key:
+                if (folder / RunFolder.RECORD).exists() and RunFolder(folder).record.key == key:
                     self._pending[run] = self._describe_finished(run)
 
     def _collect(self, next_attempt: float) -> bool:
@@ -223,9 +223,9 @@ class BackgroundLogger:
     def _describe_finished(self, run: str) -> _Update:
         return _Update(run, lambda: describe_finished(run, self._root, self._get_data(), self._get_tags()))
 
-    def _get_data(self) -> PreparedData:
+    def _get_data(self) -> DataSummary:
         if self._data is None:
-            self._data = PreparedData.read(self._root)
+            self._data = DataSummary.read(self._root)
         return self._data
 
     def _get_tags(self) -> Mapping[str, str]:

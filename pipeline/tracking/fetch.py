@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import PREPARED
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.atomic_io import as_json, read_json, replacing
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.runs import Evaluation, RunRecord
 from pipeline.tracking.mlflow_run import hash_file, list_artifacts
 from pipeline.tracking.search import FOLDERS, explain_missing_files, get_runs, is_latest, read_ids, search_runs
 from pipeline.tracking.store import hide_passwords, is_store_missing, open_client, store_errors, tracking_uri
@@ -86,7 +87,7 @@ def _fetch_ids(client: MlflowClient, ids: list[str], cache: Path, fingerprint: s
     others = [one.record.run for one in fetched if one.record.data_fingerprint != fingerprint]
     if others:
         raise PipelineError(
-            f"{', '.join(others)}: trained on other data than {runs.PREPARED} has (fingerprint {fingerprint[:12]}). "
+            f"{', '.join(others)}: trained on other data than {PREPARED} has (fingerprint {fingerprint[:12]}). "
             "Leave out the ids of these runs, or prepare that data again with the parameters of that time: dvc repro "
             "prepare"
         )
@@ -123,7 +124,7 @@ def _fetch_newest(
         skipped.append(SkippedRun(whose, run.info.run_name, fault))
     if not newest:
         raise PipelineError(
-            f"MLflow has no run of the data in {runs.PREPARED} to show for '{query.strip()}'.\n"
+            f"MLflow has no run of the data in {PREPARED} to show for '{query.strip()}'.\n"
             + "\n".join(describe_skipped(skipped))
         )
     return FetchResult(list(newest.values())[::-1], tuple(skipped))
@@ -137,7 +138,7 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
             path: size
             for part in FOLDERS
             for path, size in list_artifacts(client, run.info.run_id, part)
-            if not path.endswith(f"/{runs.WEIGHTS}")
+            if not path.endswith(f"/{RunFolder.WEIGHTS}")
         }
     if odd := next((path for path in files if ".." in Path(path).parts or Path(path).is_absolute()), None):
         raise PipelineError(f"{name} has a file '{odd}', which is outside of its folder; it is not downloaded.")
@@ -152,14 +153,14 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
                 downloaded.replace(new / path)
             (new / CHECKSUMS).write_text(as_json({path: hash_file(new / path) for path in files}), encoding="utf-8")
     fetched = FetchedRun(
-        RunRecord.read(folder / "run"), get_author(run.data.tags), folder / "run", folder / "evaluation"
+        RunFolder(folder / "run").record, get_author(run.data.tags), folder / "run", folder / "evaluation"
     )
     if Path(fetched.record.run).name != fetched.record.run:
         raise PipelineError(
-            f"{name} has the name '{fetched.record.run}' in {runs.RECORD}, which is not a valid run name."
+            f"{name} has the name '{fetched.record.run}' in {RunFolder.RECORD}, which is not a valid run name."
         )
     key = run.data.tags.get(RUN_KEY)
-    if not fetched.record.key == key == Evaluation.read(fetched.evaluation).key:
+    if not fetched.record.key == key == EvaluationFolder(fetched.evaluation).metrics.key:
         raise PipelineError(
             f"{name} has the files of another training than its key says; its training was overwritten."
         )
@@ -215,7 +216,7 @@ def _describe_other_data(by_author: dict[str, list[str]]) -> str:
     count = sum(map(len, by_author.values()))
     verb = "1 run was" if count == 1 else f"{count} runs were"
     named = _join([f"{author} ({_join(names)})" for author, names in sorted(by_author.items())])
-    return f"{verb} trained on other data than {runs.PREPARED} holds and skipped: {named}."
+    return f"{verb} trained on other data than {PREPARED} holds and skipped: {named}."
 
 
 def _join(names: Sequence[str]) -> str:

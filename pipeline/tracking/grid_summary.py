@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import runs
+from pipeline.artifacts.comparison import Comparison, Summary
+from pipeline.artifacts.project import COMPARISON, REPORT, RUNS, Project
 from pipeline.atomic_io import read_json
-from pipeline.comparison import Summary
 from pipeline.params import Grid
-from pipeline.runs import RunRecord
 from pipeline.tracking.mlflow_run import search_run
-from pipeline.tracking.run_metrics import PreparedData, RunContent, RunTimes, list_files
+from pipeline.tracking.run_metrics import DataSummary, RunContent, RunTimes, list_files
 from pipeline.tracking.tags import (
     BEATS_BASELINE,
     BEST_OF,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def describe_grid(grid: Grid, summary: Summary, data: PreparedData, root: Path, *, with_report: bool) -> RunContent:
+def describe_grid(grid: Grid, summary: Summary, data: DataSummary, root: Path, *, with_report: bool) -> RunContent:
     """Describe a compared grid: its findings as the description, comparison and report as files.
 
     It has no metrics: each would be a chart with one bar, above those of the runs.
@@ -64,7 +63,7 @@ def describe_grid(grid: Grid, summary: Summary, data: PreparedData, root: Path, 
         parameters={"grid": grid.model_dump(mode="json")},
         tags=tags,
         data=data,
-        files={"comparison": list_files(root / runs.COMPARISON), **(report_files(root) if with_report else {})},
+        files={"comparison": list_files(root / COMPARISON), **(report_files(root) if with_report else {})},
     )
 
 
@@ -76,13 +75,13 @@ def grid_key(grid: Grid, fingerprint: str) -> str:
 
 def report_files(root: Path) -> Mapping[str, Mapping[str, Path]]:
     """Return the report as an artifact folder of the grid summary; empty if there is none."""
-    path = root / runs.REPORT
+    path = root / REPORT
     return {"report": {path.name: path}} if path.exists() else {}
 
 
 def _find_span(summary: Summary, root: Path) -> tuple[int | None, int | None]:
     """Return start of the first and end of the last training, in milliseconds since 1970; None if unknown."""
-    folders = [root / runs.RUNS / row.run for row in summary.runs if row.trained]
+    folders = [root / RUNS / row.run for row in summary.runs if row.trained]
     known = [times for folder in folders if (times := RunTimes.read(folder))]
     if len(known) < len(folders):  # the known ones may be a short part
         return None, None
@@ -93,9 +92,9 @@ def _find_span(summary: Summary, root: Path) -> tuple[int | None, int | None]:
 
 def _format_findings(root: Path) -> str:
     """Return the findings as a list in Markdown."""
-    findings = read_json(root / runs.COMPARISON / runs.FINDINGS, "pipeline compare")["findings"]
+    findings = read_json(root / COMPARISON / Comparison.FINDINGS, "pipeline compare")["findings"]
     sentences = "\n".join(f"- {finding['sentence']}" for finding in findings)
-    return f"{sentences}\n\nThe report is among the artifacts: `report/{runs.REPORT.name}`."
+    return f"{sentences}\n\nThe report is among the artifacts: `report/{REPORT.name}`."
 
 
 def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, root: Path) -> None:
@@ -106,7 +105,7 @@ def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, finge
     """
     best = None
     if summary.best:
-        best = search_run(client, experiment, RunRecord.read(root / runs.RUNS / summary.best.run).key)
+        best = search_run(client, experiment, Project(root).run(summary.best.run).record.key)
     condition = f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}' and tags.`{BEST_OF}` != ''"
     for run in client.search_runs([experiment], condition):
         if best is None or run.info.run_id != best.info.run_id:

@@ -16,23 +16,22 @@ from typing import Any
 
 from filelock import FileLock
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE, Project
 from pipeline.atomic_io import write_text
 from pipeline.params import Tracking
-from pipeline.project import project_root
 from pipeline.tracking.mlflow_run import search_run, upload_lock
 from pipeline.tracking.store import is_store_missing, open_client, portable_uri, resolve_uri, tracking_uri
 
 logger = logging.getLogger("pipeline.tracking")
 
-FOLDER = runs.SCRATCH / "open_runs"  # in the project's folder
+FOLDER = CACHE / "open_runs"  # in the project's folder
 
 
 class OpenRuns:
     """The runs that this process logs and that have not ended in MLflow: name by run key."""
 
     def __init__(self, tracking: Tracking, root: Path = Path()) -> None:
-        self._path = project_root(root) / FOLDER / f"{uuid.uuid4().hex}.json"
+        self._path = Project(root).original_home / FOLDER / f"{uuid.uuid4().hex}.json"
         self._lock = FileLock(self._path.with_suffix(".lock"), thread_local=False)
         self._store = {"uri": portable_uri(tracking_uri(tracking)), "experiment": tracking.experiment}
         self._names: dict[str, str] = {}
@@ -76,7 +75,7 @@ def mark_killed(root: Path = Path()) -> dict[str, str]:
         Name by run key of the marked runs, which may have finished without MLflow knowing it.
     """
     marked: dict[str, str] = {}
-    for path in sorted((project_root(root) / FOLDER).glob("*.json")):
+    for path in sorted((Project(root).original_home / FOLDER).glob("*.json")):
         lock = FileLock(path.with_suffix(".lock"), timeout=0)
         with contextlib.suppress(OSError), lock:  # suppressed: its process is alive
             try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
-from pipeline.project import project_root
 from pipeline.runtime.shutdown import hold
 from pipeline.tracking.metric_history import (
     MAX_PARAMETER_LENGTH,
@@ -26,7 +26,7 @@ from pipeline.tracking.metric_history import (
     to_mlflow_name,
     truncate,
 )
-from pipeline.tracking.run_metrics import EpochMetrics, PreparedData, RunContent
+from pipeline.tracking.run_metrics import DataSummary, EpochMetrics, RunContent
 from pipeline.tracking.search import search_all
 from pipeline.tracking.tags import (
     BEST_OF,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-LOCK = runs.SCRATCH / "mlflow.lock"  # in the project's folder
+LOCK = CACHE / "mlflow.lock"  # in the project's folder
 DIGEST = "pipeline.sha256."  # tag, followed by the name of an artifact folder
 _DATASET_DIGEST_LENGTH = 36  # characters, MLflow's limit
 
@@ -61,7 +61,7 @@ def upload_lock(root: Path, timeout_seconds: float = -1) -> Iterator[None]:
     Raises:
         PipelineError: Another process still held the lock after `timeout_seconds`.
     """
-    path = project_root(root) / LOCK
+    path = Project(root).original_home / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with hold(FileLock(path, timeout=timeout_seconds)):
@@ -209,7 +209,7 @@ class MlflowRun:
         found = dict(list_artifacts(self._client, self.run_id, folder))
         return all(found.get(f"{folder}/{name}", -1) in (None, path.stat().st_size) for name, path in files.items())
 
-    def _upload_dataset(self, data: PreparedData) -> None:
+    def _upload_dataset(self, data: DataSummary) -> None:
         """Log the data that the run was trained and validated on; the digest is of all prepared data."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -284,7 +284,7 @@ def hash_files(files: Mapping[str, Path]) -> str:
     """
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
-        if name != runs.TIMING:
+        if name != RunFolder.TIMING:
             digest.update(f"{name}\0{hash_file(path)}\0".encode())
     return digest.hexdigest()
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import runs
-from pipeline.data.prepared import open_split
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.prepared_data import SPLITS
+from pipeline.artifacts.project import EVALUATION, RUNS, Project
+from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord
 from pipeline.errors import PipelineError
-from pipeline.runs import DataSet, Evaluation, Precision, RunRecord
-from pipeline.timing import read_timing
 from pipeline.tracking.tags import create_result_tags
 
 if TYPE_CHECKING:
-    from pipeline.comparison import RunRow
+    from pipeline.artifacts.comparison import RunSummary
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -69,12 +69,12 @@ class RunContent:
     creation_tags: Mapping[str, str] = field(default_factory=dict)  # only for a run that MLflow does not have
     epochs: tuple[EpochMetrics, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)  # one value per run
-    data: PreparedData | None = None  # None if the prepared data is not what the run was trained on
+    data: DataSummary | None = None  # None if the prepared data is not what the run was trained on
     files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)  # by artifact folder and path within it
 
 
 @dataclass(frozen=True)
-class PreparedData:
+class DataSummary:
     """The prepared data: its name, and the sizes that are worth a column in a table of runs."""
 
     title: str
@@ -84,15 +84,15 @@ class PreparedData:
     counts: Mapping[str, int]  # images by split
 
     @classmethod
-    def read(cls, root: Path) -> PreparedData:
+    def read(cls, root: Path) -> DataSummary:
         """Read the description of a project's prepared data.
 
         Raises:
             PipelineError: The data is missing or broken.
         """
-        folder = root / runs.PREPARED
-        data = DataSet.read(folder)
-        splits = {split: open_split(split, folder) for split in runs.SPLITS if (folder / split).is_dir()}
+        prepared = Project(root).prepared
+        data = prepared.dataset
+        splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
         counts = {split: len(found) for split, found in splits.items()}
         return cls(data.title, data.source, data.fingerprint, splits["train"].images.shape[1], counts)
 
@@ -121,10 +121,10 @@ class RunTimes:
     @classmethod
     def read(cls, folder: Path) -> RunTimes | None:
         """Read the times of a run; None if they are unknown."""
-        timing = read_timing(folder)
+        timing = RunFolder(folder).read_timing()
         if timing is None:
             return None
-        return cls(tuple(int(epoch["ended_ms"]) for epoch in timing["epochs"]), float(timing["seconds"]))
+        return cls(tuple(epoch.ended_ms for epoch in timing.epochs), timing.seconds)
 
     @property
     def last_ms(self) -> int | None:
@@ -138,7 +138,7 @@ class RunTimes:
 
 
 def describe_training(
-    state: TrainingState, data: PreparedData, tags: Mapping[str, str], status: Status = "RUNNING"
+    state: TrainingState, data: DataSummary, tags: Mapping[str, str], status: Status = "RUNNING"
 ) -> RunContent:
     """Describe a run that trains, or that ended without a run folder.
 
@@ -163,7 +163,7 @@ def describe_training(
 
 
 def describe_finished(
-    name: str, root: Path, data: PreparedData, creation_tags: Mapping[str, str], row: RunRow | None = None
+    name: str, root: Path, data: DataSummary, creation_tags: Mapping[str, str], row: RunSummary | None = None
 ) -> RunContent:
     """Describe a finished run from its folder, and its evaluation if there is one of this training.
 
@@ -177,20 +177,20 @@ def describe_finished(
     Raises:
         PipelineError: A file is missing or broken.
     """
-    folder, evaluation_folder = root / runs.RUNS / name, root / runs.EVALUATION / name
-    record, times, history = RunRecord.read(folder), RunTimes.read(folder), read_history(folder)
+    folder, evaluation_folder = root / RUNS / name, root / EVALUATION / name
+    record, times, history = RunFolder(folder).record, RunTimes.read(folder), read_history(folder)
     if times is not None and len(history) != len(times.ended_ms):
         raise PipelineError(
-            f"{folder}: {runs.HISTORY} has {len(history)} epochs and {runs.TIMING} {len(times.ended_ms)}. "
+            f"{folder}: {RunFolder.HISTORY} has {len(history)} epochs and {RunFolder.TIMING} {len(times.ended_ms)}. "
             f"Train it again: dvc repro --force train@{record.run}"
         )
     trained_on = data if record.data_fingerprint == data.fingerprint else None
     ended_ms = times.ended_ms if times else (None,) * len(history)
     # A `timing.json` of another training stays behind when DVC restores a run.
-    files = {"run": list_files(folder, without=() if times else (runs.TIMING,))}
+    files = {"run": list_files(folder, without=() if times else (RunFolder.TIMING,))}
     metrics: dict[str, float] = {}
     if is_evaluated(evaluation_folder, record.key):
-        metrics = best_metrics(Evaluation.read(evaluation_folder), record, times)
+        metrics = best_metrics(EvaluationFolder(evaluation_folder).metrics, record, times)
         files["evaluation"] = list_files(evaluation_folder)
     return RunContent(
         name=record.run,
@@ -211,7 +211,7 @@ def describe_finished(
     )
 
 
-def run_parameters(cell: Mapping[str, Any], precision: str, data: PreparedData | None) -> dict[str, Any]:
+def run_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | None) -> dict[str, Any]:
     """Collect the parameters of a run: its cell, the precision that the machine chose, and the sizes of its data."""
     sizes = data.parameters(cell["train_images"]) if data else {}
     return {**cell, "precision": precision, **sizes}
@@ -234,7 +234,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     Raises:
         PipelineError: The history is missing or broken.
     """
-    path = folder / runs.HISTORY
+    path = folder / RunFolder.HISTORY
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [epoch_metrics(row) for row in csv.DictReader(file)]
@@ -244,7 +244,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         ) from None
 
 
-def best_metrics(evaluation: Evaluation, record: RunRecord, times: RunTimes | None) -> dict[str, float]:
+def best_metrics(evaluation: RunEvaluation, record: RunRecord, times: RunTimes | None) -> dict[str, float]:
     """Collect the metrics that a run has one value of, to sort a table of runs by; undefined ones are left out.
 
     MLflow's table shows the last value of a metric, which is not that of the best epoch.
@@ -272,7 +272,7 @@ def best_metrics(evaluation: Evaluation, record: RunRecord, times: RunTimes | No
 
 def is_evaluated(folder: Path, key: str) -> bool:
     """Return whether a folder holds the evaluation of the training with this run key."""
-    return (folder / runs.METRICS).exists() and Evaluation.read(folder).key == key
+    return (folder / EvaluationFolder.METRICS).exists() and EvaluationFolder(folder).metrics.key == key
 
 
 def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.project import project_root
 from pipeline.tracking.sqlite_store import (
     ARTIFACTS,
     SQLITE,
@@ -62,16 +62,16 @@ def resolve_uri(uri: str) -> str:
     if path is None:
         return uri
     _, mark, options = uri.partition("?")
-    return f"{SQLITE}{project_root() / path}{mark}{options}"
+    return f"{SQLITE}{Project().original_home / path}{mark}{options}"
 
 
 def portable_uri(uri: str) -> str:
     """Make the path of a SQLite file in the project's folder relative, so that the URI survives a move."""
     path = sqlite_file(uri)
-    if path is None or not path.is_relative_to(project_root()):
+    if path is None or not path.is_relative_to(Project().original_home):
         return uri
     _, mark, options = uri.partition("?")
-    return f"{SQLITE}{path.relative_to(project_root())}{mark}{options}"
+    return f"{SQLITE}{path.relative_to(Project().original_home)}{mark}{options}"
 
 
 def is_server(uri: str) -> bool:

@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import runs
-from pipeline.comparison import Summary
+from pipeline.artifacts.comparison import Comparison, Summary
+from pipeline.artifacts.project import COMPARISON, RUNS, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.run_selection import select_runs
-from pipeline.project import make
-from pipeline.runs import DataSet
 from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
 from pipeline.tracking.mark_killed import mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import PreparedData, RunContent, describe_finished
+from pipeline.tracking.run_metrics import DataSummary, RunContent, describe_finished
 from pipeline.tracking.saved_view import save_view
 from pipeline.tracking.store import (
     get_experiment_id,
@@ -76,7 +75,7 @@ def sync_runs(
         PipelineError: A run's files are missing or broken, or the store does not answer; earlier uploads remain.
     """
     uri = tracking_uri(params.tracking, uri)
-    data, summary = PreparedData.read(root), _read_summary(params, root)
+    data, summary = DataSummary.read(root), _read_summary(params, root)
     rows = {row.run: row for row in summary.runs} if summary else {}
     tags = create_standard_tags("track", data.fingerprint, params.grid)
     with store_errors(uri):
@@ -117,7 +116,7 @@ def sync_report(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
         PipelineError: The store does not answer.
     """
     uri = tracking_uri(params.tracking)
-    key = grid_key(params.grid, DataSet.read(root / runs.PREPARED).fingerprint)
+    key = grid_key(params.grid, Project(root).prepared.dataset.fingerprint)
     with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
@@ -176,7 +175,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root:
     trained = trained_runs(params, root)
     names = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in trained]
     if not names:
-        raise PipelineError(f"None of these runs is trained. Train them first: {make('report', root)}")
+        raise PipelineError(f"None of these runs is trained. Train them first: {Project(root).make_command('report')}")
     uploaded: list[Uploaded] = []
     try:
         uploaded.extend(sync_runs(params, names, root, uri))
@@ -200,12 +199,12 @@ def _summarize(uploaded: Sequence[Uploaded], names: Sequence[str]) -> str:
 
 def trained_runs(params: Params, root: Path) -> list[str]:
     """Return the names of the grid's runs that have a run folder."""
-    return [cell.name for cell in params.cells() if (root / runs.RUNS / cell.name / runs.RECORD).exists()]
+    return [cell.name for cell in params.cells() if (root / RUNS / cell.name / RunFolder.RECORD).exists()]
 
 
 def _read_summary(params: Params, root: Path) -> Summary | None:
     """Read the comparison, if there is one of this grid."""
-    if not (root / runs.COMPARISON / runs.SUMMARY).exists():
+    if not (root / COMPARISON / Comparison.SUMMARY).exists():
         return None
-    summary = Summary.read(root / runs.COMPARISON)
+    summary = Project(root).comparison.summary
     return summary if [row.run for row in summary.runs] == [cell.name for cell in params.cells()] else None

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunRecord
+from pipeline.artifacts.scores import MissedClass
 from pipeline.params import Grid
-from pipeline.project import project_root
-from pipeline.runs import MissedClass, RunRecord
 
 if TYPE_CHECKING:
-    from pipeline.comparison import RunRow
+    from pipeline.artifacts.comparison import RunSummary
 
 RUN_KEY = "pipeline.run_key"
 STAGE = "pipeline.stage"  # what created the run: train, track, or grid for the summary of a grid
@@ -47,7 +48,7 @@ _GIT_SECONDS = 5
 
 def create_standard_tags(stage: str, data_fingerprint: str, grid: Grid) -> dict[str, str]:
     """Return the tags of every run; never raises."""
-    commit = read_git_commit(project_root())
+    commit = read_git_commit(Project().original_home)
     tags = {
         STAGE: stage,
         GIT_COMMIT: commit,
@@ -79,7 +80,7 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
     return ", ".join(map(str, classes)) or "none"
 
 
-def create_result_tags(record: RunRecord, row: RunRow | None) -> dict[str, str]:
+def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
     """Return the tags on how a run ended, and on its verdict if it was compared."""
     tags: dict[str, str] = {STATUS: record.status}
     if row is not None and row.judgement is not None:
@@ -89,7 +90,7 @@ def create_result_tags(record: RunRecord, row: RunRow | None) -> dict[str, str]:
     return tags
 
 
-def _describe_verdict(row: RunRow) -> str:
+def _describe_verdict(row: RunSummary) -> str:
     """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
     assert row.judgement is not None
     evidence = "; ".join(row.judgement.evidence)

@@ -22,9 +22,9 @@ from typing import IO
 
 import click
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
-from pipeline.project import make
 from pipeline.tracking.saved_view import format_view_url, save_view
 from pipeline.tracking.sqlite_store import ARTIFACTS, sqlite_file
 from pipeline.tracking.store import (
@@ -149,7 +149,7 @@ def prepare_view(tracking: Tracking) -> str:
     uri = tracking_uri(tracking)
     missing = PipelineError(
         f"MLflow at {hide_passwords(uri)} has no experiment '{tracking.experiment}'. Train some runs first: "
-        f"{make('report', Path())}"
+        f"{Project(Path()).make_command('report')}"
     )
     if is_store_missing(uri):
         raise missing

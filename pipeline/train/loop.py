@@ -13,14 +13,15 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pipeline.artifacts.run_folder import Precision
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
+from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.params.train import Train
-from pipeline.runs import IGNORE, Precision
 from pipeline.runtime.shutdown import check_signals
 from pipeline.train.ema import create_ema
 from pipeline.train.lr_schedulers import create_lr_scheduler

@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import Precision
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files
 from pipeline.params.import_path import find_factory_file
-from pipeline.project import project_folder
-from pipeline.runs import FORMAT, PREPARED, RUNS, DataSet, Precision, RunRecord
 
 PACKAGE = Path(__file__).parents[1]
 # Decides a run's numbers, as in dvc.yaml.
@@ -36,7 +37,7 @@ def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> 
 def is_current(cell: Cell, root: Path) -> bool:
     """Return whether a run's folder has the results of training the cell with the current data and code."""
     try:
-        record, data = RunRecord.read(root / RUNS / cell.name), DataSet.read(root / PREPARED)
+        record, data = Project(root).run(cell.name).record, Project(root).prepared.dataset
         return record.key == compute_run_key(cell, data.fingerprint, record.precision)
     except PipelineError:
         return False
@@ -50,7 +51,7 @@ def _find_custom_files(cell: Cell) -> dict[str, Path]:
     factories = cell.custom_factories.values()
     if not factories:
         return {}
-    project = project_folder()
+    project = Project().home
     named = {factory.partition(":")[0]: file for factory in factories if (file := find_factory_file(factory))}
     return named | {file.relative_to(project).as_posix(): file for file in custom_files(project)}
 

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline import runs
 from pipeline.analysis.scores import compute_class_iou, compute_mean_iou
-from pipeline.artifacts.prepared_data import Split
+from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
+from pipeline.imaging import IGNORE
 from pipeline.train.loop import Epoch, EvalSplits
 
 
@@ -27,7 +27,7 @@ from pipeline.train.loop import Epoch, EvalSplits
 class RunWriter:
     """Results of a run so far: of each epoch, and the best weights."""
 
-    classes: tuple[runs.SegmentationClass, ...]
+    classes: tuple[SegmentationClass, ...]
     history: list[dict[str, float | int | str]] = field(default_factory=list)
     image_losses: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
     showcase_masks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
@@ -142,4 +142,4 @@ def _collect_losses(
 ) -> ImageLosses:
     """Return the losses of a split's images by epoch; `index` has the images' places in the whole split."""
     by_epoch = np.array(losses, dtype=np.float32).reshape(len(losses), len(split))
-    return ImageLosses(by_epoch, (split.masks != runs.IGNORE).sum(axis=(1, 2)), index)
+    return ImageLosses(by_epoch, (split.masks != IGNORE).sum(axis=(1, 2)), index)

@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.prepared_data import SHOWCASE
+from pipeline.artifacts.project import PREPARED, Project
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.data.prepared import Split, open_split, select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.models.factory import build_network, count_trainable_parameters
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params import Cell, Params
-from pipeline.runs import DataSet, RunRecord
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.work_lock import RunLock
@@ -62,8 +64,8 @@ def train_cell(
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
     torch.set_num_threads(cell.train.threads)
-    data = DataSet.read(root / runs.PREPARED)
-    training, eval_splits, compared = _select_splits(cell, root / runs.PREPARED)
+    data = Project(root).prepared.dataset
+    training, eval_splits, compared = _select_splits(cell, root / PREPARED)
     size, channels = training.images.shape[2:]
     check_batch(cell, len(training), size, channels, len(data.classes))
     seed_everything(cell.seed)  # after the check, which may run a user's code
@@ -109,7 +111,7 @@ def train_cell(
             diverged = end.epoch
 
         record = RunRecord(
-            format=runs.FORMAT,
+            format=FORMAT,
             run=cell.name,
             key=key,
             status="diverged" if diverged else "finished",
@@ -184,9 +186,9 @@ def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDA
     seen = select_training_subset(len(everything), cell.train_images)
     compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    eval_splits = EvalSplits(everything.take(compared), validation, open_split(runs.SHOWCASE, folder))
+    eval_splits = EvalSplits(everything.take(compared), validation, open_split(SHOWCASE, folder))
     for name, split in (("train", eval_splits.train), ("validation", eval_splits.validation)):
-        if not any((mask != runs.IGNORE).any() for mask in split.masks):
+        if not any((mask != IGNORE).any() for mask in split.masks):
             raise PipelineError(
                 f"{folder / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
                 "undefined. Add images whose masks have evaluated pixels to this split."

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.artifacts.run_folder import Precision
 from pipeline.models.factory import count_trainable_parameters
 from pipeline.models.losses import cross_entropy
 from pipeline.models.precision import autocast_context
-from pipeline.runs import Precision
 
 # Per trainable parameter: its gradient, and the two running means of Adam and related optimizers.
 NUMBERS_PER_PARAMETER = 3

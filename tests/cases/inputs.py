@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageFilter
 
-from pipeline.runs import IGNORE
+from pipeline.imaging import IGNORE
 
 SIDE = 64
 Truth = dict[str, np.ndarray]  # class indices by id, background first

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
 from tests.cases.inputs import CASES, NUMBERED, Case, make_pair, numbered_few, red_and_infrared, split_folders
 
@@ -46,16 +47,16 @@ def change_section(changes: dict[str, Any]) -> None:
 
 
 def read_splits() -> dict[str, str]:
-    with (runs.PREPARED / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+    with (PREPARED / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["split"] for row in csv.DictReader(file)}
 
 
-def read_prepared(file: str = runs.MASKS) -> dict[str, np.ndarray]:
+def read_prepared(file: str = PreparedData.MASKS) -> dict[str, np.ndarray]:
     """Read the prepared arrays of all splits and the showcase, by id."""
     splits, found = read_splits(), {}
-    for folder in (*runs.SPLITS, runs.SHOWCASE):
+    for folder in (*SPLITS, SHOWCASE):
         ids = [name for name, split in splits.items() if split == folder]
-        found.update(zip(ids, np.load(runs.PREPARED / folder / file), strict=True))
+        found.update(zip(ids, np.load(PREPARED / folder / file), strict=True))
     return found
 
 
@@ -72,7 +73,7 @@ def test_input_of_each_kind_is_prepared_right_or_refused(case: Case, tmp_path: P
     assert read_section().items() >= case.section.items()
     if case.refused_by:
         assert run("prepare").exit_code == 1
-        assert not runs.PREPARED.exists()
+        assert not PREPARED.exists()
         change_section(case.changes)
     assert (prepared := run("prepare")).exit_code == 0, prepared.output
     masks = read_prepared()
@@ -96,12 +97,12 @@ def test_infrared_band_is_kept_or_left_out_and_never_multiplied(tmp_path: Path) 
     red_and_infrared(tmp_path / "cells")
     assert run("init", "cells").exit_code == 0
     assert run("prepare").exit_code == 0
-    for name, image in read_prepared(runs.IMAGES).items():
+    for name, image in read_prepared(PreparedData.IMAGES).items():
         np.testing.assert_array_equal(image[..., :3], make_pair(int(name))[0])
         assert image.shape[-1] == 4
     change_section({"channels": 3})
     assert run("prepare").exit_code == 0
-    for name, image in read_prepared(runs.IMAGES).items():
+    for name, image in read_prepared(PreparedData.IMAGES).items():
         np.testing.assert_array_equal(image, make_pair(int(name))[0])
 
 
@@ -120,7 +121,7 @@ def test_showcase_that_is_chosen_has_foreground(name: str, tmp_path: Path) -> No
     for seed in range(6):
         change_section({"seed": seed})
         assert run("prepare").exit_code == 0
-        assert (np.load(runs.PREPARED / runs.SHOWCASE / runs.MASKS) == 1).any()
+        assert (np.load(PREPARED / SHOWCASE / PreparedData.MASKS) == 1).any()
 
 
 def test_masks_by_hand_with_an_ignored_value_that_is_foreground_are_reported(tmp_path: Path) -> None:

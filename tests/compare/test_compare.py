@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.artifacts.comparison import Comparison, Finding, RunSummary, Summary
+from pipeline.artifacts.comparison import Comparison, Finding, RunSummary
 from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData
@@ -143,7 +143,7 @@ def test_only_the_selected_rate_shows_its_test_scores(grid: Params, project: Pat
 
 def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
     summary = compare(grid)
-    assert Summary.read(project / "comparison") == summary
+    assert Comparison(project / "comparison").summary == summary
     curves = pd.read_csv(project / "comparison/curves.csv")
     assert list(curves.columns) == list(Comparison.CURVE_COLUMNS)
     assert len(curves) == 8 * 2 * 2
@@ -307,7 +307,7 @@ def test_a_removed_rate_is_left_out_and_its_folders_leave_what_dvc_hashes(projec
     done = CliRunner().invoke(main, ["compare"])
     assert done.exit_code == 0
     assert f"No longer in the grid, so moved to .scratch/outside_grid/: {', '.join(removed)}" in done.stderr
-    assert {row.learning_rate for row in Summary.read().runs} == {0.01}
+    assert {row.learning_rate for row in Comparison().summary.runs} == {0.01}
     for folder in ("runs", "evaluation"):
         kept = sorted(LOSSES.keys() - set(removed))
         assert sorted(path.name for path in (project / folder).iterdir()) == kept

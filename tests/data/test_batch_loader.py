@@ -10,7 +10,7 @@ import torch
 
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.data.prepared import Split
-from pipeline.runs import IGNORE
+from pipeline.imaging import IGNORE
 
 CPU = torch.device("cpu")
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -13,16 +13,19 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import runs
+from pipeline.artifacts.comparison import Comparison, Summary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.compare.stage import compare
-from pipeline.comparison import Summary
 from pipeline.data.prepared import select_gap_subset
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
+from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
-from pipeline.runs import Evaluation
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.stage import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
@@ -33,18 +36,18 @@ NAMES = ("animal", "background", "border")
 
 def edit_masks(root: Path, split: str, edit: Callable[[np.ndarray], None]) -> None:
     """Change a split's prepared masks in place, and their rows in `samples.csv`."""
-    path = root / runs.PREPARED / split / runs.MASKS
+    path = root / PREPARED / split / PreparedData.MASKS
     masks = np.load(path)
     edit(masks)
     np.save(path, masks)
-    table = pd.read_csv(root / runs.PREPARED / runs.SAMPLES, dtype={"id": str})
+    table = pd.read_csv(root / PREPARED / PreparedData.SAMPLES, dtype={"id": str})
     rows = table["split"] == split
     counts = np.stack([(masks == index).sum(axis=(1, 2)) for index in range(3)], axis=1)
     pixels = counts.sum(axis=1)
     table.loc[rows, "pixels"] = pixels
     shares = counts / np.maximum(pixels, 1)[:, None]
     table.loc[rows, [f"share_{name}" for name in NAMES]] = shares
-    table.to_csv(root / runs.PREPARED / runs.SAMPLES, index=False)
+    table.to_csv(root / PREPARED / PreparedData.SAMPLES, index=False)
 
 
 def without(index: int) -> Callable[[np.ndarray], None]:
@@ -57,14 +60,14 @@ def without(index: int) -> Callable[[np.ndarray], None]:
 
 
 def ignore_first(masks: np.ndarray) -> None:
-    masks[0] = runs.IGNORE
+    masks[0] = IGNORE
 
 
 def ignore_all(masks: np.ndarray) -> None:
-    masks[:] = runs.IGNORE
+    masks[:] = IGNORE
 
 
-def run_all(root: Path) -> tuple[Evaluation, Summary, str]:
+def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
     """Train, evaluate, compare, track and report one run; returns the page, too."""
     changes = {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}
     params: Params = read_params(write_params(root, changes))
@@ -85,7 +88,7 @@ def tracked_metrics(root: Path) -> dict[str, float]:
 
 
 def per_image(root: Path) -> pd.DataFrame:
-    return pd.read_csv(root / runs.EVALUATION / TRAINED / runs.PER_IMAGE, dtype={"id": str})
+    return pd.read_csv(root / EVALUATION / TRAINED / EvaluationFolder.PER_IMAGE, dtype={"id": str})
 
 
 @pytest.mark.parametrize(
@@ -94,12 +97,12 @@ def per_image(root: Path) -> pd.DataFrame:
 def test_a_class_missing_from_a_split_is_undefined_there_only(project: Path, split: str, index: int) -> None:
     edit_masks(project, split, without(index))
     evaluation, summary, page = run_all(project)
-    for name in runs.SPLITS:
+    for name in SPLITS:
         scores = getattr(evaluation, name)
         missing = {NAMES[index]} if name == split else set()
         assert {key for key, value in scores.iou.items() if value is None} == missing
         assert scores.mean_iou == pytest.approx(np.mean([value for value in scores.iou.values() if value is not None]))
-    parts = pd.read_csv(project / runs.COMPARISON / runs.PARTS)
+    parts = pd.read_csv(project / COMPARISON / Comparison.GAP_PARTS)
     common = [name for name in NAMES if split == "test" or name != NAMES[index]]
     assert parts.loc[parts["part"] == "class", "name"].tolist() == common
     judgement = summary.runs[0].judgement
@@ -113,7 +116,7 @@ def test_a_class_missing_from_a_split_is_undefined_there_only(project: Path, spl
 
 
 def test_foreground_missing_from_all_splits_leaves_one_class_and_no_answer(project: Path) -> None:
-    for split in (*runs.SPLITS, runs.SHOWCASE):
+    for split in (*SPLITS, SHOWCASE):
         edit_masks(project, split, without(ANIMAL))
         edit_masks(project, split, without(BORDER))
     _, summary, _ = run_all(project)
@@ -125,28 +128,28 @@ def test_foreground_missing_from_all_splits_leaves_one_class_and_no_answer(proje
 
 
 def test_an_ignored_image_has_no_scores_and_is_no_example(project: Path) -> None:
-    for split in runs.SPLITS:
+    for split in SPLITS:
         edit_masks(project, split, ignore_first)
     evaluation, _, page = run_all(project)
     table = per_image(project)
-    ids = pd.read_csv(project / runs.PREPARED / runs.SAMPLES, dtype={"id": str}).query("pixels == 0")["id"]
+    ids = pd.read_csv(project / PREPARED / PreparedData.SAMPLES, dtype={"id": str}).query("pixels == 0")["id"]
     ignored = table["id"].isin(set(ids))
     assert ignored.sum() == 3
     assert table.loc[ignored].drop(columns=["id", "split"]).isna().all().all()
     assert table.loc[~ignored, ["loss", "accuracy", "mean_iou"]].notna().all().all()
     assert evaluation.validation is not None
     assert table.query("split == 'validation'")["loss"].mean() == pytest.approx(evaluation.validation.loss)
-    kept = {path.stem for path in (project / runs.EVALUATION / TRAINED / runs.EXAMPLES).glob("*.png")}
+    kept = {path.stem for path in (project / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png")}
     assert not kept & set(ids)
-    parts = pd.read_csv(project / runs.COMPARISON / runs.PARTS, dtype={"name": str})
+    parts = pd.read_csv(project / COMPARISON / Comparison.GAP_PARTS, dtype={"name": str})
     assert not set(parts["name"]) & set(ids)
-    with np.load(project / runs.RUNS / TRAINED / runs.IMAGE_LOSSES) as losses:
+    with np.load(project / RUNS / TRAINED / RunFolder.IMAGE_LOSSES) as losses:
         assert (np.isnan(losses["validation"]) == (losses["validation_pixels"] == 0)).all()
     assert re.search(r"Images without evaluated pixels</th>.*1</td>.*1</td>.*1</td>", page)
 
 
 def test_an_ignored_showcase_is_not_scored(project: Path) -> None:
-    edit_masks(project, runs.SHOWCASE, ignore_all)
+    edit_masks(project, SHOWCASE, ignore_all)
     evaluation, summary, page = run_all(project)
     (scores,) = evaluation.showcase
     assert (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou) == (None, None, None, None)
@@ -177,7 +180,7 @@ def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> N
     (kept,) = select_gap_subset(np.arange(12), 1)
 
     def ignore_others(masks: np.ndarray) -> None:
-        masks[np.arange(len(masks)) != kept] = runs.IGNORE
+        masks[np.arange(len(masks)) != kept] = IGNORE
 
     edit_masks(project, "train", ignore_others)
     changes = {
@@ -186,5 +189,5 @@ def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> N
     }
     params = read_params(write_params(project, changes))
     record = train_cell(params.cells()[0])
-    history = pd.read_csv(project / runs.RUNS / record.run / runs.HISTORY)
+    history = pd.read_csv(project / RUNS / record.run / RunFolder.HISTORY)
     assert history["objective"].item() > 0.5

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import Evaluation
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -38,7 +38,7 @@ def test_scores_are_those_of_the_best_epoch(trained: Params, project: Path) -> N
     assert found.validation.mean_iou == pytest.approx(best["val_mean_iou"])
     assert found.gap == pytest.approx(found.validation.loss - found.train.loss)
     assert found.gap_last == pytest.approx(history["val_loss"].iloc[-1] - history["train_loss"].iloc[-1])
-    assert Evaluation.read(project / "evaluation" / RUN) == found
+    assert EvaluationFolder(project / "evaluation" / RUN).metrics == found
 
 
 def test_every_image_of_every_split_has_a_row(trained: Params, project: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_run_that_never_got_through_an_epoch(project: Path) -> None:
     train_cell(params.cell("unet", 1e30, 0))
     found = evaluate_run(params, "unet-1e+30-0")
     assert found.validation is None
-    assert Evaluation.read(project / "evaluation/unet-1e+30-0") == found
+    assert EvaluationFolder(project / "evaluation/unet-1e+30-0").metrics == found
 
 
 def test_another_variants_weights_are_refused(trained: Params, project: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.data.prepared import Split
+from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import MAX_BATCH_PIXELS, MAX_BATCH_SIZE, compute_batch_size, predict_split
 from pipeline.models.losses import cross_entropy
-from pipeline.runs import IGNORE
 
 
 class Guess(nn.Module):

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -123,11 +123,11 @@ class RefusedError(Exception):
 
 
 def _prepared(folder: Path) -> dict[str, Drawn]:
-    with (folder / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+    with (folder / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     found = {}
     for split in {row["split"] for row in rows}:
-        masks = np.load(folder / split / runs.MASKS)
+        masks = np.load(folder / split / PreparedData.MASKS)
         names = [row["id"] for row in rows if row["split"] == split]
         found |= dict(zip(names, masks, strict=True))
     return found

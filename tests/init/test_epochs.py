@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
 from pipeline.init.command import MIN_STEPS
 from tests.prepare.conftest import picture, table
@@ -52,7 +52,7 @@ def count_steps():
     """Count the steps of a training on the prepared data, as the loop does."""
     result = CliRunner().invoke(main, ["prepare"])
     assert result.exit_code == 0, result.output
-    images = [row["split"] for row in table(runs.PREPARED).values()].count("train")
+    images = [row["split"] for row in table(PREPARED).values()].count("train")
     train = load_train()
     return train["epochs"] * (images // min(train["batch_size"], images))
 

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
+from pipeline.imaging import IGNORE
 from pipeline.init.inspect_images import MAX_FILES
 from pipeline.init.yaml_writer import format_scalar, replace_section
 from pipeline.params.data.image_data import CocoData
@@ -140,8 +142,8 @@ def test_255_beside_other_greys_is_a_class(tmp_path: Path) -> None:
 def test_init_binary_masks_that_were_jpegs_get_a_threshold(tmp_path: Path) -> None:
     section = proposed(write(tmp_path / "cells", lossy))
     assert section["mask_threshold"] == 128
-    masks = np.concatenate([np.load(runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS])
-    inside = masks != runs.IGNORE
+    masks = np.concatenate([np.load(PREPARED / split / PreparedData.MASKS) for split in SPLITS])
+    inside = masks != IGNORE
     assert (masks[inside] == 1).mean() == pytest.approx(0.5, abs=0.01)
 
 
@@ -174,7 +176,7 @@ def test_grey_of_16_bits_gets_no_pretrained_variant(tmp_path: Path) -> None:
     write(tmp_path / "cells", banded(0, 1), deep)
     proposed(tmp_path / "cells")
     assert read_params().grid.variant == ["unet", "unet_no_skip"]
-    assert np.load(runs.PREPARED / "train" / runs.IMAGES).dtype == np.uint16
+    assert np.load(PREPARED / "train" / PreparedData.IMAGES).dtype == np.uint16
 
 
 def test_tiffs_of_five_channels_are_seen(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_tiffs_of_five_channels_are_seen(tmp_path: Path) -> None:
 
 def test_names_in_folders_and_a_list_are_taken_as_they_are(tmp_path: Path) -> None:
     folder = write(tmp_path / "my cells: 'new'", banded(0, 1), names="p{0:02}/a")
-    rows = [f"p{index:02}/a,{runs.SPLITS[index % 3]}" for index in range(COUNT)]
+    rows = [f"p{index:02}/a,{SPLITS[index % 3]}" for index in range(COUNT)]
     (folder / "splits.csv").write_text("\n".join(["id,split", *rows]))
     section = proposed(folder)
     assert section["path"] == str(folder)
@@ -377,7 +379,7 @@ def test_oxford_pets_keep_their_own_test(tmp_path: Path) -> None:
     section = proposed(folder)
     assert section["source"] == "oxford_iiit_pet"
     assert section["splits"] == {"validation": 0.15, "test": 0}
-    assert len(np.load(runs.PREPARED / "test" / runs.MASKS)) == len(test)
+    assert len(np.load(PREPARED / "test" / PreparedData.MASKS)) == len(test)
 
 
 def test_pets_in_archives_are_unpacked_by_another_command(tmp_path: Path) -> None:
@@ -488,7 +490,7 @@ def test_a_check_says_what_it_found_and_writes_no_arrays(tmp_path: Path) -> None
     assert "24 images with their masks: 24 RGB" in result.output
     assert "each 48 × 40 px" in result.output
     assert "no image looks the same as one of another split" in result.output
-    assert not runs.PREPARED.exists()
+    assert not PREPARED.exists()
     shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
     assert " looks the same " in ran("data", "--check", folder).output
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.imaging import IGNORE
 from pipeline.models.losses import create_loss, cross_entropy, focal
 from pipeline.params.train import LossName
-from pipeline.runs import IGNORE
 
 NAMES: tuple[LossName, ...] = typing.get_args(LossName)
 dice = create_loss("dice")

@@ -13,7 +13,9 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS
 from pipeline.cli import main
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
@@ -44,12 +46,12 @@ def trained(project: Path) -> Callable[[int, type], Params]:
 
     def run(channels: int, dtype: type) -> Params:
         random, full = np.random.default_rng(0), np.iinfo(dtype).max
-        for split in (*runs.SPLITS, runs.SHOWCASE):
-            folder = project / runs.PREPARED / split
-            masks = np.load(folder / runs.MASKS)
+        for split in (*SPLITS, SHOWCASE):
+            folder = project / PREPARED / split
+            masks = np.load(folder / PreparedData.MASKS)
             images = random.integers(0, full, (*masks.shape, channels), dtype, endpoint=True)
             images[..., 0] = (masks == 0) * full
-            np.save(folder / runs.IMAGES, images)
+            np.save(folder / PreparedData.IMAGES, images)
         changes = {
             "grid": GRID,
             "train": {"epochs": 1, "augmentation": AUGMENTATION},
@@ -68,21 +70,21 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
     channels: int, dtype: type, trained: Callable[[int, type], Params], project: Path
 ) -> None:
     params = trained(channels, dtype)
-    evaluation = runs.Evaluation.read(project / runs.EVALUATION / RUN)
+    evaluation = EvaluationFolder(project / EVALUATION / RUN).metrics
     assert evaluation.validation is not None
     assert np.isfinite(evaluation.validation.loss)
-    with Image.open(project / runs.EVALUATION / RUN / runs.OVERVIEW) as overview:
+    with Image.open(project / EVALUATION / RUN / EvaluationFolder.OVERVIEW) as overview:
         assert (overview.mode, overview.size) == ("RGB", (96, 64))
 
-    shown = np.load(project / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)[0]
-    photographs = project / runs.PHOTOGRAPHS
+    shown = np.load(project / PREPARED / SHOWCASE / PreparedData.IMAGES)[0]
+    photographs = project / SHOWCASE_IMAGES
     photographs.mkdir(parents=True)
     (photographs / "new.tif").write_bytes(as_bytes(shown))
     done = CliRunner().invoke(
         main, ["predict", "--run", RUN, "--overlay", "--cutout", str(photographs), "--out", "out"]
     )
     assert done.exit_code == 0, done.output
-    (kept,) = (project / runs.EVALUATION / RUN / runs.EXAMPLES).glob("showcase-*.png")
+    (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
     same = np.asarray(Image.open("out/masks/new.png")) == np.asarray(Image.open(kept))
     assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
     with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/cutouts/new.png") as cutout:
@@ -91,7 +93,7 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
 
     compare(params)
     assert [photograph.file for photograph in predict_showcase(params).photographs] == ["new.tif"]
-    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+    with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
 
 
@@ -114,15 +116,15 @@ def test_predict_of_images_with_other_channels_reports_and_skips_them(
 def test_predict_with_a_gray_network_accepts_colors(trained: Callable[[int, type], Params], project: Path) -> None:
     params = trained(1, np.uint8)
     compare(params)
-    (project / runs.PHOTOGRAPHS).mkdir(parents=True)
+    (project / SHOWCASE_IMAGES).mkdir(parents=True)
     red = Image.new("RGB", (32, 32), (200, 30, 30))
-    red.save(project / runs.PHOTOGRAPHS / "new.tif")
-    done = CliRunner().invoke(main, ["predict", str(project / runs.PHOTOGRAPHS), "--cutout", "--out", "out"])
+    red.save(project / SHOWCASE_IMAGES / "new.tif")
+    done = CliRunner().invoke(main, ["predict", str(project / SHOWCASE_IMAGES), "--cutout", "--out", "out"])
     assert done.exit_code == 0, done.output
     with Image.open("out/cutouts/new.png") as cutout:
         assert cutout.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
     predict_showcase(params)
-    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+    with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["image"] == np.asarray(red)).all()
 
 

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
+from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
 from tests.conftest import TRAINED
 
@@ -90,10 +92,10 @@ def test_predict_first_prints_the_training_data(predict: Callable[..., Result], 
 def test_predict_gives_the_mask_of_the_evaluation(
     predict: Callable[..., Result], trained: Path, tmp_path: Path
 ) -> None:
-    images = np.load(trained / runs.PREPARED / runs.SHOWCASE / runs.IMAGES)
-    kept = sorted((trained / runs.EVALUATION / TRAINED / runs.EXAMPLES).glob("*.png"))
-    rows = table(trained / runs.PREPARED / runs.SAMPLES)
-    shown = next(row["id"] for row in rows if row["split"] == runs.SHOWCASE)
+    images = np.load(trained / PREPARED / SHOWCASE / PreparedData.IMAGES)
+    kept = sorted((trained / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png"))
+    rows = table(trained / PREPARED / PreparedData.SAMPLES)
+    shown = next(row["id"] for row in rows if row["split"] == SHOWCASE)
     (evaluated,) = [path for path in kept if path.stem == shown]
     predict(save(Image.fromarray(images[0]), tmp_path / "showcase.png"))
     same = labels(tmp_path / "out" / "masks" / "showcase.png") == labels(evaluated)

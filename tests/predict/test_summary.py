@@ -10,16 +10,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from pipeline.artifacts.prepared_data import Dataset, SegmentationClass
 from pipeline.predict.outputs import ClassShares
 from pipeline.predict.summary import create_table
-from pipeline.runs import DataSet, SegmentationClass
 
 WIDTH = 80
 
 
-def data(names: list[str]) -> DataSet:
+def data(names: list[str]) -> Dataset:
     classes = tuple(SegmentationClass(name, "#000000", foreground=place > 0) for place, name in enumerate(names))
-    return DataSet("folder", "The images in cells", "", classes, "0")
+    return Dataset("folder", "The images in cells", "", classes, "0")
 
 
 def row(file: str, *shares: float) -> ClassShares:

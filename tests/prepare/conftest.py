@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.data.composites import Samples
@@ -76,7 +76,7 @@ def source_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 NAMES = [f"cell{index}" for index in range(12)]
-SPLITS = {name: runs.SPLITS[index % 3] for index, name in enumerate(NAMES[1:])}
+SPLIT_BY_NAME = {name: SPLITS[index % 3] for index, name in enumerate(NAMES[1:])}
 WHOLE = np.kron([[0, 1], [1, 2]], np.ones((8, 12))).astype(np.uint8)  # 16 x 24, every class
 
 SECTION: dict[str, Any] = {
@@ -122,7 +122,7 @@ def cells(tmp_path: Path) -> Path:
     for index, name in enumerate(NAMES):
         picture(index).save(folder / "images" / f"{name}.png")
         Image.fromarray(WHOLE).save(folder / "masks" / f"{name}.png")
-    write_splits(folder, ["cell0,train", *(f"{name},{split}" for name, split in SPLITS.items())])
+    write_splits(folder, ["cell0,train", *(f"{name},{split}" for name, split in SPLIT_BY_NAME.items())])
     return folder
 
 
@@ -154,14 +154,14 @@ def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
 
 
 def table(prepared: Path) -> dict[str, dict[str, str]]:
-    with (prepared / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+    with (prepared / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
 def shown(prepared: Path) -> tuple[np.ndarray, np.ndarray]:
     """Image and mask of the showcase, cell0."""
-    folder = prepared / runs.SHOWCASE
-    return np.load(folder / runs.IMAGES)[0], np.load(folder / runs.MASKS)[0]
+    folder = prepared / SHOWCASE
+    return np.load(folder / PreparedData.IMAGES)[0], np.load(folder / PreparedData.MASKS)[0]
 
 
 def written(tmp_path: Path, changes: dict[str, Any]) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from tests.prepare.conftest import NAMES, SECTION, SPLITS, WHOLE, coloured, picture, write_splits
+from tests.prepare.conftest import NAMES, SECTION, SPLIT_BY_NAME, WHOLE, coloured, picture, write_splits
 
 Change = Callable[[Path], object]
 
@@ -69,7 +69,7 @@ def listed(*rows: str, header: str = "id,split") -> Change:
 
 
 def rows(**changes: str) -> list[str]:
-    return [f"{name},{changes.get(name, split)}" for name, split in {"cell0": "train", **SPLITS}.items()]
+    return [f"{name},{changes.get(name, split)}" for name, split in {"cell0": "train", **SPLIT_BY_NAME}.items()]
 
 
 def copied(name: str, other: str, **options: Any) -> Change:
@@ -389,7 +389,7 @@ BROKEN_CASES = [
     ),
     Case(
         "no image for the test",
-        listed(*rows(**{name: "train" for name in SPLITS if SPLITS[name] == "test"})),
+        listed(*rows(**{name: "train" for name in SPLIT_BY_NAME if SPLIT_BY_NAME[name] == "test"})),
         "no sample for 'test'",
     ),
     Case("masks without foreground", all_masks(np.zeros_like), "class 'cell' occurs in none of the"),
@@ -422,8 +422,8 @@ ODD_CASES = [
         "a class that is missing from a split",
         lambda folder: [
             Image.fromarray(WHOLE.clip(max=1)).save(folder / "masks" / f"{name}.png")
-            for name in SPLITS
-            if SPLITS[name] == "test"
+            for name in SPLIT_BY_NAME
+            if SPLIT_BY_NAME[name] == "test"
         ],
         "class 'wall' occurs in none of the 3 masks of the split 'test': its scores are undefined there.",
     ),

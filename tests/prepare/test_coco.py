@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as rle
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
@@ -99,7 +100,7 @@ def test_the_same_truth_as_masks_and_as_annotations_gives_the_same_data(
     found = prepare(asked(section(coco)), tmp_path / "coco")
     assert [item.name for item in found.classes] == ["cell", "ground", "wall"]
     shutil.move(cells.parent / "masks", cells / "masks")
-    as_folder = json.loads((run(cells) / runs.CLASSES).read_text())
+    as_folder = json.loads((run(cells) / PreparedData.CLASSES).read_text())
     assert found.fingerprint == as_folder["fingerprint"]
 
 
@@ -131,10 +132,12 @@ def test_pets_as_a_folder_and_as_annotations_give_the_same_arrays(
         (tmp_path / "coco/instances.json").write_text(json.dumps(content))
         out = tmp_path / shape
         prepare(asked(section(tmp_path / "coco", **asks)), out)
-        assert (out / runs.SAMPLES).read_text().splitlines()[0] == (folder / runs.SAMPLES).read_text().splitlines()[0]
-        for split in (*runs.SPLITS, runs.SHOWCASE):
-            ours, theirs = (np.load(one / split / runs.MASKS) for one in (out, folder))
-            np.testing.assert_array_equal(*(np.load(one / split / runs.IMAGES) for one in (out, folder)))
+        assert (out / PreparedData.SAMPLES).read_text().splitlines()[0] == (
+            folder / PreparedData.SAMPLES
+        ).read_text().splitlines()[0]
+        for split in (*SPLITS, SHOWCASE):
+            ours, theirs = (np.load(one / split / PreparedData.MASKS) for one in (out, folder))
+            np.testing.assert_array_equal(*(np.load(one / split / PreparedData.IMAGES) for one in (out, folder)))
             assert (ours != theirs).mean() <= (0 if shape == "rle" else 0.002)
 
 
@@ -152,7 +155,7 @@ def _polygons(mask: np.ndarray) -> list[list[float]]:
 @settings(max_examples=60, deadline=None)
 def test_any_mask_comes_back_from_rle(mask: np.ndarray, as_list: bool) -> None:
     text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encoded(mask, as_list)}])
-    found = draw_mask(text, *mask.shape, {3: 5}, runs.IGNORE, 2)
+    found = draw_mask(text, *mask.shape, {3: 5}, IGNORE, 2)
     np.testing.assert_array_equal(found, np.where(mask, 5, 2))
 
 
@@ -168,11 +171,11 @@ def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
     small, large = rectangle(1, 1, (2, 2, 4, 4)), rectangle(2, 2, (0, 0, 8, 8))
     crowd = rectangle(3, 1, (6, 6, 10, 10), crowd=1)
     expected = np.zeros((10, 10), np.uint8)
-    expected[6:10, 6:10] = runs.IGNORE
+    expected[6:10, 6:10] = IGNORE
     expected[0:8, 0:8] = 2
     expected[2:4, 2:4] = 1
     for order in ([small, large, crowd], [crowd, large, small], [large, crowd, small]):
-        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, runs.IGNORE, 0)
+        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, IGNORE, 0)
         np.testing.assert_array_equal(found, expected)
 
 
@@ -180,8 +183,8 @@ def test_what_is_ignored_counts_nowhere(coco: Path, asked: Callable[..., Params]
     classes = [item for item in CLASSES if item["name"] != "wall"]
     prepare(asked(section(coco, classes=classes, ignore=["wall"])), tmp_path / "out")
     _, mask = shown(tmp_path / "out")
-    assert set(np.unique(mask)) == {0, 1, runs.IGNORE}
-    np.testing.assert_array_equal(mask == runs.IGNORE, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) == 2)
+    assert set(np.unique(mask)) == {0, 1, IGNORE}
+    np.testing.assert_array_equal(mask == IGNORE, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) == 2)
 
 
 def test_several_categories_may_be_one_class(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
         image["file_name"] = f"images/{image['file_name']}"
     (coco / "instances.json").write_text(json.dumps(content))
     prepare(asked(section(coco)), tmp_path / "out")
-    assert (tmp_path / "out" / runs.SAMPLES).read_text().count("cell") >= len(NAMES)
+    assert (tmp_path / "out" / PreparedData.SAMPLES).read_text().count("cell") >= len(NAMES)
 
 
 @pytest.mark.parametrize(

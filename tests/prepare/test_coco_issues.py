@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from tests.prepare.conftest import NAMES, WHOLE, table
 from tests.prepare.test_coco import CATEGORIES, VALUE, encoded, export, section
 
@@ -47,7 +48,7 @@ class Export:
         return self._run(self.folder, data=section(self.folder, **changes))
 
     def notices(self, **changes: Any) -> list[str]:
-        found = json.loads((self.prepare(**changes) / runs.SURVEY).read_text())["notices"]
+        found = json.loads((self.prepare(**changes) / PreparedData.STATS).read_text())["notices"]
         assert isinstance(found, list)
         return found
 
@@ -59,7 +60,7 @@ def exported(cells: Path, run: Callable[..., Path]) -> Export:
 
 def masks(prepared: Path) -> np.ndarray:
     """Read the masks of all splits and of the showcase."""
-    return np.concatenate([np.load(prepared / split / runs.MASKS) for split in (*runs.SPLITS, runs.SHOWCASE)])
+    return np.concatenate([np.load(prepared / split / PreparedData.MASKS) for split in (*SPLITS, SHOWCASE)])
 
 
 def pixels(prepared: Path) -> dict[int, int]:
@@ -69,7 +70,7 @@ def pixels(prepared: Path) -> dict[int, int]:
 
 
 def rejected(prepared: Path) -> dict[str, str]:
-    with (prepared / runs.REJECTED).open(encoding="utf-8", newline="") as file:
+    with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
@@ -92,7 +93,7 @@ def test_crowd_ignored_or_object_gives_the_pixels_of_each(exported: Export, crow
     count = len(NAMES)
     assert pixels(exported.prepare(crowd="object")) == {index: count * found for index, found in each.items()}
     ignored = pixels(exported.prepare())
-    assert ignored[runs.IGNORE] == ignored[CELL] == count // 2 * each[CELL]
+    assert ignored[IGNORE] == ignored[CELL] == count // 2 * each[CELL]
     assert ignored[WALL] == count * each[WALL]
 
 
@@ -103,8 +104,8 @@ def test_crowd_not_set_is_an_object_and_not_counted(exported: Export, crowd: Any
         if crowd is ...:
             del annotation["iscrowd"]
     prepared = exported.prepare()
-    assert runs.IGNORE not in pixels(prepared)
-    assert json.loads((prepared / runs.SURVEY).read_text())["notices"] == []
+    assert IGNORE not in pixels(prepared)
+    assert json.loads((prepared / PreparedData.STATS).read_text())["notices"] == []
 
 
 @pytest.mark.parametrize("shape", ["polygon", "text", "list"])

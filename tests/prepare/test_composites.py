@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analysis.gap_interval import MIN_GROUPS
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import Composition
 from pipeline.prepare.sources.composites import SHOWCASE_HEIGHT, CompositeSource
 from pipeline.prepare.sources.compositing import ANIMAL, BORDER
-from pipeline.runs import SHOWCASE, SPLITS
 
 
 def read(source, splits):

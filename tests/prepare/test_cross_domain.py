@@ -8,12 +8,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import ExternalTestFolder
 from pipeline.prepare.sources.composites import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
-from tests.prepare.conftest import NAMES, SPLITS, Asking, picture, table
+from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, Asking, picture, table
 
 CLASSES = [{"name": "border", "value": 2}, {"name": "animal", "value": 1}, {"name": "background", "value": 0}]
 
@@ -41,19 +41,19 @@ def tested(asking: Asking, tiny: Path, cells: Path, tmp_path: Path):
 def test_the_folders_test_split_takes_the_place_of_the_composites(tested, asking, tiny, tmp_path):
     prepared = tested()
     prepare(asking((8, 4, 4), tiny), tmp_path / "plain")
-    for split in ("train", "validation", runs.SHOWCASE):
-        for file in (runs.IMAGES, runs.MASKS):
+    for split in ("train", "validation", SHOWCASE):
+        for file in (PreparedData.IMAGES, PreparedData.MASKS):
             assert (prepared / split / file).read_bytes() == (tmp_path / "plain" / split / file).read_bytes()
     names = [name for name, row in table(prepared).items() if row["split"] == "test"]
-    assert names == sorted(name for name, split in SPLITS.items() if split == "test")
-    masks = np.load(prepared / "test" / runs.MASKS)
+    assert names == sorted(name for name, split in SPLIT_BY_NAME.items() if split == "test")
+    masks = np.load(prepared / "test" / PreparedData.MASKS)
     assert masks.shape == (len(names), 32, 32)
     # Animal, background, border: in the order of the composites, whatever the section's is.
     np.testing.assert_array_equal(masks[0], np.kron([[1, 0], [0, 2]], np.ones((16, 16))))
 
 
 def test_title_and_credit_say_both(tested):
-    data = runs.DataSet.read(tested())
+    data = PreparedData(tested()).dataset
     assert (data.source, data.title) == ("sample", f"{TITLE}; for the test: The images in cells")
     assert data.credit == CREDIT
     assert [item.name for item in data.classes] == ["animal", "background", "border"]
@@ -64,7 +64,7 @@ def test_without_a_list_every_image_may_be_tested_on(tested, cells):
     (cells / "images/notes.txt").touch()
     prepared = tested()
     assert sorted(name for name, row in table(prepared).items() if row["split"] == "test") == sorted(NAMES)
-    with (prepared / runs.REJECTED).open(encoding="utf-8", newline="") as file:
+    with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["images/notes.txt"]
 
 
@@ -134,7 +134,7 @@ def test_prepare_folder_for_the_test_notices_name_keys_that_exist(tested, cells)
         for kind, image in (("images", picture(index, mask.shape)), ("masks", Image.fromarray(mask))):
             (cells / kind / f"{name}.png").unlink()
             image.save(cells / kind / f"p{index // 3}_{index}.png")
-    notices = " ".join(runs.Survey.read(tested()).notices)
+    notices = " ".join(PreparedData(tested()).stats.notices)
     assert "data.image_size" in notices or "no image_size" in notices
     assert "data.test.image_size" not in notices
     assert "write data.test.splits.group_pattern" in notices

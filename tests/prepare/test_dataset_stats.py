@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass
+from pipeline.imaging import IGNORE
 from pipeline.prepare.dataset_stats import describe_leaks, describe_masks
 from pipeline.prepare.source import Sample
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.prepare.stage import prepare
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS, SegmentationClass, Survey
 from pipeline.study.compose import compose
 from pipeline.study.presets import find_preset
 from tests.conftest import ROOT
@@ -121,7 +121,7 @@ def test_survey_images_of_few_bits_in_files_of_16_are_reported(cells, run, bits,
     for index, name in enumerate(NAMES_OF_CELLS):
         values = np.random.default_rng(index).integers(0, 1 << bits, (16, 24), np.uint16)
         Image.fromarray(values).save(cells / "images" / f"{name}.png")
-    notices = Survey.read(run(cells)).notices
+    notices = PreparedData(run(cells)).stats.notices
     assert any("a network sees them nearly black" in notice for notice in notices) is is_dark
 
 
@@ -136,7 +136,7 @@ def test_leak_notice_counts_the_images_of_each_split() -> None:
 
 
 def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
-    assert "train, because the showcase has" in (describe_leaks(Counter({("train", runs.SHOWCASE): 1}), True) or "")
+    assert "train, because the showcase has" in (describe_leaks(Counter({("train", SHOWCASE): 1}), True) or "")
     assert describe_leaks(Counter(), is_published=True) is None
 
 
@@ -146,7 +146,7 @@ def test_studies_of_pets_report_the_leak_of_the_data_set(name: str, tmp_path: Pa
     params = compose(find_preset(name, ROOT), ROOT, PETS).params
     data = params.data.model_copy(update={"path": str(PETS), "image_size": 32})
     prepare(params.model_copy(update={"data": data}), tmp_path / "prepared")
-    notices = runs.Survey.read(tmp_path / "prepared").notices
+    notices = PreparedData(tmp_path / "prepared").stats.notices
     assert [notice.partition(":")[0] for notice in notices if "left out" in notice] == [
         "1 image was left out of train, because test has the same image too"
     ]

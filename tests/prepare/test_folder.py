@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.imaging import IGNORE
 from tests.conftest import ROOT
-from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, shown, table, write_splits
+from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, WHOLE, picture, shown, table, write_splits
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 
@@ -17,17 +18,17 @@ PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 def test_arrays_table_and_classes(cells, run):
     prepared = run(cells)
     rows = table(prepared)
-    assert {name: row["split"] for name, row in rows.items()} == {**SPLITS, "cell0": runs.SHOWCASE}
-    masks = np.load(prepared / "test" / runs.MASKS)
+    assert {name: row["split"] for name, row in rows.items()} == {**SPLIT_BY_NAME, "cell0": SHOWCASE}
+    masks = np.load(prepared / "test" / PreparedData.MASKS)
     np.testing.assert_array_equal(masks, np.broadcast_to(np.kron([[1, 0], [0, 2]], np.ones((8, 8))), masks.shape))
-    images = np.load(prepared / "test" / runs.IMAGES)
-    first = min(name for name, split in SPLITS.items() if split == "test")
+    images = np.load(prepared / "test" / PreparedData.IMAGES)
+    first = min(name for name, split in SPLIT_BY_NAME.items() if split == "test")
     resized = picture(NAMES.index(first)).resize((16, 16), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(images[0], np.asarray(resized))
     content = [(cells / kind / f"{first}.png").read_bytes() for kind in ("images", "masks")]
     assert rows[first]["sha256"] == hashlib.sha256(b"".join(content)).hexdigest()
     assert (rows[first]["height"], rows[first]["width"], rows[first]["groups"]) == ("16", "24", "")
-    data = runs.DataSet.read(prepared)
+    data = PreparedData(prepared).dataset
     assert (data.source, data.title) == ("folder", "The images in cells")
     assert [(c.name, c.foreground, c.edge) for c in data.classes] == [
         ("cell", True, False),
@@ -118,8 +119,8 @@ def test_padding_keeps_the_aspect_and_reflects_around_what_counts(cells, run, up
     if upright:
         image, mask, inner = image.transpose(1, 0, 2), mask.T, inner.transpose(1, 0, 2)
     np.testing.assert_array_equal(mask[8:40], np.kron([[1, 0], [0, 2]], np.ones((16, 24))))
-    assert (mask[:8] == runs.IGNORE).all()
-    assert (mask[40:] == runs.IGNORE).all()
+    assert (mask[:8] == IGNORE).all()
+    assert (mask[40:] == IGNORE).all()
     np.testing.assert_array_equal(image[8:40], inner)
     np.testing.assert_array_equal(image[:8], inner[8:0:-1])
     np.testing.assert_array_equal(image[40:], inner[-2:-10:-1])
@@ -129,7 +130,7 @@ def test_very_long_pictures_are_padded_too(cells, run):
     picture(shape=(1, 300)).save(cells / "images/cell0.png")
     Image.fromarray(np.ones((1, 300), np.uint8)).save(cells / "masks/cell0.png")
     _, mask = shown(run(cells, resize="pad"))
-    assert (mask != runs.IGNORE).sum() == 16
+    assert (mask != IGNORE).sum() == 16
 
 
 def test_nested_folders_any_case_of_endings_and_hidden_files(cells, run):
@@ -138,11 +139,11 @@ def test_nested_folders_any_case_of_endings_and_hidden_files(cells, run):
         (cells / kind / "cell0.png").rename(cells / kind / f"day 1/cell0.{ending}")
         (cells / kind / "._cell1.png").write_bytes(b"what macOS leaves behind")
         (cells / kind / "Thumbs.db").touch()
-    rows = [f"{name},{split}" for name, split in SPLITS.items()]
+    rows = [f"{name},{split}" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, [*rows, "day 1/cell0,train"])
     prepared = run(cells, showcase=["day 1/cell0"])
-    assert set(table(prepared)) == {*SPLITS, "day 1__cell0"}
-    assert (prepared / runs.REJECTED).read_text(encoding="utf-8").splitlines()[1:] == [
+    assert set(table(prepared)) == {*SPLIT_BY_NAME, "day 1__cell0"}
+    assert (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()[1:] == [
         "images/Thumbs.db,files ending in .db are not read",
         "masks/Thumbs.db,files ending in .db are not read",
     ]
@@ -170,16 +171,16 @@ def test_real_trimaps(run, tmp_path):
     shown_first = chosen[0]["name"]
     prepared = run(folder, classes=classes, image_size=64, resize="pad", showcase=[shown_first])
     rows = table(prepared)
-    assert {name: row["split"] for name, row in rows.items()} == {**of_name, shown_first: runs.SHOWCASE}
-    assert [item.name for item in runs.DataSet.read(prepared).classes] == ["pet", "background", "border"]
-    for split in (*runs.SPLITS, runs.SHOWCASE):
+    assert {name: row["split"] for name, row in rows.items()} == {**of_name, shown_first: SHOWCASE}
+    assert [item.name for item in PreparedData(prepared).dataset.classes] == ["pet", "background", "border"]
+    for split in (*SPLITS, SHOWCASE):
         names = sorted(name for name, row in rows.items() if row["split"] == split)
-        images, masks = (np.load(prepared / split / file) for file in (runs.IMAGES, runs.MASKS))
+        images, masks = (np.load(prepared / split / file) for file in (PreparedData.IMAGES, PreparedData.MASKS))
         assert (images.shape, images.dtype) == ((len(names), 64, 64, 3), np.uint8)
-        assert set(np.unique(masks)) == {0, 1, 2, runs.IGNORE}
+        assert set(np.unique(masks)) == {0, 1, 2, IGNORE}
         for name, mask in zip(names, masks, strict=True):
             with Image.open(PETS / "masks" / f"{name}.png") as file:
                 trimap = np.asarray(file)
-            counted = mask[mask != runs.IGNORE]
+            counted = mask[mask != IGNORE]
             for place, value in enumerate((1, 2, 3)):
                 assert (counted == place).mean() == pytest.approx((trimap == value).mean(), abs=0.03)

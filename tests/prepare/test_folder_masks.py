@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.imaging import IGNORE
 from tests.prepare.conftest import NAMES, SECTION, WHOLE, coloured, shown, table
 
 PALETTE = [0, 0, 0, 255, 0, 0, 0, 0, 255]  # of the indices 0, 1, 2
@@ -49,7 +49,7 @@ def test_ignored_values_count_nowhere(cells, run):
     mask[:, :12] = 99
     Image.fromarray(mask).save(cells / "masks/cell0.png")
     prepared = run(cells, ignore=99)
-    assert (shown(prepared)[1][:, :8] == runs.IGNORE).all()
+    assert (shown(prepared)[1][:, :8] == IGNORE).all()
     assert table(prepared)["cell0"]["pixels"] == "128"
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.params.data.image_data import SplitShares
 from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, assign_splits
 from pipeline.prepare.splitting.read_splits import SplitRow
-from tests.prepare.conftest import NAMES, SPLITS, WHOLE, picture, section, table, write_splits
+from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, WHOLE, picture, section, table, write_splits
 
 LINES = {
     "unknown image": (["cell99,train"], r"line 14: there is no image 'cell99'"),
@@ -43,15 +43,15 @@ def test_splits_csv_must_name_every_image_and_its_columns(cells, refused):
 
 
 def test_groups_are_kept(cells, run):
-    rows = [f"{name},{split},{split}-film" for name, split in SPLITS.items()]
+    rows = [f"{name},{split},{split}-film" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, ["cell0,train,first", *rows], header="\ufeffid,split,group")  # as spreadsheets save it
-    assert table(run(cells))["cell1"]["groups"] == f"group={SPLITS['cell1']}-film"
+    assert table(run(cells))["cell1"]["groups"] == f"group={SPLIT_BY_NAME['cell1']}-film"
 
 
 def test_a_group_in_two_splits_is_refused(cells, refused):
-    write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLITS.items())], header="id,split,group")
+    write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLIT_BY_NAME.items())], header="id,split,group")
     assert re.search(r"splits\.csv: the group 'film' is in \w+ and, with cell\d+, in \w+", refused(cells))
-    rows = [f"{name},{'' if name == 'cell9' else 'train'},film" for name in SPLITS]
+    rows = [f"{name},{'' if name == 'cell9' else 'train'},film" for name in SPLIT_BY_NAME]
     write_splits(cells, ["cell0,train,", *rows], header="id,split,group")
     assert "the group 'film' is in train and, with cell9, in no split" in refused(cells)
     write_splits(cells, [f"{name},train,a=b" for name in NAMES], header="id,split,group")
@@ -59,19 +59,19 @@ def test_a_group_in_two_splits_is_refused(cells, refused):
 
 
 def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, run):
-    rows = [f"{name},{split},{'dish' if name == 'cell1' else name}" for name, split in SPLITS.items()]
+    rows = [f"{name},{split},{'dish' if name == 'cell1' else name}" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, ["cell0,test,dish", *rows], header="id,split,group")
     prepared = run(cells)
     assert "cell1" not in table(prepared)
-    rejected = (prepared / runs.REJECTED).read_text(encoding="utf-8")
+    rejected = (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8")
     assert rejected == "id,reason\ncell1,shares its group 'dish' with the showcase image cell0\n"
 
 
 def test_a_showcase_can_be_chosen_and_must_exist(cells, run, refused):
     assert "data.showcase: there is no image 'dog'" in refused(cells, showcase=["dog"])
     rows = table(run(cells, showcase=None))
-    (chosen,) = (name for name, row in rows.items() if row["split"] == runs.SHOWCASE)
-    assert {**SPLITS, "cell0": "train"}[chosen] == "train"
+    (chosen,) = (name for name, row in rows.items() if row["split"] == SHOWCASE)
+    assert {**SPLIT_BY_NAME, "cell0": "train"}[chosen] == "train"
     assert len(rows) == len(NAMES)
 
 
@@ -85,13 +85,13 @@ def test_an_empty_split_and_a_class_that_is_not_there_say_what_to_do(cells, refu
     )
 
 
-@pytest.mark.parametrize("split", runs.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_prepare_class_missing_from_a_split_is_a_notice(cells, run, split):
-    for name in (name for name, place in SPLITS.items() if place == split):
+    for name in (name for name, place in SPLIT_BY_NAME.items() if place == split):
         Image.fromarray(WHOLE % 2).save(cells / "masks" / f"{name}.png")
     prepared = run(cells)
-    missing = [notice for notice in runs.Survey.read(prepared).notices if f"the split '{split}'" in notice]
-    masks = list(SPLITS.values()).count(split)
+    missing = [notice for notice in PreparedData(prepared).stats.notices if f"the split '{split}'" in notice]
+    masks = list(SPLIT_BY_NAME.values()).count(split)
     said = f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
     assert missing == [said]
     shares = [float(row["share_wall"]) for row in table(prepared).values() if row["split"] == split]
@@ -101,7 +101,7 @@ def test_prepare_class_missing_from_a_split_is_a_notice(cells, run, split):
 def test_without_splits_csv_the_hash_divides(cells, run):
     (cells / "splits.csv").unlink()
     rows = table(run(cells, splits={"validation": 0.3, "test": 0.3}, seed=3))
-    assert {row["split"] for row in rows.values()} == {*runs.SPLITS, runs.SHOWCASE}
+    assert {row["split"] for row in rows.values()} == {*SPLITS, SHOWCASE}
 
 
 NAMES_AND_GROUPS = st.dictionaries(st.text("abcxyz0123_", min_size=1, max_size=6), st.sampled_from(["", "p", "q", "r"]))
@@ -127,7 +127,7 @@ def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed
         assert len({place for name, place in before.items() if first[name] == group} - {"left out"}) <= 1
     # Only what the showcase, another perhaps, takes out of training may be elsewhere now.
     moved = {name for name, place in before.items() if after[name] != place}
-    allowed = {"train", "left out", runs.SHOWCASE}
+    allowed = {"train", "left out", SHOWCASE}
     assert {before[name] for name in moved} | {after[name] for name in moved} <= allowed
 
 
@@ -153,7 +153,7 @@ def test_divide_showcase_leaves_foreground_to_training(groups):
     def choose(showable):
         shares = {name: np.array([0.5]) for name in showable}
         division = assign_splits(names, rows, groups, data, "", find_showable=lambda _: shares)
-        return division.ids[runs.SHOWCASE]
+        return division.ids[SHOWCASE]
 
     assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground is trained on
     assert choose({"i4", "i9"})[0] in {"i4", "i9"}
@@ -164,13 +164,13 @@ def test_divide_showcase_leaves_foreground_to_training(groups):
 
 def test_prepare_showcase_is_the_most_typical_training_image_with_foreground(cells, run):
     rows_of_cell = {"cell0": 16, "cell1": 0, "cell2": 9, "cell4": 3, "cell7": 4, "cell10": 2}  # of 16; median 4
-    write_splits(cells, [f"{name},{'train' if name in rows_of_cell else SPLITS[name]}" for name in NAMES])
+    write_splits(cells, [f"{name},{'train' if name in rows_of_cell else SPLIT_BY_NAME[name]}" for name in NAMES])
     for name, count in rows_of_cell.items():
         mask = np.zeros(WHOLE.shape, np.uint8)
         mask[:count] = 1
         Image.fromarray(mask).save(cells / "masks" / f"{name}.png")
     rows = table(run(cells, showcase=None, seed=5))
-    assert [name for name, row in rows.items() if row["split"] == runs.SHOWCASE] == ["cell7"]
+    assert [name for name, row in rows.items() if row["split"] == SHOWCASE] == ["cell7"]
 
 
 def test_divide_large_training_set_measures_no_more_than_needed():
@@ -193,5 +193,5 @@ def test_divide_showcase_is_typical_within_the_smallest_groups():
     shares = {name: np.array([0.3]) for name in groups} | {name: np.array([0.9]) for name in ("b0", "c0", "c1")}
     rows = {name: SplitRow("train") for name in groups}
     found = assign_splits(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
-    assert found.ids[runs.SHOWCASE] == ["b1"]
+    assert found.ids[SHOWCASE] == ["b1"]
     assert [name for name, _ in found.excluded] == ["b0"]

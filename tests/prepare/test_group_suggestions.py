@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
 from pipeline.prepare.validate import validate_data
 from tests.prepare.conftest import picture, section, table, write_splits
@@ -109,13 +109,15 @@ def test_prepare_proposed_pattern_puts_no_group_into_two_splits(tmp_path, run, c
     names, count, _ = SUGGESTED[case]
     folder = write(tmp_path / "cells", names)
     splits = {"validation": 0.2, "test": 0.2, "stratify": True}
-    (notice,) = [one for one in runs.Survey.read(run(folder, showcase=None, splits=splits)).notices if "suggest" in one]
+    (notice,) = [
+        one for one in PreparedData(run(folder, showcase=None, splits=splits)).stats.notices if "suggest" in one
+    ]
     pattern = re.search("data.splits.group_pattern: '(.*)', so", notice)[1]
     if case == "split folders":
         write(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
         count += 2
     rows = table(run(folder, showcase=None, splits={**splits, "group_pattern": pattern}))
-    places = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != runs.SHOWCASE}
+    places = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != SHOWCASE}
     groups = {group for group, _ in places}
     assert len(places) == len(groups) == count - 1  # the group of the showcase is left out
 

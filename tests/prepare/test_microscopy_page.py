@@ -13,7 +13,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 from scipy import ndimage
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, Dataset, PreparedData
+from pipeline.artifacts.project import PREPARED
+from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
@@ -54,34 +56,34 @@ def nuclei(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], runs.DataSet]:
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Dataset]:
     """Prepares what a section of the page asks for, in the current folder."""
     shipped: Params = read_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     return lambda section: prepare(shipped.model_copy(update={"data": FolderData.model_validate(section["data"])}))
 
 
-def test_membranes(prepared: Callable[..., runs.DataSet]) -> None:
+def test_membranes(prepared: Callable[..., Dataset]) -> None:
     write(Path("em"), 30, membranes)
     rows = [f"{index:03},{'train' if index < 20 else 'validation' if index < 25 else 'test'}" for index in range(30)]
     Path("em/splits.csv").write_text("\n".join(["id,split", *rows]))
     data = prepared(MEMBRANES)
     assert [item.name for item in data.classes] == ["membrane", "cell"]
-    images = np.load(runs.PREPARED / "validation" / runs.IMAGES)
+    images = np.load(PREPARED / "validation" / PreparedData.IMAGES)
     assert (images.shape, images.dtype) == ((5, 512, 512, 1), np.uint8)
     with Image.open("em/images/020.png") as image:
         np.testing.assert_array_equal(images[0, ..., 0], np.asarray(image))
     assert set(VARIANTS["variants"]) == {"unet", "unet_wide", "unet_no_augmentation"}
 
 
-def test_nuclei(prepared: Callable[..., runs.DataSet]) -> None:
+def test_nuclei(prepared: Callable[..., Dataset]) -> None:
     write(Path("nuclei"), 40, nuclei)
     data = prepared(NUCLEI)
     assert [item.name for item in data.classes] == ["background", "nucleus", "border"]
-    for split in runs.SPLITS:
-        images, masks = (np.load(runs.PREPARED / split / file) for file in (runs.IMAGES, runs.MASKS))
+    for split in SPLITS:
+        images, masks = (np.load(PREPARED / split / file) for file in (PreparedData.IMAGES, PreparedData.MASKS))
         assert images.shape[1:] == (256, 256, 1)
-        assert set(np.unique(masks)) == {0, 1, 2, runs.IGNORE}
+        assert set(np.unique(masks)) == {0, 1, 2, IGNORE}
         for mask in masks:  # the insides of nuclei that touch lie apart
             pieces, _ = ndimage.label(mask == 1, np.ones((3, 3)))
             around = ndimage.grey_dilation(pieces, size=3)

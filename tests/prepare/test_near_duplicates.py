@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.params.data.image_data import NearDuplicates
@@ -24,9 +24,9 @@ from pipeline.prepare.near_duplicates import (
     write_contact_sheet,
 )
 from pipeline.prepare.validate import CONTACT_SHEET, validate_data
-from tests.prepare.conftest import SPLITS, picture, section
+from tests.prepare.conftest import SPLIT_BY_NAME, picture, section
 
-BY_SPLIT = {split: [name for name, place in SPLITS.items() if place == split] for split in runs.SPLITS}
+BY_SPLIT = {split: [name for name, place in SPLIT_BY_NAME.items() if place == split] for split in SPLITS}
 TEST, OTHER_TEST, *_ = BY_SPLIT["test"]
 TRAIN, OTHER_TRAIN, *_ = BY_SPLIT["train"]
 
@@ -73,10 +73,10 @@ def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cel
 def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
     copy_image(cells, TEST, TRAIN)
     prepared = run(cells, on_fault="set_aside")
-    rows = (prepared / runs.SAMPLES).read_text(encoding="utf-8")
+    rows = (prepared / PreparedData.SAMPLES).read_text(encoding="utf-8")
     assert f"\n{TEST},test," in rows
     assert f"\n{TRAIN}," not in rows
-    assert f'\n{TRAIN},"looks the same as one of another split' in (prepared / runs.REJECTED).read_text("utf-8")
+    assert f'\n{TRAIN},"looks the same as one of another split' in (prepared / PreparedData.SKIPPED).read_text("utf-8")
 
 
 def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_image(cells):
@@ -84,7 +84,7 @@ def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_
         picture(50).save(cells / f"images/{name}.png")
     picture(50).save(cells / "images/cell0.png")
     found = validate_data(section(cells, showcase=None))
-    ((shown, *_),) = found.data.tables[runs.SHOWCASE].rows
+    ((shown, *_),) = found.data.tables[SHOWCASE].rows
     alike = len(BY_SPLIT["train"])
     assert len(found.data.tables["train"].rows) == alike
     assert found.stats.duplicates == alike - 1  # each but the first, within training
@@ -154,7 +154,7 @@ def look(seed, content=""):
     return ImageFingerprint.of(image, content or str(seed))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(runs.SPLITS)), max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(SPLITS)), max_size=12))
 def test_duplicate_check_leaves_no_look_in_two_splits(images):
     """Of images that look the same, all that pass are in one split, in whatever order they come."""
     names = [f"i{number}" for number in range(len(images))]

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.imaging.metadata import read_orientation, reverse_orientation, swaps_sides
 from pipeline.imaging.tiff import turn_upright
 from tests.prepare.conftest import NAMES, WHOLE, shown, table
@@ -49,7 +49,7 @@ def test_masks_and_turned_images_stay_aligned(cells: Path, run: Any, covers: str
     prepared = run(cells, mask_orientation=None if covers == "own" else covers)
     ids = [row["id"] for row in table(prepared).values()]
     assert sorted(ids) == sorted(NAMES)
-    for split in (*runs.SPLITS, runs.SHOWCASE):
+    for split in (*SPLITS, SHOWCASE):
         names = [name for name, row in table(prepared).items() if row["split"] == Path(split).name]
         for name, image, mask in zip(
             names, np.load(prepared / split / "images.npy"), np.load(prepared / split / "masks.npy"), strict=True

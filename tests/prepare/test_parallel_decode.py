@@ -17,7 +17,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.errors import PipelineError
 from pipeline.prepare import parallel_decode
 from pipeline.prepare.decoded_pair import DecodedPairCache
@@ -230,10 +231,10 @@ def test_killed_it_leaves_nothing_half_written_and_no_process(tmp_path: Path) ->
             process.kill()
         _, alive = psutil.wait_procs(below, timeout=20)
         assert not alive
-        if (tmp_path / runs.PREPARED).exists():  # it was done before it was killed, and then all of it is there
-            assert (tmp_path / runs.PREPARED / runs.CLASSES).exists()
-            shutil.rmtree(tmp_path / runs.PREPARED)
+        if (tmp_path / PREPARED).exists():  # it was done before it was killed, and then all of it is there
+            assert (tmp_path / PREPARED / PreparedData.CLASSES).exists()
+            shutil.rmtree(tmp_path / PREPARED)
     whole = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    assert len(np.load(tmp_path / runs.PREPARED / "train" / runs.IMAGES)) > 200
+    assert len(np.load(tmp_path / PREPARED / "train" / PreparedData.IMAGES)) > 200
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["prepared"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData
 from pipeline.params.data.image_data import OxfordPetsData
 from tests.prepare.conftest import SECTION, picture, table
 
@@ -42,13 +42,13 @@ def asks(folder: Path, **changes: object) -> OxfordPetsData:
 
 
 def rejected(prepared: Path) -> dict[str, str]:
-    with (prepared / runs.REJECTED).open(encoding="utf-8", newline="") as file:
+    with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
 def test_the_authors_splits_are_kept(pets: Path, run: Callable[..., Path]) -> None:
     rows = table(run(pets, asks(pets)))
-    by_split = {split: [name for name, row in rows.items() if row["split"] == split] for split in runs.SPLITS}
+    by_split = {split: [name for name, row in rows.items() if row["split"] == split] for split in SPLITS}
     assert by_split["test"] == TEST
     assert len(by_split["validation"]) == 2
     assert {*by_split["train"], *by_split["validation"]} < set(LEARN)
@@ -79,7 +79,7 @@ def test_what_the_authors_have_in_both_splits_is_trained_on_no_more(pets: Path, 
     assert reason.endswith(", as images/pug_2.jpg in test)")
     assert table(prepared)["pug_2"]["split"] == "test"
     (split,) = (name for name in ("train", "validation") if f"(in {name}," in reason)
-    assert runs.Survey.read(prepared).notices == (
+    assert PreparedData(prepared).stats.notices == (
         f"1 image was left out of {split}, because test has the same image too: a known leak of the published data "
         "set. Trained on, such images would make the scores and the gap look better than they are.",
     )

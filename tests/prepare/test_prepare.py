@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.prepare.source import READ_ORDER, Sample, SourceData, SplitOrigin
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.split_tables import tabulate_samples
 from pipeline.prepare.stage import prepare, write_source
 
-FOLDERS = (*runs.SPLITS, runs.SHOWCASE)
+FOLDERS = (*SPLITS, SHOWCASE)
 
 
 def files(folder):
@@ -20,11 +20,11 @@ def files(folder):
 
 
 def rows(folder):
-    with (folder / runs.SAMPLES).open(encoding="utf-8", newline="") as file:
+    with (folder / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-SURVEY = runs.Survey(
+SURVEY = DatasetStats(
     stored={"RGB": 3}, turned=1, transparent=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
 )
 
@@ -61,7 +61,7 @@ WHOLE = {split: [[[0, 1, 2], [255, 1, 1]]] for split in FOLDERS}
 def test_same_parameters_same_bytes(asking, tmp_path):
     first = prepare(asking(), tmp_path / "first")
     second = prepare(asking(), tmp_path / "second")
-    assert first == second == runs.DataSet.read(tmp_path / "first")
+    assert first == second == PreparedData(tmp_path / "first").dataset
     assert files(tmp_path / "first") == files(tmp_path / "second")
     assert prepare(asking(seed=1), tmp_path / "third").fingerprint != first.fingerprint
 
@@ -72,7 +72,7 @@ def test_an_older_folder_is_replaced_whole(tiny, asking, tmp_path):
     (out / "old").touch()
     prepare(asking(path=tiny), out)
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        [*FOLDERS, runs.SAMPLES, runs.CLASSES, runs.REJECTED, runs.SURVEY]
+        [*FOLDERS, PreparedData.SAMPLES, PreparedData.CLASSES, PreparedData.SKIPPED, PreparedData.STATS]
     )
     assert list(tmp_path.iterdir()) == [out]
 
@@ -91,11 +91,11 @@ def test_arrays_and_table_agree(asking, tmp_path, size):
     data = prepare(asking((6, 3, 2), image_size=size), tmp_path)
     names = [segmentation_class.name for segmentation_class in data.classes]
     table = rows(tmp_path)
-    assert list(table[0]) == [*runs.SAMPLE_COLUMNS, *(f"share_{name}" for name in names)]
+    assert list(table[0]) == [*PreparedData.SAMPLE_COLUMNS, *(f"share_{name}" for name in names)]
     assert len({row["id"] for row in table}) == len(table) == 12
     for split, count in zip(FOLDERS, (6, 3, 2, 1), strict=True):
-        images = np.load(tmp_path / split / runs.IMAGES)
-        masks = np.load(tmp_path / split / runs.MASKS)
+        images = np.load(tmp_path / split / PreparedData.IMAGES)
+        masks = np.load(tmp_path / split / PreparedData.MASKS)
         assert (images.shape, images.dtype) == ((count, size, size, 3), np.uint8)
         assert (masks.shape, masks.dtype) == ((count, size, size), np.uint8)
         of_split = [row for row in table if row["split"] == split]
@@ -121,14 +121,14 @@ def test_classes_are_those_of_oxford_pets_with_colours_that_differ(tiny, asking,
 
 def test_nothing_is_rejected_but_the_header_is_there(tiny, asking, tmp_path):
     prepare(asking(path=tiny), tmp_path)
-    assert (tmp_path / runs.REJECTED).read_text(encoding="utf-8") == "id,reason\n"
+    assert (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8") == "id,reason\n"
 
 
 def test_fingerprint_is_over_the_arrays_in_a_fixed_order(tiny, asking, tmp_path):
     data = prepare(asking(path=tiny), tmp_path)
     expected = hashlib.sha256()
     for split in FOLDERS:
-        for file in (runs.IMAGES, runs.MASKS):
+        for file in (PreparedData.IMAGES, PreparedData.MASKS):
             array = np.load(tmp_path / split / file)
             expected.update(f"{split}/{file} {array.dtype.str} {array.shape}\n".encode())
             expected.update(array.tobytes())
@@ -137,11 +137,11 @@ def test_fingerprint_is_over_the_arrays_in_a_fixed_order(tiny, asking, tmp_path)
 
 def test_another_source_may_have_more_bits_channels_ignored_pixels_and_rejects(tmp_path):
     write_source(Made(np.uint16, **WHOLE), "made", tmp_path)
-    images = np.load(tmp_path / "train" / runs.IMAGES)
+    images = np.load(tmp_path / "train" / PreparedData.IMAGES)
     assert (images.shape, images.dtype) == ((1, 2, 3, 4), np.uint16)
     first = rows(tmp_path)[0]
     assert [first[f"share_{c.name}"] for c in CLASSES] == ["0.200000", "0.600000", "0.200000"]
-    assert (tmp_path / runs.REJECTED).read_text(encoding="utf-8") == "id,reason\nx,too dark\n"
+    assert (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8") == "id,reason\nx,too dark\n"
 
 
 @pytest.mark.parametrize("split", FOLDERS)
@@ -151,7 +151,7 @@ def test_an_empty_split_is_an_error_and_leaves_nothing(tmp_path, split):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("split", runs.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_write_split_without_evaluated_pixels_is_an_error(tmp_path, split):
     with pytest.raises(PipelineError, match=rf"data\.samples\.{split}: class 'animal' occurs in none of the 1 masks"):
         write_source(Made(**{**WHOLE, split: [[[255, 255, 255], [255, 255, 255]]]}), "made", tmp_path / "out")
@@ -164,7 +164,7 @@ def test_write_training_with_one_class_is_an_error(tmp_path):
 
 
 def test_the_showcase_may_lack_a_class(tmp_path):
-    write_source(Made(**{**WHOLE, runs.SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
+    write_source(Made(**{**WHOLE, SHOWCASE: [[[0, 1, 1], [1, 0, 0]]]}), "made", tmp_path)
 
 
 def test_a_value_that_is_no_class_is_an_error(tmp_path):
@@ -186,19 +186,19 @@ def test_a_group_in_two_splits_is_never_written(tmp_path):
 
 def test_the_survey_is_written_as_the_report_reads_it(tmp_path):
     write_source(Made(**WHOLE), "made", tmp_path)
-    assert runs.Survey.read(tmp_path) == SURVEY
+    assert PreparedData(tmp_path).stats == SURVEY
 
 
 def test_cells_of_the_table_of_rejects_are_no_formulas_and_stay_on_their_lines(tmp_path):
     skipped = (("=HYPERLINK(1)", "a\nb"), ("a\udcff", "+1"))
     write_source(Made(skipped=skipped, **WHOLE), "made", tmp_path)
-    lines = (tmp_path / runs.REJECTED).read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()
     assert lines[1:] == ["'=HYPERLINK(1),a\\nb", "a\\udcff,'+1"]
 
 
 def test_composite_source_reads_evaluation_splits_first(tiny, asking):
     found = []
     data = CompositeSource(asking((2, 1, 1), tiny).data).read(lambda split, sample: found.append((split, sample.id)))
-    assert [split for split, _ in found] == [runs.SHOWCASE, "test", "validation", "train", "train"]
+    assert [split for split, _ in found] == [SHOWCASE, "test", "validation", "train", "train"]
     assert {name for _, name in found} == {row[0] for table in data.tables.values() for row in table.rows}
     assert (data.skipped, data.error) == ((), None)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
-from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.test_size_effects import CLASSES, ArrayMasks, masks, squares
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationClass
+from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.resize import fit_mask
 from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.size_effects import ClassEffect, SizeEffects, measure_size_effects
-from pipeline.runs import IGNORE, SegmentationClass
 from tests.prepare.conftest import picture, table, write_splits
 
 CLASSES = [
@@ -165,12 +165,12 @@ def test_prepare_reports_the_objects_that_its_masks_lose(tmp_path, run):
         mask = squares(128, where, edge=2)
         picture(index, mask.shape).save(folder / f"images/{index}.png")
         Image.fromarray(mask).save(folder / f"masks/{index}.png")
-    write_splits(folder, [f"{index},{runs.SPLITS[index % 3]}" for index in range(9)])
+    write_splits(folder, [f"{index},{SPLITS[index % 3]}" for index in range(9)])
     prepared = run(folder, showcase=["0"], image_size=32)
-    for split in runs.SPLITS:
-        for mask in np.load(prepared / split / runs.MASKS):
+    for split in SPLITS:
+        for mask in np.load(prepared / split / PreparedData.MASKS):
             kept += ndimage.label(mask == 0, np.ones((3, 3)))[1]  # the cells come first in the section
-    notice, of_iou = (notice for notice in runs.Survey.read(prepared).notices if "px" in notice)
+    notice, of_iou = (notice for notice in PreparedData(prepared).stats.notices if "px" in notice)
     assert "At 32 px even perfect predictions" in of_iou
     assert len(table(prepared)) == 9
     assert f"At 32 px cell keeps {kept} of {8 * 64} objects" in notice

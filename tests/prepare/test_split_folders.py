@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.prepare.splitting.assign_splits import apportion, assign_splits
 from pipeline.prepare.splitting.read_splits import SplitRow, read_split_folders, strip_split_folders
@@ -40,7 +40,7 @@ def write(tmp_path):
 def split_folders(prepared):
     """Count pairs of split and folder, of all images but the showcase."""
     found = [(row["split"], name.rpartition("__")[0]) for name, row in table(prepared).items()]
-    return {pair: found.count(pair) for pair in found if pair[0] != runs.SHOWCASE}
+    return {pair: found.count(pair) for pair in found if pair[0] != SHOWCASE}
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_prepare_split_mistake_is_reported_with_the_faults_of_files(write, refus
 
 def test_prepare_only_a_training_folder_is_divided_and_reported(write, run):
     prepared = run(write({"train": 24}), showcase=None, splits={**SHARES, "stratify": True})
-    assert {split for split, _ in split_folders(prepared)} == set(runs.SPLITS)
-    notices = runs.Survey.read(prepared).notices
+    assert {split for split, _ in split_folders(prepared)} == set(SPLITS)
+    notices = PreparedData(prepared).stats.notices
     assert sum("are split into training, validation and test" in notice for notice in notices) == 1
 
 
@@ -104,7 +104,7 @@ def test_prepare_list_without_splits_keeps_split_folders(write, run):
     ids = [f"{split}/{index:02}" for split, count in (("train", 6), ("val", 2), ("test", 2)) for index in range(count)]
     write_splits(folder, [f"{name},,{name.replace('/', ' ')}" for name in ids], header="id,split,group")
     rows = table(run(folder, showcase=None))
-    folder_of = {"train": "train", "validation": "val", "test": "test", runs.SHOWCASE: "train"}
+    folder_of = {"train": "train", "validation": "val", "test": "test", SHOWCASE: "train"}
     assert all(name.startswith(folder_of[row["split"]]) for name, row in rows.items())
     assert {row["groups"] for row in rows.values()} == {f"group={name.replace('/', ' ')}" for name in ids}
 

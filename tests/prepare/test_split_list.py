@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.prepare.splitting.assign_splits import assign_splits
 from pipeline.prepare.splitting.read_splits import SplitRow
-from tests.prepare.conftest import NAMES, SPLITS, section, table, write_splits
+from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, section, table, write_splits
 
 LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}
 
@@ -24,27 +24,27 @@ def listed(cells):
     """The cells with a list of other names in the place of splits.csv; it has columns that nobody asks for."""
     (cells / "splits.csv").unlink()
     (cells / "about").mkdir()
-    rows = [f"{number},{name},{SPLITS.get(name, 'train')},{name[-1]}" for number, name in enumerate(NAMES)]
+    rows = [f"{number},{name},{SPLIT_BY_NAME.get(name, 'train')},{name[-1]}" for number, name in enumerate(NAMES)]
     write_splits(cells, rows, "number,name,part,film", file="about/index.csv")
     return cells
 
 
 def test_a_list_with_other_names_divides(listed, run):
     rows = table(run(listed, splits=shares()))
-    assert {name: row["split"] for name, row in rows.items()} == {**SPLITS, "cell0": runs.SHOWCASE}
+    assert {name: row["split"] for name, row in rows.items()} == {**SPLIT_BY_NAME, "cell0": SHOWCASE}
     assert {row["groups"] for row in rows.values()} == {""}
 
 
 def test_a_list_goes_before_splits_csv(listed, run):
     write_splits(listed, [f"{name},train" for name in NAMES])
-    assert {row["split"] for row in table(run(listed, splits=shares())).values()} == {*runs.SPLITS, runs.SHOWCASE}
+    assert {row["split"] for row in table(run(listed, splits=shares())).values()} == {*SPLITS, SHOWCASE}
 
 
 def test_a_list_may_have_groups_and_no_splits(listed, run):
     splits = shares(0.3, 0.3, split=None, group="number")
     rows = table(run(listed, splits=splits, seed=3))
     assert rows["cell7"]["groups"] == "group=7"
-    assert {row["split"] for row in rows.values()} == {*runs.SPLITS, runs.SHOWCASE}
+    assert {row["split"] for row in rows.values()} == {*SPLITS, SHOWCASE}
 
 
 def test_a_list_that_is_not_there_is_named(listed, refused):
@@ -79,7 +79,7 @@ def test_trainval_is_training_or_validation(cells, run):
     write_trainval(cells)
     found = [row["split"] for row in table(run(cells, splits={"validation": 0.5, "test": 0})).values()]
     # Eight, without the showcase: half of seven, rounded to the even number.
-    assert {split: found.count(split) for split in runs.SPLITS} == {"train": 3, "validation": 4, "test": 4}
+    assert {split: found.count(split) for split in SPLITS} == {"train": 3, "validation": 4, "test": 4}
 
 
 def test_no_share_of_trainval_is_no_validation(cells, refused):
@@ -104,7 +104,7 @@ def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_lis
     pool = {name for name, part in parts.items() if part == "trainval"} - set(named)
     assert len(pool & set(found.ids["validation"])) == round(share * len(pool))
     assert pool <= {*found.ids["validation"], *found.ids["train"]}
-    for split in runs.SPLITS:
+    for split in SPLITS:
         assert {name for name, part in parts.items() if part == split} - set(named) <= set(found.ids[split])
     assert sorted(name for names in found.ids.values() for name in names) == sorted(parts)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData
 from pipeline.prepare.splitting.assign_splits import assign_splits, stratify
 from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, WHOLE, picture, section, table
@@ -42,7 +42,7 @@ def test_a_class_that_three_groups_are_rarest_in_comes_to_every_split(images, se
     groups = {name: group for name, (_, group) in images.items() if group}
     for stratum in stratify(sorted(images), groups, {name: classes for name, (classes, _) in images.items()}):
         if len({groups.get(name, f"/{name}") for name in stratum}) >= 3:
-            assert {found[name] for name in stratum} == set(runs.SPLITS)
+            assert {found[name] for name in stratum} == set(SPLITS)
 
 
 @given(st.sets(NAMED, min_size=10, max_size=60), NAMED, st.integers(0, 9))
@@ -63,8 +63,8 @@ def test_a_rare_class_comes_to_every_split_of_a_folder(cells, run):
         mask = WHOLE if index % 12 == 3 else WHOLE % 2
         Image.fromarray(mask).save(cells / f"masks/cell{index}.png")
     prepared = run(cells, showcase=["cell0"], splits={"validation": 0.15, "test": 0.15, "stratify": True})
-    for split in runs.SPLITS:
-        assert 2 in np.load(prepared / split / runs.MASKS)
+    for split in SPLITS:
+        assert 2 in np.load(prepared / split / PreparedData.MASKS)
 
 
 def test_a_pattern_finds_groups_in_names_and_in_folders(cells, run, refused):

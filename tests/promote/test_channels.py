@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
+from pipeline.artifacts.project import PREPARED
 from pipeline.data.prepared import open_split
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
@@ -25,16 +26,16 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: Path) -> None:
-    for split in (*runs.SPLITS, runs.SHOWCASE):
-        folder = project / runs.PREPARED / split
-        masks = np.load(folder / runs.MASKS)
+    for split in (*SPLITS, SHOWCASE):
+        folder = project / PREPARED / split
+        masks = np.load(folder / PreparedData.MASKS)
         images = np.random.default_rng(0).integers(0, 65_535, (*masks.shape, 5), np.uint16)
-        np.save(folder / runs.IMAGES, images)
+        np.save(folder / PreparedData.IMAGES, images)
     params = read_params(write_params(project, {"train": {"epochs": 1}}))
     train_cell(params.cell("unet", 0.01, 0))
     trained = TrainedRun.load(params, "unet-0.01-0", project)
     export_onnx(trained, tmp_path / "network.onnx")
-    validation = open_split("validation", project / runs.PREPARED)
+    validation = open_split("validation", project / PREPARED)
     assert measure_agreement(trained, tmp_path / "network.onnx", validation) > 0.98
     package_model(trained, tmp_path / "network.onnx", validation, tmp_path / "model")
 

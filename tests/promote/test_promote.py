@@ -25,7 +25,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
 from pipeline.promote.command import PromotedModel
 from pipeline.tracking.store import open_client
@@ -82,7 +84,7 @@ def encoded(picture: Image.Image, kind: str = "PNG") -> str:
 
 
 def pictures(root: Path) -> list[Image.Image]:
-    images = np.load(root / runs.PREPARED / "validation" / runs.IMAGES)
+    images = np.load(root / PREPARED / "validation" / PreparedData.IMAGES)
     return [Image.fromarray(image) for image in images[:3]]
 
 
@@ -92,7 +94,7 @@ def test_promoted_version_has_its_scores(registered: Registered) -> None:
     assert version.tags["run"] == TRAINED
     assert float(version.tags["agreement"]) > 0.98
     assert version.tags["beats_baseline"] in ("true", "false")
-    metrics = json.loads((registered.root / runs.EVALUATION / TRAINED / runs.METRICS).read_text())
+    metrics = json.loads((registered.root / EVALUATION / TRAINED / EvaluationFolder.METRICS).read_text())
     assert version.tags["val_loss"] == f"{metrics['validation']['loss']:.4f}"
     assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"
     assert f"| val_loss | {version.tags['val_loss']} |" in version.description

@@ -13,12 +13,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.comparison import BestSetting, Comparison, Judgment, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, PreparedData, SegmentationClass
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.artifacts.scores import Calibration, Scores
 from pipeline.atomic_io import as_json, write_text
-from pipeline.comparison import Judgement, RateRow, RunRow, Selection, Summary
+from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import Calibration, DataSet, Evaluation, RunRecord, Scores, SegmentationClass, Survey
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = (
@@ -27,7 +32,7 @@ CLASSES = (
     SegmentationClass("border", "#e9dfc7", False),
 )
 BASELINE = 0.93
-COUNTS = {"train": 6, "validation": 4, "test": 4, runs.SHOWCASE: 1}
+COUNTS = {"train": 6, "validation": 4, "test": 4, SHOWCASE: 1}
 
 Painter = Callable[[str, int, int], tuple[np.ndarray, np.ndarray]]  # split, row, size -> image, mask
 
@@ -39,7 +44,7 @@ def disc(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     centre = size / 2 + rng.uniform(-size / 8, size / 8, 2)
     distance = np.hypot(y - centre[0], x - centre[1]) - size * rng.uniform(0.2, 0.32)
     mask = np.where(distance < 0, 0, np.where(distance < size / 16, 2, 1)).astype(np.uint8)
-    mask[0, 0] = runs.IGNORE
+    mask[0, 0] = IGNORE
     image = np.where(distance[..., None] < 0, (205, 160, 90), (60, 90, 70)) + rng.integers(-25, 25, (size, size, 3))
     return image.clip(0, 255).astype(np.uint8), mask
 
@@ -49,7 +54,7 @@ def spoiled(mask: np.ndarray, amount: float, seed: int) -> np.ndarray:
     size = mask.shape[0]
     rng = np.random.default_rng(seed)
     shift = tuple(int(v) for v in np.round(rng.normal(0, amount * size / 5, 2)))
-    out = np.roll(np.where(mask == runs.IGNORE, 1, mask), shift, (0, 1))
+    out = np.roll(np.where(mask == IGNORE, 1, mask), shift, (0, 1))
     for value in (0, 1):
         y, x = np.indices(mask.shape)
         centre, radius = rng.uniform(0.1, 0.9, 2) * size, amount * size / 3
@@ -59,7 +64,7 @@ def spoiled(mask: np.ndarray, amount: float, seed: int) -> np.ndarray:
 
 def iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
     one, other = prediction == index, truth == index
-    union = int(((one | other) & (truth != runs.IGNORE)).sum())
+    union = int(((one | other) & (truth != IGNORE)).sum())
     return int((one & other).sum()) / union if other.any() else None
 
 
@@ -81,7 +86,7 @@ class ReportProject:
     ) -> None:
         self.root, self.size, self.epochs, self.diverged = root, size, epochs, diverged
         self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
-        shutil.copytree(REPOSITORY / runs.TEMPLATES, root / runs.TEMPLATES)
+        shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
         shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
@@ -96,10 +101,10 @@ class ReportProject:
         table = []
         for split in COUNTS:
             drawn = [paint(split, row, self.size) for row in range(COUNTS[split])]
-            folder = self.root / runs.PREPARED / split
+            folder = self.root / PREPARED / split
             folder.mkdir(parents=True)
-            np.save(folder / runs.IMAGES, np.stack([image for image, _ in drawn]))
-            np.save(folder / runs.MASKS, np.stack([mask for _, mask in drawn]))
+            np.save(folder / PreparedData.IMAGES, np.stack([image for image, _ in drawn]))
+            np.save(folder / PreparedData.MASKS, np.stack([mask for _, mask in drawn]))
             for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
                 self.masks[split, row] = mask
                 counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
@@ -109,16 +114,18 @@ class ReportProject:
                     (sample, split, f"animal={split} {row}", self.size, self.size, sha256, pixels, *counts / pixels)
                 )
         shares = [f"share_{item.name}" for item in self.classes]
-        pd.DataFrame(table, columns=[*runs.SAMPLE_COLUMNS, *shares]).to_csv(
-            self.root / runs.PREPARED / runs.SAMPLES, index=False
+        pd.DataFrame(table, columns=[*PreparedData.SAMPLE_COLUMNS, *shares]).to_csv(
+            self.root / PREPARED / PreparedData.SAMPLES, index=False
         )
         rejected = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
-        pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(self.root / runs.PREPARED / runs.REJECTED, index=False)
-        survey = Survey({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),))
-        write_text(self.root / runs.PREPARED / runs.SURVEY, as_json(survey))
+        pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(
+            self.root / PREPARED / PreparedData.SKIPPED, index=False
+        )
+        survey = DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),))
+        write_text(self.root / PREPARED / PreparedData.STATS, as_json(survey))
         write_text(
-            self.root / runs.PREPARED / runs.CLASSES,
-            as_json(DataSet("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
+            self.root / PREPARED / PreparedData.CLASSES,
+            as_json(Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
         )
 
     def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +138,7 @@ class ReportProject:
         validation = train + (0.05 + 0.16 * t**2 * speed / 7) + rng.normal(0, 0.012, len(t))
         return train, validation
 
-    def _run(self, variant: str, rate: float, seed: int) -> RunRow:
+    def _run(self, variant: str, rate: float, seed: int) -> RunSummary:
         name = f"{variant}-{rate}-{seed}"
         train, validation = self._losses(variant, rate, seed)
         if name == self.diverged:
@@ -140,14 +147,14 @@ class ReportProject:
             train[-1], validation[-1] = 2.4, 3.1
         best = int(np.argmin(validation))
         amounts = validation * 0.6
-        masks = np.stack([spoiled(self.masks[runs.SHOWCASE, 0], a * 0.5, 3) for a in amounts])
-        folder = self.root / runs.RUNS / name
+        masks = np.stack([spoiled(self.masks[SHOWCASE, 0], a * 0.5, 3) for a in amounts])
+        folder = self.root / RUNS / name
         folder.mkdir(parents=True)
-        np.savez_compressed(folder / runs.SHOWCASE_MASKS, masks=masks[:, None])
+        np.savez_compressed(folder / RunFolder.SHOWCASE_MASKS, masks=masks[:, None])
         ended = name == self.diverged
         cell = self.params.cell(self.params.grid.variant[0], rate, seed).model_dump(mode="json")
         record = RunRecord(
-            format=runs.FORMAT,
+            format=FORMAT,
             run=name,
             key="8a71" * 16,
             status="diverged" if ended else "finished",
@@ -159,7 +166,7 @@ class ReportProject:
             data_fingerprint="3f9c" * 16,
             cell={**cell, "variant": variant},
         )
-        write_text(folder / runs.RECORD, as_json(record))
+        write_text(folder / RunFolder.RECORD, as_json(record))
         self._curves(name, variant, rate, seed, train, validation)
         pd.DataFrame(
             {
@@ -169,9 +176,9 @@ class ReportProject:
                 "train_loss": train,
                 "val_loss": validation,
             }
-        ).to_csv(folder / runs.HISTORY, index=False)
+        ).to_csv(folder / RunFolder.HISTORY, index=False)
         scores = self._evaluate(name, float(train[best]), float(validation[best]), masks[best], float(amounts[best]))
-        return RunRow(
+        return RunSummary(
             run=name,
             variant=variant,
             learning_rate=rate,
@@ -192,10 +199,10 @@ class ReportProject:
             train_calibration_error=None if ended else 0.01,
             val_calibration_error=None if ended else 0.05,
             val_confidence=None if ended else 0.95,
-            showcase_iou=None if ended else iou(masks[best], self.masks[runs.SHOWCASE, 0], 0),
+            showcase_iou=None if ended else iou(masks[best], self.masks[SHOWCASE, 0], 0),
             showcase_mean_iou=None if ended else scores.mean_iou,
             trainable_parameters=1_940_000,
-            judgement=Judgement(
+            judgement=Judgment(
                 verdict="diverged" if ended else "memorising",
                 evidence=() if ended else ("validation ends at 1.70 times the training loss",),
                 not_checked=("Onset: 6 epochs in all; it takes 8.",),
@@ -214,38 +221,40 @@ class ReportProject:
     def _curves(
         self, name: str, variant: str, rate: float, seed: int, train: np.ndarray, validation: np.ndarray
     ) -> None:
-        path = self.root / runs.COMPARISON / runs.CURVES
+        path = self.root / COMPARISON / Comparison.CURVES
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [
             (name, variant, rate, seed, epoch, split, float(loss))
             for split, losses in (("train", train), ("validation", validation))
             for epoch, loss in enumerate(losses, start=1)
         ]
-        table = pd.DataFrame(rows, columns=list(runs.CURVE_COLUMNS))
+        table = pd.DataFrame(rows, columns=list(Comparison.CURVE_COLUMNS))
         table.to_csv(path, mode="a", header=not path.exists(), index=False)
 
     def _evaluate(self, name: str, train: float, validation: float, showcase: np.ndarray, amount: float) -> Scores:
-        folder = self.root / runs.EVALUATION / name
-        (folder / runs.EXAMPLES).mkdir(parents=True)
-        Image.fromarray(showcase).save(folder / runs.EXAMPLES / f"{self.ids(runs.SHOWCASE)[0]}.png")
+        folder = self.root / EVALUATION / name
+        (folder / EvaluationFolder.EXAMPLES).mkdir(parents=True)
+        Image.fromarray(showcase).save(folder / EvaluationFolder.EXAMPLES / f"{self.ids(SHOWCASE)[0]}.png")
         table, overlaps = [], []
         for row, sample in enumerate(self.ids("validation")):
             truth = self.masks["validation", row]
             prediction = spoiled(truth, amount, row)
-            Image.fromarray(prediction).save(folder / runs.EXAMPLES / f"{sample}.png")
+            Image.fromarray(prediction).save(folder / EvaluationFolder.EXAMPLES / f"{sample}.png")
             overlap = [iou(prediction, truth, index) for index in range(len(self.classes))]
             overlaps.append(overlap)
             table.append(
                 (sample, "validation", validation, 0.9, float(np.nanmean(np.array(overlap, float))), overlap[0])
             )
-        pd.DataFrame(table, columns=list(runs.PER_IMAGE_COLUMNS)).to_csv(folder / runs.PER_IMAGE, index=False)
+        pd.DataFrame(table, columns=list(EvaluationFolder.PER_IMAGE_COLUMNS)).to_csv(
+            folder / EvaluationFolder.PER_IMAGE, index=False
+        )
         means = np.nanmean(np.array(overlaps, dtype=float), axis=0)
         by_class = {item.name: float(mean) for item, mean in zip(self.classes, means, strict=True)}
 
         def scores(loss: float) -> Scores:
             return Scores(loss, 0.9, float(means.mean()), float(means[0]), None, by_class, dict.fromkeys(by_class, 0.3))
 
-        evaluation = Evaluation(
+        evaluation = RunEvaluation(
             run=name,
             key="0" * 64,
             gap=validation - train,
@@ -257,9 +266,9 @@ class ReportProject:
             train_calibration=Calibration(0.93, 0.01),
             val_calibration=Calibration(0.95, 0.05),
         )
-        self._reliability(folder / runs.CALIBRATION)
+        self._reliability(folder / EvaluationFolder.CALIBRATION)
         self._parts(name, train, validation)
-        write_text(folder / runs.METRICS, as_json(evaluation))
+        write_text(folder / EvaluationFolder.METRICS, as_json(evaluation))
         return scores(validation)
 
     def _reliability(self, path: Path) -> None:
@@ -270,10 +279,10 @@ class ReportProject:
                 low, high, pixels = place / 15, (place + 1) / 15, 0 if place < 5 else 100 * 2 ** (place - 5)
                 middle = (low + high) / 2
                 rows.append((split, low, high, pixels, *((middle, middle - excess) if pixels else ("", ""))))
-        pd.DataFrame(rows, columns=list(runs.CALIBRATION_COLUMNS)).to_csv(path, index=False)
+        pd.DataFrame(rows, columns=list(EvaluationFolder.CALIBRATION_COLUMNS)).to_csv(path, index=False)
 
     def _parts(self, name: str, train: float, validation: float) -> None:
-        path = self.root / runs.COMPARISON / runs.PARTS
+        path = self.root / COMPARISON / Comparison.GAP_PARTS
         rows = [
             (name, "class", item.name, 4, train + place / 10, validation + place / 5, 0.9, 0.8)
             for place, item in enumerate(self.classes)
@@ -285,15 +294,15 @@ class ReportProject:
             (name, "image", sample, 1, train, validation + 0.1 - row / 50, None, None)
             for row, sample in enumerate(self.ids("validation"))
         ]
-        table = pd.DataFrame(rows, columns=[column for column in runs.PART_COLUMNS if column != "gap"])
+        table = pd.DataFrame(rows, columns=[column for column in Comparison.GAP_PART_COLUMNS if column != "gap"])
         table.insert(6, "gap", table["val_loss"] - table["train_loss"])
         table.to_csv(path, mode="a", header=not path.exists(), index=False)
 
-    def _rate(self, variant: str, rate: float) -> RateRow:
+    def _rate(self, variant: str, rate: float) -> SettingSummary:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
         if any(row.status != "finished" for row in rows):
             finished = sum(row.status == "finished" for row in rows)
-            return RateRow(variant, rate, len(rows), finished, False, *[None] * 8)
+            return SettingSummary(variant, rate, len(rows), finished, False, *[None] * 8)
         ordered = sorted(rows, key=lambda row: row.val_loss or 0)
         columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
         numbers = [
@@ -301,7 +310,7 @@ class ReportProject:
             for column in columns
             for value in (float(np.mean(column)), float(np.std(column, ddof=1)) if len(column) > 1 else None)
         ]
-        return RateRow(
+        return SettingSummary(
             variant, rate, len(rows), len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers, missed_classes=0.0
         )
 
@@ -312,18 +321,18 @@ class ReportProject:
             ranked = [row for row in rates if row.variant == variant and row.ranked]
             if ranked:
                 row = min(ranked, key=lambda row: row.val_loss_mean or 0)
-                chosen.append(Selection(variant, row.learning_rate, str(row.run), None))
+                chosen.append(BestSetting(variant, row.learning_rate, str(row.run), None))
         means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in rates}
         best = min(chosen, key=lambda item: means[item.variant, item.learning_rate])
-        evaluation = Evaluation.read(self.root / runs.EVALUATION / best.run)
+        evaluation = Project(self.root).evaluation(best.run).metrics
         seeds = [row.run for row in self.rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
-        tests = [Evaluation.read(self.root / runs.EVALUATION / run).test for run in seeds]
+        tests = [Project(self.root).evaluation(run).metrics.test for run in seeds]
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),
             runs=tuple(self.rows),
             rates=tuple(rates),
             best_of_variant=tuple(chosen),
-            best=Selection(
+            best=BestSetting(
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
             foreground=tuple(item.name for item in self.classes if item.foreground),
@@ -340,11 +349,11 @@ class ReportProject:
 
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary
-        write_text(self.root / runs.COMPARISON / runs.SUMMARY, as_json(summary))
+        write_text(self.root / COMPARISON / Comparison.SUMMARY, as_json(summary))
 
     def write_findings(self, *sentences: tuple[str, list[str]]) -> None:
         content = [{"id": f"f{i}", "sentence": text, "runs": names} for i, (text, names) in enumerate(sentences)]
-        write_text(self.root / runs.COMPARISON / runs.FINDINGS, as_json({"findings": content}))
+        write_text(self.root / COMPARISON / Comparison.FINDINGS, as_json({"findings": content}))
 
     def edit_json(self, path: Path, **changes: object) -> None:
         content = json.loads((self.root / path).read_text())

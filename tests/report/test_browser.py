@@ -17,10 +17,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
+from pipeline.artifacts.project import COMPARISON, PREPARED, RUNS, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.report.stage import render_report
-from pipeline.runs import SegmentationClass
 from tests.prepare.conftest import section
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_a_pointer_reads_the_curves(browser: Browser, report: Path) -> None:
         f"learning rate 0.001: {low['validation'][2]} (training {low['training'][2]})",
         f"learning rate 0.01: {high['validation'][2]} (training {high['training'][2]})",
     ]
-    means = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
+    means = pd.read_csv(report.parent.parent / COMPARISON / Comparison.CURVES)
     shown = means.query("variant == 'unet' and epoch == 3 and learning_rate == 0.01 and split == 'validation'")
     assert high["validation"][2] == f"{shown['loss'].mean():.3f}"
     page.mouse.move(0, 0)
@@ -138,7 +139,7 @@ def test_a_press_shows_the_nearest_run_alone(browser: Browser, report: Path) -> 
     page, complaints = opened(browser, report, viewport={"width": 1280, "height": 900})
     plot, other = page.locator(".plot[data-curves]").first, page.locator(".plot[data-curves]").nth(1)
     values = json.loads(plot.get_attribute("data-curves") or "")
-    table = pd.read_csv(report.parent.parent / runs.COMPARISON / runs.CURVES)
+    table = pd.read_csv(report.parent.parent / COMPARISON / Comparison.CURVES)
     plot.scroll_into_view_if_needed()
     box = plot.locator("svg:not(.single)").bounding_box()
     assert box is not None
@@ -186,7 +187,7 @@ def test_of_a_rate_that_is_alone_only_its_own_is_read(browser: Browser, report: 
 
 
 def test_a_panel_without_curves_is_a_picture(browser: Browser, project: ReportProject) -> None:
-    path = project.root / runs.COMPARISON / runs.CURVES
+    path = project.root / COMPARISON / Comparison.CURVES
     curves = pd.read_csv(path)
     curves[curves["variant"] != "unet_no_skip"].to_csv(path, index=False)
     page, complaints = opened(browser, render_report(project.params, project=Project(project.root)).path)
@@ -323,7 +324,7 @@ def test_the_examples_fill_the_page_and_do_not_scroll(
 def test_images_have_the_proportions_of_the_originals(
     browser: Browser, project: ReportProject, height: int, width: int, resize: str
 ) -> None:
-    path = project.root / runs.PREPARED / runs.SAMPLES
+    path = project.root / PREPARED / PreparedData.SAMPLES
     pd.read_csv(path).assign(height=height, width=width).to_csv(path, index=False)
     params = project.params.model_copy(update={"data": section("cells", resize=resize)})
     page, _ = opened(browser, render_report(params, project=Project(project.root)).path)
@@ -428,7 +429,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportPr
     rows = tuple(replace(row, reason=HARM if row.status == "diverged" else "") for row in project.summary.runs)
     project.write_summary(replace(project.summary, runs=rows))
     for row in rows:
-        project.edit_json(runs.RUNS / row.run / runs.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
+        project.edit_json(RUNS / row.run / RunFolder.RECORD, cell={"variant": HARM, HARM: {HARM: HARM}}, key=HARM)
     page, complaints = opened(
         browser, render_report(project.params.model_copy(update={"report": report}), project=Project(project.root)).path
     )
@@ -441,7 +442,7 @@ def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportPr
 
 
 def test_hostile_names_of_variants_stay_text_in_the_figures(browser: Browser, project: ReportProject) -> None:
-    curves = project.root / runs.COMPARISON / runs.CURVES
+    curves = project.root / COMPARISON / Comparison.CURVES
     harm = "<script>alert(3)</script>"
     curves.write_text(curves.read_text().replace(",unet_no_skip,", f",{harm},"))
     rows = tuple(replace(row, variant=row.variant.replace("unet_no_skip", harm)) for row in project.summary.runs)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.lib.format import open_memmap
 from PIL import Image
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.prepared_data import SPLITS, PreparedData, SegmentationClass
+from pipeline.artifacts.project import PREPARED, Project
+from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
 from pipeline.report.sections.contact_sheet import (
     MAX_IMAGES,
@@ -28,7 +29,6 @@ from pipeline.report.sections.contact_sheet import (
 )
 from pipeline.report.sections.data_card import build_data_card
 from pipeline.report.view_models import EmbeddedImage
-from pipeline.runs import SegmentationClass
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ CLASSES = (
 )
 
 
-@given(st.dictionaries(st.sampled_from(runs.SPLITS), st.integers(0, 200)))
+@given(st.dictionaries(st.sampled_from(SPLITS), st.integers(0, 200)))
 def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict[str, int]) -> None:
     rows = select_rows(counts)
     assert sum(map(len, rows.values())) == min(MAX_IMAGES, sum(counts.values()))
@@ -57,14 +57,14 @@ def test_the_sheet_shows_as_many_of_each_split_as_there_are_and_fit(counts: dict
 
 def test_only_what_is_shown_is_read(make_project: type[ReportProject], tmp_path: Path) -> None:
     project, many = make_project(tmp_path), 5_000
-    folder = project.root / runs.PREPARED
-    table = pd.read_csv(folder / runs.SAMPLES)
+    folder = project.root / PREPARED
+    table = pd.read_csv(folder / PreparedData.SAMPLES)
     train = pd.concat([table[table["split"] == "train"].head(1)] * many, ignore_index=True)
     train["id"] = train["sha256"] = [f"image {row}" for row in range(many)]
-    pd.concat([train, table[table["split"] != "train"]]).to_csv(folder / runs.SAMPLES, index=False)
+    pd.concat([train, table[table["split"] != "train"]]).to_csv(folder / PreparedData.SAMPLES, index=False)
     size = (many, 256, 256)  # a gigabyte, of which the disk holds nothing
-    open_memmap(folder / "train" / runs.IMAGES, "w+", np.uint8, (*size, 3)).flush()
-    open_memmap(folder / "train" / runs.MASKS, "w+", np.uint8, size).flush()
+    open_memmap(folder / "train" / PreparedData.IMAGES, "w+", np.uint8, (*size, 3)).flush()
+    open_memmap(folder / "train" / PreparedData.MASKS, "w+", np.uint8, size).flush()
     tracemalloc.start()
     found = build_data_card(ReportContext(Project(project.root)))
     peak = tracemalloc.get_traced_memory()[1]
@@ -104,7 +104,7 @@ def test_each_picture_stands_with_its_own_name_and_mask(make_project: type[Repor
 
 def quarters(size: int = 96) -> np.ndarray:
     """Foreground, ground, rim and ignored pixels, a quarter each."""
-    mask = np.repeat(np.repeat(np.array([[0, 1], [2, runs.IGNORE]]), size // 2, 0), size // 2, 1)
+    mask = np.repeat(np.repeat(np.array([[0, 1], [2, IGNORE]]), size // 2, 0), size // 2, 1)
     return mask.astype(np.uint8)
 
 

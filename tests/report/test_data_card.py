@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.prepared_data import SPLITS, DatasetStats, PreparedData
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
 from pipeline.atomic_io import as_json, write_text
+from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
 from pipeline.report.html import render_html
@@ -29,7 +30,6 @@ from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
 from pipeline.report.sections.split_leakage import find_split_leakage
 from pipeline.report.stage import Page, RunSource, Section, render_report
-from pipeline.runs import Survey
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
 from tests.report.test_stage import cards, part, rendered
 
@@ -59,7 +59,7 @@ def card(project: ReportProject) -> str:
 
 def edit(project: ReportProject, **columns: Sequence[object]) -> pd.DataFrame:
     """Overwrite columns of samples.csv; a shorter list its first rows only."""
-    path = project.root / runs.PREPARED / runs.SAMPLES
+    path = project.root / PREPARED / PreparedData.SAMPLES
     table = pd.read_csv(path, dtype={"groups": str}, keep_default_na=False)
     for name, values in columns.items():
         table[name] = [*values, *table[name][len(values) :]]
@@ -68,8 +68,8 @@ def edit(project: ReportProject, **columns: Sequence[object]) -> pd.DataFrame:
 
 
 def survey(project: ReportProject, **changes: object) -> None:
-    plain = Survey({"RGB": 15}, 0, 0, 0, 0, ()).__dict__
-    write_text(project.root / runs.PREPARED / runs.SURVEY, as_json({**plain, **changes}))
+    plain = DatasetStats({"RGB": 15}, 0, 0, 0, 0, ()).__dict__
+    write_text(project.root / PREPARED / PreparedData.STATS, as_json({**plain, **changes}))
 
 
 def test_the_card_counts_what_was_prepared(project: ReportProject) -> None:
@@ -77,8 +77,8 @@ def test_the_card_counts_what_was_prepared(project: ReportProject) -> None:
     assert "14 images in total, and 1 for the showcase, each of 32 × 32 pixels." in text
     assert "No image and no group is in more than one split." in text
     assert "Training Validation Test Images 6 4 4 Images without foreground 0 0 0 Groups: animal 6 4 4" in text
-    masks = {split: np.load(project.root / runs.PREPARED / split / runs.MASKS) for split in runs.SPLITS}
-    pixels = [int((mask != runs.IGNORE).sum()) for mask in masks.values()]
+    masks = {split: np.load(project.root / PREPARED / split / PreparedData.MASKS) for split in SPLITS}
+    pixels = [int((mask != IGNORE).sum()) for mask in masks.values()]
     assert "Evaluated pixels " + " ".join(f"{count:,}".replace(",", " ") for count in pixels) in text
     for place, item in enumerate(project.classes):
         shares = [
@@ -97,25 +97,25 @@ def test_the_card_stands_before_how_to_reproduce_on_every_page(project: ReportPr
 
 def test_images_without_foreground_are_counted_in_each_split(make_project: type[ReportProject], tmp_path: Path) -> None:
     def without(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        mask = np.full((size, size), runs.IGNORE if row == 1 else 1, np.uint8)
+        mask = np.full((size, size), IGNORE if row == 1 else 1, np.uint8)
         mask[:, 0] = 1
         mask[0, 1] = 0 if (split, row) in {("train", 2), ("validation", 3)} else 2  # a pixel is enough
         return np.zeros((size, size, 3), np.uint8), mask
 
     project = make_project(tmp_path, paint=without)
-    (project.root / runs.PREPARED / runs.SURVEY).unlink()  # the samples themselves tell
+    (project.root / PREPARED / PreparedData.STATS).unlink()  # the samples themselves tell
     assert "Images without foreground 5 3 4" in card(project)
 
 
 def test_without_prepared_data_there_is_no_card(project: ReportProject, tmp_path: Path) -> None:
     """As of runs that MLflow has, where nobody prepared the data on this machine."""
     folder = tmp_path / "fetched"
-    for name in (runs.RUNS, runs.EVALUATION, runs.COMPARISON):
+    for name in (RUNS, EVALUATION, COMPARISON):
         shutil.copytree(project.root / name, folder / name)
     source = RunSource(folder, "mlflow:latest", TeamResults((), "anna"))
     page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' not in page.path.read_text(encoding="utf-8")
-    shutil.copytree(project.root / runs.PREPARED, folder / runs.PREPARED)
+    shutil.copytree(project.root / PREPARED, folder / PREPARED)
     page = render_report(project.params, None, tmp_path / "page.html", Project(project.root), source=source)
     assert 'id="data"' in page.path.read_text(encoding="utf-8")
 
@@ -149,7 +149,7 @@ def test_a_page_whose_splits_share_something_begins_with_that(project: ReportPro
 ENDS = st.sampled_from(["", ";b", "=c", " d"])
 
 
-@given(st.lists(st.tuples(st.sampled_from(runs.SPLITS), st.sampled_from("abcdef"), ENDS)))
+@given(st.lists(st.tuples(st.sampled_from(SPLITS), st.sampled_from("abcdef"), ENDS)))
 @settings(max_examples=60, deadline=None)
 def test_splits_are_disjoint_where_no_group_is_in_two(rows: list[tuple[str, str, str]]) -> None:
     names = [name + end for _, name, end in rows]
@@ -195,7 +195,7 @@ def test_classes_of_next_to_no_pixels_are_named(project: ReportProject) -> None:
 
 
 def test_data_without_a_survey_lack_its_sentences_only(project: ReportProject) -> None:
-    (project.root / runs.PREPARED / runs.SURVEY).unlink()
+    (project.root / PREPARED / PreparedData.STATS).unlink()
     html = section(project)
     assert cards(html) == []
     assert "stored" not in html
@@ -216,9 +216,9 @@ def test_the_survey_is_told(project: ReportProject) -> None:
 
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: ReportProject) -> None:
-    assert describe_files(Survey({}, 0, 0, 0, 0, ())) is None
+    assert describe_files(DatasetStats({}, 0, 0, 0, 0, ())) is None
     survey(project, stored={})
-    (project.root / runs.PREPARED / runs.REJECTED).write_text("id,reason\n")
+    (project.root / PREPARED / PreparedData.SKIPPED).write_text("id,reason\n")
     assert "Files" not in card(project)
 
 
@@ -250,17 +250,17 @@ def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: Iss
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        (runs.SAMPLES, "The data: missing."),
-        (runs.SURVEY, "The files are not described."),
-        (runs.REJECTED, "Skipped files are not listed."),
-        (f"test/{runs.MASKS}", "No example images."),
+        (PreparedData.SAMPLES, "The data: missing."),
+        (PreparedData.STATS, "The files are not described."),
+        (PreparedData.SKIPPED, "Skipped files are not listed."),
+        (f"test/{PreparedData.MASKS}", "No example images."),
     ],
 )
 def test_a_broken_file_becomes_a_card_that_names_it(project: ReportProject, name: str, title: str) -> None:
-    (project.root / runs.PREPARED / name).write_text("{[\n")
+    (project.root / PREPARED / name).write_text("{[\n")
     html = rendered(project)
     assert title in cards(html)
-    assert f"{runs.PREPARED / name} " in part(html, "data")
+    assert f"{PREPARED / name} " in part(html, "data")
     assert str(project.root) not in html
 
 
@@ -312,7 +312,7 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
     edit(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
     survey(project, stored={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
     rejected = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
-    rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
+    rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     edit(project, share_border=[0.0001] * 6)
     page, complaints = opened(
         browser,

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.report.figures.error_kinds import PredictionErrors
-from pipeline.runs import SegmentationClass
 
 PET = (
     SegmentationClass("pet", "#d98c21", True),
@@ -27,7 +27,7 @@ TRIMAP = (*PET[:2], SegmentationClass("border", "#e9dfc7", False, edge=True))
 NUCLEI = PET[:2]
 ALL_FOREGROUND = (STREET[0], STREET[2])
 
-masks = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2, runs.IGNORE]))
+masks = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2, IGNORE]))
 predictions = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2]))
 
 
@@ -37,7 +37,7 @@ def compare(prediction: list[int], truth: list[int], classes: tuple[Segmentation
 
 
 def test_one_foreground_class_with_two_others_has_three_kinds_of_error() -> None:
-    assert compare([0, 2, 0, 1, 1, 0], [0, 0, 1, 1, 2, runs.IGNORE], PET) == {
+    assert compare([0, 2, 0, 1, 1, 0], [0, 0, 1, 1, 2, IGNORE], PET) == {
         "foreground found": [0],
         "foreground missed": [1],
         "false alarm": [2],
@@ -80,11 +80,11 @@ def test_the_legend_has_no_error_that_cannot_occur(classes: tuple[SegmentationCl
 
 
 def test_ignored_pixels_are_in_the_legend_where_a_mask_has_some() -> None:
-    mask = np.array([[0, runs.IGNORE]], np.uint8)
+    mask = np.array([[0, IGNORE]], np.uint8)
     errors = PredictionErrors.between(np.zeros((1, 2), np.uint8), mask, NUCLEI)
     assert errors.keys[-1].text == "ignored pixels"
     assert errors.describe() == "0.0 % foreground missed, 0.0 % false alarm"
-    assert not PredictionErrors.between(mask, np.full((1, 2), runs.IGNORE, np.uint8), NUCLEI).is_scored
+    assert not PredictionErrors.between(mask, np.full((1, 2), IGNORE, np.uint8), NUCLEI).is_scored
 
 
 @given(predictions, masks, st.sampled_from([PET, STREET, TRIMAP]))
@@ -93,7 +93,7 @@ def test_every_evaluated_pixel_is_right_or_of_one_kind(
 ) -> None:
     errors = PredictionErrors.between(prediction, truth, classes)
     wrong = sum(kind.pixels.astype(int) for kind in errors.wrong)
-    assert (wrong == ((prediction != truth) & (truth != runs.IGNORE))).all()
+    assert (wrong == ((prediction != truth) & (truth != IGNORE))).all()
     assert not (errors.found.pixels & (wrong > 0)).any()
     assert len({key.color for key in errors.keys}) == len(errors.keys)
 

@@ -10,8 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.project import FAILURE, Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.report.failure import render_failure_page
@@ -113,16 +112,16 @@ def test_no_page_is_written_while_a_command_is_at_work_and_nothing_failed(
     with record_stage("sweep"):
         refused = CliRunner().invoke(main, ["failure"])
         assert (refused.exit_code, refused.output) == (1, "Error: Nothing has failed so far; running: sweep.\n")
-        assert not runs.FAILURE.exists()
+        assert not FAILURE.exists()
         fail(project.root, "prepare", "", PipelineError("data.path: there is nothing"))
         assert CliRunner().invoke(main, ["failure"]).exit_code == 0
-    assert "data.path: there is nothing" in runs.FAILURE.read_text(encoding="utf-8")
+    assert "data.path: there is nothing" in FAILURE.read_text(encoding="utf-8")
 
 
 def test_the_page_goes_when_the_report_is_finished(project: ReportProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
-    page = runs.FAILURE
+    page = FAILURE
     page.write_text("what failed before", encoding="utf-8")
     part = CliRunner().invoke(main, ["report", "--runs", "best"])
     assert (part.exit_code, page.exists()) == (0, True)

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, Project
+from pipeline.artifacts.scores import MissedClass
 from pipeline.atomic_io import as_json, write_text
+from pipeline.imaging import IGNORE
 from pipeline.report.stage import render_report
-from pipeline.runs import Evaluation, MissedClass, SegmentationClass
 from tests.report.conftest import ReportProject, disc
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))
@@ -25,7 +28,7 @@ def stripes(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Thin lines in both directions, with a few ignored pixels."""
     y, x = np.indices((size, size))
     mask = np.where(((y + row) % 8 == 0) | (x % 8 == 0), 0, 1).astype(np.uint8)
-    mask[0, :2] = runs.IGNORE
+    mask[0, :2] = IGNORE
     return disc(split, row, size)[0], mask
 
 
@@ -61,7 +64,7 @@ def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: R
     street.write_summary(replace(street.summary, runs=rows, rates=rates))
     sentence = "Missed classes: unet at 0.001 misses 1 of the 3 classes: pole (never predicted)."
     findings = [{"id": "missed_classes", "sentence": sentence, "runs": []}]
-    write_text(street.root / runs.COMPARISON / runs.FINDINGS, as_json({"findings": findings}))
+    write_text(street.root / COMPARISON / Comparison.FINDINGS, as_json({"findings": findings}))
     page = rendered(street)
     assert f'<p class="missed">{sentence}</p>' in head_of(page)
     assert '<span class="label">misses on average 1 class</span>' in page
@@ -130,18 +133,18 @@ def test_foreground_iou_is_left_out_where_every_class_is_foreground(
     assert best.test is not None
     test = replace(best.test, foreground_iou=None)
     project.write_summary(replace(project.summary, runs=rows, best=replace(best, test=test)))
-    scores = Evaluation.read(project.root / runs.EVALUATION / best.run)
+    scores = Project(project.root).evaluation(best.run).metrics
     assert scores.train is not None
     assert scores.validation is not None
     sides = {side: replace(getattr(scores, side), foreground_iou=None) for side in ("train", "validation")}
-    write_text(project.root / runs.EVALUATION / best.run / runs.METRICS, as_json(replace(scores, **sides)))
+    write_text(project.root / EVALUATION / best.run / EvaluationFolder.METRICS, as_json(replace(scores, **sides)))
     assert "Foreground IoU" not in rendered(project)
 
 
 def test_composites_are_shown_whole_whatever_the_shape_of_their_background(project: ReportProject) -> None:
     """Their `samples.csv` has the size of the background; a composite shows a square part of it."""
     before = rendered(project)
-    path = project.root / runs.PREPARED / runs.SAMPLES
+    path = project.root / PREPARED / PreparedData.SAMPLES
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table["height"], table["width"] = "256", "384"
     table.to_csv(path, index=False)

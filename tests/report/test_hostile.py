@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, Request
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.prepared_data import DatasetStats, PreparedData, SegmentationClass
+from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, PREPARED, RUNS, SHOWCASE_PREDICTIONS, Project
+from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
 from pipeline.report.stage import render_report
-from pipeline.runs import Cutout, Cutouts, SegmentationClass, Survey
 from pipeline.runtime.stage_status import record_stage
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 
@@ -149,9 +151,9 @@ def unharmed(browser: Browser, path: Path) -> Page:  # noqa: F811
 
 def everywhere(project: ReportProject, harm: str) -> None:
     """Put a string wherever a person's text can stand."""
-    (project.root / runs.REFERENCES).mkdir(parents=True)
+    (project.root / EXTERNAL_RESULTS).mkdir(parents=True)
     quoted = harm.replace('"', '""')
-    (project.root / runs.REFERENCES / "x.csv").write_text(f'name,val_loss\n"{quoted}",0.4\n')
+    (project.root / EXTERNAL_RESULTS / "x.csv").write_text(f'name,val_loss\n"{quoted}",0.4\n')
     report = project.params.report.model_copy(
         update={
             "title": harm, "author": harm, "course": harm,
@@ -159,12 +161,12 @@ def everywhere(project: ReportProject, harm: str) -> None:
             "showcase": [ShowcaseImage(file="x.png", title=harm)],
         }
     )  # fmt: skip
-    (project.root / runs.CUTOUTS).mkdir()
+    (project.root / SHOWCASE_PREDICTIONS).mkdir()
     best = project.summary.best
-    cutouts = Cutouts(best.run if best else None, (Cutout("x.png", harm, None, 0.5, 0.5),))
-    write_text(project.root / runs.CUTOUTS / runs.CUTOUT_LIST, as_json(cutouts))
+    cutouts = ShowcaseList(best.run if best else None, (ShowcaseResult("x.png", harm, None, 0.5, 0.5),))
+    write_text(project.root / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST, as_json(cutouts))
     image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
-    np.savez(project.root / runs.CUTOUTS / runs.CUTOUT.format(0), image=image, prediction=mask, truth=mask)
+    np.savez(project.root / SHOWCASE_PREDICTIONS / f"{0}.npz", image=image, prediction=mask, truth=mask)
     project.params = project.params.model_copy(update={"report": report})
     project.write_findings((harm, []))
     # As code, where Markdown lets everything stand; outside of it the tags are text as well.
@@ -176,18 +178,18 @@ def everywhere(project: ReportProject, harm: str) -> None:
         judgement = replace(row.judgement, evidence=(harm,), not_checked=(harm,))
         rows.append(replace(row, reason=harm if row.status == "diverged" else "", judgement=judgement))
         cell = {"variant": harm, harm: {harm: harm}}
-        project.edit_json(runs.RUNS / row.run / runs.RECORD, cell=cell, key=harm)
+        project.edit_json(RUNS / row.run / RunFolder.RECORD, cell=cell, key=harm)
     project.write_summary(replace(project.summary, runs=tuple(rows)))
-    path = project.root / runs.COMPARISON / runs.PARTS
+    path = project.root / COMPARISON / Comparison.GAP_PARTS
     parts = pd.read_csv(path)
     parts.loc[parts["part"] == "group", "name"] = f"{harm}={harm}"
     parts.to_csv(path, index=False)
-    samples = pd.read_csv(project.root / runs.PREPARED / runs.SAMPLES)
+    samples = pd.read_csv(project.root / PREPARED / PreparedData.SAMPLES)
     named = samples["split"].isin(["train", "test"])  # whose names no file has
     samples.loc[named, "id"] = [f"{harm}{row}" for row in range(named.sum())]
     samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]  # in two splits, which is told
-    samples.to_csv(project.root / runs.PREPARED / runs.SAMPLES, index=False)
+    samples.to_csv(project.root / PREPARED / PreparedData.SAMPLES, index=False)
     rejected = pd.DataFrame({"id": [harm], "reason": [harm]})
-    rejected.to_csv(project.root / runs.PREPARED / runs.REJECTED, index=False)
-    survey = Survey({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
-    write_text(project.root / runs.PREPARED / runs.SURVEY, as_json(survey))
+    rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
+    survey = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
+    write_text(project.root / PREPARED / PreparedData.STATS, as_json(survey))

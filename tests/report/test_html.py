@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, Project
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
@@ -53,12 +53,12 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     """Each kind of page: all there can be on one, of one run, with what is live, with cards, and what failed."""
     kind = request.param
     reference = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
-    shutil.copytree(REPOSITORY / runs.REFERENCES, project.root / runs.REFERENCES)
+    shutil.copytree(REPOSITORY / EXTERNAL_RESULTS, project.root / EXTERNAL_RESULTS)
     report = project.params.report.model_copy(update={"references": [ExternalResult(**reference)]})
     params = project.params.model_copy(update={"report": report})
     if kind == "lacking":
-        (project.root / runs.COMPARISON / runs.CURVES).unlink()
-        (project.root / runs.COMPARISON / runs.FINDINGS).write_text("[")
+        (project.root / COMPARISON / Comparison.CURVES).unlink()
+        (project.root / COMPARISON / Comparison.FINDINGS).write_text("[")
     if kind == "failure":
         with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root):
             raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.report.figures import image_html
 from pipeline.report.view_models import EmbeddedImage, Frame
-from pipeline.runs import SegmentationClass
 
 CLASSES = (
     SegmentationClass("pet", "#d98c21", True),
@@ -28,7 +28,7 @@ def opened(picture: EmbeddedImage) -> Image.Image:
 
 
 def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> None:
-    picture = opened(image_html.render_mask(np.array([[0, 1], [2, runs.IGNORE]], dtype=np.uint8), CLASSES, "a mask"))
+    picture = opened(image_html.render_mask(np.array([[0, 1], [2, IGNORE]], dtype=np.uint8), CLASSES, "a mask"))
     assert picture.convert("RGBA").getpixel((0, 0)) == (0xD9, 0x8C, 0x21, 255)
     assert picture.convert("RGBA").getpixel((1, 1))[3] == 0
 
@@ -126,7 +126,7 @@ def test_squashed_images_have_the_originals_proportions() -> None:
 
 def test_padded_images_are_cropped_to_what_was_not_padded() -> None:
     frame = Frame(height=300, width=400, resize="pad")
-    image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), runs.IGNORE, np.uint8)
+    image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), IGNORE, np.uint8)
     mask[8:56] = 0
     picture = image_html.render_mask(frame.crop(mask), CLASSES, "a mask", frame=frame)
     assert (picture.width, picture.height, picture.aspect) == (64, 48, pytest.approx(4 / 3))

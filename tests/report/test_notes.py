@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import EVALUATION, Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import select_runs
@@ -121,7 +121,7 @@ def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None
     path = project.root / NOTES
     path.write_text('One.\n\n{{ picture("skip") }}\n\nTwo.\n\n{{ picture("upsampling") }}\n')
     assert [part.figure for part in written(project).parts] == [None] * 3
-    np.savez(project.root / runs.EVALUATION / best.run / runs.EXPLAIN, **maps)
+    np.savez(project.root / EVALUATION / best.run / EvaluationFolder.FEATURE_MAPS, **maps)
     one, two, end = written(project).parts
     assert ("One." in one.html, "Two." in two.html, end.html.strip()) == (True, True, "")
     assert one.figure is not None
@@ -132,7 +132,7 @@ def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None
     assert one.figure.images[1].src.startswith("data:image/png")
     others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
     assert {part.figure for part in written(project, ",".join(others)).parts} == {None}  # maps of a run not shown
-    np.savez(project.root / runs.EVALUATION / others[0] / runs.EXPLAIN, **maps)
+    np.savez(project.root / EVALUATION / others[0] / EvaluationFolder.FEATURE_MAPS, **maps)
     shown = written(project, others[0]).parts[0].figure
     assert shown is not None
     assert others[0] in shown.caption

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.project import RUNS, Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.report.stage import render_report
-from pipeline.timing import KEYS
 from tests.report.test_stage import best, part, rendered
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def test_every_file_that_is_named_is_there(project: ReportProject) -> None:
 
 def test_live_adds_what_the_stage_leaves_out(project: ReportProject) -> None:
     run = best(project)
-    write_timing(project.root / runs.RUNS / run)
+    write_timing(project.root / RUNS / run)
     lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
     (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
     plain = part(rendered(project, run), "reproduce")
@@ -53,19 +52,20 @@ def test_live_adds_what_the_stage_leaves_out(project: ReportProject) -> None:
 
 
 def write_timing(folder: Path, **changes: str) -> None:
-    key = json.loads((folder / runs.RECORD).read_text())["key"]
+    key = json.loads((folder / RunFolder.RECORD).read_text())["key"]
     machine = {"seconds": 90.4, "processor": "A processor", "torch": "9.9"}
-    timing = {**dict.fromkeys(KEYS), **machine, "key": key, **changes}
-    (folder / runs.TIMING).write_text(json.dumps(timing))
+    unused = {"training_seconds": 1.0, "eval_seconds": 1.0, "images_per_second": None, "epochs": []}
+    timing = {**unused, **machine, "key": key, **changes}
+    (folder / RunFolder.TIMING).write_text(json.dumps(timing))
 
 
 @pytest.mark.parametrize("is_foreign", [False, True], ids=["missing", "of another training"])
 def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, is_foreign: bool) -> None:
     run = best(project)
     if is_foreign:
-        write_timing(project.root / runs.RUNS / run, key="another")
+        write_timing(project.root / RUNS / run, key="another")
     else:
-        (project.root / runs.RUNS / run / runs.TIMING).unlink(missing_ok=True)
+        (project.root / RUNS / run / RunFolder.TIMING).unlink(missing_ok=True)
     provenance = part(
         render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
         "reproduce",

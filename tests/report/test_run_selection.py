@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.project import REPORT
 from pipeline.errors import PipelineError
 from pipeline.report.run_selection import MAX_STEM, select_runs
 
@@ -20,7 +20,7 @@ def test_nothing_and_all_choose_every_run_but_write_different_files(project: Rep
     every = tuple(row.run for row in project.summary.runs)
     stage, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
     assert stage.names == everything.names == every
-    assert (stage.out, everything.out) == (runs.REPORT, Path("reports/all.html"))
+    assert (stage.out, everything.out) == (REPORT, Path("reports/all.html"))
 
 
 def test_best_is_the_best_of_the_grid(project: ReportProject) -> None:

@@ -14,8 +14,19 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.comparison import Comparison
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
+from pipeline.artifacts.project import (
+    COMPARISON,
+    EVALUATION,
+    EXTERNAL_RESULTS,
+    PREPARED,
+    REPORT,
+    RUNS,
+    TEMPLATES,
+    Project,
+)
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
@@ -44,7 +55,7 @@ def cards(html: str) -> list[str]:
 def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
     path = render_report(project.params, project=Project(project.root)).path
     html = path.read_text(encoding="utf-8")
-    assert path == project.root / runs.REPORT
+    assert path == project.root / REPORT
     assert cards(html) == []
     assert table_of_runs(html) == [row.run for row in project.summary.runs]
     assert "The loss was not finite in epoch 3." in html
@@ -63,7 +74,7 @@ def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
 
 def with_references(project: ReportProject, *files: tuple[str, str]) -> None:
     """Write tables into the project's folder of references and name them in its parameters."""
-    folder = project.root / runs.REFERENCES
+    folder = project.root / EXTERNAL_RESULTS
     folder.mkdir(parents=True)
     named = []
     for name, text in files:
@@ -108,7 +119,7 @@ def part(html: str, section: str) -> str:
 
 def test_a_reference_that_cannot_be_read_becomes_a_card(project: ReportProject) -> None:
     with_references(project, ("odd", "colour,taste\nred,sweet\n"), ("gone", ""))
-    (project.root / runs.REFERENCES / "gone.csv").unlink()
+    (project.root / EXTERNAL_RESULTS / "gone.csv").unlink()
     html = rendered(project)
     assert cards(html) == ["Odd is not shown.", "Gone is not shown."]
     assert "reports/references/odd.csv has the columns colour, taste" in html
@@ -157,7 +168,7 @@ def test_out_is_written_where_it_is_asked_for(project: ReportProject, tmp_path: 
     out = tmp_path / "deep" / "page.html"
     assert render_report(project.params, "all", out, Project(project.root)).path == out
     assert out.is_file()
-    assert not (project.root / runs.REPORT).exists()
+    assert not (project.root / REPORT).exists()
 
 
 def best(project: ReportProject) -> str:
@@ -167,29 +178,32 @@ def best(project: ReportProject) -> str:
 
 BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = {
     "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
-    "findings": (lambda p: p.root / runs.COMPARISON / runs.FINDINGS, ("Findings: missing.",)),
-    "parts": (lambda p: p.root / runs.COMPARISON / runs.PARTS, ("Where the gap comes from: missing.",)),
+    "findings": (lambda p: p.root / COMPARISON / Comparison.FINDINGS, ("Findings: missing.",)),
+    "parts": (lambda p: p.root / COMPARISON / Comparison.GAP_PARTS, ("Where the gap comes from: missing.",)),
     "calibration": (
-        lambda p: p.root / runs.EVALUATION / best(p) / runs.CALIBRATION,
+        lambda p: p.root / EVALUATION / best(p) / EvaluationFolder.CALIBRATION,
         ("{best}: no reliability curve.",),
     ),
-    "curves": (lambda p: p.root / runs.COMPARISON / runs.CURVES, ("Loss curves: missing.",)),
+    "curves": (lambda p: p.root / COMPARISON / Comparison.CURVES, ("Loss curves: missing.",)),
     "evaluation": (
-        lambda p: p.root / runs.EVALUATION / best(p),
+        lambda p: p.root / EVALUATION / best(p),
         ("{best}: no scores of training and validation.", "{best}: no example predictions."),
     ),
-    "examples": (lambda p: p.root / runs.EVALUATION / best(p) / runs.EXAMPLES, ("{best}: no example predictions.",)),
+    "examples": (
+        lambda p: p.root / EVALUATION / best(p) / EvaluationFolder.EXAMPLES,
+        ("{best}: no example predictions.",),
+    ),
     "per image": (
-        lambda p: p.root / runs.EVALUATION / best(p) / runs.PER_IMAGE,
+        lambda p: p.root / EVALUATION / best(p) / EvaluationFolder.PER_IMAGE,
         ("{best}: no IoU below its predictions.",),
     ),
     "run": (
-        lambda p: p.root / runs.RUNS / best(p),
+        lambda p: p.root / RUNS / best(p),
         ("{best}: no predictions for the showcase over epochs.", "The parameters of {best} are unknown."),
     ),
-    "showcase": (lambda p: p.root / runs.PREPARED / runs.SHOWCASE, ("The showcase is not shown.",)),
+    "showcase": (lambda p: p.root / PREPARED / SHOWCASE, ("The showcase is not shown.",)),
     "classes": (
-        lambda p: p.root / runs.PREPARED / runs.CLASSES,
+        lambda p: p.root / PREPARED / PreparedData.CLASSES,
         (
             "The data set is not described.",
             "The showcase is not shown.",
@@ -238,17 +252,17 @@ def test_the_command_says_what_the_page_lacks(project: ReportProject, monkeypatc
     shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
     whole = CliRunner().invoke(main, ["report"])
     assert (whole.exit_code, whole.stderr) == (0, "")
-    (project.root / runs.COMPARISON / runs.CURVES).unlink()
+    (project.root / COMPARISON / Comparison.CURVES).unlink()
     lacking = CliRunner().invoke(main, ["report"])
     assert lacking.exit_code == 1
-    assert lacking.stdout.strip() == str(runs.REPORT)
+    assert lacking.stdout.strip() == str(REPORT)
     assert "Loss curves: missing. comparison/curves.csv is missing. Run `pipeline compare`" in lacking.stderr
-    assert "Loss curves: missing." in cards((project.root / runs.REPORT).read_text(encoding="utf-8"))
+    assert "Loss curves: missing." in cards((project.root / REPORT).read_text(encoding="utf-8"))
 
 
 def test_the_best_the_median_and_the_worst_image_are_shown(project: ReportProject) -> None:
     run = best(project)
-    path = project.root / runs.EVALUATION / run / runs.PER_IMAGE
+    path = project.root / EVALUATION / run / EvaluationFolder.PER_IMAGE
     table = pd.read_csv(path)
     table["loss"] = [0.3, 0.1, 0.4, 0.2]
     table.to_csv(path, index=False)
@@ -265,25 +279,25 @@ def test_the_best_the_median_and_the_worst_image_are_shown(project: ReportProjec
 
 
 def test_json_that_lacks_a_key_is_broken_too(project: ReportProject) -> None:
-    (project.root / runs.EVALUATION / best(project) / runs.METRICS).write_text("{}")
-    (project.root / runs.PREPARED / runs.CLASSES).write_text('{"source": "x"}')
+    (project.root / EVALUATION / best(project) / EvaluationFolder.METRICS).write_text("{}")
+    (project.root / PREPARED / PreparedData.CLASSES).write_text('{"source": "x"}')
     assert len(cards(rendered(project))) >= 2
-    (project.root / runs.COMPARISON / runs.SUMMARY).write_text("{}")
+    (project.root / COMPARISON / Comparison.SUMMARY).write_text("{}")
     with pytest.raises(PipelineError, match=r"summary\.json .*pipeline compare"):
         rendered(project)
 
 
 def test_without_a_comparison_there_is_no_page(project: ReportProject) -> None:
-    shutil.rmtree(project.root / runs.COMPARISON)
+    shutil.rmtree(project.root / COMPARISON)
     with pytest.raises(PipelineError, match="pipeline compare"):
         rendered(project)
 
 
 def test_a_missing_or_wrong_template_is_named(project: ReportProject) -> None:
-    (project.root / runs.TEMPLATES / "results.html").write_text("{{ view.nothing }}")
+    (project.root / TEMPLATES / "results.html").write_text("{{ view.nothing }}")
     with pytest.raises(PipelineError, match="nothing"):
         rendered(project)
-    (project.root / runs.TEMPLATES / "results.html").unlink()
+    (project.root / TEMPLATES / "results.html").unlink()
     with pytest.raises(PipelineError, match=r"results\.html is missing"):
         rendered(project)
 
@@ -323,7 +337,7 @@ def test_only_so_many_runs_have_pictures_and_the_page_says_so(
 
 def test_examples_are_those_that_all_shown_runs_keep(project: ReportProject) -> None:
     best_of_variant = [item.run for item in project.summary.best_of_variant]
-    (project.root / runs.EVALUATION / best_of_variant[0] / runs.EXAMPLES / "validation-0002.png").unlink()
+    (project.root / EVALUATION / best_of_variant[0] / EvaluationFolder.EXAMPLES / "validation-0002.png").unlink()
     html = rendered(project)
     assert "Ground truth of validation-0001" in html
     assert "Ground truth of validation-0002" not in html

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import runs
-from pipeline.artifacts.project import Project
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
+from pipeline.artifacts.project import EVALUATION, SHOWCASE_PREDICTIONS, Project
+from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.atomic_io import as_json
 from pipeline.params import ShowcaseImage
 from pipeline.report.stage import render_report
@@ -23,7 +25,7 @@ FOREGROUND, BACKGROUND = 0, 1
 def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Make discs, but the showcase and the first validation image are background only."""
     image, mask = disc(split, row, size)
-    is_negative = split == runs.SHOWCASE or (split, row) == ("validation", 0)
+    is_negative = split == SHOWCASE or (split, row) == ("validation", 0)
     return image, np.full_like(mask, BACKGROUND) if is_negative else mask
 
 
@@ -36,11 +38,11 @@ def predict(project: ReportProject, sample: str, foreground: int, iou: float | N
     mask = np.full((project.size, project.size), BACKGROUND, np.uint8)
     mask.ravel()[:foreground] = FOREGROUND
     for row in project.rows:
-        folder = project.root / runs.EVALUATION / row.run
-        Image.fromarray(mask).save(folder / runs.EXAMPLES / f"{sample}.png")
-        table = pd.read_csv(folder / runs.PER_IMAGE)
+        folder = project.root / EVALUATION / row.run
+        Image.fromarray(mask).save(folder / EvaluationFolder.EXAMPLES / f"{sample}.png")
+        table = pd.read_csv(folder / EvaluationFolder.PER_IMAGE)
         table.loc[table["id"] == sample, "foreground_iou"] = iou
-        table.to_csv(folder / runs.PER_IMAGE, index=False)
+        table.to_csv(folder / EvaluationFolder.PER_IMAGE, index=False)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def negatives(make_project: type[ReportProject], tmp_path: Path) -> ReportProjec
 def test_a_showcase_without_foreground_is_no_failed_cut_out(
     negatives: ReportProject, foreground: int, iou: float | None, verdict: str, detail: str
 ) -> None:
-    predict(negatives, negatives.ids(runs.SHOWCASE)[0], foreground, iou)
+    predict(negatives, negatives.ids(SHOWCASE)[0], foreground, iou)
     rows = tuple(replace(row, showcase_iou=iou) for row in negatives.summary.runs)
     negatives.write_summary(replace(negatives.summary, runs=rows))
     page = rendered(negatives)
@@ -80,7 +82,7 @@ def test_an_example_without_foreground_says_what_its_score_is(
 
 def test_an_image_without_evaluated_pixels_is_no_extreme(project: ReportProject) -> None:
     for row in project.rows:
-        path = project.root / runs.EVALUATION / row.run / runs.PER_IMAGE
+        path = project.root / EVALUATION / row.run / EvaluationFolder.PER_IMAGE
         table = pd.read_csv(path)
         table["loss"] = [None, 0.1, 0.2, 0.3]
         table.to_csv(path, index=False)
@@ -113,7 +115,7 @@ def test_a_best_setting_no_better_than_one_class_is_no_result(project: ReportPro
 
 
 def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[ReportProject], tmp_path: Path) -> None:
-    classes = tuple(runs.SegmentationClass(f"class {n}", f"#0000{n:02x}", foreground=n == 0) for n in range(150))
+    classes = tuple(SegmentationClass(f"class {n}", f"#0000{n:02x}", foreground=n == 0) for n in range(150))
 
     def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         return disc(split, row, size)[0], (np.arange(size * size) % 150).astype(np.uint8).reshape(size, size)
@@ -141,14 +143,14 @@ def test_a_photographs_score_says_what_is_not_defined(
 ) -> None:
     best = project.summary.best
     assert best is not None
-    folder = project.root / runs.CUTOUTS
+    folder = project.root / SHOWCASE_PREDICTIONS
     folder.mkdir()
     arrays = {"image": np.zeros((8, 8, 3), np.uint8), "prediction": np.full((8, 8), BACKGROUND, np.uint8)}
     if mask is not None:
         arrays["truth"] = np.full((8, 8), mask, np.uint8)
-    np.savez(folder / runs.CUTOUT.format(0), **arrays)
-    shown = runs.Cutout("a.png", "A", None if mask is None else "b.png", iou, iou)
-    (folder / runs.CUTOUT_LIST).write_text(as_json(runs.Cutouts(best.run, (shown,))))
+    np.savez(folder / f"{0}.npz", **arrays)
+    shown = ShowcaseResult("a.png", "A", None if mask is None else "b.png", iou, iou)
+    (folder / ShowcasePredictions.LIST).write_text(as_json(ShowcaseList(best.run, (shown,))))
     entry = {"file": "a.png", "title": "A", "mask": shown.mask}
     report = project.params.report.model_copy(update={"showcase": [ShowcaseImage(**entry)]})
     project.params = project.params.model_copy(update={"report": report})

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
+from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS, TEMPLATES
+from pipeline.artifacts.showcase_predictions import ShowcasePredictions
 from pipeline.atomic_io import as_json
 from pipeline.compare.stage import compare
 from pipeline.errors import PipelineError
@@ -22,7 +25,6 @@ from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
-from pipeline.runs import Cutouts
 from pipeline.showcase.showcase_image import read_showcase_image
 from pipeline.showcase.stage import predict_showcase
 from pipeline.train.stage import train_cell
@@ -39,7 +41,7 @@ def compared(project: Path) -> Params:
     train_cell(params.cell("unet", 0.01, 0))
     evaluate_run(params, RUN)
     compare(params)
-    (project / runs.PHOTOGRAPHS).mkdir(parents=True)
+    (project / SHOWCASE_IMAGES).mkdir(parents=True)
     return params
 
 
@@ -49,25 +51,25 @@ def listing(project: Path, *photographs: dict[str, str]) -> Params:
 
 def draw(project: Path, name: str, width: int, height: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(project / runs.PHOTOGRAPHS / name)
+    Image.fromarray(pixels).save(project / SHOWCASE_IMAGES / name)
 
 
 def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared: Params, project: Path) -> None:
     """The showcase of the data as a photograph of the user's: the same pixels give the same mask and the same IoU."""
-    prepared = project / runs.PREPARED / runs.SHOWCASE
-    image, truth = np.load(prepared / runs.IMAGES)[0], np.load(prepared / runs.MASKS)[0]
-    Image.fromarray(image).save(project / runs.PHOTOGRAPHS / "dog.png")
-    Image.fromarray(truth).save(project / runs.PHOTOGRAPHS / "dog-mask.png")
+    prepared = project / PREPARED / SHOWCASE
+    image, truth = np.load(prepared / PreparedData.IMAGES)[0], np.load(prepared / PreparedData.MASKS)[0]
+    Image.fromarray(image).save(project / SHOWCASE_IMAGES / "dog.png")
+    Image.fromarray(truth).save(project / SHOWCASE_IMAGES / "dog-mask.png")
     found = predict_showcase(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
-    evaluated = runs.Evaluation.read(project / runs.EVALUATION / RUN)
+    evaluated = EvaluationFolder(project / EVALUATION / RUN).metrics
     assert found.run == RUN
     (dog,) = found.photographs
     assert (dog.title, dog.iou) == ("Our dog", pytest.approx(evaluated.showcase[0].foreground_iou))
-    assert Cutouts.read(project / runs.CUTOUTS) == found
-    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+    assert ShowcasePredictions(project / SHOWCASE_PREDICTIONS).list == found
+    with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert np.array_equal(arrays["image"], image)
         assert np.array_equal(arrays["truth"], truth)
-        (kept,) = (project / runs.EVALUATION / RUN / runs.EXAMPLES).glob("showcase-*.png")
+        (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
         assert np.array_equal(arrays["prediction"], np.asarray(Image.open(kept)))
 
 
@@ -90,11 +92,14 @@ def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_t
 
 def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared: Params, project: Path) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
-    (project / runs.PHOTOGRAPHS).mkdir(exist_ok=True)
-    Image.fromarray(gray).save(project / runs.PHOTOGRAPHS / "bytes.png")
-    Image.fromarray(gray.astype(np.uint16) * 257).save(project / runs.PHOTOGRAPHS / "deep.png")
+    (project / SHOWCASE_IMAGES).mkdir(exist_ok=True)
+    Image.fromarray(gray).save(project / SHOWCASE_IMAGES / "bytes.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(project / SHOWCASE_IMAGES / "deep.png")
     predict_showcase(listing(project, {"file": "bytes.png"}, {"file": "deep.png"}))
-    with np.load(project / runs.CUTOUTS / "0.npz") as shallow, np.load(project / runs.CUTOUTS / "1.npz") as deep:
+    with (
+        np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as shallow,
+        np.load(project / SHOWCASE_PREDICTIONS / "1.npz") as deep,
+    ):
         assert np.array_equal(shallow["prediction"], deep["prediction"])
         assert deep["image"].shape == (40, 60, 1)
 
@@ -104,7 +109,7 @@ def test_predict_showcase_keeps_any_proportions(compared: Params, project: Path,
     draw(project, "photo.jpg", width, height)
     (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).photographs
     assert (photo.title, photo.iou) == ("photo", None)
-    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+    with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert set(arrays) == {"image", "prediction"}
         for name, longest in (("image", min(max(width, height), 576)), ("prediction", 32)):
             high, wide = arrays[name].shape[:2]
@@ -116,13 +121,13 @@ def test_predict_showcase_without_foreground_has_no_iou(compared: Params, projec
     """A picture without foreground, in which a network finds none, is no failure of it."""
     draw(project, "photo.png", 32, 32)
     predict_showcase(listing(project, {"file": "photo.png"}))
-    with np.load(project / runs.CUTOUTS / "0.npz") as arrays:
+    with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         predicted = set(np.unique(arrays["prediction"]).tolist())
-    data = runs.DataSet.read(project / runs.PREPARED)
+    data = PreparedData(project / PREPARED).dataset
     (unseen, *_) = {0, 1, 2} - predicted  # as if the pictures were of the class that is not there
     classes = tuple(replace(one, foreground=place == unseen) for place, one in enumerate(data.classes))
-    (project / runs.PREPARED / runs.CLASSES).write_text(as_json(replace(data, classes=classes)))
-    Image.new("L", (32, 32), min(predicted)).save(project / runs.PHOTOGRAPHS / "mask.png")
+    (project / PREPARED / PreparedData.CLASSES).write_text(as_json(replace(data, classes=classes)))
+    Image.new("L", (32, 32), min(predicted)).save(project / SHOWCASE_IMAGES / "mask.png")
     (photo,) = predict_showcase(listing(project, {"file": "photo.png", "mask": "mask.png"})).photographs
     assert photo.iou is None
 
@@ -133,7 +138,7 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
 
     def content() -> dict[str, bytes]:
         predict_showcase(params)
-        return {path.name: path.read_bytes() for path in (project / runs.CUTOUTS).iterdir()}
+        return {path.name: path.read_bytes() for path in (project / SHOWCASE_PREDICTIONS).iterdir()}
 
     assert content() == content()
 
@@ -152,17 +157,17 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
 def test_predict_showcase_of_unusable_files_names_them(
     compared: Params, project: Path, entry: dict[str, str], said: str
 ) -> None:
-    folder = project / runs.PHOTOGRAPHS
+    folder = project / SHOWCASE_IMAGES
     draw(project, "photo.png", 60, 40)
     (folder / "text.png").write_text("no picture")
     Image.new("L", (5, 4)).save(folder / "small.png")
     Image.new("L", (60, 40), 255).save(folder / "blank.png")
     Image.new("L", (60, 40), 7).save(folder / "odd.png")
     predict_showcase(listing(project, {"file": "photo.png"}))
-    before = (project / runs.CUTOUTS / "0.npz").read_bytes()
+    before = (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes()
     with pytest.raises(PipelineError, match=said):
         predict_showcase(listing(project, entry))
-    assert (project / runs.CUTOUTS / "0.npz").read_bytes() == before  # nothing half written
+    assert (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes() == before  # nothing half written
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "sub/photo.png", ""])
@@ -184,7 +189,7 @@ def test_predict_showcase_without_images_does_not_import_torch(compared: Params,
 def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:
     draw(project, "photo.png", 60, 40)
     params = listing(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
-    for name in (runs.TEMPLATES, Path(params.report.notes)):
+    for name in (TEMPLATES, Path(params.report.notes)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
     assert "The photographs are not shown" in render_report(params).faults[0].title
@@ -193,7 +198,7 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     assert page.faults == ()
     html = page.path.read_text(encoding="utf-8")
     assert "A &lt;b&gt;photograph&lt;/b&gt;, an image from outside the data." in html
-    path = project / runs.CUTOUTS / runs.CUTOUT_LIST
+    path = project / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
     (fault,) = render_report(params).faults
     assert re.search(r"showcase is not of unet-0\.01-0", fault.text)

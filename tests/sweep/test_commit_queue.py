@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
-from pipeline.runs import FORMAT, RunRecord
 from pipeline.runtime.work_lock import RunLock, list_unfinished
 from pipeline.sweep.commit_queue import CommitQueue
 from pipeline.sweep.dvc_internals.stages import DvcStages, Refusal

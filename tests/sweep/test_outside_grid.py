@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.evaluation_folder import EvaluationFolder
+from pipeline.artifacts.project import EVALUATION, RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.sweep.outside_grid import FOLDER, move_outside_grid
 
 KEPT, LEFT = "unet-0.01-0", "unet-0.5-0"
 
 
 def write(root: Path, name: str, content: str) -> None:
-    for part, record in ((runs.RUNS, runs.RECORD), (runs.EVALUATION, runs.METRICS)):
+    for part, record in ((RUNS, RunFolder.RECORD), (EVALUATION, EvaluationFolder.METRICS)):
         (root / part / name).mkdir(parents=True)
         (root / part / name / record).write_text(content)
 
 
 def contents(root: Path) -> dict[str, str]:
-    files = [path for part in (runs.RUNS, runs.EVALUATION) for path in (root / part).rglob("*") if path.is_file()]
+    files = [path for part in (RUNS, EVALUATION) for path in (root / part).rglob("*") if path.is_file()]
     return {path.relative_to(root).as_posix(): path.read_text() for path in files}
 
 
@@ -58,8 +60,8 @@ def test_existing_run_is_not_replaced(root: Path) -> None:
 
 @pytest.mark.parametrize("name", [".unet-0.5-0-12-abc", "notes"])
 def test_folder_that_is_not_a_run_stays(root: Path, name: str) -> None:
-    folder = root / runs.RUNS / name
+    folder = root / RUNS / name
     folder.mkdir()
-    (folder / (runs.RECORD if name.startswith(".") else "notes.txt")).touch()
+    (folder / (RunFolder.RECORD if name.startswith(".") else "notes.txt")).touch()
     move_outside_grid([KEPT], root)
     assert folder.exists()

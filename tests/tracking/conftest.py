@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.run_folder import EpochTiming, RunFolder, RunRecord, RunTiming
 from pipeline.atomic_io import as_json
 from pipeline.params import Tracking
-from pipeline.runs import RunRecord
-from pipeline.timing import KEYS
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import EpochMetrics, RunContent, TrainingState
 from pipeline.tracking.store import get_experiment_id, open_client, tracking_uri
@@ -70,20 +70,21 @@ def training_state(number: int, num_epochs: int, num_classes: int = 0, **changes
 
 def write_run_folder(state: TrainingState, root: Path) -> None:
     """Write the folder of a training that has finished, as far as an upload reads it."""
-    folder = root / runs.RUNS / state.run
+    folder = root / RUNS / state.run
     folder.mkdir(parents=True, exist_ok=True)
     num_epochs = len(state.history)
     record = RunRecord(
-        runs.FORMAT, state.run, state.key, "finished", num_epochs, num_epochs, None,
+        FORMAT, state.run, state.key, "finished", num_epochs, num_epochs, None,
         state.precision, 1, state.data_fingerprint, dict(state.cell),
     )  # fmt: skip
-    (folder / runs.RECORD).write_text(as_json(record))
-    with (folder / runs.HISTORY).open("w", newline="") as file:
+    (folder / RunFolder.RECORD).write_text(as_json(record))
+    with (folder / RunFolder.HISTORY).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(state.history[0]))
         writer.writeheader()
         writer.writerows(state.history)
-    times = {**dict.fromkeys(KEYS), "key": state.key, "seconds": 1.0}
-    (folder / runs.TIMING).write_text(as_json({**times, "epochs": [{"ended_ms": ended} for ended in state.ended_ms]}))
+    epochs = tuple(EpochTiming(ended, images=1, training_seconds=1.0, eval_seconds=1.0) for ended in state.ended_ms)
+    timing = RunTiming(state.key, 1.0, 1.0, 1.0, None, epochs, "a processor", "a version")
+    (folder / RunFolder.TIMING).write_text(as_json(timing))
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from pipeline import runs
+from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.project import EVALUATION
 from pipeline.cli import main
 from pipeline.compare.stage import compare
-from pipeline.comparison import Summary
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
 from pipeline.predict.command import find_best_run
@@ -122,11 +122,11 @@ def test_mark_best_run_follows_the_best_run_of_each_user(
     assert best_of(uri) == {first: "mia", second: "tom"}
     assert compare_and_track("mia", [other]) == second
     assert best_of(uri) == {second: "mia; tom"}
-    shutil.move(project.root / runs.EVALUATION / second, project.root / "aside")
+    shutil.move(project.root / EVALUATION / second, project.root / "aside")
     try:  # no setting is complete, so no run is the best
         monkeypatch.setenv("LOGNAME", "tom")
         assert project.compare_seeds([other]).best is None
         track()
         assert best_of(uri) == {second: "mia"}
     finally:
-        shutil.move(project.root / "aside", project.root / runs.EVALUATION / second)
+        shutil.move(project.root / "aside", project.root / EVALUATION / second)

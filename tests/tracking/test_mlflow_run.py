@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
-from pipeline.tracking.run_metrics import PreparedData, Status
+from pipeline.tracking.run_metrics import DataSummary, Status
 from pipeline.tracking.store import open_client, tracking_uri
 from tests.tracking.conftest import KEY, Upload, epochs, upload_content
 
@@ -36,7 +36,7 @@ def points(client: "MlflowClient", run: MlflowRun, name: str) -> list[tuple[int,
 
 
 def test_upload_stores_all_content(client: "MlflowClient", upload: Upload) -> None:
-    data = PreparedData("pets", "folder", "f0" * 32, 32, {"train": 12})
+    data = DataSummary("pets", "folder", "f0" * 32, 32, {"train": 12})
     run = upload(tags={"a": "b"}, epochs=epochs(*EPOCHS), metrics={"gap": 0.2}, began_ms=900, ended_ms=1003, data=data)
     found = stored(client, run)
     assert (found.info.run_name, found.info.status) == ("unet-0.001-0", "FINISHED")

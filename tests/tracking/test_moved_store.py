@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import runs
+from pipeline.artifacts.project import RUNS, TEMPLATES
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.tracking.store import open_client
 from tests.conftest import ROOT, TRAINED
 from tests.preloaded import PreloadedCommands
@@ -47,7 +48,7 @@ def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     project = tmp_path / "old ü" / "müller's project"
     shutil.copytree(trained, project)
-    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+    for name in (TEMPLATES, Path("reports/notes.md")):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
     monkeypatch.chdir(project)
@@ -75,7 +76,7 @@ def moved(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands_work_in_a_moved_project(moved: Path, command: Command) -> None:
-    (moved / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    (moved / RUNS / TRAINED / "more.txt").write_text("something to send")
     said = command("track")
     assert said.returncode == 0, said.stderr
     assert "uploaded 0 points and 1 folders" in said.stdout
@@ -98,7 +99,7 @@ def test_the_pages_of_a_moved_project_list_its_files(moved: Path) -> None:
         question = urllib.parse.urlencode({"run_id": run.info.run_id, "path": "run"})
         with urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/artifacts/list?{question}", timeout=30) as answer:
             files = [item["path"] for item in json.load(answer)["files"]]
-    assert f"run/{runs.RECORD}" in files
+    assert f"run/{RunFolder.RECORD}" in files
 
 
 def test_a_copy_writes_to_its_own_folder_only(
@@ -108,7 +109,7 @@ def test_a_copy_writes_to_its_own_folder_only(
     shutil.copytree(old, copy, symlinks=True)
     before = {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]}
     monkeypatch.chdir(copy)
-    (copy / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    (copy / RUNS / TRAINED / "more.txt").write_text("something to send")
     assert command("track").returncode == 0
     assert all(run.info.artifact_uri.startswith(f"{copy}/mlruns/") for run in stored_runs(copy))
     assert {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]} == before
@@ -157,7 +158,7 @@ def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path, comman
 
 
 def test_a_store_that_cannot_be_written_is_named(old: Path, command: Command) -> None:
-    (old / runs.RUNS / TRAINED / "more.txt").write_text("something to send")
+    (old / RUNS / TRAINED / "more.txt").write_text("something to send")
     with sqlite3.connect(old / "mlflow.db") as database:
         database.execute("CREATE TRIGGER refuse BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END")
     said = command("track")

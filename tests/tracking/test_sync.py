@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import PREPARED, RUNS, TEMPLATES
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.cli import main
 from pipeline.compare.stage import compare
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.report.stage import render_report
-from pipeline.runs import RunRecord
-from pipeline.tracking.run_metrics import PreparedData, read_history, run_parameters
+from pipeline.tracking.run_metrics import DataSummary, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.stage import train_and_log
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-RUNS = ("unet-0.01-0", "unet-0.001-0")
+NAMES = ("unet-0.01-0", "unet-0.001-0")
 CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01, 0.001], "seed": [0]}}
 
 
@@ -48,7 +49,7 @@ class Trained:
 def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     root = tmp_path_factory.mktemp("track") / "project"
     shutil.copytree(prepared, root)
-    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+    for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     shutil.copy(store, root / "live.db")
@@ -61,7 +62,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         for cell in params.cells():
             train_and_log(params, cell)
             evaluate_run(params, cell.name)
-        list(sync_runs(params, RUNS))
+        list(sync_runs(params, NAMES))
         compare(params)
         render_report(params)
         yield Trained(root, params, live)
@@ -108,8 +109,8 @@ def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: st
     said = track("--to", uri)
     assert "2 runs, 2 of them new" in said
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
-    assert set(live) == set(RUNS) < set(found)
-    for name in RUNS:
+    assert set(live) == set(NAMES) < set(found)
+    for name in NAMES:
         assert points(client, found[name]) == points(live_client, live[name])
         assert found[name].data.params == live[name].data.params
         assert found[name].info.status == live[name].info.status == "FINISHED"
@@ -127,7 +128,7 @@ def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: st
 @pytest.fixture(params=["missing", "of another training"])
 def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[None]:
     """The times of both runs, as DVC leaves them when it restores a run."""
-    paths = [trained.root / runs.RUNS / name / runs.TIMING for name in RUNS]
+    paths = [trained.root / RUNS / name / RunFolder.TIMING for name in NAMES]
     kept = [path.read_text(encoding="utf-8") for path in paths]
     for path, text in zip(paths, kept, strict=True):
         path.unlink()
@@ -142,7 +143,7 @@ def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[
 def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Trained, uri: str) -> None:
     assert "2 runs, 2 of them new" in track("--to", uri)
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
-    for name in RUNS:
+    for name in NAMES:
         sent, complete = points(client, found[name]), points(live_client, live[name])
         assert complete.keys() - sent.keys() == {"training_seconds"}
         assert [point[::2] for point in sent["loss/val"]] == [point[::2] for point in complete["loss/val"]]
@@ -151,7 +152,7 @@ def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Traine
         assert set(files(live_client, live[name], "run")) - set(files(client, found[name], "run")) == {
             "run/timing.json"
         }
-    grid = next(run for name, run in found.items() if name not in RUNS)
+    grid = next(run for name, run in found.items() if name not in NAMES)
     assert grid.info.end_time == grid.info.start_time
     assert "2 runs, complete before." in track("--to", uri)
 
@@ -161,27 +162,27 @@ def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained,
     track("--to", uri)
     for place in (trained.live, uri):
         _, found = stored(place, trained)
-        assert {next(iter(found[name].data.metrics)) for name in RUNS} == {"loss/val"}
+        assert {next(iter(found[name].data.metrics)) for name in NAMES} == {"loss/val"}
 
 
 def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> None:
     track("--to", uri)
     _, found = stored(uri, trained)
-    sizes = {name: value for name, value in found[RUNS[0]].data.params.items() if name.startswith("data.")}
+    sizes = {name: value for name, value in found[NAMES[0]].data.params.items() if name.startswith("data.")}
     assert sizes == {
         "data.image_size": "32",
         "data.num_train_images": "12",
         "data.num_val_images": "6",
         "data.num_test_images": "6",
     }
-    prepared = PreparedData.read(trained.root)
+    prepared = DataSummary.read(trained.root)
     assert prepared.parameters(5)["data.num_train_images"] == 5
     cell = trained.params.cells()[0].model_dump(mode="json")
     assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
 
 
 def live_digest(trained: Trained) -> str:
-    return runs.DataSet.read(trained.root / runs.PREPARED).fingerprint[:36]
+    return PreparedData(trained.root / PREPARED).dataset.fingerprint[:36]
 
 
 def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
@@ -198,24 +199,24 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
 
 
 def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -> None:
-    assert "2 runs, 0 of them new; uploaded 0 points" in track(*RUNS)
+    assert "2 runs, 0 of them new; uploaded 0 points" in track(*NAMES)
     _, found = stored(trained.live, trained)
-    for name in RUNS:
+    for name in NAMES:
         assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
         assert found[name].data.tags["pipeline.beats_baseline"] in ("true", "false")
         assert found[name].data.tags["pipeline.stage"] == "train"  # as it was told live
 
 
 def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = RunRecord.read(trained.root / runs.RUNS / RUNS[0])
-    history = read_history(trained.root / runs.RUNS / RUNS[0])
+    record = RunFolder(trained.root / RUNS / NAMES[0]).record
+    history = read_history(trained.root / RUNS / NAMES[0])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     half = upload_content(
-        trained.params.tracking, name=RUNS[0], key=record.key, status="RUNNING", epochs=epochs(history[0])
+        trained.params.tracking, name=NAMES[0], key=record.key, status="RUNNING", epochs=epochs(history[0])
     )
-    track(RUNS[0])
+    track(NAMES[0])
     client, found = stored(uri, trained)
-    run = found[RUNS[0]]
+    run = found[NAMES[0]]
     assert (run.info.run_id, run.info.status) == (half.run_id, "FINISHED")
     for name, values in points(client, run).items():
         steps = [step for step, _, _ in values]
@@ -226,18 +227,18 @@ def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest
 def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) -> None:
     track("--to", uri)
     _, found = stored(uri, trained)
-    lost = Path(found[RUNS[0]].info.artifact_uri) / "run" / runs.HISTORY
+    lost = Path(found[NAMES[0]].info.artifact_uri) / "run" / RunFolder.HISTORY
     lost.unlink()
     assert "uploaded 0 points and 1 folders" in track("--to", uri)
-    assert lost.read_bytes() == (trained.root / runs.RUNS / RUNS[0] / runs.HISTORY).read_bytes()
+    assert lost.read_bytes() == (trained.root / RUNS / NAMES[0] / RunFolder.HISTORY).read_bytes()
 
 
 def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: str) -> None:
     track("--to", uri)
     client, found = stored(uri, trained)
-    (grid,) = [run for name, run in found.items() if name not in RUNS]
+    (grid,) = [run for name, run in found.items() if name not in NAMES]
     assert grid.data.metrics == {}  # or it would stand among the runs that are ranked, and above their charts
-    assert grid.data.tags["pipeline.best_run"] in RUNS
+    assert grid.data.tags["pipeline.best_run"] in NAMES
     assert grid.info.end_time > grid.info.start_time
     assert "lowest validation loss" in grid.data.tags["mlflow.note.content"]
     assert files(client, grid, "report") == ["report/learning-report.html"]
@@ -247,21 +248,21 @@ def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: st
 def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
     track("--to", uri)
     client, found = stored(uri, trained)
-    theirs = found[RUNS[0]]
+    theirs = found[NAMES[0]]
     client.set_tag(theirs.info.run_id, "mlflow.user", "somebody else")
-    history = trained.root / runs.RUNS / RUNS[0] / runs.HISTORY
+    history = trained.root / RUNS / NAMES[0] / RunFolder.HISTORY
     kept = history.read_text()
     head, first, *rest = kept.splitlines()
     fields = first.split(",")
     fields[head.split(",").index("val_loss")] = "0.123"  # as another processor would have it
     history.write_text("\n".join([head, ",".join(fields), *rest]) + "\n")
     try:
-        track(RUNS[0], "--to", uri)
+        track(NAMES[0], "--to", uri)
     finally:
         history.write_text(kept)
     experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
     assert experiment is not None
-    both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{RUNS[0]}'")
+    both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{NAMES[0]}'")
     assert len({run.data.tags["mlflow.user"] for run in both}) == len(both) == 2
     (again,) = [run for run in both if run.info.run_id == theirs.info.run_id]
     assert points(client, again) == points(client, theirs)
@@ -277,7 +278,7 @@ def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> 
 
 
 def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: str) -> None:
-    history = trained.root / runs.RUNS / RUNS[1] / runs.HISTORY
+    history = trained.root / RUNS / NAMES[1] / RunFolder.HISTORY
     kept = history.read_text(encoding="utf-8")
     try:
         history.write_text(kept.splitlines()[0] + "\n", encoding="utf-8")
@@ -292,7 +293,7 @@ def test_a_restored_run_changes_nothing_of_the_run_that_was_sent_live(trained: T
     client, before = stored(trained.live, trained)
     track("--to", trained.live)
     client, after = stored(trained.live, trained)
-    for name in RUNS:
+    for name in NAMES:
         assert points(client, after[name]) == points(client, before[name])
         assert after[name].info.end_time == before[name].info.end_time
         digest = "pipeline.sha256.run"

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
 
-from pipeline import runs
+from pipeline.artifacts.project import COMPARISON, REPORT, TEMPLATES
 from pipeline.cli import main
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.params.file import read_params
@@ -35,7 +35,7 @@ def evaluated(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp("after") / "project"
     shutil.copytree(prepared, root)
     shutil.copy(store, root / "live.db")
-    for name in (runs.TEMPLATES, Path("reports/notes.md")):
+    for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def folders(uri: str, run: Run) -> list[str]:
 
 
 def test_compare_and_report_leave_nothing_for_track(uri: str) -> None:
-    (runs.REPORT).unlink(missing_ok=True)
+    (REPORT).unlink(missing_ok=True)
     stage("compare")
     assert trained_run(uri).data.tags[VERDICT]
     assert BEST_OF in trained_run(uri).data.tags
@@ -129,11 +129,11 @@ def test_stages_store_down_write_the_same_files_and_warn_once(
     evaluated: Path, uri: str, closed_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage("compare")
-    with_store = {path: path.read_bytes() for path in (evaluated / runs.COMPARISON).iterdir()}
+    with_store = {path: path.read_bytes() for path in (evaluated / COMPARISON).iterdir()}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     caplog.clear()
     stage("compare")
-    assert {path: path.read_bytes() for path in (evaluated / runs.COMPARISON).iterdir()} == with_store
+    assert {path: path.read_bytes() for path in (evaluated / COMPARISON).iterdir()} == with_store
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.tracking"]
     assert warning.startswith(f"MLflow at http://127.0.0.1:{closed_port} does not answer")
     assert "`pipeline track` uploads" in warning

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import runs
+from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params.file import read_params
-from pipeline.runs import RunRecord
 from pipeline.train.stage import train_cell
 from tests.conftest import write_params
 
@@ -32,7 +32,7 @@ def losses(project: Path, changes: dict[str, object]) -> list[float]:
 def test_a_gpu_trains_and_evaluates(project: Path, precision: str) -> None:
     assert select_device().type == "cuda"
     assert len(losses(project, {"precision": precision})) == 3
-    record = RunRecord.read(project / runs.RUNS / "unet-0.01-0")
+    record = RunFolder(project / RUNS / "unet-0.01-0").record
     assert record.precision == (resolve_precision("auto") if precision == "auto" else precision)
 
 

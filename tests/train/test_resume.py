@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
-from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import defer_signals
 from pipeline.runtime.work_lock import RunLock, list_unfinished

@@ -13,10 +13,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runs import RunRecord
 from pipeline.runtime.progress import EpochProgress
 from pipeline.train.stage import train_and_log, train_cell
 from tests.conftest import write_params
@@ -46,7 +46,7 @@ def test_a_run_folder_holds_what_the_contract_says(project: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "history.csv", "image_losses.npz", "model.safetensors", "run.json", "showcase.npz", "timing.json",
     }  # fmt: skip
-    assert RunRecord.read(folder) == record
+    assert RunFolder(folder).record == record
     assert (record.status, record.epochs) == ("finished", 2)
 
     history = pd.read_csv(folder / "history.csv")

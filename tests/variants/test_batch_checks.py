@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import runs
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.artifacts.project import PREPARED, RUNS
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
@@ -89,14 +91,14 @@ def test_own_network_is_tried_in_training_mode_at_the_true_size(project: Path) -
     said = r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
     with pytest.raises(PipelineError, match=said):
         train_cell(params.cells()[0])
-    assert not (project / runs.RUNS).exists()
+    assert not (project / RUNS).exists()
 
 
 def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path) -> None:
-    for name in (runs.IMAGES, runs.MASKS):
-        path = project / runs.PREPARED / "train" / name
+    for name in (PreparedData.IMAGES, PreparedData.MASKS):
+        path = project / PREPARED / "train" / name
         np.save(path, np.load(path)[:1])
-    samples = project / runs.PREPARED / runs.SAMPLES
+    samples = project / PREPARED / PreparedData.SAMPLES
     header, *rows = samples.read_text().splitlines()
     kept = [row for row in rows if ",train," not in row]
     samples.write_text("\n".join([header, next(row for row in rows if ",train," in row), *kept]) + "\n")
@@ -106,6 +108,6 @@ def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path
     for _ in range(2):
         torch.rand(5)  # the generator's state before a training is not part of it
         record = train_cell(cell)
-        losses.append((project / runs.RUNS / cell.name / runs.HISTORY).read_text())
+        losses.append((project / RUNS / cell.name / RunFolder.HISTORY).read_text())
     assert record.status == "finished"
     assert losses[0] == losses[1]

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, fit_mask
@@ -24,7 +26,6 @@ from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
 from pipeline.prepare.sources.folder import IMAGES, ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
-from pipeline.runs import IGNORE, SegmentationClass
 
 _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the images, as some tools write it
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.sources import compositing
 from pipeline.prepare.split_tables import tabulate_samples
-from pipeline.runs import SHOWCASE, SPLITS, SegmentationClass, Survey
 
 # Colors of Okabe and Ito (2008), which readers with color vision deficiency can tell apart.
 CLASSES = (
@@ -83,7 +83,7 @@ class CompositeSource:
             credit=CREDIT,
             classes=CLASSES,
             tables=tabulate_samples(self._compose(splits), CLASSES, write),
-            stats=Survey(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
+            stats=DatasetStats(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
             origins={split: _describe_origin(split) for split in READ_ORDER},
         )
 

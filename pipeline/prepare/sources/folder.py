@@ -7,6 +7,7 @@ import shlex
 from collections import abc
 from pathlib import Path, PurePosixPath
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
@@ -22,7 +23,6 @@ from pipeline.prepare.image_mask_pair import (
 )
 from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.splitting.read_splits import read_splits
-from pipeline.runs import SegmentationClass
 
 IMAGES, MASKS = "images", "masks"  # folders of a source
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
+from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
 from pipeline.imaging.resize import locate_inner
 from pipeline.params.data.image_data import ImageMaskData
@@ -27,7 +29,6 @@ from pipeline.prepare.split_tables import tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
 from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
-from pipeline.runs import IGNORE, SHOWCASE, SPLITS
 
 
 class ImageMaskSource:

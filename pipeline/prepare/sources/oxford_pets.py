@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import OxfordPetsData
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, ValueMaskReader
 from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.splitting.read_splits import TRAINVAL, SplitRow
-from pipeline.runs import SegmentationClass
 
 TEST_SPLIT = "test"
 SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # split to file

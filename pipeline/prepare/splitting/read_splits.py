@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import SplitList
 from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
-from pipeline.runs import SPLITS
 
 DEFAULT_LIST = SplitList(
     file="splits.csv", id="id", split="split", group="group"

@@ -11,7 +11,7 @@ from scipy import ndimage
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, SegmentationClass
 from pipeline.artifacts.project import SHOWCASE_PREDICTIONS
-from pipeline.artifacts.showcase_predictions import ShowcaseImage
+from pipeline.artifacts.showcase_predictions import ShowcaseResult
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
@@ -167,7 +167,7 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.photographs))
 
 
-def _build_user_image(context: ReportContext, place: int, found: ShowcaseImage) -> UserImage:
+def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult) -> UserImage:
     image, prediction, ground_truth = context.project.showcase.read_image(place)
     classes = context.dataset.classes
     if sum(item.foreground for item in classes) == 1:
@@ -182,7 +182,7 @@ def _build_user_image(context: ReportContext, place: int, found: ShowcaseImage) 
 
 
 def _describe_user_score(
-    found: ShowcaseImage, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...]
+    found: ShowcaseResult, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...]
 ) -> str:
     if ground_truth is None:
         return ""

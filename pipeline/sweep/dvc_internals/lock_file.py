@@ -15,7 +15,7 @@ from dvc.stage.cache import StageCache, _get_cache_hash
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, load_yaml, parse_yaml
 
-from pipeline import runs
+from pipeline.artifacts.project import CACHE
 from pipeline.atomic_io import write_bytes
 from pipeline.params.merge_conflict import split_sides
 
@@ -51,7 +51,7 @@ def update_lock(lock: Path, stages: Iterable[PipelineStage], names: Sequence[str
 
 def write_lock(lock: Path, entries: Mapping[str, Any]) -> None:
     """Replace dvc.lock. DVC writes it in place, so a kill can leave half of it; this function does not."""
-    new = lock.parent / runs.SCRATCH / lock.name  # not beside it, where git would see the file of a killed process
+    new = lock.parent / CACHE / lock.name  # not beside it, where git would see the file of a killed process
     new.parent.mkdir(exist_ok=True)
     with new.open("w", encoding="utf-8") as file:
         file.write(dumps_yaml({"schema": "2.0", "stages": entries}))

@@ -26,11 +26,10 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline import runs
+from pipeline.artifacts.project import EVALUATION, RUNS, Project
 from pipeline.errors import PipelineError, user_message
 from pipeline.params.custom_code import CUSTOM
 from pipeline.params.merge_conflict import find_conflict
-from pipeline.project import project_folder
 from pipeline.runtime.process import run_command
 from pipeline.runtime.shutdown import check_signals, is_stopping, sleep
 from pipeline.runtime.stage_status import MAX_LINES
@@ -81,7 +80,7 @@ class DvcStages:
         Raises:
             PipelineError: A DVC command uses one of them.
         """
-        parts = [self._root / part for part in (runs.RUNS, runs.EVALUATION)]
+        parts = [self._root / part for part in (RUNS, EVALUATION)]
         return reserve_folders(
             self._repo, parts if names is None else [part / name for part in parts for name in names]
         )
@@ -158,7 +157,7 @@ class DvcStages:
             without_custom: runs whose network and optimizer are not in `custom/`. If only that folder changed, they
                 are committed as they are, since dvc.yaml cannot have a dependency of some variants only.
         """
-        custom = project_folder(self._root) / CUSTOM
+        custom = Project(self._root).home / CUSTOM
         stale = set()
         self._stages = {}  # looking for a stage in the run cache leaves the present hashes in it
         with self._locked() as stages:
@@ -312,7 +311,7 @@ def _hash_dependencies(stage: PipelineStage) -> str:
     """Hash a stage's dependencies without the run folder, which its own training is about to write."""
     hashes = {}
     for dependency in stage.deps:
-        if not dependency.def_path.startswith(f"{runs.RUNS}/"):
+        if not dependency.def_path.startswith(f"{RUNS}/"):
             try:
                 hashes[dependency.def_path] = dependency.get_hash().value
             except (DvcException, OSError):  # it was removed, which is a change too
