@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import select
 import shutil
 import socket
 import subprocess
@@ -79,6 +80,7 @@ class PreloadedCommands:
                 [sys.executable, __file__, str(address), str(folder / WORKER)],
                 cwd=folder,
                 env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             ) as server:
@@ -105,7 +107,7 @@ class PreloadedCommands:
 
 
 def serve(address: str, worker: str) -> None:
-    """Fork a process for each command that a stand-in sends, until this process is killed.
+    """Fork a process for each command that a stand-in sends, until the tests have ended.
 
     Args:
         address: path of the socket that the stand-ins connect to.
@@ -119,7 +121,7 @@ def serve(address: str, worker: str) -> None:
     listener.bind(address)
     listener.listen()
     print("ready", flush=True)
-    while True:
+    while listener in select.select([listener, sys.stdin], [], [])[0]:  # stdin ends with the process of the tests
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -128,6 +130,8 @@ def serve(address: str, worker: str) -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+    else:
+        return
     data, files, _, _ = socket.recv_fds(connection, 2**20, MOST_FILES)
     while not data.endswith(b"\n"):
         data += connection.recv(2**20)
