@@ -15,7 +15,7 @@ PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
 CONTRACT = {"artifacts", "atomic_io", "errors", "params", "runtime"}
-ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "tracked_report"}
+ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report"}
 
 
 def imports(module: Path) -> set[str]:
