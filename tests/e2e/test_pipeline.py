@@ -237,7 +237,7 @@ def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
 
 
 def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) -> None:
-    """Nobody is left to tell MLflow, so the next one does; and other parameters do not go on from the checkpoints."""
+    """The next command marks them, and other parameters do not resume from the checkpoints."""
     swept.change(train={"epochs": 500}, grid={"seed": [2]})
     code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, "--jobs", "1", times=1, known="%-0.01-2")
     assert code == -signal.SIGKILL
@@ -255,6 +255,7 @@ def test_what_finished_is_not_lost_between_two_writes_of_dvc(swept: Project) -> 
         sweep.kill()
     assert {"train@unet-0.01-6", "evaluate@unet-0.01-6"} <= swept.stale()  # only DVC's run cache has them
     said = swept.run("pipeline", "sweep")
+    assert set(states(swept, "%-0.01-6").values()) == {"FINISHED"}
     assert "unet-0.01-6: epoch" not in said
     assert "2 runs: 1 restored, 1 trained" in said
     assert not {stage for stage in swept.stale() if "@" in stage}
@@ -289,8 +290,9 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
         sweep.kill()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
-    assert "RUNNING" not in states(swept, "%-0.01-3").values()  # they could tell, and did
     swept.change()
+    swept.run("pipeline", "track")  # any command marks the runs of the killed sweep
+    assert set(states(swept, "%-0.01-3").values()) == {"KILLED"}
 
 
 def test_a_sweep_of_a_part_of_the_grid(swept: Project) -> None:
