@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.workload import CLASSES, cell, made_up
+from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import Split
 from pipeline.models.factory import build_network
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import resolve_precision

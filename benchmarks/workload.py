@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.prepared import Split
+from pipeline.artifacts.prepared_data import Split
 from pipeline.params import Cell
 from pipeline.params.file import read_params
 from pipeline.params.model import KerasPetsModel, Model, SmpModel, UNetModel

@@ -41,15 +41,16 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     """
     from rich.console import Console
 
+    from pipeline.artifacts.project import Project
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
     from pipeline.predict.command import TABLE, OutputFiles, find_best_run, predict_images
     from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
-    params, root = read_params(), Path()
-    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
-    click.echo(describe_training_data(trained, root))
+    params, project = read_params(), Project()
+    trained = TrainedRun.load(params, find_best_run(project) if run == "best" else run, project)
+    click.echo(describe_training_data(trained, project))
     if advice := advise_on_composites(params):
         click.echo(advice)
     found = predict_images(trained, images, OutputFiles(out, overlay, cutout), Console(stderr=True))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.data.prepared import Split
+from pipeline.artifacts.prepared_data import Split
 
 GPU_MEMORY_FRACTION = 0.5  # of a GPU's free memory that a split may fill; the rest is for the network
 

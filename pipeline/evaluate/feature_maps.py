@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import Split
 from pipeline.models.precision import get_device
 from pipeline.models.unet import UNet
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
-from pipeline.artifacts.run_folder import RunRecord
-from pipeline.data.prepared import Split, open_split
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, Split
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.evaluate.calibration import ConfidenceCollector, ConfidenceStats
 from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.inference.prediction import Prediction, predict_split
@@ -24,14 +22,13 @@ class SplitPrediction:
 
 
 def predict_splits(
-    record: RunRecord, folder: Path, prepared: Path, num_classes: int
+    run: RunFolder, prepared: PreparedData, num_classes: int
 ) -> tuple[dict[str, SplitPrediction], dict[str, FeatureMaps]]:
     """Predict every split and the showcase.
 
     Args:
-        record: Of the run.
-        folder: Of the run, with the weights of its best epoch.
-        prepared: The folder of the prepared data.
+        run: The run, with the weights of its best epoch.
+        prepared: The prepared data.
         num_classes: Of the prepared data.
 
     Returns:
@@ -40,11 +37,11 @@ def predict_splits(
     Raises:
         PipelineError: The data or the weights cannot be read, or the weights are of another network.
     """
-    splits = {name: open_split(name, prepared) for name in (*SPLITS, SHOWCASE)}
-    network = load_trained_network(record, folder, splits["train"].images.shape[-1], num_classes)
+    splits = {name: prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+    network = load_trained_network(run, splits["train"].images.shape[-1], num_classes)
     predictions = {}
     for name, split in splits.items():
         collector = ConfidenceCollector(num_classes)
-        prediction = predict_split(network, split, num_classes, record.precision, collector)
+        prediction = predict_split(network, split, num_classes, run.record.precision, collector)
         predictions[name] = SplitPrediction(split, prediction, collector.stats())
     return predictions, extract_feature_maps(network, splits[SHOWCASE])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,8 @@ from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.prepared_data import SHOWCASE, Dataset
-from pipeline.artifacts.project import PREPARED, Project
-from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunFolder
 from pipeline.artifacts.scores import Calibration
 from pipeline.evaluate.feature_maps import FeatureMaps
 from pipeline.evaluate.outputs import write_evaluation
@@ -22,13 +21,13 @@ from pipeline.inference.trained_run import load_record
 from pipeline.params import Params
 
 
-def evaluate_run(params: Params, run: str, root: Path = Path()) -> RunEvaluation:
+def evaluate_run(params: Params, run: str, project: Project | None = None) -> RunEvaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
     Args:
         params: All parameters; used is the number of examples.
         run: The run's name.
-        root: The project's folder.
+        project: With the run and the data that it was trained on; None for the current folder.
 
     Returns:
         The content of `metrics.json`; without scores if the run diverged in its first epoch.
@@ -36,40 +35,35 @@ def evaluate_run(params: Params, run: str, root: Path = Path()) -> RunEvaluation
     Raises:
         PipelineError: The run's folder or the prepared data is missing or broken, or they do not belong together.
     """
-    folder = Project(root).run(run).path
-    record, data = load_record(run, root)
+    project = project or Project()
+    trained = project.run(run)
+    record, data = load_record(run, project)
     splits: dict[str, SplitPrediction] = {}
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
-        splits, maps = predict_splits(record, folder, root / PREPARED, len(data.classes))
-        compared = _read_compared(folder)
+        splits, maps = predict_splits(trained, project.prepared, len(data.classes))
+        compared = trained.read_image_losses("train").index
         bins = {
             "train": splits["train"].confidence.sum_bins(compared),
             "validation": splits["validation"].confidence.sum_bins(),
         }
-        evaluation = _score_splits(record, folder, splits, compared, bins, data)
+        evaluation = _score_splits(trained, splits, compared, bins, data)
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
-    with Project(root).evaluation(run).replace() as new:
+    with project.evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, maps, data.classes, params.evaluation.examples)
     return evaluation
 
 
-def _read_compared(folder: Path) -> npt.NDArray[np.int64]:
-    """Read the indices of the training images that the run compared with validation."""
-    return RunFolder(folder).read_image_losses("train").index
-
-
 def _score_splits(
-    record: RunRecord,
-    folder: Path,
+    run: RunFolder,
     splits: Mapping[str, SplitPrediction],
     compared: npt.NDArray[np.int64],
     bins: Mapping[str, ReliabilityBins],
     data: Dataset,
 ) -> RunEvaluation:
-    last = RunFolder(folder).history.iloc[-1]
+    last = run.history.iloc[-1]
     predictions = {name: splits[name].prediction for name in ("validation", "test")}
     predictions["train"] = splits["train"].prediction.take(compared)
     scores = {
@@ -78,8 +72,8 @@ def _score_splits(
     }
     showcase = splits[SHOWCASE].prediction
     return RunEvaluation(
-        run=record.run,
-        key=record.key,
+        run=run.name,
+        key=run.record.key,
         gap=predictions["validation"].loss - predictions["train"].loss,
         gap_last=float(last["val_loss"]) - float(last["train_loss"]),
         **scores,

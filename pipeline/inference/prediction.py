@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import Split
 from pipeline.imaging import IGNORE
 from pipeline.models.precision import autocast_context, get_device
 from pipeline.runtime.shutdown import check_signals

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.artifacts.prepared_data import Dataset
-from pipeline.artifacts.project import PREPARED, Project
-from pipeline.artifacts.run_folder import RunFolder, RunRecord
-from pipeline.data.prepared import Split
+from pipeline.artifacts.prepared_data import Dataset, Split
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_encoding import MaskEncoding
@@ -41,22 +39,21 @@ class TrainedRun:
     num_train_images: int  # in the training split; the run may use fewer
 
     @classmethod
-    def load(cls, params: Params, run: str, root: Path) -> TrainedRun:
+    def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
         """Load a run of a project.
 
         Args:
             params: All parameters; used is `data`, for the resizing of images and the values of masks.
             run: Its name.
-            root: The folder of the project, or of a study.
+            project: With the run and the data that it was trained on.
 
         Raises:
             PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.
         """
-        record, data = load_record(run, root)
-        images = Project(root).prepared.open_split("train").images
+        record, data = load_record(run, project)
+        images = project.prepared.open_split("train").images
         resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
-        folder = Project(root).run(run).path
-        network = load_trained_network(record, folder, channels=images.shape[-1], classes=len(data.classes))
+        network = load_trained_network(project.run(run), channels=images.shape[-1], classes=len(data.classes))
         return cls(
             record=record,
             data=data,
@@ -81,18 +78,18 @@ class TrainedRun:
         return self.predict_split(_create_split([network_input], truth))
 
 
-def load_record(run: str, root: Path) -> tuple[RunRecord, Dataset]:
+def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
     """Load a run's record and the prepared data that it was trained on.
 
     Raises:
         PipelineError: A file is missing or broken, or the run was trained on other data.
     """
-    folder = Project(root).run(run).path
-    record, data = RunFolder(folder).record, Project(root).prepared.dataset
+    folder = project.run(run)
+    record, data = folder.record, project.prepared.dataset
     if record.data_fingerprint != data.fingerprint:
         raise PipelineError(
-            f"{folder} was trained on other data than {root / PREPARED} holds now. Train it again: "
-            f"{Project(root).make_command('report')}"
+            f"{folder.path} was trained on other data than {project.prepared.path} holds now. Train it again: "
+            f"{project.make_command('report')}"
         )
     return record, data
 

@@ -10,7 +10,7 @@ import torch
 from pipeline.artifacts.project import Project
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import select_training_subset
+from pipeline.data.subsets import select_training_subset
 from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest
 from pipeline.models.factory import build_network

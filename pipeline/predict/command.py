@@ -54,9 +54,9 @@ class OutputFiles:
         return self.folder / "cutouts" / f"{image.name}.png"
 
 
-def find_best_run(root: Path) -> str:
+def find_best_run(project: Project) -> str:
     """Return the best run by validation; raises `PipelineError` if there is none."""
-    best = Project(root).comparison.summary.best
+    best = project.comparison.summary.best
     if best is None:
         raise PipelineError(
             "--run best: there is no best run, because no learning rate has finished all its seeds. Name a run, such "

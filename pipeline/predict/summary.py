@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -24,9 +23,9 @@ GAP = 2  # characters between columns
 MIN_FILE = 20  # characters of a file's name that columns of classes leave room for
 
 
-def describe_training_data(run: TrainedRun, root: Path) -> str:
+def describe_training_data(run: TrainedRun, project: Project) -> str:
     """Describe the data that a run was trained on, in one line."""
-    cell = read_run_config(run.record, Project(root).run(run.record.run).path)
+    cell = read_run_config(run.record, project.run(run.record.run).path)
     used = min(run.num_train_images, cell.train_images or run.num_train_images)
     names = [item.name for item in run.data.classes]
     classes = ", ".join(names[:MAX_NAMED])

@@ -51,33 +51,34 @@ class PromotedModel:
         )
 
 
-def promote_run(params: Params, run: str, root: Path = Path()) -> PromotedModel:
+def promote_run(params: Params, run: str, project: Project | None = None) -> PromotedModel:
     """Register a run's model; if it is registered already, only move the alias.
 
     Args:
         params: All parameters.
         run: The run's name; `best` for the best by validation.
-        root: The folder of the project, or of a study.
+        project: Its folder, or a study's; None for the current folder.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
     """
-    trained = TrainedRun.load(params, find_best_run(root) if run == "best" else run, root)
+    project = project or Project()
+    trained = TrainedRun.load(params, find_best_run(project) if run == "best" else run, project)
     record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with store_errors(uri):
         version = _find_version(open_client(uri), name, record.key)
     is_new = version is None
     if version is None:
-        for _ in sync_runs(params, [record.run], root):  # the model belongs to the run in MLflow
+        for _ in sync_runs(params, [record.run], project.root):  # the model belongs to the run in MLflow
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT
-            validation = Project(root).prepared.open_split("validation")
+            validation = project.prepared.open_split("validation")
             export_onnx(trained, onnx)
             agreement = measure_agreement(trained, onnx, validation)
             package_model(trained, onnx, validation, model)
-            evidence = {**_collect_evidence(root, record.run), "agreement": f"{agreement:.4f}"}
+            evidence = {**_collect_evidence(project, record.run), "agreement": f"{agreement:.4f}"}
             with store_errors(uri):
                 version = _register(uri, params.tracking, name, record, model, evidence)
     with store_errors(uri):
@@ -116,9 +117,9 @@ def _register(uri: str, tracking: Tracking, name: str, record: RunRecord, model:
     return str(made.version)
 
 
-def _collect_evidence(root: Path, run: str) -> dict[str, str]:
+def _collect_evidence(project: Project, run: str) -> dict[str, str]:
     """Collect a run's scores from the comparison; test scores only of the best run by validation."""
-    summary = Project(root).comparison.summary
+    summary = project.comparison.summary
     row = next((row for row in summary.runs if row.run == run), None)
     if row is None:
         return {"run": run}

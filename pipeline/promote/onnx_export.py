@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.atomic_io import naming
-from pipeline.data.prepared import Split
 from pipeline.errors import PipelineError
 from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.atomic_io import as_json
-from pipeline.data.prepared import Split
 from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun

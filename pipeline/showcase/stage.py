@@ -39,7 +39,7 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.showcase.showcase_image import read_showcase_image
 
-    trained = TrainedRun.load(params, run, project.root)
+    trained = TrainedRun.load(params, run, project)
     masks = params.data.test if isinstance(params.data, CompositesData) else params.data
     orientation = masks.mask_orientation if masks else None
     foreground = np.array([item.foreground for item in trained.data.classes])

@@ -119,8 +119,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
 
     import torch
 
-    from pipeline.artifacts.prepared_data import SegmentationClass
-    from pipeline.data.prepared import Split
+    from pipeline.artifacts.prepared_data import SegmentationClass, Split
     from pipeline.inference.prediction import compute_batch_size
     from pipeline.models.factory import build_network
     from pipeline.models.malloc import disable_malloc_trim

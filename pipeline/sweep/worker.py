@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.status import JobStatus
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
@@ -145,7 +146,7 @@ def run_job(
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:
             with record_stage("evaluate", name, root):
-                found = evaluate_run(params, name, root)
+                found = evaluate_run(params, name, Project(root))
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.artifacts.run_folder import Precision
 from pipeline.data.augment import augment
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import Prediction, predict_split
 from pipeline.models.losses import create_loss

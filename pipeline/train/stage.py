@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 
 from pipeline.artifacts.format import FORMAT
-from pipeline.artifacts.prepared_data import SHOWCASE
+from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, Split
 from pipeline.artifacts.project import PREPARED, Project
 from pipeline.artifacts.run_folder import RunRecord
-from pipeline.data.prepared import Split, open_split, select_gap_subset, select_training_subset
+from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.models.factory import build_network, count_trainable_parameters
@@ -177,7 +177,7 @@ def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
 
 def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
     """Return the training images, the sets to evaluate, and the evaluated images' places in the training split."""
-    everything, validation = open_split("train", folder), open_split("validation", folder)
+    everything, validation = PreparedData(folder).open_split("train"), PreparedData(folder).open_split("validation")
     if cell.train_images is not None and cell.train_images > len(everything):
         raise PipelineError(
             f"train_images: {cell.train_images} is more than the {len(everything)} images in {folder / 'train'}. "
@@ -186,7 +186,7 @@ def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDA
     seen = select_training_subset(len(everything), cell.train_images)
     compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    eval_splits = EvalSplits(everything.take(compared), validation, open_split(SHOWCASE, folder))
+    eval_splits = EvalSplits(everything.take(compared), validation, PreparedData(folder).open_split(SHOWCASE))
     for name, split in (("train", eval_splits.train), ("validation", eval_splits.validation)):
         if not any((mask != IGNORE).any() for mask in split.masks):
             raise PipelineError(

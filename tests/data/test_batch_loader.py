@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.artifacts.prepared_data import Split
 from pipeline.data.batch_loader import BatchLoader
-from pipeline.data.prepared import Split
 from pipeline.imaging import IGNORE
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.compare.stage import compare
-from pipeline.data.prepared import select_gap_subset
+from pipeline.data.subsets import select_gap_subset
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.imaging import IGNORE

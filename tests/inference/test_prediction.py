@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.data.prepared import Split
+from pipeline.artifacts.prepared_data import Split
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import MAX_BATCH_PIXELS, MAX_BATCH_SIZE, compute_batch_size, predict_split
 from pipeline.models.losses import cross_entropy

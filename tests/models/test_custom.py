@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.models.factory import build_network
@@ -209,4 +210,4 @@ def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
     record = train_cell(params.cell("mine", 0.01, 0), project)
     assert record.status == "finished"
     assert record.trainable_parameters > 0
-    assert evaluate_run(params, record.run, project).validation is not None
+    assert evaluate_run(params, record.run, Project(project)).validation is not None

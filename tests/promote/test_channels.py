@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
-from pipeline.artifacts.project import PREPARED
-from pipeline.data.prepared import open_split
+from pipeline.artifacts.project import PREPARED, Project
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
@@ -33,9 +32,9 @@ def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: P
         np.save(folder / PreparedData.IMAGES, images)
     params = read_params(write_params(project, {"train": {"epochs": 1}}))
     train_cell(params.cell("unet", 0.01, 0))
-    trained = TrainedRun.load(params, "unet-0.01-0", project)
+    trained = TrainedRun.load(params, "unet-0.01-0", Project(project))
     export_onnx(trained, tmp_path / "network.onnx")
-    validation = open_split("validation", project / PREPARED)
+    validation = PreparedData(project / PREPARED).open_split("validation")
     assert measure_agreement(trained, tmp_path / "network.onnx", validation) > 0.98
     package_model(trained, tmp_path / "network.onnx", validation, tmp_path / "model")
 

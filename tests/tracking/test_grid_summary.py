@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from pipeline.artifacts import project as artifacts
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import EVALUATION
 from pipeline.cli import main
@@ -100,7 +101,7 @@ def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> N
     assert list(best_of(uri)) == [best]
     assert [run.data.tags[BEST_RUN] for run in found_runs(uri) if BEST_RUN in run.data.tags] == [best]
     assert select_runs(summary, "best").names == (best,)
-    assert find_best_run(project.root) == best
+    assert find_best_run(artifacts.Project(project.root)) == best
     assert "ordered by val_loss_best" in NOTE
     assert BEST_OF in NOTE
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.artifacts.project import RUNS
+from pipeline.artifacts.project import RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.evaluate.stage import evaluate_run
 from pipeline.models.precision import resolve_precision, select_device
@@ -24,7 +24,7 @@ def losses(project: Path, changes: dict[str, object]) -> list[float]:
     found: list[float] = []
     cell = params.cell("unet", 0.01, 0)
     train_cell(cell, project, lambda epoch: found.append(epoch.val_loss))
-    assert evaluate_run(params, cell.name, project).validation is not None
+    assert evaluate_run(params, cell.name, Project(project)).validation is not None
     return found
 
 

@@ -1,21 +1,9 @@
-"""The prepared arrays, memory-mapped: decoded once by `prepare`, shared by every run."""
+"""Which of the training images a run sees, and which of them are compared with validation."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
-
-from pipeline.artifacts.prepared_data import Images, PreparedData, Split
-from pipeline.artifacts.project import PREPARED
-
-__all__ = ["Images", "Split", "open_split", "select_gap_subset", "select_training_subset"]
-
-
-def open_split(split: str, folder: Path = PREPARED) -> Split:
-    """Map a split's arrays into memory without reading them."""
-    return PreparedData(folder).open_split(split)
 
 
 def select_training_subset(total: int, count: int | None) -> npt.NDArray[np.int64]:

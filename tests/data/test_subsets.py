@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.prepared import open_split, select_gap_subset, select_training_subset
+from pipeline.artifacts.prepared_data import PreparedData
+from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 
 
 def test_splits_are_mapped_not_read(prepared: Path) -> None:
-    split = open_split("train", prepared / "data/prepared")
+    split = PreparedData(prepared / "data/prepared").open_split("train")
     assert isinstance(split.images, np.memmap)
     assert split.images.shape == (12, 32, 32, 3)
     assert len(split) == len(set(split.ids)) == 12
@@ -27,7 +28,7 @@ def test_a_broken_array_is_named(prepared: Path, tmp_path: Path, name: str) -> N
     shutil.copytree(prepared / "data/prepared", folder)
     (folder / "train" / name).write_bytes(b"\x93NUMPY\x01\x00")
     with pytest.raises(PipelineError, match=r"train/.*cannot be read .*dvc repro --force prepare"):
-        open_split("train", folder)
+        PreparedData(folder).open_split("train")
 
 
 def test_arrays_that_disagree_are_named(prepared: Path, tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_arrays_that_disagree_are_named(prepared: Path, tmp_path: Path) -> None:
     shutil.copytree(prepared / "data/prepared", folder)
     np.save(folder / "train/masks.npy", np.zeros((11, 32, 32), dtype=np.uint8))
     with pytest.raises(PipelineError, match="inconsistent"):
-        open_split("train", folder)
+        PreparedData(folder).open_split("train")
 
 
 @given(st.integers(2, 300), st.data())
