@@ -44,11 +44,11 @@ def budget(variant: str) -> None:
     import resource
 
     from pipeline.data.batch_loader import BatchLoader
-    from pipeline.evaluate.stage import evaluate_run
+    from pipeline.evaluate.evaluate_run import evaluate_run
     from pipeline.tracking.background_logger import BackgroundLogger
     from pipeline.train.checkpoints import CheckpointManager
     from pipeline.train.run_writer import RunWriter
-    from pipeline.train.stage import train_cell
+    from pipeline.train.train_cell import train_cell
 
     imports = time.perf_counter() - born
     params = read_params()

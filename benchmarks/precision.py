@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.project import lend_prepared
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -30,8 +30,8 @@ import psutil
 from PIL import Image
 
 from pipeline.params.data.image_data import FolderData
+from pipeline.prepare.prepare_data import write_source
 from pipeline.prepare.source_factory import create_source
-from pipeline.prepare.stage import write_source
 
 SIZE = 160
 TOGETHER = 16

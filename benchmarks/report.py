@@ -25,7 +25,7 @@ GRIDS = {"as it ships": (3, 3, 10), "a thousand runs": (28, 12, 30)}  # variants
 def measure(shape: tuple[int, int, int]) -> tuple[int, float, float, float, float]:
     """Runs, seconds to render, megabytes of the page, gigabytes of memory, seconds to show (0: no Chromium)."""
     sys.path.insert(0, str(ROOT))
-    from pipeline.report.stage import render_report
+    from pipeline.report.render_report import render_report
     from tests.report.conftest import Project
 
     variants, rates, epochs = shape

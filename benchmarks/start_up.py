@@ -58,7 +58,10 @@ def main() -> None:
     rate, seed = params.grid.learning_rate[0], params.grid.seed[0]
     codes = {"import torch": TORCH, "a step of torch's AdamW": STEP, "import smp": "import segmentation_models_pytorch"}
     codes |= {f"first step of {name}": FIRST_STEP.format(name, rate, seed) for name in params.grid.variant}
-    codes |= {f"import {name}": f"import pipeline.{name}.stage" for name in ("evaluate", "compare", "report")}
+    codes |= {
+        f"import {name}": f"import pipeline.{name}"
+        for name in ("evaluate.evaluate_run", "compare.compare_runs", "report.render_report")
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lend_prepared(Path.cwd(), folder)

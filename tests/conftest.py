@@ -100,7 +100,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder in which `prepare` has run on the bundled data."""
-    from pipeline.prepare.stage import prepare
+    from pipeline.prepare.prepare_data import prepare
 
     folder = tmp_path_factory.mktemp("prepared")
     changes = {"data": {"path": str(ROOT / "data/sample")}}
@@ -122,9 +122,9 @@ def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder with one run, `TRAINED`, evaluated and compared, in an MLflow of its own (mlflow.db)."""
-    from pipeline.compare.stage import compare
-    from pipeline.evaluate.stage import evaluate_run
-    from pipeline.train.stage import train_and_log
+    from pipeline.compare.compare_runs import compare
+    from pipeline.evaluate.evaluate_run import evaluate_run
+    from pipeline.train.train_cell import train_and_log
 
     root = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, root)

@@ -12,6 +12,14 @@ import pipeline
 
 ROOT = Path(pipeline.__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+MODULES = {
+    "prepare": "prepare_data",
+    "train": "train_cell",
+    "evaluate": "evaluate_run",
+    "compare": "compare_runs",
+    "showcase": "predict_showcase",
+    "report": "render_report",
+}
 # Code that moves, checks or records data and changes no byte of an output. For the parameters DVC depends on their
 # values, for the file formats on `pipeline/artifacts/format.py:FORMAT`.
 NOT_IN_OUTPUTS = {
@@ -49,7 +57,7 @@ def find_imports(module: Path) -> set[Path]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dvc_dependencies_of_a_stage_have_all_modules_that_it_imports(stage: str) -> None:
-    found, unread = set[Path](), {ROOT / "pipeline" / stage / "stage.py"}
+    found, unread = set[Path](), {ROOT / "pipeline" / stage / f"{MODULES[stage]}.py"}
     while unread:
         module = unread.pop()
         found.add(module)

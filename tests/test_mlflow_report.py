@@ -17,17 +17,17 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.cli import main
-from pipeline.compare.stage import compare
+from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.mlflow_report.render import CACHE, render_mlflow_report
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY
-from pipeline.train.stage import train_and_log
+from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.servers import MlflowServer
 

@@ -59,6 +59,6 @@ def init(path: Path) -> None:
     Only the section `data`, the batch size, the epochs and variants that do not fit are changed; the previous file is
     kept as params.before.yaml (then params.before.2.yaml and so on).
     """
-    from pipeline.init.command import init as write_params
+    from pipeline.init.write_params import init as write_params
 
     click.echo(write_params(path))

@@ -87,7 +87,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
         raise click.UsageError("--jobs applies to this machine only; a Ray cluster schedules its own jobs.")
     defer_signals()
 
-    from pipeline.sweep.stage import sweep as run_sweep
+    from pipeline.sweep.run_sweep import sweep as run_sweep
 
     for stage in ("prepare", "compare", "showcase", "report"):
         clear_stage_status(stage)  # recorded again if they fail again

@@ -44,7 +44,7 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     from pipeline.artifacts.project import Project
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.command import TABLE, OutputFiles, find_best_run, predict_images
+    from pipeline.predict.predict_images import TABLE, OutputFiles, find_best_run, predict_images
     from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
@@ -81,7 +81,7 @@ def promote(run: str) -> None:
     PyTorch. If the run is registered already, it only becomes the champion again.
     """
     from pipeline.params.file import read_params
-    from pipeline.promote.command import promote_run
+    from pipeline.promote.promote_run import promote_run
 
     click.echo(promote_run(read_params(), run).describe())
 

@@ -43,7 +43,7 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
 
     from pipeline.artifacts.project import FAILURE
     from pipeline.params.file import read_params
-    from pipeline.report.stage import render_report
+    from pipeline.report.render_report import render_report
     from pipeline.runtime.stage_status import record_stage
 
     is_stage = not (selection or out or show or live)
@@ -84,10 +84,10 @@ def failure() -> None:
     While another command is running and nothing has failed, no page is written.
     """
     from pipeline.artifacts.project import Project
-    from pipeline.compare.stage import compare as compare_stage
+    from pipeline.compare.compare_runs import compare as compare_stage
     from pipeline.params.file import read_params
     from pipeline.report.failure import find_failures, render_failure_page
-    from pipeline.report.stage import render_report
+    from pipeline.report.render_report import render_report
     from pipeline.runtime.stage_status import list_stage_statuses
 
     found = page = None

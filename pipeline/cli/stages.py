@@ -15,7 +15,7 @@ def prepare() -> None:
     from pipeline.artifacts.prepared_data import PreparedData
     from pipeline.artifacts.project import PREPARED
     from pipeline.params.file import read_params
-    from pipeline.prepare.stage import prepare as stage
+    from pipeline.prepare.prepare_data import prepare as stage
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.shutdown import exit_on_sigterm
     from pipeline.runtime.stage_status import record_stage
@@ -51,7 +51,7 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     defer_signals()
     terminate_with_dvc()
 
-    from pipeline.train.stage import train_and_log
+    from pipeline.train.train_cell import train_and_log
     from pipeline.variants.model_checks import check_models
 
     check_signals()
@@ -81,7 +81,7 @@ def evaluate(run: str) -> None:
     defer_signals()
     terminate_with_dvc()
 
-    from pipeline.evaluate.stage import evaluate_run
+    from pipeline.evaluate.evaluate_run import evaluate_run
 
     check_signals()
     with record_stage("evaluate", run):
@@ -95,7 +95,7 @@ def evaluate(run: str) -> None:
 @click.command()
 def compare() -> None:
     """Stage: rank the settings of the grid over their seeds, into comparison/."""
-    from pipeline.compare.stage import compare as stage
+    from pipeline.compare.compare_runs import compare as stage
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
     from pipeline.runtime.shutdown import check_signals, defer_signals
@@ -124,7 +124,7 @@ def showcase() -> None:
     """Stage: segment the images of report.showcase with the best run, into showcase/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
-    from pipeline.showcase.stage import predict_showcase
+    from pipeline.showcase.predict_showcase import predict_showcase
 
     with record_stage("showcase"):
         found = predict_showcase(read_params())

@@ -11,13 +11,13 @@ from pathlib import Path
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.project import CACHE, REPORTS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.compare.stage import compare
+from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.run_config import read_run_config
+from pipeline.report.render_report import RenderedReport, RunSource, render_report
 from pipeline.report.run_selection import create_file_stem
 from pipeline.report.sections.authors import TeamResults
-from pipeline.report.stage import RenderedReport, RunSource, render_report
 from pipeline.tracking.fetch import FetchedRun, describe_skipped, fetch_runs
 from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results

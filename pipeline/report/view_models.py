@@ -1,7 +1,7 @@
 """Values that several sections show; templates print them and compute nothing.
 
 A section is a module in `sections/` with its view classes and a function that builds them from the stages' files, a
-template in `reports/templates`, and a line in `stage.py`.
+template in `reports/templates`, and a line in `render_report.py`.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ def run_job(
 
     try:
         # Imported here, so that an error in the network's code fails this job only.
-        from pipeline.evaluate.stage import evaluate_run
-        from pipeline.train.stage import train_cell
+        from pipeline.evaluate.evaluate_run import evaluate_run
+        from pipeline.train.train_cell import train_cell
 
         check_signals()
         check_request()

@@ -22,9 +22,9 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import ImageLosses, RunFolder, RunRecord, Status
 from pipeline.artifacts.scores import Calibration, Scores
 from pipeline.cli import main
+from pipeline.compare.compare_runs import compare
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap
-from pipeline.compare.stage import compare
 from pipeline.compare.summary_tables import select_best_settings, summarize_settings
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params

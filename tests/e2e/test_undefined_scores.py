@@ -18,16 +18,16 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.compare.stage import compare
+from pipeline.compare.compare_runs import compare
 from pipeline.data.subsets import select_gap_subset
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from pipeline.tracking.sync import sync_runs
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, TRAINED, write_params
 
 ANIMAL, BACKGROUND, BORDER = range(3)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.compare.stage import compare
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params.file import read_params
-from pipeline.prepare.stage import prepare
-from pipeline.train.stage import train_cell
+from pipeline.prepare.prepare_data import prepare
+from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT
 
 LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_lite0", "pretrained": True}

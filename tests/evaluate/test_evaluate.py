@@ -11,10 +11,10 @@ from PIL import Image
 
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
-from pipeline.init.command import MIN_STEPS
+from pipeline.init.write_params import MIN_STEPS
 from tests.prepare.conftest import picture, table
 
 ROOT = Path(__file__).parents[2]

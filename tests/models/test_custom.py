@@ -14,11 +14,11 @@ from torch import nn
 
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.models.factory import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import CustomModel
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_custom, write_params
 
 Build = Callable[..., nn.Module]

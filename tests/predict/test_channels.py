@@ -17,13 +17,13 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS
 from pipeline.cli import main
-from pipeline.compare.stage import compare
+from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.showcase.stage import predict_showcase
-from pipeline.train.stage import train_cell
+from pipeline.showcase.predict_showcase import predict_showcase
+from pipeline.train.train_cell import train_cell
 from pipeline.variants.table import variant_rows
 from tests.conftest import write_params
 

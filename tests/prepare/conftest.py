@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.params.data.composites import Samples
 from pipeline.params.data.image_data import FolderData, ImageMaskData
 from pipeline.params.file import read_params
-from pipeline.prepare.stage import prepare
+from pipeline.prepare.prepare_data import prepare
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")

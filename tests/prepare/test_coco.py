@@ -21,8 +21,8 @@ from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
+from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.sources.coco_masks import draw_mask
-from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"

@@ -11,8 +11,8 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import ExternalTestFolder
+from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.sources.composites import CREDIT, TITLE
-from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, Asking, picture, table
 
 CLASSES = [{"name": "border", "value": 2}, {"name": "animal", "value": 1}, {"name": "background", "value": 0}]

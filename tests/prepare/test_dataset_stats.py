@@ -13,9 +13,9 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.prepare.dataset_stats import describe_leaks, describe_masks
+from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.source import Sample
 from pipeline.prepare.split_tables import SplitTable
-from pipeline.prepare.stage import prepare
 from pipeline.study.compose import compose
 from pipeline.study.presets import find_preset
 from tests.conftest import ROOT

@@ -19,7 +19,7 @@ from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
-from pipeline.prepare.stage import prepare
+from pipeline.prepare.prepare_data import prepare
 from tests.prepare.conftest import ROOT
 
 PAGE = (ROOT / "docs/microscopy.md").read_text(encoding="utf-8")

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, PreparedData
 from pipeline.errors import PipelineError
+from pipeline.prepare.prepare_data import prepare, write_source
 from pipeline.prepare.source import READ_ORDER, Sample, SourceData, SplitOrigin
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.split_tables import tabulate_samples
-from pipeline.prepare.stage import prepare, write_source
 
 FOLDERS = (*SPLITS, SHOWCASE)
 

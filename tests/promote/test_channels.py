@@ -17,7 +17,7 @@ from pipeline.inference.trained_run import TrainedRun
 from pipeline.params.file import read_params
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 from tests.promote.test_promote import LOAD
 

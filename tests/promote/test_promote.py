@@ -29,7 +29,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
-from pipeline.promote.command import PromotedModel
+from pipeline.promote.promote_run import PromotedModel
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 

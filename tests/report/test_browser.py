@@ -21,7 +21,7 @@ from pipeline.artifacts.comparison import Comparison
 from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import COMPARISON, PREPARED, RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from tests.prepare.conftest import section
 
 if TYPE_CHECKING:

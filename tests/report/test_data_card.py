@@ -23,15 +23,15 @@ from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
 from pipeline.report.html import render_html
+from pipeline.report.render_report import Page, RunSource, Section, render_report
 from pipeline.report.run_selection import select_runs
 from pipeline.report.sections.authors import TeamResults
 from pipeline.report.sections.data_card import build_data_card, draw_class_shares
 from pipeline.report.sections.data_files import describe_files, describe_skipped
 from pipeline.report.sections.header import build_header
 from pipeline.report.sections.split_leakage import find_split_leakage
-from pipeline.report.stage import Page, RunSource, Section, render_report
 from tests.report.test_browser import CHROMIUM, browser, opened  # noqa: F401
-from tests.report.test_stage import cards, part, rendered
+from tests.report.test_render_report import cards, part, rendered
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject

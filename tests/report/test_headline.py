@@ -17,7 +17,7 @@ from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, Project
 from pipeline.artifacts.scores import MissedClass
 from pipeline.atomic_io import as_json, write_text
 from pipeline.imaging import IGNORE
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from tests.report.conftest import ReportProject, disc
 
 STREET = tuple(SegmentationClass(name, f"#{60 * n:02x}80c0", n > 0) for n, name in enumerate(("void", "car", "pole")))

@@ -20,7 +20,7 @@ from pipeline.atomic_io import as_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from pipeline.runtime.stage_status import record_stage
 from tests.report.test_browser import browser, pytestmark  # noqa: F401
 

@@ -18,7 +18,7 @@ from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, Project
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
 from pipeline.report.failure import render_failure_page
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from pipeline.runtime.stage_status import record_stage
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.artifacts.project import RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.report.stage import render_report
-from tests.report.test_stage import best, part, rendered
+from pipeline.report.render_report import render_report
+from tests.report.test_render_report import best, part, rendered
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject

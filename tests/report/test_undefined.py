@@ -16,7 +16,7 @@ from pipeline.artifacts.project import EVALUATION, SHOWCASE_PREDICTIONS, Project
 from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
 from pipeline.atomic_io import as_json
 from pipeline.params import ShowcaseImage
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from tests.report.conftest import ReportProject, disc
 
 FOREGROUND, BACKGROUND = 0, 1

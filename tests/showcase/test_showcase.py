@@ -17,17 +17,17 @@ from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS, TEMPLATES
 from pipeline.artifacts.showcase_predictions import ShowcasePredictions
 from pipeline.atomic_io import as_json
-from pipeline.compare.stage import compare
+from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
+from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.showcase.showcase_image import read_showcase_image
-from pipeline.showcase.stage import predict_showcase
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import ROOT, write_params
 
 RUN = "unet-0.01-0"
@@ -179,7 +179,7 @@ def test_showcase_file_outside_its_folder_is_refused(project: Path, name: str) -
 def test_predict_showcase_without_images_does_not_import_torch(compared: Params, project: Path) -> None:
     code = (
         "import sys\nfrom pipeline.params.file import read_params\n"
-        "from pipeline.showcase.stage import predict_showcase\n"
+        "from pipeline.showcase.predict_showcase import predict_showcase\n"
         "print(predict_showcase(read_params())); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)

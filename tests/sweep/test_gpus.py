@@ -14,7 +14,7 @@ from pipeline.params.file import read_params
 from pipeline.sweep import pool
 from pipeline.sweep.gpus import VISIBLE, find_least_used, list_gpus
 from pipeline.sweep.pool import run_jobs
-from pipeline.sweep.stage import _default_workers
+from pipeline.sweep.run_sweep import _default_workers
 from pipeline.sweep.worker import STOP, Job, JobResult
 from tests.conftest import write_params
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 

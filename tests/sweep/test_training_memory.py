@@ -20,7 +20,7 @@ from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.prepare.stage import prepare
+from pipeline.prepare.prepare_data import prepare
 from pipeline.sweep.training_memory import (
     HEADROOM,
     ProcessKilledError,

@@ -15,15 +15,15 @@ from pipeline.artifacts import project as artifacts
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import EVALUATION
 from pipeline.cli import main
-from pipeline.compare.stage import compare
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params.file import read_params
-from pipeline.predict.command import find_best_run
+from pipeline.predict.predict_images import find_best_run
 from pipeline.report.run_selection import select_runs
 from pipeline.tracking.saved_view import NOTE
 from pipeline.tracking.store import open_client
 from pipeline.tracking.tags import BEST_OF, BEST_RUN
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import PREPARED, RUNS, TEMPLATES
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.cli import main
-from pipeline.compare.stage import compare
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.compare.compare_runs import compare
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from pipeline.tracking.run_metrics import DataSummary, read_history, run_parameters
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
-from pipeline.train.stage import train_and_log
+from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 from tests.tracking.conftest import epochs, upload_content
 

@@ -14,13 +14,13 @@ from filelock import FileLock
 
 from pipeline.artifacts.project import COMPARISON, REPORT, TEMPLATES
 from pipeline.cli import main
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params.file import read_params
 from pipeline.tracking.mlflow_run import LOCK
 from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.tracking.tags import BEST_OF, BEST_RUN, DVC_EXPERIMENT, VERDICT
-from pipeline.train.stage import train_and_log
+from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
 
 if TYPE_CHECKING:

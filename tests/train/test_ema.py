@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pipeline.errors import PipelineError
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.models.factory import build_network
 from pipeline.params.file import read_params
 from pipeline.params.model import UNetModel
 from pipeline.train.ema import create_ema
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"

@@ -9,10 +9,10 @@ import torch
 
 from pipeline.artifacts.project import RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.evaluate.stage import evaluate_run
+from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

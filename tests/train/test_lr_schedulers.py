@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pipeline.params.file import read_params
 from pipeline.params.train import Constant, Cosine, LrSchedulerSettings, OneCycle, ReduceOnPlateau
 from pipeline.train.lr_schedulers import create_lr_scheduler
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 PEAK, SHARE = 0.02, 0.1  # of the decoder; the encoder's rate as a share of it

@@ -30,7 +30,7 @@ from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_writer import RunWriter
-from pipeline.train.stage import train_and_log, train_cell
+from pipeline.train.train_cell import train_and_log, train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"

@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.runtime.progress import EpochProgress
-from pipeline.train.stage import train_and_log, train_cell
+from pipeline.train.train_cell import train_and_log, train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"

@@ -16,7 +16,7 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
 from pipeline.params.file import read_params
-from pipeline.train.stage import train_cell
+from pipeline.train.train_cell import train_cell
 from pipeline.variants.model_checks import check_batch
 from tests.conftest import write_custom, write_params
 

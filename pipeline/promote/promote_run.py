@@ -14,7 +14,7 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
-from pipeline.predict.command import find_best_run
+from pipeline.predict.predict_images import find_best_run
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.tracking.mlflow_run import MlflowRun

@@ -30,7 +30,7 @@ from pipeline.artifacts.project import (
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult
-from pipeline.report.stage import render_report
+from pipeline.report.render_report import render_report
 from tests.report.conftest import disc
 
 if TYPE_CHECKING:
