@@ -25,12 +25,13 @@ GRIDS = {"as it ships": (3, 3, 10), "a thousand runs": (28, 12, 30)}  # variants
 def measure(shape: tuple[int, int, int]) -> tuple[int, float, float, float, float]:
     """Runs, seconds to render, megabytes of the page, gigabytes of memory, seconds to show (0: no Chromium)."""
     sys.path.insert(0, str(ROOT))
+    from pipeline.artifacts.project import Project
     from pipeline.report.render_report import render_report
-    from tests.report.conftest import Project
+    from tests.report.conftest import ReportProject
 
     variants, rates, epochs = shape
     with tempfile.TemporaryDirectory() as folder:
-        project = Project(
+        project = ReportProject(
             Path(folder),
             variants=tuple(f"variant_{number}" for number in range(variants)),
             rates=tuple(10 ** -(1 + number / 4) for number in range(rates)),
@@ -40,7 +41,7 @@ def measure(shape: tuple[int, int, int]) -> tuple[int, float, float, float, floa
             diverged="",
         )
         begin = time.perf_counter()
-        page = render_report(project.params, root=project.root).path
+        page = render_report(project.params, project=Project(project.root)).path
         seconds = time.perf_counter() - begin
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts in kilobytes
         return len(project.rows), seconds, page.stat().st_size / 1e6, memory, shown(page)

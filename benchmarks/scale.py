@@ -26,7 +26,7 @@ from pipeline.artifacts.run_folder import RunFolder, RunRecord
 from pipeline.atomic_io import as_json, replacing
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.sweep import pool, stage
+from pipeline.sweep import pool, run_sweep
 from pipeline.sweep.dvc_internals.stages import DvcStages
 from pipeline.sweep.worker import STOP, Job, JobResult
 
@@ -69,7 +69,7 @@ def measure(cells: int) -> None:
         for _ in range(2):
             in_dvc.seconds, started = 0.0, time.perf_counter()
             with Path(os.devnull).open("w") as silent, redirect_stdout(silent), redirect_stderr(silent):
-                assert stage.sweep(found, jobs, (), None, Path()) == 0
+                assert run_sweep.sweep(found, jobs, (), None, Path()) == 0
             rows.append((time.perf_counter() - started, in_dvc.seconds))
         (wall, dvc), (again, _) = rows
         overhead = (wall - cells * SECONDS / jobs) / cells

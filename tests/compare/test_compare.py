@@ -19,8 +19,9 @@ from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import ImageLosses, RunFolder, RunRecord, Status
+from pipeline.artifacts.run_folder import ImageLosses, RunFolder, RunRecord
 from pipeline.artifacts.scores import Calibration, Scores
+from pipeline.artifacts.status import TrainedStatus
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.compare.findings import list_findings
@@ -77,7 +78,7 @@ def list_image_scores(samples: pd.DataFrame, loss: float) -> list[list[str | flo
     return rows
 
 
-def write_run(root: Path, cell: Cell, loss: float, status: Status = "finished") -> None:
+def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "finished") -> None:
     project = Project(root)
     with project.run(cell.name).replace() as run:
         run.write_record(

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import Judgment, RunState, RunSummary
+from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import ImageLosses, RunFolder
 from pipeline.artifacts.scores import Scores
+from pipeline.artifacts.status import RunStatus
 from pipeline.compare.verdicts import RunJudge, create_labels
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
@@ -41,7 +42,7 @@ def scores(loss: float, mean_iou: float) -> Scores:
     return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
-def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunSummary:
+def row(cell: Cell, status: RunStatus = "finished", reason: str = "") -> RunSummary:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
          "val_foreground_iou", "val_object_iou", "showcase_mean_iou",

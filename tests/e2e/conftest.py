@@ -26,7 +26,7 @@ LEFT_OUT = shutil.ignore_patterns(
 
 
 @dataclass
-class ReportProject:
+class Project:
     """A project's folder and its commands."""
 
     root: Path
@@ -73,15 +73,15 @@ def merged_grid(changes: dict[str, Any]) -> dict[str, Any]:
     return {**changes, "grid": {**grid, **changes.get("grid", {})}}
 
 
-def copy_project(root: Path, commands: PreloadedCommands) -> ReportProject:
+def copy_project(root: Path, commands: PreloadedCommands) -> Project:
     shutil.copytree(ROOT, root, ignore=LEFT_OUT)
-    project = ReportProject(root, commands)
+    project = Project(root, commands)
     project.change()
     return project
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands, store: Path) -> ReportProject:
+def swept(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands, store: Path) -> Project:
     """A project after `pipeline sweep` and `dvc repro`; tests change it and leave it reproduced."""
     project = copy_project(tmp_path_factory.mktemp("e2e") / "project", commands)
     shutil.copy(store, project.root / "mlflow.db")

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from pipeline.artifacts.comparison import Comparison, Summary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
-from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS
+from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.compare.compare_runs import compare
 from pipeline.data.subsets import select_gap_subset
@@ -76,7 +76,7 @@ def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
     evaluation = evaluate_run(params, TRAINED)
     summary = compare(params)
     list(sync_runs(params, [TRAINED], root))
-    rendered = render_report(params, root=root)
+    rendered = render_report(params, project=Project(root))
     assert rendered.faults == ()
     return evaluation, summary, rendered.path.read_text(encoding="utf-8")
 

@@ -24,7 +24,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.showcase.predict_showcase import predict_showcase
 from pipeline.train.train_cell import train_cell
-from pipeline.variants.table import variant_rows
+from pipeline.variants.table import measure_variants
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -138,6 +138,6 @@ def test_variants_are_measured_with_the_channels_of_the_data(
     trained: Callable[[int, type], Params], project: Path
 ) -> None:
     params = trained(5, np.uint16)
-    rows = {row.name: row for row in variant_rows(params, project, lambda cell, data: data.channels)}
+    rows = {row.name: row for row in measure_variants(params, project, lambda cell, data: data.channels)}
     assert rows["unet"].process == 5
     assert "the images have 5" in str(rows["lite0"].process)

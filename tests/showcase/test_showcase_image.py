@@ -14,7 +14,7 @@ from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import reverse_orientation
 from pipeline.imaging.tiff import turn_upright
 from pipeline.inference.preprocessing import Preprocessing
-from pipeline.params import Photograph
+from pipeline.params import ShowcaseImage
 from pipeline.showcase.showcase_image import read_showcase_image
 
 VALUES = MaskEncoding.from_values([(0,), (1, 255)], ())
@@ -34,7 +34,7 @@ def write(folder: Path, orientation: int, covers: str) -> None:
 
 
 def truth(folder: Path, mask_orientation: Any) -> Any:
-    photograph = Photograph(file="photo.png", mask="mask.png")
+    photograph = ShowcaseImage(file="photo.png", mask="mask.png")
     found = read_showcase_image(photograph, folder, PREPROCESSING, VALUES, mask_orientation)
     np.testing.assert_array_equal(found.network_input, IMAGE)
     return found.truth
