@@ -19,6 +19,7 @@ class CommitQueue:
     def __init__(self, stages: DvcStages, root: Path) -> None:
         self._stages, self._root = stages, root
         self._hashes: dict[str, str] = {}  # by stage, of its dependencies
+        self._has_committed = False
         self.refused: dict[str, Refusal] = {}
 
     def add(self, result: JobResult) -> None:
@@ -36,7 +37,8 @@ class CommitQueue:
             PipelineError: DVC cannot; the next sweep resumes or restores what is missing.
         """
         self._commit()
-        self.refused |= self._stages.update_lock()
+        if self._has_committed:
+            self.refused |= self._stages.update_lock()
 
     def _commit(self) -> None:
         if not self._hashes:
@@ -46,5 +48,6 @@ class CommitQueue:
             stage, _, run = name.partition("@")
             if stage == "train":  # a kill before this line resumes from them
                 RunLock(Project(self._root).run(run).record.key, self._root).remove()
+        self._has_committed |= refused.keys() < self._hashes.keys()
         self.refused |= refused
         self._hashes = {}

@@ -146,6 +146,7 @@ def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) ->
     # The run cache needs the training's output to find an evaluation.
     evaluated = stages.restore("evaluate", [run for run in evaluate if run not in train])
     evaluate = [run for run in evaluate if run not in evaluated]
+    stages.update_lock()  # now, so that a stop has nothing to write if no run has finished since
     hashes = stages.hash_dependencies([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
     if read_params(root / "params.yaml") != params:  # DVC would record other parameters than those that are trained
         raise PipelineError("params.yaml was changed just now. Run the same command again.")
