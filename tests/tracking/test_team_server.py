@@ -230,4 +230,4 @@ def _log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def _train(number: int) -> None:
     with BackgroundLogger(read_params()) as logger:
-        logger.update(training_state(number, 1, began_ms=number))
+        logger.update(training_state(number, 1, began_ms=number + 1))
