@@ -9,16 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
-from pipeline.artifacts.comparison import BestSetting, Comparison, Judgment, RunSummary, SettingSummary, Summary
-from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.comparison import BestSetting, Finding, Judgment, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.format import FORMAT
-from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, PreparedData, SegmentationClass
-from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, TEMPLATES, Project
-from pipeline.artifacts.run_folder import RunFolder, RunRecord
+from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, SegmentationClass
+from pipeline.artifacts.project import TEMPLATES, Project
+from pipeline.artifacts.run_folder import RunRecord
 from pipeline.artifacts.scores import Calibration, Scores
 from pipeline.atomic_io import as_json, write_text
 from pipeline.imaging import IGNORE
@@ -89,7 +87,10 @@ class ReportProject:
         shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
         shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
+        self.project = Project(root)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
+        self.curves: list[tuple[object, ...]] = []
+        self.gap_parts: list[tuple[object, ...]] = []
         self._prepare(paint, source)
         self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]
         self._compare()
@@ -98,35 +99,26 @@ class ReportProject:
         return [f"{split}-{row:04d}" for row in range(COUNTS[split])]
 
     def _prepare(self, paint: Painter, source: str) -> None:
-        table = []
-        for split in COUNTS:
-            drawn = [paint(split, row, self.size) for row in range(COUNTS[split])]
-            folder = self.root / PREPARED / split
-            folder.mkdir(parents=True)
-            np.save(folder / PreparedData.IMAGES, np.stack([image for image, _ in drawn]))
-            np.save(folder / PreparedData.MASKS, np.stack([mask for _, mask in drawn]))
-            for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
-                self.masks[split, row] = mask
-                counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
-                pixels = int(counts.sum())
-                sha256 = hashlib.sha256(sample.encode()).hexdigest()
-                table.append(
-                    (sample, split, f"animal={split} {row}", self.size, self.size, sha256, pixels, *counts / pixels)
-                )
-        shares = [f"share_{item.name}" for item in self.classes]
-        pd.DataFrame(table, columns=[*PreparedData.SAMPLE_COLUMNS, *shares]).to_csv(
-            self.root / PREPARED / PreparedData.SAMPLES, index=False
-        )
-        rejected = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
-        pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(
-            self.root / PREPARED / PreparedData.SKIPPED, index=False
-        )
-        survey = DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),))
-        write_text(self.root / PREPARED / PreparedData.STATS, as_json(survey))
-        write_text(
-            self.root / PREPARED / PreparedData.CLASSES,
-            as_json(Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
-        )
+        samples: list[list[str]] = []
+        with self.project.prepared.replace() as prepared:
+            for split in COUNTS:
+                drawn = [paint(split, row, self.size) for row in range(COUNTS[split])]
+                images, masks = prepared.array_paths(split)
+                images.parent.mkdir()
+                np.save(images, np.stack([image for image, _ in drawn]))
+                np.save(masks, np.stack([mask for _, mask in drawn]))
+                for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
+                    self.masks[split, row] = mask
+                    counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
+                    sha256 = hashlib.sha256(sample.encode()).hexdigest()
+                    cells = (sample, split, f"animal={split} {row}", self.size, self.size, sha256, counts.sum())
+                    samples.append([str(cell) for cell in (*cells, *counts / counts.sum())])
+            prepared.write_tables(
+                Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16),
+                DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),)),
+                samples,
+                [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")],
+            )
 
     def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Plausible curves: fast and overfitting at the higher rate, slow at the lower one."""
@@ -148,9 +140,6 @@ class ReportProject:
         best = int(np.argmin(validation))
         amounts = validation * 0.6
         masks = np.stack([spoiled(self.masks[SHOWCASE, 0], a * 0.5, 3) for a in amounts])
-        folder = self.root / RUNS / name
-        folder.mkdir(parents=True)
-        np.savez_compressed(folder / RunFolder.SHOWCASE_MASKS, masks=masks[:, None])
         ended = name == self.diverged
         cell = self.params.cell(self.params.grid.variant[0], rate, seed).model_dump(mode="json")
         record = RunRecord(
@@ -166,17 +155,22 @@ class ReportProject:
             data_fingerprint="3f9c" * 16,
             cell={**cell, "variant": variant},
         )
-        write_text(folder / RunFolder.RECORD, as_json(record))
-        self._curves(name, variant, rate, seed, train, validation)
-        pd.DataFrame(
-            {
-                "epoch": np.arange(1, len(train) + 1),
-                "learning_rate": rate,
-                "objective": train,
-                "train_loss": train,
-                "val_loss": validation,
-            }
-        ).to_csv(folder / RunFolder.HISTORY, index=False)
+        with self.project.run(name).replace() as run:
+            run.write_record(record)
+            run.write_showcase_masks(masks[:, None])
+            epochs = zip(train, validation, strict=True)
+            run.write_history(
+                [
+                    dict(zip(run.HISTORY_COLUMNS, (epoch, rate, own, own, loss, 0.5), strict=True))
+                    for epoch, (own, loss) in enumerate(epochs, start=1)
+                ],
+                (),
+            )
+        self.curves += [
+            (name, variant, rate, seed, epoch, split, float(loss))
+            for split, losses in (("train", train), ("validation", validation))
+            for epoch, loss in enumerate(losses, start=1)
+        ]
         scores = self._evaluate(name, float(train[best]), float(validation[best]), masks[best], float(amounts[best]))
         return RunSummary(
             run=name,
@@ -218,85 +212,65 @@ class ReportProject:
             ),
         )
 
-    def _curves(
-        self, name: str, variant: str, rate: float, seed: int, train: np.ndarray, validation: np.ndarray
-    ) -> None:
-        path = self.root / COMPARISON / Comparison.CURVES
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            (name, variant, rate, seed, epoch, split, float(loss))
-            for split, losses in (("train", train), ("validation", validation))
-            for epoch, loss in enumerate(losses, start=1)
-        ]
-        table = pd.DataFrame(rows, columns=list(Comparison.CURVE_COLUMNS))
-        table.to_csv(path, mode="a", header=not path.exists(), index=False)
-
     def _evaluate(self, name: str, train: float, validation: float, showcase: np.ndarray, amount: float) -> Scores:
-        folder = self.root / EVALUATION / name
-        (folder / EvaluationFolder.EXAMPLES).mkdir(parents=True)
-        Image.fromarray(showcase).save(folder / EvaluationFolder.EXAMPLES / f"{self.ids(SHOWCASE)[0]}.png")
-        table, overlaps = [], []
+        table, overlaps, predictions = [], [], {self.ids(SHOWCASE)[0]: showcase}
         for row, sample in enumerate(self.ids("validation")):
             truth = self.masks["validation", row]
-            prediction = spoiled(truth, amount, row)
-            Image.fromarray(prediction).save(folder / EvaluationFolder.EXAMPLES / f"{sample}.png")
-            overlap = [iou(prediction, truth, index) for index in range(len(self.classes))]
+            predictions[sample] = spoiled(truth, amount, row)
+            overlap = [iou(predictions[sample], truth, index) for index in range(len(self.classes))]
             overlaps.append(overlap)
-            table.append(
-                (sample, "validation", validation, 0.9, float(np.nanmean(np.array(overlap, float))), overlap[0])
-            )
-        pd.DataFrame(table, columns=list(EvaluationFolder.PER_IMAGE_COLUMNS)).to_csv(
-            folder / EvaluationFolder.PER_IMAGE, index=False
-        )
+            mean = float(np.nanmean(np.array(overlap, float)))
+            table.append([sample, "validation", validation, 0.9, mean, "" if overlap[0] is None else overlap[0]])
         means = np.nanmean(np.array(overlaps, dtype=float), axis=0)
-        by_class = {item.name: float(mean) for item, mean in zip(self.classes, means, strict=True)}
+        by_class: dict[str, float | None] = {
+            item.name: float(mean) for item, mean in zip(self.classes, means, strict=True)
+        }
 
         def scores(loss: float) -> Scores:
             return Scores(loss, 0.9, float(means.mean()), float(means[0]), None, by_class, dict.fromkeys(by_class, 0.3))
 
-        evaluation = RunEvaluation(
-            run=name,
-            key="0" * 64,
-            gap=validation - train,
-            gap_last=validation - train,
-            train=scores(train),
-            validation=scores(validation),
-            test=scores(validation + 0.02),
-            showcase=(scores(validation),),
-            train_calibration=Calibration(0.93, 0.01),
-            val_calibration=Calibration(0.95, 0.05),
-        )
-        self._reliability(folder / EvaluationFolder.CALIBRATION)
-        self._parts(name, train, validation)
-        write_text(folder / EvaluationFolder.METRICS, as_json(evaluation))
+        with self.project.evaluation(name).replace() as folder:
+            folder.write_metrics(
+                RunEvaluation(
+                    run=name,
+                    key="0" * 64,
+                    gap=validation - train,
+                    gap_last=validation - train,
+                    train=scores(train),
+                    validation=scores(validation),
+                    test=scores(validation + 0.02),
+                    showcase=(scores(validation),),
+                    train_calibration=Calibration(0.93, 0.01),
+                    val_calibration=Calibration(0.95, 0.05),
+                )
+            )
+            folder.write_examples(predictions)
+            folder.write_per_image((), table)
+            folder.write_calibration(self._list_bins())
+        self.gap_parts += self._list_gap_parts(name, train, validation)
         return scores(validation)
 
-    def _reliability(self, path: Path) -> None:
+    def _list_bins(self) -> list[list[str | float]]:
         """Right as often as it is sure in training, too sure on validation; nothing below a third."""
-        rows = []
+        rows: list[list[str | float]] = []
         for split, excess in (("train", 0.01), ("validation", 0.06)):
             for place in range(15):
                 low, high, pixels = place / 15, (place + 1) / 15, 0 if place < 5 else 100 * 2 ** (place - 5)
                 middle = (low + high) / 2
-                rows.append((split, low, high, pixels, *((middle, middle - excess) if pixels else ("", ""))))
-        pd.DataFrame(rows, columns=list(EvaluationFolder.CALIBRATION_COLUMNS)).to_csv(path, index=False)
+                rows.append([split, low, high, pixels, *((middle, middle - excess) if pixels else ("", ""))])
+        return rows
 
-    def _parts(self, name: str, train: float, validation: float) -> None:
-        path = self.root / COMPARISON / Comparison.GAP_PARTS
-        rows = [
-            (name, "class", item.name, 4, train + place / 10, validation + place / 5, 0.9, 0.8)
+    def _list_gap_parts(self, name: str, train: float, validation: float) -> list[tuple[object, ...]]:
+        parts: list[tuple[str, str, int, float, float, object, object]] = [
+            ("class", item.name, 4, train + place / 10, validation + place / 5, 0.9, 0.8)
             for place, item in enumerate(self.classes)
         ]
-        rows += [
-            (name, "group", f"animal={row}", 1, train, validation + 0.1 - row / 50, None, None) for row in range(4)
-        ]
-        rows += [
-            (name, "image", sample, 1, train, validation + 0.1 - row / 50, None, None)
+        parts += [("group", f"animal={row}", 1, train, validation + 0.1 - row / 50, "", "") for row in range(4)]
+        parts += [
+            ("image", sample, 1, train, validation + 0.1 - row / 50, "", "")
             for row, sample in enumerate(self.ids("validation"))
         ]
-        table = pd.DataFrame(rows, columns=[column for column in Comparison.GAP_PART_COLUMNS if column != "gap"])
-        table.insert(6, "gap", table["val_loss"] - table["train_loss"])
-        table.to_csv(path, mode="a", header=not path.exists(), index=False)
+        return [(name, part, of, images, own, loss, loss - own, *ious) for part, of, images, own, loss, *ious in parts]
 
     def _rate(self, variant: str, rate: float) -> SettingSummary:
         rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
@@ -338,6 +312,10 @@ class ReportProject:
             foreground=tuple(item.name for item in self.classes if item.foreground),
             boundary=tuple(item.name for item in self.classes if item.edge),
         )
+        comparison = self.project.comparison
+        comparison.path.mkdir()
+        comparison.write_curves(self.curves)
+        comparison.write_gap_parts(self.gap_parts)
         self.write_summary(self.summary)
         self.write_findings(
             (
@@ -349,11 +327,12 @@ class ReportProject:
 
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary
-        write_text(self.root / COMPARISON / Comparison.SUMMARY, as_json(summary))
+        self.project.comparison.write_summary(summary)
 
     def write_findings(self, *sentences: tuple[str, list[str]]) -> None:
-        content = [{"id": f"f{i}", "sentence": text, "runs": names} for i, (text, names) in enumerate(sentences)]
-        write_text(self.root / COMPARISON / Comparison.FINDINGS, as_json({"findings": content}))
+        self.project.comparison.write_findings(
+            Finding(f"f{index}", text, tuple(names)) for index, (text, names) in enumerate(sentences)
+        )
 
     def edit_json(self, path: Path, **changes: object) -> None:
         content = json.loads((self.root / path).read_text())
