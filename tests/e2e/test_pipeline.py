@@ -291,7 +291,7 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
     swept.change()
-    swept.run("pipeline", "track")  # any command marks the runs of the killed sweep
+    swept.run("pipeline", "sweep")  # marks the runs of the killed one
     assert set(states(swept, "%-0.01-3").values()) == {"KILLED"}
 
 
