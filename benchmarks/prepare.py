@@ -74,8 +74,8 @@ def bare_all(folder: Path) -> None:
 def prepare(folder: Path) -> None:
     """The stage."""
     classes = [
-        {"name": "thing", "colour": "#e69f00", "foreground": True, "value": 2},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 1},
+        {"name": "thing", "color": "#e69f00", "foreground": True, "value": 2},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "value": 1},
     ]
     data = FolderData.model_validate(
         {

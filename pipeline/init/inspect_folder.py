@@ -101,7 +101,7 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     names = make_class_names(["background", *categories])
     colors, color_notices = choose_category_colors(categories)
     classes = [
-        {"name": name, "colour": color, "foreground": category is not None, "category": category}
+        {"name": name, "color": color, "foreground": category is not None, "category": category}
         for name, color, category in zip(names, colors, [None, *categories], strict=True)
     ]
     section = {

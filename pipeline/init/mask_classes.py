@@ -172,8 +172,8 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
         else f"masks of two classes, changed by {survey.lossy or 'JPEG'}"
     )
     classes = [
-        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": low},
-        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": high},
+        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "value": low},
+        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "value": high},
     ]
     return SuggestedClasses(
         {"classes": classes, "ignore": None, "mask_threshold": threshold},
@@ -219,8 +219,8 @@ def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
     perhaps = f" Masks with no other value, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
     share = sum(survey.pixels[value] for value in written) / survey.pixels.total()
     classes = [
-        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": 0},
-        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": written},
+        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "value": 0},
+        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "value": written},
     ]
     return SuggestedClasses(
         {"classes": classes, "ignore": None},
@@ -242,9 +242,9 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     classes = [
         {
             "name": name,
-            "colour": OKABE_ITO[place],
+            "color": OKABE_ITO[place],
             "foreground": name == "object",
-            "edge": name == "border",
+            "is_boundary": name == "border",
             "value": value,
         }
         for place, (value, name) in enumerate(names)

@@ -60,9 +60,9 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
     classes, remarks = [], []
     for value, color in zip(roles.values, colors, strict=True):
         is_foreground = value not in (roles.background, roles.boundary)
-        edge = {"edge": True} if value == roles.boundary else {}
+        boundary = {"is_boundary": True} if value == roles.boundary else {}
         classes.append(
-            {"name": roles.names[value], "colour": color, "foreground": is_foreground, **edge}
+            {"name": roles.names[value], "color": color, "foreground": is_foreground, **boundary}
             | {"value": _format_value(value, survey)}
         )
         masks = f"{survey.masks[value]:{len(str(survey.count))}} of {survey.count} masks that were opened"

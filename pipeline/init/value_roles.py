@@ -156,9 +156,9 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
 def describe_boundary(survey: MaskSurvey, boundary: int, spelled: str) -> str:
     """Report the boundary, with the setting for the case that it is a class."""
     return (
-        f"{spelled} is taken for the boundary between the other classes (border, edge: true): it is "
+        f"{spelled} is taken for the boundary between the other classes (border, is_boundary: true): it is "
         f"{survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other without it. If it "
-        f"is a class like the others, write edge: false and foreground: true."
+        f"is a class like the others, write is_boundary: false and foreground: true."
     )
 
 

@@ -84,7 +84,7 @@ def _format_classes(suggestion: Suggestion) -> Iterator[str]:
         if remark:
             yield f"    # {format_scalar(item['name'])}: {remark}"
     for item in classes:
-        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "edge" or value]
+        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "is_boundary" or value]
         yield f"  - {{{', '.join(pairs)}}}"
 
 

@@ -75,7 +75,7 @@ class Verdict(Section):
     """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
-    memorising: float = Field(gt=1, allow_inf_nan=False)
+    memorizing: float = Field(gt=1, allow_inf_nan=False)
     overfitting: float = Field(gt=0, allow_inf_nan=False)
 
 

@@ -25,15 +25,15 @@ class StatsCounter:
     """Statistics of the files read so far."""
 
     def __init__(self) -> None:
-        self._stored: Counter[str] = Counter()
-        self._turned = self._transparent = self._compared = 0
+        self._formats: Counter[str] = Counter()
+        self._rotated = self._transparent = self._compared = 0
         self._brightest = 0.0
 
     def add(self, decoded: DecodedPair) -> None:
         """Add a pair."""
         self._compared += 1
-        self._stored[decoded.stored.kind] += 1
-        self._turned += decoded.stored.is_turned
+        self._formats[decoded.stored.kind] += 1
+        self._rotated += decoded.stored.is_turned
         self._transparent += decoded.stored.has_transparency
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
@@ -45,8 +45,8 @@ class StatsCounter:
             notices: on possible mistakes in the data.
         """
         return DatasetStats(
-            stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
-            turned=self._turned,
+            formats=dict(sorted(self._formats.items(), key=lambda item: (-item[1], item[0]))),
+            rotated=self._rotated,
             transparent=self._transparent,
             compared=self._compared,
             duplicates=len(duplicates),

@@ -40,4 +40,4 @@ def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollectio
 
 def list_classes(classes: Sequence[DisplayedClass]) -> list[SegmentationClass]:
     """List the declared classes."""
-    return [SegmentationClass(one.name, one.colour, one.foreground, one.edge) for one in classes]
+    return [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in classes]

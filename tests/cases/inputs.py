@@ -382,7 +382,7 @@ def labelme(folder: Path) -> Truth:
 
 NUMBERED = {
     "classes": [
-        {"name": name, "colour": color, "foreground": name == "object", "edge": name == "border", "value": value}
+        {"name": name, "color": color, "foreground": name == "object", "is_boundary": name == "border", "value": value}
         for value, (name, color) in enumerate((("background", "#000000"), ("object", "#ff0000"), ("border", "#00ff00")))
     ],
     "instances": {"border": 2},

@@ -21,8 +21,8 @@ FOLDER = {
     "image_size": 32,
     "resize": "squash",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "value": 1},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "value": 0},
     ],
     "ignore": None,
     "splits": {"validation": 0.3, "test": 0.3},
@@ -35,8 +35,8 @@ COCO = {
     "source": "coco",
     "annotations": "export.json",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "category": "cell"},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "category": None},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "category": "cell"},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "category": None},
     ],
     "ignore": [],
 }

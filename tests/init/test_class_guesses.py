@@ -145,9 +145,9 @@ def test_init_the_boundary_of_trimaps_is_an_edge(see: See, values: tuple[int, in
     inside, outside, border = values
     found = see(masks(lambda index: trimap(index, *values)))
     assert names(found) == {outside: "background", inside: "foreground", border: "border"}
-    assert [value for value, is_edge in of(found, "edge").items() if is_edge] == [border]
+    assert [value for value, is_edge in of(found, "is_boundary").items() if is_edge] == [border]
     assert [value for value, is_foreground in of(found, "foreground").items() if is_foreground] == [inside]
-    assert "write edge: false and foreground: true" in notice(found, f"{border} is taken for the boundary")
+    assert "write is_boundary: false and foreground: true" in notice(found, f"{border} is taken for the boundary")
 
 
 def test_init_a_class_around_another_one_is_no_boundary(see: See) -> None:
@@ -155,7 +155,7 @@ def test_init_a_class_around_another_one_is_no_boundary(see: See) -> None:
         nucleus = ndimage.binary_erosion(disc(index), iterations=3)
         return np.where(nucleus, 2, disc(index)).astype(np.uint8)
 
-    assert not any(of(see(masks(draw)), "edge").values())
+    assert not any(of(see(masks(draw)), "is_boundary").values())
 
 
 def test_init_an_outline_that_leaves_contacts_is_no_boundary(see: See) -> None:
@@ -164,7 +164,7 @@ def test_init_an_outline_that_leaves_contacts_is_no_boundary(see: See) -> None:
         mask[:, : SIZE // 2] = np.minimum(disc(index), 1)[:, : SIZE // 2]
         return mask
 
-    assert not any(of(see(masks(draw)), "edge").values())
+    assert not any(of(see(masks(draw)), "is_boundary").values())
 
 
 def label_image(side: int, step: int = 9) -> np.ndarray:
@@ -226,7 +226,7 @@ def test_init_color_masks_of_camvid_get_its_names(see: See) -> None:
     shown = ["Sky", "Building", "Road", "Tree", "Car", "Pedestrian", "Void"]
     found = see(masks(lambda index: color_mask(CAMVID, index, shown)))
     assert names(found) == {f"#{CAMVID.colors[name]:06x}": name for name in shown[:-1]}
-    assert of(found, "colour") == {value: value for value in names(found)}
+    assert of(found, "color") == {value: value for value in names(found)}
     assert found.data["ignore"] == "#000000"
     assert "change data.classes and data.ignore" in notice(found, "those of CamVid")
 
@@ -249,7 +249,7 @@ def voc_indices(labels: np.ndarray) -> Image.Image:
 def test_init_indices_with_the_palette_of_pascal_voc_get_its_names(see: See) -> None:
     found = see(masks(lambda index: voc_indices(trimap(index, (1, 12, 15)[index % 3], 0, 255))))
     assert names(found) == {0: "background", 1: "aeroplane", 12: "dog", 15: "person"}
-    assert of(found, "colour") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
+    assert of(found, "color") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
     assert of(found, "foreground") == {0: False, 1: True, 12: True, 15: True}
     assert found.data["ignore"] == 255
     assert "those of PASCAL VOC" in found.output
@@ -308,7 +308,7 @@ def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     assert result.exit_code == 0, result.output
     data = read_params().data
     assert isinstance(data, CocoData)
-    return result.output, {item.name: item.colour for item in data.classes}
+    return result.output, {item.name: item.color for item in data.classes}
 
 
 @pytest.mark.usefixtures("project")
@@ -330,6 +330,6 @@ def test_init_categories_of_no_one_data_set_get_the_usual_colors(categories: lis
 
 def test_init_of_many_classes_names_the_first_and_keeps_all_colors_apart(see: See) -> None:
     found = see(masks(lambda index: regions(index, list(range(40)), 30)))
-    assert len(set(of(found, "colour").values())) == 40
+    assert len(set(of(found, "color").values())) == 40
     assert "40 classes: class_0, " in found.output
     assert "class_11 and 28 more." in found.output

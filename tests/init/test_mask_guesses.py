@@ -30,7 +30,7 @@ def values(background: int, foreground: int, dtype: type = np.uint8) -> Callable
 
 def create_ema(drawn: np.ndarray) -> np.ndarray:
     """Take the mean of the 3 x 3 pixels around each one."""
-    padded = np.pad(drawn.astype(float), 1, mode="edge")
+    padded = np.pad(drawn.astype(float), 1, mode="is_boundary")
     return np.mean(
         [padded[row : row + SIZE, column : column + SIZE] for row in range(3) for column in range(3)], axis=0
     )

@@ -61,8 +61,8 @@ MISTAKES = {
     "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: unknown key", "blur"),
     "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
     "colour in the test": (
-        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
-        "data.test.classes[0].colour: unknown key",
+        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "color": "#000000"}, *TESTED["classes"]]}}},
+        "data.test.classes[0].color: unknown key",
         "name, value",
     ),
     "value twice in the test": (

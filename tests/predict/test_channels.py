@@ -92,7 +92,7 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
         assert overlay.size == cutout.size == (32, 32)
 
     compare(params)
-    assert [photograph.file for photograph in predict_showcase(params).photographs] == ["new.tif"]
+    assert [photograph.file for photograph in predict_showcase(params).images] == ["new.tif"]
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
 

@@ -84,9 +84,9 @@ SECTION: dict[str, Any] = {
     "image_size": 16,
     "resize": "squash",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
-        {"name": "wall", "colour": "#f0e442", "foreground": False, "edge": True, "value": 2},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "value": 1},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "value": 0},
+        {"name": "wall", "color": "#f0e442", "foreground": False, "is_boundary": True, "value": 2},
     ],
     "ignore": None,
     "splits": {"validation": 0.2, "test": 0.2},

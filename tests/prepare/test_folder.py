@@ -30,7 +30,7 @@ def test_arrays_table_and_classes(cells, run):
     assert (rows[first]["height"], rows[first]["width"], rows[first]["groups"]) == ("16", "24", "")
     data = PreparedData(prepared).dataset
     assert (data.source, data.title) == ("folder", "The images in cells")
-    assert [(c.name, c.foreground, c.edge) for c in data.classes] == [
+    assert [(c.name, c.foreground, c.is_boundary) for c in data.classes] == [
         ("cell", True, False),
         ("ground", False, False),
         ("wall", False, True),
@@ -164,9 +164,9 @@ def test_real_trimaps(run, tmp_path):
             (folder / kind / f"{name}.{ending}").symlink_to(PETS / kind / f"{name}.{ending}")
     write_splits(folder, [f"{name},{split}" for name, split in of_name.items()])
     classes = [
-        {"name": "pet", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "background", "colour": "#0072b2", "foreground": False, "value": 2},
-        {"name": "border", "colour": "#f0e442", "foreground": False, "edge": True, "value": 3},
+        {"name": "pet", "color": "#e69f00", "foreground": True, "value": 1},
+        {"name": "background", "color": "#0072b2", "foreground": False, "value": 2},
+        {"name": "border", "color": "#f0e442", "foreground": False, "is_boundary": True, "value": 3},
     ]
     shown_first = chosen[0]["name"]
     prepared = run(folder, classes=classes, image_size=64, resize="pad", showcase=[shown_first])

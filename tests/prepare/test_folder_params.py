@@ -33,7 +33,7 @@ MISTAKES = {
         {"classes": [{}, {**SECTION["classes"][0], "color": "x"}]},
         "classes[1].color: there is no such",
     ),
-    "unquoted colour": ({"classes": [{"colour": None}, {}]}, "data.classes[0].colour: must be a color in quotes"),
+    "unquoted colour": ({"classes": [{"color": None}, {}]}, "data.classes[0].color: must be a color in quotes"),
     "a colour's name": ({"ignore": "black"}, "data.ignore: must be a mask's pixel value, a whole number from 0 to"),
     "truth for a value": ({"ignore": True}, "data.ignore: must be a mask's pixel value"),
     "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name of letters"),
@@ -86,14 +86,14 @@ MISTAKES = {
         "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
     ),
     "two classes of one color": (
-        {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "colour": "#E69F00"}]},
+        {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "color": "#E69F00"}]},
         "data.classes: 'cell' and 'wall' have the same color, #e69f00, so images would show them as one class. Write "
-        "another `colour` for one of them.",
+        "another `color` for one of them.",
     ),
     "categories of one color": (
         {
             **coco("a", "b", None),
-            "classes": [{**item, "colour": "#0072b2"} for item in coco("a", "b", None)["classes"]],
+            "classes": [{**item, "color": "#0072b2"} for item in coco("a", "b", None)["classes"]],
         },
         "data.classes: 'cell', 'ground' and 'wall' have the same color, #0072b2",
     ),

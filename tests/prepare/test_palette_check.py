@@ -113,9 +113,9 @@ def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, ru
     classes = [
         {
             "name": name,
-            "colour": f"#0072b{value}",
+            "color": f"#0072b{value}",
             "foreground": name == "object",
-            "edge": name == "border",
+            "is_boundary": name == "border",
             "value": value,
         }
         for value, name in enumerate(["ground", "object", "border"])

@@ -72,8 +72,8 @@ def test_coco_names_its_images_in_any_form(cells: Path, run: Any, files: str, an
     content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "cell"}]}
     (cells / "instances.json").write_text(json.dumps(content))
     classes = [
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "category": None},
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "category": "cell"},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "category": None},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "category": "cell"},
     ]
     section = {**SECTION, "source": "coco", "annotations": "instances.json", "classes": classes, "showcase": None}
     section["splits"] = {"validation": 0.3, "test": 0.3}

@@ -33,10 +33,10 @@ def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> 
     assert picture.convert("RGBA").getpixel((1, 1))[3] == 0
 
 
-@pytest.mark.parametrize("colour", ["red", "#12345", "#0000000", 'url("x")'])
-def test_a_colour_that_is_none_is_refused(colour: str) -> None:
+@pytest.mark.parametrize("color", ["red", "#12345", "#0000000", 'url("x")'])
+def test_a_color_that_is_none_is_refused(color: str) -> None:
     with pytest.raises(PipelineError, match="must be #rrggbb"):
-        image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", colour, True),), "a mask")
+        image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", color, True),), "a mask")
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3), (8, 6, 5)])
@@ -61,7 +61,7 @@ def test_a_cut_out_shows_foreground_whole_and_a_trimaps_edge_half() -> None:
     classes = (
         SegmentationClass("animal", "#e69f00", foreground=True),
         SegmentationClass("background", "#0072b2", foreground=False),
-        SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+        SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
     )
     mask = np.array([[0, 1, 2, 255]], dtype=np.uint8)
     assert image_html.compute_opacity(mask, classes).tolist() == [[1.0, 0.0, 0.5, 0.0]]

@@ -98,8 +98,8 @@ def test_channels_and_classes_of_a_folder_are_those_of_the_parameters(
   image_size: 32
   resize: squash
   classes:
-    - {name: cat, value: 1, colour: "#e69f00", foreground: true}
-    - {name: rest, value: 0, colour: "#000000", foreground: false}
+    - {name: cat, value: 1, color: "#e69f00", foreground: true}
+    - {name: rest, value: 0, color: "#000000", foreground: false}
   ignore: null
   splits: {validation: 0.2, test: 0.2}
   showcase: null

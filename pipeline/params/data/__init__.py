@@ -70,10 +70,10 @@ def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
     """Refuse classes of the same color, since they would look alike in images."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
-        by_color.setdefault(item.colour.lower(), []).append(f"'{item.name}'")
+        by_color.setdefault(item.color.lower(), []).append(f"'{item.name}'")
     return [
         f"data.classes: {', '.join(names[:-1])} and {names[-1]} have the same color, {color}, so images would show "
-        f"them as one class. Write another `colour` for {'one' if len(names) == 2 else 'all but one'} of them."
+        f"them as one class. Write another `color` for {'one' if len(names) == 2 else 'all but one'} of them."
         for color, names in by_color.items()
         if len(names) > 1
     ]

@@ -42,9 +42,9 @@ class DisplayedClass(Section):
     """Name, color and role of a class."""
 
     name: ClassName
-    colour: Color
+    color: Color
     foreground: bool
-    edge: bool = False
+    is_boundary: bool = False
 
 
 class FolderClass(DisplayedClass, ClassValue):

@@ -24,7 +24,7 @@ from pipeline.prepare.split_tables import tabulate_samples
 CLASSES = (
     SegmentationClass("animal", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
-    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+    SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
 )
 
 TITLE = "Cut-out animals over photographs"
@@ -83,7 +83,7 @@ class CompositeSource:
             credit=CREDIT,
             classes=CLASSES,
             tables=tabulate_samples(self._compose(splits), CLASSES, write),
-            stats=DatasetStats(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
+            stats=DatasetStats(formats={}, rotated=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
             origins={split: _describe_origin(split) for split in READ_ORDER},
         )
 

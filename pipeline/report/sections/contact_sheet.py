@@ -146,7 +146,7 @@ def _draw_thumbnail(
     pixels = np.asarray(photo.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colors = np.full((256, 3), VEIL_COLOR)
-    colors[: len(classes)] = [image_html.parse_color(item.colour) for item in classes]
+    colors[: len(classes)] = [image_html.parse_color(item.color) for item in classes]
     amount = np.zeros(indices.shape)
     amount[is_foreground(indices, classes)] = TINT
     amount[_find_outline(indices, classes)] = 1.0
@@ -158,9 +158,9 @@ def _draw_thumbnail(
 def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
     """Find pixels near another class; of two classes, only foreground, or boundary against background."""
     rank = np.full(256, 1)  # of ignored pixels
-    rank[: len(classes)] = [3 if item.foreground else 2 if item.edge else 0 for item in classes]
+    rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
     size = np.array(indices.shape)
-    around, outline = np.pad(indices, WIDTH, mode="edge"), np.zeros(indices.shape, dtype=np.bool_)
+    around, outline = np.pad(indices, WIDTH, mode="is_boundary"), np.zeros(indices.shape, dtype=np.bool_)
     for step in range(-WIDTH, WIDTH + 1):
         for offset in ((step, 0), (0, step)):
             (top, left), (bottom, right) = np.add(offset, WIDTH), np.add(offset, WIDTH) + size
