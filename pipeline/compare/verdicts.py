@@ -61,7 +61,7 @@ class RunJudge:
         total = int((self.samples["split"] == "train").sum())
         # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
         evaluated = len(train.pixels) / len(compared.pixels)
-        num_train_images = round(min(cell.train_images or total, total) * evaluated)
+        num_train_images = round(min(cell.max_train_images or total, total) * evaluated)
         gap = estimate_gap(validation, train, None, num_train_images=num_train_images)
         no_interval = (f"Interval of the gap: {gap.reason}.",) if gap.reason else ()
         return Judgment(

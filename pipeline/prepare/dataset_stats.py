@@ -133,19 +133,21 @@ def _describe_ignored(tables: Iterable[SplitTable]) -> Iterable[str]:
     if instead and not beside:
         yield (
             f"{format_count(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
-            f"both: if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) "
-            f"and write ignore: null."
+            "both: if the ignored value is another value of the foreground, add it to that class (mask_value: [1, "
+            f"255]) and write ignore_value: null."
         )
 
 
 def _describe_showcase(table: SplitTable) -> Iterable[str]:
     names = join_names([row[0] for row in table.rows])
     if table.rows and table.without_pixels == len(table.rows):
-        yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
+        yield (
+            f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase_ids."
+        )
     elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
         yield (
             f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
-            f"in data.showcase."
+            f"in data.showcase_ids."
         )
 
 

@@ -22,7 +22,7 @@ LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_li
     ("changes", "rate", "verdict"),
     [
         (
-            {"model": LITE0, "data": {"train_images": 20}, "train": {"epochs": 60, "augmentation": None}},
+            {"model": LITE0, "data": {"max_train_images": 20}, "train": {"epochs": 60, "augmentation": None}},
             1e-3,
             "overfitting",
         ),

@@ -51,11 +51,11 @@ def masks(draw: Callable[[int], Any]) -> dict[str, Any]:
 
 
 def names(found: Seen) -> dict[Any, str]:
-    return {item["value"]: item["name"] for item in found.data["classes"]}
+    return {item["mask_value"]: item["name"] for item in found.data["classes"]}
 
 
 def of(found: Seen, key: str) -> dict[Any, Any]:
-    return {item["value"]: item.get(key, False) for item in found.data["classes"]}
+    return {item["mask_value"]: item.get(key, False) for item in found.data["classes"]}
 
 
 def notice(found: Seen, part: str) -> str:
@@ -83,16 +83,16 @@ def test_init_reserved_values_beside_classes_are_ignored(see: See, case: str) ->
 
     found = see(masks(draw))
     expected = voids(0)
-    assert found.data["ignore"] == (expected[0] if len(expected) == 1 else expected)
+    assert found.data["ignore_value"] == (expected[0] if len(expected) == 1 else expected)
     assert not set(expected) & set(found.values)
     for void in expected:
-        assert "write ignore: null" in notice(found, f"{void} is taken for unknown pixels (ignore: {void})")
+        assert "write ignore_value: null" in notice(found, f"{void} is taken for unknown pixels (ignore_value: {void})")
 
 
 @pytest.mark.parametrize("values", [[0, 64, 128, 254], [0, 50, 100, 150, 200, 250]])
 def test_init_gray_levels_up_to_a_reserved_value_stay_classes(see: See, values: list[int]) -> None:
     found = see(masks(lambda index: regions(index, values)))
-    assert found.data["ignore"] is None
+    assert found.data["ignore_value"] is None
     assert sorted(found.values) == values
 
 
@@ -100,14 +100,14 @@ def test_init_gray_levels_up_to_a_reserved_value_stay_classes(see: See, values: 
 def test_init_a_value_scattered_between_all_classes_is_ignored(see: See, void: int) -> None:
     classes = [value for value in range(12) if value != void]
     found = see(masks(lambda index: scatter(regions(index, classes), void, index)))
-    assert found.data["ignore"] == void
+    assert found.data["ignore_value"] == void
     assert sorted(found.values) == classes
-    assert "write ignore: null" in notice(found, f"{void} is taken for unlabeled pixels (ignore: {void})")
+    assert "write ignore_value: null" in notice(found, f"{void} is taken for unlabeled pixels (ignore_value: {void})")
 
 
 def test_init_a_last_class_like_the_others_is_not_ignored(see: See) -> None:
     found = see(masks(lambda index: regions(index, list(range(12)))))
-    assert found.data["ignore"] is None
+    assert found.data["ignore_value"] is None
     assert sorted(found.values) == list(range(12))
 
 
@@ -118,7 +118,7 @@ def test_init_value_0_beside_many_classes_is_a_class_and_reported(see: See) -> N
     said = notice(found, "No value looks like a background")
     assert "including 0 (class_0)" in said
     assert "write foreground: false" in said
-    assert "write ignore: 0" in said
+    assert "write ignore_value: 0" in said
     assert not any("surrounded" in sentence or "inverted" in sentence for sentence in found.notices)
 
 
@@ -227,15 +227,15 @@ def test_init_color_masks_of_camvid_get_its_names(see: See) -> None:
     found = see(masks(lambda index: color_mask(CAMVID, index, shown)))
     assert names(found) == {f"#{CAMVID.colors[name]:06x}": name for name in shown[:-1]}
     assert of(found, "color") == {value: value for value in names(found)}
-    assert found.data["ignore"] == "#000000"
-    assert "change data.classes and data.ignore" in notice(found, "those of CamVid")
+    assert found.data["ignore_value"] == "#000000"
+    assert "change data.classes and data.ignore_value" in notice(found, "those of CamVid")
 
 
 def test_init_color_masks_of_cityscapes_get_its_names(see: See) -> None:
     shown = ["road", "sidewalk", "building", "vegetation", "sky", "car", "pole", "parking"]
     found = see(masks(lambda index: color_mask(CITYSCAPES, index, shown)))
     assert set(names(found).values()) == set(shown) - {"parking"}
-    assert found.data["ignore"] == "#faaaa0"
+    assert found.data["ignore_value"] == "#faaaa0"
     assert "those of Cityscapes" in found.output
 
 
@@ -251,7 +251,7 @@ def test_init_indices_with_the_palette_of_pascal_voc_get_its_names(see: See) -> 
     assert names(found) == {0: "background", 1: "aeroplane", 12: "dog", 15: "person"}
     assert of(found, "color") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
     assert of(found, "foreground") == {0: False, 1: True, 12: True, 15: True}
-    assert found.data["ignore"] == 255
+    assert found.data["ignore_value"] == 255
     assert "those of PASCAL VOC" in found.output
 
 

@@ -29,7 +29,12 @@ from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
 GRID = {"variant": ["unet", "lite0"], "learning_rate": [0.01], "seed": [0]}
-AUGMENTATION = {"light": 0.2, "colour": 0.2, "blur": 0.5, "erase": 0.5}  # beside those that are there
+AUGMENTATION = {
+    "brightness_contrast": 0.2,
+    "color_jitter": 0.2,
+    "blur_prob": 0.5,
+    "random_erasing_prob": 0.5,
+}  # beside those that are there
 KINDS = [(1, np.uint8), (1, np.uint16), (2, np.uint8), (3, np.uint16), (5, np.uint16), (5, np.uint8)]
 
 

@@ -116,7 +116,7 @@ def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, ru
             "color": f"#0072b{value}",
             "foreground": name == "object",
             "is_boundary": name == "border",
-            "value": value,
+            "mask_value": value,
         }
         for value, name in enumerate(["ground", "object", "border"])
     ]

@@ -116,7 +116,7 @@ def test_classes_are_those_of_oxford_pets_with_colours_that_differ(tiny, asking,
         ("border", False),
     ]
     assert len({c.color for c in data.classes}) == 3
-    assert data.source == "sample"
+    assert data.source == "composites"
 
 
 def test_nothing_is_rejected_but_the_header_is_there(tiny, asking, tmp_path):

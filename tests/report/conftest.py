@@ -125,7 +125,7 @@ class ReportProject:
         write_text(self.root / PREPARED / PreparedData.STATS, as_json(survey))
         write_text(
             self.root / PREPARED / PreparedData.CLASSES,
-            as_json(Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
+            as_json(Dataset("composites", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
         )
 
     def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -115,7 +115,7 @@ def test_photograph_of_usual_contrast_is_shown_as_stored() -> None:
 
 
 def test_squashed_images_have_the_originals_proportions() -> None:
-    frame = Frame(height=300, width=400, resize="squash")
+    frame = Frame(height=300, width=400, resize="stretch")
     mask = np.zeros((64, 64), np.uint8)
     for picture in (
         image_html.render_image(np.zeros((64, 64, 3), np.uint8), "a photograph", frame=frame),
@@ -125,7 +125,7 @@ def test_squashed_images_have_the_originals_proportions() -> None:
 
 
 def test_padded_images_are_cropped_to_what_was_not_padded() -> None:
-    frame = Frame(height=300, width=400, resize="pad")
+    frame = Frame(height=300, width=400, resize="letterbox")
     image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), IGNORE, np.uint8)
     mask[8:56] = 0
     picture = image_html.render_mask(frame.crop(mask), CLASSES, "a mask", frame=frame)

@@ -81,7 +81,7 @@ def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_t
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
-    preprocessing = Preprocessing(32, "pad", channels, bits)
+    preprocessing = Preprocessing(32, "letterbox", channels, bits)
     found = read_showcase_image(
         ShowcaseImage(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
     )

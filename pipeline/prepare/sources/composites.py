@@ -102,7 +102,7 @@ class CompositeSource:
         scene = compositing.crop_background(background.image, size, rng, composition)
         # Two animals are two poses of the same one: intervals that resample groups need one animal group per sample.
         poses = [composition]
-        if rng.random() < composition.twice:
+        if rng.random() < composition.two_poses_prob:
             low, high = composition.scale
             poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # smaller, so that both fit
         layers = [compositing.pose_animal(animal.image, size, rng, pose) for pose in poses]
@@ -111,8 +111,10 @@ class CompositeSource:
         if composition.blur:
             scene = compositing.blur(scene, light.uniform(0, composition.blur) * size)
         image, mask = compositing.compose(scene, layers, composition.border)
-        if composition.tint:
-            image = compositing.tint(image, light.uniform(1 - composition.tint, 1 + composition.tint, 3))
+        if composition.color_jitter:
+            image = compositing.tint(
+                image, light.uniform(1 - composition.color_jitter, 1 + composition.color_jitter, 3)
+            )
         return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:

@@ -87,8 +87,8 @@ def _caption(image: ImageArray, masks: list[tuple[Mask, Frame]]) -> str:
     """Describe how the images are drawn, and which channels are not shown."""
     height, width, channels = image.shape
     fitted = {
-        "squash": ", here in the proportions of the originals",
-        "pad": ", here without padding",
+        "stretch": ", here in the proportions of the originals",
+        "letterbox": ", here without padding",
     }
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
@@ -160,7 +160,7 @@ def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationCla
     rank = np.full(256, 1)  # of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
     size = np.array(indices.shape)
-    around, outline = np.pad(indices, WIDTH, mode="is_boundary"), np.zeros(indices.shape, dtype=np.bool_)
+    around, outline = np.pad(indices, WIDTH, mode="edge"), np.zeros(indices.shape, dtype=np.bool_)
     for step in range(-WIDTH, WIDTH + 1):
         for offset in ((step, 0), (0, step)):
             (top, left), (bottom, right) = np.add(offset, WIDTH), np.add(offset, WIDTH) + size
