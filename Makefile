@@ -28,7 +28,7 @@ report: $(INSTALLED) .dvc/ready  ## Train the new runs of the grid, compare, ren
 	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
 	@cd "$$FOLDER" && pipeline sweep && dvc repro --quiet || { pipeline failure >/dev/null && \
 		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
-	@cd "$$FOLDER" && pipeline track || true  # it has reported a server that is down; the report is complete
+	@cd "$$FOLDER" && pipeline sync || true  # it has reported a server that is down; the report is complete
 	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 
 studies: $(INSTALLED)  ## List the ready studies

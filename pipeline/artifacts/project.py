@@ -23,7 +23,7 @@ REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"
 TEMPLATES = REPORTS / "templates"
 SHOWCASE_IMAGES = REPORTS / "showcase"  # the user's own images
-EXTERNAL_RESULTS = REPORTS / "references"  # curves and results of other people
+EXTERNAL_RESULTS = REPORTS / "external_results"  # curves and results of other people
 
 
 class Project:

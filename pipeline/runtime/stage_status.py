@@ -103,7 +103,7 @@ def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageSt
     if status.state == "running" and not _lock(root, stage, run).is_held():
         end = _describe_end(status.lines, "Its process was killed")
         return replace(
-            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --jobs 1` leaves more per run."
+            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --workers 1` leaves more per run."
         )
     return status
 

@@ -39,14 +39,14 @@ def lock(project: Project) -> bytes:
 
 def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> None:
     other = clone(origin, "other")
-    origin.run("pipeline", "sweep", "--jobs", "2")
+    origin.run("pipeline", "sweep", "--workers", "2")
     origin.repro()
     other.repro()
     assert lock(other) == lock(origin)
     # DVC appends new entries, and compare sorts them.
     for project in (origin, other):
         project.change(grid={"variant": ["unet"], "seed": [0, 1]})
-    origin.run("pipeline", "sweep", "--jobs", "1")
+    origin.run("pipeline", "sweep", "--workers", "1")
     origin.repro()
     other.repro()
     assert lock(other) == lock(origin)

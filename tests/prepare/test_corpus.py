@@ -30,7 +30,7 @@ def checked(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[i
     monkeypatch.chdir(cells.parent)
     written(cells.parent, case.section)
     before = content(cells.parent)
-    result = CliRunner().invoke(main, ["data", "--check", "cells"])
+    result = CliRunner().invoke(main, ["data", "check", "cells"])
     assert content(cells.parent) == before
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result.exit_code, result.output

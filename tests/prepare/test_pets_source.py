@@ -89,4 +89,4 @@ def test_a_folder_that_lacks_a_part_names_the_command(pets: Path, refused: Calla
     shutil.rmtree(pets / "annotations")
     said = refused(pets, asks(pets))
     assert f"{pets / 'annotations'} is missing." in said
-    assert f"`pipeline data --download {pets}`" in said
+    assert f"`pipeline data download {pets}`" in said

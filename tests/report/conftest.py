@@ -88,7 +88,7 @@ class ReportProject:
         self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
         shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
-        shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
+        shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
         self._prepare(paint, source)
         self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]

@@ -85,7 +85,7 @@ def test_killed_stage_is_recognized(tmp_path: Path, number: signal.Signals, how:
     assert found is not None
     assert found.state == "killed"
     assert found.reason.startswith(f"{how} after epoch 3 of 12: training 0.5, validation 0.6.")
-    assert ("--jobs 1" in found.reason) == (number == signal.SIGKILL)
+    assert ("--workers 1" in found.reason) == (number == signal.SIGKILL)
 
 
 def test_second_process_leaves_the_status_alone(tmp_path: Path) -> None:
