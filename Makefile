@@ -90,7 +90,7 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
 
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
-	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .scratch
+	rm -rf runs evaluation comparison showcase_predictions data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .cache
 
 # The linked environment's `pipeline` is the other project's code, unless PYTHONPATH names this folder.
 linked-venv:

@@ -1,6 +1,6 @@
 """The status of stages that are running or did not succeed.
 
-One file per stage in `.scratch/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
+One file per stage in `.cache/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
 remains if it fails or is killed, so that the report can name the reason.
 """
 

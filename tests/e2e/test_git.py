@@ -91,7 +91,7 @@ def test_a_removed_rate_leaves_nothing_that_a_clone_lacks(origin: Project) -> No
     origin.run("pipeline", "sweep")
     origin.repro()
     origin.change(grid=one_rate)
-    assert "moved to .scratch/outside_grid/: unet-0.003-0\n" in origin.run("pipeline", "sweep")
+    assert "moved to .cache/outside_grid/: unet-0.003-0\n" in origin.run("pipeline", "sweep")
     origin.repro()
     assert origin.stale() == set()
     assert b"unet-0.003-0" not in lock(origin)

@@ -148,7 +148,7 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     network.write_text(good, encoding="utf-8")
     assert "2 runs: 1 restored, 1 up to date" in swept.run("pipeline", "sweep")  # as it was before
     swept.repro()
-    assert not list(swept.root.glob(".scratch/attempts/*.json"))
+    assert not list(swept.root.glob(".cache/attempts/*.json"))
     assert "failed" not in {row["status"] for row in swept.read("comparison/summary.json")["runs"]}
 
 
@@ -203,7 +203,7 @@ def states(swept: Project, runs: str) -> dict[str, str]:
 
 
 def checkpoints(swept: Project) -> list[str]:
-    return sorted(path.name for path in swept.root.glob(".scratch/unfinished/*/*.checkpoint"))
+    return sorted(path.name for path in swept.root.glob(".cache/unfinished/*/*.checkpoint"))
 
 
 def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project) -> None:
@@ -216,7 +216,7 @@ def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project)
     assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}
     assert not list(swept.root.glob("runs/*-0.01-1"))
     assert checkpoints(swept)
-    assert "training" in swept.read(".scratch/attempts/train@unet-0.01-1.json")["reason"]
+    assert "training" in swept.read(".cache/attempts/train@unet-0.01-1.json")["reason"]
     said = swept.run("pipeline", "sweep")
     first = re.search(r"^unet-0.01-1: epoch (\d+)/", said, re.MULTILINE)
     assert first is not None

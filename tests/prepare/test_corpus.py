@@ -18,7 +18,7 @@ def content(folder: Path) -> dict[str, str]:
     """All that lies in a folder but the cache."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if ".scratch" not in path.parts:
+        if ".cache" not in path.parts:
             plain = path.is_file() and path.stat().st_size < 10_000_000
             found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
     return found

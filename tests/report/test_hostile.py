@@ -189,7 +189,7 @@ def everywhere(project: ReportProject, harm: str) -> None:
     samples.loc[named, "id"] = [f"{harm}{row}" for row in range(named.sum())]
     samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]  # in two splits, which is told
     samples.to_csv(project.root / PREPARED / PreparedData.SAMPLES, index=False)
-    rejected = pd.DataFrame({"id": [harm], "reason": [harm]})
-    rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
+    skipped = pd.DataFrame({"id": [harm], "reason": [harm]})
+    skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     survey = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
     write_text(project.root / PREPARED / PreparedData.STATS, as_json(survey))
