@@ -30,9 +30,9 @@ class SegmentationClass(Record):
     """A class of the masks; its index is its place in `Dataset.classes`."""
 
     name: str
-    colour: str  # #rrggbb
+    color: str  # #rrggbb
     foreground: bool  # whether the class is the object of interest: its IoU is the foreground IoU
-    edge: bool = False  # a trimap's boundary around the foreground, where it and the background mix
+    is_boundary: bool = False  # a trimap's boundary around the foreground, where it and the background mix
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Dataset(Record):
 
 @dataclass(frozen=True)
 class DatasetStats(Record):
-    """`survey.json`: what the files were that the data was prepared from."""
+    """`dataset_stats.json`: what the files were that the data was prepared from."""
 
-    stored: dict[str, int]  # number of images by format: "RGB", "grey", "palette", "16-bit grey", ...; may be empty
-    turned: int  # images that were turned upright by their EXIF orientation
+    formats: dict[str, int]  # number of images by format: "RGB", "gray", "palette", "16-bit gray", ...; may be empty
+    rotated: int  # images that were rotated by their EXIF orientation
     transparent: int  # images with transparent parts, which became black
     compared: int  # images that were compared for duplicates; 0 if the source cannot have any
     duplicates: int  # pairs of near-duplicates within a split; across splits there are none
@@ -83,8 +83,8 @@ class PreparedData(ArtifactFolder):
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels
     SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;...
     CLASSES = "classes.json"
-    SKIPPED = "rejected.csv"  # id, reason
-    STATS = "survey.json"
+    SKIPPED = "skipped.csv"  # id, reason
+    STATS = "dataset_stats.json"
 
     def __init__(
         self, path: Path = Path("data/prepared"), root: Path = Path(), create_all: str = "make report"

@@ -121,13 +121,13 @@ def compare() -> None:
 
 @click.command()
 def showcase() -> None:
-    """Stage: segment the images of report.showcase with the best run, into showcase/."""
+    """Stage: segment the images of report.showcase with the best run, into showcase_predictions/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.predict_showcase import predict_showcase
 
     with record_stage("showcase"):
         found = predict_showcase(read_params())
-    for photograph in found.photographs:
-        score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
-        click.echo(f"{photograph.file}: segmented by {found.run}{score}")
+    for image in found.images:
+        score = "" if image.iou is None else f", IoU {image.iou:.3f}"
+        click.echo(f"{image.file}: segmented by {found.run}{score}")

@@ -134,9 +134,9 @@ class SuggestedClasses:
     """Classes of masks.
 
     Attributes:
-        section: the keys classes and ignore, and optionally instances or mask_threshold.
+        section: the keys classes and ignore_value, and optionally instances or mask_threshold.
         remarks: comments by class, in their order.
-        ignore_remark: comment on the key ignore.
+        ignore_remark: comment on the key ignore_value.
         notices: guesses, each with the setting for the other meaning.
     """
 
@@ -161,7 +161,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
     holds = "has" if len(rare) == 1 else "have"
     return [
         f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
-        f"Try train.objective: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
+        f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
         f"docs/recipe.md, Rare classes."
     ]
 
@@ -191,7 +191,7 @@ class SuggestedData(Section):
 def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     """Choose the size and the orientation of masks, and count the training images.
 
-    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data --check` reports the reason.
+    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data check` reports the reason.
     """
     try:
         data = validate(SuggestedData, {"data": suggestion.section}, "").data
@@ -226,7 +226,7 @@ def _count_training(data: Data, collection: PairCollection) -> int:
         try:
             return ImageMaskSource(data, collection).count(SPLITS[0])
         except PipelineError:
-            pass  # `pipeline data --check` reports the reason
+            pass  # `pipeline data check` reports the reason
     rows, shares = collection.rows or {}, data.splits
     weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
     splits = [rows[name].split if name in rows else "" for name in collection.pairs]

@@ -46,11 +46,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class VariantData(Section):
     """A variant's override of the data: the number of training images."""
 
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
 
 class Variant(Section):
-    """Overrides of `model`, `train` and `data.train_images`."""
+    """Overrides of `model`, `train` and `data.max_train_images`."""
 
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class Verdict(Section):
     """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
-    memorising: float = Field(gt=1, allow_inf_nan=False)
+    memorizing: float = Field(gt=1, allow_inf_nan=False)
     overfitting: float = Field(gt=0, allow_inf_nan=False)
 
 
@@ -86,10 +86,10 @@ class Tracking(Section):
     experiment: str = Field(min_length=1)
 
 
-class Cluster(Section):
-    """Resources of a run on a Ray cluster, beside one CPU for each of `train.threads`."""
+class RayResources(Section):
+    """Resources of a run on a Ray cluster, beside one CPU for each of `train.num_threads`."""
 
-    memory: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # GB; None: measured for each variant
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # None: measured for each variant
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class ExternalResult(Section):
 
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)  # author and publication
-    file: Annotated[str, _file_in("reports/references/")]
+    file: Annotated[str, _file_in("reports/external_results/")]
 
 
 ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
@@ -117,10 +117,10 @@ class Report(Section):
 
     title: str = Field(min_length=1)
     author: str
-    course: str
-    notes: str = Field(min_length=1)  # path of the author's notes, Markdown
+    subtitle: str  # course, team or laboratory
+    notes_file: str = Field(min_length=1)  # path of the author's text, Markdown
     showcase: list[ShowcaseImage] = Field(max_length=6)  # the report must be small enough for mail
-    references: list[ExternalResult]
+    external_results: list[ExternalResult]
 
 
 class Cell(Section):
@@ -131,7 +131,7 @@ class Cell(Section):
     seed: Seed
     model: Model
     train: Train
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
     @property
     def name(self) -> str:
@@ -139,10 +139,10 @@ class Cell(Section):
         return f"{self.variant}-{self.learning_rate}-{self.seed}"
 
     @property
-    def custom_factories(self) -> dict[str, str]:
+    def custom_import_paths(self) -> dict[str, str]:
         """The import paths of the user's own network and optimizer, by the key that names them."""
-        chosen = {"model.factory": self.model, "train.optimiser.factory": self.train.optimiser}
-        return {key: one.factory for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
+        chosen = {"model.import_path": self.model, "train.optimizer.import_path": self.train.optimizer}
+        return {key: one.import_path for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
 
 
 class Params(Section):
@@ -156,7 +156,7 @@ class Params(Section):
     evaluation: Evaluation
     verdict: Verdict
     tracking: Tracking
-    cluster: Cluster = Cluster()
+    ray: RayResources = RayResources()
     report: Report
 
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:
@@ -176,7 +176,7 @@ class Params(Section):
                 "seed": seed,
                 "model": merge_overrides(self.model.model_dump(), overrides.model),
                 "train": merge_overrides(self.train.model_dump(), overrides.train),
-                "train_images": overrides.data.train_images if overrides.data else self.data.train_images,
+                "max_train_images": overrides.data.max_train_images if overrides.data else self.data.max_train_images,
             },
             where=f"variants.{variant}",
         )

@@ -107,7 +107,7 @@ def _variant_checks(params: Params, name: str) -> list[str]:
     if name not in params.grid.variant:
         return []
     mistakes = []
-    size, divisor = params.data.image_size, cell.model.size_divisor
+    size, divisor = params.data.image_size, cell.model.size_multiple
     if size % divisor:
         below, above = size // divisor * divisor, (size // divisor + 1) * divisor
         sizes = f"{below} or {above}" if below else str(above)
@@ -115,15 +115,16 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
             f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
         )
-    if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_rate != 1:
+    if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_lr_factor != 1:
         mistakes.append(
-            f"train.encoder_rate: must be 1.0 for variant '{name}', but is {cell.train.encoder_rate}: keras_pets has "
-            f"no module named encoder. Set it in variants.{name}.train."
+            f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
+            f"keras_pets has no module named encoder. Set it in variants.{name}.train."
         )
     # The number of images in a folder is not known yet.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None
-    if most is not None and cell.train_images is not None and cell.train_images > most:
+    if most is not None and cell.max_train_images is not None and cell.max_train_images > most:
         mistakes.append(
-            f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is {most}."
+            f"data.max_train_images: variant '{name}' asks for {cell.max_train_images}, but data.samples.train is "
+            f"{most}."
         )
     return mistakes

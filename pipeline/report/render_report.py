@@ -150,7 +150,7 @@ def build_page(
         sections=(
             *(data if has_leakage else ()),  # first, because it puts all scores in doubt
             *_build_team(team, context),
-            _build("notes", "Notes", lambda: build_notes(params.report.notes, context, selection)),
+            _build("notes", "Notes", lambda: build_notes(params.report.notes_file, context, selection)),
             _build("findings", "Findings", lambda: build_findings(context, selection)),
             _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
             _build("results", "Results by learning rate", lambda: build_results(context, selection)),
@@ -197,4 +197,4 @@ def _list_composite_splits(data: Data) -> tuple[str, ...]:
     """List the splits whose images are composites."""
     if not isinstance(data, CompositesData):
         return ()
-    return tuple(split for split in (*SPLITS, SHOWCASE) if data.test is None or split != SPLITS[-1])
+    return tuple(split for split in (*SPLITS, SHOWCASE) if data.external_test is None or split != SPLITS[-1])

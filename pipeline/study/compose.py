@@ -42,7 +42,7 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
         preset: The preset. Without an experiment in it, `tracking.experiment` is its name.
         project: Folder of the project, to which paths in both files are relative.
         data: Folder of the user's images, relative to the current folder, in place of `data.path`; or of the path of a
-            section in `data`: with `data.test`, the user's images are the test set of the bundled data.
+            section in `data`: with `data.external_test`, the user's images are the test set of the bundled data.
 
     Raises:
         PipelineError: A file cannot be read, or the result is not a valid `params.yaml`.
@@ -65,8 +65,8 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
         section["path"] = _make_relative(folder, project / section["path"], project)
     if data is not None:
         sections[-1]["path"] = _make_relative(folder, data.absolute(), project)
-    notes = preset.notes or project / document["report"]["notes"]
-    document["report"]["notes"] = _make_relative(folder, notes, project)
+    notes = preset.notes or project / document["report"]["notes_file"]
+    document["report"]["notes_file"] = _make_relative(folder, notes, project)
 
     text = format_like_dvc(HEADER.format(name=preset.name) + space_sections(dump_document(document)))
     written = YAML(typ="safe").load(text)

@@ -46,12 +46,12 @@ class SweepPlan:
     num_current: int  # runs that are up to date
 
 
-def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
+def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
     """Train and evaluate stale cells; afterwards `dvc status` lists none of them.
 
     Args:
         params: the whole of `params.yaml`.
-        jobs: trainings at once; None for cores / `train.threads`, or for the number of GPUs.
+        num_workers: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
@@ -77,7 +77,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         check_signals()
-        num_workers = min(jobs or _default_workers(plan.jobs), len(plan.jobs))
+        num_workers = min(num_workers or _default_workers(plan.jobs), len(plan.jobs))
         if plan.jobs:
             runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
             click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
@@ -138,7 +138,7 @@ def _recover(merged: MergedLock, params: Params, selected: list[str], stages: Dv
 
 def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) -> SweepPlan:
     """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
-    without_custom = [cell.name for cell in params.cells() if not cell.custom_factories]
+    without_custom = [cell.name for cell in params.cells() if not cell.custom_import_paths]
     train, evaluate = stages.find_stale(selected, without_custom)
     restored = stages.restore("train", train)
     if restored:
@@ -194,7 +194,7 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
 def _default_workers(jobs: list[Job]) -> int:
     """Return the number of GPUs; without one, as many trainings as have a core for each of their threads."""
     return len(list_gpus()) or max(
-        1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1)
+        1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
     )
 
 

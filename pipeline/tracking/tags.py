@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
 
 RUN_KEY = "pipeline.run_key"
-STAGE = "pipeline.stage"  # what created the run: train, track, or grid for the summary of a grid
+STAGE = "pipeline.stage"  # what created the run: train, sync, or grid for the summary of a grid
 GRID_STAGE = "grid"
 BEST_RUN = "pipeline.best_run"  # of a grid summary: the name of the best run
 BEST_OF = "pipeline.best_of"  # of the best run: the users in whose last compared grid it is the best
@@ -83,20 +83,20 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
     """Return the tags on how a run ended, and on its verdict if it was compared."""
     tags: dict[str, str] = {STATUS: record.status}
-    if row is not None and row.judgement is not None:
-        tags |= {VERDICT: row.judgement.verdict, NOTE: _describe_verdict(row)}
-        tags[BEATS_BASELINE] = format_beats_baseline(row.judgement.beats_baseline)
+    if row is not None and row.judgment is not None:
+        tags |= {VERDICT: row.judgment.verdict, NOTE: _describe_verdict(row)}
+        tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline)
         tags[MISSED_CLASSES] = format_missed_classes(row.missed_classes)
     return tags
 
 
 def _describe_verdict(row: RunSummary) -> str:
     """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
-    assert row.judgement is not None
-    evidence = "; ".join(row.judgement.evidence)
+    assert row.judgment is not None
+    evidence = "; ".join(row.judgment.evidence)
     best = f" Best epoch: {row.best_epoch} of {row.epochs}." if row.best_epoch else ""
     missed = f"Missed classes: {format_missed_classes(row.missed_classes)}. " if row.missed_classes else ""
-    return f"{missed}Verdict on the loss curve: **{row.judgement.verdict}**: {evidence}.{best}"
+    return f"{missed}Verdict on the loss curve: **{row.judgment.verdict}**: {evidence}.{best}"
 
 
 def hash_grid(grid: Grid) -> str:

@@ -62,7 +62,7 @@ class Seen:
     @property
     def values(self) -> list[Any]:
         """The values of the classes."""
-        return [item["value"] for item in self.data["classes"]]
+        return [item["mask_value"] for item in self.data["classes"]]
 
     def indices(self, truths: dict[str, Drawn]) -> dict[Any, set[int]]:
         """Collect the indices that the pixels of each true label were prepared as."""
@@ -94,7 +94,7 @@ def see(project: Path) -> Callable[..., Seen]:
             _save(mask, project / "cells" / "masks", name, ending)
         output = _run("init", "cells")
         section = YAML(typ="safe").load((project / "params.yaml").read_text())["data"]
-        _run("data", "--check", "cells")
+        _run("data", "check", "cells")
         _run("prepare")
         return Seen(output, section, _prepared(project / "data" / "prepared"))
 

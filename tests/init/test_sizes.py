@@ -136,14 +136,14 @@ def test_check_shows_what_the_present_size_allows_and_better_ones(unmeasured):
     _, proposed = rows(run("init", "cells"))
     path = Path("params.yaml")
     path.write_text(re.sub(r"image_size: \d+", "image_size: 128", path.read_text("utf-8")), "utf-8")
-    output = run("data", "--check", "cells")
+    output = run("data", "check", "cells")
     marked, table = rows(output)
     assert marked == [128]
     assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
     assert f"at 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
     assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
-    output = run("data", "--check", "cells")
+    output = run("data", "check", "cells")
     assert "even perfect predictions have" in output
     assert rows(output) == ([], {})
 
@@ -186,7 +186,7 @@ def test_init_measures_real_steps():
 
 def test_measure_grid_time_grows_with_pixels_and_names_what_cannot_be_run(project, params_with):
     write_custom(project, broken="raise ValueError('a mistake of the user')\n")
-    model = {"family": "own", "factory": "custom.broken:build", "size_divisor": 1}
+    model = {"family": "custom", "import_path": "custom.broken:build", "size_multiple": 1}
     params = params_with({"grid": {"variant": ["unet", "broken"]}, "variants": {"broken": {"model": model}}})
     time = measure_grid_time(params, 40, 3, 2)
     assert (time.runs, time.steps["unet"]) == (8, 4 * 2 * 10)
@@ -240,6 +240,6 @@ def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
     assert "class_1" not in notice
     for objective in re.search(r"train\.objective: (\w+) or (\w+),", notice).groups():
         path = Path("params.yaml")
-        path.write_text(re.sub(r"objective: \w+", f"objective: {objective}", path.read_text("utf-8")), "utf-8")
-        assert read_params(path).train.objective == objective
+        path.write_text(re.sub(r"objective: \w+", f"loss: {objective}", path.read_text("utf-8")), "utf-8")
+        assert read_params(path).train.loss == objective
     assert "## Rare classes" in (ROOT / "docs/recipe.md").read_text("utf-8")

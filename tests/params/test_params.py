@@ -20,9 +20,9 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 TESTED: dict[str, Any] = {
     "path": "pets",
-    "resize": "pad",
-    "classes": [{"name": "animal", "value": 1}, {"name": "background", "value": 2}],
-    "ignore": None,
+    "resize": "letterbox",
+    "classes": [{"name": "animal", "mask_value": 1}, {"name": "background", "mask_value": 2}],
+    "ignore_value": None,
     "splits": {"validation": 0, "test": 1},
 }
 
@@ -33,7 +33,7 @@ MISTAKES = {
     "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
     "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
     "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
-    "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
+    "truth for a number": ({"train": {"num_threads": True}}, "train.num_threads: must be a whole number", "True"),
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),
@@ -59,20 +59,29 @@ MISTAKES = {
         "up to 1",
     ),
     "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: unknown key", "blur"),
-    "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
+    "test without classes": (
+        {"data": {"external_test": {"path": "a"}}},
+        "data.external_test.classes: is missing",
+        "add it",
+    ),
     "colour in the test": (
-        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
-        "data.test.classes[0].colour: unknown key",
+        {
+            "data": {
+                "external_test": TESTED
+                | {"classes": [{"name": "a", "mask_value": 1, "color": "#000000"}, *TESTED["classes"]]}
+            }
+        },
+        "data.external_test.classes[0].color: unknown key",
         "name, value",
     ),
     "value twice in the test": (
-        {"data": {"test": TESTED | {"ignore": 1}}},
-        "data.test.classes: the mask value 1 is repeated, there or in data.test.ignore",
+        {"data": {"external_test": TESTED | {"ignore_value": 1}}},
+        "data.external_test.classes: the mask value 1 is repeated, there or in data.external_test.ignore_value",
         "one class",
     ),
     "shares of the test": (
-        {"data": {"test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
-        "data.test.splits: validation and test are 1.1 together",
+        {"data": {"external_test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
+        "data.external_test.splits: validation and test are 1.1 together",
         "at most 1",
     ),
     "unknown variant": (
@@ -91,18 +100,22 @@ MISTAKES = {
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},
         "variants.unet.data.image_size: unknown key",
-        "train_images",
+        "max_train_images",
     ),
     "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: unknown key", "train"),
-    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "asks for 99", "samples.train is 12"),
+    "too many images": (
+        {"variants": {"unet": {"data": {"max_train_images": 99}}}},
+        "asks for 99",
+        "samples.train is 12",
+    ),
     "fewer than no images": (
-        {"variants": {"unet": {"data": {"train_images": -5}}}},
-        "variants.unet.data.train_images: must be at least 2",
+        {"variants": {"unet": {"data": {"max_train_images": -5}}}},
+        "variants.unet.data.max_train_images: must be at least 2",
         "-5",
     ),
     "images in words": (
-        {"variants": {"unet": {"data": {"train_images": "all"}}}},
-        "variants.unet.data.train_images: must be a whole number",
+        {"variants": {"unet": {"data": {"max_train_images": "all"}}}},
+        "variants.unet.data.max_train_images: must be a whole number",
         "'all'",
     ),
     "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),
@@ -117,36 +130,40 @@ MISTAKES = {
         "valid keys here: family.",
     ),
     "a factory without a name": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net", "size_divisor": 8}}}},
-        "variants.mine.model.factory: must be module:callable, such as custom.my_net:build",
+        {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net", "size_multiple": 8}}}},
+        "variants.mine.model.import_path: must be module:callable, such as custom.my_net:build",
         "but is 'my_net'.",
     ),
     "a factory that is a path": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "nets/my_net.py:build", "size_divisor": 8}}}},
-        "variants.mine.model.factory: must be module:callable",
+        {
+            "variants": {
+                "mine": {"model": {"family": "custom", "import_path": "nets/my_net.py:build", "size_multiple": 8}}
+            }
+        },
+        "variants.mine.model.import_path: must be module:callable",
         "but is 'nets/my_net.py:build'.",
     ),
     "a network that halves in secret": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net:build"}}}},
-        "variants.mine.model.size_divisor: is missing",
+        {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build"}}}},
+        "variants.mine.model.size_multiple: is missing",
         "add it",
     ),
     "size and an own network": (
         {
-            "variants": {"mine": {"model": {"family": "own", "factory": "my_net:build", "size_divisor": 12}}},
+            "variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build", "size_multiple": 12}}},
             "grid": {"variant": ["mine"]},
         },
         "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
         "set 24 or 36.",
     ),
     "a reference without a source": (
-        {"report": {"references": [{"name": "Anna", "file": "anna.csv"}]}},
-        "report.references[0].source: is missing",
+        {"report": {"external_results": [{"name": "Anna", "file": "anna.csv"}]}},
+        "report.external_results[0].source: is missing",
         "add it",
     ),
     "a reference in another folder": (
-        {"report": {"references": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
-        "report.references[0].file: must be the name of a file in reports/references/",
+        {"report": {"external_results": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
+        "report.external_results[0].file: must be the name of a file in reports/external_results/",
         "'../anna.csv'",
     ),
     "half a family": (
@@ -202,7 +219,7 @@ def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
 def test_an_override_keeps_what_it_does_not_name(params_with: ParamsWith) -> None:
     cell = params_with({}).cell("unet_no_skip", 0.01, 0)
     assert isinstance(cell.model, UNetModel)
-    assert (cell.model.skip, cell.model.base_channels) == ("none", 4)
+    assert (cell.model.skip_connections, cell.model.base_channels) == ("none", 4)
 
 
 def test_another_family_replaces_the_model(params_with: ParamsWith) -> None:
@@ -242,7 +259,7 @@ def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
 
 def test_schema_names_every_section_and_its_ranges() -> None:
     described = Params.model_json_schema()
-    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "cluster", "report"}
+    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "ray", "report"}
     assert set(described["properties"]) == sections
     assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
 
@@ -256,6 +273,8 @@ def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
 
 
 def test_an_encoders_rate_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
-    changes = {"variants": {"keras_pets": {"train": {"encoder_rate": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
-    with pytest.raises(PipelineError, match=r"train\.encoder_rate: must be 1\.0 for variant 'keras_pets', but is 0\.3"):
+    changes = {"variants": {"keras_pets": {"train": {"encoder_lr_factor": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
+    with pytest.raises(
+        PipelineError, match=r"train\.encoder_lr_factor: must be 1\.0 for variant 'keras_pets', but is 0\.3"
+    ):
         params_with(changes)

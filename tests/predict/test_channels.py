@@ -29,7 +29,12 @@ from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
 GRID = {"variant": ["unet", "lite0"], "learning_rate": [0.01], "seed": [0]}
-AUGMENTATION = {"light": 0.2, "colour": 0.2, "blur": 0.5, "erase": 0.5}  # beside those that are there
+AUGMENTATION = {
+    "brightness_contrast": 0.2,
+    "color_jitter": 0.2,
+    "blur_prob": 0.5,
+    "random_erasing_prob": 0.5,
+}  # beside those that are there
 KINDS = [(1, np.uint8), (1, np.uint16), (2, np.uint8), (3, np.uint16), (5, np.uint16), (5, np.uint8)]
 
 
@@ -81,18 +86,18 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
     photographs.mkdir(parents=True)
     (photographs / "new.tif").write_bytes(as_bytes(shown))
     done = CliRunner().invoke(
-        main, ["predict", "--run", RUN, "--overlay", "--cutout", str(photographs), "--out", "out"]
+        main, ["predict", "--run", RUN, "--overlay", "--foreground", str(photographs), "--out", "out"]
     )
     assert done.exit_code == 0, done.output
     (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
     same = np.asarray(Image.open("out/masks/new.png")) == np.asarray(Image.open(kept))
     assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
-    with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/cutouts/new.png") as cutout:
-        assert (overlay.mode, cutout.mode) == ("RGB", "RGBA")
-        assert overlay.size == cutout.size == (32, 32)
+    with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/foreground/new.png") as foreground:
+        assert (overlay.mode, foreground.mode) == ("RGB", "RGBA")
+        assert overlay.size == foreground.size == (32, 32)
 
     compare(params)
-    assert [photograph.file for photograph in predict_showcase(params).photographs] == ["new.tif"]
+    assert [photograph.file for photograph in predict_showcase(params).images] == ["new.tif"]
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
 
@@ -119,10 +124,10 @@ def test_predict_with_a_gray_network_accepts_colors(trained: Callable[[int, type
     (project / SHOWCASE_IMAGES).mkdir(parents=True)
     red = Image.new("RGB", (32, 32), (200, 30, 30))
     red.save(project / SHOWCASE_IMAGES / "new.tif")
-    done = CliRunner().invoke(main, ["predict", str(project / SHOWCASE_IMAGES), "--cutout", "--out", "out"])
+    done = CliRunner().invoke(main, ["predict", str(project / SHOWCASE_IMAGES), "--foreground", "--out", "out"])
     assert done.exit_code == 0, done.output
-    with Image.open("out/cutouts/new.png") as cutout:
-        assert cutout.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
+    with Image.open("out/foreground/new.png") as foreground:
+        assert foreground.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
     predict_showcase(params)
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["image"] == np.asarray(red)).all()

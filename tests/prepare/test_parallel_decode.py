@@ -28,7 +28,7 @@ from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
-CACHE = "scratch/decoded"
+CACHE = "cache/decoded"
 
 
 def add(folder: Path, index: int) -> ImageMaskPair:
@@ -48,7 +48,7 @@ def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
     """Decodes pairs of the folder, and says what came of it."""
 
     def decoding(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
-        settings = DecodeSettings(tmp_path, size, "squash", None, masks)
+        settings = DecodeSettings(tmp_path, size, "stretch", None, masks)
         return list(decode_pairs(pairs, settings, tmp_path / CACHE))
 
     return decoding
@@ -142,7 +142,7 @@ def test_a_damaged_pair_in_the_cache_is_decoded_anew(
 
 
 @pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
-@pytest.mark.parametrize("place", ["scratch", CACHE])
+@pytest.mark.parametrize("place", ["cache", CACHE])
 def test_where_nothing_can_be_cached_everything_is_decoded(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
@@ -153,7 +153,7 @@ def test_where_nothing_can_be_cached_everything_is_decoded(
 ) -> None:
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
     alone = decode(pairs)
-    shutil.rmtree(tmp_path / "scratch")
+    shutil.rmtree(tmp_path / "cache")
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_bytes(b"a file in the place of the folder")
     for _ in range(2):
@@ -222,7 +222,7 @@ def test_killed_it_leaves_nothing_half_written_and_no_process(tmp_path: Path) ->
     for index in range(400):
         picture(index, (120, 160)).save(folder / "images" / f"{index:03}.png")
         mask.save(folder / "masks" / f"{index:03}.png")
-    written(tmp_path, {"showcase": None, "image_size": 96})
+    written(tmp_path, {"showcase_ids": None, "image_size": 96})
     command = [Path(sys.executable).with_name("pipeline"), "prepare"]
     for seconds in (0.8, 1.4, 1.8):
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:

@@ -86,7 +86,7 @@ class ReportProject:
         self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
         shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
-        shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
+        shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.project = Project(root)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
         self.curves: list[tuple[object, ...]] = []
@@ -114,7 +114,7 @@ class ReportProject:
                     cells = (sample, split, f"animal={split} {row}", self.size, self.size, sha256, counts.sum())
                     samples.append([str(cell) for cell in (*cells, *counts / counts.sum())])
             prepared.write_tables(
-                Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16),
+                Dataset("composites", source, "Pictures by nobody.", self.classes, "3f9c" * 16),
                 DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),)),
                 samples,
                 [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")],
@@ -196,8 +196,8 @@ class ReportProject:
             showcase_iou=None if ended else iou(masks[best], self.masks[SHOWCASE, 0], 0),
             showcase_mean_iou=None if ended else scores.mean_iou,
             trainable_parameters=1_940_000,
-            judgement=Judgment(
-                verdict="diverged" if ended else "memorising",
+            judgment=Judgment(
+                verdict="diverged" if ended else "memorizing",
                 evidence=() if ended else ("validation ends at 1.70 times the training loss",),
                 not_checked=("Onset: 6 epochs in all; it takes 8.",),
                 ratio=None if ended else 1.7,
@@ -208,7 +208,7 @@ class ReportProject:
                 onset=None,
                 gap_low=None if ended else 0.05,
                 gap_high=None if ended else 0.25,
-                optimism=None if ended else 0.01,
+                selection_bias=None if ended else 0.01,
             ),
         )
 
@@ -304,13 +304,13 @@ class ReportProject:
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),
             runs=tuple(self.rows),
-            rates=tuple(rates),
+            settings=tuple(rates),
             best_of_variant=tuple(chosen),
             best=BestSetting(
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
             foreground=tuple(item.name for item in self.classes if item.foreground),
-            boundary=tuple(item.name for item in self.classes if item.edge),
+            boundary=tuple(item.name for item in self.classes if item.is_boundary),
         )
         comparison = self.project.comparison
         comparison.path.mkdir()
@@ -322,7 +322,7 @@ class ReportProject:
                 f"{best.variant} learned best at {best.learning_rate}: its validation loss was the lowest of the grid.",
                 [best.run],
             ),
-            ("Training and validation loss drew apart in every run at the highest rate: these runs memorise.", []),
+            ("Training and validation loss drew apart in every run at the highest rate: these runs memorize.", []),
         )
 
     def write_summary(self, summary: Summary) -> None:

@@ -24,7 +24,7 @@ TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value o
 CLASSES = (
     SegmentationClass("pet", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
-    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+    SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
 )
 
 
@@ -203,7 +203,7 @@ def _describe_fix(folder: Path, inside: str) -> str:
 
 
 def _format_command(folder: Path) -> str:
-    return f"pipeline data --download {shlex.quote(str(folder))}"
+    return f"pipeline data download {shlex.quote(str(folder))}"
 
 
 def collect_pets(data: OxfordPetsData) -> PairCollection:

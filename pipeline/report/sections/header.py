@@ -66,7 +66,7 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
         user_images = build_user_images(params, context, selection)
     except PipelineError as error:
         problems.append(Notice.from_error("The images of report.showcase are not shown", error))
-    byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
+    byline = " · ".join(part for part in (params.report.author.strip(), params.report.subtitle.strip()) if part)
     return Header(
         title=params.report.title,
         byline=byline,
@@ -97,7 +97,8 @@ def _describe_result(context: ReportContext, selection: RunSelection) -> str:
     if best is None:
         return "No setting finished all its seeds, so nothing is ranked."
     row = next(
-        (r for r in context.summary.rates if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)), None
+        (r for r in context.summary.settings if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)),
+        None,
     )
     group = "these runs" if selection.origin else "this grid"
     if row is not None and row.is_no_better:
