@@ -21,7 +21,7 @@ from benchmarks.project import lend_prepared
 from pipeline.params.file import read_params
 
 TORCH = "import torch"
-# At its first step a torch optimiser imports torch's compiler, only to keep it away: nobody trains without.
+# At its first step a torch optimizer imports torch's compiler, only to keep it away: nobody trains without.
 STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones(1); torch.optim.AdamW([w]).step()"
 # Ends with the first step, before which everything has to be there; timed from outside, interpreter included.
 FIRST_STEP = """

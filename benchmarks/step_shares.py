@@ -31,7 +31,7 @@ KINDS = {  # the beginnings of operations' names
     "sizes": ("aten::max_pool2d", "aten::avg_pool", "aten::upsample", "aten::_upsample", "aten::cat"),
     "loss": ("aten::_log_softmax", "aten::log_softmax", "aten::nll_loss"),
     "augmentation": ("aten::grid_sampler", "aten::affine_grid"),
-    "optimiser": ("aten::_fused", "aten::_foreach", "aten::lerp"),
+    "optimizer": ("aten::_fused", "aten::_foreach", "aten::lerp"),
     "copies": ("aten::copy_", "aten::_to_copy", "aten::clone", "aten::contiguous", "aten::constant_pad"),
 }
 

@@ -22,7 +22,13 @@ SIZE, BATCH = 160, 32  # px, images: those of Keras' pets example
 
 def _unet(base_channels: int) -> UNetModel:
     return UNetModel(
-        family="unet", base_channels=base_channels, depth=4, up="transpose", skip="concat", norm="batch", dropout=0.0
+        family="unet",
+        base_channels=base_channels,
+        depth=4,
+        upsampling="transpose",
+        skip_connections="concat",
+        norm="batch",
+        dropout=0.0,
     )
 
 
@@ -47,7 +53,7 @@ def usual_network(name: str) -> nn.Module:
 def cell(network: str, batch: int = BATCH, threads: int = 1) -> Cell:
     """A cell that trains the network for ever, and otherwise as `params.yaml` says."""
     found = read_params(ROOT / "params.yaml").cell("unet", 1e-3, 0)
-    changes = {"batch_size": batch, "threads": threads, "epochs": 100_000}
+    changes = {"batch_size": batch, "num_threads": threads, "epochs": 100_000}
     return found.model_copy(update={"model": NETWORKS[network], "train": found.train.model_copy(update=changes)})
 
 

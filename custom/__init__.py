@@ -2,7 +2,7 @@
 
 Put a module here, such as `custom/my_net.py`, and name it in `params.yaml`:
 
-    model: {family: own, factory: custom.my_net:build, size_divisor: 2}
+    model: {family: custom, import_path: custom.my_net:build, size_multiple: 2}
 
 Every stage that builds a network depends on this folder, so DVC retrains after an edit. Keep modules and data files
 that your code uses here too. docs/your-own-variant.md has an example.

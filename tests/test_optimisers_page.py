@@ -71,11 +71,11 @@ def test_each_key_is_explained() -> None:
         for key in section.model_fields
     }
     explained = {*rows("| key | values |", 0), *rows("| key | values |", 1)}
-    assert explained == keys - {"name", "factory", "arguments"}  # those of one's own have a chapter
+    assert explained == keys - {"name", "import_path", "arguments"}  # those of one's own have a chapter
 
 
-def test_the_table_of_objectives_has_each() -> None:
-    assert set(rows("| objective |")) == set(typing.get_args(LossName))
+def test_the_table_of_losses_has_each() -> None:
+    assert set(rows("| loss |")) == set(typing.get_args(LossName))
 
 
 def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +87,14 @@ def test_the_optimiser_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.Mo
     torch.manual_seed(0)
     network, images = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0), torch.rand(4, 3, 16, 16)
     masks = (images.mean(dim=1) * 3).long()
-    optimiser = create_optimizer(network, cell.train, cell.learning_rate)
-    schedule = create_lr_scheduler(optimiser, cell.train.schedule, steps=30)
+    optimizer = create_optimizer(network, cell.train, cell.learning_rate)
+    schedule = create_lr_scheduler(optimizer, cell.train.lr_scheduler, steps=30)
     losses = []
     for _ in range(30):
         loss = cross_entropy(network(images), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]

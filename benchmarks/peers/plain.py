@@ -19,13 +19,13 @@ def images_per_second(network: str, threads: int, precision: str) -> float:
     images, masks = BatchLoader(made_up(BATCH), torch.device("cpu")).take(np.arange(BATCH))
     layout = torch.channels_last if precision == "bfloat16" else torch.contiguous_format
     model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     pace = Pace()
     while True:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             loss = F.cross_entropy(model(images).float(), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if pace.step():
             return pace.images_per_second(BATCH)

@@ -67,7 +67,7 @@ def variants() -> None:
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.threads]",
+    help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.num_threads]",
 )
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
 def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:

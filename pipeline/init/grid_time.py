@@ -95,7 +95,7 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
     try:
         for name, cell in cells.items():
             if time.perf_counter() - started < PATIENCE:
-                torch.set_num_threads(cell.train.threads)
+                torch.set_num_threads(cell.train.num_threads)
                 if measured := _time_variant(cell, min(cell.train.batch_size, max(2, training)), channels, classes):
                     found[name] = measured
     finally:
@@ -104,7 +104,7 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
         return None
     runs = [cell.variant for cell in params.cells()]
     steps = {name: runs.count(name) * _count_steps(cell, training) for name, cell in cells.items()}
-    at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.threads for cell in cells.values())
+    at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.num_threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
 
 
@@ -126,7 +126,7 @@ def _time_variant(cell: Cell, batch: int, channels: int, classes: int) -> StepTi
     is_cpu = select_device().type == "cpu"
     sizes = CPU_SIZES if is_cpu else GPU_SIZES
     # With one thread the processor's own time, which other programs do not lengthen.
-    clock = time.process_time if is_cpu and cell.train.threads == 1 else time.perf_counter
+    clock = time.process_time if is_cpu and cell.train.num_threads == 1 else time.perf_counter
     if any(find_size_problem(cell.model, size) for size in sizes):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -158,7 +158,7 @@ def _build_step(cell: Cell, batch: int, channels: int, classes: int) -> Callable
     network = build_network(cell.model, channels, classes)
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = create_optimizer(network, cell.train, 1e-4)
-    loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
+    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
     random = torch.Generator().manual_seed(0)
 
     def step(size: int) -> None:

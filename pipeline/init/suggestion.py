@@ -161,7 +161,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
     holds = "has" if len(rare) == 1 else "have"
     return [
         f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
-        f"Try train.objective: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
+        f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
         f"docs/recipe.md, Rare classes."
     ]
 

@@ -32,7 +32,7 @@ def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, 
     Raises:
         PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
     """
-    torch.set_num_threads(cell.train.threads)
+    torch.set_num_threads(cell.train.num_threads)
     rng = torch.Generator().manual_seed(cell.seed)
     dataset, classes = project.prepared.open_split("train"), project.prepared.dataset.classes
     training = dataset.take(select_training_subset(len(dataset), cell.train_images))
@@ -44,7 +44,7 @@ def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, 
     device = select_device()
     network.to(device).to(memory_format=torch.channels_last).train()
     batches = BatchLoader(training, device)
-    loss_function = create_loss(cell.train.objective, cell.train.label_smoothing)
+    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
     optimizer = create_optimizer(network, cell.train, LOWEST)
     factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
     learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)

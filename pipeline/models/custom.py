@@ -1,4 +1,4 @@
-"""Build a user's own network, which `model.factory` names, and check it on two blank images."""
+"""Build a user's own network, which `model.import_path` names, and check it on two blank images."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from pipeline.params.custom_code import custom_imports
 from pipeline.params.import_path import describe_error, describe_type, import_factory
 from pipeline.params.model import CustomModel
 
-KEY = "model.factory"
+KEY = "model.import_path"
 PROBE = 64  # px; five halvings leave 2 x 2 pixels: instance normalization needs more than one
 
 
 def build_custom_network(model: CustomModel, channels: int, classes: int) -> nn.Module:
-    """Import the factory, call it, and check the network on two blank images.
+    """Import the callable, call it, and check the network on two blank images.
 
     Args:
-        model: Names the factory, called as `build(channels=..., classes=...)`, and `size_divisor`: the blank images
-            have the smallest multiple of it from `PROBE` on as height and width.
+        model: Its `import_path` names the callable, called as `build(channels=..., classes=...)`, and `size_multiple`:
+            the blank images have the smallest multiple of it from `PROBE` on as height and width.
         channels: Number of image channels; images are N x C x H x W in -1..1.
         classes: Number of classes; logits must be N x classes x H x W.
 
     Raises:
-        PipelineError: The factory cannot be imported or called, or its network cannot be trained, saved or used.
+        PipelineError: The callable cannot be imported or called, or its network cannot be trained, saved or used.
     """
     with custom_imports(KEY):
-        network = _call_factory(model.factory, channels, classes)
+        network = _build(model.import_path, channels, classes)
         _check_output(network, model, channels, classes)
-    _check_parameters(network, model.factory)
+    _check_parameters(network, model.import_path)
     return network
 
 
-def _call_factory(factory: str, channels: int, classes: int) -> nn.Module:
-    name = factory.partition(":")[2]
-    build = import_factory(KEY, factory)
+def _build(import_path: str, channels: int, classes: int) -> nn.Module:
+    name = import_path.partition(":")[2]
+    build = import_factory(KEY, import_path)
     try:
         network = build(channels=channels, classes=classes)
     except (Exception, SystemExit) as error:
         raise PipelineError(
-            f"{KEY}: {name}(channels={channels}, classes={classes}) of {factory} raised {describe_error(error)}."
+            f"{KEY}: {name}(channels={channels}, classes={classes}) of {import_path} raised {describe_error(error)}."
         ) from error
     if not isinstance(network, nn.Module):
-        raise PipelineError(f"{KEY}: {factory} must return a torch.nn.Module, not {_describe_output(network)}.")
+        raise PipelineError(f"{KEY}: {import_path} must return a torch.nn.Module, not {_describe_output(network)}.")
     return network
 
 
 def _check_output(network: nn.Module, model: CustomModel, channels: int, classes: int) -> None:
     """Check the shape and type of the output; network and random state stay as they were."""
-    side = -(-PROBE // model.size_divisor) * model.size_divisor
+    side = -(-PROBE // model.size_multiple) * model.size_multiple
     images = torch.zeros(2, channels, side, side)
     was_training = network.training
     network.eval()  # keeps running statistics
@@ -59,28 +59,28 @@ def _check_output(network: nn.Module, model: CustomModel, channels: int, classes
             output = network(images)
     except (Exception, SystemExit) as error:
         raise PipelineError(
-            f"{KEY}: the network of {model.factory} raised {describe_error(error)}, when given images of shape "
+            f"{KEY}: the network of {model.import_path} raised {describe_error(error)}, when given images of shape "
             f"{tuple(images.shape)}."
         ) from error
     network.train(was_training)
     expected = (2, classes, side, side)
     if not isinstance(output, Tensor) or tuple(output.shape) != expected or not output.is_floating_point():
         raise PipelineError(
-            f"{KEY}: the network of {model.factory} must map images of shape {tuple(images.shape)} to "
+            f"{KEY}: the network of {model.import_path} must map images of shape {tuple(images.shape)} to "
             f"logits of shape {expected}, but returned {_describe_output(output)}."
         )
 
 
-def _check_parameters(network: nn.Module, factory: str) -> None:
+def _check_parameters(network: nn.Module, import_path: str) -> None:
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise PipelineError(f"{KEY}: the network of {factory} has no trainable parameters.")
+        raise PipelineError(f"{KEY}: the network of {import_path} has no trainable parameters.")
     places: dict[int, str] = {}
     for name, tensor in network.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.numel():
             first = places.setdefault(tensor.data_ptr(), name)
             if first != name:  # saving the weights would fail after hours of training
                 raise PipelineError(
-                    f"{KEY}: {first} and {name} of {factory} are the same tensor, which safetensors cannot "
+                    f"{KEY}: {first} and {name} of {import_path} are the same tensor, which safetensors cannot "
                     "save under two names; register it once, and use it twice in forward()."
                 )
 

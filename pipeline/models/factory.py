@@ -48,7 +48,16 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
         from pipeline.models.custom import build_custom_network
 
         return build_custom_network(model, channels, classes)
-    return UNet(channels, classes, model.base_channels, model.depth, model.up, model.skip, model.norm, model.dropout)
+    return UNet(
+        channels,
+        classes,
+        model.base_channels,
+        model.depth,
+        model.upsampling,
+        model.skip_connections,
+        model.norm,
+        model.dropout,
+    )
 
 
 def count_trainable_parameters(network: nn.Module) -> int:

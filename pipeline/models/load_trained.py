@@ -27,7 +27,7 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
         PipelineError: The weights cannot be read, or belong to another network.
     """
     cell = read_run_config(run.record, run.path)
-    torch.set_num_threads(cell.train.threads)
+    torch.set_num_threads(cell.train.num_threads)
     # The run's weights replace all others: loading those of ImageNet first would be wasted time.
     model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
     network = build_network(model, channels, classes)

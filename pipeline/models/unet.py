@@ -55,18 +55,18 @@ def _create_norm(channels: int, norm: Norm) -> list[nn.Module]:
 class UpsamplingBlock(nn.Module):
     """Doubles height and width, and maps the channels of a level to those of the level above."""
 
-    def __init__(self, in_channels: int, out_channels: int, up: Upsampling) -> None:
+    def __init__(self, in_channels: int, out_channels: int, upsampling: Upsampling) -> None:
         super().__init__()
-        self.up = up
+        self.mode = upsampling
         self.convolution: nn.Module = (
             TransposedConvolution(in_channels, out_channels, kernel_size=2, stride=2)
-            if up == "transpose"
+            if upsampling == "transpose"
             else nn.Conv2d(in_channels, out_channels, kernel_size=1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N x C_in x H x W to N x C_out x 2H x 2W."""
-        if self.up == "bilinear":
+        if self.mode == "bilinear":
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         y: Tensor = self.convolution(x)
         return y
@@ -80,8 +80,9 @@ class UNet(nn.Module):
         classes: Number of classes.
         base_channels: Channels of the first level, doubled at each level below.
         depth: Number of poolings.
-        up: Upsampling in the decoder: a transposed convolution, or bilinear interpolation and a 1 x 1 convolution.
-        skip: How the decoder uses the encoder's feature maps: concatenated, added, or not at all.
+        upsampling: How the decoder enlarges feature maps: a transposed convolution, or bilinear interpolation and a
+            1 x 1 convolution.
+        skip_connections: How the decoder uses the encoder's feature maps: concatenated, added, or not at all.
         norm: Normalization after each 3 x 3 convolution.
         dropout: Probability of zeroing each feature map of the bottleneck in training; 0 adds no module.
     """
@@ -92,13 +93,13 @@ class UNet(nn.Module):
         classes: int,
         base_channels: int,
         depth: int,
-        up: Upsampling,
-        skip: SkipConnections,
+        upsampling: Upsampling,
+        skip_connections: SkipConnections,
         norm: Norm,
         dropout: float,
     ) -> None:
         super().__init__()
-        self.skip = skip
+        self.skip_connections = skip_connections
         widths = [base_channels * 2**level for level in range(depth + 1)]
         self.encoder = nn.ModuleList(
             DoubleConvolution(before, after, norm)
@@ -108,8 +109,8 @@ class UNet(nn.Module):
         # Whole feature maps: neighboring pixels are too similar for dropout of single ones to have an effect.
         self.dropout = nn.Dropout2d(dropout) if dropout else None
         upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
-        self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, up) for below, here in upwards)
-        joined = 2 if skip == "concat" else 1
+        self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, upsampling) for below, here in upwards)
+        joined = 2 if skip_connections == "concat" else 1
         self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here, norm) for _, here in upwards)
         self.head = nn.Conv2d(base_channels, classes, kernel_size=1)
 
@@ -136,6 +137,6 @@ class UNet(nn.Module):
         return logits
 
     def _join(self, x: Tensor, skipped: Tensor) -> Tensor:
-        if self.skip == "concat":
+        if self.skip_connections == "concat":
             return torch.cat([skipped, x], dim=1)
-        return x + skipped if self.skip == "add" else x
+        return x + skipped if self.skip_connections == "add" else x

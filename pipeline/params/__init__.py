@@ -87,7 +87,7 @@ class Tracking(Section):
 
 
 class Cluster(Section):
-    """Resources of a run on a Ray cluster, beside one CPU for each of `train.threads`."""
+    """Resources of a run on a Ray cluster, beside one CPU for each of `train.num_threads`."""
 
     memory: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # GB; None: measured for each variant
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
@@ -139,10 +139,10 @@ class Cell(Section):
         return f"{self.variant}-{self.learning_rate}-{self.seed}"
 
     @property
-    def custom_factories(self) -> dict[str, str]:
+    def custom_import_paths(self) -> dict[str, str]:
         """The import paths of the user's own network and optimizer, by the key that names them."""
-        chosen = {"model.factory": self.model, "train.optimiser.factory": self.train.optimiser}
-        return {key: one.factory for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
+        chosen = {"model.import_path": self.model, "train.optimizer.import_path": self.train.optimizer}
+        return {key: one.import_path for key, one in chosen.items() if isinstance(one, CustomModel | CustomOptimizer)}
 
 
 class Params(Section):

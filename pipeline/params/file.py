@@ -107,7 +107,7 @@ def _variant_checks(params: Params, name: str) -> list[str]:
     if name not in params.grid.variant:
         return []
     mistakes = []
-    size, divisor = params.data.image_size, cell.model.size_divisor
+    size, divisor = params.data.image_size, cell.model.size_multiple
     if size % divisor:
         below, above = size // divisor * divisor, (size // divisor + 1) * divisor
         sizes = f"{below} or {above}" if below else str(above)
@@ -115,10 +115,10 @@ def _variant_checks(params: Params, name: str) -> list[str]:
             f"data.image_size: {size} px cannot be halved as often as variant '{name}' needs (multiples of {divisor}); "
             f"set {sizes}{', or a smaller model.depth' if isinstance(cell.model, UNetModel) else ''}."
         )
-    if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_rate != 1:
+    if isinstance(cell.model, KerasPetsModel) and cell.train.encoder_lr_factor != 1:
         mistakes.append(
-            f"train.encoder_rate: must be 1.0 for variant '{name}', but is {cell.train.encoder_rate}: keras_pets has "
-            f"no module named encoder. Set it in variants.{name}.train."
+            f"train.encoder_lr_factor: must be 1.0 for variant '{name}', but is {cell.train.encoder_lr_factor}: "
+            f"keras_pets has no module named encoder. Set it in variants.{name}.train."
         )
     # The number of images in a folder is not known yet.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None

@@ -21,32 +21,34 @@ from pipeline.errors import PipelineError
 from pipeline.params.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
 
 
-def _check_format(factory: str) -> str:
-    module, _, name = factory.partition(":")
+def _check_format(import_path: str) -> str:
+    module, _, name = import_path.partition(":")
     if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise ValueError("must be module:callable, such as custom.my_net:build")
-    return factory
+    return import_path
 
 
-Factory = Annotated[str, AfterValidator(_check_format)]  # import path of a callable that creates a network or optimizer
+ImportPath = Annotated[
+    str, AfterValidator(_check_format)
+]  # import path of a callable that creates a network or optimizer
 
 
-def import_factory(key: str, factory: str) -> Callable[..., Any]:
+def import_factory(key: str, import_path: str) -> Callable[..., Any]:
     """Import a callable.
 
     Args:
         key: The key of `params.yaml`, for messages.
-        factory: Its import path.
+        import_path: Its import path.
 
     Raises:
         PipelineError: The module cannot be imported, is in the project outside `custom/`, or has no such callable.
     """
-    name = factory.partition(":")[2]
-    module = _import_module(key, factory)
+    name = import_path.partition(":")[2]
+    module = _import_module(key, import_path)
     if file := misplaced_file(module):
         raise PipelineError(
-            f"{key}: {factory} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, and "
-            f"would keep old results. Move it to {CUSTOM}/ and write {suggested_name(file)}:{name}."
+            f"{key}: {import_path} is in {file}. DVC does not see edits of that file, because it is outside {CUSTOM}/, "
+            f"and would keep old results. Move it to {CUSTOM}/ and write {suggested_name(file)}:{name}."
         )
     if not hasattr(module, name):
         names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
@@ -57,16 +59,16 @@ def import_factory(key: str, factory: str) -> Callable[..., Any]:
         )
     found = getattr(module, name)
     if not callable(found):
-        raise PipelineError(f"{key}: {factory} must be callable, but is {describe_type(found)}.")
+        raise PipelineError(f"{key}: {import_path} must be callable, but is {describe_type(found)}.")
     callable_: Callable[..., Any] = found
     return callable_
 
 
-def find_factory_file(factory: str) -> Path | None:
-    """Find the file of a factory's module; None if there is none."""
+def find_module_file(import_path: str) -> Path | None:
+    """Find the file of the module of an import path; None if there is none."""
     with project_on_path():
         try:
-            found = importlib.util.find_spec(factory.partition(":")[0])
+            found = importlib.util.find_spec(import_path.partition(":")[0])
         except ImportError:  # of a package around it
             return None
     return Path(found.origin) if found and found.has_location and found.origin else None
@@ -95,8 +97,8 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}{f' ({said[0]})' if said else ''}{where}"
 
 
-def _import_module(key: str, factory: str) -> ModuleType:
-    name = factory.partition(":")[0]
+def _import_module(key: str, import_path: str) -> ModuleType:
+    name = import_path.partition(":")[0]
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

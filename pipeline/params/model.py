@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.params.import_path import Factory
+from pipeline.params.import_path import ImportPath
 from pipeline.params.section import Section
 
 # Listed here because importing smp takes seconds; a test compares the list with smp.
@@ -48,13 +48,13 @@ class UNetModel(Section):
     family: Literal["unet"]
     base_channels: int = Field(ge=1, le=1024)
     depth: int = Field(ge=1, le=8)
-    up: Literal["transpose", "bilinear"]
-    skip: Literal["concat", "add", "none"]
+    upsampling: Literal["transpose", "bilinear"]
+    skip_connections: Literal["concat", "add", "none"]
     norm: Literal["batch", "group", "none"]
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
 
     @property
-    def size_divisor(self) -> int:
+    def size_multiple(self) -> int:
         """Factor of height and width: each of `depth` poolings halves them."""
         return 1 << self.depth
 
@@ -81,7 +81,7 @@ class SmpModel(Section):
         return pretrained
 
     @property
-    def size_divisor(self) -> int:
+    def size_multiple(self) -> int:
         """Factor of height and width.
 
         32, since encoders halve five times, and DPT's lowest level is as small; less for architectures with dilated
@@ -92,7 +92,7 @@ class SmpModel(Section):
     @property
     def smallest_size(self) -> int:
         """Minimum height and width: PAN halves a sixteenth of the image three more times."""
-        return 128 if self.architecture == "PAN" else self.size_divisor
+        return 128 if self.architecture == "PAN" else self.size_multiple
 
 
 def has_weights(encoder: str) -> bool:
@@ -106,7 +106,7 @@ class KerasPetsModel(Section):
     family: Literal["keras_pets"]
 
     @property
-    def size_divisor(self) -> int:
+    def size_multiple(self) -> int:
         """Factor of height and width: a convolution of stride 2 and three poolings halve them."""
         return 16
 
@@ -114,9 +114,9 @@ class KerasPetsModel(Section):
 class CustomModel(Section):
     """A user's own network: `build(channels=..., classes=...)` in a module of `custom/` or of an installed package."""
 
-    family: Literal["own"]
-    factory: Factory
-    size_divisor: int = Field(ge=1, le=2048)  # factor of height and width that the network needs
+    family: Literal["custom"]
+    import_path: ImportPath
+    size_multiple: int = Field(ge=1, le=2048)  # factor of height and width that the network needs
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]

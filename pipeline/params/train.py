@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from pipeline.params.import_path import Factory
+from pipeline.params.import_path import ImportPath
 from pipeline.params.section import Section
 
 Positive = Annotated[int, Field(ge=1)]
@@ -35,7 +35,7 @@ class RMSprop(Section):
     """Gradient divided by its running root mean square (Hinton 2012)."""
 
     name: Literal["rmsprop"]
-    smoothing: BelowOne  # decay of the running mean of squares; torch's alpha, Keras' rho
+    alpha: BelowOne  # decay of the running mean of squares; rho in Keras
     momentum: BelowOne
     weight_decay: Decay
 
@@ -63,10 +63,10 @@ def _check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class CustomOptimizer(Section):
-    """Any optimizer with torch's interface, created by `factory(group_parameters, lr=..., **arguments)`."""
+    """Any optimizer with torch's interface, created by `callable(group_parameters, lr=..., **arguments)`."""
 
-    name: Literal["own"]
-    factory: Factory
+    name: Literal["custom"]
+    import_path: ImportPath
     arguments: Annotated[dict[str, Any], AfterValidator(_check_arguments)]
 
 
@@ -83,14 +83,14 @@ class Cosine(Section):
     """Linear warmup, then cosine annealing towards 0 (Loshchilov and Hutter 2017, without restarts)."""
 
     name: Literal["cosine"]
-    warm_up: BelowOne  # share of the steps
+    warmup_fraction: BelowOne  # share of the steps
 
 
 class OneCycle(Section):
     """Cosine warmup from 1/25, then cosine annealing to nearly 0 (Smith and Topin 2018)."""
 
     name: Literal["one_cycle"]
-    warm_up: Annotated[float, Field(gt=0, lt=1)]  # share of the steps
+    warmup_fraction: Annotated[float, Field(gt=0, lt=1)]  # share of the steps
 
 
 class ReduceOnPlateau(Section):
@@ -122,20 +122,20 @@ class Train(Section):
 
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=2)  # batch normalization needs more than one image
-    objective: LossName
+    loss: LossName
     label_smoothing: BelowOne  # share of each pixel's target spread evenly over all classes
-    optimiser: OptimizerSettings
-    schedule: LrSchedulerSettings
-    encoder_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
-    averaging: BelowOne  # decay of the exponential moving average of weights; 0: none
+    optimizer: OptimizerSettings
+    lr_scheduler: LrSchedulerSettings
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
+    ema_decay: BelowOne  # decay of the exponential moving average of weights; 0: none
     augmentation: Augmentation | None
     precision: Literal["auto", "float32", "bfloat16"]
-    threads: Positive
+    num_threads: Positive
 
     @field_validator("label_smoothing")
     @classmethod
     def _check_label_smoothing(cls, smoothing: float, before: ValidationInfo) -> float:
-        chosen = before.data.get("objective")
+        chosen = before.data.get("loss")
         if smoothing and chosen in ("dice", "focal"):
-            raise ValueError(f"must be 0.0 with objective: {chosen}, since it is cross-entropy whose truth is smoothed")
+            raise ValueError(f"must be 0.0 with loss: {chosen}, since it is cross-entropy whose truth is smoothed")
         return smoothing

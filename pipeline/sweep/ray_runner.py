@@ -144,7 +144,7 @@ def _start_listener(ray: Any) -> Any:
 
 def _find_demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
     """Return what a job needs of a node, by Ray's name of the resource."""
-    return {"CPU": job.cell.train.threads, "memory": memory[job.cell.variant], **params.cluster.resources}
+    return {"CPU": job.cell.train.num_threads, "memory": memory[job.cell.variant], **params.cluster.resources}
 
 
 def _submit(
@@ -153,7 +153,7 @@ def _submit(
     trained = _put_folder(ray, root / RUNS / job.cell.name) if job.train is None else {}
     task = ray.remote(run_task).options(
         name=job.cell.name,
-        num_cpus=job.cell.train.threads,
+        num_cpus=job.cell.train.num_threads,
         num_gpus=min(1, ray.cluster_resources().get("GPU", 0)),
         memory=memory,
         resources=params.cluster.resources,

@@ -51,7 +51,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
 
     Args:
         params: the whole of `params.yaml`.
-        jobs: trainings at once; None for cores / `train.threads`, or for the number of GPUs.
+        jobs: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
@@ -138,7 +138,7 @@ def _recover(merged: MergedLock, params: Params, selected: list[str], stages: Dv
 
 def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) -> SweepPlan:
     """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
-    without_custom = [cell.name for cell in params.cells() if not cell.custom_factories]
+    without_custom = [cell.name for cell in params.cells() if not cell.custom_import_paths]
     train, evaluate = stages.find_stale(selected, without_custom)
     restored = stages.restore("train", train)
     if restored:
@@ -193,7 +193,7 @@ def _graceful_stop() -> Iterator[Callable[[], bool]]:
 def _default_workers(jobs: list[Job]) -> int:
     """Return the number of GPUs; without one, as many trainings as have a core for each of their threads."""
     return len(list_gpus()) or max(
-        1, len(os.sched_getaffinity(0)) // max((job.cell.train.threads for job in jobs), default=1)
+        1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
     )
 
 

@@ -107,7 +107,7 @@ def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Ma
         offered = "; ".join(_list_resources(node, names) for node in nodes)
         click.echo(
             f"No node of the Ray cluster has room for runs of these variants, which wait until one joins: {requested}. "
-            f"The nodes offer: {offered}. See cluster and train.threads in params.yaml.",
+            f"The nodes offer: {offered}. See cluster and train.num_threads in params.yaml.",
             err=True,
         )
 
@@ -130,7 +130,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     from pipeline.train.run_writer import RunWriter
 
     disable_malloc_trim()
-    torch.set_num_threads(cell.train.threads)
+    torch.set_num_threads(cell.train.num_threads)
 
     def blank(count: int) -> Split:
         shape = (count, data.size, data.size)

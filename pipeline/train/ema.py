@@ -39,5 +39,5 @@ def create_ema(network: nn.Module, decay: float) -> AveragedModel:
         return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     except Exception as error:
         raise PipelineError(
-            f"train.averaging: must be 0.0 for this network, but is {decay}: copying it raised {describe_error(error)}."
+            f"train.ema_decay: must be 0.0 for this network, but is {decay}: copying it raised {describe_error(error)}."
         ) from error

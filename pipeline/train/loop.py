@@ -92,10 +92,10 @@ def train(
     # An incomplete last batch is dropped: batch normalization over a few images is noisy.
     batch = min(settings.batch_size, len(training))
     steps = len(training) // batch
-    criterion = create_loss(settings.objective, settings.label_smoothing)
+    criterion = create_loss(settings.loss, settings.label_smoothing)
     optimizer = create_optimizer(network, settings, learning_rate)
-    scheduler = create_lr_scheduler(optimizer, settings.schedule, settings.epochs * steps)
-    ema = create_ema(network, settings.averaging) if settings.averaging else None
+    scheduler = create_lr_scheduler(optimizer, settings.lr_scheduler, settings.epochs * steps)
+    ema = create_ema(network, settings.ema_decay) if settings.ema_decay else None
     evaluated_network = network if ema is None else ema.module
     current = TrainState(network, optimizer, scheduler, ema, rng)
     if state is not None:

@@ -16,7 +16,7 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
 
     Args:
         optimizer: each of its parameter groups keeps its own peak learning rate.
-        settings: `train.schedule`.
+        settings: `train.lr_scheduler`.
         steps: of the whole training. A one-cycle schedule of fewer than three cannot rise and fall, so the learning
             rate stays constant.
 
@@ -29,7 +29,9 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
         # The full learning rate is reached in the last step at the latest.
         return LambdaLR(
             optimizer,
-            partial(compute_cosine_factor, steps=steps, warm_up=min(round(settings.warm_up * steps), steps - 1)),
+            partial(
+                compute_cosine_factor, steps=steps, warmup_steps=min(round(settings.warmup_fraction * steps), steps - 1)
+            ),
         )
     if isinstance(settings, OneCycle):
         return OneCycleLR(
@@ -37,7 +39,7 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
             max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=steps,
             # torch divides by the length of the rise, `pct_start * steps - 1`.
-            pct_start=max(settings.warm_up, 2 / steps),
+            pct_start=max(settings.warmup_fraction, 2 / steps),
             # Momentum or Adam's first beta moves in the opposite direction, from 0.95 to 0.85 and back.
             cycle_momentum="betas" in optimizer.defaults or bool(optimizer.defaults.get("momentum")),
         )
@@ -45,8 +47,8 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
     return ReduceLROnPlateau(optimizer, factor=settings.factor, patience=settings.patience, eps=0)
 
 
-def compute_cosine_factor(step: int, steps: int, warm_up: int) -> float:
-    """Return the factor at a step, counted from 0: linear up to 1 in `warm_up` steps, then half a cosine to 0."""
-    if step < warm_up:
-        return (step + 1) / (warm_up + 1)
-    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
+def compute_cosine_factor(step: int, steps: int, warmup_steps: int) -> float:
+    """Return the factor at a step, counted from 0: linear up to 1 in `warmup_steps` steps, then half a cosine to 0."""
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps))) / 2

@@ -1,8 +1,8 @@
 """Optimizers: parameter groups, their learning rates and their weight decay.
 
-The cell's learning rate is that of decoder and head. The encoder's is `train.encoder_rate` times as large: pretrained
-features need smaller steps than new weights. One-dimensional weights, those of normalization layers and biases, never
-decay: they set the scale of the next layer, so pulling them toward zero does not simplify the function.
+The cell's learning rate is that of decoder and head. The encoder's is `train.encoder_lr_factor` times as large:
+pretrained features need smaller steps than new weights. One-dimensional weights, those of normalization layers and
+biases, never decay: they set the scale of the next layer, so pulling them toward zero does not simplify the function.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, OptimizerSe
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
 # gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
 KERAS_EPSILON = 1e-7
-FACTORY_KEY = "train.optimiser.factory"
+IMPORT_PATH_KEY = "train.optimizer.import_path"
 
 
 def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) -> Optimizer:
     """Create the optimizer of a cell; the network must have its final memory layout (channels_last).
 
     Raises:
-        PipelineError: `encoder_rate` is not 1 and the network has no trainable part named `encoder`; or a custom
+        PipelineError: `encoder_lr_factor` is not 1 and the network has no trainable part named `encoder`; or a custom
             optimizer cannot be created or cannot step.
     """
-    chosen = settings.optimiser
+    chosen = settings.optimizer
     decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
-    groups = group_parameters(network, learning_rate, settings.encoder_rate, decay)
+    groups = group_parameters(network, learning_rate, settings.encoder_lr_factor, decay)
     return _create(chosen, groups, learning_rate)
 
 
 def group_parameters(
-    network: nn.Module, learning_rate: float, encoder_rate: float, weight_decay: float | None
+    network: nn.Module, learning_rate: float, encoder_lr_factor: float, weight_decay: float | None
 ) -> list[dict[str, Any]]:
     """Group the trainable weights by learning rate and weight decay: up to four groups, decoder before encoder.
 
     Args:
         network: its parts named `encoder` are the encoder.
         learning_rate: of all other parts.
-        encoder_rate: factor of the encoder's learning rate.
+        encoder_lr_factor: factor of the encoder's learning rate.
         weight_decay: of weights with two or more dimensions; None for the optimizer's default. Others have 0.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(("encoder" in name.split("."), parameter.ndim <= 1), []).append(parameter)
-    if encoder_rate != 1 and not any(encoder for encoder, _ in groups):
+    if encoder_lr_factor != 1 and not any(encoder for encoder, _ in groups):
         raise PipelineError(
-            f"train.encoder_rate: must be 1.0 for this network, but is {encoder_rate}: it has no trainable part "
-            "named encoder. Set it to 1.0 in the variant's train:."
+            f"train.encoder_lr_factor: must be 1.0 for this network, but is {encoder_lr_factor}: it has no trainable "
+            "part named encoder. Set it to 1.0 in the variant's train:."
         )
     return [
         {
             "params": groups[encoder, single],
-            "lr": learning_rate * (encoder_rate if encoder else 1),
+            "lr": learning_rate * (encoder_lr_factor if encoder else 1),
             **({"weight_decay": 0.0} if single else {} if weight_decay is None else {"weight_decay": weight_decay}),
         }
         for encoder, single in sorted(groups)
@@ -77,7 +77,7 @@ def _create(chosen: OptimizerSettings, groups: list[dict[str, Any]], learning_ra
         return torch.optim.Adam(groups, lr=learning_rate, fused=True)
     if isinstance(chosen, RMSprop):
         return torch.optim.RMSprop(
-            groups, lr=learning_rate, alpha=chosen.smoothing, eps=KERAS_EPSILON, momentum=chosen.momentum
+            groups, lr=learning_rate, alpha=chosen.alpha, eps=KERAS_EPSILON, momentum=chosen.momentum
         )
     if isinstance(chosen, SGD):
         return torch.optim.SGD(groups, lr=learning_rate, momentum=chosen.momentum, nesterov=chosen.nesterov, fused=True)
@@ -85,18 +85,18 @@ def _create(chosen: OptimizerSettings, groups: list[dict[str, Any]], learning_ra
 
 
 def _create_custom(chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
-    with custom_imports(FACTORY_KEY):
-        factory = import_factory(FACTORY_KEY, chosen.factory)
+    with custom_imports(IMPORT_PATH_KEY):
+        factory = import_factory(IMPORT_PATH_KEY, chosen.import_path)
         if isinstance(factory, type):  # before its constructor reports another error
-            _refuse_closure(factory, chosen.factory)
+            _refuse_closure(factory, chosen.import_path)
         with torch.random.fork_rng(devices=[]):  # the trial must not change the random state
             trial = _call_factory(factory, chosen, _copies(groups), learning_rate)
             try:
                 trial.step()
             except (Exception, SystemExit) as error:
                 raise PipelineError(
-                    f"{FACTORY_KEY}: the optimizer of {chosen.factory} raised {describe_error(error)} in a step on "
-                    "copies of the weights with gradients of 0."
+                    f"{IMPORT_PATH_KEY}: the optimizer of {chosen.import_path} raised {describe_error(error)} in a "
+                    "step on copies of the weights with gradients of 0."
                 ) from error
         return _call_factory(factory, chosen, groups, learning_rate)
 
@@ -109,23 +109,25 @@ def _call_factory(
     except (Exception, SystemExit) as error:
         arguments = "".join(f", {name}={value!r}" for name, value in chosen.arguments.items())
         raise PipelineError(
-            f"{FACTORY_KEY}: {chosen.factory}(groups, lr={learning_rate}{arguments}) raised {describe_error(error)}."
+            f"{IMPORT_PATH_KEY}: {chosen.import_path}(groups, lr={learning_rate}{arguments}) raised "
+            f"{describe_error(error)}."
         ) from error
     if not isinstance(optimizer, Optimizer):
         raise PipelineError(
-            f"{FACTORY_KEY}: {chosen.factory} must return a torch optimizer, but returned {describe_type(optimizer)}."
+            f"{IMPORT_PATH_KEY}: {chosen.import_path} must return a torch optimizer, but returned "
+            f"{describe_type(optimizer)}."
         )
-    _refuse_closure(type(optimizer), chosen.factory)
+    _refuse_closure(type(optimizer), chosen.import_path)
     return optimizer
 
 
-def _refuse_closure(optimizer: type, factory: str) -> None:
+def _refuse_closure(optimizer: type, import_path: str) -> None:
     step = getattr(optimizer, "step", None)
     closure = inspect.signature(step).parameters.get("closure") if step else None
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise PipelineError(
-            f"{FACTORY_KEY}: {factory} computes the loss several times per step (a closure), which this training loop "
-            "does not support. Choose another optimizer."
+            f"{IMPORT_PATH_KEY}: {import_path} computes the loss several times per step (a closure), which this "
+            "training loop does not support. Choose another optimizer."
         )
 
 

@@ -14,7 +14,7 @@ from pipeline.artifacts.run_folder import Precision
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files
-from pipeline.params.import_path import find_factory_file
+from pipeline.params.import_path import find_module_file
 
 PACKAGE = Path(__file__).parents[1]
 # Decides a run's numbers, as in dvc.yaml.
@@ -29,7 +29,7 @@ def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> 
         "precision": precision,
         "data": data_fingerprint,
         "code": {pattern: _hash({path.name: path for path in sorted(PACKAGE.glob(pattern))}) for pattern in CODE},
-        "own": _hash(_find_custom_files(cell)),
+        "custom": _hash(_find_custom_files(cell)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -46,13 +46,13 @@ def is_current(cell: Cell, root: Path) -> bool:
 def _find_custom_files(cell: Cell) -> dict[str, Path]:
     """Find the files, by name, that affect a run with a custom network or optimizer.
 
-    All of `custom/`, because any of its files may be imported or read; and the file of a factory from a package.
+    All of `custom/`, because any of its files may be imported or read; and the module of an import path in a package.
     """
-    factories = cell.custom_factories.values()
-    if not factories:
+    import_paths = cell.custom_import_paths.values()
+    if not import_paths:
         return {}
     project = Project().home
-    named = {factory.partition(":")[0]: file for factory in factories if (file := find_factory_file(factory))}
+    named = {path.partition(":")[0]: file for path in import_paths if (file := find_module_file(path))}
     return named | {file.relative_to(project).as_posix(): file for file in custom_files(project)}
 
 

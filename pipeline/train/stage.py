@@ -63,7 +63,7 @@ def train_cell(
     """
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
-    torch.set_num_threads(cell.train.threads)
+    torch.set_num_threads(cell.train.num_threads)
     data = Project(root).prepared.dataset
     training, eval_splits, compared = _select_splits(cell, root / PREPARED)
     size, channels = training.images.shape[2:]

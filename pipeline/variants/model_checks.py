@@ -40,9 +40,9 @@ def check_models(params: Params, variants: Collection[str]) -> None:
 def _check_variant(params: Params, name: str) -> str | None:
     cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
     try:
-        for key, factory in cell.custom_factories.items():
+        for key, import_path in cell.custom_import_paths.items():
             with custom_imports(key):
-                import_factory(key, factory)
+                import_factory(key, import_path)
     except PipelineError as error:
         return str(error)
     return find_size_problem(cell.model, params.data.image_size)
@@ -50,8 +50,8 @@ def _check_variant(params: Params, name: str) -> str | None:
 
 def find_size_problem(model: Model, size: int) -> str | None:
     """Describe why a network does not accept images of `size` x `size` px; None if it does, or if that is unknown."""
-    if size % model.size_divisor:
-        return f"data.image_size: must be a multiple of {model.size_divisor} for this network, but is {size}."
+    if size % model.size_multiple:
+        return f"data.image_size: must be a multiple of {model.size_multiple} for this network, but is {size}."
     if not isinstance(model, SmpModel):
         return None
     if size < model.smallest_size:

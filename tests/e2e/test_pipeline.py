@@ -109,7 +109,7 @@ def test_a_rate_added_trains_exactly_its_runs_and_removed_leaves_the_report(swep
 
 
 def test_one_variant_changed_trains_exactly_that_variant(swept: Project) -> None:
-    swept.change(variants={"unet_no_skip": {"model": {"skip": "none", "up": "bilinear"}}})
+    swept.change(variants={"unet_no_skip": {"model": {"skip_connections": "none", "upsampling": "bilinear"}}})
     assert swept.stale() == {"train@unet_no_skip-0.01-0"}
     ran = swept.repro()
     assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "showcase", "report"]

@@ -18,7 +18,7 @@ MINE = """
 variants:
   plain: {}
   mine:
-    model: {family: own, factory: custom.my_net:build, size_divisor: 1}
+    model: {family: custom, import_path: custom.my_net:build, size_multiple: 1}
 grid: {variant: [plain, mine], learning_rate: [0.01], seed: [0]}
 report: {title: "Is it mine?"}
 """
@@ -119,7 +119,7 @@ def test_git_sees_what_is_worth_keeping_and_nothing_else(project: Project, study
 
 def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project: Project, study: Folder) -> None:
     overlay = project.root / "params/tiny.yaml"
-    overlay.write_text(MINE.replace("size_divisor: 1", "size_divisor: 2"), encoding="utf-8")
+    overlay.write_text(MINE.replace("size_multiple: 1", "size_multiple: 2"), encoding="utf-8")
     project.run("pipeline", "study", "tiny")
     assert study.stale() == {"train@mine-0.01-0"}
     assert DvcStages(study.root).find_stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])

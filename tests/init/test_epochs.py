@@ -114,7 +114,10 @@ def test_init_epochs_on_another_style_of_line_are_set_or_reported(params):
 def test_init_epochs_of_a_variant_are_reported(params):
     text = params.read_text("utf-8")
     params.write_text(
-        text.replace("    model: {skip: none}", "    model: {skip: none}\n    train: {epochs: 20}"), "utf-8"
+        text.replace(
+            "    model: {skip_connections: none}", "    model: {skip_connections: none}\n    train: {epochs: 20}"
+        ),
+        "utf-8",
     )
     write({"": 24})
     said = init()

@@ -186,7 +186,7 @@ def test_init_measures_real_steps():
 
 def test_measure_grid_time_grows_with_pixels_and_names_what_cannot_be_run(project, params_with):
     write_custom(project, broken="raise ValueError('a mistake of the user')\n")
-    model = {"family": "own", "factory": "custom.broken:build", "size_divisor": 1}
+    model = {"family": "custom", "import_path": "custom.broken:build", "size_multiple": 1}
     params = params_with({"grid": {"variant": ["unet", "broken"]}, "variants": {"broken": {"model": model}}})
     time = measure_grid_time(params, 40, 3, 2)
     assert (time.runs, time.steps["unet"]) == (8, 4 * 2 * 10)
@@ -240,6 +240,6 @@ def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
     assert "class_1" not in notice
     for objective in re.search(r"train\.objective: (\w+) or (\w+),", notice).groups():
         path = Path("params.yaml")
-        path.write_text(re.sub(r"objective: \w+", f"objective: {objective}", path.read_text("utf-8")), "utf-8")
-        assert read_params(path).train.objective == objective
+        path.write_text(re.sub(r"objective: \w+", f"loss: {objective}", path.read_text("utf-8")), "utf-8")
+        assert read_params(path).train.loss == objective
     assert "## Rare classes" in (ROOT / "docs/recipe.md").read_text("utf-8")

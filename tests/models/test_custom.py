@@ -47,16 +47,16 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Write a module into a project's custom/ and build the network that `name` in it makes."""
     monkeypatch.chdir(tmp_path)
 
-    def write_and_build(source: str, name: str = "build", size_divisor: int = 1) -> nn.Module:
+    def write_and_build(source: str, name: str = "build", size_multiple: int = 1) -> nn.Module:
         module = f"net_{next(NUMBER)}"  # Python keeps what it has imported
         write_custom(tmp_path, **{module: source})
-        return build_network(model(f"custom.{module}:{name}", size_divisor), channels=3, classes=4)
+        return build_network(model(f"custom.{module}:{name}", size_multiple), channels=3, classes=4)
 
     return write_and_build
 
 
-def model(factory: str, size_divisor: int = 1) -> CustomModel:
-    return CustomModel(family="own", factory=factory, size_divisor=size_divisor)
+def model(import_path: str, size_multiple: int = 1) -> CustomModel:
+    return CustomModel(family="custom", import_path=import_path, size_multiple=size_multiple)
 
 
 @pytest.mark.parametrize("name", ["build", "Net"])
@@ -94,8 +94,8 @@ def test_trying_it_leaves_no_trace(build: Build) -> None:
 
 def test_the_probe_is_a_multiple_of_what_the_network_can_halve(build: Build) -> None:
     source = GOOD.replace("return self.head", "self.seen = tuple(x.shape); return self.head")
-    assert build(source, size_divisor=32)[1].seen == (2, 3, 64, 64)
-    assert build(source, size_divisor=48)[1].seen == (2, 3, 96, 96)
+    assert build(source, size_multiple=32)[1].seen == (2, 3, 64, 64)
+    assert build(source, size_multiple=48)[1].seen == (2, 3, 96, 96)
 
 
 def test_a_lazy_layer_gets_weights_that_can_be_trained(build: Build) -> None:
@@ -169,14 +169,14 @@ def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: s
     with pytest.raises(PipelineError) as error:
         build(source, name)
     message = str(error.value)
-    assert message.startswith("model.factory: ")
+    assert message.startswith("model.import_path: ")
     assert said in message
     assert hint in message
     assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("factory", "said"),
+    ("import_path", "said"),
     [
         (
             "my_net:build",
@@ -188,22 +188,22 @@ def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: s
     ],
 )
 def test_own_network_of_a_missing_module_suggests_one_of_custom(
-    build: Build, tmp_path: Path, factory: str, said: str
+    build: Build, tmp_path: Path, import_path: str, said: str
 ) -> None:
     write_custom(tmp_path, my_net=GOOD)
-    with pytest.raises(PipelineError, match=rf"^model\.factory: {said}"):
-        build_network(model(factory), channels=3, classes=4)
+    with pytest.raises(PipelineError, match=rf"^model\.import_path: {said}"):
+        build_network(model(import_path), channels=3, classes=4)
 
 
 def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
     source = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    assert build(source, size_divisor=2)(torch.rand(2, 3, 6, 10)).shape == (2, 4, 6, 10)
+    assert build(source, size_multiple=2)(torch.rand(2, 3, 6, 10)).shape == (2, 4, 6, 10)
 
 
 def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
     write_custom(project, net=GOOD)
     changes: dict[str, Any] = {
-        "variants": {"mine": {"model": {"family": "own", "factory": "custom.net:build", "size_divisor": 1}}},
+        "variants": {"mine": {"model": {"family": "custom", "import_path": "custom.net:build", "size_multiple": 1}}},
         "grid": {"variant": ["mine"]},
     }
     params = read_params(write_params(project, changes))

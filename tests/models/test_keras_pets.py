@@ -40,7 +40,7 @@ def test_any_number_of_channels() -> None:
 
 @pytest.mark.parametrize("size", [(24, 32), (32, 40)])
 def test_a_size_that_cannot_be_halved_is_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=f"multiples of {MODEL.size_divisor}, but"):
+    with pytest.raises(ValueError, match=f"multiples of {MODEL.size_multiple}, but"):
         network()(torch.rand(1, 3, *size))
 
 
@@ -141,10 +141,10 @@ def test_one_batch_can_be_memorised() -> None:
     net = network()
     images, masks = torch.rand(4, 3, 32, 32), torch.randint(0, 3, (4, 8, 8))
     masks = masks.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    optimiser = torch.optim.RMSprop(net.parameters(), lr=1e-3)  # as in the example
+    optimizer = torch.optim.RMSprop(net.parameters(), lr=1e-3)  # as in the example
     for _ in range(80):
         loss = F.cross_entropy(net(images), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert float(loss.detach()) < 0.2  # from log 3 = 1.10

@@ -21,7 +21,7 @@ from pipeline.params.model import ARCHITECTURES, PRETRAINED, SmpModel
 
 # From smp itself and not from our list, so that an architecture that smp gains turns up here.
 EXPORTED = [item.__name__ for item in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING.values()]
-# Parameters that smp builds and its forward pass never reaches; the optimiser leaves them as they are.
+# Parameters that smp builds and its forward pass never reaches; the optimizer leaves them as they are.
 UNREACHED = {
     "PSPNet": ("encoder.layer3.", "encoder.layer4."),  # it reads the encoder's maps down to an eighth
     "DPT": ("encoder.model.norm.",),  # it reads what the blocks give, before the last normalisation
@@ -50,12 +50,12 @@ def one_step(network: nn.Module, size: int, precision: Literal["float32", "bfloa
     random = torch.Generator().manual_seed(1)
     images = torch.rand(2, 3, size, size, generator=random).contiguous(memory_format=torch.channels_last)
     masks = torch.randint(0, 3, (2, size, size), generator=random)
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     with autocast_context(precision, torch.device("cpu")):
         logits = network.train()(images)
     loss = cross_entropy(logits, masks)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     return loss.detach()
 
 
@@ -103,12 +103,12 @@ def test_weights_survive_safetensors(architecture: str, channels: int, tmp_path:
 def test_sizes_that_fit_are_taken_and_others_are_not(architecture: str) -> None:
     model = small(architecture)
     network = built(model).eval()
-    fits = model.smallest_size + model.size_divisor
+    fits = model.smallest_size + model.size_multiple
     with torch.no_grad():
         assert network(torch.rand(1, 3, fits, fits)).shape == (1, 3, fits, fits)
         if architecture != "Unet":  # which stretches its maps
             with pytest.raises(RuntimeError):
-                network(torch.rand(1, 3, fits + model.size_divisor // 2, fits))
+                network(torch.rand(1, 3, fits + model.size_multiple // 2, fits))
 
 
 @pytest.mark.parametrize("architecture", EXPORTED)
@@ -130,8 +130,8 @@ def test_pretrained_encoders_suit_every_architecture_at_its_smallest_size(archit
     model = SmpModel.model_validate(
         {"family": "smp", "architecture": architecture, "encoder": encoder, "pretrained": True}
     )
-    assert model.smallest_size % model.size_divisor == 0
-    images = torch.rand(2, 3, model.smallest_size, model.smallest_size + model.size_divisor)
+    assert model.smallest_size % model.size_multiple == 0
+    images = torch.rand(2, 3, model.smallest_size, model.smallest_size + model.size_multiple)
     with torch.no_grad():
         assert built(model).train()(images).shape == (2, 3, *images.shape[2:])
 

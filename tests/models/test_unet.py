@@ -29,15 +29,24 @@ DEFAULT_STATE = "52017332d086b173a3387dd13f5e33b2f6cc0b97ec0725f3bfd968eb543fdd4
 
 
 def unet(
-    up: Upsampling = "transpose",
-    skip: SkipConnections = "concat",
+    upsampling: Upsampling = "transpose",
+    skip_connections: SkipConnections = "concat",
     channels: int = 3,
     depth: int = 3,
     norm: Norm = "batch",
     dropout: float = 0.0,
 ) -> UNet:
     torch.manual_seed(0)
-    return UNet(channels, 3, base_channels=4, depth=depth, up=up, skip=skip, norm=norm, dropout=dropout)
+    return UNet(
+        channels,
+        3,
+        base_channels=4,
+        depth=depth,
+        upsampling=upsampling,
+        skip_connections=skip_connections,
+        norm=norm,
+        dropout=dropout,
+    )
 
 
 def test_the_default_network_is_the_one_of_the_first_release() -> None:
@@ -48,10 +57,12 @@ def test_the_default_network_is_the_one_of_the_first_release() -> None:
     assert digest.hexdigest() == DEFAULT_STATE
 
 
-@pytest.mark.parametrize(("up", "skip"), CHOICES)
+@pytest.mark.parametrize(("upsampling", "skip_connections"), CHOICES)
 @pytest.mark.parametrize("size", [(8, 8), (24, 40), (56, 8)])
-def test_the_logits_are_as_large_as_the_image(up: Upsampling, skip: SkipConnections, size: tuple[int, int]) -> None:
-    assert unet(up, skip)(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+def test_the_logits_are_as_large_as_the_image(
+    upsampling: Upsampling, skip_connections: SkipConnections, size: tuple[int, int]
+) -> None:
+    assert unet(upsampling, skip_connections)(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
 
 @pytest.mark.parametrize("channels", [1, 5])
@@ -65,18 +76,20 @@ def test_a_size_that_cannot_be_halved_is_refused(size: tuple[int, int]) -> None:
         unet()(torch.rand(1, 3, *size))
 
 
-@pytest.mark.parametrize(("up", "skip", "norm"), list(itertools.product(UPS, SKIPS, NORMS)))
-def test_a_gradient_reaches_every_parameter(up: Upsampling, skip: SkipConnections, norm: Norm) -> None:
-    network = unet(up, skip, norm=norm)
+@pytest.mark.parametrize(("upsampling", "skip_connections", "norm"), list(itertools.product(UPS, SKIPS, NORMS)))
+def test_a_gradient_reaches_every_parameter(
+    upsampling: Upsampling, skip_connections: SkipConnections, norm: Norm
+) -> None:
+    network = unet(upsampling, skip_connections, norm=norm)
     network(torch.rand(2, 3, 16, 16)).square().mean().backward()
     without = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
     assert without == []
 
 
-@pytest.mark.parametrize(("skip", "crosses"), [("concat", True), ("add", True), ("none", False)])
-def test_what_crosses_the_skip(skip: SkipConnections, crosses: bool) -> None:
+@pytest.mark.parametrize(("skip_connections", "crosses"), [("concat", True), ("add", True), ("none", False)])
+def test_what_crosses_the_skip(skip_connections: SkipConnections, crosses: bool) -> None:
     """With the way through the bottleneck cut, the image reaches the output across the skips or not at all."""
-    network = unet(skip=skip).eval()
+    network = unet(skip_connections=skip_connections).eval()
     network.bottleneck.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
     first, second = network(torch.rand(1, 3, 16, 16)), network(torch.rand(1, 3, 16, 16))
     assert torch.equal(first, second) is not crosses
@@ -84,7 +97,7 @@ def test_what_crosses_the_skip(skip: SkipConnections, crosses: bool) -> None:
 
 def test_concatenation_puts_the_encoder_map_beside_the_decoder_map() -> None:
     seen: list[Tensor] = []
-    network = unet(skip="concat").eval()
+    network = unet(skip_connections="concat").eval()
     network.encoder[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
     network.decoder[-1].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     network(torch.rand(1, 3, 16, 16))
@@ -108,12 +121,12 @@ def test_transposed_convolution_paints_its_kernel_where_a_pixel_is_set() -> None
 def loss_of_a_memorised_batch(model: nn.Module, rate: float) -> float:
     images, masks = torch.rand(4, 3, 32, 32), torch.randint(0, 3, (4, 8, 8))
     masks = masks.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     for _ in range(150):
         loss = F.cross_entropy(model(images), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return float(loss.detach())
 
 
@@ -127,14 +140,23 @@ def test_one_batch_can_be_memorised(network: Literal["batch", "group", "lite0"])
 def test_without_a_norm_the_weights_of_the_paper_let_it_learn() -> None:
     """With torch's own initial weights the loss is 0.5 here: the signal fades on its way through 18 layers."""
     torch.manual_seed(0)
-    model = UNet(3, 3, base_channels=8, depth=4, up="transpose", skip="concat", norm="none", dropout=0)
+    model = UNet(
+        3, 3, base_channels=8, depth=4, upsampling="transpose", skip_connections="concat", norm="none", dropout=0
+    )
     assert loss_of_a_memorised_batch(model, rate=3e-3) < 0.2
 
 
 def test_parameters_are_counted() -> None:
     """By hand: a 1 x 1 network of depth 1 with one base channel, biases of the up and head convolutions included."""
     network = UNet(
-        channels=1, classes=2, base_channels=1, depth=1, up="transpose", skip="concat", norm="batch", dropout=0
+        channels=1,
+        classes=2,
+        base_channels=1,
+        depth=1,
+        upsampling="transpose",
+        skip_connections="concat",
+        norm="batch",
+        dropout=0,
     )
     encoder = 9 + 2 + 9 + 2
     bottleneck = 9 * 2 + 4 + 9 * 4 + 4
@@ -144,7 +166,9 @@ def test_parameters_are_counted() -> None:
 
 @pytest.mark.parametrize(("base_channels", "groups"), [(16, 8), (4, 4), (1, 1), (12, 6)])
 def test_group_normalisation_has_eight_groups_or_fewer(base_channels: int, groups: int) -> None:
-    network = UNet(3, 2, base_channels, depth=1, up="bilinear", skip="none", norm="group", dropout=0)
+    network = UNet(
+        3, 2, base_channels, depth=1, upsampling="bilinear", skip_connections="none", norm="group", dropout=0
+    )
     first = network.encoder[0][1]
     assert isinstance(first, nn.GroupNorm)
     assert (first.num_groups, first.num_channels) == (groups, base_channels)

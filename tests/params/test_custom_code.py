@@ -32,12 +32,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def build(factory: str) -> object:
-    return build_network(CustomModel(family="own", factory=factory, size_divisor=1), channels=3, classes=2)
+def build(import_path: str) -> object:
+    return build_network(CustomModel(family="custom", import_path=import_path, size_multiple=1), channels=3, classes=2)
 
 
 @pytest.mark.parametrize(
-    ("file", "factory", "right"),
+    ("file", "import_path", "right"),
     [
         ("net_of_a_test.py", "net_of_a_test:build", "custom.net_of_a_test:build"),
         ("nets_of_a_test/deep.py", "nets_of_a_test.deep:build", "custom.deep:build"),
@@ -45,14 +45,14 @@ def build(factory: str) -> object:
     ],
 )
 def test_factory_outside_custom_is_refused_with_where_to_move_it(
-    folder: Path, file: str, factory: str, right: str
+    folder: Path, file: str, import_path: str, right: str
 ) -> None:
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(NET)
     for _ in range(2):  # a warm worker tries one cell after the other
         with pytest.raises(PipelineError) as error:
-            build(factory)
-        assert str(error.value).startswith(f"model.factory: {factory} is in {folder / file}. ")
+            build(import_path)
+        assert str(error.value).startswith(f"model.import_path: {import_path} is in {folder / file}. ")
         assert str(error.value).endswith(f"Move it to custom/ and write {right}.")
 
 
@@ -61,9 +61,9 @@ def test_helper_outside_custom_is_refused_at_each_attempt(folder: Path, source: 
     write_custom(folder, net=source)
     (folder / "helper_of_a_test.py").write_text(HELPER)
     said = (
-        f"model.factory: its code imports 'helper_of_a_test' from {folder / 'helper_of_a_test.py'}. DVC does not see "
-        "edits of that file, because it is outside custom/, and would keep old results. Move it to custom/ and import "
-        "it as custom.helper_of_a_test."
+        f"model.import_path: its code imports 'helper_of_a_test' from {folder / 'helper_of_a_test.py'}. DVC does not "
+        "see edits of that file, because it is outside custom/, and would keep old results. Move it to custom/ and "
+        "import it as custom.helper_of_a_test."
     )
     for _ in range(2):
         with pytest.raises(PipelineError, match=f"^{re.escape(said)}$"):
@@ -85,7 +85,7 @@ def test_module_in_a_linked_folder_of_custom_is_refused_because_dvc_does_not_fol
     (folder / "library").mkdir()
     (folder / "library/deep.py").write_text(NET)
     (write_custom(folder) / "linked").symlink_to(folder / "library", target_is_directory=True)
-    said = f"model.factory: custom.linked.deep:build is in {folder / 'library/deep.py'}. DVC does not see edits"
+    said = f"model.import_path: custom.linked.deep:build is in {folder / 'library/deep.py'}. DVC does not see edits"
     with pytest.raises(PipelineError, match=re.escape(said)):
         build("custom.linked.deep:build")
 
@@ -113,9 +113,9 @@ def test_check_names_the_variant_of_an_optimizer_outside_custom(
     folder: Path, params_with: Callable[[dict[str, Any]], Params]
 ) -> None:
     (folder / "steps_of_a_test.py").write_text("from torch.optim import SGD as Mine\n")
-    chosen = {"name": "own", "factory": "steps_of_a_test:Mine", "arguments": {}}
-    params = params_with({"variants": {"net": {"train": {"optimiser": chosen}}}, "grid": {"variant": ["net"]}})
-    said = r"^variants\.net: train\.optimiser\.factory: .*write custom\.steps_of_a_test:Mine\.$"
+    chosen = {"name": "custom", "import_path": "steps_of_a_test:Mine", "arguments": {}}
+    params = params_with({"variants": {"net": {"train": {"optimizer": chosen}}}, "grid": {"variant": ["net"]}})
+    said = r"^variants\.net: train\.optimizer\.import_path: .*write custom\.steps_of_a_test:Mine\.$"
     with pytest.raises(PipelineError, match=said):
         check_models(params, params.grid.variant)
 

@@ -33,7 +33,7 @@ MISTAKES = {
     "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
     "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
     "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
-    "truth for a number": ({"train": {"threads": True}}, "train.threads: must be a whole number", "True"),
+    "truth for a number": ({"train": {"num_threads": True}}, "train.num_threads: must be a whole number", "True"),
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),
@@ -117,23 +117,27 @@ MISTAKES = {
         "valid keys here: family.",
     ),
     "a factory without a name": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net", "size_divisor": 8}}}},
-        "variants.mine.model.factory: must be module:callable, such as custom.my_net:build",
+        {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net", "size_multiple": 8}}}},
+        "variants.mine.model.import_path: must be module:callable, such as custom.my_net:build",
         "but is 'my_net'.",
     ),
     "a factory that is a path": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "nets/my_net.py:build", "size_divisor": 8}}}},
-        "variants.mine.model.factory: must be module:callable",
+        {
+            "variants": {
+                "mine": {"model": {"family": "custom", "import_path": "nets/my_net.py:build", "size_multiple": 8}}
+            }
+        },
+        "variants.mine.model.import_path: must be module:callable",
         "but is 'nets/my_net.py:build'.",
     ),
     "a network that halves in secret": (
-        {"variants": {"mine": {"model": {"family": "own", "factory": "my_net:build"}}}},
-        "variants.mine.model.size_divisor: is missing",
+        {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build"}}}},
+        "variants.mine.model.size_multiple: is missing",
         "add it",
     ),
     "size and an own network": (
         {
-            "variants": {"mine": {"model": {"family": "own", "factory": "my_net:build", "size_divisor": 12}}},
+            "variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build", "size_multiple": 12}}},
             "grid": {"variant": ["mine"]},
         },
         "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
@@ -202,7 +206,7 @@ def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
 def test_an_override_keeps_what_it_does_not_name(params_with: ParamsWith) -> None:
     cell = params_with({}).cell("unet_no_skip", 0.01, 0)
     assert isinstance(cell.model, UNetModel)
-    assert (cell.model.skip, cell.model.base_channels) == ("none", 4)
+    assert (cell.model.skip_connections, cell.model.base_channels) == ("none", 4)
 
 
 def test_another_family_replaces_the_model(params_with: ParamsWith) -> None:
@@ -256,6 +260,8 @@ def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
 
 
 def test_an_encoders_rate_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
-    changes = {"variants": {"keras_pets": {"train": {"encoder_rate": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
-    with pytest.raises(PipelineError, match=r"train\.encoder_rate: must be 1\.0 for variant 'keras_pets', but is 0\.3"):
+    changes = {"variants": {"keras_pets": {"train": {"encoder_lr_factor": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
+    with pytest.raises(
+        PipelineError, match=r"train\.encoder_lr_factor: must be 1\.0 for variant 'keras_pets', but is 0\.3"
+    ):
         params_with(changes)

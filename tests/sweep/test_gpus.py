@@ -82,5 +82,5 @@ def test_parallel_jobs_see_one_gpu_each(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_default_workers_without_a_gpu_is_one_core_per_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "")
-    params = read_params(write_params(tmp_path, {"train": {"threads": 64_000}}))
+    params = read_params(write_params(tmp_path, {"train": {"num_threads": 64_000}}))
     assert _default_workers([Job(params.cell("unet", 0.1, 0), "made", "made")]) == 1

@@ -98,13 +98,13 @@ def raises(channels, classes): return Raises(channels, classes, 1)
 def dies(channels, classes): return Dies(channels, classes, 1)
 """,
     )
-    own = {"family": "own", "size_divisor": 1}
-    params = tiny(tmp_path, {**own, "factory": "custom.nets:raises"})
+    own = {"family": "custom", "size_multiple": 1}
+    params = tiny(tmp_path, {**own, "import_path": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     assert find_memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
 
-    params = tiny(tmp_path, {**own, "factory": "custom.nets:dies"})
+    params = tiny(tmp_path, {**own, "import_path": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     with pytest.raises(PipelineError, match=r"set cluster\.memory"):

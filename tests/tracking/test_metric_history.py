@@ -29,8 +29,8 @@ def test_flatten_nested_parameters_become_json() -> None:
         "variant": "unet",
         "learning_rate": "0.001",
         "model.depth": "4",
-        "model.skip": "null",
-        "model.up": "{}",
+        "model.skip_connections": "null",
+        "model.upsampling": "{}",
         "on": "true",
     }
 

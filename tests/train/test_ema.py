@@ -73,7 +73,15 @@ def test_the_first_steps_are_soon_forgotten_and_later_ones_as_asked() -> None:
 
 def test_the_mean_is_a_network_of_the_same_names_kinds_and_layout() -> None:
     torch.manual_seed(0)
-    model = UNetModel(family="unet", base_channels=4, depth=2, up="transpose", skip="concat", norm="batch", dropout=0.0)
+    model = UNetModel(
+        family="unet",
+        base_channels=4,
+        depth=2,
+        upsampling="transpose",
+        skip_connections="concat",
+        norm="batch",
+        dropout=0.0,
+    )
     network = build_network(model, channels=3, classes=3).to(memory_format=torch.channels_last)
     mean = create_ema(network, 0.9)
     for _ in range(3):
@@ -92,14 +100,14 @@ def test_the_mean_is_a_network_of_the_same_names_kinds_and_layout() -> None:
 def test_a_network_that_cannot_be_copied_is_named() -> None:
     network = Number(1.0)
     network.seen = network.value * 2  # type: ignore[assignment]  # a result that hangs on its computation
-    with pytest.raises(PipelineError, match=r"^train\.averaging: must be 0\.0 for this network, but is 0\.9: copying"):
+    with pytest.raises(PipelineError, match=r"^train\.ema_decay: must be 0\.0 for this network, but is 0\.9: copying"):
         create_ema(network, 0.9)
 
 
 def test_a_run_keeps_and_scores_the_mean_and_is_trained_as_without(project: Path) -> None:
     histories, weights = {}, {}
     for smoothing in (0.0, 0.9):
-        params = read_params(write_params(project, {"train": {"averaging": smoothing, "epochs": 3}}))
+        params = read_params(write_params(project, {"train": {"ema_decay": smoothing, "epochs": 3}}))
         record = train_cell(params.cell("unet", 0.01, 0))
         histories[smoothing] = pd.read_csv(project / "runs" / RUN / "history.csv")
         weights[smoothing] = load_file(project / "runs" / RUN / "model.safetensors")

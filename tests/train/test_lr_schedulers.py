@@ -24,11 +24,11 @@ from tests.conftest import write_params
 
 PEAK, SHARE = 0.02, 0.1  # of the decoder; the encoder's rate as a share of it
 
-unhurried = settings(deadline=None)  # an optimiser's first step imports a part of torch, which takes seconds
+unhurried = settings(deadline=None)  # an optimizer's first step imports a part of torch, which takes seconds
 lengths = st.integers(1, 200)
 warm_ups = st.floats(min_value=0, max_value=0.99)
-cosines = st.builds(lambda share: Cosine(name="cosine", warm_up=share), warm_ups)
-one_cycles = st.builds(lambda share: OneCycle(name="one_cycle", warm_up=share), warm_ups.filter(bool))
+cosines = st.builds(lambda share: Cosine(name="cosine", warmup_fraction=share), warm_ups)
+one_cycles = st.builds(lambda share: OneCycle(name="one_cycle", warmup_fraction=share), warm_ups.filter(bool))
 every_schedule = st.one_of(st.just(Constant(name="constant")), cosines, one_cycles)
 
 
@@ -39,12 +39,12 @@ def two_groups() -> Optimizer:
 
 def rates(chosen: LrSchedulerSettings, steps: int) -> list[tuple[float, float]]:
     """The rates of both groups at each step of a training."""
-    optimiser = two_groups()
-    schedule, seen = create_lr_scheduler(optimiser, chosen, steps), []
+    optimizer = two_groups()
+    schedule, seen = create_lr_scheduler(optimizer, chosen, steps), []
     for _ in range(steps):
-        decoder, encoder = optimiser.param_groups
+        decoder, encoder = optimizer.param_groups
         seen.append((decoder["lr"], encoder["lr"]))
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return seen
 
@@ -73,7 +73,7 @@ def test_a_rate_goes_up_once_and_down_once(chosen: LrSchedulerSettings, steps: i
 @unhurried
 @given(cosines, lengths)
 def test_cosine_has_no_jumps_and_meets_its_ends(chosen: Cosine, steps: int) -> None:
-    seen, rise = factors(chosen, steps), min(round(chosen.warm_up * steps), steps - 1)
+    seen, rise = factors(chosen, steps), min(round(chosen.warmup_fraction * steps), steps - 1)
     assert seen[0] == pytest.approx(1 / (rise + 1))
     assert seen[rise] == 1
     fall = steps - rise
@@ -85,7 +85,7 @@ def test_cosine_has_no_jumps_and_meets_its_ends(chosen: Cosine, steps: int) -> N
 @unhurried
 @given(one_cycles, st.integers(3, 200))
 def test_one_cycle_has_no_jumps_and_meets_its_ends_and_its_peak(chosen: OneCycle, steps: int) -> None:
-    seen, rise = factors(chosen, steps), max(chosen.warm_up * steps, 2) - 1
+    seen, rise = factors(chosen, steps), max(chosen.warmup_fraction * steps, 2) - 1
     fall = steps - 1 - rise
     assert seen[0] == pytest.approx(1 / 25)
     assert seen[-1] == pytest.approx(1 / 25 / 1e4)
@@ -99,14 +99,14 @@ def test_one_cycle_has_no_jumps_and_meets_its_ends_and_its_peak(chosen: OneCycle
 
 
 def test_one_cycle_reaches_the_rate_of_the_cell_where_the_warm_up_ends() -> None:
-    seen = factors(OneCycle(name="one_cycle", warm_up=0.3), 240)
+    seen = factors(OneCycle(name="one_cycle", warmup_fraction=0.3), 240)
     assert seen[71] == pytest.approx(1)  # the 72nd of 240 steps
     assert max(seen) == seen[71]
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_one_cycle_needs_three_steps(steps: int) -> None:
-    assert factors(OneCycle(name="one_cycle", warm_up=0.5), steps) == [1.0] * steps
+    assert factors(OneCycle(name="one_cycle", warmup_fraction=0.5), steps) == [1.0] * steps
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,12 @@ def test_one_cycle_needs_three_steps(steps: int) -> None:
     [(SGD, {"momentum": 0.5}, "momentum"), (RMSprop, {"momentum": 0.5}, "momentum"), (Adam, {}, "betas")],
 )
 def test_one_cycle_moves_momentum_the_other_way(kind: type[Optimizer], arguments: dict[str, Any], key: str) -> None:
-    optimiser: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK, **arguments)  # type: ignore[call-arg]
-    schedule, seen = create_lr_scheduler(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20), []
+    optimizer: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK, **arguments)  # type: ignore[call-arg]
+    schedule, seen = create_lr_scheduler(optimizer, OneCycle(name="one_cycle", warmup_fraction=0.3), 20), []
     for _ in range(20):
-        value = optimiser.param_groups[0][key]
+        value = optimizer.param_groups[0][key]
         seen.append(value[0] if key == "betas" else value)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert (seen[0], min(seen), seen[-1]) == pytest.approx((0.95, 0.85, 0.95))
     assert seen.index(min(seen)) == 5
@@ -127,9 +127,9 @@ def test_one_cycle_moves_momentum_the_other_way(kind: type[Optimizer], arguments
 
 @pytest.mark.parametrize("kind", [SGD, RMSprop])
 def test_one_cycle_adds_no_momentum(kind: type[Optimizer]) -> None:
-    optimiser: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK)  # type: ignore[call-arg]
-    create_lr_scheduler(optimiser, OneCycle(name="one_cycle", warm_up=0.3), 20)
-    assert optimiser.param_groups[0]["momentum"] == 0
+    optimizer: Optimizer = kind([nn.Parameter(torch.zeros(1))], lr=PEAK)  # type: ignore[call-arg]
+    create_lr_scheduler(optimizer, OneCycle(name="one_cycle", warmup_fraction=0.3), 20)
+    assert optimizer.param_groups[0]["momentum"] == 0
 
 
 @unhurried
@@ -141,9 +141,9 @@ def test_one_cycle_adds_no_momentum(kind: type[Optimizer]) -> None:
 def test_a_plateau_lowers_the_rate_after_more_than_patience_epochs(
     losses: list[float], factor: float, patience: int
 ) -> None:
-    optimiser = two_groups()
+    optimizer = two_groups()
     schedule = create_lr_scheduler(
-        optimiser, ReduceOnPlateau(name="reduce_on_plateau", factor=factor, patience=patience), 9
+        optimizer, ReduceOnPlateau(name="reduce_on_plateau", factor=factor, patience=patience), 9
     )
     assert isinstance(schedule, ReduceLROnPlateau)
     expected, lowest, waited = PEAK, math.inf, 0
@@ -153,14 +153,14 @@ def test_a_plateau_lowers_the_rate_after_more_than_patience_epochs(
         lowest = loss if waited == 0 else lowest
         if waited > patience:
             expected, waited = expected * factor, 0
-        decoder, encoder = (group["lr"] for group in optimiser.param_groups)
+        decoder, encoder = (group["lr"] for group in optimizer.param_groups)
         assert decoder == pytest.approx(expected)
         assert encoder / decoder == pytest.approx(SHARE)  # also where rates are tiny
 
 
 def test_in_training_a_plateau_changes_the_rate_after_an_epoch(project: Path) -> None:
     plateau = {"name": "reduce_on_plateau", "factor": 0.5, "patience": 0}
-    changes = {"variants": {"falls": {"train": {"schedule": plateau, "epochs": 6}}}, "grid": {"variant": ["falls"]}}
+    changes = {"variants": {"falls": {"train": {"lr_scheduler": plateau, "epochs": 6}}}, "grid": {"variant": ["falls"]}}
     params = read_params(write_params(project, changes))
     train_cell(params.cell("falls", 1.0, 0))
     history = pd.read_csv(project / "runs/falls-1.0-0/history.csv")

@@ -30,9 +30,9 @@ SMALL = {"base_channels": 4, "depth": 2}
 NAMED: dict[str, tuple[dict[str, Any], float]] = {  # keys, and a rate that suits them
     "adamw": ({"weight_decay": 0.01}, 1e-2),
     "adam": ({"weight_decay": 0.0}, 1e-2),
-    "rmsprop": ({"smoothing": 0.9, "momentum": 0.0, "weight_decay": 0.0}, 1e-2),
+    "rmsprop": ({"alpha": 0.9, "momentum": 0.0, "weight_decay": 0.0}, 1e-2),
     "sgd": ({"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}, 1e-1),
-    "own": ({"factory": "torch.optim:NAdam", "arguments": {}}, 1e-2),
+    "custom": ({"import_path": "torch.optim:NAdam", "arguments": {}}, 1e-2),
 }
 
 
@@ -40,8 +40,8 @@ def settings(**changes: Any) -> Train:
     return validate(Train, merge_overrides(SHIPPED.train.model_dump(), changes), "train")
 
 
-def own(factory: str, **arguments: Any) -> Train:
-    return settings(optimiser={"name": "own", "factory": factory, "arguments": arguments})
+def own(import_path: str, **arguments: Any) -> Train:
+    return settings(optimizer={"name": "custom", "import_path": import_path, "arguments": arguments})
 
 
 def network(variant: str = "unet", **changes: Any) -> nn.Module:
@@ -78,7 +78,7 @@ def test_the_encoder_has_a_rate_of_its_own(variant: str) -> None:
     net = network(variant)
     rates = {
         id(weight): group["lr"]
-        for group in create_optimizer(net, settings(encoder_rate=0.1), 1e-3).param_groups
+        for group in create_optimizer(net, settings(encoder_lr_factor=0.1), 1e-3).param_groups
         for weight in group["params"]
     }
     encoder = {name for name, weight in net.named_parameters() if rates[id(weight)] == pytest.approx(1e-4)}
@@ -87,20 +87,22 @@ def test_the_encoder_has_a_rate_of_its_own(variant: str) -> None:
 
 
 def test_the_rate_that_history_shows_is_the_cells() -> None:
-    assert create_optimizer(network(), settings(encoder_rate=0.1), 1e-3).param_groups[0]["lr"] == 1e-3
+    assert create_optimizer(network(), settings(encoder_lr_factor=0.1), 1e-3).param_groups[0]["lr"] == 1e-3
 
 
 def test_the_encoder_takes_smaller_steps() -> None:
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
-    optimiser = create_optimizer(
+    optimizer = create_optimizer(
         net,
-        settings(optimiser={"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}, encoder_rate=0.25),
+        settings(
+            optimizer={"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}, encoder_lr_factor=0.25
+        ),
         1e-2,
     )
     for weight in net.parameters():
         weight.grad = torch.ones_like(weight)
-    optimiser.step()
+    optimizer.step()
     for name, weight in net.named_parameters():
         step = 2.5e-3 if name.startswith("1.encoder.") else 1e-2
         torch.testing.assert_close(before[name] - weight.detach(), torch.full_like(weight, step), atol=1e-6, rtol=0)
@@ -109,20 +111,20 @@ def test_the_encoder_takes_smaller_steps() -> None:
 @pytest.mark.parametrize(
     "chosen",
     [
-        *({"name": name, **keys, "weight_decay": 0.1} for name, (keys, _) in NAMED.items() if name != "own"),
-        {"name": "own", "factory": "torch.optim:NAdam", "arguments": {"weight_decay": 0.1}},
-        {"name": "own", "factory": "torch.optim:AdamW", "arguments": {}},  # which decays if nothing is said
+        *({"name": name, **keys, "weight_decay": 0.1} for name, (keys, _) in NAMED.items() if name != "custom"),
+        {"name": "custom", "import_path": "torch.optim:NAdam", "arguments": {"weight_decay": 0.1}},
+        {"name": "custom", "import_path": "torch.optim:AdamW", "arguments": {}},  # which decays if nothing is said
     ],
-    ids=lambda chosen: chosen.get("factory", chosen["name"]),
+    ids=lambda chosen: chosen.get("import_path", chosen["name"]),
 )
 def test_norms_and_biases_never_decay(chosen: dict[str, Any]) -> None:
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
-    optimiser = create_optimizer(net, settings(optimiser=chosen), 1e-2)
+    optimizer = create_optimizer(net, settings(optimizer=chosen), 1e-2)
     for _ in range(3):
         for weight in net.parameters():
             weight.grad = torch.zeros_like(weight)
-        optimiser.step()
+        optimizer.step()
     for name, weight in net.named_parameters():
         if weight.ndim == 1:
             assert torch.equal(weight, before[name]), name
@@ -134,15 +136,15 @@ def test_norms_and_biases_never_decay(chosen: dict[str, Any]) -> None:
 def test_each_optimiser_learns(name: str) -> None:
     keys, rate = NAMED[name]
     net, (images, masks) = network(), images_and_masks()
-    chosen = settings(optimiser={"name": name, **keys})
-    optimiser = create_optimizer(net, chosen, rate)
-    schedule = create_lr_scheduler(optimiser, chosen.schedule, 30)
+    chosen = settings(optimizer={"name": name, **keys})
+    optimizer = create_optimizer(net, chosen, rate)
+    schedule = create_lr_scheduler(optimizer, chosen.lr_scheduler, 30)
     losses = []
     for _ in range(30):
         loss = cross_entropy(net(images), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
@@ -153,9 +155,9 @@ def test_rmsprop_takes_the_first_step_of_keras() -> None:
     net = nn.Linear(1, 1, bias=False)
     net.weight.data.fill_(10.0)
     keys, _ = NAMED["rmsprop"]
-    optimiser = create_optimizer(net, settings(optimiser={"name": "rmsprop", **keys}), 0.1)
+    optimizer = create_optimizer(net, settings(optimizer={"name": "rmsprop", **keys}), 0.1)
     (net.weight**2 / 2).sum().backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    optimizer.step()
     assert net.weight.item() == pytest.approx(9.683772)
 
 
@@ -166,20 +168,20 @@ def test_ones_own_is_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.M
     net = network()
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     torch.manual_seed(0)
-    optimiser = create_optimizer(net, own("custom.optimizer_that_draws:draws"), 1e-3)
+    optimizer = create_optimizer(net, own("custom.optimizer_that_draws:draws"), 1e-3)
     drawn = torch.rand(1)
     torch.manual_seed(0)
     torch.rand(3)
     assert torch.equal(drawn, torch.rand(1))
-    assert not optimiser.state
+    assert not optimizer.state
     assert all(torch.equal(weight, before[name]) for name, weight in net.named_parameters())
     assert all(weight.grad is None for weight in net.parameters())
 
 
 def test_an_edit_of_ones_own_is_another_run(project: Path) -> None:
     module = write_custom(project, mine="from torch.optim import NAdam as Mine\n") / "mine.py"
-    mine = {"name": "own", "factory": "custom.mine:Mine", "arguments": {}}
-    params = read_params(write_params(project, {"variants": {"mine": {"train": {"optimiser": mine}}}}))
+    mine = {"name": "custom", "import_path": "custom.mine:Mine", "arguments": {}}
+    params = read_params(write_params(project, {"variants": {"mine": {"train": {"optimizer": mine}}}}))
     mine_cell, other = params.cell("mine", 0.01, 0), params.cell("unet", 0.01, 0)
 
     def keys() -> list[str]:
@@ -210,7 +212,7 @@ OWN_MISTAKES = {
     "matrices only": ("torch.optim:Muon", {}, "raised ValueError (Muon only supports 2D", ""),
     "sparse gradients": ("torch.optim:SparseAdam", {}, "raised RuntimeError", "in a step on copies of the weights"),
     "no rate": ("custom.own_mistakes:rateless", {}, "raised TypeError (rateless() got an unexpected", "'lr'"),
-    "no optimiser": ("custom.own_mistakes:nothing", {}, "must return a torch optimizer", "a value of type NoneType"),
+    "no optimizer": ("custom.own_mistakes:nothing", {}, "must return a torch optimizer", "a value of type NoneType"),
     "a class": ("custom.own_mistakes:a_class", {}, "must return a torch optimizer", "the class SGD itself"),
     "a hidden closure": ("custom.own_mistakes:hidden", {}, "several times per step", ""),
     "an end": ("custom.own_mistakes:ends", {}, "raised SystemExit (3) in own_mistakes.py, line 9", ""),
@@ -227,19 +229,19 @@ def ends(groups, lr):
 """
 
 
-@pytest.mark.parametrize(("factory", "arguments", "said", "hint"), OWN_MISTAKES.values(), ids=OWN_MISTAKES.keys())
+@pytest.mark.parametrize(("import_path", "arguments", "said", "hint"), OWN_MISTAKES.values(), ids=OWN_MISTAKES.keys())
 def test_a_mistake_of_ones_own_is_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    factory: str,
+    import_path: str,
     arguments: dict[str, Any],
     said: str,
     hint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_custom(tmp_path, own_mistakes=OWN_MODULE)
-    with pytest.raises(PipelineError, match=r"^train\.optimiser\.factory: ") as error:
-        create_optimizer(network(), own(factory, **arguments), 1e-3)
+    with pytest.raises(PipelineError, match=r"^train\.optimizer\.import_path: ") as error:
+        create_optimizer(network(), own(import_path, **arguments), 1e-3)
     message = str(error.value)
     assert said in message
     assert hint in message
@@ -252,51 +254,60 @@ def test_a_network_without_an_encoder_to_train_is_named(freeze: bool) -> None:
     if freeze:
         for name, weight in net.named_parameters():
             weight.requires_grad_(not name.startswith("1.encoder."))
-    with pytest.raises(PipelineError, match=r"^train\.encoder_rate: must be 1\.0 .* but is 0\.1: .* Set it to 1\.0"):
-        create_optimizer(net, settings(encoder_rate=0.1), 1e-3)
+    with pytest.raises(
+        PipelineError, match=r"^train\.encoder_lr_factor: must be 1\.0 .* but is 0\.1: .* Set it to 1\.0"
+    ):
+        create_optimizer(net, settings(encoder_lr_factor=0.1), 1e-3)
 
 
 FILE_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "the name alone": (
-        {"optimiser": "adamw"},
-        "train.optimiser: must be a section of keys, but is 'adamw'; write {name: adamw, weight_decay: ...}.",
+        {"optimizer": "adamw"},
+        "train.optimizer: must be a section of keys, but is 'adamw'; write {name: adamw, weight_decay: ...}.",
     ),
     "a schedule's name alone": (
-        {"schedule": "One_Cycle"},
-        "train.schedule: must be a section of keys, but is 'One_Cycle'; write {name: one_cycle, warm_up: ...}.",
+        {"lr_scheduler": "One_Cycle"},
+        "train.lr_scheduler: must be a section of keys, but is 'One_Cycle'; write {name: one_cycle, warmup_fraction: "
+        "...}.",
     ),
     "a far name alone": (
-        {"optimiser": "zzz"},
-        "train.optimiser: must be a section of keys, but is 'zzz'; write {name: ...} with one of adamw, adam, "
-        "rmsprop, sgd, own, and its keys.",
+        {"optimizer": "zzz"},
+        "train.optimizer: must be a section of keys, but is 'zzz'; write {name: ...} with one of adamw, adam, "
+        "rmsprop, sgd, custom, and its keys.",
     ),
-    "a near name": ({"optimiser": {"name": "AdmW"}}, "but is 'AdmW'; did you mean adamw?"),
-    "a far name": ({"optimiser": {"name": "zzz"}}, "'sgd', 'own', but is 'zzz'."),
-    "a near schedule": ({"schedule": {"name": "cosinus"}}, "but is 'cosinus'; did you mean cosine?"),
-    "a near objective": ({"objective": "dise"}, "train.objective: must be one of 'cross_entropy', 'dice', "
+    "a near name": ({"optimizer": {"name": "AdmW"}}, "but is 'AdmW'; did you mean adamw?"),
+    "a far name": ({"optimizer": {"name": "zzz"}}, "'sgd', 'custom', but is 'zzz'."),
+    "a near schedule": ({"lr_scheduler": {"name": "cosinus"}}, "but is 'cosinus'; did you mean cosine?"),
+    "a near loss": ({"loss": "dise"}, "train.loss: must be one of 'cross_entropy', 'dice', "
         "'cross_entropy_dice' or 'focal', but is 'dise'; did you mean dice?"),
     "a key of another": (
-        {"optimiser": {"name": "adam", "weight_decay": 0.0, "momentum": 0.9}},
-        "train.optimiser.momentum: unknown key",
+        {"optimizer": {"name": "adam", "weight_decay": 0.0, "momentum": 0.9}},
+        "train.optimizer.momentum: unknown key",
     ),
-    "a missing key": ({"optimiser": {"name": "sgd"}}, "train.optimiser.nesterov: is missing; add it"),
+    "a missing key": ({"optimizer": {"name": "sgd"}}, "train.optimizer.nesterov: is missing; add it"),
     "nesterov without momentum": (
-        {"optimiser": {"name": "sgd", "momentum": 0.0, "nesterov": True, "weight_decay": 0.0}},
-        "train.optimiser.nesterov: must be false where momentum is 0, since it looks ahead along the momentum, "
+        {"optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": True, "weight_decay": 0.0}},
+        "train.optimizer.nesterov: must be false where momentum is 0, since it looks ahead along the momentum, "
         "but is True.",
     ),
     "the rate as an argument": (
-        {"optimiser": {"name": "own", "factory": "torch.optim:NAdam", "arguments": {"lr": 1e-3}}},
-        "train.optimiser.arguments: must leave lr to grid.learning_rate, and params to the pipeline, but is "
+        {"optimizer": {"name": "custom", "import_path": "torch.optim:NAdam", "arguments": {"lr": 1e-3}}},
+        "train.optimizer.arguments: must leave lr to grid.learning_rate, and params to the pipeline, but is "
         "{'lr': 0.001}.",
     ),
     "momentum of 1": (
-        {"optimiser": {"name": "sgd", "momentum": 1.0, "nesterov": False, "weight_decay": 0.0}},
-        "train.optimiser.momentum: must be less than 1.0, but is 1.0.",
+        {"optimizer": {"name": "sgd", "momentum": 1.0, "nesterov": False, "weight_decay": 0.0}},
+        "train.optimizer.momentum: must be less than 1.0, but is 1.0.",
     ),
-    "no warm-up in one cycle": ({"schedule": {"warm_up": 0.0}}, "train.schedule.warm_up: must be greater than 0"),
-    "averaging of 1": ({"averaging": 1.0}, "train.averaging: must be less than 1.0, but is 1.0."),
-    "an encoder that stands": ({"encoder_rate": 0.0}, "train.encoder_rate: must be greater than 0.0, but is 0.0."),
+    "no warm-up in one cycle": (
+        {"lr_scheduler": {"warmup_fraction": 0.0}},
+        "train.lr_scheduler.warmup_fraction: must be greater than 0",
+    ),
+    "averaging of 1": ({"ema_decay": 1.0}, "train.ema_decay: must be less than 1.0, but is 1.0."),
+    "an encoder that stands": (
+        {"encoder_lr_factor": 0.0},
+        "train.encoder_lr_factor: must be greater than 0.0, but is 0.0.",
+    ),
 }  # fmt: skip
 
 

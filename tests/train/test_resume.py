@@ -38,13 +38,13 @@ EPOCHS = 5
 RECIPES: dict[str, dict[str, Any]] = {
     "adamw, one cycle, averaged": {},
     "sgd, plateau": {
-        "optimiser": {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
-        "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 0},
-        "averaging": 0.0,
+        "optimizer": {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
+        "lr_scheduler": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 0},
+        "ema_decay": 0.0,
     },
     "rmsprop, cosine, all augmentation": {
-        "optimiser": {"name": "rmsprop", "smoothing": 0.9, "momentum": 0.0, "weight_decay": 0.0},
-        "schedule": {"name": "cosine", "warm_up": 0.2},
+        "optimizer": {"name": "rmsprop", "alpha": 0.9, "momentum": 0.0, "weight_decay": 0.0},
+        "lr_scheduler": {"name": "cosine", "warmup_fraction": 0.2},
         "augmentation": {"colour": 0.2, "blur": 0.5, "erase": 0.5},
     },
     "float32": {"precision": "float32"},
@@ -144,7 +144,7 @@ def test_a_broken_checkpoint_is_not_used(
 
 def test_other_parameters_do_not_go_on_from_it(project: Path) -> None:
     stopped(project, {}, 3)
-    other = {"optimiser": {"weight_decay": 0.02}}
+    other = {"optimizer": {"weight_decay": 0.02}}
     expected = undisturbed(project, other)
     assert len(list_unfinished()) == 1  # what was stopped can still go on
     train(project, other)
@@ -221,7 +221,7 @@ def test_a_state_that_cannot_be_read_back_is_told_at_once(tmp_path: Path, caplog
 
 
 def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own optimiser may write a state that it does not read."""
+    """A user's own optimizer may write a state that it does not read."""
     stopped(project, {}, 2)
 
     def refuse(self: torch.optim.Optimizer, state: object) -> None:

@@ -88,8 +88,8 @@ def test_a_smaller_training_set_is_used_and_compared(project: Path) -> None:
 def test_the_key_names_all_that_decides_the_numbers(project: Path) -> None:
     key = train(project).key
     assert train(project).key == key
-    assert train(project, {"train": {"threads": 2}}).key != key
-    assert train(project, {"train": {"optimiser": {"weight_decay": 0.02}}}).key != key
+    assert train(project, {"train": {"num_threads": 2}}).key != key
+    assert train(project, {"train": {"optimizer": {"weight_decay": 0.02}}}).key != key
     assert train(project, {"report": {"title": "Another"}}).key == key
 
 
@@ -110,7 +110,7 @@ def test_a_run_in_mlflow(project: Path) -> None:
     assert run.data.tags["pipeline.data_fingerprint"] == record.data_fingerprint
     assert run.data.tags["pipeline.status"] == "finished"
     assert run.data.params["learning_rate"] == "0.01"
-    assert run.data.params["model.skip"] == "concat"
+    assert run.data.params["model.skip_connections"] == "concat"
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     points = client.get_metric_history(run.info.run_id, "loss/val")
     history = pd.read_csv(project / "runs" / RUN / "history.csv")

@@ -21,7 +21,14 @@ from pipeline.variants.model_checks import check_batch
 from tests.conftest import write_custom, write_params
 
 CellWith = Callable[[dict[str, Any]], Cell]
-UNET = {"family": "unet", "up": "transpose", "skip": "concat", "dropout": 0.0, "depth": 5, "base_channels": 8}
+UNET = {
+    "family": "unet",
+    "upsampling": "transpose",
+    "skip_connections": "concat",
+    "dropout": 0.0,
+    "depth": 5,
+    "base_channels": 8,
+}
 IN_TRAINING = """
 from torch import nn
 
@@ -86,7 +93,7 @@ def test_batches_of_two_images_train_where_the_check_lets_them_pass(cell_with: C
 
 def test_own_network_is_tried_in_training_mode_at_the_true_size(project: Path) -> None:
     write_custom(project, net=IN_TRAINING)
-    model = {"family": "own", "factory": "custom.net:build", "size_divisor": 1}
+    model = {"family": "custom", "import_path": "custom.net:build", "size_multiple": 1}
     params = read_params(write_params(project, {"variants": {"mine": {"model": model}}, "grid": {"variant": ["mine"]}}))
     said = r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
     with pytest.raises(PipelineError, match=said):

@@ -61,7 +61,15 @@ def test_what_does_not_train_costs_no_gradient() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_larger_batch_keeps_more_and_an_image_costs_the_same(precision: str) -> None:
-    model = UNetModel(family="unet", base_channels=4, depth=2, up="transpose", skip="concat", norm="batch", dropout=0.0)
+    model = UNetModel(
+        family="unet",
+        base_channels=4,
+        depth=2,
+        upsampling="transpose",
+        skip_connections="concat",
+        norm="batch",
+        dropout=0.0,
+    )
     small, large = (measure_complexity(build_network(model, 3, 3), 3, 32, batch, precision) for batch in (4, 16))  # type: ignore[arg-type]
     assert large.training_bytes > 2 * small.training_bytes
     assert large.multiply_accumulates == small.multiply_accumulates

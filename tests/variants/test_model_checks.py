@@ -120,15 +120,15 @@ def test_the_usual_grid_is_checked_without_torch(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         (
-            {"model": {"family": "own", "factory": "custom.net_to_check:biuld", "size_divisor": 2}},
-            r"^variants\.net: model\.factory: there is no 'biuld' in .*net_to_check\.py; did you mean build\?",
+            {"model": {"family": "custom", "import_path": "custom.net_to_check:biuld", "size_multiple": 2}},
+            r"^variants\.net: model\.import_path: there is no 'biuld' in .*net_to_check\.py; did you mean build\?",
         ),
         (
-            {"train": {"optimiser": {"name": "own", "factory": "torch.optim:NAdm", "arguments": {}}}},
-            r"^variants\.net: train\.optimiser\.factory: there is no 'NAdm' in .*; did you mean NAdam\?",
+            {"train": {"optimizer": {"name": "custom", "import_path": "torch.optim:NAdm", "arguments": {}}}},
+            r"^variants\.net: train\.optimizer\.import_path: there is no 'NAdm' in .*; did you mean NAdam\?",
         ),
     ],
-    ids=["network", "optimiser"],
+    ids=["network", "optimizer"],
 )
 def test_an_import_path_is_looked_up_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params_with: ParamsWith, changes: Any, said: str

@@ -17,7 +17,7 @@ VARIANTS: dict[str, Any] = {
     "unet_40": {"data": {"train_images": 10}, "train": {"epochs": 4, "augmentation": None}},
     "pan": {"model": {"family": "smp", "architecture": "PAN", "encoder": "resnet18", "pretrained": False}},
     "lost": {"model": {"family": "smp", "architecture": "FPN", "encoder": "resnet43", "pretrained": False}},
-    "mine": {"model": {"family": "own", "factory": "not_here:build", "size_divisor": 1}},
+    "mine": {"model": {"family": "custom", "import_path": "not_here:build", "size_multiple": 1}},
     "deep": {"model": {"depth": 6}},
 }
 
@@ -41,7 +41,7 @@ def test_each_variant_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {"variant", "unet", "unet_no_skip", "lite0", "keras_pets", *VARIANTS} == set(lines)
     assert lines["unet"].split()[1] == "unet"
     assert lines["unet"].endswith("yes")
-    assert lines["unet_no_skip"].endswith("no    skip: none")
+    assert lines["unet_no_skip"].endswith("no    skip_connections: none")
     assert lines["unet_40"].endswith("yes   augmentation: null, epochs: 4, train_images: 10")
     assert lines["unet_40"].split()[2:7] == lines["unet"].split()[2:7]  # the same network and batch
     assert lines["keras_pets"].split()[2] == "2,055,203"
@@ -66,7 +66,7 @@ def test_a_network_that_cannot_be_had_says_why_in_its_row(tmp_path: Path, monkey
     lines = listed(tmp_path, monkeypatch)
     assert lines["pan"].endswith("-  no    data.image_size: must be at least 128 for PAN, but is 32.")
     assert "did you mean resnet34?" in lines["lost"]
-    assert "model.factory: there is no module 'not_here'" in lines["mine"]
+    assert "model.import_path: there is no module 'not_here'" in lines["mine"]
     assert "must be a multiple of 64 for this network, but is 32" in lines["deep"]
 
 

@@ -30,7 +30,9 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
     """
     for run in _list_runs(context, selection):
         model = context.project.run(run).record.cell.get("model", {})
-        if model.get("skip", "none") != "none" and (maps := context.project.evaluation(run).read_feature_maps()):
+        if model.get("skip_connections", "none") != "none" and (
+            maps := context.project.evaluation(run).read_feature_maps()
+        ):
             break
     else:
         return {}
