@@ -74,24 +74,24 @@ def bare_all(folder: Path) -> None:
 def prepare(folder: Path) -> None:
     """The stage."""
     classes = [
-        {"name": "thing", "colour": "#e69f00", "foreground": True, "value": 2},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 1},
+        {"name": "thing", "color": "#e69f00", "foreground": True, "mask_value": 2},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "mask_value": 1},
     ]
     data = FolderData.model_validate(
         {
-            "source": "folder",
+            "source": "image_mask_folder",
             "path": str(folder),
             "image_size": SIZE,
-            "resize": "squash",
+            "resize": "stretch",
             "classes": classes,
-            "ignore": None,
+            "ignore_value": None,
             "splits": {"validation": 0.15, "test": 0.15},
-            "showcase": None,
+            "showcase_ids": None,
             "seed": 0,
-            "train_images": None,
+            "max_train_images": None,
         }
     )
-    write_source(create_source(data), "folder", Path("prepared"))
+    write_source(create_source(data), "image_mask_folder", Path("prepared"))
 
 
 def forget() -> None:

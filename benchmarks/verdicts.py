@@ -3,7 +3,7 @@
     python benchmarks/verdicts.py [--repetitions 1000]
 
 The class shares alone cost 0.9 nats. Clear is: validation settles at 1.05 to 1.3 times the training loss (learning), at
-1.8 to 3 times (memorising), rises by 10 to 40 % from its lowest point, which is at least 8 standard deviations of an
+1.8 to 3 times (memorizing), rises by 10 to 40 % from its lowest point, which is at least 8 standard deviations of an
 epoch's noise (overfitting), or training ends above 0.93 of what the class shares cost (underfitting).
 """
 
@@ -18,7 +18,7 @@ from pipeline.analysis.curves import LossCurves
 from pipeline.analysis.verdict import VerdictWord, judge
 
 BASELINE = 0.9
-WORDS: tuple[VerdictWord, ...] = ("learning", "memorising", "overfitting", "underfitting")
+WORDS: tuple[VerdictWord, ...] = ("learning", "memorizing", "overfitting", "underfitting")
 
 
 def curves(word: VerdictWord, generator: np.random.Generator) -> LossCurves:
@@ -29,7 +29,7 @@ def curves(word: VerdictWord, generator: np.random.Generator) -> LossCurves:
     train, noise = low + fall - 0.02 * time, generator.uniform(0.002, 0.01)
     if word == "underfitting":
         train = BASELINE * (generator.uniform(0.94, 0.99) + 0.02 * (1 - time))
-    times = generator.uniform(1.8, 3) if word == "memorising" else generator.uniform(1.05, 1.3)
+    times = generator.uniform(1.8, 3) if word == "memorizing" else generator.uniform(1.05, 1.3)
     val = times * (low - 0.02) + fall if word != "underfitting" else train * 1.02
     if word == "overfitting":
         knee, least = generator.uniform(0.3, 0.7), generator.uniform(0.1, 0.4)

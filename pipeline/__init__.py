@@ -1,1 +1,1 @@
-"""Which U-Net at which learning rate learns best, and does it learn or memorise?"""
+"""Which U-Net at which learning rate learns best, and does it learn or memorize?"""

@@ -141,21 +141,23 @@ def test_the_users_folder_is_the_test_of_a_set_that_trains_on_the_bundled_pictur
 ) -> None:
     project = write(f"""
 data:
-  test:
+  external_test:
     path: photos
-    resize: pad
-    classes: [{{name: animal, value: 1}}, {{name: background, value: 2}}, {{name: border, value: 3}}]
-    ignore: null
+    resize: letterbox
+    classes: [{{name: animal, mask_value: 1}}, {{name: background, mask_value: 2}}, {{name: border, mask_value: 3}}]
+    ignore_value: null
     splits: {{validation: 0.0, test: 1.0}}
 {SMALL}""")
-    with pytest.raises(PipelineError, match=r"data\.test\.path of the preset 'mine': .*/project/photos does not exist"):
+    with pytest.raises(
+        PipelineError, match=r"data\.external_test\.path of the preset 'mine': .*/project/photos does not exist"
+    ):
         create_study("mine", project)
     (tmp_path / "photos").mkdir()
     create_study("mine", project, Path("../photos"))
     data = loaded(project / "studies/mine/params.yaml")["data"]
-    assert [data["path"], data["test"]["path"]] == ["../../data/sample", str(tmp_path / "photos")]
+    assert [data["path"], data["external_test"]["path"]] == ["../../data/sample", str(tmp_path / "photos")]
     deps = loaded(project / "studies/mine/dvc.yaml")["stages"]["prepare"]["deps"]
-    assert deps[:2] == ["${data.path}", "${data.test.path}"]
+    assert deps[:2] == ["${data.path}", "${data.external_test.path}"]
 
 
 def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -> None:

@@ -20,7 +20,7 @@ MIN_IOU_GAIN = 0.01  # above the baseline's IoU; less is noise
 MIN_TOTAL_GAIN = 2 * MIN_IOU_GAIN  # of IoU summed over the classes, so that of 150 classes a few learned ones count
 ONE_CLASS_LABEL = "no better than predicting one class everywhere"
 
-FallbackVerdict = Literal["underfitting", "memorising", "undecided"]
+FallbackVerdict = Literal["underfitting", "memorizing", "undecided"]
 
 
 def find_most_frequent_class(shares: Floats) -> int:
@@ -130,7 +130,7 @@ class OneClassCheck:
             return None
         if self.beats_on_train is None:
             return "undecided"
-        return "memorising" if self.beats_on_train else "underfitting"
+        return "memorizing" if self.beats_on_train else "underfitting"
 
     @property
     def not_checked(self) -> str:

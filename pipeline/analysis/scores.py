@@ -67,7 +67,7 @@ def compute_scores(loss: float, confusion: Integers, classes: tuple[Segmentation
     """
     present = confusion.sum(axis=-1) > 0
     foreground = np.array([item.foreground for item in classes])
-    boundary = np.array([item.edge for item in classes])
+    boundary = np.array([item.is_boundary for item in classes])
     predicted = _divide(confusion.sum(axis=-2), confusion.sum())
     return Scores(
         loss=loss if present.any() else None,

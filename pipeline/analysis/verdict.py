@@ -13,7 +13,7 @@ from pipeline.analysis.baselines import OneClassCheck
 from pipeline.analysis.curves import Gaps, LossCurves, compute_gaps
 from pipeline.analysis.overfitting_onset import CERTAIN_EVIDENCE, MIN_EPOCHS, Onset, OnsetSearch, find_onset
 
-VerdictWord = Literal["learning", "memorising", "overfitting", "underfitting", "diverged", "undecided"]
+VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
 MIN_PROGRESS = 0.05  # fall of the training loss, as a share of its first value; less is underfitting without a baseline
 
@@ -24,12 +24,12 @@ class Thresholds:
 
     Attributes:
         underfitting: limit of the final training loss, as a share of the class-prior baseline; above is underfitting.
-        memorising: minimum ratio of validation to training loss at the last epoch.
+        memorizing: minimum ratio of validation to training loss at the last epoch.
         overfitting: minimum rise of the validation loss after the onset, as a share of its lowest value.
     """
 
     underfitting: float = 0.9
-    memorising: float = 1.5
+    memorizing: float = 1.5
     overfitting: float = 0.05
 
 
@@ -66,9 +66,9 @@ def judge(
     - `diverged`: a loss is NaN or infinite.
     - `underfitting`: training ends above `thresholds.underfitting` times the baseline.
     - `overfitting`: validation has an onset and rises by `thresholds.overfitting` after it, while training does not.
-    - `memorising`: validation ends at `thresholds.memorising` times the training loss, without getting worse.
+    - `memorizing`: validation ends at `thresholds.memorizing` times the training loss, without getting worse.
     - `undecided`: the curves are too short, or a rise is possible but not certain.
-    - `learning`, unless the run does no better than predicting one class everywhere. It is then `memorising` if it does
+    - `learning`, unless the run does no better than predicting one class everywhere. It is then `memorizing` if it does
       better on the training images, `underfitting` if not, and `undecided` if these have fewer than two classes.
 
     Args:
@@ -89,7 +89,7 @@ def judge(
     if baseline is None:
         not_checked.append("Underfitting by the classes' shares: their loss, the baseline, is not known.")
     if gaps.ratio is None:
-        not_checked.append("Memorising: the training loss is not positive, so there is no ratio.")
+        not_checked.append("Memorizing: the training loss is not positive, so there is no ratio.")
     word, reason = next(result for check in _CHECKS if (result := check(case)))
     if one_class is not None and one_class.not_checked:
         not_checked.append(one_class.not_checked)
@@ -156,9 +156,9 @@ def _check_overfitting(case: _Case) -> tuple[VerdictWord, str] | None:
 
 
 def _check_memorizing(case: _Case) -> tuple[VerdictWord, str] | None:
-    if case.gaps.ratio is None or case.gaps.ratio < case.thresholds.memorising:
+    if case.gaps.ratio is None or case.gaps.ratio < case.thresholds.memorizing:
         return None
-    return "memorising", f"{case.thresholds.memorising:g} times count as memorising"
+    return "memorizing", f"{case.thresholds.memorizing:g} times count as memorizing"
 
 
 def _check_undecided(case: _Case) -> tuple[VerdictWord, str] | None:
@@ -182,7 +182,7 @@ def _check_one_class(case: _Case) -> tuple[VerdictWord, str] | None:
 
 
 def _conclude_learning(case: _Case) -> tuple[VerdictWord, str]:
-    return "learning", f"{case.thresholds.memorising:g} times would count as memorising" if case.gaps.ratio else ""
+    return "learning", f"{case.thresholds.memorizing:g} times would count as memorizing" if case.gaps.ratio else ""
 
 
 _CHECKS: tuple[Callable[[_Case], tuple[VerdictWord, str] | None], ...] = (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Judgment(Record):
     """Whether a run learned or memorized; numbers are None if they are undefined, and `not_checked` says why."""
 
-    verdict: str  # learning, memorising, overfitting, underfitting, diverged or undecided
+    verdict: str  # learning, memorizing, overfitting, underfitting, diverged or undecided
     evidence: tuple[str, ...]  # phrases with the numbers that the verdict is based on
     not_checked: tuple[str, ...]
     ratio: float | None = None  # validation by training loss, at the last epoch
@@ -33,7 +33,9 @@ class Judgment(Record):
     onset: tuple[int, int] | None = None  # epochs between which validation begins to worsen, at 90 %
     gap_low: float | None = None  # 95 % interval of the gap at the best epoch, as a statement about other images
     gap_high: float | None = None
-    optimism: float | None = None  # selection bias of val_loss from choosing the epoch on validation, nats per pixel
+    selection_bias: float | None = (
+        None  # selection bias of val_loss from choosing the epoch on validation, nats per pixel
+    )
     beats_baseline: bool | None = None  # IoU on validation above that of predicting one class everywhere; None: unknown
 
 
@@ -64,7 +66,7 @@ class RunSummary(Record):
     showcase_iou: float | None  # foreground IoU of the first showcase image
     showcase_mean_iou: float | None
     trainable_parameters: int | None
-    judgement: Judgment | None
+    judgment: Judgment | None
 
     @property
     def trained(self) -> bool:
@@ -114,7 +116,7 @@ class Summary(Record):
 
     baseline: Scores  # the class-prior baseline on validation
     runs: tuple[RunSummary, ...]
-    rates: tuple[SettingSummary, ...]
+    settings: tuple[SettingSummary, ...]
     best_of_variant: tuple[BestSetting, ...]
     best: BestSetting | None  # None if no setting is ranked
     foreground: tuple[str, ...]  # names of the foreground classes

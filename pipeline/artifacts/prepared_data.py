@@ -30,9 +30,9 @@ class SegmentationClass(Record):
     """A class of the masks; its index is its place in `Dataset.classes`."""
 
     name: str
-    colour: str  # #rrggbb
+    color: str  # #rrggbb
     foreground: bool  # whether the class is the object of interest: its IoU is the foreground IoU
-    edge: bool = False  # a trimap's boundary around the foreground, where it and the background mix
+    is_boundary: bool = False  # a trimap's boundary around the foreground, where it and the background mix
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Dataset(Record):
 class DatasetStats(Record):
     """`survey.json`: what the files were that the data was prepared from."""
 
-    stored: dict[str, int]  # number of images by format: "RGB", "grey", "palette", "16-bit grey", ...; may be empty
-    turned: int  # images that were turned upright by their EXIF orientation
+    formats: dict[str, int]  # number of images by format: "RGB", "gray", "palette", "16-bit gray", ...; may be empty
+    rotated: int  # images that were rotated by their EXIF orientation
     transparent: int  # images with transparent parts, which became black
     compared: int  # images that were compared for duplicates; 0 if the source cannot have any
     duplicates: int  # pairs of near-duplicates within a split; across splits there are none

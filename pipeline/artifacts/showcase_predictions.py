@@ -30,7 +30,7 @@ class ShowcaseList(Record):
     """`showcase.json`: the images in the order of `report.showcase`, and the run that segmented them."""
 
     run: str | None  # None without images or without a best run
-    photographs: tuple[ShowcaseResult, ...]
+    images: tuple[ShowcaseResult, ...]
 
 
 class ShowcasePredictions(ArtifactFolder):

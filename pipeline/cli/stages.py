@@ -128,6 +128,6 @@ def showcase() -> None:
 
     with record_stage("showcase"):
         found = predict_showcase(read_params())
-    for photograph in found.photographs:
-        score = "" if photograph.iou is None else f", IoU {photograph.iou:.3f}"
-        click.echo(f"{photograph.file}: segmented by {found.run}{score}")
+    for image in found.images:
+        score = "" if image.iou is None else f", IoU {image.iou:.3f}"
+        click.echo(f"{image.file}: segmented by {found.run}{score}")

@@ -71,7 +71,7 @@ def _best_rate(summary: Summary) -> Finding | None:
     """Compare the best learning rate with the second best of the same variant."""
     assert summary.best is not None
     rivals = sorted(
-        (row for row in summary.rates if row.variant == summary.best.variant and row.ranked),
+        (row for row in summary.settings if row.variant == summary.best.variant and row.ranked),
         key=lambda row: require(row.val_loss_mean),
     )
     if len(rivals) < 2:
@@ -92,7 +92,7 @@ def _tenth(summary: Summary) -> list[Finding]:
         here = find_setting(summary, best.variant, best.learning_rate)
         tenth = [
             row
-            for row in summary.rates
+            for row in summary.settings
             if row.variant == best.variant and row.ranked and math.isclose(row.learning_rate * 10, best.learning_rate)
         ]
         if tenth:
@@ -110,7 +110,7 @@ def _tenth(summary: Summary) -> list[Finding]:
 
 
 def _gap(summary: Summary) -> Finding | None:
-    ranked = [row for row in summary.rates if row.ranked and row.gap_mean is not None]
+    ranked = [row for row in summary.settings if row.ranked and row.gap_mean is not None]
     if not ranked:
         return None
     widest = max(ranked, key=lambda row: require(row.gap_mean))

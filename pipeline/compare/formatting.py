@@ -22,7 +22,7 @@ def get_losses(summary: Summary, setting: SettingSummary) -> dict[int, float]:
 
 def find_setting(summary: Summary, variant: str, learning_rate: float) -> SettingSummary:
     """Return the summary of a variant at a learning rate of the grid."""
-    return next(row for row in summary.rates if (row.variant, row.learning_rate) == (variant, learning_rate))
+    return next(row for row in summary.settings if (row.variant, row.learning_rate) == (variant, learning_rate))
 
 
 def require(value: float | None) -> float:

@@ -25,15 +25,15 @@ ENDS = {
 def verdicts(summary: Summary) -> Finding | None:
     """Count the verdicts of the runs with the lowest validation loss, and those of the others."""
     assert summary.best is not None
-    judged = [(row.run, row.judgement) for row in summary.runs if row.judgement]
+    judged = [(row.run, row.judgment) for row in summary.runs if row.judgment]
     here = {row.run for row in find_runs(summary, summary.best)}
-    at_best = Counter(judgement.verdict for run, judgement in judged if run in here)
-    others = Counter(judgement.verdict for run, judgement in judged if run not in here)
+    at_best = Counter(judgment.verdict for run, judgment in judged if run in here)
+    others = Counter(judgment.verdict for run, judgment in judged if run not in here)
     if not at_best:
         return None
     sentence = f"By their loss curves, the verdict on the runs with the lowest validation loss is {_tally(at_best)}"
     sentence += f"; on the other runs it is {_tally(others)}." if others else "."
-    overfitting = tuple(run for run, judgement in judged if judgement.verdict == "overfitting")
+    overfitting = tuple(run for run, judgment in judged if judgment.verdict == "overfitting")
     return Finding("verdicts", sentence, overfitting or tuple(sorted(here)))
 
 
@@ -43,13 +43,13 @@ def _tally(words: Counter[str]) -> str:
 
 def onsets(summary: Summary) -> Finding | None:
     """Report the settings at which validation begins to worsen for most of the seeds."""
-    judgements = [row.judgement for row in summary.runs if row.judgement]
-    if any(reason.startswith("Onset") for judgement in judgements for reason in judgement.not_checked):
+    judgments = [row.judgment for row in summary.runs if row.judgment]
+    if any(reason.startswith("Onset") for judgment in judgments for reason in judgment.not_checked):
         return None
     places, named = [], []
-    for rate in summary.rates:
+    for rate in summary.settings:
         rows = [row for row in find_runs(summary, rate) if row.status == "finished"]
-        found = [(row.run, row.judgement.onset) for row in rows if row.judgement and row.judgement.onset]
+        found = [(row.run, row.judgment.onset) for row in rows if row.judgment and row.judgment.onset]
         if rows and len(found) * 2 > len(rows):
             low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
             places.append(
@@ -60,7 +60,7 @@ def onsets(summary: Summary) -> Finding | None:
     if not places:
         return Finding("onsets", "At no learning rate does validation begin to worsen for most of the seeds.", ())
     sentence = f"Validation begins to worsen while training still improves with {'; with '.join(places)}."
-    others = "" if len(places) == len(summary.rates) else " At the other learning rates it does not for most seeds."
+    others = "" if len(places) == len(summary.settings) else " At the other learning rates it does not for most seeds."
     return Finding("onsets", sentence + others, tuple(named))
 
 
@@ -125,7 +125,7 @@ def _fewer_elsewhere(summary: Summary) -> str:
     """Name the setting that misses the fewest classes, if it is another one."""
     assert summary.best is not None
     here = find_setting(summary, summary.best.variant, summary.best.learning_rate).missed_classes
-    others = [(row.missed_classes, row) for row in summary.rates if row.ranked and row.missed_classes is not None]
+    others = [(row.missed_classes, row) for row in summary.settings if row.ranked and row.missed_classes is not None]
     fewest, row = min(others, key=lambda pair: pair[0])
     if here is None or fewest >= here:
         return ""
@@ -186,4 +186,4 @@ def _select_failing(rows: list[RunSummary]) -> list[RunSummary]:
 
 
 def _beats_baseline(row: RunSummary) -> bool | None:
-    return row.judgement.beats_baseline if row.judgement else None
+    return row.judgment.beats_baseline if row.judgment else None

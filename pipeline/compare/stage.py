@@ -62,7 +62,7 @@ def compare(
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.status == "finished"}
     shares = compute_class_shares(samples, "validation", data.classes).tolist()
     by_name = {item.name: share for item, share in zip(data.classes, shares, strict=True)}
-    rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorising) for row in rows]
+    rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
     settings = summarize_settings(rows)
     selected = select_best_settings(settings)
     best = selected[0] if selected else None
@@ -72,11 +72,11 @@ def compare(
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
-        rates=tuple(settings),
+        settings=tuple(settings),
         best_of_variant=tuple(selected),
         best=best,
         foreground=tuple(item.name for item in data.classes if item.foreground),
-        boundary=tuple(item.name for item in data.classes if item.edge),
+        boundary=tuple(item.name for item in data.classes if item.is_boundary),
     )
     with project.comparison.replace() as new:
         new.write_summary(summary)
@@ -120,7 +120,7 @@ def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
             beats_baseline=row.beats_baseline,
             missed_classes=row.missed_classes,
         )
-        for row in summary.rates
+        for row in summary.settings
         if row.ranked
     }
     if summary.best and summary.best.test_by_seed:

@@ -72,7 +72,7 @@ def _create_row(
         showcase_iou=found.showcase[0].foreground_iou if found and found.showcase else None,
         showcase_mean_iou=found.showcase[0].mean_iou if found and found.showcase else None,
         trainable_parameters=record.trainable_parameters if record else None,
-        judgement=None,
+        judgment=None,
     )
 
 
@@ -90,7 +90,7 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
     ranked = len(losses) == len(group)
     val_loss, val_loss_sd = compute_mean_and_sd(losses)
     gap, gap_sd = compute_mean_and_sd([row.gap for row in finished if row.gap is not None])
-    beating = [row.judgement.beats_baseline for row in finished if row.judgement]
+    beating = [row.judgment.beats_baseline for row in finished if row.judgment]
     iou, iou_sd = compute_mean_and_sd([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
     return SettingSummary(
         variant=variant,

@@ -47,8 +47,8 @@ class RunJudge:
         if not row.trained:
             return row
         if row.status == "diverged":
-            return replace(row, judgement=Judgment("diverged", (row.reason,), ()))
-        return replace(row, judgement=self._judge(cell, trained, evaluated.metrics))
+            return replace(row, judgment=Judgment("diverged", (row.reason,), ()))
+        return replace(row, judgment=self._judge(cell, trained, evaluated.metrics))
 
     def _judge(self, cell: Cell, trained: RunFolder, scored: RunEvaluation) -> Judgment:
         history = trained.history
@@ -61,7 +61,7 @@ class RunJudge:
         total = int((self.samples["split"] == "train").sum())
         # Images without evaluated pixels are on neither side; the sample is as large a share of the rest.
         evaluated = len(train.pixels) / len(compared.pixels)
-        num_train_images = round(min(cell.train_images or total, total) * evaluated)
+        num_train_images = round(min(cell.max_train_images or total, total) * evaluated)
         gap = estimate_gap(validation, train, None, num_train_images=num_train_images)
         no_interval = (f"Interval of the gap: {gap.reason}.",) if gap.reason else ()
         return Judgment(
@@ -76,7 +76,7 @@ class RunJudge:
             onset=found.onset[1:] if found.onset else None,
             gap_low=gap.interval.low if gap.interval else None,
             gap_high=gap.interval.high if gap.interval else None,
-            optimism=gap.selection_bias,
+            selection_bias=gap.selection_bias,
             beats_baseline=one_class.beats_on_validation if one_class else None,
         )
 
@@ -164,7 +164,7 @@ def check_class_mix(
     """
     classes = [part for part in parts if part.part == "class"]
     total = sum(shares[part.name] for part in classes)
-    if row.judgement is None or not row.train_loss or row.val_loss is None or not total:
+    if row.judgment is None or not row.train_loss or row.val_loss is None or not total:
         return row
     train, validation = (
         sum(shares[part.name] * loss for part, loss in zip(classes, losses, strict=True)) / total
@@ -180,14 +180,14 @@ def check_class_mix(
         f"at the best epoch, over {over} of both sides and with the class shares of validation, "
         f"training is at {train:.3f} and validation at {validation:.3f}"
     )
-    judgement = replace(row.judgement, evidence=(*row.judgement.evidence, phrase))
-    if judgement.verdict == "memorising" and validation / train < memorizing:
+    judgment = replace(row.judgment, evidence=(*row.judgment.evidence, phrase))
+    if judgment.verdict == "memorizing" and validation / train < memorizing:
         reason = (
             "Memorizing: the compared training images have other classes than validation, in other shares, which "
             "explains the gap."
         )
-        judgement = replace(judgement, verdict="undecided", not_checked=(*judgement.not_checked, reason))
-    return replace(row, judgement=judgement)
+        judgment = replace(judgment, verdict="undecided", not_checked=(*judgment.not_checked, reason))
+    return replace(row, judgment=judgment)
 
 
 def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:

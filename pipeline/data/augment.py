@@ -46,8 +46,8 @@ def _draw_inverse_maps(images: Tensor, ranges: Augmentation, generator: torch.Ge
 
     angle = draw(math.radians(ranges.rotation))
     zoom = torch.exp(draw(math.log1p(ranges.scale)))  # as likely to halve as to double
-    flip = torch.where(torch.rand(count, generator=generator) < ranges.flip, -1.0, 1.0)
-    shift_x, shift_y = draw(2 * ranges.shift), draw(2 * ranges.shift)  # the side is 2 long in these coordinates
+    flip = torch.where(torch.rand(count, generator=generator) < ranges.hflip_prob, -1.0, 1.0)
+    shift_x, shift_y = draw(2 * ranges.translate), draw(2 * ranges.translate)  # the side is 2 long in these coordinates
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     aspect = width / height  # without it a rotation would shear images that are not square
     rows = (

@@ -16,13 +16,13 @@ def change_photometry(images: Tensor, ranges: Augmentation, generator: torch.Gen
 
     A range of 0 draws nothing, so that the other changes' draws stay the same.
     """
-    images = _change_light(images, ranges.light, generator)
-    if ranges.colour:
-        images = _change_colors(images, ranges.colour, generator)
-    if ranges.blur:
-        images = _blur(images, ranges.blur, generator)
-    if ranges.erase:
-        images = _erase(images, ranges.erase, generator)
+    images = _change_light(images, ranges.brightness_contrast, generator)
+    if ranges.color_jitter:
+        images = _change_colors(images, ranges.color_jitter, generator)
+    if ranges.blur_prob:
+        images = _blur(images, ranges.blur_prob, generator)
+    if ranges.random_erasing_prob:
+        images = _erase(images, ranges.random_erasing_prob, generator)
     return images
 
 

@@ -19,7 +19,7 @@ def draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segmenta
     """Draw a row for the showcase and one for the first validation image."""
     palette = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     for index, item in enumerate(classes):
-        palette[index] = ImageColor.getrgb(item.colour)[:3]
+        palette[index] = ImageColor.getrgb(item.color)[:3]
     rows = []
     for name in (SHOWCASE, "validation"):
         split = splits[name].split

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Resize = Literal["squash", "pad"]
+Resize = Literal["stretch", "letterbox"]
 
 
 def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:
@@ -75,7 +75,7 @@ def locate_inner(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[sli
 
 def compute_inner_size(shape: tuple[int, ...], size: int, resize: Resize) -> tuple[int, int]:
     """Compute the height and width inside the square of an image of `shape` (H x W, ...)."""
-    if resize == "squash":
+    if resize == "stretch":
         return size, size
     height, width = (max(1, round(side * size / max(shape[:2]))) for side in shape[:2])
     return height, width

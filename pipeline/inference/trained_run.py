@@ -52,7 +52,7 @@ class TrainedRun:
         """
         record, data = load_record(run, project)
         images = project.prepared.open_split("train").images
-        resize = params.data.resize if isinstance(params.data, ImageMaskData) else "pad"
+        resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
         network = load_trained_network(project.run(run), channels=images.shape[-1], classes=len(data.classes))
         return cls(
             record=record,
@@ -96,11 +96,11 @@ def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:
 
 def _create_mask_encoding(data: Data, class_names: Sequence[str]) -> MaskEncoding:
     """Create the encoding of the user's masks; class indices if the source has no masks with values of classes."""
-    folder = data.test if isinstance(data, CompositesData) else data
+    folder = data.external_test if isinstance(data, CompositesData) else data
     if isinstance(folder, ExternalTestFolder) or (isinstance(folder, FolderData) and not folder.instances):
-        by_name = {item.name: list_values(item.value) for item in folder.classes}
+        by_name = {item.name: list_values(item.mask_value) for item in folder.classes}
         values = [by_name[name] for name in class_names]
-        return MaskEncoding.from_values(values, list_values(folder.ignore), folder.mask_threshold)
+        return MaskEncoding.from_values(values, list_values(folder.ignore_value), folder.mask_threshold)
     first = 1 if isinstance(data, OxfordPetsData) else 0  # Oxford's trimaps count from 1
     return MaskEncoding.from_values([(first + index,) for index in range(len(class_names))], (IGNORE,))
 

@@ -116,7 +116,7 @@ def _describe_short(params: Params, training: int) -> list[str]:
     short: dict[tuple[int, int, int], list[str]] = {}
     for cell in params.cells():
         train = cell.train
-        steps = steps_per_epoch(min(training, cell.train_images or training), train.batch_size)
+        steps = steps_per_epoch(min(training, cell.max_train_images or training), train.batch_size)
         if training and steps * train.epochs < MIN_STEPS:
             names = short.setdefault((train.epochs, steps * train.epochs, math.ceil(MIN_STEPS / steps)), [])
             names += [cell.variant] if cell.variant not in names else []

@@ -50,6 +50,6 @@ def _is_section_of(folder: Path) -> bool:
         data = read_sections(PARAMS_FILE).get("data")
     except PipelineError:
         return False
-    sections = [data, data.get("test")] if isinstance(data, dict) else []
+    sections = [data, data.get("external_test")] if isinstance(data, dict) else []
     paths = [section.get("path") for section in sections if isinstance(section, dict)]
     return any(isinstance(path, str) and os.path.realpath(path) == os.path.realpath(folder) for path in paths)

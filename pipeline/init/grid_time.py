@@ -109,7 +109,7 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
 
 
 def _count_steps(cell: Cell, training: int) -> int:
-    images = min(training, cell.train_images or training)
+    images = min(training, cell.max_train_images or training)
     return cell.train.epochs * steps_per_epoch(images, cell.train.batch_size)
 
 

@@ -71,9 +71,9 @@ def _inspect_image_mask(folder: Path) -> Suggestion:
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
     summary = inspect_images(folder, _sort_files(images))
     classes = suggest_classes(folder, _sort_files(masks))
-    remarks = {"ignore": classes.ignore_remark} if classes.ignore_remark else {}
+    remarks = {"ignore_value": classes.ignore_remark} if classes.ignore_remark else {}
     suggestion = _build_suggestion(
-        "folder", folder, summary, classes.section, len(images.by_id), remarks, classes.remarks
+        "image_mask_folder", folder, summary, classes.section, len(images.by_id), remarks, classes.remarks
     )
     return replace(suggestion, notices=(*classes.notices, *suggestion.notices))
 
@@ -101,13 +101,13 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     names = make_class_names(["background", *categories])
     colors, color_notices = choose_category_colors(categories)
     classes = [
-        {"name": name, "colour": color, "foreground": category is not None, "category": category}
+        {"name": name, "color": color, "foreground": category is not None, "category": category}
         for name, color, category in zip(names, colors, [None, *categories], strict=True)
     ]
     section = {
         "annotations": file.relative_to(folder).as_posix(),
         "classes": classes,
-        "ignore": ignored,
+        "ignore_value": ignored,
         "crowd": crowd,
     }
     remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
@@ -122,7 +122,7 @@ def _inspect_pets(folder: Path) -> Suggestion:
     summary = inspect_images(folder, [image for image, _ in found.pairs.values()])
     remarks = {"splits": "of the authors' trainval; their test is kept"}
     suggestion = _build_suggestion("oxford_iiit_pet", folder, summary, {}, len(found.pairs), remarks, ())
-    section = {**suggestion.section, "resize": "squash", "splits": {"validation": 0.15, "test": 0}}
+    section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
 
 
@@ -137,7 +137,7 @@ def _build_suggestion(
 ) -> Suggestion:
     has_list = (folder / DEFAULT_LIST.file).is_file()
     suggestion = None if has_list else summary.groups
-    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "list": None}
+    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
         splits["stratify"] = True
     section = {
@@ -148,10 +148,10 @@ def _build_suggestion(
         "channels": summary.channels,
         **classes,
         "splits": splits,
-        "on_fault": "stop",
-        "showcase": None,
+        "on_invalid": "error",
+        "showcase_ids": None,
         "seed": 0,
-        "train_images": None,
+        "max_train_images": None,
     }
     beside = {
         "image_size": f"px, a multiple of 32; the images are {summary.sizes}",
@@ -196,7 +196,7 @@ def describe_layout(folder: Path) -> str:
     if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():
         return (
             f"It looks like Pascal VOC: rename JPEGImages to {IMAGES} and SegmentationClass to {MASKS}, and remove the "
-            f"images that have no mask; 255 in these masks is unknown (ignore: 255)."
+            f"images that have no mask; 255 in these masks is unknown (ignore_value: 255)."
         )
     if any((folder / split / IMAGES).is_dir() for split in ("train", "training", "val", "test")):
         return (

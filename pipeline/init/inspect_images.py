@@ -27,7 +27,7 @@ class ImageSummary:
     """What the images are like."""
 
     image_size: int  # the smallest that is proposed
-    resize: Literal["squash", "pad"]
+    resize: Literal["stretch", "letterbox"]
     channels: int | None  # as `data.channels` has it
     prepared_channels: int  # that a network gets
     sizes: str  # from which to which, and of how many if not of all
@@ -63,7 +63,7 @@ def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
     longest = median(max(size) for size in sizes.elements())
     return ImageSummary(
         image_size=min(DEFAULT_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
-        resize="squash" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "pad",
+        resize="stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
         channels=asked,
         prepared_channels=held,
         sizes=span,

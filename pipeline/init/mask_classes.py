@@ -172,11 +172,11 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
         else f"masks of two classes, changed by {survey.lossy or 'JPEG'}"
     )
     classes = [
-        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": low},
-        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": high},
+        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "mask_value": low},
+        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "mask_value": high},
     ]
     return SuggestedClasses(
-        {"classes": classes, "ignore": None, "mask_threshold": threshold},
+        {"classes": classes, "ignore_value": None, "mask_threshold": threshold},
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
             f"The masks have {len(survey.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
@@ -219,16 +219,16 @@ def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
     perhaps = f" Masks with no other value, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
     share = sum(survey.pixels[value] for value in written) / survey.pixels.total()
     classes = [
-        {"name": "background", "colour": OKABE_ITO[0], "foreground": False, "value": 0},
-        {"name": "foreground", "colour": OKABE_ITO[1], "foreground": True, "value": written},
+        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "mask_value": 0},
+        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "mask_value": written},
     ]
     return SuggestedClasses(
-        {"classes": classes, "ignore": None},
+        {"classes": classes, "ignore_value": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
             f"The foreground has {len(written)} values, and no mask has two of them: {counts}. All are taken for one "
-            f"class, value: {written}. If {written[-1]} means unknown instead, write value: {written[:-1]} and "
-            f"ignore: {written[-1]}.{perhaps}",
+            f"class, mask_value: {written}. If {written[-1]} means unknown instead, write mask_value: {written[:-1]} "
+            f"and ignore_value: {written[-1]}.{perhaps}",
             *describe_background(survey, lambda value: value != 0),
         ),
     )
@@ -242,10 +242,10 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
     classes = [
         {
             "name": name,
-            "colour": OKABE_ITO[place],
+            "color": OKABE_ITO[place],
             "foreground": name == "object",
-            "edge": name == "border",
-            "value": value,
+            "is_boundary": name == "border",
+            "mask_value": value,
         }
         for place, (value, name) in enumerate(names)
     ]
@@ -257,5 +257,5 @@ def _suggest_numbered(survey: MaskSurvey) -> SuggestedClasses | None:
         f"instances: null."
     )
     return SuggestedClasses(
-        {"classes": classes, "ignore": None, "instances": {"border": 2}}, remarks, notices=(notice,)
+        {"classes": classes, "ignore_value": None, "instances": {"border": 2}}, remarks, notices=(notice,)
     )

@@ -37,7 +37,7 @@ def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list
         return [
             f"The value taken for the background is surrounded by foreground in {inside} of {len(sides)} masks"
             f"{', and is the smaller part of most' if is_small else ''}. If it is the object, exchange the names and "
-            f"`foreground` of the classes; if it means unlabeled, make it data.ignore instead."
+            f"`foreground` of the classes; if it means unlabeled, make it data.ignore_value instead."
         ]
     is_odd = inside <= len(sides) / 2
     odd = [file for file, frame, majority in sides if frame is majority is is_odd]
@@ -68,7 +68,7 @@ def describe_values(
     if not voids and len(classes) > 1:
         doubts += [
             f"{_format_value(value, survey)} is taken for a class: it is in {survey.masks[value]} of {survey.count} "
-            f"masks. If it means unknown, remove the class and write ignore: {spell(value)}."
+            f"masks. If it means unknown, remove the class and write ignore_value: {spell(value)}."
             for value in ((_VOID_COLOR,) if survey.colors else _VOIDS)
             if value in classes and value != boundary
         ]
@@ -86,7 +86,7 @@ def describe_values(
         )
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
-            f"classes, merge them, such as value: [{', '.join(spell(min(family)) for family in families[:2])}]."
+            f"classes, merge them, such as mask_value: [{', '.join(spell(min(family)) for family in families[:2])}]."
         )
     if edges := _describe_edge_values(survey):
         doubts += edges
@@ -118,7 +118,8 @@ def _describe_near_colors(survey: MaskSurvey) -> list[str]:
     more = f" and {len(near) - _NAMED} more pairs" if len(near) > _NAMED else ""
     one, other = near[0]
     return [
-        f"Hardly different colors, never in one mask: {named}{more}. If they are one class, merge them, such as value: "
+        f"Hardly different colors, never in one mask: {named}{more}. If they are one class, merge them, such as "
+        "mask_value: "
         f'["#{one:06x}", "#{other:06x}"].'
     ]
 

@@ -134,9 +134,9 @@ class SuggestedClasses:
     """Classes of masks.
 
     Attributes:
-        section: the keys classes and ignore, and optionally instances or mask_threshold.
+        section: the keys classes and ignore_value, and optionally instances or mask_threshold.
         remarks: comments by class, in their order.
-        ignore_remark: comment on the key ignore.
+        ignore_remark: comment on the key ignore_value.
         notices: guesses, each with the setting for the other meaning.
     """
 

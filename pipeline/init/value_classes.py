@@ -60,17 +60,17 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
     classes, remarks = [], []
     for value, color in zip(roles.values, colors, strict=True):
         is_foreground = value not in (roles.background, roles.boundary)
-        edge = {"edge": True} if value == roles.boundary else {}
+        boundary = {"is_boundary": True} if value == roles.boundary else {}
         classes.append(
-            {"name": roles.names[value], "colour": color, "foreground": is_foreground, **edge}
-            | {"value": _format_value(value, survey)}
+            {"name": roles.names[value], "color": color, "foreground": is_foreground, **boundary}
+            | {"mask_value": _format_value(value, survey)}
         )
         masks = f"{survey.masks[value]:{len(str(survey.count))}} of {survey.count} masks that were opened"
         remarks.append(f"{_format_share(survey.pixels[value] / total)} of the pixels, in {masks}")
     ignored = [_format_value(value, survey) for value in roles.voids]
     held = ", ".join(f"{survey.masks[value]} of {survey.count} masks" for value in roles.voids)
     return SuggestedClasses(
-        {"classes": classes, "ignore": ignored[0] if len(ignored) == 1 else ignored or None},
+        {"classes": classes, "ignore_value": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
         f"taken for pixels whose class is unknown; in {held}" if ignored else "",
         (*notices, *_describe(survey, roles, published)),
@@ -149,7 +149,7 @@ def _describe_palette(survey: MaskSurvey, published: Palette, roles: _Roles) -> 
     return (
         f"The colors of the masks are those of {published.title}, so the classes have its names: "
         f"{join_names([roles.names[value] for value in roles.values], _NAMED)}{ignored}. If the colors mean something "
-        f"else, change data.classes and data.ignore."
+        f"else, change data.classes and data.ignore_value."
     )
 
 

@@ -98,16 +98,17 @@ def describe_voids(survey: MaskSurvey, voids: Sequence[int], classes: Sequence[i
         if void not in RESERVED:
             share = survey.pixels[void] / survey.pixels.total()
             doubts.append(
-                f"{void} is taken for unlabeled pixels (ignore: {void}): {share:.1%} of the pixels, in "
+                f"{void} is taken for unlabeled pixels (ignore_value: {void}): {share:.1%} of the pixels, in "
                 f"{survey.masks[void]} of {survey.count} masks. If it is a class, list it in data.classes and write "
-                f"ignore: null."
+                f"ignore_value: null."
             )
             continue
         alone = [file for file, values in zip(survey.files, survey.values, strict=True) if values == {0, void}]
         perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
         doubts.append(
-            f"{void} is taken for unknown pixels (ignore: {void}): it is in {survey.masks[void]} of {survey.count} "
-            f"masks.{perhaps if alone else ''} If it is a class, list it in data.classes and write ignore: null."
+            f"{void} is taken for unknown pixels (ignore_value: {void}): it is in {survey.masks[void]} of "
+            f"{survey.count} masks.{perhaps if alone else ''} If it is a class, list it in data.classes and write "
+            "ignore_value: null."
         )
         doubts += _describe_exclusive(survey, void, classes)
     return doubts
@@ -117,7 +118,7 @@ def _describe_exclusive(survey: MaskSurvey, void: int, classes: Sequence[int]) -
     """Doubt that pixels are unknown where these masks, and only these, are without one of the classes."""
     return [
         f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
-        f"class, write value: [{value}, {void}] and ignore: null."
+        f"class, write mask_value: [{value}, {void}] and ignore_value: null."
         for value in classes
         if all((value in values) is not (void in values and len(values) > 1) for values in survey.values)
     ]
@@ -156,9 +157,9 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
 def describe_boundary(survey: MaskSurvey, boundary: int, spelled: str) -> str:
     """Report the boundary, with the setting for the case that it is a class."""
     return (
-        f"{spelled} is taken for the boundary between the other classes (border, edge: true): it is "
+        f"{spelled} is taken for the boundary between the other classes (border, is_boundary: true): it is "
         f"{survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other without it. If it "
-        f"is a class like the others, write edge: false and foreground: true."
+        f"is a class like the others, write is_boundary: false and foreground: true."
     )
 
 
@@ -193,7 +194,7 @@ def describe_no_background(survey: MaskSurvey, candidate: int, name: str, spelle
     return (
         f"No value looks like a background, so all classes are foreground, including {spelled} ({name}): it is "
         f"{share:.1%} of the pixels and {frame:.1%} of those on the frame. If it is the background, write foreground: "
-        f"false for it; if it means unlabeled, remove the class and write ignore: {spelled}."
+        f"false for it; if it means unlabeled, remove the class and write ignore_value: {spelled}."
     )
 
 

@@ -20,20 +20,20 @@ _COLUMN = 26  # of comments, unless the line is longer
 _COMMENTS = {
     "source": "docs/your-own-data.md has each source's keys",
     "path": "of the folder",
-    "resize": "squash: stretched to the square | pad: keeps the aspect, centered in the square",
+    "resize": "stretch: stretched to the square | letterbox: keeps the aspect, centered in the square",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
     "annotations": "COCO instances, relative to the folder",
     "classes": "choose names and colors; foreground: the objects of interest",
-    "ignore": "pixels without training and scores; empty, or [] of categories: none",
+    "ignore_value": "pixels without training and scores; empty, or [] of categories: none",
     "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
     "mask_threshold": "from this value on, pixels are the class of the higher value",
     "instances": "masks number objects; width of the border between them, px",
-    "on_fault": "stop: report all invalid files | set_aside: skip and list them",
-    "showcase": "ids of images to show first, in no split; empty: a typical training image is chosen",
+    "on_invalid": "error: report all invalid files | skip: leave out and list them",
+    "showcase_ids": "ids of images to show first, in no split; empty: a typical training image is chosen",
     "seed": "of the split, never of a run",
-    "train_images": "number of training images of a run; empty: all",
+    "max_train_images": "number of training images of a run; empty: all",
     "stratify": "every class in every split, if there are enough images",
-    "list": "empty: splits.csv, if it exists | another table and its columns",
+    "split_file": "empty: splits.csv, if it exists | another table and its columns",
 }
 
 
@@ -48,7 +48,7 @@ def format_section(suggestion: Suggestion) -> str:
             lines += [_format_line(f"  {key}:", comment), *_format_nested(value)]
             if key == "splits" and suggestion.groups:
                 what = "keeps images of a patient, film or slide in one split, if the names number them"
-                lines.append(_format_line(f"    # group_pattern: {format_scalar(suggestion.groups)}", what))
+                lines.append(_format_line(f"    # group_regex: {format_scalar(suggestion.groups)}", what))
         else:
             lines.append(_format_line(f"  {key}: {format_scalar(value)}", comment))
     return format_like_dvc("\n".join(lines) + "\n")
@@ -84,7 +84,7 @@ def _format_classes(suggestion: Suggestion) -> Iterator[str]:
         if remark:
             yield f"    # {format_scalar(item['name'])}: {remark}"
     for item in classes:
-        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "edge" or value]
+        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "is_boundary" or value]
         yield f"  - {{{', '.join(pairs)}}}"
 
 

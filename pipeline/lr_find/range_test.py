@@ -35,7 +35,7 @@ def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, 
     torch.set_num_threads(cell.train.num_threads)
     rng = torch.Generator().manual_seed(cell.seed)
     dataset, classes = project.prepared.open_split("train"), project.prepared.dataset.classes
-    training = dataset.take(select_training_subset(len(dataset), cell.train_images))
+    training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
     size, channels = training.images.shape[2:]
     check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
     torch.manual_seed(cell.seed)

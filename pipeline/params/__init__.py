@@ -46,11 +46,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class VariantData(Section):
     """A variant's override of the data: the number of training images."""
 
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
 
 class Variant(Section):
-    """Overrides of `model`, `train` and `data.train_images`."""
+    """Overrides of `model`, `train` and `data.max_train_images`."""
 
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class Verdict(Section):
     """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
-    memorising: float = Field(gt=1, allow_inf_nan=False)
+    memorizing: float = Field(gt=1, allow_inf_nan=False)
     overfitting: float = Field(gt=0, allow_inf_nan=False)
 
 
@@ -131,7 +131,7 @@ class Cell(Section):
     seed: Seed
     model: Model
     train: Train
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
     @property
     def name(self) -> str:
@@ -176,7 +176,7 @@ class Params(Section):
                 "seed": seed,
                 "model": merge_overrides(self.model.model_dump(), overrides.model),
                 "train": merge_overrides(self.train.model_dump(), overrides.train),
-                "train_images": overrides.data.train_images if overrides.data else self.data.train_images,
+                "max_train_images": overrides.data.max_train_images if overrides.data else self.data.max_train_images,
             },
             where=f"variants.{variant}",
         )

@@ -122,8 +122,9 @@ def _variant_checks(params: Params, name: str) -> list[str]:
         )
     # The number of images in a folder is not known yet.
     most = params.data.samples.train if isinstance(params.data, CompositesData) else None
-    if most is not None and cell.train_images is not None and cell.train_images > most:
+    if most is not None and cell.max_train_images is not None and cell.max_train_images > most:
         mistakes.append(
-            f"data.train_images: variant '{name}' asks for {cell.train_images}, but data.samples.train is {most}."
+            f"data.max_train_images: variant '{name}' asks for {cell.max_train_images}, but data.samples.train is "
+            f"{most}."
         )
     return mistakes

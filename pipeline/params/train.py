@@ -107,14 +107,14 @@ LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, 
 class Augmentation(Section):
     """Ranges of random augmentation, drawn for each sample."""
 
-    flip: Fraction
+    hflip_prob: Fraction
     scale: BelowOne
     rotation: Annotated[float, Field(ge=0, le=180)]
-    shift: BelowOne
-    light: BelowOne
-    colour: BelowOne
-    blur: Fraction
-    erase: Fraction
+    translate: BelowOne
+    brightness_contrast: BelowOne
+    color_jitter: BelowOne
+    blur_prob: Fraction
+    random_erasing_prob: Fraction
 
 
 class Train(Section):

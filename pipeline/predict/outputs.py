@@ -46,7 +46,7 @@ def write_mask(
     else:
         image = Image.fromarray(values.astype(np.uint8))
         palette = np.zeros((256, 3), np.uint8)
-        palette[by_class] = [_parse_color(item.colour) for item in classes]
+        palette[by_class] = [_parse_color(item.color) for item in classes]
         image.putpalette(palette.tobytes())
     _save(path, image, "PNG", optimize=True)
 
@@ -55,9 +55,9 @@ def write_overlay(
     path: Path, image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Sequence[SegmentationClass]
 ) -> None:
     """Write an RGB image with the foreground and its boundary tinted in the classes' colors."""
-    alphas = [OVERLAY_ALPHA if item.foreground or item.edge else 0.0 for item in classes]
+    alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     alpha = np.array(alphas, np.float32)[labels][..., None]
-    colors = np.array([_parse_color(item.colour) for item in classes], np.float32)[labels]
+    colors = np.array([_parse_color(item.color) for item in classes], np.float32)[labels]
     blended = np.rint(image * (1 - alpha) + colors * alpha).astype(np.uint8)
     _save(path, Image.fromarray(blended), "JPEG", quality=JPEG_QUALITY)
 
@@ -81,7 +81,7 @@ def compute_opacity(
     Returns:
         H x W, 0 to 255.
     """
-    weights = np.array([1.0 if item.foreground else 0.5 if item.edge else 0.0 for item in classes], np.float32)
+    weights = np.array([1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes], np.float32)
     opacity = np.empty(shape[:2], np.uint8)
     for rows, strip in preprocessing.restore_probs(probs, shape):
         opacity[rows] = np.rint(np.tensordot(weights, strip, 1).clip(0, 1) * 255)

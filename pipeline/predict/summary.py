@@ -26,7 +26,7 @@ MIN_FILE = 20  # characters of a file's name that columns of classes leave room 
 def describe_training_data(run: TrainedRun, project: Project) -> str:
     """Describe the data that a run was trained on, in one line."""
     cell = read_run_config(run.record, project.run(run.record.run).path)
-    used = min(run.num_train_images, cell.train_images or run.num_train_images)
+    used = min(run.num_train_images, cell.max_train_images or run.num_train_images)
     names = [item.name for item in run.data.classes]
     classes = ", ".join(names[:MAX_NAMED])
     if len(names) > MAX_NAMED:
@@ -40,7 +40,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
 
 def advise_on_composites(params: Params) -> str:
     """Recommend better training data than the bundled composites; empty if other data is trained or tested on."""
-    if not isinstance(params.data, CompositesData) or params.data.test is not None:
+    if not isinstance(params.data, CompositesData) or params.data.external_test is not None:
         return ""
     return (
         "Photographs differ from these composites, so expect poor masks of them. Train on your own images and masks "

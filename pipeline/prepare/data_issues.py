@@ -65,9 +65,9 @@ class IssueKind(Enum):
         "Rename the file, and its mask likewise.",
     )
     NO_GROUP = (
-        "name in which data.splits.group_pattern finds no group",
-        "names in which data.splits.group_pattern finds no group",
-        "has a name in which data.splits.group_pattern finds no group",
+        "name in which data.splits.group_regex finds no group",
+        "names in which data.splits.group_regex finds no group",
+        "has a name in which data.splits.group_regex finds no group",
         "Correct the pattern, or give these images a group in the list of splits.",
     )
     UNREADABLE = (
@@ -193,11 +193,13 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
             common, remedy = f", {_list_most_common(matching, 'pixels')}", _suggest_declaration(matching, key)
         if kind is IssueKind.CATEGORIES:
             common = f", {_list_most_common(matching, 'objects')}"
-            remedy = f"Write each as a category of {key}.classes, or in {key}.ignore: its pixels are then ignored."
+            remedy = (
+                f"Write each as a category of {key}.classes, or in {key}.ignore_value: its pixels are then ignored."
+            )
         found = count_and_list(kind.singular + common, kind.plural + common, [str(issue) for issue in matching])
         lines.append(f"{found}. {remedy}")
     if any(issue.kind in _SKIPPABLE for issue in issues):
-        lines.append(f"To skip such pairs, write {key}.on_fault: set_aside. The report lists them.")
+        lines.append(f"To skip such pairs, write {key}.on_invalid: skip. The report lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
 
 
@@ -211,13 +213,13 @@ def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
         (value,) = values
         written = f'"{value}"' if value.startswith("#") else value
         remedy = (
-            f"Write value: {written} for one of {key}.classes, or {key}.ignore: {written} if it means no class; "
-            f"several values of one class are a list, such as value: [1, {written}]. Or correct the masks"
+            f"Write mask_value: {written} for one of {key}.classes, or {key}.ignore_value: {written} if it means no "
+            f"class; several values of one class are a list, such as mask_value: [1, {written}]. Or correct the masks"
         )
     else:
         remedy = (
-            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore. Or correct "
-            f"the masks"
+            f"Declare each as a value of {key}.classes, several of one class as a list, or in {key}.ignore_value. Or "
+            f"correct the masks"
         )
     lossy = any(issue.file.lower().endswith((".jpg", ".jpeg")) for issue in issues)
     jpeg = " JPEG changes pixel values: export such masks as PNG." if lossy else ""

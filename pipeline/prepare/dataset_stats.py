@@ -25,15 +25,15 @@ class StatsCounter:
     """Statistics of the files read so far."""
 
     def __init__(self) -> None:
-        self._stored: Counter[str] = Counter()
-        self._turned = self._transparent = self._compared = 0
+        self._formats: Counter[str] = Counter()
+        self._rotated = self._transparent = self._compared = 0
         self._brightest = 0.0
 
     def add(self, decoded: DecodedPair) -> None:
         """Add a pair."""
         self._compared += 1
-        self._stored[decoded.stored.kind] += 1
-        self._turned += decoded.stored.is_turned
+        self._formats[decoded.stored.kind] += 1
+        self._rotated += decoded.stored.is_turned
         self._transparent += decoded.stored.has_transparency
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
@@ -45,8 +45,8 @@ class StatsCounter:
             notices: on possible mistakes in the data.
         """
         return DatasetStats(
-            stored=dict(sorted(self._stored.items(), key=lambda item: (-item[1], item[0]))),
-            turned=self._turned,
+            formats=dict(sorted(self._formats.items(), key=lambda item: (-item[1], item[0]))),
+            rotated=self._rotated,
             transparent=self._transparent,
             compared=self._compared,
             duplicates=len(duplicates),
@@ -133,19 +133,21 @@ def _describe_ignored(tables: Iterable[SplitTable]) -> Iterable[str]:
     if instead and not beside:
         yield (
             f"{format_count(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
-            f"both: if the ignored value is another value of the foreground, add it to that class (value: [1, 255]) "
-            f"and write ignore: null."
+            "both: if the ignored value is another value of the foreground, add it to that class (mask_value: [1, "
+            f"255]) and write ignore_value: null."
         )
 
 
 def _describe_showcase(table: SplitTable) -> Iterable[str]:
     names = join_names([row[0] for row in table.rows])
     if table.rows and table.without_pixels == len(table.rows):
-        yield f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase."
+        yield (
+            f"All pixels of the showcase ({names}) are ignored: it has no scores. Choose another in data.showcase_ids."
+        )
     elif table.rows and table.without_foreground + table.without_pixels == len(table.rows):
         yield (
             f"The showcase ({names}) has no foreground, so its scores are undefined for these classes. Choose another "
-            f"in data.showcase."
+            f"in data.showcase_ids."
         )
 
 

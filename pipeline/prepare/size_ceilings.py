@@ -133,7 +133,9 @@ def measure_size_ceilings(
             either[place] += union
     total = max(1, pixels[:IGNORE].sum())
     occurring = {one.name: index for index, one in enumerate(collection.classes) if pixels[index]}
-    judged = {one.name: occurring[one.name] for one in collection.classes if one.name in occurring and not one.edge}
+    judged = {
+        one.name: occurring[one.name] for one in collection.classes if one.name in occurring and not one.is_boundary
+    }
     last = next((place for place, tried in enumerate(sizes) if tried >= longest), len(sizes) - 1)
     ceilings = [
         SizeCeiling(tried, {name: float(same[index] / union[index]) for name, index in judged.items()})

@@ -25,7 +25,11 @@ def create_source(data: Data) -> Source:
         PipelineError: Its files are missing, or its splits are invalid.
     """
     if isinstance(data, CompositesData):
-        return CompositeSource(data) if data.test is None else create_cross_domain_source(data, data.test)
+        return (
+            CompositeSource(data)
+            if data.external_test is None
+            else create_cross_domain_source(data, data.external_test)
+        )
     return ImageMaskSource(data, collect_pairs(data))
 
 
@@ -40,4 +44,4 @@ def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollectio
 
 def list_classes(classes: Sequence[DisplayedClass]) -> list[SegmentationClass]:
     """List the declared classes."""
-    return [SegmentationClass(one.name, one.colour, one.foreground, one.edge) for one in classes]
+    return [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in classes]

@@ -52,8 +52,8 @@ class ValidationReport:
         rows = [row for table in self.data.tables.values() for row in table.rows]
         sizes = Counter((int(_get_cell(row, "width")), int(_get_cell(row, "height"))) for row in rows)
         images = f"{len(rows):,} images with their masks"
-        stored = ", ".join(f"{count:,} {kind}" for kind, count in self.stats.stored.items())
-        lines = [f"{images}: {stored}" if stored else images]
+        formats = ", ".join(f"{count:,} {kind}" for kind, count in self.stats.formats.items())
+        lines = [f"{images}: {formats}" if formats else images]
         small, large = min(sizes, key=_get_area), max(sizes, key=_get_area)
         if small == large:
             lines.append(f"each {small[0]} × {small[1]} px")
@@ -62,7 +62,7 @@ class ValidationReport:
             often = f"most often {width} × {height} ({count:,} times)"
             lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
         noted = {
-            "turned upright, as their EXIF orientation says": self.stats.turned,
+            "turned upright, as their EXIF orientation says": self.stats.rotated,
             "with transparent parts, which become black": self.stats.transparent,
             "whose mask holds no foreground": sum(table.without_foreground for table in self.data.tables.values()),
         }

@@ -133,11 +133,11 @@ def _collect_evidence(project: Project, run: str) -> dict[str, str]:
     if summary.best and summary.best.run == run and summary.best.test:
         numbers |= {"test_loss": summary.best.test.loss, "test_mean_iou": summary.best.test.mean_iou}
     found = {name: f"{value:.4f}" for name, value in numbers.items() if value is not None}
-    if row.judgement is None:
+    if row.judgment is None:
         return {"run": run, **found}
     judged = {
-        "verdict": row.judgement.verdict,
-        "beats_baseline": format_beats_baseline(row.judgement.beats_baseline),
+        "verdict": row.judgment.verdict,
+        "beats_baseline": format_beats_baseline(row.judgment.beats_baseline),
         "missed_classes": format_missed_classes(row.missed_classes),
     }
     return {"run": run, **judged, **found}

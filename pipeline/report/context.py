@@ -25,7 +25,7 @@ class ReportContext:
         resize: How the originals of the other splits were fitted into the prepared squares.
     """
 
-    def __init__(self, project: Project, composite_splits: Collection[str] = (), resize: Resize = "squash") -> None:
+    def __init__(self, project: Project, composite_splits: Collection[str] = (), resize: Resize = "stretch") -> None:
         self.project, self._composite_splits, self._resize = project, composite_splits, resize
 
     @property

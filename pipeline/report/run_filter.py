@@ -65,7 +65,7 @@ def _build_table(rows: Sequence[RunSummary]) -> pd.DataFrame:
     values = [
         {
             **{field.name: getattr(row, field.name) for field in fields(row) if field.name in COLUMNS},
-            "verdict": row.judgement.verdict if row.judgement else None,
+            "verdict": row.judgment.verdict if row.judgment else None,
         }
         for row in rows
     ]

@@ -82,7 +82,7 @@ def _select_best(summary: Summary, count: str | None) -> RunSelection:
         return RunSelection("best", tuple(row for row in summary.runs if row.run == best), REPORTS / "best.html")
     if not re.fullmatch(r"[1-9]\d*", count):
         raise PipelineError(f"'best:{count}' must have a positive whole number after the colon, such as best:3.")
-    ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.rates if rate.run and rate.val_loss_mean)
+    ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.settings if rate.run and rate.val_loss_mean)
     wanted = {run for _, run in ranked[: int(count)]}
     rows = tuple(row for row in summary.runs if row.run in wanted)
     return RunSelection("named", rows, REPORTS / f"best-{len(rows)}.html")

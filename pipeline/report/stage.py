@@ -197,4 +197,4 @@ def _list_composite_splits(data: Data) -> tuple[str, ...]:
     """List the splits whose images are composites."""
     if not isinstance(data, CompositesData):
         return ()
-    return tuple(split for split in (*SPLITS, SHOWCASE) if data.test is None or split != SPLITS[-1])
+    return tuple(split for split in (*SPLITS, SHOWCASE) if data.external_test is None or split != SPLITS[-1])

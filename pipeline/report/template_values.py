@@ -27,7 +27,7 @@ _UNUSED = "\x00"  # in no text: disables the delimiters of blocks and comments, 
 
 # Values of an unknown run.
 _RUN = dict.fromkeys(
-    field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgement"
+    field.name for kind in (RunSummary, Judgment) for field in fields(kind) if field.name != "judgment"
 )
 
 
@@ -64,11 +64,11 @@ class TemplateValues:
         if name not in rows:
             raise PipelineError(f"unknown run '{name}'; {suggest_closest(str(name), rows)}")
         row = asdict(rows[name])
-        return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgement"] or {})})})
+        return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgment"] or {})})})
 
     def _rate(self, variant: str, learning_rate: float) -> SimpleNamespace:
         rows: dict[str, SettingSummary] = {
-            f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.rates
+            f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.settings
         }
         for row in rows.values():
             if (row.variant, row.learning_rate) == (variant, learning_rate):

@@ -77,7 +77,9 @@ def read_showcase_image(
 def _shrink(image: NDArray[Any]) -> NDArray[Any]:
     if max(image.shape[:2]) <= MAX_SIDE:
         return image
-    return np.ascontiguousarray(fit_image(image, MAX_SIDE, "pad")[locate_inner(image.shape, MAX_SIDE, "pad")])
+    return np.ascontiguousarray(
+        fit_image(image, MAX_SIDE, "letterbox")[locate_inner(image.shape, MAX_SIDE, "letterbox")]
+    )
 
 
 def _read_mask(

@@ -40,7 +40,7 @@ def _predict_images(params: Params, run: str, project: Project, folder: Showcase
     from pipeline.showcase.showcase_image import read_showcase_image
 
     trained = TrainedRun.load(params, run, project)
-    masks = params.data.test if isinstance(params.data, CompositesData) else params.data
+    masks = params.data.external_test if isinstance(params.data, CompositesData) else params.data
     orientation = masks.mask_orientation if masks else None
     foreground = np.array([item.foreground for item in trained.data.classes])
     images = project.home / SHOWCASE_IMAGES

@@ -42,7 +42,7 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
         preset: The preset. Without an experiment in it, `tracking.experiment` is its name.
         project: Folder of the project, to which paths in both files are relative.
         data: Folder of the user's images, relative to the current folder, in place of `data.path`; or of the path of a
-            section in `data`: with `data.test`, the user's images are the test set of the bundled data.
+            section in `data`: with `data.external_test`, the user's images are the test set of the bundled data.
 
     Raises:
         PipelineError: A file cannot be read, or the result is not a valid `params.yaml`.

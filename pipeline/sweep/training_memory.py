@@ -137,7 +137,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
         images = np.broadcast_to(np.zeros((), data.dtype), (*shape, data.channels))
         return Split(images, np.broadcast_to(np.uint8(0), shape), tuple(map(str, range(count))))
 
-    used = min(data.train, cell.train_images or data.train)
+    used = min(data.train, cell.max_train_images or data.train)
     compared = max(1, min(used, data.validation))
     # What a training holds of the images: a copy of those that it uses, if these are not all; a copy of those that it
     # compares with validation; and the predicted masks of both splits.

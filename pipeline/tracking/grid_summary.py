@@ -53,7 +53,7 @@ def describe_grid(grid: Grid, summary: Summary, data: DataSummary, root: Path, *
     if summary.best:
         row = next(row for row in summary.runs if row.run == summary.best.run)
         tags[BEST_RUN] = summary.best.run
-        tags[BEATS_BASELINE] = format_beats_baseline(row.judgement.beats_baseline if row.judgement else None)
+        tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline if row.judgment else None)
     return RunContent(
         name=f"grid-{hash_grid(grid)}",
         key=grid_key(grid, data.fingerprint),

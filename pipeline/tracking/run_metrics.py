@@ -213,7 +213,7 @@ def describe_finished(
 
 def run_parameters(cell: Mapping[str, Any], precision: str, data: DataSummary | None) -> dict[str, Any]:
     """Collect the parameters of a run: its cell, the precision that the machine chose, and the sizes of its data."""
-    sizes = data.parameters(cell["train_images"]) if data else {}
+    sizes = data.parameters(cell["max_train_images"]) if data else {}
     return {**cell, "precision": precision, **sizes}
 
 

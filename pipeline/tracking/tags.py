@@ -83,20 +83,20 @@ def format_missed_classes(classes: tuple[MissedClass, ...]) -> str:
 def create_result_tags(record: RunRecord, row: RunSummary | None) -> dict[str, str]:
     """Return the tags on how a run ended, and on its verdict if it was compared."""
     tags: dict[str, str] = {STATUS: record.status}
-    if row is not None and row.judgement is not None:
-        tags |= {VERDICT: row.judgement.verdict, NOTE: _describe_verdict(row)}
-        tags[BEATS_BASELINE] = format_beats_baseline(row.judgement.beats_baseline)
+    if row is not None and row.judgment is not None:
+        tags |= {VERDICT: row.judgment.verdict, NOTE: _describe_verdict(row)}
+        tags[BEATS_BASELINE] = format_beats_baseline(row.judgment.beats_baseline)
         tags[MISSED_CLASSES] = format_missed_classes(row.missed_classes)
     return tags
 
 
 def _describe_verdict(row: RunSummary) -> str:
     """Describe a run in Markdown: missed classes first, then the verdict on its loss curve and its evidence."""
-    assert row.judgement is not None
-    evidence = "; ".join(row.judgement.evidence)
+    assert row.judgment is not None
+    evidence = "; ".join(row.judgment.evidence)
     best = f" Best epoch: {row.best_epoch} of {row.epochs}." if row.best_epoch else ""
     missed = f"Missed classes: {format_missed_classes(row.missed_classes)}. " if row.missed_classes else ""
-    return f"{missed}Verdict on the loss curve: **{row.judgement.verdict}**: {evidence}.{best}"
+    return f"{missed}Verdict on the loss curve: **{row.judgment.verdict}**: {evidence}.{best}"
 
 
 def hash_grid(grid: Grid) -> str:

@@ -178,12 +178,12 @@ def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
 def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
     """Return the training images, the sets to evaluate, and the evaluated images' places in the training split."""
     everything, validation = PreparedData(folder).open_split("train"), PreparedData(folder).open_split("validation")
-    if cell.train_images is not None and cell.train_images > len(everything):
+    if cell.max_train_images is not None and cell.max_train_images > len(everything):
         raise PipelineError(
-            f"train_images: {cell.train_images} is more than the {len(everything)} images in {folder / 'train'}. "
-            "Lower it."
+            f"max_train_images: {cell.max_train_images} is more than the {len(everything)} images in "
+            f"{folder / 'train'}. Lower it."
         )
-    seen = select_training_subset(len(everything), cell.train_images)
+    seen = select_training_subset(len(everything), cell.max_train_images)
     compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
     eval_splits = EvalSplits(everything.take(compared), validation, PreparedData(folder).open_split(SHOWCASE))

@@ -127,7 +127,7 @@ def test_check_one_class_describes_both_sides() -> None:
         compute_scores(0.1, on_training, CLASSES),
         make_baseline(on_training),
     )
-    assert (check.beats_on_validation, check.beats_on_train, check.fallback_verdict) == (False, True, "memorising")
+    assert (check.beats_on_validation, check.beats_on_train, check.fallback_verdict) == (False, True, "memorizing")
     assert check.phrase.startswith(f"{ONE_CLASS_LABEL} (background; ")
     assert "on validation mean IoU 0.450 (0.450), IoU of animal 0.000 (0.000)" in check.phrase
     assert "training images mean IoU 1.000 (0.400), IoU of animal 1.000 (0.000)" in check.phrase

@@ -29,7 +29,7 @@ def make_curves(train: object, val: object) -> LossCurves:
 
 def test_judge_of_the_published_curve_is_memorizing() -> None:
     verdict = judge(make_curves(*KERAS))
-    assert verdict.word == "memorising"
+    assert verdict.word == "memorizing"
     assert verdict.gaps is not None
     assert verdict.gaps.ratio == pytest.approx(2.13, abs=0.005)
     assert verdict.gaps.rise == pytest.approx(0.025, abs=0.0005)
@@ -44,7 +44,7 @@ def test_judge_of_the_published_curve_is_memorizing() -> None:
     ("word", "train", "val"),
     [
         ("learning", 0.30 + FALL, 0.35 + FALL + WOBBLE),
-        ("memorising", 0.10 + FALL, 0.35 + FALL + WOBBLE),
+        ("memorizing", 0.10 + FALL, 0.35 + FALL + WOBBLE),
         ("overfitting", 0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
         ("underfitting", 0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
         ("diverged", np.where(EPOCHS < 30, FALL, np.nan), FALL),
@@ -57,7 +57,7 @@ def test_judge_of_clear_cases(word: str, train: np.ndarray, val: np.ndarray) -> 
 
 @pytest.mark.parametrize(
     ("validation", "training", "expected"),
-    [(True, True, "learning"), (None, True, "learning"), (False, True, "memorising"), (False, False, "underfitting"),
+    [(True, True, "learning"), (None, True, "learning"), (False, True, "memorizing"), (False, False, "underfitting"),
      (False, None, "undecided")],
 )  # fmt: skip
 def test_judge_of_a_run_that_predicts_one_class_is_never_learning(
@@ -72,10 +72,10 @@ def test_judge_of_a_run_that_predicts_one_class_is_never_learning(
     )
 
 
-@pytest.mark.parametrize("word", ["memorising", "overfitting", "underfitting", "undecided"])
+@pytest.mark.parametrize("word", ["memorizing", "overfitting", "underfitting", "undecided"])
 def test_judge_adds_the_one_class_label_to_other_verdicts(word: str) -> None:
     train, val = {
-        "memorising": (0.10 + FALL, 0.35 + FALL + WOBBLE),
+        "memorizing": (0.10 + FALL, 0.35 + FALL + WOBBLE),
         "overfitting": (0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
         "underfitting": (0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
         "undecided": ([0.5], [0.6]),

@@ -382,7 +382,13 @@ def labelme(folder: Path) -> Truth:
 
 NUMBERED = {
     "classes": [
-        {"name": name, "colour": color, "foreground": name == "object", "edge": name == "border", "value": value}
+        {
+            "name": name,
+            "color": color,
+            "foreground": name == "object",
+            "is_boundary": name == "border",
+            "mask_value": value,
+        }
         for value, (name, color) in enumerate((("background", "#000000"), ("object", "#ff0000"), ("border", "#00ff00")))
     ],
     "instances": {"border": 2},
@@ -394,12 +400,14 @@ CASES = {
     "coco_crowds": Case(coco_crowds, reported="10 of 20 annotations", section={"crowd": "object"}),
     "coco_root_category": Case(coco_root_category, reported="'cells-x1yz'"),
     "coco_empty_segmentation": Case(
-        coco_empty_segmentation, "check", "05.png (annotation 6: no segmentation)", changes={"on_fault": "set_aside"}
+        coco_empty_segmentation, "check", "05.png (annotation 6: no segmentation)", changes={"on_invalid": "skip"}
     ),
     "turned_images": Case(turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
     "red_and_infrared": Case(red_and_infrared, reported="4 bands", section={"channels": 4}),
     "negatives": Case(negatives, reported="10 whose mask holds no foreground"),
-    "void_images": Case(void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore": IGNORE}),
+    "void_images": Case(
+        void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
+    ),
     "plain": Case(plain),
     "tiny_objects": Case(tiny_objects, reported="at 384 px foreground keeps", section={"image_size": 384}),
     "split_folders": Case(split_folders, reported="are named like splits"),
@@ -411,9 +419,9 @@ CASES = {
     ),
     "fixed_camera": Case(fixed_camera, reported="no image looks the same as one of another split"),
     "rare_class": Case(rare_class, reported="class 'class_2' occurs in none of the"),
-    "many_classes": Case(many_classes, reported="0 is taken for unlabeled pixels", section={"ignore": 0}),
-    "bilinear": Case(bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore": None}),
-    "blurred": Case(blurred, reported="soft edges", section={"mask_threshold": 128, "ignore": None}),
+    "many_classes": Case(many_classes, reported="0 is taken for unlabeled pixels", section={"ignore_value": 0}),
+    "bilinear": Case(bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
+    "blurred": Case(blurred, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
     "numbered_few": Case(numbered_few, reported="write instances: {border: 2}"),
     "four_images": Case(four_images),
     "normalized_names": Case(normalized_names),

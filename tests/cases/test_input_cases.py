@@ -127,8 +127,8 @@ def test_showcase_that_is_chosen_has_foreground(name: str, tmp_path: Path) -> No
 def test_masks_by_hand_with_an_ignored_value_that_is_foreground_are_reported(tmp_path: Path) -> None:
     CASES["mixed_binary"].write(tmp_path / "cells")
     assert run("init", "cells").exit_code == 0
-    classes = [{**item, "value": value} for item, value in zip(read_section()["classes"], (0, 1), strict=True)]
-    change_section({"classes": classes, "ignore": 255})
+    classes = [{**item, "mask_value": value} for item, value in zip(read_section()["classes"], (0, 1), strict=True)]
+    change_section({"classes": classes, "ignore_value": 255})
     assert (
         "17 masks hold ignored pixels and no foreground, and none holds both" in run("data", "--check", "cells").output
     )

@@ -14,8 +14,8 @@ MEMORIZING = 1.5
 
 
 def make_row(train_loss: float, val_loss: float, verdict: str) -> RunSummary:
-    judgement = Judgment(verdict, ("evidence",), ())
-    known = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgement": judgement}
+    judgment = Judgment(verdict, ("evidence",), ())
+    known = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgment": judgment}
     row = RunSummary(**{**dict.fromkeys(field.name for field in fields(RunSummary)), **known})
     return replace(row, train_loss=train_loss, val_loss=val_loss)
 
@@ -26,9 +26,9 @@ def make_parts(**losses: tuple[float, float]) -> list[GapPart]:
 
 def test_a_gap_from_a_class_that_training_lacks_is_undecided() -> None:
     """Pixels of the hard class are a tenth of validation, and training has none: equal losses by class, and a gap."""
-    row = make_row(0.2, 0.9 * 0.2 + 0.1 * 3.0, "memorising")
+    row = make_row(0.2, 0.9 * 0.2 + 0.1 * 3.0, "memorizing")
     parts = make_parts(road=(0.2, 0.2))
-    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgement
+    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
     assert found is not None
     assert found.verdict == "undecided"
     assert "over the only class of both sides" in found.evidence[-1]
@@ -37,23 +37,23 @@ def test_a_gap_from_a_class_that_training_lacks_is_undecided() -> None:
 
 
 def test_a_gap_in_every_class_stays_memorizing() -> None:
-    row = make_row(0.2, 0.5, "memorising")
+    row = make_row(0.2, 0.5, "memorizing")
     parts = make_parts(road=(0.1, 0.4), pole=(1.0, 1.6))
-    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgement
+    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
     assert found is not None
-    assert found.verdict == "memorising"
+    assert found.verdict == "memorizing"
     assert found.not_checked == ()
 
 
-@pytest.mark.parametrize("verdict", ["learning", "memorising", "overfitting"])
+@pytest.mark.parametrize("verdict", ["learning", "memorizing", "overfitting"])
 def test_equal_class_shares_change_nothing(verdict: str) -> None:
     parts = make_parts(road=(0.2, 0.3), pole=(1.0, 1.5))
     row = make_row(0.9 * 0.2 + 0.1 * 1.0, 0.9 * 0.3 + 0.1 * 1.5, verdict)
     assert check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING) == row
 
 
-def test_a_run_without_parts_or_judgement_stays_as_it_is() -> None:
-    row = make_row(0.2, 0.5, "memorising")
+def test_a_run_without_parts_or_judgment_stays_as_it_is() -> None:
+    row = make_row(0.2, 0.5, "memorizing")
     assert check_class_mix(row, [], {"road": 1.0}, MEMORIZING) == row
-    bare = replace(row, judgement=None)
+    bare = replace(row, judgment=None)
     assert check_class_mix(bare, make_parts(road=(0.1, 0.2)), {"road": 1.0}, MEMORIZING) == bare

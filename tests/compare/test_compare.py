@@ -120,7 +120,7 @@ def test_the_rate_with_the_lowest_mean_over_seeds_wins(grid: Params) -> None:
     assert [(item.variant, item.learning_rate) for item in summary.best_of_variant] == [
         ("unet", 0.001), ("unet_no_skip", 0.01),
     ]  # fmt: skip
-    rate = next(row for row in summary.rates if (row.variant, row.learning_rate) == ("unet", 0.001))
+    rate = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.001))
     assert rate.val_loss_mean == pytest.approx(0.425)
     assert rate.val_loss_sd == pytest.approx(0.05 / 2**0.5)
     assert rate.gap_mean == pytest.approx(0.1)
@@ -245,15 +245,15 @@ def test_a_harmed_history_is_named(grid: Params, project: Path) -> None:
 
 def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) -> None:
     summary = compare(grid)
-    judged = {row.run: row.judgement for row in summary.runs}
-    assert all(judgement and judgement.not_checked for judgement in judged.values())  # two epochs show no onset
+    judged = {row.run: row.judgment for row in summary.runs}
+    assert all(judgment and judgment.not_checked for judgment in judged.values())  # two epochs show no onset
     assert "onsets" not in {finding.id for finding in list_findings(summary, {})}
 
     def told(onsets: dict[str, tuple[int, int]]) -> Finding:
         rows = tuple(
-            replace(row, judgement=replace(row.judgement, not_checked=(), onset=onsets.get(row.run)))
+            replace(row, judgment=replace(row.judgment, not_checked=(), onset=onsets.get(row.run)))
             for row in summary.runs
-            if row.judgement
+            if row.judgment
         )
         return next(one for one in list_findings(replace(summary, runs=rows), {}) if one.id == "onsets")
 
@@ -342,7 +342,7 @@ def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunSummary]:
             val_accuracy=1.0, val_mean_iou=1.0, val_foreground_iou=1.0,
             val_object_iou=None, missed_classes=(), showcase_mean_iou=1.0,
             train_calibration_error=0.0, val_calibration_error=0.0, val_confidence=1.0, showcase_iou=1.0,
-            trainable_parameters=1, judgement=None,
+            trainable_parameters=1, judgment=None,
         )
         for (variant, rate, seed), loss in losses.items()
     ]  # fmt: skip
@@ -388,21 +388,21 @@ def written_findings(project: Path) -> dict[str, dict[str, object]]:
 
 def test_runs_that_learn_beat_the_one_class_baseline(grid: Params, project: Path) -> None:
     summary = compare(grid)
-    assert all(row.judgement and row.judgement.beats_baseline for row in summary.runs)
+    assert all(row.judgment and row.judgment.beats_baseline for row in summary.runs)
     assert not {"one_class", "one_class_others"} & set(written_findings(project))
     assert json.loads((project / "metrics.json").read_text())["unet-0.001"]["beats_baseline"] == 1
 
 
 def test_a_best_setting_that_predicts_one_class_is_said_first(grid: Params, project: Path) -> None:
     before = {row.run: row for row in compare(grid).runs}
-    assert before["unet-0.001-0"].judgement is not None
-    assert before["unet-0.001-0"].judgement.verdict == "learning"
+    assert before["unet-0.001-0"].judgment is not None
+    assert before["unet-0.001-0"].judgment.verdict == "learning"
     predict_background(project, "unet-0.001-0", "unet-0.001-1")
     summary = compare(grid)
     assert summary.best is not None
     assert summary.best.run == "unet-0.001-0"  # ranks stay by loss
-    judgements = {row.run: row.judgement for row in summary.runs}
-    best = judgements["unet-0.001-0"]
+    judgments = {row.run: row.judgment for row in summary.runs}
+    best = judgments["unet-0.001-0"]
     assert best is not None
     assert (best.verdict, best.beats_baseline) == ("underfitting", False)
     assert "no better than predicting one class everywhere (background" in best.evidence[-1]
@@ -459,18 +459,18 @@ def test_other_runs_that_predict_one_class_are_counted(grid: Params, project: Pa
     assert "one_class" not in found
     assert found["one_class_others"]["runs"] == ["unet-0.01-0"]
     assert str(found["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
-    rate = next(row for row in summary.rates if (row.variant, row.learning_rate) == ("unet", 0.01))
+    rate = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.01))
     assert (rate.beats_baseline, rate.is_no_better) == (0.5, True)
 
 
-def test_a_run_that_beats_one_class_in_training_only_memorises(grid: Params, project: Path) -> None:
+def test_a_run_that_beats_one_class_in_training_only_memorizes(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.001-0/metrics.json"
     training = json.loads(path.read_text())["train"]
     predict_background(project, "unet-0.001-0")
     path.write_text(json.dumps({**json.loads(path.read_text()), "train": training}))
-    judgement = next(row.judgement for row in compare(grid).runs if row.run == "unet-0.001-0")
-    assert judgement is not None
-    assert (judgement.verdict, judgement.beats_baseline) == ("memorising", False)
+    judgment = next(row.judgment for row in compare(grid).runs if row.run == "unet-0.001-0")
+    assert judgment is not None
+    assert (judgment.verdict, judgment.beats_baseline) == ("memorizing", False)
 
 
 def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def row(cell: Cell, status: RunState = "finished", reason: str = "") -> RunSumma
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
          "val_foreground_iou", "val_object_iou", "showcase_mean_iou",
          "train_calibration_error", "val_calibration_error", "val_confidence", "showcase_iou",
-         "trainable_parameters", "judgement"),
+         "trainable_parameters", "judgment"),
     )  # fmt: skip
     return RunSummary(
         cell.name, cell.variant, cell.learning_rate, cell.seed, status, reason, EPOCHS, missed_classes=(), **numbers
@@ -98,14 +98,14 @@ def judge(groups: int) -> RunJudge:
 def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgment:
     cell = params.cells()[0]
     write_run(root, cell, rise)
-    found = judge(groups).add_judgment(row(cell), cell, *folders(cell, root)).judgement
+    found = judge(groups).add_judgment(row(cell), cell, *folders(cell, root)).judgment
     assert found is not None
     return found
 
 
 def test_a_run_that_learns(params: Params, tmp_path: Path) -> None:
     found = judged(params, tmp_path, 0.0)
-    assert found.verdict == "memorising"  # 0.3 by 0.14
+    assert found.verdict == "memorizing"  # 0.3 by 0.14
     assert found.not_checked == ()
     assert found.onset is None
     assert found.iou_gap == pytest.approx(0.2)
@@ -114,8 +114,8 @@ def test_a_run_that_learns(params: Params, tmp_path: Path) -> None:
     assert found.gap_low is not None
     assert found.gap_high is not None
     assert found.gap_low < 0.15 < found.gap_high
-    assert found.optimism is not None
-    assert 0 < found.optimism < 0.02
+    assert found.selection_bias is not None
+    assert 0 < found.selection_bias < 0.02
 
 
 def test_a_run_that_overfits(params: Params, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: P
     np.savez(path, **arrays)
     without = judge(IMAGES)
     without.samples["groups"] = ""
-    found = without.add_judgment(row(cell), cell, *folders(cell, tmp_path)).judgement
+    found = without.add_judgment(row(cell), cell, *folders(cell, tmp_path)).judgment
     assert found is not None
     assert [reason for reason in found.not_checked if "Interval" in reason] == [
         "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
@@ -151,10 +151,10 @@ def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: P
 
 def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
-    ended = judge(12).add_judgment(row(cell, "diverged", "NaN in epoch 3."), cell, *folders(cell, tmp_path)).judgement
+    ended = judge(12).add_judgment(row(cell, "diverged", "NaN in epoch 3."), cell, *folders(cell, tmp_path)).judgment
     assert ended is not None
     assert (ended.verdict, ended.evidence) == ("diverged", ("NaN in epoch 3.",))
-    assert judge(12).add_judgment(row(cell, "missing", "gone"), cell, *folders(cell, tmp_path)).judgement is None
+    assert judge(12).add_judgment(row(cell, "missing", "gone"), cell, *folders(cell, tmp_path)).judgment is None
 
 
 def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from pipeline.data.augment import augment
 from pipeline.params.train import Augmentation
 
 NONE = {
-    "flip": 0.0,
+    "hflip_prob": 0.0,
     "scale": 0.0,
     "rotation": 0.0,
-    "shift": 0.0,
-    "light": 0.0,
-    "colour": 0.0,
-    "blur": 0.0,
-    "erase": 0.0,
+    "translate": 0.0,
+    "brightness_contrast": 0.0,
+    "color_jitter": 0.0,
+    "blur_prob": 0.0,
+    "random_erasing_prob": 0.0,
 }
 
 
@@ -47,12 +47,12 @@ def test_no_range_changes_nothing() -> None:
 
 def test_a_certain_flip_mirrors_left_and_right() -> None:
     images, masks = batch()
-    moved, labels = augment(images, masks, ranges(flip=1.0), seeded())
+    moved, labels = augment(images, masks, ranges(hflip_prob=1.0), seeded())
     torch.testing.assert_close(moved, images.flip(-1))
     assert torch.equal(labels, masks.flip(-1))
 
 
-@pytest.mark.parametrize("change", [{"scale": 0.5}, {"rotation": 30.0}, {"shift": 0.3}, {"flip": 0.5}])
+@pytest.mark.parametrize("change", [{"scale": 0.5}, {"rotation": 30.0}, {"translate": 0.3}, {"hflip_prob": 0.5}])
 @pytest.mark.parametrize("size", [(24, 24), (24, 40)])
 def test_mask_and_image_move_together(change: dict[str, float], size: tuple[int, int]) -> None:
     images, masks = batch(8, *size)
@@ -65,20 +65,20 @@ def test_mask_and_image_move_together(change: dict[str, float], size: tuple[int,
 def test_masks_keep_their_values() -> None:
     images, masks = batch()
     masks[:, 0] = 255
-    _, labels = augment(images, masks, ranges(rotation=45.0, scale=0.5, shift=0.2), seeded())
+    _, labels = augment(images, masks, ranges(rotation=45.0, scale=0.5, translate=0.2), seeded())
     assert set(labels.unique().tolist()) <= {0, 1, 255}
 
 
 def test_every_sample_has_its_own_draw() -> None:
     images, masks = batch(6)
     images = images[:1].expand(6, -1, -1, -1)
-    moved, _ = augment(images, masks, ranges(rotation=20.0, light=0.5), seeded())
+    moved, _ = augment(images, masks, ranges(rotation=20.0, brightness_contrast=0.5), seeded())
     assert all(not torch.equal(moved[0], other) for other in moved[1:])
 
 
 def test_the_generator_alone_decides() -> None:
     images, masks = batch()
-    everything = ranges(flip=0.5, scale=0.2, rotation=20.0, shift=0.1, light=0.2)
+    everything = ranges(hflip_prob=0.5, scale=0.2, rotation=20.0, translate=0.1, brightness_contrast=0.2)
     first, again, other = (augment(images, masks, everything, seeded(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -97,13 +97,15 @@ def test_a_rotation_does_not_shear_what_is_not_square() -> None:
 
 def test_light_stays_in_range_and_spares_the_mask() -> None:
     images, masks = batch()
-    moved, labels = augment(images, masks, ranges(light=0.9), seeded())
+    moved, labels = augment(images, masks, ranges(brightness_contrast=0.9), seeded())
     assert 0 <= moved.min() <= moved.max() <= 1
     assert torch.equal(labels, masks)
     assert moved.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("change", [{"light": 0.5}, {"colour": 0.3}, {"blur": 0.5}, {"erase": 0.5}])
+@pytest.mark.parametrize(
+    "change", [{"brightness_contrast": 0.5}, {"color_jitter": 0.3}, {"blur_prob": 0.5}, {"random_erasing_prob": 0.5}]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_change_photometry_keeps_masks_and_range(change: dict[str, float], channels: int) -> None:
     images, masks = batch(8)
@@ -115,13 +117,13 @@ def test_change_photometry_keeps_masks_and_range(change: dict[str, float], chann
     assert changed.max() <= 1
     differs = (changed - images).abs().amax(dim=(1, 2, 3)) > 1e-4
     assert differs.any()
-    if "blur" in change or "erase" in change:  # a probability: some samples stay
+    if "blur_prob" in change or "random_erasing_prob" in change:  # a probability: some samples stay
         assert not differs.all()
 
 
 def test_erase_fills_a_square_of_one_color_and_the_stated_size() -> None:
     images, masks = batch(16, 40, 60)
-    changed, _ = augment(images, masks, ranges(erase=1.0), seeded())
+    changed, _ = augment(images, masks, ranges(random_erasing_prob=1.0), seeded())
     for before, after in zip(images, changed, strict=True):
         hidden = (after - before).abs().amax(dim=0) > 1e-4
         rows, columns = hidden.any(dim=1).nonzero(), hidden.any(dim=0).nonzero()
@@ -134,7 +136,9 @@ def test_erase_fills_a_square_of_one_color_and_the_stated_size() -> None:
 
 def test_a_change_switched_on_leaves_the_draws_of_the_others() -> None:
     images, masks = batch(8)
-    plain, _ = augment(images, masks, ranges(rotation=20.0, light=0.3), seeded())
-    erased, _ = augment(images, masks, ranges(rotation=20.0, light=0.3, erase=1.0), seeded())
+    plain, _ = augment(images, masks, ranges(rotation=20.0, brightness_contrast=0.3), seeded())
+    erased, _ = augment(
+        images, masks, ranges(rotation=20.0, brightness_contrast=0.3, random_erasing_prob=1.0), seeded()
+    )
     same = (plain - erased).abs().amax(dim=1) < 1e-6
     assert same.float().mean() > 0.7  # all but the hidden squares

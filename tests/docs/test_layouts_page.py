@@ -70,7 +70,7 @@ def described(target: str) -> dict[str, Any]:
 
 
 def values(section: dict[str, Any]) -> list[Any]:
-    return sorted(item["value"] for item in section["classes"])
+    return sorted(item["mask_value"] for item in section["classes"])
 
 
 def nuclei(index: int) -> np.ndarray:
@@ -123,8 +123,8 @@ def test_a_folder_per_split_becomes_the_splits(own_folders: bool) -> None:
     assert values(described("camvid")) == [0, 1, 2, 11]
     # As the page asks: 11 is ignored.
     text = Path("params.yaml").read_text(encoding="utf-8")
-    (item,) = re.findall(r"  - name: .*\n(?:    .*\n)* +value: 11\n", text)
-    Path("params.yaml").write_text(re.sub("  ignore:", "  ignore: 11", text.replace(item, ""), count=1))
+    (item,) = re.findall(r"  - name: .*\n(?:    .*\n)* +mask_value: 11\n", text)
+    Path("params.yaml").write_text(re.sub("  ignore_value:", "  ignore_value: 11", text.replace(item, ""), count=1))
     for command in (["data", "--check", "camvid"], ["prepare"]):
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -149,7 +149,7 @@ def test_pascal_voc_keeps_its_lists() -> None:
     convert(SECTIONS[VOC][0])
     assert len(list(Path("voc/images").iterdir())) == 16
     section = described("voc")
-    assert (values(section), section["ignore"]) == ([0, 1, 2], 255)
+    assert (values(section), section["ignore_value"]) == ([0, 1, 2], 255)
 
 
 def test_labelme_polygons_become_masks() -> None:

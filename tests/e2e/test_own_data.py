@@ -16,29 +16,29 @@ from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 
 FOLDER = {
-    "source": "folder",
+    "source": "image_mask_folder",
     "path": "cells",
     "image_size": 32,
-    "resize": "squash",
+    "resize": "stretch",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "mask_value": 1},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "mask_value": 0},
     ],
-    "ignore": None,
+    "ignore_value": None,
     "splits": {"validation": 0.3, "test": 0.3},
-    "showcase": None,
+    "showcase_ids": None,
     "seed": 0,
-    "train_images": None,
+    "max_train_images": None,
 }
 COCO = {
     **FOLDER,
     "source": "coco",
     "annotations": "export.json",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "category": "cell"},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "category": None},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "category": "cell"},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "category": None},
     ],
-    "ignore": [],
+    "ignore_value": [],
 }
 
 
@@ -88,7 +88,7 @@ def test_dvc_prepares_either_source_and_again_when_an_image_changes(project: Pro
     assert prepared(project)
     ask(project, FOLDER)
     assert prepared(project)
-    assert project.read("data/prepared/classes.json")["source"] == "folder"
+    assert project.read("data/prepared/classes.json")["source"] == "image_mask_folder"
     assert not prepared(project)
     write_pair(project.root, "cell3", seed=100)
     assert prepared(project)

@@ -105,13 +105,13 @@ def test_a_class_missing_from_a_split_is_undefined_there_only(project: Path, spl
     parts = pd.read_csv(project / COMPARISON / Comparison.GAP_PARTS)
     common = [name for name in NAMES if split == "test" or name != NAMES[index]]
     assert parts.loc[parts["part"] == "class", "name"].tolist() == common
-    judgement = summary.runs[0].judgement
-    assert judgement is not None
-    assert judgement.iou_gap is not None
+    judgment = summary.runs[0].judgment
+    assert judgment is not None
+    assert judgment.iou_gap is not None
     assert evaluation.train is not None
     assert evaluation.validation is not None
     differences = [evaluation.train.iou[name] - evaluation.validation.iou[name] for name in common]  # type: ignore[operator]
-    assert judgement.iou_gap == pytest.approx(np.mean(differences))
+    assert judgment.iou_gap == pytest.approx(np.mean(differences))
     assert "Missing from a split" in page
 
 
@@ -120,10 +120,10 @@ def test_foreground_missing_from_all_splits_leaves_one_class_and_no_answer(proje
         edit_masks(project, split, without(ANIMAL))
         edit_masks(project, split, without(BORDER))
     _, summary, _ = run_all(project)
-    judgement = summary.runs[0].judgement
-    assert judgement is not None
-    assert judgement.beats_baseline is None
-    assert any(reason.startswith("One-class baseline") for reason in judgement.not_checked)
+    judgment = summary.runs[0].judgment
+    assert judgment is not None
+    assert judgment.beats_baseline is None
+    assert any(reason.startswith("One-class baseline") for reason in judgment.not_checked)
     assert "beats_baseline" not in json.loads((project / "metrics.json").read_text())["unet-0.01"]
 
 

@@ -22,7 +22,7 @@ LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_li
     ("changes", "rate", "verdict"),
     [
         (
-            {"model": LITE0, "data": {"train_images": 20}, "train": {"epochs": 60, "augmentation": None}},
+            {"model": LITE0, "data": {"max_train_images": 20}, "train": {"epochs": 60, "augmentation": None}},
             1e-3,
             "overfitting",
         ),
@@ -42,5 +42,5 @@ def test_real_runs(project: Path, changes: dict[str, Any], rate: float, verdict:
     train_cell(params.cells()[0])
     evaluate_run(params, params.cells()[0].name)
     (row,) = compare(params).runs
-    assert row.judgement is not None
-    assert row.judgement.verdict == verdict, row.judgement.evidence
+    assert row.judgment is not None
+    assert row.judgment.verdict == verdict, row.judgment.evidence

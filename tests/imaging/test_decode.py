@@ -343,7 +343,7 @@ SIDES = st.integers(1, 60)
     width=SIDES,
     channels=st.integers(1, 7),
     size=st.integers(1, 40),
-    resize=st.sampled_from(["pad", "squash"]),
+    resize=st.sampled_from(["letterbox", "stretch"]),
     dtype=st.sampled_from([np.uint8, np.uint16]),
 )
 @settings(max_examples=100, deadline=None)
@@ -360,15 +360,15 @@ def test_fit_image_resizes_each_channel_separately(
 def test_fit_image_resamples_as_pillow_does() -> None:
     colours, size = noise(50, 70, 3), (32, 32)
     expected = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.LANCZOS))
-    assert (fit_image(colours, 32, "squash") == expected).all()
+    assert (fit_image(colours, 32, "stretch") == expected).all()
     floats = np.asarray(Image.fromarray(DEEP.astype(np.float32)).resize(size, Image.Resampling.LANCZOS))
     expected = np.clip(np.rint(floats), 0, 65_535).astype(np.uint16)
-    assert (fit_image(DEEP[..., None], 32, "squash")[..., 0] == expected).all()
+    assert (fit_image(DEEP[..., None], 32, "stretch")[..., 0] == expected).all()
 
 
 def test_fit_image_clips_overshoot_of_16_bits() -> None:
     image = np.zeros((40, 40, 5), np.uint16)
     image[10:30, 10:30] = 65_535  # Lanczos's filter swings over at the edges
-    fitted = fit_image(image, 17, "pad")
+    fitted = fit_image(image, 17, "letterbox")
     assert fitted[8, 8].tolist() == [65_535] * 5
     assert fitted[0, 0].tolist() == [0] * 5

@@ -23,7 +23,7 @@ def stripped(preprocessing: Preprocessing, shares: np.ndarray, shape: tuple[int,
 @settings(max_examples=40, deadline=None)
 def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed: int) -> None:
     shares = np.random.default_rng(seed).random((3, 16, 16), np.float32)
-    found = stripped(Preprocessing(16, "squash", 3, 8), shares, (height, width))
+    found = stripped(Preprocessing(16, "stretch", 3, 8), shares, (height, width))
     expected = F.interpolate(torch.from_numpy(shares)[None], (height, width), mode="bilinear")[0].numpy()
     assert np.abs(found - expected).max() < 1e-4
 
@@ -33,13 +33,13 @@ def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed:
 def test_restore_probs_of_any_size_sum_to_1(height: int, width: int) -> None:
     shares = np.random.default_rng(0).random((4, 32, 32), np.float32)
     shares /= shares.sum(axis=0)
-    found = stripped(Preprocessing(32, "pad", 3, 8), shares, (height, width))
+    found = stripped(Preprocessing(32, "letterbox", 3, 8), shares, (height, width))
     assert found.shape == (4, height, width)
     assert np.abs(found.sum(axis=0) - 1).max() < 1e-5
     assert found.min() >= 0
 
 
-@pytest.mark.parametrize("resize", ["pad", "squash"])
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
 @pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (333, 333), (20, 30)])
 def test_restore_probs_keeps_positions(resize: Resize, height: int, width: int) -> None:
     picture = np.zeros((height, width, 3), np.uint8)
@@ -56,7 +56,7 @@ def test_restore_probs_keeps_positions(resize: Resize, height: int, width: int) 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dtype: type) -> None:
     white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
-    found = Preprocessing(32, "pad", channels, bits).create_input(white)
+    found = Preprocessing(32, "letterbox", channels, bits).create_input(white)
     assert found.shape == (32, 32, channels)
     assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert (found == 2**bits - 1).all()

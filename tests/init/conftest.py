@@ -62,7 +62,7 @@ class Seen:
     @property
     def values(self) -> list[Any]:
         """The values of the classes."""
-        return [item["value"] for item in self.data["classes"]]
+        return [item["mask_value"] for item in self.data["classes"]]
 
     def indices(self, truths: dict[str, Drawn]) -> dict[Any, set[int]]:
         """Collect the indices that the pixels of each true label were prepared as."""

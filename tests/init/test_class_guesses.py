@@ -51,11 +51,11 @@ def masks(draw: Callable[[int], Any]) -> dict[str, Any]:
 
 
 def names(found: Seen) -> dict[Any, str]:
-    return {item["value"]: item["name"] for item in found.data["classes"]}
+    return {item["mask_value"]: item["name"] for item in found.data["classes"]}
 
 
 def of(found: Seen, key: str) -> dict[Any, Any]:
-    return {item["value"]: item.get(key, False) for item in found.data["classes"]}
+    return {item["mask_value"]: item.get(key, False) for item in found.data["classes"]}
 
 
 def notice(found: Seen, part: str) -> str:
@@ -83,16 +83,16 @@ def test_init_reserved_values_beside_classes_are_ignored(see: See, case: str) ->
 
     found = see(masks(draw))
     expected = voids(0)
-    assert found.data["ignore"] == (expected[0] if len(expected) == 1 else expected)
+    assert found.data["ignore_value"] == (expected[0] if len(expected) == 1 else expected)
     assert not set(expected) & set(found.values)
     for void in expected:
-        assert "write ignore: null" in notice(found, f"{void} is taken for unknown pixels (ignore: {void})")
+        assert "write ignore_value: null" in notice(found, f"{void} is taken for unknown pixels (ignore_value: {void})")
 
 
 @pytest.mark.parametrize("values", [[0, 64, 128, 254], [0, 50, 100, 150, 200, 250]])
 def test_init_gray_levels_up_to_a_reserved_value_stay_classes(see: See, values: list[int]) -> None:
     found = see(masks(lambda index: regions(index, values)))
-    assert found.data["ignore"] is None
+    assert found.data["ignore_value"] is None
     assert sorted(found.values) == values
 
 
@@ -100,14 +100,14 @@ def test_init_gray_levels_up_to_a_reserved_value_stay_classes(see: See, values: 
 def test_init_a_value_scattered_between_all_classes_is_ignored(see: See, void: int) -> None:
     classes = [value for value in range(12) if value != void]
     found = see(masks(lambda index: scatter(regions(index, classes), void, index)))
-    assert found.data["ignore"] == void
+    assert found.data["ignore_value"] == void
     assert sorted(found.values) == classes
-    assert "write ignore: null" in notice(found, f"{void} is taken for unlabeled pixels (ignore: {void})")
+    assert "write ignore_value: null" in notice(found, f"{void} is taken for unlabeled pixels (ignore_value: {void})")
 
 
 def test_init_a_last_class_like_the_others_is_not_ignored(see: See) -> None:
     found = see(masks(lambda index: regions(index, list(range(12)))))
-    assert found.data["ignore"] is None
+    assert found.data["ignore_value"] is None
     assert sorted(found.values) == list(range(12))
 
 
@@ -118,7 +118,7 @@ def test_init_value_0_beside_many_classes_is_a_class_and_reported(see: See) -> N
     said = notice(found, "No value looks like a background")
     assert "including 0 (class_0)" in said
     assert "write foreground: false" in said
-    assert "write ignore: 0" in said
+    assert "write ignore_value: 0" in said
     assert not any("surrounded" in sentence or "inverted" in sentence for sentence in found.notices)
 
 
@@ -145,9 +145,9 @@ def test_init_the_boundary_of_trimaps_is_an_edge(see: See, values: tuple[int, in
     inside, outside, border = values
     found = see(masks(lambda index: trimap(index, *values)))
     assert names(found) == {outside: "background", inside: "foreground", border: "border"}
-    assert [value for value, is_edge in of(found, "edge").items() if is_edge] == [border]
+    assert [value for value, is_edge in of(found, "is_boundary").items() if is_edge] == [border]
     assert [value for value, is_foreground in of(found, "foreground").items() if is_foreground] == [inside]
-    assert "write edge: false and foreground: true" in notice(found, f"{border} is taken for the boundary")
+    assert "write is_boundary: false and foreground: true" in notice(found, f"{border} is taken for the boundary")
 
 
 def test_init_a_class_around_another_one_is_no_boundary(see: See) -> None:
@@ -155,7 +155,7 @@ def test_init_a_class_around_another_one_is_no_boundary(see: See) -> None:
         nucleus = ndimage.binary_erosion(disc(index), iterations=3)
         return np.where(nucleus, 2, disc(index)).astype(np.uint8)
 
-    assert not any(of(see(masks(draw)), "edge").values())
+    assert not any(of(see(masks(draw)), "is_boundary").values())
 
 
 def test_init_an_outline_that_leaves_contacts_is_no_boundary(see: See) -> None:
@@ -164,7 +164,7 @@ def test_init_an_outline_that_leaves_contacts_is_no_boundary(see: See) -> None:
         mask[:, : SIZE // 2] = np.minimum(disc(index), 1)[:, : SIZE // 2]
         return mask
 
-    assert not any(of(see(masks(draw)), "edge").values())
+    assert not any(of(see(masks(draw)), "is_boundary").values())
 
 
 def label_image(side: int, step: int = 9) -> np.ndarray:
@@ -226,16 +226,16 @@ def test_init_color_masks_of_camvid_get_its_names(see: See) -> None:
     shown = ["Sky", "Building", "Road", "Tree", "Car", "Pedestrian", "Void"]
     found = see(masks(lambda index: color_mask(CAMVID, index, shown)))
     assert names(found) == {f"#{CAMVID.colors[name]:06x}": name for name in shown[:-1]}
-    assert of(found, "colour") == {value: value for value in names(found)}
-    assert found.data["ignore"] == "#000000"
-    assert "change data.classes and data.ignore" in notice(found, "those of CamVid")
+    assert of(found, "color") == {value: value for value in names(found)}
+    assert found.data["ignore_value"] == "#000000"
+    assert "change data.classes and data.ignore_value" in notice(found, "those of CamVid")
 
 
 def test_init_color_masks_of_cityscapes_get_its_names(see: See) -> None:
     shown = ["road", "sidewalk", "building", "vegetation", "sky", "car", "pole", "parking"]
     found = see(masks(lambda index: color_mask(CITYSCAPES, index, shown)))
     assert set(names(found).values()) == set(shown) - {"parking"}
-    assert found.data["ignore"] == "#faaaa0"
+    assert found.data["ignore_value"] == "#faaaa0"
     assert "those of Cityscapes" in found.output
 
 
@@ -249,9 +249,9 @@ def voc_indices(labels: np.ndarray) -> Image.Image:
 def test_init_indices_with_the_palette_of_pascal_voc_get_its_names(see: See) -> None:
     found = see(masks(lambda index: voc_indices(trimap(index, (1, 12, 15)[index % 3], 0, 255))))
     assert names(found) == {0: "background", 1: "aeroplane", 12: "dog", 15: "person"}
-    assert of(found, "colour") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
+    assert of(found, "color") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
     assert of(found, "foreground") == {0: False, 1: True, 12: True, 15: True}
-    assert found.data["ignore"] == 255
+    assert found.data["ignore_value"] == 255
     assert "those of PASCAL VOC" in found.output
 
 
@@ -308,7 +308,7 @@ def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     assert result.exit_code == 0, result.output
     data = read_params().data
     assert isinstance(data, CocoData)
-    return result.output, {item.name: item.colour for item in data.classes}
+    return result.output, {item.name: item.color for item in data.classes}
 
 
 @pytest.mark.usefixtures("project")
@@ -330,6 +330,6 @@ def test_init_categories_of_no_one_data_set_get_the_usual_colors(categories: lis
 
 def test_init_of_many_classes_names_the_first_and_keeps_all_colors_apart(see: See) -> None:
     found = see(masks(lambda index: regions(index, list(range(40)), 30)))
-    assert len(set(of(found, "colour").values())) == 40
+    assert len(set(of(found, "color").values())) == 40
     assert "40 classes: class_0, " in found.output
     assert "class_11 and 28 more." in found.output

@@ -111,13 +111,13 @@ def proposed(folder: Path) -> dict[str, Any]:
 
 
 def classes(section: dict[str, Any]) -> dict[str, Any]:
-    return {item["name"]: item["value"] for item in section["classes"]}
+    return {item["name"]: item["mask_value"] for item in section["classes"]}
 
 
 def test_a_binary_mask_has_a_background_and_a_foreground(tmp_path: Path) -> None:
     section = proposed(write(tmp_path / "cells", banded(0, 255)))
     assert classes(section) == {"background": 0, "foreground": 255}
-    assert section["ignore"] is None
+    assert section["ignore_value"] is None
     assert section["splits"]["stratify"] is True
     assert "# foreground: 50.0% of the pixels, in 24 of 24 masks that were opened" in Path("params.yaml").read_text()
 
@@ -130,13 +130,13 @@ def test_255_beside_few_values_counts_nowhere(tmp_path: Path) -> None:
 
     section = proposed(write(tmp_path / "cells", palette))
     assert classes(section) == {"background": 0, "class_1": 1, "class_4": 4}
-    assert section["ignore"] == 255
+    assert section["ignore_value"] == 255
 
 
 def test_255_beside_other_greys_is_a_class(tmp_path: Path) -> None:
     section = proposed(write(tmp_path / "cells", banded(0, 128, 255)))
     assert classes(section) == {"background": 0, "class_128": 128, "class_255": 255}
-    assert section["ignore"] is None
+    assert section["ignore_value"] is None
 
 
 def test_init_binary_masks_that_were_jpegs_get_a_threshold(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_names_that_look_like_groups_are_pointed_at(tmp_path: Path) -> None:
             path.rename(path.with_name(f"p{index // 4}_slice{index % 4}.png"))
     proposed(folder)
     text = Path("params.yaml").read_text()
-    assert "    # group_pattern: " in text
-    Path("params.yaml").write_text(text.replace("    # group_pattern: ", "    group_pattern: "))
+    assert "    # group_regex: " in text
+    Path("params.yaml").write_text(text.replace("    # group_regex: ", "    group_regex: "))
     checked = ran("data", "--check", folder).output
     (counted,) = (line.split()[1:] for line in checked.splitlines() if line.startswith("groups"))
     assert sum(map(int, counted)) == COUNT / 4
@@ -259,7 +259,7 @@ def test_init_coco_with_a_category_of_crowds_only_ignores_it(tmp_path: Path) -> 
 
     section = proposed(coco(tmp_path / "cells", crowd, ("cell", "debris")))
     assert [item["category"] for item in section["classes"]] == [None, "cell"]
-    assert section["ignore"] == ["debris"]
+    assert section["ignore_value"] == ["debris"]
 
 
 def test_init_coco_with_crowds_of_unknown_size_proposes_no_objects(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ BIG = {name: np.pad(np.ones((28, 28), np.uint8), 2) for name in NAMES}  # object
 def test_init_without_a_value_0_the_frame_shows_the_background(see: See) -> None:
     found = see({name: np.where(labels > 0, 1, 2).astype(np.uint8) for name, labels in BIG.items()})
     assert found.indices(BIG) == {0: {0}, 1: {1}}
-    assert [item["value"] for item in found.data["classes"]] == [2, 1]
+    assert [item["mask_value"] for item in found.data["classes"]] == [2, 1]
     assert not any("surrounded" in notice for notice in found.notices)
 
 
@@ -116,7 +116,7 @@ def test_init_void_that_is_foreground_elsewhere_names_the_masks(see: See) -> Non
     for name in ("a04", "a05", "a06"):
         masks[name][:3] = 255
     found = see(masks)
-    assert found.data["ignore"] == 255
+    assert found.data["ignore_value"] == 255
     assert any("1 of these hold nothing else but 0, perhaps as foreground: masks/a03.png." in n for n in found.notices)
 
 
@@ -126,7 +126,7 @@ def test_init_void_beside_classes_is_ignored(see: See, void: int, dtype: type) -
     for mask in masks.values():
         mask[:2] = void
     found = see(masks)
-    assert found.data["ignore"] == void
+    assert found.data["ignore_value"] == void
     assert found.indices(masks) == {0: {0}, 1: {1}, void: {255}}
     assert any(f"{void} is taken for unknown pixels" in notice for notice in found.notices)
 
@@ -135,7 +135,7 @@ def test_init_void_beside_classes_is_ignored(see: See, void: int, dtype: type) -
 def test_init_masks_that_are_void_throughout_are_ignored(see: See, void: int, dtype: type) -> None:
     masks = by_turns(*[values(0, 1, dtype)] * 3, lambda labels: np.full(labels.shape, void, dtype))
     found = see(masks)
-    assert found.data["ignore"] == void
+    assert found.data["ignore_value"] == void
     assert found.indices(masks) == {0: {0}, 1: {1}, void: {255}}
     assert not any("either" in notice for notice in found.notices)
 
@@ -145,8 +145,8 @@ def test_init_void_that_takes_the_place_of_a_class_is_doubted(see: See) -> None:
     for place, mask in enumerate(masks.values()):
         mask[:2] = 2 if place % 4 else 255
     found = see(masks)
-    assert found.data["ignore"] == 255
-    assert any("write value: [2, 255] and ignore: null" in notice for notice in found.notices)
+    assert found.data["ignore_value"] == 255
+    assert any("write mask_value: [2, 255] and ignore_value: null" in notice for notice in found.notices)
 
 
 def test_init_the_void_color_of_pascal_voc_is_doubted(see: See) -> None:
@@ -155,7 +155,7 @@ def test_init_the_void_color_of_pascal_voc_is_doubted(see: See) -> None:
         drawn[:2] = (224, 224, 192)
         return drawn
 
-    assert any('write ignore: "#e0e0c0"' in notice for notice in see(by_turns(colored)).notices)
+    assert any('write ignore_value: "#e0e0c0"' in notice for notice in see(by_turns(colored)).notices)
 
 
 def test_init_whole_masks_of_a_second_encoding_are_named(see: See) -> None:
@@ -295,12 +295,12 @@ def test_init_organs_stay_classes(see: See) -> None:
 def test_init_colors_that_hardly_differ_are_doubted(see: See) -> None:
     kinds = [lambda labels, red=red: palette(labels, [0, red << 16]) for red in (254, 255)]
     found = see(by_turns(*kinds))
-    assert 'value: ["#fe0000", "#ff0000"]' in found.output
+    assert 'mask_value: ["#fe0000", "#ff0000"]' in found.output
 
 
 def test_init_families_of_colors_are_quoted_for_yaml(see: See) -> None:
     found = see(by_turns(lambda labels: palette(labels, [0, 0xFF0000]), lambda labels: palette(labels, [0, 0x00FF00])))
-    assert 'value: ["#00ff00", "#ff0000"]' in found.output
+    assert 'mask_value: ["#00ff00", "#ff0000"]' in found.output
 
 
 def test_init_a_palette_for_each_mask_is_refused(see: See) -> None:

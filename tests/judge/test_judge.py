@@ -74,7 +74,7 @@ def dvclive(folder: Path) -> Path:
 def test_the_published_curve_whatever_wrote_it(tool: object, tmp_path: Path, plain: Path) -> None:
     (found,) = judged(tool(tmp_path))  # type: ignore[operator]
     (expected,) = judged(plain)
-    assert found["verdict"] == "memorising"
+    assert found["verdict"] == "memorizing"
     assert found["best_epoch"] == (12 if tool is mlflow else 11)  # the others count from 0
     for name in ("gap", "gap_last", "ratio", "rise", "onset", "epochs_after_best"):
         assert found[name] == expected[name]
@@ -82,7 +82,7 @@ def test_the_published_curve_whatever_wrote_it(tool: object, tmp_path: Path, pla
 
 def test_what_it_says_to_a_person(plain: Path) -> None:
     result = CliRunner().invoke(main, ["judge", str(plain)])
-    assert result.stdout.startswith("plain: memorising\n")
+    assert result.stdout.startswith("plain: memorizing\n")
     assert "2.13 times as high" in result.stdout
     assert "not checked: Underfitting" in result.stdout
     with_baseline = CliRunner().invoke(main, ["judge", str(plain), "--baseline", "0.15"])

@@ -137,7 +137,7 @@ def test_a_gradient_reaches_every_weight() -> None:
     assert [name for name, value in weights.items() if value.grad is None or not value.grad.any()] == []
 
 
-def test_one_batch_can_be_memorised() -> None:
+def test_one_batch_can_be_memorized() -> None:
     net = network()
     images, masks = torch.rand(4, 3, 32, 32), torch.randint(0, 3, (4, 8, 8))
     masks = masks.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)

@@ -131,7 +131,7 @@ def loss_of_a_memorised_batch(model: nn.Module, rate: float) -> float:
 
 
 @pytest.mark.parametrize("network", ["batch", "group", "lite0"])
-def test_one_batch_can_be_memorised(network: Literal["batch", "group", "lite0"]) -> None:
+def test_one_batch_can_be_memorized(network: Literal["batch", "group", "lite0"]) -> None:
     torch.manual_seed(0)
     model = build_network(LITE0, channels=3, classes=3) if network == "lite0" else unet(depth=2, norm=network)
     assert loss_of_a_memorised_batch(model, rate=1e-2) < 0.2  # from log 3 = 1.10

@@ -20,9 +20,9 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 TESTED: dict[str, Any] = {
     "path": "pets",
-    "resize": "pad",
-    "classes": [{"name": "animal", "value": 1}, {"name": "background", "value": 2}],
-    "ignore": None,
+    "resize": "letterbox",
+    "classes": [{"name": "animal", "mask_value": 1}, {"name": "background", "mask_value": 2}],
+    "ignore_value": None,
     "splits": {"validation": 0, "test": 1},
 }
 
@@ -59,20 +59,29 @@ MISTAKES = {
         "up to 1",
     ),
     "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: unknown key", "blur"),
-    "test without classes": ({"data": {"test": {"path": "a"}}}, "data.test.classes: is missing", "add it"),
+    "test without classes": (
+        {"data": {"external_test": {"path": "a"}}},
+        "data.external_test.classes: is missing",
+        "add it",
+    ),
     "colour in the test": (
-        {"data": {"test": TESTED | {"classes": [{"name": "a", "value": 1, "colour": "#000000"}, *TESTED["classes"]]}}},
-        "data.test.classes[0].colour: unknown key",
+        {
+            "data": {
+                "external_test": TESTED
+                | {"classes": [{"name": "a", "mask_value": 1, "color": "#000000"}, *TESTED["classes"]]}
+            }
+        },
+        "data.external_test.classes[0].color: unknown key",
         "name, value",
     ),
     "value twice in the test": (
-        {"data": {"test": TESTED | {"ignore": 1}}},
-        "data.test.classes: the mask value 1 is repeated, there or in data.test.ignore",
+        {"data": {"external_test": TESTED | {"ignore_value": 1}}},
+        "data.external_test.classes: the mask value 1 is repeated, there or in data.external_test.ignore_value",
         "one class",
     ),
     "shares of the test": (
-        {"data": {"test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
-        "data.test.splits: validation and test are 1.1 together",
+        {"data": {"external_test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
+        "data.external_test.splits: validation and test are 1.1 together",
         "at most 1",
     ),
     "unknown variant": (
@@ -91,18 +100,22 @@ MISTAKES = {
     "override of the data": (
         {"variants": {"unet": {"data": {"image_size": 64}}}},
         "variants.unet.data.image_size: unknown key",
-        "train_images",
+        "max_train_images",
     ),
     "override of the grid": ({"variants": {"unet": {"grid": {}}}}, "variants.unet.grid: unknown key", "train"),
-    "too many images": ({"variants": {"unet": {"data": {"train_images": 99}}}}, "asks for 99", "samples.train is 12"),
+    "too many images": (
+        {"variants": {"unet": {"data": {"max_train_images": 99}}}},
+        "asks for 99",
+        "samples.train is 12",
+    ),
     "fewer than no images": (
-        {"variants": {"unet": {"data": {"train_images": -5}}}},
-        "variants.unet.data.train_images: must be at least 2",
+        {"variants": {"unet": {"data": {"max_train_images": -5}}}},
+        "variants.unet.data.max_train_images: must be at least 2",
         "-5",
     ),
     "images in words": (
-        {"variants": {"unet": {"data": {"train_images": "all"}}}},
-        "variants.unet.data.train_images: must be a whole number",
+        {"variants": {"unet": {"data": {"max_train_images": "all"}}}},
+        "variants.unet.data.max_train_images: must be a whole number",
         "'all'",
     ),
     "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),

@@ -29,7 +29,12 @@ from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
 GRID = {"variant": ["unet", "lite0"], "learning_rate": [0.01], "seed": [0]}
-AUGMENTATION = {"light": 0.2, "colour": 0.2, "blur": 0.5, "erase": 0.5}  # beside those that are there
+AUGMENTATION = {
+    "brightness_contrast": 0.2,
+    "color_jitter": 0.2,
+    "blur_prob": 0.5,
+    "random_erasing_prob": 0.5,
+}  # beside those that are there
 KINDS = [(1, np.uint8), (1, np.uint16), (2, np.uint8), (3, np.uint16), (5, np.uint16), (5, np.uint8)]
 
 
@@ -92,7 +97,7 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
         assert overlay.size == cutout.size == (32, 32)
 
     compare(params)
-    assert [photograph.file for photograph in predict_showcase(params).photographs] == ["new.tif"]
+    assert [photograph.file for photograph in predict_showcase(params).images] == ["new.tif"]
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["prediction"] == np.asarray(Image.open(kept))).mean() > 0.999
 

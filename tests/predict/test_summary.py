@@ -19,7 +19,7 @@ WIDTH = 80
 
 def data(names: list[str]) -> Dataset:
     classes = tuple(SegmentationClass(name, "#000000", foreground=place > 0) for place, name in enumerate(names))
-    return Dataset("folder", "The images in cells", "", classes, "0")
+    return Dataset("image_mask_folder", "The images in cells", "", classes, "0")
 
 
 def row(file: str, *shares: float) -> ClassShares:

@@ -80,19 +80,19 @@ SPLIT_BY_NAME = {name: SPLITS[index % 3] for index, name in enumerate(NAMES[1:])
 WHOLE = np.kron([[0, 1], [1, 2]], np.ones((8, 12))).astype(np.uint8)  # 16 x 24, every class
 
 SECTION: dict[str, Any] = {
-    "source": "folder",
+    "source": "image_mask_folder",
     "image_size": 16,
-    "resize": "squash",
+    "resize": "stretch",
     "classes": [
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "value": 0},
-        {"name": "wall", "colour": "#f0e442", "foreground": False, "edge": True, "value": 2},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "mask_value": 1},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "mask_value": 0},
+        {"name": "wall", "color": "#f0e442", "foreground": False, "is_boundary": True, "mask_value": 2},
     ],
-    "ignore": None,
+    "ignore_value": None,
     "splits": {"validation": 0.2, "test": 0.2},
-    "showcase": ["cell0"],
+    "showcase_ids": ["cell0"],
     "seed": 0,
-    "train_images": None,
+    "max_train_images": None,
 }
 
 
@@ -102,7 +102,7 @@ def section(path: Path | str, **changes: object) -> FolderData:
 
 def coloured(values: Iterable[int | str]) -> list[dict[str, Any]]:
     """The section's classes with other mask values."""
-    return [{**item, "value": value} for item, value in zip(SECTION["classes"], values, strict=True)]
+    return [{**item, "mask_value": value} for item, value in zip(SECTION["classes"], values, strict=True)]
 
 
 def picture(index: int = 0, shape: tuple[int, int] = (16, 24)) -> Image.Image:

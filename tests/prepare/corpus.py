@@ -162,7 +162,7 @@ NO_FILE = "1 file that cannot be used: images/cell1.png (is not a file, but a pi
 NO_PICTURE = "1 file that cannot be used: images/cell1.png (is none of PNG, JPEG, WEBP, BMP, TIFF)"
 BROKEN = "1 file that cannot be used: images/cell1.png (is not a complete image"
 NAME = "2 names that cannot be used: images/"
-SPACES = {"splits": {**SECTION["splits"], "group_pattern": "^(p[0-9]+)_"}}
+SPACES = {"splits": {**SECTION["splits"], "group_regex": "^(p[0-9]+)_"}}
 JPEG = encoded(picture(), "JPEG")
 
 BROKEN_CASES = [
@@ -378,14 +378,14 @@ BROKEN_CASES = [
     Case(
         "a pattern that finds nothing",
         lambda folder: (folder / "splits.csv").unlink(),
-        "12 names in which data.splits.group_pattern f",
+        "12 names in which data.splits.group_regex f",
         SPACES,
     ),
     Case(
         "a showcase that is not there",
         lambda folder: None,
-        "data.showcase: there is no image 'dog' in",
-        {"showcase": ["dog"]},
+        "data.showcase_ids: there is no image 'dog' in",
+        {"showcase_ids": ["dog"]},
     ),
     Case(
         "no image for the test",
@@ -397,7 +397,7 @@ BROKEN_CASES = [
         "masks that count nowhere",
         all_masks(lambda whole: whole * 0 + 9),
         "class 'cell' occurs in none of the",
-        {"ignore": 9},
+        {"ignore_value": 9},
     ),
     Case("no folder of masks", lambda folder: shutil.rmtree(folder / "masks"), "masks does not exist"),
     Case(

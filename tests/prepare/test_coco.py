@@ -28,7 +28,7 @@ from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 CATEGORIES = [{"id": 7, "name": "cell"}, {"id": 9, "name": "wall"}]
 CLASSES = [
-    {key: value for key, value in item.items() if key != "value"} | {"category": category}
+    {key: value for key, value in item.items() if key != "mask_value"} | {"category": category}
     for item, category in zip(SECTION["classes"], ("cell", None, "wall"), strict=True)
 ]
 VALUE = {7: 1, 9: 2}  # category to the value in the masks of `cells`
@@ -61,7 +61,7 @@ def export(folder: Path, values: dict[int, int], names: list[str]) -> dict[str, 
 
 def section(path: Path, **changes: Any) -> CocoData:
     data = {**SECTION, "source": "coco", "path": str(path), "annotations": "instances.json", "classes": CLASSES}
-    del data["ignore"]
+    del data["ignore_value"]
     return CocoData.model_validate({**data, **changes})
 
 
@@ -120,8 +120,8 @@ def test_pets_as_a_folder_and_as_annotations_give_the_same_arrays(
         (tmp_path / "folder/masks" / f"{name}.png").symlink_to(PETS / "masks" / f"{name}.png")
     pets = {7: 1, 9: 3}
     content = export(tmp_path / "folder", pets, names)
-    asks = {"image_size": 64, "showcase": [names[0]], "on_fault": "set_aside"}
-    classes = [{**item, "value": value} for item, value in zip(SECTION["classes"], (1, 2, 3), strict=True)]
+    asks = {"image_size": 64, "showcase_ids": [names[0]], "on_invalid": "skip"}
+    classes = [{**item, "mask_value": value} for item, value in zip(SECTION["classes"], (1, 2, 3), strict=True)]
     folder = run(tmp_path / "folder", classes=classes, **asks)
     for shape in ("rle", "polygons"):
         if shape == "polygons":
@@ -181,7 +181,7 @@ def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
 
 def test_what_is_ignored_counts_nowhere(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
     classes = [item for item in CLASSES if item["name"] != "wall"]
-    prepare(asked(section(coco, classes=classes, ignore=["wall"])), tmp_path / "out")
+    prepare(asked(section(coco, classes=classes, ignore_value=["wall"])), tmp_path / "out")
     _, mask = shown(tmp_path / "out")
     assert set(np.unique(mask)) == {0, 1, IGNORE}
     np.testing.assert_array_equal(mask == IGNORE, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) == 2)
@@ -286,7 +286,7 @@ def test_files_that_lack_are_named(coco: Path, complaint: Callable[..., str]) ->
 def test_a_category_that_no_class_takes_in_is_named_with_its_objects(complaint: Callable[..., str]) -> None:
     said = complaint(classes=[item for item in CLASSES if item["name"] != "wall"])
     assert "12 images with objects of categories that no class takes in, wall (12 objects): cell0.png (wall)" in said
-    assert "or in data.ignore: its pixels are then ignored." in said
+    assert "or in data.ignore_value: its pixels are then ignored." in said
 
 
 def test_a_category_that_is_not_there_is_named(complaint: Callable[..., str]) -> None:

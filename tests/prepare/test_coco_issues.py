@@ -186,14 +186,14 @@ def test_annotation_without_geometry_sets_its_image_aside(exported: Export, segm
     exported.annotations[2]["segmentation"] = segmentation
     if segmentation is ...:
         del exported.annotations[2]["segmentation"]
-    prepared = exported.prepare(on_fault="set_aside")
+    prepared = exported.prepare(on_invalid="skip")
     assert list(rejected(prepared)) == ["cell1"]
     assert said in rejected(prepared)["cell1"]
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
     with pytest.raises(PipelineError, match="1 image with annotations that cannot be drawn: cell1") as error:
         exported.prepare()
     assert said in str(error.value)
-    assert "write data.on_fault: set_aside" in str(error.value)
+    assert "write data.on_invalid: skip" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_annotation_without_geometry_sets_its_image_aside(exported: Export, segm
 )
 def test_image_without_a_size_is_set_aside(exported: Export, size: dict[str, Any]) -> None:
     exported.content["images"][1].update(size)
-    prepared = exported.prepare(on_fault="set_aside")
+    prepared = exported.prepare(on_invalid="skip")
     assert list(rejected(prepared)) == ["cell1"]
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
 
 
 def test_image_with_an_unlisted_category_is_set_aside(exported: Export) -> None:
     exported.annotations[2]["category_id"] = 1
-    prepared = exported.prepare(on_fault="set_aside")
+    prepared = exported.prepare(on_invalid="skip")
     assert rejected(prepared)["cell1"].endswith("cell1.png (annotation 2: category 1)")
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
 
@@ -216,7 +216,7 @@ def test_image_with_an_unlisted_category_is_set_aside(exported: Export) -> None:
 def test_many_broken_annotations_name_three_of_each_image(exported: Export) -> None:
     for _ in range(5):
         exported.add(1, 7, [])
-    reason = rejected(exported.prepare(on_fault="set_aside"))["cell1"]
+    reason = rejected(exported.prepare(on_invalid="skip"))["cell1"]
     assert reason.endswith("(annotation 24: no segmentation, annotation 25: no segmentation, annotation 26: no "
                            "segmentation and 2 more)")  # fmt: skip
 
@@ -225,21 +225,21 @@ def test_category_without_annotations_is_reported(exported: Export) -> None:
     exported.content["categories"] = [{"id": 0, "name": "cells-x1yz"}, *CATEGORIES]
     said = "1 category has no usable annotation in the images, so `pipeline init` makes no class of it: 'cells-x1yz'."
     assert exported.notices() == [said]
-    assert exported.notices(ignore=["cells-x1yz"]) == [said]
+    assert exported.notices(ignore_value=["cells-x1yz"]) == [said]
 
 
 def test_category_of_missing_images_only_is_unused(exported: Export) -> None:
     exported.content["categories"].append({"id": 3, "name": "debris"})
     exported.content["images"].append({"id": 99, "file_name": "gone.png", "height": 16, "width": 24})
     exported.add(99, 3, polygon(0, 0, 5, 5))
-    (notice,) = exported.notices(on_fault="set_aside", ignore=["debris"])
+    (notice,) = exported.notices(on_invalid="skip", ignore_value=["debris"])
     assert notice.endswith("makes no class of it: 'debris'.")
 
 
 def test_category_of_crowds_only_is_reported(exported: Export) -> None:
     exported.content["categories"].append({"id": 3, "name": "debris"})
     exported.add(0, 3, polygon(0, 0, 5, 5), iscrowd=1)
-    assert exported.notices(ignore=["debris"])[1:] == [
+    assert exported.notices(ignore_value=["debris"])[1:] == [
         "Only crowds have the category 'debris': none of their pixels has a class while crowds are ignored."
     ]
 

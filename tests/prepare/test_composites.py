@@ -148,7 +148,7 @@ def images(asking, **composition):
 
 
 def test_larger_animals_fill_more_and_touch_the_edge_more_often(asking):
-    usual, large = masks(asking), masks(asking, scale=(0.9, 1.5), visible=0.5)
+    usual, large = masks(asking), masks(asking, scale=(0.9, 1.5), min_visible_fraction=0.5)
     assert (large == ANIMAL).mean() > 1.5 * (usual == ANIMAL).mean()
     assert (large[:, 0] == ANIMAL).mean() > (usual[:, 0] == ANIMAL).mean()
 
@@ -161,19 +161,19 @@ def test_a_narrower_border_leaves_the_contour_where_it_is(asking):
 
 
 def test_one_pose_or_two(asking):
-    once, twice = masks(asking, twice=0.0), masks(asking, twice=1.0)
+    once, twice = masks(asking, two_poses_prob=0.0), masks(asking, two_poses_prob=1.0)
     assert (once != twice).any(axis=(1, 2)).all()
 
 
-@pytest.mark.parametrize("knob", [{"blur": 0.1}, {"tint": 0.3}])
+@pytest.mark.parametrize("knob", [{"blur": 0.1}, {"color_jitter": 0.3}])
 def test_blur_and_tint_change_the_light_and_move_nothing(asking, knob):
     np.testing.assert_array_equal(masks(asking, **knob), masks(asking))
     assert (images(asking, **knob) != images(asking)).any(axis=(1, 2, 3)).all()
 
 
 def test_blur_is_of_the_background_only(asking):
-    sharp, blurred = images(asking, twice=0.0), images(asking, twice=0.0, blur=0.1)
-    inside = masks(asking, twice=0.0)[:10] == ANIMAL  # half a border's width from the contour
+    sharp, blurred = images(asking, two_poses_prob=0.0), images(asking, two_poses_prob=0.0, blur=0.1)
+    inside = masks(asking, two_poses_prob=0.0)[:10] == ANIMAL  # half a border's width from the contour
     change = abs(blurred.astype(int) - sharp)
     assert change[inside].mean() < 1  # fur lets a little through
     assert change[~inside].mean() > 5

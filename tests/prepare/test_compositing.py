@@ -77,7 +77,7 @@ def test_random_animals_are_large_and_well_inside(seed, size):
     layer = compositing.pose_animal(cutout, size, np.random.default_rng(seed))
     # A turned disc is a little narrower than its box, hence the tolerance on top of the share that is visible.
     smallest = math.pi / 4 * (compositing.DEFAULT_COMPOSITION.scale[0] * size) ** 2
-    assert layer.alpha.sum() >= 0.9 * compositing.DEFAULT_COMPOSITION.visible * smallest
+    assert layer.alpha.sum() >= 0.9 * compositing.DEFAULT_COMPOSITION.min_visible_fraction * smallest
     assert layer.alpha.shape == (size, size)
     assert (layer.color <= layer.alpha[..., None] + 1e-6).all()
 
@@ -126,5 +126,5 @@ def test_three_quarters_of_an_animal_are_inside_wherever_its_weight_lies(monkeyp
     monkeypatch.setattr(compositing, "place", placing)
     for seed in range(200):
         compositing.pose_animal(Image.fromarray(pixels, "RGBA").convert("RGBa"), 96, np.random.default_rng(seed))
-    assert min(visible) >= compositing.DEFAULT_COMPOSITION.visible - 1e-3
+    assert min(visible) >= compositing.DEFAULT_COMPOSITION.min_visible_fraction - 1e-3
     assert min(visible) < 1

@@ -15,7 +15,11 @@ from pipeline.prepare.sources.composites import CREDIT, TITLE
 from pipeline.prepare.stage import prepare
 from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, Asking, picture, table
 
-CLASSES = [{"name": "border", "value": 2}, {"name": "animal", "value": 1}, {"name": "background", "value": 0}]
+CLASSES = [
+    {"name": "border", "mask_value": 2},
+    {"name": "animal", "mask_value": 1},
+    {"name": "background", "mask_value": 0},
+]
 
 
 @pytest.fixture
@@ -25,14 +29,14 @@ def tested(asking: Asking, tiny: Path, cells: Path, tmp_path: Path):
     def preparing(**changes):
         section = {
             "path": str(cells),
-            "resize": "squash",
+            "resize": "stretch",
             "classes": CLASSES,
-            "ignore": None,
+            "ignore_value": None,
             "splits": {"validation": 0, "test": 1},
             **changes,
         }
         test = ExternalTestFolder.model_validate(section)
-        prepare(asking((8, 4, 4), tiny, test=test), tmp_path / "out" / "prepared")
+        prepare(asking((8, 4, 4), tiny, external_test=test), tmp_path / "out" / "prepared")
         return tmp_path / "out" / "prepared"
 
     return preparing
@@ -54,7 +58,7 @@ def test_the_folders_test_split_takes_the_place_of_the_composites(tested, asking
 
 def test_title_and_credit_say_both(tested):
     data = PreparedData(tested()).dataset
-    assert (data.source, data.title) == ("sample", f"{TITLE}; for the test: The images in cells")
+    assert (data.source, data.title) == ("composites", f"{TITLE}; for the test: The images in cells")
     assert data.credit == CREDIT
     assert [item.name for item in data.classes] == ["animal", "background", "border"]
 
@@ -70,8 +74,10 @@ def test_without_a_list_every_image_may_be_tested_on(tested, cells):
 
 @pytest.mark.parametrize("names", [("animal", "background"), ("pet", "background", "border")])
 def test_other_classes_than_those_of_the_composites_are_refused(tested, names):
-    classes = [{"name": name, "value": value} for value, name in enumerate(names)]
-    said = rf"data\.test\.classes: the names are {', '.join(names)}, but .* classes animal, background, border\."
+    classes = [{"name": name, "mask_value": value} for value, name in enumerate(names)]
+    said = (
+        rf"data\.external_test\.classes: the names are {', '.join(names)}, but .* classes animal, background, border\."
+    )
     with pytest.raises(PipelineError, match=said):
         tested(classes=classes)
 
@@ -80,17 +86,21 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
     Image.fromarray(np.full((16, 24), 9, np.uint8)).save(cells / "masks/cell3.png")
     with pytest.raises(
         PipelineError,
-        match=rf"data\.test\.path: {cells}: 1 mask with .* no class declares, .* for one of data\.test\.classes",
+        match=rf"data\.external_test\.path: {cells}: 1 mask with .* no class declares, .* for one of "
+        r"data\.external_test\.classes",
     ):
         tested()
-    with pytest.raises(PipelineError, match=r"data\.test\.path: the folder .* does not exist\. Set data\.test\.path"):
+    with pytest.raises(
+        PipelineError, match=r"data\.external_test\.path: the folder .* does not exist\. Set data\.external_test\.path"
+    ):
         tested(path=str(tmp_path / "nowhere"))
     listing = {"file": "index.csv", "id": "id", "split": None, "group": None}
-    with pytest.raises(PipelineError, match=r"data\.test\.splits\.list\.file: .* does not exist"):
-        tested(splits={"validation": 0, "test": 1, "list": listing})
+    with pytest.raises(PipelineError, match=r"data\.external_test\.splits\.split_file\.file: .* does not exist"):
+        tested(splits={"validation": 0, "test": 1, "split_file": listing})
     (cells / "splits.csv").unlink()
     with pytest.raises(
-        PipelineError, match=r"data\.test\.splits\.test: there is no sample .* images to data\.test\.path"
+        PipelineError,
+        match=r"data\.external_test\.splits\.test: there is no sample .* images to data\.external_test\.path",
     ):
         tested(splits={"validation": 1, "test": 0})
     assert not list(tmp_path.glob("out/*"))
@@ -103,7 +113,7 @@ def test_what_is_wrong_with_the_folder_is_said_of_its_own_keys(tested, cells, tm
             np.zeros((16, 24), np.uint16),
             r"images/cell3\.png \(is 16-bit gray, which has 1 channel, but 3 are expected\)",
         ),
-        (np.zeros((16, 24, 3), np.uint16), r"data\.test\.path: the images have 16 bits, but .* 8-bit RGB"),
+        (np.zeros((16, 24, 3), np.uint16), r"data\.external_test\.path: the images have 16 bits, but .* 8-bit RGB"),
     ],
 )
 def test_16_bit_images_cannot_test_what_learned_from_8_bits(tested, cells, image, said):
@@ -136,5 +146,5 @@ def test_prepare_folder_for_the_test_notices_name_keys_that_exist(tested, cells)
             image.save(cells / kind / f"p{index // 3}_{index}.png")
     notices = " ".join(PreparedData(tested()).stats.notices)
     assert "data.image_size" in notices or "no image_size" in notices
-    assert "data.test.image_size" not in notices
-    assert "write data.test.splits.group_pattern" in notices
+    assert "data.external_test.image_size" not in notices
+    assert "write data.external_test.splits.group_regex" in notices

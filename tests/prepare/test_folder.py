@@ -29,8 +29,8 @@ def test_arrays_table_and_classes(cells, run):
     assert rows[first]["sha256"] == hashlib.sha256(b"".join(content)).hexdigest()
     assert (rows[first]["height"], rows[first]["width"], rows[first]["groups"]) == ("16", "24", "")
     data = PreparedData(prepared).dataset
-    assert (data.source, data.title) == ("folder", "The images in cells")
-    assert [(c.name, c.foreground, c.edge) for c in data.classes] == [
+    assert (data.source, data.title) == ("image_mask_folder", "The images in cells")
+    assert [(c.name, c.foreground, c.is_boundary) for c in data.classes] == [
         ("cell", True, False),
         ("ground", False, False),
         ("wall", False, True),
@@ -114,7 +114,7 @@ def test_padding_keeps_the_aspect_and_reflects_around_what_counts(cells, run, up
     for index, name in enumerate(NAMES):
         turned(picture(index)).save(cells / "images" / f"{name}.png")
         turned(Image.fromarray(WHOLE)).save(cells / "masks" / f"{name}.png")
-    image, mask = shown(run(cells, resize="pad", image_size=48))
+    image, mask = shown(run(cells, resize="letterbox", image_size=48))
     inner = np.asarray(turned(picture()).resize((32, 48) if upright else (48, 32), Image.Resampling.LANCZOS))
     if upright:
         image, mask, inner = image.transpose(1, 0, 2), mask.T, inner.transpose(1, 0, 2)
@@ -129,7 +129,7 @@ def test_padding_keeps_the_aspect_and_reflects_around_what_counts(cells, run, up
 def test_very_long_pictures_are_padded_too(cells, run):
     picture(shape=(1, 300)).save(cells / "images/cell0.png")
     Image.fromarray(np.ones((1, 300), np.uint8)).save(cells / "masks/cell0.png")
-    _, mask = shown(run(cells, resize="pad"))
+    _, mask = shown(run(cells, resize="letterbox"))
     assert (mask != IGNORE).sum() == 16
 
 
@@ -141,7 +141,7 @@ def test_nested_folders_any_case_of_endings_and_hidden_files(cells, run):
         (cells / kind / "Thumbs.db").touch()
     rows = [f"{name},{split}" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, [*rows, "day 1/cell0,train"])
-    prepared = run(cells, showcase=["day 1/cell0"])
+    prepared = run(cells, showcase_ids=["day 1/cell0"])
     assert set(table(prepared)) == {*SPLIT_BY_NAME, "day 1__cell0"}
     assert (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()[1:] == [
         "images/Thumbs.db,files ending in .db are not read",
@@ -164,12 +164,12 @@ def test_real_trimaps(run, tmp_path):
             (folder / kind / f"{name}.{ending}").symlink_to(PETS / kind / f"{name}.{ending}")
     write_splits(folder, [f"{name},{split}" for name, split in of_name.items()])
     classes = [
-        {"name": "pet", "colour": "#e69f00", "foreground": True, "value": 1},
-        {"name": "background", "colour": "#0072b2", "foreground": False, "value": 2},
-        {"name": "border", "colour": "#f0e442", "foreground": False, "edge": True, "value": 3},
+        {"name": "pet", "color": "#e69f00", "foreground": True, "mask_value": 1},
+        {"name": "background", "color": "#0072b2", "foreground": False, "mask_value": 2},
+        {"name": "border", "color": "#f0e442", "foreground": False, "is_boundary": True, "mask_value": 3},
     ]
     shown_first = chosen[0]["name"]
-    prepared = run(folder, classes=classes, image_size=64, resize="pad", showcase=[shown_first])
+    prepared = run(folder, classes=classes, image_size=64, resize="letterbox", showcase_ids=[shown_first])
     rows = table(prepared)
     assert {name: row["split"] for name, row in rows.items()} == {**of_name, shown_first: SHOWCASE}
     assert [item.name for item in PreparedData(prepared).dataset.classes] == ["pet", "background", "border"]

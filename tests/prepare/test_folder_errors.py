@@ -32,8 +32,8 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
             r"1 name that stands for several files: images/cell8.jpg and images/cell8.png\. ",
             r"2 files that cannot be used: images/cell3.png \(is not a complete .*\), masks/cell9.png \(is none of",
             r"1 mask of another size than its image: masks/cell4.png \(10 × 16, the image 24 × 16\)\. ",
-            r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write value: 7",
-            r"To skip such pairs, write data.on_fault: set_aside",
+            r"2 masks with values that .*, 7 \(192 pixels\): masks/cell5.png, masks/cell6.png\. Write mask_value: 7",
+            r"To skip such pairs, write data.on_invalid: skip",
         ],
         strict=True,
     ):

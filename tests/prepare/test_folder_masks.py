@@ -48,7 +48,7 @@ def test_ignored_values_count_nowhere(cells, run):
     mask = WHOLE.copy()
     mask[:, :12] = 99
     Image.fromarray(mask).save(cells / "masks/cell0.png")
-    prepared = run(cells, ignore=99)
+    prepared = run(cells, ignore_value=99)
     assert (shown(prepared)[1][:, :8] == IGNORE).all()
     assert table(prepared)["cell0"]["pixels"] == "128"
 
@@ -90,10 +90,13 @@ def test_a_single_undeclared_value_is_given_its_choice(cells, refused):
         Image.fromarray(np.where(WHOLE == 2, 255, WHOLE).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
     said = refused(cells)
     assert "2 masks with values that no class declares, 255 (192 pixels)" in said
-    assert "masks/cell3.png, masks/cell4.png. Write value: 255 for one of data.classes, or data.ignore: 255" in said
+    assert (
+        "masks/cell3.png, masks/cell4.png. Write mask_value: 255 for one of data.classes, or data.ignore_value: 255"
+        in said
+    )
     for name in NAMES:
         Image.fromarray(AS_COLOURS).save(cells / "masks" / f"{name}.png")
-    assert 'data.ignore: "#0000ff"' in refused(cells, classes=coloured(["#ff0000", "#000000", "#123456"]))
+    assert 'data.ignore_value: "#0000ff"' in refused(cells, classes=coloured(["#ff0000", "#000000", "#123456"]))
 
 
 def test_several_undeclared_values_are_counted_the_most_common_first(cells, refused):

@@ -16,10 +16,10 @@ from tests.prepare.conftest import SECTION, coloured, written
 def coco(*categories):
     """The section of a folder made one of COCO's annotations."""
     classes = [
-        {key: value for key, value in item.items() if key != "value"} | {"category": category}
+        {key: value for key, value in item.items() if key != "mask_value"} | {"category": category}
         for item, category in zip(SECTION["classes"], categories, strict=True)
     ]
-    return {"source": "coco", "annotations": "a.json", "classes": classes, "ignore": []}
+    return {"source": "coco", "annotations": "a.json", "classes": classes, "ignore_value": []}
 
 
 MISTAKES = {
@@ -33,17 +33,20 @@ MISTAKES = {
         {"classes": [{}, {**SECTION["classes"][0], "color": "x"}]},
         "classes[1].color: there is no such",
     ),
-    "unquoted colour": ({"classes": [{"colour": None}, {}]}, "data.classes[0].colour: must be a color in quotes"),
-    "a colour's name": ({"ignore": "black"}, "data.ignore: must be a mask's pixel value, a whole number from 0 to"),
-    "truth for a value": ({"ignore": True}, "data.ignore: must be a mask's pixel value"),
+    "unquoted colour": ({"classes": [{"color": None}, {}]}, "data.classes[0].color: must be a color in quotes"),
+    "a colour's name": (
+        {"ignore_value": "black"},
+        "data.ignore_value: must be a mask's pixel value, a whole number from 0 to",
+    ),
+    "truth for a value": ({"ignore_value": True}, "data.ignore_value: must be a mask's pixel value"),
     "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name of letters"),
     "one class": ({"classes": SECTION["classes"][:1]}, "data.classes: must have at least 2 entr"),
-    "resize": ({"resize": "crop"}, "data.resize: must be one of 'squash' or 'pad'"),
-    "empty showcase": ({"showcase": []}, "data.showcase: must have at least 1 entry"),
-    "showcase twice": ({"showcase": ["a", "a"]}, "data.showcase: 'a' is repeated"),
+    "resize": ({"resize": "crop"}, "data.resize: must be one of 'stretch' or 'letterbox'"),
+    "empty showcase": ({"showcase_ids": []}, "data.showcase_ids: must have at least 1 entry"),
+    "showcase twice": ({"showcase_ids": ["a", "a"]}, "data.showcase_ids: 'a' is repeated"),
     "nothing left": ({"splits": {"validation": 0.5, "test": 0.5}}, "data.splits: validation 0.5 and test 0.5 leave"),
     "value twice": ({"classes": coloured([1, 0, 1])}, "data.classes: the mask value 1 is repeated"),
-    "value ignored": ({"ignore": 2}, "data.classes: the mask value 2 is repeated, there or in data.ignore"),
+    "value ignored": ({"ignore_value": 2}, "data.classes: the mask value 2 is repeated, there or in data.ignore_value"),
     "colour twice": ({"classes": coloured(["#00000A", "#00000a", "#000001"])}, "the mask value '#00000a' is repeated"),
     "numbers and colours": ({"classes": coloured([1, 0, "#00ff00"])}, "some mask values are numbers and some are col"),
     "no foreground": (
@@ -52,28 +55,28 @@ MISTAKES = {
     ),
     "share of more than all": ({"splits": {"validation": 1.5, "test": 0}}, "data.splits.validation: must be at most 1"),
     "list without a column": (
-        {"splits": {**SECTION["splits"], "list": {"file": "a.csv", "id": "name", "split": None}}},
-        "data.splits.list.group: is missing",
+        {"splits": {**SECTION["splits"], "split_file": {"file": "a.csv", "id": "name", "split": None}}},
+        "data.splits.split_file.group: is missing",
     ),
     "list elsewhere": (
-        {"splits": {**SECTION["splits"], "list": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
-        "data.splits.list.file: '../a.csv' must be in the folder cells",
+        {"splits": {**SECTION["splits"], "split_file": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
+        "data.splits.split_file.file: '../a.csv' must be in the folder cells",
     ),
     "no pattern": (
-        {"splits": {**SECTION["splits"], "group_pattern": "("}},
-        "group_pattern: must be a regular expression (",
+        {"splits": {**SECTION["splits"], "group_regex": "("}},
+        "group_regex: must be a regular expression (",
     ),
     "a pattern without a group": (
-        {"splits": {**SECTION["splits"], "group_pattern": "^p"}},
-        "data.splits.group_pattern: must be a regular expression with one ( ) around the group",
+        {"splits": {**SECTION["splits"], "group_regex": "^p"}},
+        "data.splits.group_regex: must be a regular expression with one ( ) around the group",
     ),
     "no channel": ({"channels": 0}, "data.channels: must be at least 1, but is 0"),
     "no border": ({"instances": {"border": 0}}, "data.instances.border: must be at least 1"),
     "numbered objects as other classes": (
-        {"instances": {"border": 2}, "ignore": 255},
+        {"instances": {"border": 2}, "ignore_value": 255},
         "data.instances: masks of numbered objects give three classes",
     ),
-    "another policy": ({"on_fault": "skip"}, "data.on_fault: must be one of 'stop' or 'set_aside'"),
+    "another policy": ({"on_invalid": "skip"}, "data.on_invalid: must be one of 'error' or 'skip'"),
     "two classes of what is left over": (coco(["a"], None, None), "data.classes: 2 classes have category: null"),
     "no class of what is left over": (coco("a", "b", "c"), "data.classes: 0 classes have category: null"),
     "a category twice": (coco(["a", "b"], "b", None), "data.classes: the category 'b' is repeated"),
@@ -82,22 +85,22 @@ MISTAKES = {
         "data.annotations: '/a.json' must be in the folder cells",
     ),
     "pets divided otherwise": (
-        {"source": "oxford_iiit_pet", "classes": ..., "ignore": ...},
+        {"source": "oxford_iiit_pet", "classes": ..., "ignore_value": ...},
         "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
     ),
     "two classes of one color": (
-        {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "colour": "#E69F00"}]},
+        {"classes": [*SECTION["classes"][:2], {**SECTION["classes"][2], "color": "#E69F00"}]},
         "data.classes: 'cell' and 'wall' have the same color, #e69f00, so images would show them as one class. Write "
-        "another `colour` for one of them.",
+        "another `color` for one of them.",
     ),
     "categories of one color": (
         {
             **coco("a", "b", None),
-            "classes": [{**item, "colour": "#0072b2"} for item in coco("a", "b", None)["classes"]],
+            "classes": [{**item, "color": "#0072b2"} for item in coco("a", "b", None)["classes"]],
         },
         "data.classes: 'cell', 'ground' and 'wall' have the same color, #0072b2",
     ),
-    "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "value": 9}]}, "are named 'cell'"),
+    "name twice": ({"classes": [*SECTION["classes"], {**SECTION["classes"][0], "mask_value": 9}]}, "are named 'cell'"),
 }
 
 
@@ -109,9 +112,9 @@ def test_a_mistake_in_the_section_is_named(tmp_path, changes, said):
 
 
 def test_the_section_is_read_and_more_images_than_known_may_be_asked_for(tmp_path):
-    params = read_params(written(tmp_path, {"train_images": 10_000}))
+    params = read_params(written(tmp_path, {"max_train_images": 10_000}))
     assert isinstance(params.data, FolderData)
-    assert params.cells()[0].train_images == 10_000
+    assert params.cells()[0].max_train_images == 10_000
 
 
 def sections_of_the_page():
@@ -128,19 +131,19 @@ def test_the_section_of_the_page_is_valid_and_complete(tmp_path):
 
 def test_the_sections_of_the_other_sources_are_valid(tmp_path):
     _, coco, pets, *_ = (section.get("data") for section in sections_of_the_page())
-    assert set(coco) | set(SECTION) | {"channels", "on_fault", "mask_orientation", "near_duplicates"} == set(
+    assert set(coco) | set(SECTION) | {"channels", "on_invalid", "mask_orientation", "near_duplicates"} == set(
         CocoData.model_fields
     )
     assert read_params(written(tmp_path, coco)).data.classes[0].categories == ("cell", "dividing cell")
-    params = read_params(written(tmp_path, {**pets, "classes": ..., "ignore": ...}))
+    params = read_params(written(tmp_path, {**pets, "classes": ..., "ignore_value": ...}))
     assert params.data.source == "oxford_iiit_pet"
 
 
 def test_the_other_sections_of_the_page_are_valid_and_say_the_defaults(tmp_path):
     *_, splits, test, composition = sections_of_the_page()
-    listed = read_params(written(tmp_path, splits)).data.splits.list
+    listed = read_params(written(tmp_path, splits)).data.splits.split_file
     assert (listed.file, listed.id, listed.split, listed.group) == ("index.csv", "name", "split", None)
     params = read_params(write_params(tmp_path, {"data": {**test, **composition}}))
-    assert set(test["test"]) == set(ExternalTestFolder.model_fields)
+    assert set(test["external_test"]) == set(ExternalTestFolder.model_fields)
     assert set(composition["composition"]) == set(Composition.model_fields)
     assert params.data.composition == Composition()

@@ -68,8 +68,8 @@ def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, ru
 
 
 def test_a_showcase_can_be_chosen_and_must_exist(cells, run, refused):
-    assert "data.showcase: there is no image 'dog'" in refused(cells, showcase=["dog"])
-    rows = table(run(cells, showcase=None))
+    assert "data.showcase_ids: there is no image 'dog'" in refused(cells, showcase_ids=["dog"])
+    rows = table(run(cells, showcase_ids=None))
     (chosen,) = (name for name, row in rows.items() if row["split"] == SHOWCASE)
     assert {**SPLIT_BY_NAME, "cell0": "train"}[chosen] == "train"
     assert len(rows) == len(NAMES)
@@ -109,7 +109,7 @@ NAMES_AND_GROUPS = st.dictionaries(st.text("abcxyz0123_", min_size=1, max_size=6
 
 @given(NAMES_AND_GROUPS, NAMES_AND_GROUPS, st.integers(0, 9), st.floats(0.01, 0.49), st.floats(0.01, 0.49))
 def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed, validation, test):
-    data = section("x", showcase=None, seed=seed, splits={"validation": validation, "test": test})
+    data = section("x", showcase_ids=None, seed=seed, splits={"validation": validation, "test": test})
 
     def division(named):
         groups = {name: group for name, group in named.items() if group}
@@ -137,7 +137,7 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
 
     def validation(test):
         shares = SplitShares(validation=0.25, test=test)
-        data = section("x", showcase=["image0"], seed=seed).model_copy(update={"splits": shares})
+        data = section("x", showcase_ids=["image0"], seed=seed).model_copy(update={"splits": shares})
         return set(assign_splits(names, {}, {}, data, "").ids["validation"])
 
     assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
@@ -148,7 +148,7 @@ def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
 def test_divide_showcase_leaves_foreground_to_training(groups):
     names = [f"i{index}" for index in range(12)]
     rows = {name: SplitRow("train") for name in names}
-    data = section("x", showcase=None)
+    data = section("x", showcase_ids=None)
 
     def choose(showable):
         shares = {name: np.array([0.5]) for name in showable}
@@ -169,7 +169,7 @@ def test_prepare_showcase_is_the_most_typical_training_image_with_foreground(cel
         mask = np.zeros(WHOLE.shape, np.uint8)
         mask[:count] = 1
         Image.fromarray(mask).save(cells / "masks" / f"{name}.png")
-    rows = table(run(cells, showcase=None, seed=5))
+    rows = table(run(cells, showcase_ids=None, seed=5))
     assert [name for name, row in rows.items() if row["split"] == SHOWCASE] == ["cell7"]
 
 
@@ -182,7 +182,7 @@ def test_divide_large_training_set_measures_no_more_than_needed():
         return {name: np.array([0.5]) for name in some}
 
     assign_splits(
-        names, {name: SplitRow("train") for name in names}, {}, section("x", showcase=None), "", find_showable=find
+        names, {name: SplitRow("train") for name in names}, {}, section("x", showcase_ids=None), "", find_showable=find
     )
     assert len(asked) == MAX_COMPARED
 
@@ -192,6 +192,8 @@ def test_divide_showcase_is_typical_within_the_smallest_groups():
     groups |= {f"c{index}": "c" for index in range(2)}
     shares = {name: np.array([0.3]) for name in groups} | {name: np.array([0.9]) for name in ("b0", "c0", "c1")}
     rows = {name: SplitRow("train") for name in groups}
-    found = assign_splits(sorted(groups), rows, groups, section("x", showcase=None), "", find_showable=lambda _: shares)
+    found = assign_splits(
+        sorted(groups), rows, groups, section("x", showcase_ids=None), "", find_showable=lambda _: shares
+    )
     assert found.ids[SHOWCASE] == ["b1"]
     assert [name for name, _ in found.excluded] == ["b0"]

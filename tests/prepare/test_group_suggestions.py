@@ -110,13 +110,13 @@ def test_prepare_proposed_pattern_puts_no_group_into_two_splits(tmp_path, run, c
     folder = write(tmp_path / "cells", names)
     splits = {"validation": 0.2, "test": 0.2, "stratify": True}
     (notice,) = [
-        one for one in PreparedData(run(folder, showcase=None, splits=splits)).stats.notices if "suggest" in one
+        one for one in PreparedData(run(folder, showcase_ids=None, splits=splits)).stats.notices if "suggest" in one
     ]
-    pattern = re.search("data.splits.group_pattern: '(.*)', so", notice)[1]
+    pattern = re.search("data.splits.group_regex: '(.*)', so", notice)[1]
     if case == "split folders":
         write(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
         count += 2
-    rows = table(run(folder, showcase=None, splits={**splits, "group_pattern": pattern}))
+    rows = table(run(folder, showcase_ids=None, splits={**splits, "group_regex": pattern}))
     places = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != SHOWCASE}
     groups = {group for group, _ in places}
     assert len(places) == len(groups) == count - 1  # the group of the showcase is left out
@@ -129,9 +129,9 @@ def test_prepare_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
     split_of = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
     lines = [f"{name},{split_of[name[7]]}" for name in names]
     write_splits(folder, lines)
-    assert any("suggest" in one for one in validate_data(section(folder, showcase=None)).stats.notices)
+    assert any("suggest" in one for one in validate_data(section(folder, showcase_ids=None)).stats.notices)
     write_splits(folder, [f"{line},{line[7]}" for line in lines], header="id,split,group")
-    assert not any("suggest" in one for one in validate_data(section(folder, showcase=None)).stats.notices)
+    assert not any("suggest" in one for one in validate_data(section(folder, showcase_ids=None)).stats.notices)
 
 
 def test_name_below_images_keeps_folders_and_dots():

@@ -72,7 +72,7 @@ def test_check_leak_and_broken_mask_of_the_same_image_are_reported_and_drawn(cel
 
 def test_check_set_aside_leaves_the_training_copy_out_and_keeps_the_test_image(cells, run):
     copy_image(cells, TEST, TRAIN)
-    prepared = run(cells, on_fault="set_aside")
+    prepared = run(cells, on_invalid="skip")
     rows = (prepared / PreparedData.SAMPLES).read_text(encoding="utf-8")
     assert f"\n{TEST},test," in rows
     assert f"\n{TRAIN}," not in rows
@@ -83,15 +83,17 @@ def test_check_chosen_showcase_with_copies_in_training_is_reported_and_loses_no_
     for name in BY_SPLIT["train"]:
         picture(50).save(cells / f"images/{name}.png")
     picture(50).save(cells / "images/cell0.png")
-    found = validate_data(section(cells, showcase=None))
+    found = validate_data(section(cells, showcase_ids=None))
     ((shown, *_),) = found.data.tables[SHOWCASE].rows
     alike = len(BY_SPLIT["train"])
     assert len(found.data.tables["train"].rows) == alike
     assert found.stats.duplicates == alike - 1  # each but the first, within training
     assert sum(f"{alike} training images look the same as the showcase {shown}," in n for n in found.stats.notices) == 1
-    assert f"{alike} images that look the same" in refused_by_check(cells, showcase=["cell0"])
+    assert f"{alike} images that look the same" in refused_by_check(cells, showcase_ids=["cell0"])
     copy_image(cells, "cell0", TEST)
-    assert f"images/{TEST}.png (in test, as images/{shown}.png in showcase)" in refused_by_check(cells, showcase=None)
+    assert f"images/{TEST}.png (in test, as images/{shown}.png in showcase)" in refused_by_check(
+        cells, showcase_ids=None
+    )
 
 
 def test_check_distinct_pair_is_no_leak(cells):
@@ -117,7 +119,7 @@ def test_check_mistakes_in_distinct_are_all_reported_with_the_faults_of_files(ce
 
 def test_check_distinct_may_name_an_image_whose_mask_is_missing(cells):
     (cells / "masks/cell3.png").unlink()
-    found = checked(cells, on_fault="set_aside", near_duplicates={"distinct": [["cell3", "cell4"]]})
+    found = checked(cells, on_invalid="skip", near_duplicates={"distinct": [["cell3", "cell4"]]})
     assert found.duplicates == 0
 
 

@@ -113,10 +113,10 @@ def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, ru
     classes = [
         {
             "name": name,
-            "colour": f"#0072b{value}",
+            "color": f"#0072b{value}",
             "foreground": name == "object",
-            "edge": name == "border",
-            "value": value,
+            "is_boundary": name == "border",
+            "mask_value": value,
         }
         for value, name in enumerate(["ground", "object", "border"])
     ]

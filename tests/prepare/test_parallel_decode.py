@@ -48,7 +48,7 @@ def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
     """Decodes pairs of the folder, and says what came of it."""
 
     def decoding(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
-        settings = DecodeSettings(tmp_path, size, "squash", None, masks)
+        settings = DecodeSettings(tmp_path, size, "stretch", None, masks)
         return list(decode_pairs(pairs, settings, tmp_path / CACHE))
 
     return decoding
@@ -222,7 +222,7 @@ def test_killed_it_leaves_nothing_half_written_and_no_process(tmp_path: Path) ->
     for index in range(400):
         picture(index, (120, 160)).save(folder / "images" / f"{index:03}.png")
         mask.save(folder / "masks" / f"{index:03}.png")
-    written(tmp_path, {"showcase": None, "image_size": 96})
+    written(tmp_path, {"showcase_ids": None, "image_size": 96})
     command = [Path(sys.executable).with_name("pipeline"), "prepare"]
     for seconds in (0.8, 1.4, 1.8):
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:

@@ -35,9 +35,9 @@ def pets(tmp_path: Path) -> Path:
 
 
 def asks(folder: Path, **changes: object) -> OxfordPetsData:
-    kept = {key: value for key, value in SECTION.items() if key not in ("classes", "ignore")}
+    kept = {key: value for key, value in SECTION.items() if key not in ("classes", "ignore_value")}
     splits = {"validation": 0.2, "test": 0}
-    data = {**kept, "source": "oxford_iiit_pet", "path": str(folder), "showcase": None, "splits": splits}
+    data = {**kept, "source": "oxford_iiit_pet", "path": str(folder), "showcase_ids": None, "splits": splits}
     return OxfordPetsData.model_validate({**data, **changes})
 
 

@@ -25,7 +25,7 @@ def rows(folder):
 
 
 SURVEY = DatasetStats(
-    stored={"RGB": 3}, turned=1, transparent=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
+    formats={"RGB": 3}, rotated=1, transparent=0, compared=4, duplicates=1, first_duplicates=(("a", "b"),)
 )
 
 
@@ -115,8 +115,8 @@ def test_classes_are_those_of_oxford_pets_with_colours_that_differ(tiny, asking,
         ("background", False),
         ("border", False),
     ]
-    assert len({c.colour for c in data.classes}) == 3
-    assert data.source == "sample"
+    assert len({c.color for c in data.classes}) == 3
+    assert data.source == "composites"
 
 
 def test_nothing_is_rejected_but_the_header_is_there(tiny, asking, tmp_path):

@@ -16,7 +16,7 @@ from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
 from tests.prepare.test_size_effects import CLASSES, ArrayMasks, masks, squares
 
 
-def measure(arrays, size, resize="squash", classes=CLASSES):
+def measure(arrays, size, resize="stretch", classes=CLASSES):
     pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(arrays))]
     collection = PairCollection(Path(), "", "", classes, {pair.id: pair for pair in pairs}, ArrayMasks(arrays))
     return measure_size_ceilings(pairs, collection, size, resize)
@@ -36,7 +36,9 @@ def iou_by_hand(arrays, size, resize):
     return {CLASSES[index].name: same[index] / either[index] for index in occurring}
 
 
-@given(st.lists(masks(), min_size=1, max_size=3), st.sampled_from([16, 32, 48]), st.sampled_from(["squash", "pad"]))
+@given(
+    st.lists(masks(), min_size=1, max_size=3), st.sampled_from([16, 32, 48]), st.sampled_from(["stretch", "letterbox"])
+)
 def test_measure_ceilings_are_those_of_the_prepared_mask_resized_back(arrays, size, resize):
     found = measure(arrays, size, resize)
     for ceiling in found.sizes:
@@ -46,7 +48,7 @@ def test_measure_ceilings_are_those_of_the_prepared_mask_resized_back(arrays, si
 
 
 @pytest.mark.parametrize("shape", [(80, 80), (50, 90), (90, 50)])
-@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 def test_restore_mask_covers_the_same_pixels_as_predict(shape, resize):
     mask = np.zeros(shape, np.uint8)
     mask[10:40, 15:45] = 1

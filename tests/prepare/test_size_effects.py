@@ -42,7 +42,7 @@ class ArrayMasks:
         return mask
 
 
-def measure(masks, size, resize="squash"):
+def measure(masks, size, resize="stretch"):
     pairs = [ImageMaskPair(str(index), f"images/{index}.png", str(index)) for index in range(len(masks))]
     collection = PairCollection(Path(), "", "", CLASSES, {pair.id: pair for pair in pairs}, ArrayMasks(masks))
     return measure_size_effects(pairs, collection, size, resize)
@@ -77,7 +77,7 @@ def masks(draw):
     return values.astype(np.uint8)
 
 
-@given(st.lists(masks(), max_size=2), st.sampled_from([16, 32, 48]), st.sampled_from(["squash", "pad"]))
+@given(st.lists(masks(), max_size=2), st.sampled_from([16, 32, 48]), st.sampled_from(["stretch", "letterbox"]))
 def test_measure_counts_the_objects_that_have_a_pixel_in_the_prepared_mask(arrays, size, resize):
     found = measure(arrays, size, resize)
     assert {one.name: (one.objects, one.kept) for one in found.classes} == count_by_hand(arrays, size, resize)
@@ -145,7 +145,7 @@ def test_measure_large_masks_stops_at_the_limit_of_pixels(monkeypatch):
     monkeypatch.setattr(size_effects, "MAX_PIXELS", 4 * 64 * 64)
     pairs = [ImageMaskPair(str(index), "", str(index)) for index in range(40)]
     collection = PairCollection(Path(), "", "", CLASSES, {}, Counted([squares(64, [(3, 3)])] * 40))
-    found = measure_size_effects(pairs, collection, 32, "squash")
+    found = measure_size_effects(pairs, collection, 32, "stretch")
     assert (found.masks, found.classes[0].objects) == (4, 4)
     assert len({place // 10 for place in decoded[:4]}) >= 3  # spread over all, in whatever order folders are
 
@@ -166,7 +166,7 @@ def test_prepare_reports_the_objects_that_its_masks_lose(tmp_path, run):
         picture(index, mask.shape).save(folder / f"images/{index}.png")
         Image.fromarray(mask).save(folder / f"masks/{index}.png")
     write_splits(folder, [f"{index},{SPLITS[index % 3]}" for index in range(9)])
-    prepared = run(folder, showcase=["0"], image_size=32)
+    prepared = run(folder, showcase_ids=["0"], image_size=32)
     for split in SPLITS:
         for mask in np.load(prepared / split / PreparedData.MASKS):
             kept += ndimage.label(mask == 0, np.ones((3, 3)))[1]  # the cells come first in the section

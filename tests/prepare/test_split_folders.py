@@ -55,30 +55,30 @@ def split_folders(prepared):
     ],
 )
 def test_prepare_folders_named_like_splits_are_the_splits(write, run, train, validation, test):
-    prepared = run(write({train: 4, validation: 2, test: 3}), showcase=None)
+    prepared = run(write({train: 4, validation: 2, test: 3}), showcase_ids=None)
     expected = {("train", train): 3, ("validation", validation): 2, ("test", test): 3}
     assert split_folders(prepared) == {(split, name.replace("/", "__")): n for (split, name), n in expected.items()}
 
 
 def test_prepare_train_and_val_folders_divide_val_into_validation_and_test(write, run):
-    prepared = run(write({"train": 5, "val": 6}), showcase=None, splits=SHARES)
+    prepared = run(write({"train": 5, "val": 6}), showcase_ids=None, splits=SHARES)
     assert split_folders(prepared) == {("train", "train"): 4, ("validation", "val"): 3, ("test", "val"): 3}
 
 
 def test_prepare_train_and_test_folders_divide_train_into_training_and_validation(write, run):
-    prepared = run(write({"train": 9, "test": 2}), showcase=None, splits=SHARES)
+    prepared = run(write({"train": 9, "test": 2}), showcase_ids=None, splits=SHARES)
     assert split_folders(prepared) == {("train", "train"): 6, ("validation", "train"): 2, ("test", "test"): 2}
 
 
 @pytest.mark.parametrize("other", ["", "unlabeled", "test/val"])
 def test_prepare_images_outside_of_split_folders_are_refused(write, refused, other):
-    said = refused(write({"train": 6, other: 2}), showcase=None)
+    said = refused(write({"train": 6, other: 2}), showcase_ids=None)
     outside = f"images/{other}/00.png" if other else "images/00.png"
     assert f"named like splits, but 2 of 8 images are not in one such folder: {outside}" in said
 
 
 def test_prepare_split_folders_without_training_are_refused(write, refused):
-    said = refused(write({"test1": 3, "test2": 3}), showcase=None)
+    said = refused(write({"test1": 3, "test2": 3}), showcase_ids=None)
     assert "data.path: images/test1, images/test2 are named like splits, but no folder is named train" in said
 
 
@@ -86,14 +86,14 @@ def test_prepare_split_mistake_is_reported_with_the_faults_of_files(write, refus
     folder = write({"train": 4, "": 2})
     (folder / "masks/train/00.png").write_bytes(b"no image")
     picture(99).save(folder / "images/train/no_mask.png")
-    said = refused(folder, showcase=None)
+    said = refused(folder, showcase_ids=None)
     assert "1 image without a mask: images/train/no_mask.png" in said
     assert "1 file that cannot be used: masks/train/00.png" in said
     assert "2 of 6 images are not in one such folder: images/00.png, images/01.png" in said
 
 
 def test_prepare_only_a_training_folder_is_divided_and_reported(write, run):
-    prepared = run(write({"train": 24}), showcase=None, splits={**SHARES, "stratify": True})
+    prepared = run(write({"train": 24}), showcase_ids=None, splits={**SHARES, "stratify": True})
     assert {split for split, _ in split_folders(prepared)} == set(SPLITS)
     notices = PreparedData(prepared).stats.notices
     assert sum("are split into training, validation and test" in notice for notice in notices) == 1
@@ -103,7 +103,7 @@ def test_prepare_list_without_splits_keeps_split_folders(write, run):
     folder = write({"train": 6, "val": 2, "test": 2})
     ids = [f"{split}/{index:02}" for split, count in (("train", 6), ("val", 2), ("test", 2)) for index in range(count)]
     write_splits(folder, [f"{name},,{name.replace('/', ' ')}" for name in ids], header="id,split,group")
-    rows = table(run(folder, showcase=None))
+    rows = table(run(folder, showcase_ids=None))
     folder_of = {"train": "train", "validation": "val", "test": "test", SHOWCASE: "train"}
     assert all(name.startswith(folder_of[row["split"]]) for name, row in rows.items())
     assert {row["groups"] for row in rows.values()} == {f"group={name.replace('/', ' ')}" for name in ids}
@@ -112,22 +112,22 @@ def test_prepare_list_without_splits_keeps_split_folders(write, run):
 def test_prepare_list_with_splits_replaces_split_folders(write, run):
     folder = write({"train": 2, "val": 2})
     write_splits(folder, ["train/00,test", "train/01,train", "val/00,train", "val/01,validation"])
-    found = split_folders(run(folder, showcase=["val/00"]))
+    found = split_folders(run(folder, showcase_ids=["val/00"]))
     assert found == {("test", "train"): 1, ("train", "train"): 1, ("validation", "val"): 1}
 
 
 def test_prepare_group_in_two_split_folders_is_refused(write, refused):
     folder = write({"train": 4, "test": 4, "val": 4})
-    splits = {**SHARES, "group_pattern": "([0-9]+)$"}
+    splits = {**SHARES, "group_regex": "([0-9]+)$"}
     assert re.search(
-        r"the group '00' is in test and, with train__00, in train", refused(folder, showcase=None, splits=splits)
+        r"the group '00' is in test and, with train__00, in train", refused(folder, showcase_ids=None, splits=splits)
     )
 
 
 def test_prepare_copy_in_another_split_folder_is_refused(write, refused):
     folder = write({"train": 4, "val": 2, "test": 2})
     (folder / "images/train/03.png").write_bytes((folder / "images/test/01.png").read_bytes())
-    said = refused(folder, showcase=["train/00"])
+    said = refused(folder, showcase_ids=["train/00"])
     assert "images/train/03.png (in train, as images/test/01.png in test)" in said
 
 
@@ -136,7 +136,7 @@ def test_prepare_stratified_val_folder_of_single_images_has_a_test_split(write, 
     for index in range(4):  # one class per image, so one stratum per image
         mask = np.full((16, 24), index % 3, np.uint8)
         Image.fromarray(mask).save(folder / f"masks/val/{index:02}.png")
-    found = split_folders(run(folder, showcase=["train/00"], splits={**SHARES, "stratify": True}))
+    found = split_folders(run(folder, showcase_ids=["train/00"], splits={**SHARES, "stratify": True}))
     assert found == {("train", "train"): 3, ("validation", "val"): 2, ("test", "val"): 2}
 
 
@@ -144,7 +144,7 @@ def test_prepare_stratified_val_folder_of_single_images_has_a_test_split(write, 
 def test_divide_two_unequal_groups_for_validation_and_test_come_to_both(seed):
     groups = {f"v{index}": "p" if index < 5 else "q" for index in range(6)}
     rows = {**{name: SplitRow("valtest") for name in groups}, "t0": SplitRow("train"), "t1": SplitRow("train")}
-    found = assign_splits(sorted(rows), rows, groups, section("x", showcase=["t0"], seed=seed), "")
+    found = assign_splits(sorted(rows), rows, groups, section("x", showcase_ids=["t0"], seed=seed), "")
     assert {len(found.ids["validation"]), len(found.ids["test"])} == {1, 5}
 
 

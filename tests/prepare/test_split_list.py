@@ -16,7 +16,7 @@ LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}
 
 
 def shares(validation=0.2, test=0.2, **named):
-    return {"validation": validation, "test": test, "list": {**LIST, **named}}
+    return {"validation": validation, "test": test, "split_file": {**LIST, **named}}
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_list_may_have_groups_and_no_splits(listed, run):
 def test_a_list_that_is_not_there_is_named(listed, refused):
     said = refused(listed, splits=shares(file="abuot/index.csv"))
     assert (
-        f"data.splits.list.file: {listed / 'abuot/index.csv'} does not exist. Write the path of the list relative to"
-        in said
+        f"data.splits.split_file.file: {listed / 'abuot/index.csv'} does not exist. Write the path of the list "
+        "relative to" in said
     )
 
 
@@ -59,7 +59,7 @@ def test_columns_that_are_not_there_are_named_with_the_nearest(listed, refused):
     said = refused(listed, splits=shares(id="nmae", split="prat", group="patient")).splitlines()
     columns = "its columns are number, name, part, film."
     assert [line.partition(": ")[0] for line in said] == [
-        f"data.splits.list.{role}" for role in ("id", "split", "group")
+        f"data.splits.split_file.{role}" for role in ("id", "split", "group")
     ]
     assert said[0].endswith(f"about/index.csv has no column 'nmae'; {columns} Did you mean 'name'?")
     assert said[1].endswith(f"has no column 'prat'; {columns} Did you mean 'part'?")
@@ -99,7 +99,7 @@ PARTS = st.sampled_from(["train", "validation", "test", "trainval", ""])
 )
 def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_list_holds(parts, seed, share, shown):
     named = sorted(parts)[:1] if shown else []
-    data = section("x", showcase=named, seed=seed, splits={"validation": share, "test": 0.0})
+    data = section("x", showcase_ids=named, seed=seed, splits={"validation": share, "test": 0.0})
     found = assign_splits(sorted(parts), {name: SplitRow(part) for name, part in parts.items()}, {}, data, "")
     pool = {name for name, part in parts.items() if part == "trainval"} - set(named)
     assert len(pool & set(found.ids["validation"])) == round(share * len(pool))
@@ -115,7 +115,7 @@ def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_lis
     st.floats(0, 1),
 )
 def test_groups_of_trainval_come_whole_until_the_share_is_reached(groups, seed, share):
-    data = section("x", showcase=[], seed=seed, splits={"validation": share, "test": 0.0})
+    data = section("x", showcase_ids=[], seed=seed, splits={"validation": share, "test": 0.0})
     rows = {name: SplitRow("trainval", group) for name, group in groups.items()}
     found = assign_splits(sorted(groups), rows, {name: group for name, group in groups.items() if group}, data, "")
     validation, wanted = found.ids["validation"], round(share * len(groups))
@@ -133,7 +133,7 @@ def test_another_seed_chooses_others(seed):
     rows = {name: SplitRow("trainval") for name in names}
     splits = {"validation": 0.3, "test": 0.0}
     first, second = (
-        assign_splits(names, rows, {}, section("x", showcase=[], seed=chosen, splits=splits), "").ids["validation"]
+        assign_splits(names, rows, {}, section("x", showcase_ids=[], seed=chosen, splits=splits), "").ids["validation"]
         for chosen in (seed, seed + 1)
     )
     assert len(first) == len(second) == 30
@@ -146,7 +146,7 @@ def test_seeds_are_the_folds_of_a_cross_validation(names):
     rows = {name: SplitRow("trainval") for name in names}
     splits = {"validation": 0.2, "test": 0.0}
     folds = [
-        assign_splits(names, rows, {}, section("x", showcase=[], seed=seed, splits=splits), "").ids["validation"]
+        assign_splits(names, rows, {}, section("x", showcase_ids=[], seed=seed, splits=splits), "").ids["validation"]
         for seed in range(5)
     ]
     assert sorted(name for fold in folds for name in fold) == names

@@ -20,7 +20,7 @@ def places(images, written="", shown=(), **changes):
     """Split of each image, by a division that is to be stratified."""
     groups = {name: group for name, (_, group) in images.items() if group}
     presence = {name: found for name, (found, _) in images.items()}
-    data = section("x", showcase=list(shown), **changes)
+    data = section("x", showcase_ids=list(shown), **changes)
     found = assign_splits(sorted(images), {name: SplitRow(written) for name in images}, groups, data, "", presence)
     given = [(name, split) for split, names in found.ids.items() for name in names]
     given += [(name, "left out") for name, _ in found.excluded]
@@ -62,7 +62,7 @@ def test_a_rare_class_comes_to_every_split_of_a_folder(cells, run):
     for index in range(60):  # the wall is in five of sixty
         mask = WHOLE if index % 12 == 3 else WHOLE % 2
         Image.fromarray(mask).save(cells / f"masks/cell{index}.png")
-    prepared = run(cells, showcase=["cell0"], splits={"validation": 0.15, "test": 0.15, "stratify": True})
+    prepared = run(cells, showcase_ids=["cell0"], splits={"validation": 0.15, "test": 0.15, "stratify": True})
     for split in SPLITS:
         assert 2 in np.load(prepared / split / PreparedData.MASKS)
 
@@ -73,10 +73,10 @@ def test_a_pattern_finds_groups_in_names_and_in_folders(cells, run, refused):
         for index, name in enumerate(NAMES):
             (cells / kind / f"day{index % 6}").mkdir(exist_ok=True)
             (cells / kind / f"{name}.png").rename(cells / kind / f"day{index % 6}" / f"{name}.png")
-    splits = {"validation": 0.3, "test": 0.3, "group_pattern": "^(day[0-9])/"}
-    said = refused(cells, showcase=["day0/cell0"], splits={**splits, "group_pattern": "^(day[1-9])/"})
-    assert "data.splits.group_pattern finds no group: images/day0/cell0.png, images/day0/cell6.png. Correct" in said
-    rows = table(run(cells, seed=2, showcase=["day0/cell0"], splits=splits))
+    splits = {"validation": 0.3, "test": 0.3, "group_regex": "^(day[0-9])/"}
+    said = refused(cells, showcase_ids=["day0/cell0"], splits={**splits, "group_regex": "^(day[1-9])/"})
+    assert "data.splits.group_regex finds no group: images/day0/cell0.png, images/day0/cell6.png. Correct" in said
+    rows = table(run(cells, seed=2, showcase_ids=["day0/cell0"], splits=splits))
     assert {name: row["groups"] for name, row in rows.items()} == {
         name: f"group={name.partition('__')[0]}" for name in rows
     }

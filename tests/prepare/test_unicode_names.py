@@ -45,7 +45,7 @@ def test_pairs_splits_and_showcase_are_found_in_any_form(
     cells = named(images, masks)
     kinds = ["train", "validation", "test"]
     write_splits(cells, [f"{spelled(name, splits)},{kinds[place % 3]}" for place, name in enumerate(WRITTEN)])
-    found = table(run(cells, showcase=[spelled(WRITTEN[3], splits)]))
+    found = table(run(cells, showcase_ids=[spelled(WRITTEN[3], splits)]))
     assert sorted(found) == sorted(spelled(name, "NFC") for name in IDS)
     assert found[spelled(IDS[4], "NFC")]["split"] == "validation"
     assert found[spelled(IDS[3], "NFC")]["split"] == "showcase"
@@ -54,7 +54,7 @@ def test_pairs_splits_and_showcase_are_found_in_any_form(
 def test_two_files_that_become_equal_are_refused_with_the_reason(named: Any, refused: Any) -> None:
     cells = named("NFC", "NFC")
     picture(99).save(cells / "images" / f"{spelled('Größe', 'NFC')}" / f"{spelled('Präparat 0', 'NFD')}.png")
-    said = refused(cells, showcase=None)
+    said = refused(cells, showcase_ids=None)
     assert "1 name that stands for several files" in said
     assert "the Unicode form" in said
 
@@ -72,12 +72,12 @@ def test_coco_names_its_images_in_any_form(cells: Path, run: Any, files: str, an
     content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "cell"}]}
     (cells / "instances.json").write_text(json.dumps(content))
     classes = [
-        {"name": "ground", "colour": "#0072b2", "foreground": False, "category": None},
-        {"name": "cell", "colour": "#e69f00", "foreground": True, "category": "cell"},
+        {"name": "ground", "color": "#0072b2", "foreground": False, "category": None},
+        {"name": "cell", "color": "#e69f00", "foreground": True, "category": "cell"},
     ]
-    section = {**SECTION, "source": "coco", "annotations": "instances.json", "classes": classes, "showcase": None}
+    section = {**SECTION, "source": "coco", "annotations": "instances.json", "classes": classes, "showcase_ids": None}
     section["splits"] = {"validation": 0.3, "test": 0.3}
-    data = CocoData.model_validate({**section, "path": str(cells), "ignore": []})
+    data = CocoData.model_validate({**section, "path": str(cells), "ignore_value": []})
     assert sorted(table(run(cells, data))) == sorted(f"Zähler{place}" for place in range(12))
 
 

@@ -125,7 +125,7 @@ class ReportProject:
         write_text(self.root / PREPARED / PreparedData.STATS, as_json(survey))
         write_text(
             self.root / PREPARED / PreparedData.CLASSES,
-            as_json(Dataset("sample", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
+            as_json(Dataset("composites", source, "Pictures by nobody.", self.classes, "3f9c" * 16)),
         )
 
     def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -202,8 +202,8 @@ class ReportProject:
             showcase_iou=None if ended else iou(masks[best], self.masks[SHOWCASE, 0], 0),
             showcase_mean_iou=None if ended else scores.mean_iou,
             trainable_parameters=1_940_000,
-            judgement=Judgment(
-                verdict="diverged" if ended else "memorising",
+            judgment=Judgment(
+                verdict="diverged" if ended else "memorizing",
                 evidence=() if ended else ("validation ends at 1.70 times the training loss",),
                 not_checked=("Onset: 6 epochs in all; it takes 8.",),
                 ratio=None if ended else 1.7,
@@ -214,7 +214,7 @@ class ReportProject:
                 onset=None,
                 gap_low=None if ended else 0.05,
                 gap_high=None if ended else 0.25,
-                optimism=None if ended else 0.01,
+                selection_bias=None if ended else 0.01,
             ),
         )
 
@@ -330,13 +330,13 @@ class ReportProject:
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),
             runs=tuple(self.rows),
-            rates=tuple(rates),
+            settings=tuple(rates),
             best_of_variant=tuple(chosen),
             best=BestSetting(
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
             foreground=tuple(item.name for item in self.classes if item.foreground),
-            boundary=tuple(item.name for item in self.classes if item.edge),
+            boundary=tuple(item.name for item in self.classes if item.is_boundary),
         )
         self.write_summary(self.summary)
         self.write_findings(
@@ -344,7 +344,7 @@ class ReportProject:
                 f"{best.variant} learned best at {best.learning_rate}: its validation loss was the lowest of the grid.",
                 [best.run],
             ),
-            ("Training and validation loss drew apart in every run at the highest rate: these runs memorise.", []),
+            ("Training and validation loss drew apart in every run at the highest rate: these runs memorize.", []),
         )
 
     def write_summary(self, summary: Summary) -> None:

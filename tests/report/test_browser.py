@@ -319,7 +319,7 @@ def test_the_examples_fill_the_page_and_do_not_scroll(
         assert right - left > share * client
 
 
-@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 200)])
 def test_images_have_the_proportions_of_the_originals(
     browser: Browser, project: ReportProject, height: int, width: int, resize: str

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CLASSES = (
     SegmentationClass("nucleus", "#023e8a", True),
     SegmentationClass("ground", "#ffffff", False),
-    SegmentationClass("rim", "#e9dfc7", False, edge=True),
+    SegmentationClass("rim", "#e9dfc7", False, is_boundary=True),
 )
 
 

@@ -203,7 +203,7 @@ def test_data_without_a_survey_lack_its_sentences_only(project: ReportProject) -
 
 
 def test_the_survey_is_told(project: ReportProject) -> None:
-    survey(project, stored={"palette": 2, "RGB": 1300}, turned=3, transparent=1, compared=1302)
+    survey(project, formats={"palette": 2, "RGB": 1300}, rotated=3, transparent=1, compared=1302)
     text = card(project)
     assert "1 302 images were read from files, stored as RGB (1 300) and palette (2). 3 were rotated" in text
     assert "as the EXIF orientation says; 1 has transparent parts, which became black." in text
@@ -217,7 +217,7 @@ def test_the_survey_is_told(project: ReportProject) -> None:
 
 def test_of_images_that_were_made_and_not_found_nothing_is_said_about_files(project: ReportProject) -> None:
     assert describe_files(DatasetStats({}, 0, 0, 0, 0, ())) is None
-    survey(project, stored={})
+    survey(project, formats={})
     (project.root / PREPARED / PreparedData.SKIPPED).write_text("id,reason\n")
     assert "Files" not in card(project)
 
@@ -310,7 +310,7 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
 ) -> None:
     ids = [LONG, HARM]
     edit(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
-    survey(project, stored={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
+    survey(project, formats={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
     rejected = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
     rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     edit(project, share_border=[0.0001] * 6)

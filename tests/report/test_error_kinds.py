@@ -23,7 +23,7 @@ STREET = (
     SegmentationClass("void", "#2e5a6b", False),
     SegmentationClass("car", "#e9dfc7", True),
 )
-TRIMAP = (*PET[:2], SegmentationClass("border", "#e9dfc7", False, edge=True))
+TRIMAP = (*PET[:2], SegmentationClass("border", "#e9dfc7", False, is_boundary=True))
 NUCLEI = PET[:2]
 ALL_FOREGROUND = (STREET[0], STREET[2])
 

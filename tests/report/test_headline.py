@@ -60,8 +60,8 @@ def test_several_foreground_classes_are_summed_up_by_mean_iou(street: ReportProj
 def test_missed_classes_are_in_the_head_the_grid_and_the_table_of_runs(street: ReportProject) -> None:
     missed = (MissedClass("pole", 0.0, is_predicted=False),)
     rows = tuple(replace(row, missed_classes=missed) for row in street.summary.runs)
-    rates = tuple(replace(rate, missed_classes=1.0) for rate in street.summary.rates)
-    street.write_summary(replace(street.summary, runs=rows, rates=rates))
+    rates = tuple(replace(rate, missed_classes=1.0) for rate in street.summary.settings)
+    street.write_summary(replace(street.summary, runs=rows, settings=rates))
     sentence = "Missed classes: unet at 0.001 misses 1 of the 3 classes: pole (never predicted)."
     findings = [{"id": "missed_classes", "sentence": sentence, "runs": []}]
     write_text(street.root / COMPARISON / Comparison.FINDINGS, as_json({"findings": findings}))

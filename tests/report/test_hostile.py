@@ -174,9 +174,9 @@ def everywhere(project: ReportProject, harm: str) -> None:
     (project.root / report.notes).write_text(f"# {notes}\n\n{notes}\n\n````\n{notes}\n````\n")
     rows = []
     for row in project.summary.runs:
-        assert row.judgement is not None
-        judgement = replace(row.judgement, evidence=(harm,), not_checked=(harm,))
-        rows.append(replace(row, reason=harm if row.status == "diverged" else "", judgement=judgement))
+        assert row.judgment is not None
+        judgment = replace(row.judgment, evidence=(harm,), not_checked=(harm,))
+        rows.append(replace(row, reason=harm if row.status == "diverged" else "", judgment=judgment))
         cell = {"variant": harm, harm: {harm: harm}}
         project.edit_json(RUNS / row.run / RunFolder.RECORD, cell=cell, key=harm)
     project.write_summary(replace(project.summary, runs=tuple(rows)))

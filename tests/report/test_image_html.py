@@ -33,10 +33,10 @@ def test_a_mask_has_its_classes_colours_and_ignored_pixels_are_transparent() -> 
     assert picture.convert("RGBA").getpixel((1, 1))[3] == 0
 
 
-@pytest.mark.parametrize("colour", ["red", "#12345", "#0000000", 'url("x")'])
-def test_a_colour_that_is_none_is_refused(colour: str) -> None:
+@pytest.mark.parametrize("color", ["red", "#12345", "#0000000", 'url("x")'])
+def test_a_color_that_is_none_is_refused(color: str) -> None:
     with pytest.raises(PipelineError, match="must be #rrggbb"):
-        image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", colour, True),), "a mask")
+        image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", color, True),), "a mask")
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3), (8, 6, 5)])
@@ -61,7 +61,7 @@ def test_a_cut_out_shows_foreground_whole_and_a_trimaps_edge_half() -> None:
     classes = (
         SegmentationClass("animal", "#e69f00", foreground=True),
         SegmentationClass("background", "#0072b2", foreground=False),
-        SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+        SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
     )
     mask = np.array([[0, 1, 2, 255]], dtype=np.uint8)
     assert image_html.compute_opacity(mask, classes).tolist() == [[1.0, 0.0, 0.5, 0.0]]
@@ -115,7 +115,7 @@ def test_photograph_of_usual_contrast_is_shown_as_stored() -> None:
 
 
 def test_squashed_images_have_the_originals_proportions() -> None:
-    frame = Frame(height=300, width=400, resize="squash")
+    frame = Frame(height=300, width=400, resize="stretch")
     mask = np.zeros((64, 64), np.uint8)
     for picture in (
         image_html.render_image(np.zeros((64, 64, 3), np.uint8), "a photograph", frame=frame),
@@ -125,7 +125,7 @@ def test_squashed_images_have_the_originals_proportions() -> None:
 
 
 def test_padded_images_are_cropped_to_what_was_not_padded() -> None:
-    frame = Frame(height=300, width=400, resize="pad")
+    frame = Frame(height=300, width=400, resize="letterbox")
     image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), IGNORE, np.uint8)
     mask[8:56] = 0
     picture = image_html.render_mask(frame.crop(mask), CLASSES, "a mask", frame=frame)

@@ -52,10 +52,10 @@ def test_live_values(project: ReportProject) -> None:
         "{{ rate('unet', 0.01).val_loss_mean }} {{ best.learning_rate }} {{ best.val_accuracy | percent }}"
     )
     learning_rate = str(best.learning_rate)
-    rate = next(rate for rate in project.summary.rates if (rate.variant, rate.learning_rate) == ("unet", 0.01))
+    rate = next(rate for rate in project.summary.settings if (rate.variant, rate.learning_rate) == ("unet", 0.01))
     other = next(row for row in project.summary.runs if row.run == "unet-0.001-1")
     assert fill_template(text.replace(" {{ best.onset }}", ""), project.summary, NOTES).split(" ") == [
-        best.run, f"{row.val_loss:.3f}", f"{row.val_loss:.1f}", str(row.best_epoch), "memorising",
+        best.run, f"{row.val_loss:.3f}", f"{row.val_loss:.1f}", str(row.best_epoch), "memorizing",
         f"{best.test.loss:.3f}", "0.930", f"{other.gap:.3f}", f"{rate.val_loss_mean:.3f}", learning_rate, "90.0", "%",
     ]  # fmt: skip
 

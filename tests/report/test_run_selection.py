@@ -78,8 +78,8 @@ def test_patterns_and_filters_select_runs(project: ReportProject, selection: str
 
 
 def test_filter_on_the_verdict_selects_the_runs_with_it(project: ReportProject) -> None:
-    word = next(row.judgement.verdict for row in project.summary.runs if row.judgement)
-    expected = tuple(row.run for row in project.summary.runs if row.judgement and row.judgement.verdict == word)
+    word = next(row.judgment.verdict for row in project.summary.runs if row.judgment)
+    expected = tuple(row.run for row in project.summary.runs if row.judgment and row.judgment.verdict == word)
     assert select_runs(project.summary, f"verdict == '{word}'").names == expected
 
 
@@ -96,7 +96,9 @@ def test_columns_compare_with_each_other(project: ReportProject) -> None:
 
 
 def test_best_settings_are_represented_by_their_median_runs(project: ReportProject) -> None:
-    ranked = sorted((rate for rate in project.summary.rates if rate.ranked), key=lambda rate: rate.val_loss_mean or 0)
+    ranked = sorted(
+        (rate for rate in project.summary.settings if rate.ranked), key=lambda rate: rate.val_loss_mean or 0
+    )
     selection = select_runs(project.summary, "best:2")
     assert set(selection.names) == {rate.run for rate in ranked[:2]}
     assert selection.out == Path("reports/best-2.html")

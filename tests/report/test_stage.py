@@ -59,7 +59,7 @@ def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
     assert cards(html) == []
     assert table_of_runs(html) == [row.run for row in project.summary.runs]
     assert "The loss was not finite in epoch 3." in html
-    assert '<td title="validation ends at 1.70 times the training loss">memorising</td>' in html
+    assert '<td title="validation ends at 1.70 times the training loss">memorizing</td>' in html
     assert "(0.050 to 0.250)" in html
     assert "Onset: 6 epochs in all; it takes 8." in html
     gap = part(html, "gap")
@@ -103,7 +103,7 @@ def test_other_peoples_results_stand_apart(project: ReportProject) -> None:
     assert cards(html) == []
     below = part(html, "runs").split('<tbody class="baseline">', 1)[1].split("</tbody>", 1)[0]
     assert re.findall(r'<th scope="row">(.*?)</th>', below) == ["Published", "Class: Anna", "Class: Ben"]
-    assert ">memorising</td>" in below
+    assert ">memorizing</td>" in below
     assert '<td class="n">9 / 9</td><td class="n">0.067</td><td class="n">0.520</td><td class="n">0.453</td>' in below
     assert '<td class="n">0.410</td><td class="n">–</td><td class="n">0.720</td>' in below
     assert "<li>Published: published, 2020.</li>" in html

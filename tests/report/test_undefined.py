@@ -98,14 +98,14 @@ def test_a_best_setting_no_better_than_one_class_is_no_result(project: ReportPro
     chosen = (best.variant, best.learning_rate)
     rates = tuple(
         replace(rate, beats_baseline=float((rate.variant, rate.learning_rate) != chosen))
-        for rate in project.summary.rates
+        for rate in project.summary.settings
     )
     rows = tuple(
-        replace(row, judgement=replace(row.judgement, beats_baseline=row.run != best.run))
+        replace(row, judgment=replace(row.judgment, beats_baseline=row.run != best.run))
         for row in project.summary.runs
-        if row.judgement
+        if row.judgment
     )
-    project.write_summary(replace(project.summary, rates=rates, runs=rows))
+    project.write_summary(replace(project.summary, settings=rates, runs=rows))
     page = rendered(project)
     assert "No result: " in page
     assert "(one class: 0.200)" in page

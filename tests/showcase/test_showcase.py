@@ -63,7 +63,7 @@ def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared: Param
     found = predict_showcase(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
     evaluated = EvaluationFolder(project / EVALUATION / RUN).metrics
     assert found.run == RUN
-    (dog,) = found.photographs
+    (dog,) = found.images
     assert (dog.title, dog.iou) == ("Our dog", pytest.approx(evaluated.showcase[0].foreground_iou))
     assert ShowcasePredictions(project / SHOWCASE_PREDICTIONS).list == found
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
@@ -81,7 +81,7 @@ def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_t
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
-    preprocessing = Preprocessing(32, "pad", channels, bits)
+    preprocessing = Preprocessing(32, "letterbox", channels, bits)
     found = read_showcase_image(
         ShowcaseImage(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
     )
@@ -107,7 +107,7 @@ def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared:
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
 def test_predict_showcase_keeps_any_proportions(compared: Params, project: Path, width: int, height: int) -> None:
     draw(project, "photo.jpg", width, height)
-    (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).photographs
+    (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).images
     assert (photo.title, photo.iou) == ("photo", None)
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert set(arrays) == {"image", "prediction"}
@@ -128,7 +128,7 @@ def test_predict_showcase_without_foreground_has_no_iou(compared: Params, projec
     classes = tuple(replace(one, foreground=place == unseen) for place, one in enumerate(data.classes))
     (project / PREPARED / PreparedData.CLASSES).write_text(as_json(replace(data, classes=classes)))
     Image.new("L", (32, 32), min(predicted)).save(project / SHOWCASE_IMAGES / "mask.png")
-    (photo,) = predict_showcase(listing(project, {"file": "photo.png", "mask": "mask.png"})).photographs
+    (photo,) = predict_showcase(listing(project, {"file": "photo.png", "mask": "mask.png"})).images
     assert photo.iou is None
 
 
@@ -183,7 +183,7 @@ def test_predict_showcase_without_images_does_not_import_torch(compared: Params,
         "print(predict_showcase(read_params())); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.strip()) == (0, "Cutouts(run=None, photographs=())")
+    assert (done.returncode, done.stdout.strip()) == (0, "Cutouts(run=None, images=())")
 
 
 def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:

@@ -18,7 +18,7 @@ from pipeline.params import Photograph
 from pipeline.showcase.showcase_image import read_showcase_image
 
 VALUES = MaskEncoding.from_values([(0,), (1, 255)], ())
-PREPROCESSING = Preprocessing.from_images(np.zeros((1, 16, 16, 3), np.uint8), "squash")
+PREPROCESSING = Preprocessing.from_images(np.zeros((1, 16, 16, 3), np.uint8), "stretch")
 RNG = np.random.default_rng(0)
 IMAGE, MASK = RNG.integers(0, 256, (16, 16, 3), np.uint8), RNG.integers(0, 2, (16, 16, 1), np.uint8)
 

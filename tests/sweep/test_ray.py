@@ -37,7 +37,7 @@ def cluster_project(tmp_path: Path, commands: PreloadedCommands) -> Project:
     project.change(
         train={"epochs": EPOCHS},
         grid={"learning_rate": [0.01, 0.001]},
-        variants={"unet_no_skip": {"data": {"train_images": 8}}},
+        variants={"unet_no_skip": {"data": {"max_train_images": 8}}},
     )
     return project
 

@@ -57,7 +57,7 @@ def training_state(number: int, num_epochs: int, num_classes: int = 0, **changes
         **{
             "run": f"unet-0.001-{number}",
             "key": f"{number:064x}",
-            "cell": {"variant": "unet", "learning_rate": 0.001, "seed": number, "train_images": None},
+            "cell": {"variant": "unet", "learning_rate": 0.001, "seed": number, "max_train_images": None},
             "precision": "float32",
             "data_fingerprint": "f0" * 32,
             "began_ms": 500,

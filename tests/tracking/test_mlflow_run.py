@@ -36,7 +36,7 @@ def points(client: "MlflowClient", run: MlflowRun, name: str) -> list[tuple[int,
 
 
 def test_upload_stores_all_content(client: "MlflowClient", upload: Upload) -> None:
-    data = DataSummary("pets", "folder", "f0" * 32, 32, {"train": 12})
+    data = DataSummary("pets", "image_mask_folder", "f0" * 32, 32, {"train": 12})
     run = upload(tags={"a": "b"}, epochs=epochs(*EPOCHS), metrics={"gap": 0.2}, began_ms=900, ended_ms=1003, data=data)
     found = stored(client, run)
     assert (found.info.run_name, found.info.status) == ("unet-0.001-0", "FINISHED")

@@ -45,7 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "rmsprop, cosine, all augmentation": {
         "optimizer": {"name": "rmsprop", "alpha": 0.9, "momentum": 0.0, "weight_decay": 0.0},
         "lr_scheduler": {"name": "cosine", "warmup_fraction": 0.2},
-        "augmentation": {"colour": 0.2, "blur": 0.5, "erase": 0.5},
+        "augmentation": {"color_jitter": 0.2, "blur_prob": 0.5, "random_erasing_prob": 0.5},
     },
     "float32": {"precision": "float32"},
 }

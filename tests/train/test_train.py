@@ -79,7 +79,7 @@ def test_the_rate_warms_up_and_anneals(project: Path) -> None:
 
 
 def test_a_smaller_training_set_is_used_and_compared(project: Path) -> None:
-    train(project, {"variants": {"few": {"data": {"train_images": 4}}}}, variant="few")
+    train(project, {"variants": {"few": {"data": {"max_train_images": 4}}}}, variant="few")
     with np.load(project / "runs/few-0.01-0/image_losses.npz") as losses:
         assert losses["train"].shape == (2, 4)
         assert losses["validation"].shape == (2, 6)
@@ -149,7 +149,7 @@ def test_a_stopped_run_leaves_no_folder_and_says_so_in_mlflow(
 
 def test_more_images_than_there_are_is_refused(project: Path) -> None:
     params = changed(
-        project, {"data": {"samples": {"train": 100}}, "variants": {"all": {"data": {"train_images": 90}}}}
+        project, {"data": {"samples": {"train": 100}}, "variants": {"all": {"data": {"max_train_images": 90}}}}
     )
     with pytest.raises(PipelineError, match=r"90 asked for, but .*train holds 12"):
         train_cell(params.cell("all", 0.01, 0))

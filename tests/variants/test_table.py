@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from tests.conftest import ROOT, write_params
 
 VARIANTS: dict[str, Any] = {
-    "unet_40": {"data": {"train_images": 10}, "train": {"epochs": 4, "augmentation": None}},
+    "unet_40": {"data": {"max_train_images": 10}, "train": {"epochs": 4, "augmentation": None}},
     "pan": {"model": {"family": "smp", "architecture": "PAN", "encoder": "resnet18", "pretrained": False}},
     "lost": {"model": {"family": "smp", "architecture": "FPN", "encoder": "resnet43", "pretrained": False}},
     "mine": {"model": {"family": "custom", "import_path": "not_here:build", "size_multiple": 1}},
@@ -42,7 +42,7 @@ def test_each_variant_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert lines["unet"].split()[1] == "unet"
     assert lines["unet"].endswith("yes")
     assert lines["unet_no_skip"].endswith("no    skip_connections: none")
-    assert lines["unet_40"].endswith("yes   augmentation: null, epochs: 4, train_images: 10")
+    assert lines["unet_40"].endswith("yes   augmentation: null, epochs: 4, max_train_images: 10")
     assert lines["unet_40"].split()[2:7] == lines["unet"].split()[2:7]  # the same network and batch
     assert lines["keras_pets"].split()[2] == "2,055,203"
     assert "1,234 MB" in lines["unet"]
@@ -93,18 +93,18 @@ def test_channels_and_classes_of_a_folder_are_those_of_the_parameters(
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     start, end = text.index("data:"), text.index("model:  ")
     data = """data:
-  source: folder
+  source: image_mask_folder
   path: pictures
   image_size: 32
-  resize: squash
+  resize: stretch
   classes:
-    - {name: cat, value: 1, colour: "#e69f00", foreground: true}
-    - {name: rest, value: 0, colour: "#000000", foreground: false}
-  ignore: null
+    - {name: cat, mask_value: 1, color: "#e69f00", foreground: true}
+    - {name: rest, mask_value: 0, color: "#000000", foreground: false}
+  ignore_value: null
   splits: {validation: 0.2, test: 0.2}
-  showcase: null
+  showcase_ids: null
   seed: 0
-  train_images: null
+  max_train_images: null
 """
     (tmp_path / "params.yaml").write_text(text[:start] + data + text[end:], encoding="utf-8")
     two = parameters(tmp_path, monkeypatch)

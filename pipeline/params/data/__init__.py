@@ -28,7 +28,7 @@ Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(
 def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
     """Find repeated values, and keys that contradict each other."""
     if isinstance(data, CompositesData):
-        return [] if data.test is None else _check_external_test(data.test)
+        return [] if data.external_test is None else _check_external_test(data.external_test)
     mistakes = _check_paths("data", data)
     if isinstance(data, FolderData):
         mistakes += _check_values("data", data) + _check_instances(data)
@@ -38,26 +38,32 @@ def find_data_mistakes(data: CompositesData | ImageMaskData) -> list[str]:
         mistakes += _check_names("data", data.classes) + _check_colors(data.classes)
         if not any(item.foreground for item in data.classes):
             mistakes.append("data.classes: no class is foreground; write foreground: true for the objects of interest.")
-    if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.list or data.splits.group_pattern):
+    if isinstance(data, OxfordPetsData) and (data.splits.test or data.splits.split_file or data.splits.group_regex):
         mistakes.append(
-            "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and neither list "
-            "nor group_pattern."
+            "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0, and neither "
+            "split_file nor group_regex."
         )
     if data.splits.validation + data.splits.test >= 1:
         mistakes.append(
             f"data.splits: validation {data.splits.validation} and test {data.splits.test} leave no training images; "
             f"their sum must be less than 1."
         )
-    if data.showcase == []:
-        mistakes.append("data.showcase: must have at least 1 entry, but is []; with null a training image is chosen.")
-    return mistakes + [f"data.showcase: '{name}' is repeated; remove one." for name in _find_repeated(data.showcase)]
+    if data.showcase_ids == []:
+        mistakes.append(
+            "data.showcase_ids: must have at least 1 entry, but is []; with null a training image is chosen."
+        )
+    return mistakes + [
+        f"data.showcase_ids: '{name}' is repeated; remove one." for name in _find_repeated(data.showcase_ids)
+    ]
 
 
 def _check_external_test(data: ExternalTestFolder) -> list[str]:
-    mistakes = _check_names("data.test", data.classes) + _check_values("data.test", data)
-    mistakes += _check_paths("data.test", data)
+    mistakes = _check_names("data.external_test", data.classes) + _check_values("data.external_test", data)
+    mistakes += _check_paths("data.external_test", data)
     if (shares := data.splits.validation + data.splits.test) > 1:
-        mistakes.append(f"data.test.splits: validation and test are {shares:g} together, but must be at most 1.")
+        mistakes.append(
+            f"data.external_test.splits: validation and test are {shares:g} together, but must be at most 1."
+        )
     return mistakes
 
 
@@ -70,26 +76,28 @@ def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
     """Refuse classes of the same color, since they would look alike in images."""
     by_color: dict[str, list[str]] = {}
     for item in classes:
-        by_color.setdefault(item.colour.lower(), []).append(f"'{item.name}'")
+        by_color.setdefault(item.color.lower(), []).append(f"'{item.name}'")
     return [
         f"data.classes: {', '.join(names[:-1])} and {names[-1]} have the same color, {color}, so images would show "
-        f"them as one class. Write another `colour` for {'one' if len(names) == 2 else 'all but one'} of them."
+        f"them as one class. Write another `color` for {'one' if len(names) == 2 else 'all but one'} of them."
         for color, names in by_color.items()
         if len(names) > 1
     ]
 
 
 def _check_values(key: str, data: FolderData | ExternalTestFolder) -> list[str]:
-    values = [value for item in data.classes for value in list_values(item.value)] + list(list_values(data.ignore))
+    values = [value for item in data.classes for value in list_values(item.mask_value)] + list(
+        list_values(data.ignore_value)
+    )
     normalized = [value.lower() if isinstance(value, str) else value for value in values]
     mistakes = [
-        f"{key}.classes: the mask value {value!r} is repeated, there or in {key}.ignore; a pixel has one class."
+        f"{key}.classes: the mask value {value!r} is repeated, there or in {key}.ignore_value; a pixel has one class."
         for value in _find_repeated(normalized)
     ]
     if len({type(value) for value in values}) > 1:
         mistakes.append(
             f"{key}.classes: some mask values are numbers and some are colors; write all of them, including "
-            f"{key}.ignore, as numbers (index, gray or palette masks) or as colors (RGB masks)."
+            f"{key}.ignore_value, as numbers (index, gray or palette masks) or as colors (RGB masks)."
         )
     return mistakes + _check_threshold(key, data, values)
 
@@ -98,10 +106,10 @@ def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Se
     threshold, numbers = data.mask_threshold, [value for value in values if isinstance(value, int)]
     if threshold is None:
         return []
-    if len(values) != 2 or len(numbers) != 2 or data.ignore is not None:
+    if len(values) != 2 or len(numbers) != 2 or data.ignore_value is not None:
         return [
             f"{key}.mask_threshold: it separates two classes, so {key}.classes must be two with one number each, and "
-            f"{key}.ignore must be null; the values are {', '.join(map(str, values))}."
+            f"{key}.ignore_value must be null; the values are {', '.join(map(str, values))}."
         ]
     if not min(numbers) < threshold <= max(numbers):
         return [
@@ -113,21 +121,21 @@ def _check_threshold(key: str, data: FolderData | ExternalTestFolder, values: Se
 
 def _check_instances(data: FolderData) -> list[str]:
     if data.instances is None or (
-        sorted(map(str, (list_values(item.value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
-        and data.ignore is None
+        sorted(map(str, (list_values(item.mask_value) for item in data.classes))) == ["(0,)", "(1,)", "(2,)"]
+        and data.ignore_value is None
         and data.mask_threshold is None
     ):
         return []
     return [
         "data.instances: masks of numbered objects give three classes. Declare them in data.classes with the values "
-        "0 (background), 1 (inside) and 2 (border), and write ignore: null."
+        "0 (background), 1 (inside) and 2 (border), and write ignore_value: null."
     ]
 
 
 def _check_categories(data: CocoData) -> list[str]:
-    named = [name for item in data.classes for name in item.categories] + data.ignore
+    named = [name for item in data.classes for name in item.categories] + data.ignore_value
     mistakes = [
-        f"data.classes: the category '{name}' is repeated, there or in data.ignore; an object has one class."
+        f"data.classes: the category '{name}' is repeated, there or in data.ignore_value; an object has one class."
         for name in _find_repeated(named)
     ]
     left_over = [item.name for item in data.classes if not item.categories]
@@ -140,7 +148,11 @@ def _check_categories(data: CocoData) -> list[str]:
 
 
 def _check_paths(key: str, data: ImageMaskFolder) -> list[str]:
-    return _check_inside(f"{key}.splits.list.file", data.splits.list.file, data.path) if data.splits.list else []
+    return (
+        _check_inside(f"{key}.splits.split_file.file", data.splits.split_file.file, data.path)
+        if data.splits.split_file
+        else []
+    )
 
 
 def _check_inside(key: str, file: str, folder: str) -> list[str]:

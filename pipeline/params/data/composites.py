@@ -23,33 +23,35 @@ class Composition(Section):
     """How an animal and a background are composed; shares are of the side of the image unless noted."""
 
     scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)  # longer side of the animal
-    overhang: float = Field(
+    max_overflow: float = Field(
         default=0.2, ge=0, le=0.9
     )  # largest share of the width, or height, of the animal outside the image
-    visible: float = Field(default=0.75, gt=0, le=1)  # smallest share of the area of the animal inside, if it fits
-    twice: Share = 0.2  # share of samples with the animal in two poses
+    min_visible_fraction: float = Field(
+        default=0.75, gt=0, le=1
+    )  # smallest share of the area of the animal inside, if it fits
+    two_poses_prob: Share = 0.2  # share of samples with the animal in two poses
     border: float = Field(default=7 / 128, gt=0, le=0.5)  # width of the border
     crop: Annotated[tuple[float, float], positive_range(1)] = (
         0.6,
         1.0,
     )  # side of the crop by the shorter side of the background
     blur: float = Field(default=0.0, ge=0, le=0.2)  # largest standard deviation of the Gaussian blur of the background
-    tint: float = Field(default=0.0, ge=0, le=0.5)  # largest change of each channel: factor 1 ± tint
+    color_jitter: float = Field(default=0.0, ge=0, le=0.5)  # largest change of each channel: factor 1 ± color_jitter
 
 
 class CompositesData(Section):
     """The bundled images, composed to any number and size of samples."""
 
-    source: Literal["sample"]
+    source: Literal["composites"]
     path: str = Field(min_length=1)
     image_size: ImageSize
     samples: Samples
     composition: Composition = Composition()
-    test: ExternalTestFolder | None = None
+    external_test: ExternalTestFolder | None = None
     seed: int = Field(ge=0)
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
     @property
     def resize(self) -> Resize:
         """How other images are resized: keeping the aspect, as composites do."""
-        return "pad"
+        return "letterbox"

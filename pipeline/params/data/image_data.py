@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 from pipeline.params.data.fields import ClassName, Color, ImageSize, MaskValues, Share, TrainImages
 from pipeline.params.section import Section
 
-Resize = Literal["squash", "pad"]
-OnFault = Literal["stop", "set_aside"]
+Resize = Literal["stretch", "letterbox"]
+OnInvalid = Literal["error", "skip"]
 MaskThreshold = Annotated[int, Field(ge=1, le=65_535)]  # of soft masks; lower values are the class of the lower value
 MaskOrientation = Literal["upright", "stored"]
 Crowd = Literal["ignore", "object"]
@@ -35,16 +35,16 @@ class ClassValue(Section):
     """Value of a class in masks."""
 
     name: ClassName
-    value: MaskValues
+    mask_value: MaskValues
 
 
 class DisplayedClass(Section):
     """Name, color and role of a class."""
 
     name: ClassName
-    colour: Color
+    color: Color
     foreground: bool
-    edge: bool = False
+    is_boundary: bool = False
 
 
 class FolderClass(DisplayedClass, ClassValue):
@@ -62,7 +62,7 @@ class CocoClass(DisplayedClass):
         return (self.category,) if isinstance(self.category, str) else tuple(self.category or ())
 
 
-class SplitList(Section):
+class SplitFile(Section):
     """A table with the split and the group of each image, and the names of its columns."""
 
     file: str = Field(min_length=1)  # CSV, relative to the folder of the source
@@ -76,8 +76,8 @@ class SplitShares(Section):
 
     validation: Share
     test: Share
-    list: SplitList | None = None  # None: splits.csv, if it exists
-    group_pattern: Annotated[str | None, BeforeValidator(_check_pattern)] = None  # for images without a group
+    split_file: SplitFile | None = None  # None: splits.csv, if it exists
+    group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None  # for images without a group
     stratify: bool = False  # every class in every split, if there are enough images
 
 
@@ -106,7 +106,7 @@ class ImageMaskFolder(Section):
     path: str = Field(min_length=1)
     resize: Resize
     splits: SplitShares
-    on_fault: OnFault = "stop"
+    on_invalid: OnInvalid = "error"
     mask_orientation: MaskOrientation | None = None  # pixels that masks of images with an EXIF orientation cover
     near_duplicates: NearDuplicates = NearDuplicates()
 
@@ -115,7 +115,7 @@ class ExternalTestFolder(ImageMaskFolder):
     """A folder whose test split replaces that of the composites; its classes are those of the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
-    ignore: MaskValues | None
+    ignore_value: MaskValues | None
     mask_threshold: MaskThreshold | None = None
 
 
@@ -124,17 +124,17 @@ class ImageMaskData(ImageMaskFolder):
 
     image_size: ImageSize
     channels: Annotated[int, Field(ge=1, le=32)] | None = None  # None: RGB, or one if all images are 16-bit gray
-    showcase: list[str] | None  # None: a training image is chosen; []: no showcase, in code only
+    showcase_ids: list[str] | None  # None: a training image is chosen; []: no showcase, in code only
     seed: int = Field(ge=0)
-    train_images: TrainImages | None
+    max_train_images: TrainImages | None
 
 
 class FolderData(ImageMaskData):
     """A folder with `images/`, `masks/` and an optional list of splits."""
 
-    source: Literal["folder"]
+    source: Literal["image_mask_folder"]
     classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is ignored
-    ignore: MaskValues | None
+    ignore_value: MaskValues | None
     mask_threshold: MaskThreshold | None = None
     instances: Instances | None = None
 
@@ -145,7 +145,7 @@ class CocoData(ImageMaskData):
     source: Literal["coco"]
     annotations: str = Field(min_length=1)  # JSON, relative to the folder
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
-    ignore: list[str] = Field(default_factory=list)  # categories whose pixels are ignored
+    ignore_value: list[str] = Field(default_factory=list)  # categories whose pixels are ignored
     crowd: Crowd = "ignore"  # annotations with iscrowd: 1 as ignored pixels, or as objects
 
 

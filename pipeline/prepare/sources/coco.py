@@ -102,7 +102,7 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
     faulty = {name for name, of in present.items() if of.issues}
     usable = present.keys() - files.unusable - undeclared.keys() - faulty
     ids = files.by_id.keys() | images.keys()
-    splits = read_splits(folder, data.splits.list, files.by_id, ids, usable, key)
+    splits = read_splits(folder, data.splits.split_file, files.by_id, ids, usable, key)
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -132,12 +132,12 @@ def match_images(coco: CocoAnnotations, files: ImageFiles) -> dict[str, CocoImag
 def _map_categories(data: CocoData, coco: CocoAnnotations, key: str) -> dict[int, int]:
     """Map the declared categories to class indices, or IGNORE; several categories may have the same name."""
     asked = {name: index for index, one in enumerate(data.classes) for name in one.categories}
-    asked |= dict.fromkeys(data.ignore, IGNORE)
+    asked |= dict.fromkeys(data.ignore_value, IGNORE)
     there = sorted(set(coco.categories.values()))
     mistakes = []
     for name in asked:
         if name not in there:
-            place = "ignore" if name in data.ignore else "classes"
+            place = "ignore_value" if name in data.ignore_value else "classes"
             near = difflib.get_close_matches(name, there, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             mistakes.append(

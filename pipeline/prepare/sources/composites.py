@@ -24,7 +24,7 @@ from pipeline.prepare.split_tables import tabulate_samples
 CLASSES = (
     SegmentationClass("animal", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
-    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+    SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
 )
 
 TITLE = "Cut-out animals over photographs"
@@ -83,7 +83,7 @@ class CompositeSource:
             credit=CREDIT,
             classes=CLASSES,
             tables=tabulate_samples(self._compose(splits), CLASSES, write),
-            stats=DatasetStats(stored={}, turned=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
+            stats=DatasetStats(formats={}, rotated=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
             origins={split: _describe_origin(split) for split in READ_ORDER},
         )
 
@@ -102,7 +102,7 @@ class CompositeSource:
         scene = compositing.crop_background(background.image, size, rng, composition)
         # Two animals are two poses of the same one: intervals that resample groups need one animal group per sample.
         poses = [composition]
-        if rng.random() < composition.twice:
+        if rng.random() < composition.two_poses_prob:
             low, high = composition.scale
             poses = [composition.model_copy(update={"scale": (low, (low + high) / 2)})] * 2  # smaller, so that both fit
         layers = [compositing.pose_animal(animal.image, size, rng, pose) for pose in poses]
@@ -111,8 +111,10 @@ class CompositeSource:
         if composition.blur:
             scene = compositing.blur(scene, light.uniform(0, composition.blur) * size)
         image, mask = compositing.compose(scene, layers, composition.border)
-        if composition.tint:
-            image = compositing.tint(image, light.uniform(1 - composition.tint, 1 + composition.tint, 3))
+        if composition.color_jitter:
+            image = compositing.tint(
+                image, light.uniform(1 - composition.color_jitter, 1 + composition.color_jitter, 3)
+            )
         return _build_sample(f"{split}-{index:05d}", animal, background, image, mask)
 
     def _pick(self, split: str, kind: str, index: int, rng: np.random.Generator) -> SourceImage:

@@ -56,13 +56,13 @@ def pose_animal(
     # Parts may be outside the image, as long as enough of the animal is visible; of an animal larger than the image,
     # less may be visible in any position.
     for quarters in (4, 3, 2, 1, 0):
-        overflow = composition.overhang * quarters / 4
+        overflow = composition.max_overflow * quarters / 4
         left, top = (
             round(-overflow * side + share * (size - side + 2 * overflow * side))
             for share, side in zip(where, pose.size, strict=True)
         )
         inside = alpha[max(-top, 0) : size - top, max(-left, 0) : size - left]
-        if inside.sum() >= composition.visible * alpha.sum():
+        if inside.sum() >= composition.min_visible_fraction * alpha.sum():
             break
     layer = place(pose, size, left, top)
     return Layer(vary_lighting(layer.color, layer.alpha, rng, 0.15), layer.alpha)

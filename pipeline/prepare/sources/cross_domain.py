@@ -16,7 +16,7 @@ from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 
 TEST = "test"
-KEY = "data.test"
+KEY = "data.external_test"
 
 
 class CrossDomainSource:
@@ -71,14 +71,14 @@ def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -
         path=test.path,
         resize=test.resize,
         splits=test.splits,
-        on_fault=test.on_fault,
+        on_invalid=test.on_invalid,
         mask_orientation=test.mask_orientation,
         near_duplicates=test.near_duplicates,
         image_size=data.image_size,
         channels=3,
-        showcase=[],  # the composites have a showcase
+        showcase_ids=[],  # the composites have a showcase
         seed=data.seed,
-        train_images=None,
+        max_train_images=None,
     )
     collection = collect_folder(test, list(CLASSES), KEY)
     return CrossDomainSource(CompositeSource(data), ImageMaskSource(images, collection, KEY))

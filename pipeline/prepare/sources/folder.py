@@ -108,7 +108,7 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
     names = images.by_id.keys() | masks.by_id.keys()
     usable = (images.by_id.keys() & masks.by_id.keys()) - images.unusable - masks.unusable
     is_trained_on = isinstance(data, FolderData)
-    splits = read_splits(folder, data.splits.list, images.by_id, names, usable, key, is_trained_on)
+    splits = read_splits(folder, data.splits.split_file, images.by_id, names, usable, key, is_trained_on)
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -152,11 +152,13 @@ def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
 
 
 def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
-    of_name = {item.name: list_values(item.value) for item in data.classes}
+    of_name = {item.name: list_values(item.mask_value) for item in data.classes}
     if isinstance(data, FolderData) and data.instances:
         place = {of_name[item.name][0]: index for index, item in enumerate(classes)}
         return InstanceMaskReader(data.instances.border, (place[0], place[1], place[2]))
-    return ValueMaskReader(tuple(of_name[item.name] for item in classes), list_values(data.ignore), data.mask_threshold)
+    return ValueMaskReader(
+        tuple(of_name[item.name] for item in classes), list_values(data.ignore_value), data.mask_threshold
+    )
 
 
 def _list_files(top: Path, key: str) -> list[PurePosixPath]:

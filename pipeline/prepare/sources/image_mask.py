@@ -46,7 +46,7 @@ class ImageMaskSource:
 
     def __init__(self, data: ImageMaskData, collection: PairCollection, key: str = "data") -> None:
         self._data, self._collection, self._key = data, collection, key
-        rows, pattern = collection.rows or {}, None if collection.split_error else data.splits.group_pattern
+        rows, pattern = collection.rows or {}, None if collection.split_error else data.splits.group_regex
         groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
         self._issues = (*collection.issues, *without_group)  # of files that are not decoded
         self._settings = DecodeSettings(
@@ -77,7 +77,7 @@ class ImageMaskSource:
         return len(self._assignment.ids[split])
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
-        """Decode the pairs of splits, each in the order of ids, the showcase in the order of `data.showcase`.
+        """Decode the pairs of splits, each in the order of ids, the showcase in the order of `data.showcase_ids`.
 
         Invalid pairs are not written. An image that is a near-duplicate of one in a split read earlier is invalid.
         """
@@ -155,7 +155,7 @@ class ImageMaskSource:
     def _add_issues(self, error: PipelineError) -> PipelineError:
         """Add invalid files, unless they are skipped, to an error in the assignment of the splits."""
         issues = list(self._issues)
-        if self._data.on_fault == "stop":
+        if self._data.on_invalid == "error":
             for result in decode_pairs(list(self._collection.pairs.values()), self._settings):
                 issues += result.issues
         invalid = self._build_error(issues)
@@ -164,7 +164,7 @@ class ImageMaskSource:
     def _build_error(self, issues: Sequence[DataIssue]) -> PipelineError | None:
         """Build the error for invalid files, unless they are skipped or known to the authors of the data set."""
         wrong = [issue for issue in issues if not self._is_known(issue)]
-        if not wrong or self._data.on_fault == "set_aside":
+        if not wrong or self._data.on_invalid == "skip":
             return None
         return build_error(wrong, self._key, str(self._collection.folder))
 
@@ -189,7 +189,7 @@ class ImageMaskSource:
 
     def _find_key(self, split: str) -> str:
         if split == SHOWCASE:
-            return f"{self._key}.showcase"
+            return f"{self._key}.showcase_ids"
         if self._written_splits not in (None, {""}):
             return self._collection.split_source
         return f"{self._key}.splits.{split}" if split in SPLITS[1:] else f"{self._key}.splits"
@@ -217,12 +217,12 @@ class ImageMaskSource:
         alike = "1 training image looks" if len(pairs) == 1 else f"{len(pairs)} training images look"
         return [
             f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
-            f"memory. Choose another in {self._key}.showcase."
+            f"memory. Choose another in {self._key}.showcase_ids."
         ]
 
     def _describe_leaks(self, duplicates: NearDuplicateCheck) -> list[str]:
         """Report images that were skipped as near-duplicates of another split; nothing if they are an error."""
-        if self._data.on_fault == "stop" and not self._collection.is_published:
+        if self._data.on_invalid == "error" and not self._collection.is_published:
             return []
         leaks = Counter(splits for _, _, splits in duplicates.leaks())
         notice = describe_leaks(leaks, self._collection.is_published)
@@ -240,9 +240,9 @@ class _PairChecks:
 
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
-        self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase is None)
+        self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
         self.counter = StatsCounter()
-        self._compares_invalid = data.on_fault == "stop"
+        self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
         self._first: tuple[ImageMaskPair, DecodedPair] | None = None
 

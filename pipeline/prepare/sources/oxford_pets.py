@@ -24,7 +24,7 @@ TRIMAP_VALUES = {"pet": 1, "background": 2, "border": 3}  # class to the value o
 CLASSES = (
     SegmentationClass("pet", "#e69f00", foreground=True),
     SegmentationClass("background", "#0072b2", foreground=False),
-    SegmentationClass("border", "#f0e442", foreground=False, edge=True),
+    SegmentationClass("border", "#f0e442", foreground=False, is_boundary=True),
 )
 
 

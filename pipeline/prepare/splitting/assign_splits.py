@@ -107,7 +107,7 @@ def assign_splits(
         return chosen.get(name) or split_by_hash(data.seed, *get_unit(name, groups), data.splits)
 
     splits = {name: split_of(name) for name in ids}
-    shown = _choose_showcase(data.seed, groups, splits, find_showable) if data.showcase is None else named
+    shown = _choose_showcase(data.seed, groups, splits, find_showable) if data.showcase_ids is None else named
     shows = {groups[name]: name for name in shown if name in groups}
     excluded = [
         (name, f"shares its group '{groups[name]}' with the showcase image {shows[groups[name]]}")
@@ -216,13 +216,13 @@ def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
-    """Find the images that `data.showcase` names."""
-    shown = [image_id(name) for name in data.showcase or ()]
-    for name, written in zip(shown, data.showcase or (), strict=True):
+    """Find the images that `data.showcase_ids` names."""
+    shown = [image_id(name) for name in data.showcase_ids or ()]
+    for name, written in zip(shown, data.showcase_ids or (), strict=True):
         if name not in ids:
             raise PipelineError(
-                f"data.showcase: there is no image '{written}' in {data.path}; write the path below images/ without "
-                f"extension, or null to have one chosen."
+                f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/ "
+                f"without extension, or null to have one chosen."
             )
     return shown
 

@@ -43,7 +43,7 @@ class GroupSuggestion:
         name, group = self.example
         return (
             f"The names suggest {self.groups} groups, such as {group} in {name}. If the images of a group belong "
-            f"together (a patient, a film, a slide), write {key}.splits.group_pattern: '{self.regex}', so that no "
+            f"together (a patient, a film, a slide), write {key}.splits.group_regex: '{self.regex}', so that no "
             f"group is in two splits: otherwise training images resemble test images."
         )
 

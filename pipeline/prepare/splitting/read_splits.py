@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
-from pipeline.params.data.image_data import SplitList
+from pipeline.params.data.image_data import SplitFile
 from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
 
-DEFAULT_LIST = SplitList(
+DEFAULT_LIST = SplitFile(
     file="splits.csv", id="id", split="split", group="group"
 )  # next to images/; the group column is optional
 TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
@@ -39,7 +39,7 @@ class SplitRow:
 
 
 def read_split_list(
-    folder: Path, declared: SplitList | None, ids: Collection[str], usable: Collection[str], key: str
+    folder: Path, declared: SplitFile | None, ids: Collection[str], usable: Collection[str], key: str
 ) -> dict[str, SplitRow] | None:
     """Read the split and the group of each image from a list.
 
@@ -93,7 +93,7 @@ def read_split_list(
     return rows
 
 
-def _check_columns(path: Path, columns: Sequence[str], declared: SplitList | None, key: str) -> None:
+def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | None, key: str) -> None:
     there = ", ".join(columns) or "none"
     if declared is None:
         if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
@@ -149,7 +149,7 @@ class WrittenSplits:
 
 def read_splits(
     folder: Path,
-    declared: SplitList | None,
+    declared: SplitFile | None,
     images: Mapping[str, str],
     ids: Collection[str],
     usable: Collection[str],
@@ -171,7 +171,7 @@ def read_splits(
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
-        rows = read_split_list(folder, declared, ids, usable, f"{key}.splits.list")
+        rows = read_split_list(folder, declared, ids, usable, f"{key}.splits.split_file")
         undecided = {name: images[name] for name in sorted(usable) if rows is None or not rows[name].split}
         where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
         by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)

@@ -62,11 +62,11 @@ class PredictionErrors:
         right = "foreground in the right class" if foreground > 1 else "foreground found"
         wrong = []
         edge, true_edge = _is_boundary(prediction, classes), _is_boundary(ground_truth, classes)
-        if foreground and others > sum(item.edge for item in classes):
+        if foreground and others > sum(item.is_boundary for item in classes):
             wrong.append(ErrorKind("foreground missed", MISSED, evaluated & true & ~predicted & ~edge))
             wrong.append(ErrorKind("false alarm", FALSE_ALARM, evaluated & predicted & ~true & ~true_edge))
-        if foreground and any(item.edge for item in classes):
-            names = join_words([item.name for item in classes if item.edge])
+        if foreground and any(item.is_boundary for item in classes):
+            names = join_words([item.name for item in classes if item.is_boundary])
             text = f"foreground and {names} confused"
             wrong.append(ErrorKind(text, BOUNDARY, evaluated & ((true & edge) | (predicted & true_edge))))
         if foreground > 1:
@@ -98,7 +98,7 @@ class PredictionErrors:
 
 
 def _is_boundary(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
-    return np.isin(mask, [index for index, item in enumerate(classes) if item.edge])
+    return np.isin(mask, [index for index, item in enumerate(classes) if item.is_boundary])
 
 
 def is_foreground(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:

@@ -44,7 +44,7 @@ def render_mask(
     frame: Frame | None = None,
 ) -> EmbeddedImage:
     """Render a mask in its classes' colors as PNG; ignored pixels are transparent."""
-    palette = [parse_color(item.colour) for item in classes]
+    palette = [parse_color(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_png(indices, [*palette, (0, 0, 0)], len(classes), alt, caption, frame)
 
@@ -62,7 +62,7 @@ def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: F
 def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
     """Compute the opacity of each pixel (H x W, 0 to 1) in a cut-out: foreground 1, boundary 0.5, others 0."""
     shares = np.zeros(256)
-    shares[: len(classes)] = [1.0 if item.foreground else 0.5 if item.edge else 0.0 for item in classes]
+    shares[: len(classes)] = [1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes]
     return np.asarray(shares[mask], dtype=np.float64)
 
 
@@ -88,8 +88,8 @@ def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
 
 def create_legend_entry(item: SegmentationClass) -> LegendEntry:
     """Create the legend entry of a class."""
-    parse_color(item.colour)
-    return LegendEntry(item.colour, item.name)
+    parse_color(item.color)
+    return LegendEntry(item.color, item.name)
 
 
 def to_rgb(image: ImageArray) -> Image.Image:

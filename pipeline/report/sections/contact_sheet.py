@@ -87,8 +87,8 @@ def _caption(image: ImageArray, masks: list[tuple[Mask, Frame]]) -> str:
     """Describe how the images are drawn, and which channels are not shown."""
     height, width, channels = image.shape
     fitted = {
-        "squash": ", here in the proportions of the originals",
-        "pad": ", here without padding",
+        "stretch": ", here in the proportions of the originals",
+        "letterbox": ", here without padding",
     }
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
@@ -146,7 +146,7 @@ def _draw_thumbnail(
     pixels = np.asarray(photo.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colors = np.full((256, 3), VEIL_COLOR)
-    colors[: len(classes)] = [image_html.parse_color(item.colour) for item in classes]
+    colors[: len(classes)] = [image_html.parse_color(item.color) for item in classes]
     amount = np.zeros(indices.shape)
     amount[is_foreground(indices, classes)] = TINT
     amount[_find_outline(indices, classes)] = 1.0
@@ -158,7 +158,7 @@ def _draw_thumbnail(
 def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.bool_]:
     """Find pixels near another class; of two classes, only foreground, or boundary against background."""
     rank = np.full(256, 1)  # of ignored pixels
-    rank[: len(classes)] = [3 if item.foreground else 2 if item.edge else 0 for item in classes]
+    rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
     size = np.array(indices.shape)
     around, outline = np.pad(indices, WIDTH, mode="edge"), np.zeros(indices.shape, dtype=np.bool_)
     for step in range(-WIDTH, WIDTH + 1):

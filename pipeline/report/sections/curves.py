@@ -108,9 +108,9 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
 def _find_onsets(selection: RunSelection) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
     found: dict[tuple[str, float], tuple[tuple[int, int], ...]] = {}
     for row in selection.rows:
-        if row.judgement and row.judgement.onset:
+        if row.judgment and row.judgment.onset:
             key = (row.variant, row.learning_rate)
-            found[key] = (*found.get(key, ()), row.judgement.onset)
+            found[key] = (*found.get(key, ()), row.judgment.onset)
     return found
 
 

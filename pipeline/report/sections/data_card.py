@@ -127,7 +127,7 @@ def build_data_card(context: ReportContext) -> DataCard:
         ),
         figure=draw_class_shares(
             {split.name: split.shares for split in splits if split.evaluated},
-            [item.colour for item in classes],
+            [item.color for item in classes],
             context.project,
         ),
         is_wide=len(classes) > MAX_NARROW_CLASSES,

@@ -60,17 +60,17 @@ def describe_files(survey: DatasetStats) -> FileSummary | None:
 
 def _describe_formats(survey: DatasetStats) -> tuple[str, ...]:
     """Describe the file formats and how images were converted; of composites, only an external test set has files."""
-    if not survey.stored:
+    if not survey.formats:
         return ()
-    read = pluralize(sum(survey.stored.values()), "image was", "images were")
-    kinds = sorted(survey.stored.items(), key=lambda item: (-item[1], item[0]))
+    read = pluralize(sum(survey.formats.values()), "image was", "images were")
+    kinds = sorted(survey.formats.items(), key=lambda item: (-item[1], item[0]))
     if len(kinds) == 1:
         stored = f"all stored as {kinds[0][0]}"
     else:
         stored = f"stored as {join_words([f'{kind} ({format_count(count)})' for kind, count in kinds])}"
     turned, transparent = "None needed rotation", "none has transparent parts"
-    if survey.turned:
-        turned = f"{pluralize(survey.turned, 'was', 'were')} rotated as the EXIF orientation says"
+    if survey.rotated:
+        turned = f"{pluralize(survey.rotated, 'was', 'were')} rotated as the EXIF orientation says"
     if survey.transparent:
         transparent = f"{pluralize(survey.transparent, 'has', 'have')} transparent parts, which became black"
     return f"{read} read from files, {stored}.", f"{turned}; {transparent}."

@@ -102,7 +102,7 @@ def _count_classes(context: ReportContext, default: int) -> int:
 
 def _describe_verdict(row: RunSummary) -> str:
     """Write the verdict, its evidence, and the gap in mean IoU."""
-    found = row.judgement
+    found = row.judgment
     if found is None:
         return f"{row.run} has no verdict."
     evidence = "; ".join(found.evidence)
@@ -121,7 +121,7 @@ def _describe_verdict(row: RunSummary) -> str:
 def _build_total(row: RunSummary, parts: pd.DataFrame, classes: int) -> ClassGapRow:
     """Build the row of all pixels; mean IoU is over the classes on both sides if one of `classes` is missing."""
     name = "all (mean IoU)"
-    gap, val_iou = row.judgement.iou_gap if row.judgement else None, row.val_mean_iou
+    gap, val_iou = row.judgment.iou_gap if row.judgment else None, row.val_mean_iou
     train_iou = None if gap is None or val_iou is None else val_iou + gap
     if len(parts) < classes:
         name = "all (mean IoU of the classes above)"

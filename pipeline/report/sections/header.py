@@ -97,7 +97,8 @@ def _describe_result(context: ReportContext, selection: RunSelection) -> str:
     if best is None:
         return "No setting finished all its seeds, so nothing is ranked."
     row = next(
-        (r for r in context.summary.rates if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)), None
+        (r for r in context.summary.settings if (r.variant, r.learning_rate) == (best.variant, best.learning_rate)),
+        None,
     )
     group = "these runs" if selection.origin else "this grid"
     if row is not None and row.is_no_better:

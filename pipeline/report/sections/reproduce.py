@@ -125,7 +125,7 @@ def _prefix_paths(folder: Path, files: str) -> str:
 
 def _build_report_command(params: Params, project: Project) -> str:
     # A study's data outside the project was named on the command line; its path is private.
-    test = params.data.test if isinstance(params.data, CompositesData) else None
+    test = params.data.external_test if isinstance(params.data, CompositesData) else None
     paths = [params.data.path, *([test.path] if test else [])]
     is_outside = project.study and any(Path(path).is_absolute() for path in paths)
     return project.make_command("report") + (" DATA=folder" if is_outside else "")

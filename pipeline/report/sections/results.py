@@ -76,7 +76,7 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
     """Build the results of the settings of the selected runs."""
     summary = context.summary
     shown = {(row.variant, row.learning_rate) for row in selection.rows}
-    rates = [row for row in summary.rates if (row.variant, row.learning_rate) in shown]
+    rates = [row for row in summary.settings if (row.variant, row.learning_rate) in shown]
     variants = dict.fromkeys(row.variant for row in rates)
     return ResultsOverview(
         maps=_build_heat_maps(rates, summary.best),

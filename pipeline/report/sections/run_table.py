@@ -101,8 +101,8 @@ def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
 
 def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
     """List checks that were not possible, and for how many runs."""
-    reasons = Counter(reason for row in selection.rows if row.judgement for reason in row.judgement.not_checked)
-    judged = sum(row.judgement is not None for row in selection.rows)
+    reasons = Counter(reason for row in selection.rows if row.judgment for reason in row.judgment.not_checked)
+    judged = sum(row.judgment is not None for row in selection.rows)
     return tuple(
         reason if count == judged else f"{reason} (of {pluralize(count, 'run')})"
         for reason, count in reasons.most_common()
@@ -114,17 +114,17 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
     empty = row.status != "finished"  # scores from before divergence are not ranked
     epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
     sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
-    verdict = row.judgement.verdict if row.judgement else row.status
+    verdict = row.judgment.verdict if row.judgment else row.status
     values = (row.run, row.learning_rate, row.seed, verdict, *sortable)
     figures = [format_number(value) for value in losses]
-    figures[2] += _format_interval(row.judgement)
+    figures[2] += _format_interval(row.judgment)
     return RunTableRow(
         run=row.run,
         learning_rate=format_learning_rate(row.learning_rate),
         seed=str(row.seed),
         verdict=verdict,
         label=_describe_warning(row),
-        evidence="; ".join(row.judgement.evidence) if row.judgement else "",
+        evidence="; ".join(row.judgment.evidence) if row.judgment else "",
         reason=row.reason or "It has no scores." if empty else "",
         figures=() if empty else (epoch, *figures),
         values=json.dumps(values, allow_nan=False),
@@ -134,7 +134,7 @@ def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) 
 
 def _describe_warning(row: RunSummary) -> str:
     """Write a warning about a run's masks, independent of its verdict."""
-    labels = [ONE_CLASS_LABEL] if row.judgement and row.judgement.beats_baseline is False else []
+    labels = [ONE_CLASS_LABEL] if row.judgment and row.judgment.beats_baseline is False else []
     if row.missed_classes and row.status == "finished":
         labels.append(f"misses {pluralize(len(row.missed_classes), 'class', 'classes')}")
     return "; ".join(labels)
@@ -160,7 +160,7 @@ def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...])
     )
 
 
-def _format_interval(judgement: Judgment | None) -> str:
-    if judgement is None or judgement.gap_low is None:
+def _format_interval(judgment: Judgment | None) -> str:
+    if judgment is None or judgment.gap_low is None:
         return ""
-    return f" ({format_number(judgement.gap_low)} to {format_number(judgement.gap_high)})"
+    return f" ({format_number(judgment.gap_low)} to {format_number(judgment.gap_high)})"

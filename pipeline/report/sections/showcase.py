@@ -81,7 +81,7 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
         else _render_masks(prediction, ground_truth if wrong.is_scored else None, classes, frame)
     )
     verdict, detail, is_failure = _describe_result(row, prediction, ground_truth, classes, is_cut_out=is_cut_out)
-    edges = join_words([item.name for item in classes if item.edge])
+    edges = join_words([item.name for item in classes if item.is_boundary])
     if run != summary.best.run:
         detail += f" {run} has the lowest validation loss of the runs on this page."
     return Showcase(
@@ -160,11 +160,11 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
         return ()
     found = context.project.showcase.list
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
-    if found.run != best.run or [(one.file, one.title, one.mask) for one in found.photographs] != requested:
+    if found.run != best.run or [(one.file, one.title, one.mask) for one in found.images] != requested:
         raise PipelineError(
             f"{SHOWCASE_PREDICTIONS} is not of {best.run} and the images of report.showcase. Run `pipeline showcase`."
         )
-    return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.photographs))
+    return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.images))
 
 
 def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult) -> UserImage:

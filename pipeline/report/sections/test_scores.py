@@ -181,7 +181,7 @@ def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple
 
 def _get_selection_bias(context: ReportContext, run: str) -> float | None:
     row = next(row for row in context.summary.runs if row.run == run)
-    return row.judgement.optimism if row.judgement else None
+    return row.judgment.selection_bias if row.judgment else None
 
 
 def _describe(run: str, score: Scores, validation: Scores | None, selection_bias: float | None) -> str:
