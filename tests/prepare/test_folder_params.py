@@ -118,7 +118,7 @@ def test_the_section_is_read_and_more_images_than_known_may_be_asked_for(tmp_pat
 
 
 def sections_of_the_page():
-    page = (ROOT / "docs/your-own-data.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/folder-of-images.md").read_text(encoding="utf-8")
     return [YAML(typ="safe").load(text) for text in re.findall("```yaml\n(.*?)```", page, re.DOTALL)]
 
 
