@@ -28,7 +28,7 @@ report: $(INSTALLED) .dvc/ready  ## Train the new runs of the grid, compare, ren
 	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
 	@cd "$$FOLDER" && pipeline sweep && dvc repro --quiet || { pipeline failure >/dev/null && \
 		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
-	@cd "$$FOLDER" && pipeline track || true  # it has reported a server that is down; the report is complete
+	@cd "$$FOLDER" && pipeline sync || true  # it has reported a server that is down; the report is complete
 	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 
 studies: $(INSTALLED)  ## List the ready studies
@@ -90,7 +90,7 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
 
 clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
-	rm -rf runs evaluation comparison showcase data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .scratch
+	rm -rf runs evaluation comparison showcase_predictions data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .cache
 
 # The linked environment's `pipeline` is the other project's code, unless PYTHONPATH names this folder.
 linked-venv:

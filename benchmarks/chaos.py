@@ -31,7 +31,7 @@ OUTPUTS = (
     "runs",
     "evaluation",
     "data/prepared",
-    ".scratch",
+    ".cache",
     "mlruns",
     "mlflow.db",
     "mlflow.db.lock",
@@ -119,10 +119,10 @@ class Chaos:
             "runs/.*",
             "evaluation/.*",
             "data/.*",
-            ".scratch/unfinished/*",
-            ".scratch/attempts/*.json",
+            ".cache/unfinished/*",
+            ".cache/attempts/*.json",
             ".dvc.lock*",
-            ".scratch/dvc.lock",
+            ".cache/dvc.lock",
         )
         patterns = (
             *patterns,

@@ -96,7 +96,7 @@ def prepare(folder: Path) -> None:
 
 def forget() -> None:
     """The cache of decoded images, and what was prepared."""
-    for folder in (".scratch", "prepared"):
+    for folder in (".cache", "prepared"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -36,7 +36,7 @@ COMMANDS = {
     "repro": ["dvc", "repro"],
 }
 SIGNALS = ("SIGINT to the group", "SIGTERM to the group", "SIGTERM to the first process")
-UNFINISHED = ("runs/.*", "evaluation/.*", "data/.*", ".*.yaml*", ".scratch/**/.*")  # files under temporary names
+UNFINISHED = ("runs/.*", "evaluation/.*", "data/.*", ".*.yaml*", ".cache/**/.*")  # files under temporary names
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Project:
             time.sleep(0.1)
         process.terminate()
         process.wait()
-        shutil.rmtree(self.root / ".scratch")
+        shutil.rmtree(self.root / ".cache")
         shutil.copytree(self.root, self._prepared)
 
     def run(self, trial: Trial) -> tuple[list[str], float, str]:
@@ -124,7 +124,7 @@ class Project:
             with contextlib.closing(sqlite3.connect(self.root / "mlflow.db")) as store:
                 for name, status in store.execute("SELECT name, status FROM runs WHERE status = 'RUNNING'"):
                     found.append(f"MLflow shows {name} as {status}")
-        for path in (self.root / ".scratch").glob("attempts/*.json"):
+        for path in (self.root / ".cache").glob("attempts/*.json"):
             try:
                 json.loads(path.read_text(encoding="utf-8"))
             except ValueError:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 
 HEAVY = {"torch", "mlflow", "pandas", "matplotlib", "numpy", "dvc", "rich", "pydantic"}
-COMMANDS = [[], *([name] for name in sorted(main.commands))]
+COMMANDS = [[], *([name] for name in sorted(main.commands)), ["data", "check"], ["data", "download"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "pipeline")
@@ -43,7 +43,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_wrong_usage_ends_with_2() -> None:
     assert run("train", "--variant", "unet", "--learning-rate", "fast", "--seed", "0")[0] == 2
     assert run("trian")[0] == 2
-    assert run("sweep", "--jobs", "0")[0] == 2
+    assert run("sweep", "--workers", "0")[0] == 2
 
 
 def test_a_mistake_ends_with_1_and_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

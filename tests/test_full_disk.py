@@ -98,7 +98,7 @@ def test_commands_that_write_to_mlflow_name_the_full_store(project: Path, run: R
     fill(project)
     code, said = run(project, "promote")
     assert (code, f"Error: {project}/mlflow.db: {STORE_SENTENCE}" in said) == (1, True)
-    code, said = run(project, "track", "--to", f"sqlite:///{project}/new.db")
+    code, said = run(project, "sync", "--tracking-uri", f"sqlite:///{project}/new.db")
     assert (code, f"Error: {project}/new.db: {STORE_SENTENCE} No run was uploaded;" in said) == (1, True)
     assert not list(project.glob("new.db.partial*"))
 
@@ -122,7 +122,7 @@ def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, t
     assert "fails (database or disk is full). Training continues" in warning
     (disk / "project/filler").unlink(missing_ok=True)
     (disk / "filler").unlink()
-    code, said = run(elsewhere, "track")
+    code, said = run(elsewhere, "sync")
     assert (code, "1 run, 1 of them new" in said) == (0, True)
     with sqlite3.connect(store) as opened:
         assert ("unet-0.01-1", "FINISHED") in opened.execute("SELECT name, status FROM runs").fetchall()

@@ -70,7 +70,7 @@ def test_only_what_the_set_names_differs(write: Writer) -> None:
         "train": {**base["train"], "epochs": 3},
         "grid": {"variant": ["small"], "learning_rate": [0.001], "seed": [0]},
         "tracking": {**base["tracking"], "experiment": "mine"},
-        "report": {**base["report"], "notes": "../../reports/notes.md"},
+        "report": {**base["report"], "notes_file": "../../reports/notes.md"},
     }
     assert [cell.name for cell in study.params.cells()] == ["small-0.001-0"]
 
@@ -84,7 +84,7 @@ def test_comments_of_both_files_are_kept(write: Writer) -> None:
     shipped = (project / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = {line for line in shipped if "#" in line} - set(text.splitlines())
     assert {line.split(":")[0].strip() for line in changed if not line.startswith("#")} <= {
-        "path", "epochs", "lite0", "keras_pets", "seed", "grid", "notes", "model",
+        "path", "epochs", "lite0", "keras_pets", "seed", "grid", "notes_file", "model",
     }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_code_is_two_folders_up_and_results_are_the_studys_own(write: Writer) ->
     made = loaded(project / "studies/mine/dvc.yaml")["stages"]
     assert made["prepare"]["deps"][0] == "${data.path}"
     assert {"data/prepared", "../../pipeline/train", "../../my_net.py"} <= set(made["train"]["deps"])
-    assert {"runs", "evaluation", "comparison", "${report.notes}"} <= set(made["report"]["deps"])
+    assert {"runs", "evaluation", "comparison", "${report.notes_file}"} <= set(made["report"]["deps"])
     assert "../../reports/templates" in made["report"]["deps"]
     for name, stage in loaded(stages)["stages"].items():
         assert [made[name][key] for key in ("cmd", "outs")] == [stage[key] for key in ("cmd", "outs")]
@@ -126,7 +126,7 @@ def test_a_second_time_nothing_is_written(write: Writer) -> None:
 def test_the_sets_own_words_become_the_notes(write: Writer) -> None:
     project = write(SMALL)
     (project / "params/mine.md").write_text("Why I ask.\n", encoding="utf-8")
-    assert create_study("mine", project).params.report.notes == "../../params/mine.md"
+    assert create_study("mine", project).params.report.notes_file == "../../params/mine.md"
 
 
 def test_data_is_relative_in_the_project_and_absolute_elsewhere(write: Writer, tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ class Comparison(ArtifactFolder):
     FINDINGS = "findings.json"
     CURVES = "curves.csv"  # long form
     CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
-    GAP_PARTS = "parts.csv"  # of each run the gap by class, and by the groups and images of validation with the widest
+    GAP_PARTS = (
+        "gap_breakdown.csv"  # of each run the gap by class, and by the groups and images of validation with the widest
+    )
     GAP_PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
 
     def __init__(self, path: Path = Path("comparison"), root: Path = Path(), create_all: str = "make report") -> None:
@@ -191,5 +193,5 @@ class Comparison(ArtifactFolder):
         self.write_table(self.CURVES, self.CURVE_COLUMNS, rows)
 
     def write_gap_parts(self, rows: Iterable[Sequence[object]]) -> None:
-        """Write `parts.csv`; rows in the order of its columns."""
+        """Write `gap_breakdown.csv`; rows in the order of its columns."""
         self.write_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, rows)

@@ -47,7 +47,7 @@ class EvaluationFolder(ArtifactFolder):
     PER_IMAGE_COLUMNS = ("id", "split", "loss", "accuracy", "mean_iou", "foreground_iou")
     CALIBRATION = "calibration.csv"  # one row per confidence bin of train (compared images) and validation
     CALIBRATION_COLUMNS = ("split", "low", "high", "pixels", "confidence", "accuracy")  # last two empty in an empty bin
-    FEATURE_MAPS = "explain.npz"  # FEATURE_MAPS on the showcase; only for a U-Net
+    FEATURE_MAPS = "feature_maps.npz"  # FEATURE_MAPS on the showcase; only for a U-Net
     OVERVIEW = "overview.png"  # showcase and one validation image: image, ground truth, prediction
     EXAMPLES = "examples"  # <sample id>.png: predicted class indices, 8 bit
 

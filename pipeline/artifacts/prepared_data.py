@@ -48,7 +48,7 @@ class Dataset(Record):
 
 @dataclass(frozen=True)
 class DatasetStats(Record):
-    """`survey.json`: what the files were that the data was prepared from."""
+    """`dataset_stats.json`: what the files were that the data was prepared from."""
 
     formats: dict[str, int]  # number of images by format: "RGB", "gray", "palette", "16-bit gray", ...; may be empty
     rotated: int  # images that were rotated by their EXIF orientation
@@ -83,8 +83,8 @@ class PreparedData(ArtifactFolder):
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels
     SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;...
     CLASSES = "classes.json"
-    SKIPPED = "rejected.csv"  # id, reason
-    STATS = "survey.json"
+    SKIPPED = "skipped.csv"  # id, reason
+    STATS = "dataset_stats.json"
 
     def __init__(
         self, path: Path = Path("data/prepared"), root: Path = Path(), create_all: str = "make report"

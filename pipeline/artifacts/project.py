@@ -15,15 +15,15 @@ from pipeline.errors import PipelineError
 
 STUDIES = Path("studies")  # in the project's folder, one folder per study
 RUNS, EVALUATION, PREPARED = Path("runs"), Path("evaluation"), Path("data/prepared")
-COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase")
+COMPARISON, SHOWCASE_PREDICTIONS = Path("comparison"), Path("showcase_predictions")
 METRICS = Path("metrics.json")  # for `dvc metrics`: outside of comparison/, because DVC allows no metric in an output
-CACHE = Path(".scratch")  # files that no stage reads; may be removed at any time
+CACHE = Path(".cache")  # files that no stage reads; may be removed at any time
 REPORTS = Path("reports")
 REPORT = REPORTS / "learning-report.html"
 FAILURE = REPORTS / "failure.html"
 TEMPLATES = REPORTS / "templates"
 SHOWCASE_IMAGES = REPORTS / "showcase"  # the user's own images
-EXTERNAL_RESULTS = REPORTS / "references"  # curves and results of other people
+EXTERNAL_RESULTS = REPORTS / "external_results"  # curves and results of other people
 
 
 class Project:

@@ -1,4 +1,4 @@
-"""`showcase/`: predictions of the best run on the user's own images of `report.showcase`."""
+"""`showcase_predictions/`: predictions of the best run on the user's own images of `report.showcase`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class ShowcasePredictions(ArtifactFolder):
 
     LIST = "showcase.json"
 
-    def __init__(self, path: Path = Path("showcase"), root: Path = Path(), create_all: str = "make report") -> None:
+    def __init__(
+        self, path: Path = Path("showcase_predictions"), root: Path = Path(), create_all: str = "make report"
+    ) -> None:
         super().__init__(path, "pipeline showcase", root, create_all)
 
     @cached_property

@@ -65,7 +65,7 @@ for _command in (
     curves.lr_find,
     models.predict,
     models.promote,
-    models.track,
+    models.sync,
     models.ui,
 ):
     main.add_command(_command)

@@ -7,47 +7,49 @@ from pathlib import Path
 import click
 
 
-@click.command()
-@click.option("--check", metavar="PATH", type=click.Path(path_type=Path, file_okay=False), help="Check a folder.")
-@click.option(
-    "--download",
-    metavar="PATH",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Download Oxford-IIIT Pet to a folder.",
-)
-def data(check: Path | None, download: Path | None) -> None:
-    """Check images before training, or download some.
+@click.group()
+def data() -> None:
+    """Check images before training, or download some."""
 
-    --check reads a folder like `pipeline prepare`: with the section `data` of params.yaml if it is on the same folder,
-    else with the one that `pipeline init` would write. It reports all errors at once; without errors, it prints a
-    summary, and the exit code is 0.
 
-    --download downloads Oxford-IIIT Pet (0.8 GB) to a folder. Archives and files in the folder are reused; the same
-    command resumes an interrupted download.
+@data.command()
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+def check(path: Path) -> None:
+    """Check the images and masks in the folder PATH, and print a summary.
+
+    The folder is read like `pipeline prepare` does: with the section `data` of params.yaml if it names the same folder,
+    else with the one that `pipeline init` would write. All errors are reported at once; without errors, the exit code
+    is 0.
     """
     from rich.console import Console
 
+    from pipeline.init.data_section import find_section
+    from pipeline.prepare.validate import validate_data
     from pipeline.runtime.shutdown import exit_on_sigterm
 
-    if (check is None) == (download is None):
-        raise click.UsageError("Write --check PATH, or --download PATH.")
     exit_on_sigterm()
-    if check is not None:
-        from pipeline.init.data_section import find_section
-        from pipeline.prepare.validate import validate_data
+    section = find_section(path)
+    found = validate_data(section.data, section.notices)
+    click.echo(f"{path}: no errors with {section.origin}")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with console.capture() as shown:
+        console.print(found.render())
+    click.echo(shown.get(), nl=False)
 
-        section = find_section(check)
-        found = validate_data(section.data, section.notices)
-        click.echo(f"{check}: no errors with {section.origin}")
-        console = Console(highlight=False, markup=False, soft_wrap=True)
-        with console.capture() as shown:
-            console.print(found.render())
-        click.echo(shown.get(), nl=False)
-    if download is not None:
-        from pipeline.prepare.download import download_pets
 
-        files = download_pets(download)
-        click.echo(f"{download}: {len(files.pairs)} images with trimaps")
+@data.command()
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+def download(path: Path) -> None:
+    """Download Oxford-IIIT Pet (0.8 GB) to the folder PATH.
+
+    Archives and files in the folder are reused; the same command resumes an interrupted download.
+    """
+    from pipeline.prepare.download import download_pets
+    from pipeline.runtime.shutdown import exit_on_sigterm
+
+    exit_on_sigterm()
+    files = download_pets(path)
+    click.echo(f"{path}: {len(files.pairs)} images with trimaps")
 
 
 @click.command()

@@ -65,12 +65,12 @@ def variants() -> None:
 @click.command()
 @click.argument("targets", nargs=-1)
 @click.option(
-    "--jobs",
+    "--workers",
     type=click.IntRange(min=1),
     help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.num_threads]",
 )
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/how-to/cluster.md.")
-def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
+def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> None:
     """Train and evaluate stale runs in parallel, and commit them to DVC.
 
     TARGETS are names of runs, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; the default is the
@@ -83,8 +83,8 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import clear_stage_status, record_stage
 
-    if jobs and ray:
-        raise click.UsageError("--jobs applies to this machine only; a Ray cluster schedules its own jobs.")
+    if workers and ray:
+        raise click.UsageError("--workers applies to this machine only; a Ray cluster schedules its own jobs.")
     defer_signals()
 
     from pipeline.sweep.stage import sweep as run_sweep
@@ -92,7 +92,7 @@ def sweep(targets: tuple[str, ...], jobs: int | None, ray: str | None) -> None:
     for stage in ("prepare", "compare", "showcase", "report"):
         clear_stage_status(stage)  # recorded again if they fail again
     with record_stage("sweep"):
-        code = run_sweep(read_params(), jobs, targets, ray, Path())
+        code = run_sweep(read_params(), workers, targets, ray, Path())
     if code == 0 and not targets:
         FAILURE.unlink(missing_ok=True)
     sys.exit(code)

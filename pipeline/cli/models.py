@@ -28,8 +28,8 @@ from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
     help="The folder to write into.",
 )
 @click.option("--overlay", is_flag=True, help="Also write each image with its classes tinted.")
-@click.option("--cutout", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
-def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout: bool) -> None:
+@click.option("--foreground", is_flag=True, help="Also write the foreground of each image, the rest transparent.")
+def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foreground: bool) -> None:
     """Segment images with a trained run: masks of the same size, and a table of class shares.
 
     IMAGES are files, or folders that are searched recursively: PNG, JPEG, WebP, BMP, TIFF, of any size. They are
@@ -53,7 +53,7 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, cutout
     click.echo(describe_training_data(trained, project))
     if advice := advise_on_composites(params):
         click.echo(advice)
-    found = predict_images(trained, images, OutputFiles(out, overlay, cutout), Console(stderr=True))
+    found = predict_images(trained, images, OutputFiles(out, overlay, foreground), Console(stderr=True))
     if found.rows:
         console = Console(highlight=False, markup=False)
         with console.capture() as table:
@@ -88,8 +88,12 @@ def promote(run: str) -> None:
 
 @click.command()
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
-@click.option("--to", "uri", metavar="URI", help="Another MLflow than the project's: http://host:5000, or a database.")
-def track(targets: tuple[str, ...], uri: str | None) -> None:
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="Another MLflow than the project's: http://host:5000, or a database.",
+)
+def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
     """Upload finished runs to MLflow; what MLflow has already is not uploaded again.
 
     RUNS are names, such as unet-0.001-0, or patterns in quotes, such as 'lite0-*'; without any, all trained runs of the
@@ -100,7 +104,7 @@ def track(targets: tuple[str, ...], uri: str | None) -> None:
     from pipeline.tracking.sync import sync_selected
 
     defer_signals()
-    click.echo(sync_selected(read_params(), targets, uri, Path()))
+    click.echo(sync_selected(read_params(), targets, tracking_uri, Path()))
 
 
 @click.command()

@@ -14,8 +14,8 @@ from pipeline.errors import PipelineError
 @click.option("--runs", "selection", metavar="SELECTION", help="Which runs; see above.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--open", "show", is_flag=True, help="Show the report in the browser.")
-@click.option("--live", is_flag=True, help="Add date, durations, git commit, and a link to MLflow.")
-def report(selection: str | None, out: Path | None, show: bool, live: bool) -> None:
+@click.option("--provenance", is_flag=True, help="Add date, durations, git commit, and a link to MLflow.")
+def report(selection: str | None, out: Path | None, show: bool, provenance: bool) -> None:
     """Render the learning report.
 
     Without options this is the stage that writes reports/learning-report.html. With --runs, the report shows a part of
@@ -46,15 +46,15 @@ def report(selection: str | None, out: Path | None, show: bool, live: bool) -> N
     from pipeline.report.stage import render_report
     from pipeline.runtime.stage_status import record_stage
 
-    is_stage = not (selection or out or show or live)
+    is_stage = not (selection or out or show or provenance)
     with record_stage("report") if is_stage else contextlib.nullcontext():
         source, _, query = (selection or "").partition(":")
         if source.strip().lower() == "mlflow":
             from pipeline.mlflow_report.render import render_mlflow_report
 
-            page = render_mlflow_report(read_params(), query, out, provenance=live)
+            page = render_mlflow_report(read_params(), query, out, provenance=provenance)
         else:
-            page = render_report(read_params(), selection, out, provenance=live)
+            page = render_report(read_params(), selection, out, provenance=provenance)
         click.echo(page.path)
         for notice in page.notices:
             click.echo(f"Notice: {notice}", err=True)

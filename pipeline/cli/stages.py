@@ -121,7 +121,7 @@ def compare() -> None:
 
 @click.command()
 def showcase() -> None:
-    """Stage: segment the images of report.showcase with the best run, into showcase/."""
+    """Stage: segment the images of report.showcase with the best run, into showcase_predictions/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import record_stage
     from pipeline.showcase.stage import predict_showcase

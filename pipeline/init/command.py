@@ -55,7 +55,7 @@ def init(folder: Path) -> str:
         f"{notices}"
         f"The {PARAMS_FILE} from before {kept}.\n"
         f"Then:\n"
-        f"  pipeline data --check {shlex.quote(str(folder))}\n"
+        f"  pipeline data check {shlex.quote(str(folder))}\n"
         f"  make report"
     )
 

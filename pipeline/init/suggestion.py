@@ -191,7 +191,7 @@ class SuggestedData(Section):
 def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     """Choose the size and the orientation of masks, and count the training images.
 
-    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data --check` reports the reason.
+    If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data check` reports the reason.
     """
     try:
         data = validate(SuggestedData, {"data": suggestion.section}, "").data
@@ -226,7 +226,7 @@ def _count_training(data: Data, collection: PairCollection) -> int:
         try:
             return ImageMaskSource(data, collection).count(SPLITS[0])
         except PipelineError:
-            pass  # `pipeline data --check` reports the reason
+            pass  # `pipeline data check` reports the reason
     rows, shares = collection.rows or {}, data.splits
     weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
     splits = [rows[name].split if name in rows else "" for name in collection.pairs]

@@ -86,10 +86,10 @@ class Tracking(Section):
     experiment: str = Field(min_length=1)
 
 
-class Cluster(Section):
+class RayResources(Section):
     """Resources of a run on a Ray cluster, beside one CPU for each of `train.num_threads`."""
 
-    memory: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # GB; None: measured for each variant
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # None: measured for each variant
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class ExternalResult(Section):
 
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)  # author and publication
-    file: Annotated[str, _file_in("reports/references/")]
+    file: Annotated[str, _file_in("reports/external_results/")]
 
 
 ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
@@ -117,10 +117,10 @@ class Report(Section):
 
     title: str = Field(min_length=1)
     author: str
-    course: str
-    notes: str = Field(min_length=1)  # path of the author's notes, Markdown
+    subtitle: str  # course, team or laboratory
+    notes_file: str = Field(min_length=1)  # path of the author's text, Markdown
     showcase: list[ShowcaseImage] = Field(max_length=6)  # the report must be small enough for mail
-    references: list[ExternalResult]
+    external_results: list[ExternalResult]
 
 
 class Cell(Section):
@@ -156,7 +156,7 @@ class Params(Section):
     evaluation: Evaluation
     verdict: Verdict
     tracking: Tracking
-    cluster: Cluster = Cluster()
+    ray: RayResources = RayResources()
     report: Report
 
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:

@@ -18,9 +18,16 @@ from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.preprocessing import measure_class_shares
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.predict.image_files import ImageFile, find_images
-from pipeline.predict.outputs import ClassShares, compute_opacity, write_cutout, write_mask, write_overlay, write_table
+from pipeline.predict.outputs import (
+    ClassShares,
+    compute_opacity,
+    write_foreground,
+    write_mask,
+    write_overlay,
+    write_table,
+)
 
-TABLE = "shares.csv"  # beside the folders of masks, overlays and cutouts
+TABLE = "shares.csv"  # beside the folders of masks, overlays and foregrounds
 MAX_IMAGES = 32  # in memory at once
 MAX_BYTES = 150_000_000  # of their pixels together
 
@@ -39,7 +46,7 @@ class OutputFiles:
 
     folder: Path
     has_overlay: bool  # the image with its classes tinted
-    has_cutout: bool  # the foreground, with the rest transparent
+    has_foreground: bool  # the foreground, with the rest transparent
 
     def mask(self, image: ImageFile) -> Path:
         """Path of an image's mask."""
@@ -49,9 +56,9 @@ class OutputFiles:
         """Path of an image's overlay."""
         return self.folder / "overlays" / f"{image.name}.jpg"
 
-    def cutout(self, image: ImageFile) -> Path:
-        """Path of an image's cutout."""
-        return self.folder / "cutouts" / f"{image.name}.png"
+    def foreground(self, image: ImageFile) -> Path:
+        """Path of an image's foreground."""
+        return self.folder / "foreground" / f"{image.name}.png"
 
 
 def find_best_run(project: Project) -> str:
@@ -107,7 +114,7 @@ def predict_images(run: TrainedRun, paths: Sequence[Path], files: OutputFiles, c
 def _check_overwriting(sources: Sequence[ImageFile], files: OutputFiles) -> None:
     existing = {source.path.resolve() for source in sources}
     for source in sources:
-        for target in (files.mask(source), files.overlay(source), files.cutout(source)):
+        for target in (files.mask(source), files.overlay(source), files.foreground(source)):
             if target.resolve() in existing:
                 raise PipelineError(f"The results for {source.path} would overwrite the image {target}. Change --out.")
 
@@ -122,9 +129,9 @@ def _segment(
         write_mask(files.mask(source), labels, run.encoding, classes)
         if files.has_overlay:
             write_overlay(files.overlay(source), to_rgb(image), labels, classes)
-        if files.has_cutout:
+        if files.has_foreground:
             opacity = compute_opacity(probs, preprocessing, image.shape, classes)
-            write_cutout(files.cutout(source), to_rgb(image), opacity)
+            write_foreground(files.foreground(source), to_rgb(image), opacity)
         name = str(source.path).encode("utf-8", "backslashreplace").decode()  # file names may not be valid UTF-8
         height, width = labels.shape
         yield ClassShares(name, height, width, tuple(measure_class_shares(labels, len(classes)).tolist()))

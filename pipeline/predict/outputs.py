@@ -1,4 +1,4 @@
-"""Write the results of `pipeline predict`: masks, overlays, cutouts, and a table of class shares."""
+"""Write the results of `pipeline predict`: masks, overlays, foregrounds, and a table of class shares."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_overlay(
     _save(path, Image.fromarray(blended), "JPEG", quality=JPEG_QUALITY)
 
 
-def write_cutout(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
+def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
     """Write the foreground of an RGB image, with the rest transparent."""
     _save(path, Image.fromarray(np.dstack([image, opacity])), "PNG")
 
@@ -70,7 +70,7 @@ def write_cutout(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8
 def compute_opacity(
     probs: Probs, preprocessing: Preprocessing, shape: tuple[int, ...], classes: Sequence[SegmentationClass]
 ) -> NDArray[np.uint8]:
-    """Compute how opaque each pixel of a cutout is: the probability of the foreground, plus half of the boundary's.
+    """Compute the opacity of the pixels of a foreground: its probability, plus half of the boundary's.
 
     Args:
         probs: Over the network's input, classes x size x size.

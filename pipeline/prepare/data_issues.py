@@ -139,7 +139,7 @@ class IssueKind(Enum):
         "images that look the same as one of another split",
         "looks the same as one of another split",
         "Near-duplicates across splits leak training data into evaluation: remove all but one of each, or give them "
-        "the same group in the list of splits. `pipeline data --check` draws the pairs; if they are different, list "
+        "the same group in the list of splits. `pipeline data check` draws the pairs; if they are different, list "
         "them in near_duplicates.distinct, or set stricter limits there.",
     )
 

@@ -74,11 +74,11 @@ class ExternalResults:
 
 
 def read_external_results(report: Report, project: Project) -> ExternalResults:
-    """Read the files that the parameters name, in `reports/references/` of the project."""
+    """Read the files that the parameters name, in `reports/external_results/` of the project."""
     results: list[ExternalResult] = []
     sources, problems = [], []
     home = project.home
-    for reference in report.references:
+    for reference in report.external_results:
         try:
             for found in read_results(home / EXTERNAL_RESULTS / reference.file):
                 name = f"{reference.name}: {found.name}" if found.name else reference.name

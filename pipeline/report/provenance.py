@@ -1,4 +1,4 @@
-"""Provenance for `report --live`: date, durations, versions and other facts that differ between identical runs."""
+"""Provenance for `report --provenance`: date, durations, versions and whatever differs between identical runs."""
 
 from __future__ import annotations
 

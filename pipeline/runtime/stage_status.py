@@ -1,6 +1,6 @@
 """The status of stages that are running or did not succeed.
 
-One file per stage in `.scratch/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
+One file per stage in `.cache/attempts/`. It exists while the stage runs, is removed when the stage succeeds, and
 remains if it fails or is killed, so that the report can name the reason.
 """
 
@@ -103,7 +103,7 @@ def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageSt
     if status.state == "running" and not _lock(root, stage, run).is_held():
         end = _describe_end(status.lines, "Its process was killed")
         return replace(
-            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --jobs 1` leaves more per run."
+            status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --workers 1` leaves more per run."
         )
     return status
 

@@ -1,4 +1,4 @@
-"""Segment the images of `report.showcase` with the best run, into `showcase/`, completely or not at all."""
+"""Segment the images of `report.showcase` with the best run, into `showcase_predictions/`, completely or not at all."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def compose(preset: Preset, project: Path, data: Path | None = None) -> Composit
         section["path"] = _make_relative(folder, project / section["path"], project)
     if data is not None:
         sections[-1]["path"] = _make_relative(folder, data.absolute(), project)
-    notes = preset.notes or project / document["report"]["notes"]
-    document["report"]["notes"] = _make_relative(folder, notes, project)
+    notes = preset.notes or project / document["report"]["notes_file"]
+    document["report"]["notes_file"] = _make_relative(folder, notes, project)
 
     text = format_like_dvc(HEADER.format(name=preset.name) + space_sections(dump_document(document)))
     written = YAML(typ="safe").load(text)

@@ -21,7 +21,7 @@ RECORDS = {RUNS: RunFolder.RECORD, EVALUATION: EvaluationFolder.METRICS}
 
 
 def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
-    """Move the folders of runs outside the grid to `.scratch/outside_grid/`, and back if they are in the grid again.
+    """Move the folders of runs outside the grid to `.cache/outside_grid/`, and back if they are in the grid again.
 
     A folder in `runs/` or `evaluation/` is never replaced. Committed runs are in DVC's cache too.
 

@@ -129,4 +129,4 @@ def run_jobs(
 def _describe_death(worker: Worker) -> str:
     code = worker.process.exitcode
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-    return f"its process ended {how}; if memory ran out, --jobs 1 leaves more per run"
+    return f"its process ended {how}; if memory ran out, --workers 1 leaves more per run"

@@ -144,7 +144,7 @@ def _start_listener(ray: Any) -> Any:
 
 def _find_demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
     """Return what a job needs of a node, by Ray's name of the resource."""
-    return {"CPU": job.cell.train.num_threads, "memory": memory[job.cell.variant], **params.cluster.resources}
+    return {"CPU": job.cell.train.num_threads, "memory": memory[job.cell.variant], **params.ray.resources}
 
 
 def _submit(
@@ -156,7 +156,7 @@ def _submit(
         num_cpus=job.cell.train.num_threads,
         num_gpus=min(1, ray.cluster_resources().get("GPU", 0)),
         memory=memory,
-        resources=params.cluster.resources,
+        resources=params.ray.resources,
         max_retries=MAX_RETRIES,
     )
     reference: ObjectRef[TaskResult] = task.remote(params, job, data, trained, listener)

@@ -46,12 +46,12 @@ class SweepPlan:
     num_current: int  # runs that are up to date
 
 
-def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
+def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
     """Train and evaluate stale cells; afterwards `dvc status` lists none of them.
 
     Args:
         params: the whole of `params.yaml`.
-        jobs: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
+        num_workers: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
         root: the project's folder, or a study's.
@@ -77,7 +77,7 @@ def sweep(params: Params, jobs: int | None, targets: tuple[str, ...], ray: str |
         check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         check_signals()
-        num_workers = min(jobs or _default_workers(plan.jobs), len(plan.jobs))
+        num_workers = min(num_workers or _default_workers(plan.jobs), len(plan.jobs))
         if plan.jobs:
             runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
             click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))

@@ -60,7 +60,7 @@ def measure_process(cell: Cell, data: DataShape) -> int:
 
 
 def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str, int]:
-    """Return the memory that the jobs of each variant request: `cluster.memory`, or as measured on this machine.
+    """Return the memory that the jobs of each variant request: `ray.memory_gb`, or as measured on this machine.
 
     Args:
         params: the whole of `params.yaml`.
@@ -74,16 +74,16 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dic
         PipelineError: This machine has too little memory to measure a variant.
     """
     cells = {job.cell.variant: job.cell for job in jobs}
-    if params.cluster.memory is not None:
-        return dict.fromkeys(cells, round(params.cluster.memory * 1e9))
+    if params.ray.memory_gb is not None:
+        return dict.fromkeys(cells, round(params.ray.memory_gb * 1e9))
     data = describe_data(params, Project(root))
     requests = {}
     for variant, cell in cells.items():
         try:
             requests[variant] = round(measure_process(cell, data) * HEADROOM)
-            click.echo(f"{variant}: each run requests {requests[variant] / 1e9:.1f} GB, as measured (cluster.memory)")
+            click.echo(f"{variant}: each run requests {requests[variant] / 1e9:.1f} GB, as measured (ray.memory_gb)")
         except ProcessKilledError as error:
-            raise PipelineError(f"{error} Or set cluster.memory to skip the measurement.") from None
+            raise PipelineError(f"{error} Or set ray.memory_gb to skip the measurement.") from None
         except PipelineError:
             requests[variant] = 0
     return requests
@@ -107,7 +107,7 @@ def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Ma
         offered = "; ".join(_list_resources(node, names) for node in nodes)
         click.echo(
             f"No node of the Ray cluster has room for runs of these variants, which wait until one joins: {requested}. "
-            f"The nodes offer: {offered}. See cluster and train.num_threads in params.yaml.",
+            f"The nodes offer: {offered}. See ray and train.num_threads in params.yaml.",
             err=True,
         )
 

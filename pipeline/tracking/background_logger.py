@@ -135,7 +135,7 @@ class BackgroundLogger:
         """Upload everything and wait until that is done, or has failed `MAX_END_FAILURES` times in a row.
 
         After a signal the wait takes `END_SECONDS` at most. What is not uploaded then, `mark_killed` and `pipeline
-        track` complete.
+        sync` complete.
 
         Raises:
             Exception: A bug in this class that appeared in the thread.
@@ -240,7 +240,7 @@ class BackgroundLogger:
             reason = find_sqlite_reason(error) or f"{type(error).__name__}: {hide_passwords(str(error))}"
             logger.warning(
                 "Run %s: MLflow at %s %s. Training continues, and its files are complete. What MLflow misses is "
-                "uploaded when it answers again, or by `pipeline track`.",
+                "uploaded when it answers again, or by `pipeline sync`.",
                 run,
                 hide_passwords(self._uri),
                 describe_refusal(error) or f"fails ({textwrap.shorten(reason, _REASON_LENGTH, placeholder=' …')})",

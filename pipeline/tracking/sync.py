@@ -1,4 +1,4 @@
-"""Upload finished runs to MLflow from their folders: `pipeline track`, and the ends of `compare` and `report`.
+"""Upload finished runs to MLflow from their folders: `pipeline sync`, and the ends of `compare` and `report`.
 
 DVC restores a run from its cache without training it, and a server may have been down while a run trained.
 """
@@ -37,7 +37,7 @@ from pipeline.tracking.tags import create_standard_tags
 
 logger = logging.getLogger("pipeline.tracking")
 
-STAGE_SECONDS = 60  # for uploads at the end of a stage; `pipeline track` uploads the rest
+STAGE_SECONDS = 60  # for uploads at the end of a stage; `pipeline sync` uploads the rest
 STAGE_LOCK_SECONDS = 10.0  # for which a stage waits for another process that uploads
 _REASON_LENGTH = 500  # characters
 
@@ -77,7 +77,7 @@ def sync_runs(
     uri = tracking_uri(params.tracking, uri)
     data, summary = DataSummary.read(root), _read_summary(params, root)
     rows = {row.run: row for row in summary.runs} if summary else {}
-    tags = create_standard_tags("track", data.fingerprint, params.grid)
+    tags = create_standard_tags("sync", data.fingerprint, params.grid)
     with store_errors(uri):
         client = open_client(uri)
         experiment = get_experiment_id(client, uri, params.tracking.experiment)
@@ -146,14 +146,14 @@ def sync_after_stage(sync: Callable[[Params, Path], Iterator[Uploaded]], params:
         for _ in sync(params, root):
             if time.monotonic() > deadline:
                 logger.warning(
-                    "MLflow at %s took over %d s. The stage is complete; `pipeline track` uploads the rest.",
+                    "MLflow at %s took over %d s. The stage is complete; `pipeline sync` uploads the rest.",
                     hide_passwords(uri),
                     STAGE_SECONDS,
                 )
                 return
     except Exception as error:  # of MLflow, a database driver or the disk
         reason = textwrap.shorten(hide_passwords(str(error)), _REASON_LENGTH, placeholder=" …")
-        logger.warning("%s The stage is complete; `pipeline track` uploads to MLflow what is missing.", reason)
+        logger.warning("%s The stage is complete; `pipeline sync` uploads to MLflow what is missing.", reason)
         logger.debug("Error of MLflow:", exc_info=True)
 
 
@@ -170,7 +170,9 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root:
         PipelineError: No run matches, files are broken, or the store does not answer; earlier uploads remain.
     """
     if uri is not None and "://" not in uri:
-        raise PipelineError(f"--to: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db.")
+        raise PipelineError(
+            f"--tracking-uri: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db."
+        )
     mark_killed(root)
     trained = trained_runs(params, root)
     names = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in trained]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
 
 RUN_KEY = "pipeline.run_key"
-STAGE = "pipeline.stage"  # what created the run: train, track, or grid for the summary of a grid
+STAGE = "pipeline.stage"  # what created the run: train, sync, or grid for the summary of a grid
 GRID_STAGE = "grid"
 BEST_RUN = "pipeline.best_run"  # of a grid summary: the name of the best run
 BEST_OF = "pipeline.best_of"  # of the best run: the users in whose last compared grid it is the best

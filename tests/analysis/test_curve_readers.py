@@ -19,7 +19,7 @@ def write_table(folder: Path, text: str) -> Path:
 
 
 def test_read_results_of_a_curve_has_the_losses_of_its_best_epoch() -> None:
-    (result,) = read_results(ROOT / "reports/references/keras-pets.csv")
+    (result,) = read_results(ROOT / "reports/external_results/keras-pets.csv")
     assert result.name == ""
     assert result.curves is not None
     assert len(result.curves.epochs) == 15

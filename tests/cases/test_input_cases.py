@@ -65,7 +65,7 @@ def test_input_of_each_kind_is_prepared_right_or_refused(case: Case, tmp_path: P
     truth = case.write(tmp_path / "cells")
     proposed = run("init", "cells")
     assert proposed.exit_code == (1 if case.refused_by == "init" else 0), proposed.output
-    checked = run("data", "--check", "cells")
+    checked = run("data", "check", "cells")
     assert checked.exit_code == (1 if case.refused_by else 0), checked.output
     assert case.reported in proposed.output + checked.output
     if case.refused_by == "init":
@@ -129,6 +129,4 @@ def test_masks_by_hand_with_an_ignored_value_that_is_foreground_are_reported(tmp
     assert run("init", "cells").exit_code == 0
     classes = [{**item, "mask_value": value} for item, value in zip(read_section()["classes"], (0, 1), strict=True)]
     change_section({"classes": classes, "ignore_value": 255})
-    assert (
-        "17 masks hold ignored pixels and no foreground, and none holds both" in run("data", "--check", "cells").output
-    )
+    assert "17 masks hold ignored pixels and no foreground, and none holds both" in run("data", "check", "cells").output

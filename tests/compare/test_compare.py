@@ -155,7 +155,7 @@ def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
 
 def test_parts_of_the_gap(grid: Params, project: Path) -> None:
     compare(grid)
-    parts = pd.read_csv(project / "comparison/parts.csv").query("run == 'unet-0.001-0'")
+    parts = pd.read_csv(project / "comparison/gap_breakdown.csv").query("run == 'unet-0.001-0'")
     assert list(parts.columns) == list(Comparison.GAP_PART_COLUMNS)
     classes = parts[parts["part"] == "class"].set_index("name")
     assert classes["gap"].to_dict() == pytest.approx({"animal": 0.1, "background": 0.1, "border": 0.5})
@@ -306,7 +306,7 @@ def test_a_removed_rate_is_left_out_and_its_folders_leave_what_dvc_hashes(projec
     removed = sorted(name for name in LOSSES if "-0.001-" in name)
     done = CliRunner().invoke(main, ["compare"])
     assert done.exit_code == 0
-    assert f"No longer in the grid, so moved to .scratch/outside_grid/: {', '.join(removed)}" in done.stderr
+    assert f"No longer in the grid, so moved to .cache/outside_grid/: {', '.join(removed)}" in done.stderr
     assert {row.learning_rate for row in Comparison().summary.runs} == {0.01}
     for folder in ("runs", "evaluation"):
         kept = sorted(LOSSES.keys() - set(removed))

@@ -1,4 +1,4 @@
-"""The scripts of docs/layouts.md make folders that `pipeline init` describes and `pipeline data --check` accepts."""
+"""The scripts of docs/layouts.md make folders that `pipeline init` describes and `pipeline data check` accepts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def convert(script: str) -> str:
 
 def described(target: str) -> dict[str, Any]:
     """The section that `init` wrote for a folder, after a check without a fault."""
-    for command in (["init", target], ["data", "--check", target]):
+    for command in (["init", target], ["data", "check", target]):
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     assert f"{target}: no errors with params.yaml" in done.output
@@ -125,7 +125,7 @@ def test_a_folder_per_split_becomes_the_splits(own_folders: bool) -> None:
     text = Path("params.yaml").read_text(encoding="utf-8")
     (item,) = re.findall(r"  - name: .*\n(?:    .*\n)* +mask_value: 11\n", text)
     Path("params.yaml").write_text(re.sub("  ignore_value:", "  ignore_value: 11", text.replace(item, ""), count=1))
-    for command in (["data", "--check", "camvid"], ["prepare"]):
+    for command in (["data", "check", "camvid"], ["prepare"]):
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     counts = [row.split(",")[1] for row in Path("data/prepared/samples.csv").read_text().splitlines()[1:]]

@@ -39,14 +39,14 @@ def lock(project: Project) -> bytes:
 
 def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> None:
     other = clone(origin, "other")
-    origin.run("pipeline", "sweep", "--jobs", "2")
+    origin.run("pipeline", "sweep", "--workers", "2")
     origin.repro()
     other.repro()
     assert lock(other) == lock(origin)
     # DVC appends new entries, and compare sorts them.
     for project in (origin, other):
         project.change(grid={"variant": ["unet"], "seed": [0, 1]})
-    origin.run("pipeline", "sweep", "--jobs", "1")
+    origin.run("pipeline", "sweep", "--workers", "1")
     origin.repro()
     other.repro()
     assert lock(other) == lock(origin)
@@ -91,7 +91,7 @@ def test_a_removed_rate_leaves_nothing_that_a_clone_lacks(origin: Project) -> No
     origin.run("pipeline", "sweep")
     origin.repro()
     origin.change(grid=one_rate)
-    assert "moved to .scratch/outside_grid/: unet-0.003-0\n" in origin.run("pipeline", "sweep")
+    assert "moved to .cache/outside_grid/: unet-0.003-0\n" in origin.run("pipeline", "sweep")
     origin.repro()
     assert origin.stale() == set()
     assert b"unet-0.003-0" not in lock(origin)

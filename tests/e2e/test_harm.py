@@ -31,7 +31,7 @@ needs_mounts = pytest.mark.skipif(not may_mount(), reason="needs to be root: a s
 def swept_with(project: Project, mount: str) -> str:
     """What a sweep says whose runs/ is another file system; runs/ is listed behind it."""
     (project.root / "runs").mkdir(exist_ok=True)
-    script = f"mount -t tmpfs {mount} none runs && cd . && pipeline sweep --jobs 1; code=$?"
+    script = f"mount -t tmpfs {mount} none runs && cd . && pipeline sweep --workers 1; code=$?"
     script += "; echo left: $(ls -A runs); exit $code"
     with project.start("unshare", "-m", "bash", "-c", script) as sweep:
         said = sweep.communicate()[0]
@@ -71,7 +71,7 @@ def test_a_folder_that_may_not_be_written(project: Project) -> None:
 @pytest.mark.slow
 def test_data_that_is_removed_while_a_sweep_trains(project: Project) -> None:
     project.change(train={"epochs": 40})
-    with project.start("pipeline", "sweep", "--jobs", "1") as sweep:
+    with project.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 1/40" in line)
         shutil.rmtree(project.root / "data/prepared")

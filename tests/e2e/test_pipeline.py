@@ -148,13 +148,13 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     network.write_text(good, encoding="utf-8")
     assert "2 runs: 1 restored, 1 up to date" in swept.run("pipeline", "sweep")  # as it was before
     swept.repro()
-    assert not list(swept.root.glob(".scratch/attempts/*.json"))
+    assert not list(swept.root.glob(".cache/attempts/*.json"))
     assert "failed" not in {row["status"] for row in swept.read("comparison/summary.json")["runs"]}
 
 
 def test_parameters_that_change_while_a_sweep_trains_are_not_recorded_as_trained(swept: Project) -> None:
     swept.change(train={"epochs": 40})
-    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
+    with swept.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 1/40" in line)
         swept.change(train={"epochs": 41})
@@ -203,7 +203,7 @@ def states(swept: Project, runs: str) -> dict[str, str]:
 
 
 def checkpoints(swept: Project) -> list[str]:
-    return sorted(path.name for path in swept.root.glob(".scratch/unfinished/*/*.checkpoint"))
+    return sorted(path.name for path in swept.root.glob(".cache/unfinished/*/*.checkpoint"))
 
 
 def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project) -> None:
@@ -216,7 +216,7 @@ def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project)
     assert set(states(swept, "%-0.01-1").values()) == {"KILLED"}
     assert not list(swept.root.glob("runs/*-0.01-1"))
     assert checkpoints(swept)
-    assert "training" in swept.read(".scratch/attempts/train@unet-0.01-1.json")["reason"]
+    assert "training" in swept.read(".cache/attempts/train@unet-0.01-1.json")["reason"]
     said = swept.run("pipeline", "sweep")
     first = re.search(r"^unet-0.01-1: epoch (\d+)/", said, re.MULTILINE)
     assert first is not None
@@ -229,7 +229,7 @@ def test_ctrl_c_lets_the_epochs_end_and_the_same_command_goes_on(swept: Project)
 
 def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
     swept.change(train={"epochs": 400}, grid={"seed": [5]})
-    code, said = sweep_until(swept, "epoch 2/400", signal.SIGINT, "--jobs", "1", times=2)
+    code, said = sweep_until(swept, "epoch 2/400", signal.SIGINT, "--workers", "1", times=2)
     assert code in (1, 130)  # the epochs may have ended before the second one came
     assert "Traceback" not in said
     assert set(states(swept, "%-0.01-5").values()) == {"KILLED"}
@@ -239,7 +239,7 @@ def test_ctrl_c_twice_ends_a_sweep_now(swept: Project) -> None:
 def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) -> None:
     """The next command marks them, and other parameters do not resume from the checkpoints."""
     swept.change(train={"epochs": 500}, grid={"seed": [2]})
-    code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, "--jobs", "1", times=1, known="%-0.01-2")
+    code, _ = sweep_until(swept, "/500 ", signal.SIGKILL, "--workers", "1", times=1, known="%-0.01-2")
     assert code == -signal.SIGKILL
     assert "RUNNING" in states(swept, "%-0.01-2").values()
     swept.change()
@@ -249,7 +249,7 @@ def test_what_was_killed_without_a_word_does_not_stay_running(swept: Project) ->
 
 def test_what_finished_is_not_lost_between_two_writes_of_dvc(swept: Project) -> None:
     swept.change(train={"epochs": 3}, grid={"seed": [6]})
-    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
+    with swept.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "(1 of 2)" in line)
         sweep.kill()
@@ -276,7 +276,7 @@ def test_half_a_lock_file_is_no_end(swept: Project) -> None:
 
 def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(swept: Project) -> None:
     swept.change(train={"epochs": 700}, grid={"seed": [3]})
-    with swept.start("pipeline", "sweep", "--jobs", "1") as sweep:
+    with swept.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
         next(line for line in sweep.stdout if "epoch 2/700" in line)
         said = swept.run("pipeline", "sweep", code=1)
@@ -291,7 +291,7 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
     swept.change()
-    swept.run("pipeline", "track")  # any command marks the runs of the killed sweep
+    swept.run("pipeline", "sync")  # any command marks the runs of the killed sweep
     assert set(states(swept, "%-0.01-3").values()) == {"KILLED"}
 
 

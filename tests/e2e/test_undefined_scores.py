@@ -68,7 +68,7 @@ def ignore_all(masks: np.ndarray) -> None:
 
 
 def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
-    """Train, evaluate, compare, track and report one run; returns the page, too."""
+    """Train, evaluate, compare, sync and report one run; returns the page, too."""
     changes = {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}
     params: Params = read_params(write_params(root, changes))
     shutil.copytree(ROOT / "reports", root / "reports", dirs_exist_ok=True)

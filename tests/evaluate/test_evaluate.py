@@ -73,7 +73,7 @@ def test_classes_and_confidences_are_those_of_the_same_pixels(trained: Params, p
 
 def test_a_u_nets_maps_are_kept(trained: Params, project: Path) -> None:
     evaluate_run(trained, RUN)
-    with np.load(project / "evaluation" / RUN / "explain.npz") as maps:
+    with np.load(project / "evaluation" / RUN / "feature_maps.npz") as maps:
         shapes = {name: maps[name].shape for name in maps}
         assert shapes == {"skip": (4, 32, 32), "below": (4, 32, 32), "before": (8, 8), "after": (16, 16)}
         spans = {(int(one.min()), int(one.max())) for one in maps["skip"]}

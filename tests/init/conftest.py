@@ -94,7 +94,7 @@ def see(project: Path) -> Callable[..., Seen]:
             _save(mask, project / "cells" / "masks", name, ending)
         output = _run("init", "cells")
         section = YAML(typ="safe").load((project / "params.yaml").read_text())["data"]
-        _run("data", "--check", "cells")
+        _run("data", "check", "cells")
         _run("prepare")
         return Seen(output, section, _prepared(project / "data" / "prepared"))
 

@@ -103,7 +103,7 @@ def ran(*arguments: object) -> Result:
 def proposed(folder: Path) -> dict[str, Any]:
     """The section that is written, once everything behind it went well."""
     assert (result := ran("init", folder)).exit_code == 0, result.output
-    assert (checked := ran("data", "--check", folder)).exit_code == 0, checked.output
+    assert (checked := ran("data", "check", folder)).exit_code == 0, checked.output
     assert "no errors with params.yaml" in checked.output
     assert ran("prepare").exit_code == 0
     section: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text())["data"]
@@ -207,7 +207,7 @@ def test_names_that_look_like_groups_are_pointed_at(tmp_path: Path) -> None:
     text = Path("params.yaml").read_text()
     assert "    # group_regex: " in text
     Path("params.yaml").write_text(text.replace("    # group_regex: ", "    group_regex: "))
-    checked = ran("data", "--check", folder).output
+    checked = ran("data", "check", folder).output
     (counted,) = (line.split()[1:] for line in checked.splitlines() if line.startswith("groups"))
     assert sum(map(int, counted)) == COUNT / 4
 
@@ -239,7 +239,7 @@ def test_init_coco_with_unused_categories_makes_no_class_of_them(tmp_path: Path)
     assert [item["category"] for item in section["classes"]] == [None, "cell"]
     assert section["crowd"] == "ignore"
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    for said in (ran("init", folder).output, ran("data", "--check", folder).output):
+    for said in (ran("init", folder).output, ran("data", "check", folder).output):
         assert "'cells-x1yz'" in said
 
 
@@ -300,7 +300,7 @@ def test_init_coco_with_single_objects_as_crowds_proposes_objects(tmp_path: Path
     assert data.crowd == crowd
     remark = next(line for line in Path("params.yaml").read_text().splitlines() if line.startswith("  crowd:"))
     assert (counts in remark) == (crowd == "object")
-    assert counts in ran("data", "--check", folder).output
+    assert counts in ran("data", "check", folder).output
 
 
 def test_init_again_keeps_each_file_from_before(tmp_path: Path) -> None:
@@ -345,11 +345,11 @@ def test_init_leaves_neutral_notes_and_keeps_edited_ones(tmp_path: Path) -> None
     notes = Path(shutil.copy(ROOT / "reports/notes.md", tmp_path / "reports"))
     folder = write(tmp_path / "cells", banded(0, 1))
     assert ran("init", folder).exit_code == 0
-    text = Path(read_params().report.notes).read_text()
+    text = Path(read_params().report.notes_file).read_text()
     assert not re.search(r"animal|\bpets?\b|\bdogs?\b|\bcats?\b|photograph|cut-out", text, re.IGNORECASE)
     notes.write_text("What we expected of these cells.")
     assert ran("init", folder).exit_code == 0
-    assert Path(read_params().report.notes).read_text() == "What we expected of these cells."
+    assert Path(read_params().report.notes_file).read_text() == "What we expected of these cells."
 
 
 def test_a_grid_of_nothing_but_pretrained_variants_is_for_the_user_to_change(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_pets_in_archives_are_unpacked_by_another_command(tmp_path: Path) -> Non
     (tmp_path / "pets").mkdir()
     for name in ("images.tar.gz", "annotations.tar.gz"):
         (tmp_path / "pets" / name).touch()
-    assert "`pipeline data --download" in ran("init", tmp_path / "pets").output
+    assert "`pipeline data download" in ran("init", tmp_path / "pets").output
 
 
 def test_of_coco_s_files_the_instances_are_taken(tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     Path("params.yaml").unlink()
     folder = write(tmp_path / "cells", banded(0, 1))
     assert "params.yaml is missing. Run this in the project's folder" in ran("init", folder).output
-    assert ran("data", "--check", folder).exit_code == 0
+    assert ran("data", "check", folder).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_what_cannot_be_proposed_for_is_said(tmp_path: Path, made: Any, said: st
     folder.mkdir()
     made(folder)
     before = Path("params.yaml").read_text()
-    for result in (ran("init", folder), ran("data", "--check", folder)):
+    for result in (ran("init", folder), ran("data", "check", folder)):
         assert result.exit_code == 1
         assert said in result.output
         assert "Traceback" not in result.output
@@ -485,14 +485,14 @@ def _spoil(folder: Path, kind: str) -> None:
 
 def test_a_check_says_what_it_found_and_writes_no_arrays(tmp_path: Path) -> None:
     folder = write(tmp_path / "cells", banded(0, 1))
-    result = ran("data", "--check", folder)
+    result = ran("data", "check", folder)
     assert result.exit_code == 0
     assert "24 images with their masks: 24 RGB" in result.output
     assert "each 48 × 40 px" in result.output
     assert "no image looks the same as one of another split" in result.output
     assert not PREPARED.exists()
     shutil.copy(folder / "images/a03.png", folder / "images/a04.png")
-    assert " looks the same " in ran("data", "--check", folder).output
+    assert " looks the same " in ran("data", "check", folder).output
 
 
 @given(st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.lists(st.text(), max_size=3)))
@@ -513,6 +513,6 @@ def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path: Path) ->
         (folder / kind / "a03.png").unlink()
         os.mkfifo(folder / kind / "a03.png")
     assert ran("init", folder).exit_code == 0
-    checked = ran("data", "--check", folder)
+    checked = ran("data", "check", folder)
     assert checked.exit_code == 1
     assert "images/a03.png (is not a file, but a pipe, a device or a folder)" in checked.output

@@ -136,14 +136,14 @@ def test_check_shows_what_the_present_size_allows_and_better_ones(unmeasured):
     _, proposed = rows(run("init", "cells"))
     path = Path("params.yaml")
     path.write_text(re.sub(r"image_size: \d+", "image_size: 128", path.read_text("utf-8")), "utf-8")
-    output = run("data", "--check", "cells")
+    output = run("data", "check", "cells")
     marked, table = rows(output)
     assert marked == [128]
     assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
     assert f"at 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
     assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
-    output = run("data", "--check", "cells")
+    output = run("data", "check", "cells")
     assert "even perfect predictions have" in output
     assert rows(output) == ([], {})
 

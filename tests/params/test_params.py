@@ -157,13 +157,13 @@ MISTAKES = {
         "set 24 or 36.",
     ),
     "a reference without a source": (
-        {"report": {"references": [{"name": "Anna", "file": "anna.csv"}]}},
-        "report.references[0].source: is missing",
+        {"report": {"external_results": [{"name": "Anna", "file": "anna.csv"}]}},
+        "report.external_results[0].source: is missing",
         "add it",
     ),
     "a reference in another folder": (
-        {"report": {"references": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
-        "report.references[0].file: must be the name of a file in reports/references/",
+        {"report": {"external_results": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
+        "report.external_results[0].file: must be the name of a file in reports/external_results/",
         "'../anna.csv'",
     ),
     "half a family": (
@@ -259,7 +259,7 @@ def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
 
 def test_schema_names_every_section_and_its_ranges() -> None:
     described = Params.model_json_schema()
-    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "cluster", "report"}
+    sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "ray", "report"}
     assert set(described["properties"]) == sections
     assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
 

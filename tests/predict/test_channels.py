@@ -86,15 +86,15 @@ def test_any_channels_are_trained_on_evaluated_and_segmented(
     photographs.mkdir(parents=True)
     (photographs / "new.tif").write_bytes(as_bytes(shown))
     done = CliRunner().invoke(
-        main, ["predict", "--run", RUN, "--overlay", "--cutout", str(photographs), "--out", "out"]
+        main, ["predict", "--run", RUN, "--overlay", "--foreground", str(photographs), "--out", "out"]
     )
     assert done.exit_code == 0, done.output
     (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
     same = np.asarray(Image.open("out/masks/new.png")) == np.asarray(Image.open(kept))
     assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
-    with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/cutouts/new.png") as cutout:
-        assert (overlay.mode, cutout.mode) == ("RGB", "RGBA")
-        assert overlay.size == cutout.size == (32, 32)
+    with Image.open("out/overlays/new.jpg") as overlay, Image.open("out/foreground/new.png") as foreground:
+        assert (overlay.mode, foreground.mode) == ("RGB", "RGBA")
+        assert overlay.size == foreground.size == (32, 32)
 
     compare(params)
     assert [photograph.file for photograph in predict_showcase(params).images] == ["new.tif"]
@@ -124,10 +124,10 @@ def test_predict_with_a_gray_network_accepts_colors(trained: Callable[[int, type
     (project / SHOWCASE_IMAGES).mkdir(parents=True)
     red = Image.new("RGB", (32, 32), (200, 30, 30))
     red.save(project / SHOWCASE_IMAGES / "new.tif")
-    done = CliRunner().invoke(main, ["predict", str(project / SHOWCASE_IMAGES), "--cutout", "--out", "out"])
+    done = CliRunner().invoke(main, ["predict", str(project / SHOWCASE_IMAGES), "--foreground", "--out", "out"])
     assert done.exit_code == 0, done.output
-    with Image.open("out/cutouts/new.png") as cutout:
-        assert cutout.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
+    with Image.open("out/foreground/new.png") as foreground:
+        assert foreground.getpixel((16, 16))[:3] == (200, 30, 30)  # type: ignore[index]
     predict_showcase(params)
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert (arrays["image"] == np.asarray(red)).all()

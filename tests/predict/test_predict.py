@@ -61,15 +61,15 @@ def save(image: Image.Image, path: Path, **options: Any) -> Path:
     return path
 
 
-def test_predict_writes_mask_overlay_and_cutout(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_writes_mask_overlay_and_foreground(predict: Callable[..., Result], tmp_path: Path) -> None:
     photo = save(scene(), tmp_path / "photo.jpg")
-    done = predict("--overlay", "--cutout", photo)
+    done = predict("--overlay", "--foreground", photo)
     out = tmp_path / "out"
     assert opened(out / "masks" / "photo.png").mode == "P"  # in colour for the eye, indices for programs
     assert labels(out / "masks" / "photo.png").shape == (90, 150)
     assert opened(out / "overlays" / "photo.jpg").size == (150, 90)
-    cutout = opened(out / "cutouts" / "photo.png")
-    assert (cutout.mode, cutout.size) == ("RGBA", (150, 90))
+    foreground = opened(out / "foreground" / "photo.png")
+    assert (foreground.mode, foreground.size) == ("RGBA", (150, 90))
     (row,) = table(out / "shares.csv")
     shares = {name.removeprefix("share_"): float(share) for name, share in row.items() if name.startswith("share_")}
     counted = np.bincount(labels(out / "masks" / "photo.png").ravel(), minlength=len(shares)) / (90 * 150)
@@ -120,7 +120,7 @@ KINDS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 def test_predict_of_any_kind_of_image(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
     name, make = KINDS[kind]
     picture = make()
-    predict("--overlay", "--cutout", save(picture, tmp_path / name))
+    predict("--overlay", "--foreground", save(picture, tmp_path / name))
     assert labels(tmp_path / "out" / "masks" / "x.png").shape == (picture.height, picture.width)
 
 

@@ -1,4 +1,4 @@
-"""Broken and odd inputs: what is done to a good folder, and the sentence that `pipeline data --check` must answer."""
+"""Broken and odd inputs: what is done to a good folder, and the sentence that `pipeline data check` must answer."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def pixels(prepared: Path) -> dict[int, int]:
     }
 
 
-def rejected(prepared: Path) -> dict[str, str]:
+def skipped(prepared: Path) -> dict[str, str]:
     with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
@@ -187,8 +187,8 @@ def test_annotation_without_geometry_sets_its_image_aside(exported: Export, segm
     if segmentation is ...:
         del exported.annotations[2]["segmentation"]
     prepared = exported.prepare(on_invalid="skip")
-    assert list(rejected(prepared)) == ["cell1"]
-    assert said in rejected(prepared)["cell1"]
+    assert list(skipped(prepared)) == ["cell1"]
+    assert said in skipped(prepared)["cell1"]
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
     with pytest.raises(PipelineError, match="1 image with annotations that cannot be drawn: cell1") as error:
         exported.prepare()
@@ -202,21 +202,21 @@ def test_annotation_without_geometry_sets_its_image_aside(exported: Export, segm
 def test_image_without_a_size_is_set_aside(exported: Export, size: dict[str, Any]) -> None:
     exported.content["images"][1].update(size)
     prepared = exported.prepare(on_invalid="skip")
-    assert list(rejected(prepared)) == ["cell1"]
+    assert list(skipped(prepared)) == ["cell1"]
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
 
 
 def test_image_with_an_unlisted_category_is_set_aside(exported: Export) -> None:
     exported.annotations[2]["category_id"] = 1
     prepared = exported.prepare(on_invalid="skip")
-    assert rejected(prepared)["cell1"].endswith("cell1.png (annotation 2: category 1)")
+    assert skipped(prepared)["cell1"].endswith("cell1.png (annotation 2: category 1)")
     assert set(table(prepared)) == set(NAMES) - {"cell1"}
 
 
 def test_many_broken_annotations_name_three_of_each_image(exported: Export) -> None:
     for _ in range(5):
         exported.add(1, 7, [])
-    reason = rejected(exported.prepare(on_invalid="skip"))["cell1"]
+    reason = skipped(exported.prepare(on_invalid="skip"))["cell1"]
     assert reason.endswith("(annotation 24: no segmentation, annotation 25: no segmentation, annotation 26: no "
                            "segmentation and 2 more)")  # fmt: skip
 

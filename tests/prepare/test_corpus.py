@@ -18,7 +18,7 @@ def content(folder: Path) -> dict[str, str]:
     """All that lies in a folder but the cache."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if ".scratch" not in path.parts:
+        if ".cache" not in path.parts:
             plain = path.is_file() and path.stat().st_size < 10_000_000
             found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
     return found
@@ -30,7 +30,7 @@ def checked(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[i
     monkeypatch.chdir(cells.parent)
     written(cells.parent, case.section)
     before = content(cells.parent)
-    result = CliRunner().invoke(main, ["data", "--check", "cells"])
+    result = CliRunner().invoke(main, ["data", "check", "cells"])
     assert content(cells.parent) == before
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result.exit_code, result.output

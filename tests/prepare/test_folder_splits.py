@@ -63,8 +63,8 @@ def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, ru
     write_splits(cells, ["cell0,test,dish", *rows], header="id,split,group")
     prepared = run(cells)
     assert "cell1" not in table(prepared)
-    rejected = (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8")
-    assert rejected == "id,reason\ncell1,shares its group 'dish' with the showcase image cell0\n"
+    skipped = (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8")
+    assert skipped == "id,reason\ncell1,shares its group 'dish' with the showcase image cell0\n"
 
 
 def test_a_showcase_can_be_chosen_and_must_exist(cells, run, refused):

@@ -99,7 +99,7 @@ def refused(folder: Path) -> str:
     """What is said of a folder, which must name the command that mends it."""
     with pytest.raises(PipelineError) as error:
         find_pets_files(folder)
-    assert f"`pipeline data --download {shlex.quote(str(folder))}`" in str(error.value)
+    assert f"`pipeline data download {shlex.quote(str(folder))}`" in str(error.value)
     return str(error.value)
 
 

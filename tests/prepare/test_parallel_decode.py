@@ -28,7 +28,7 @@ from tests.prepare.conftest import WHOLE, picture, written
 
 MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
-CACHE = "scratch/decoded"
+CACHE = "cache/decoded"
 
 
 def add(folder: Path, index: int) -> ImageMaskPair:
@@ -142,7 +142,7 @@ def test_a_damaged_pair_in_the_cache_is_decoded_anew(
 
 
 @pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
-@pytest.mark.parametrize("place", ["scratch", CACHE])
+@pytest.mark.parametrize("place", ["cache", CACHE])
 def test_where_nothing_can_be_cached_everything_is_decoded(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
@@ -153,7 +153,7 @@ def test_where_nothing_can_be_cached_everything_is_decoded(
 ) -> None:
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
     alone = decode(pairs)
-    shutil.rmtree(tmp_path / "scratch")
+    shutil.rmtree(tmp_path / "cache")
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_bytes(b"a file in the place of the folder")
     for _ in range(2):

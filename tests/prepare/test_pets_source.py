@@ -41,7 +41,7 @@ def asks(folder: Path, **changes: object) -> OxfordPetsData:
     return OxfordPetsData.model_validate({**data, **changes})
 
 
-def rejected(prepared: Path) -> dict[str, str]:
+def skipped(prepared: Path) -> dict[str, str]:
     with (prepared / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
@@ -57,7 +57,7 @@ def test_the_authors_splits_are_kept(pets: Path, run: Callable[..., Path]) -> No
 def test_files_that_are_known_to_be_broken_are_set_aside_and_said(pets: Path, run: Callable[..., Path]) -> None:
     Image.new("RGB", (80, 60)).save(pets / "images/beagle_116.gif")
     (pets / "images/beagle_116.gif").rename(pets / "images/beagle_116.jpg")
-    found = rejected(run(pets, asks(pets)))
+    found = skipped(run(pets, asks(pets)))
     assert found == {"beagle_116": "cannot be used: images/beagle_116.jpg (is none of PNG, JPEG, WEBP, BMP, TIFF)"}
 
 
@@ -73,8 +73,8 @@ def test_what_the_authors_have_in_both_splits_is_trained_on_no_more(pets: Path, 
     with Image.open(pets / "images/pug_2.jpg") as image:
         image.save(pets / "images/Birman_4.jpg", quality=70)
     prepared = run(pets, asks(pets))
-    (reason,) = rejected(prepared).values()
-    assert rejected(prepared).keys() == {"Birman_4"}
+    (reason,) = skipped(prepared).values()
+    assert skipped(prepared).keys() == {"Birman_4"}
     assert reason.startswith("looks the same as one of another split: images/Birman_4.jpg (in ")
     assert reason.endswith(", as images/pug_2.jpg in test)")
     assert table(prepared)["pug_2"]["split"] == "test"
@@ -89,4 +89,4 @@ def test_a_folder_that_lacks_a_part_names_the_command(pets: Path, refused: Calla
     shutil.rmtree(pets / "annotations")
     said = refused(pets, asks(pets))
     assert f"{pets / 'annotations'} is missing." in said
-    assert f"`pipeline data --download {pets}`" in said
+    assert f"`pipeline data download {pets}`" in said

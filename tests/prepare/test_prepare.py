@@ -119,7 +119,7 @@ def test_classes_are_those_of_oxford_pets_with_colours_that_differ(tiny, asking,
     assert data.source == "composites"
 
 
-def test_nothing_is_rejected_but_the_header_is_there(tiny, asking, tmp_path):
+def test_nothing_is_skipped_but_the_header_is_there(tiny, asking, tmp_path):
     prepare(asking(path=tiny), tmp_path)
     assert (tmp_path / PreparedData.SKIPPED).read_text(encoding="utf-8") == "id,reason\n"
 

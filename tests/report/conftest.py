@@ -88,7 +88,7 @@ class ReportProject:
         self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
         shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
-        shutil.copy(REPOSITORY / self.params.report.notes, root / self.params.report.notes)
+        shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
         self.masks: dict[tuple[str, int], np.ndarray] = {}
         self._prepare(paint, source)
         self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]
@@ -117,10 +117,8 @@ class ReportProject:
         pd.DataFrame(table, columns=[*PreparedData.SAMPLE_COLUMNS, *shares]).to_csv(
             self.root / PREPARED / PreparedData.SAMPLES, index=False
         )
-        rejected = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
-        pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(
-            self.root / PREPARED / PreparedData.SKIPPED, index=False
-        )
+        skipped = [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")]
+        pd.DataFrame(skipped, columns=["id", "reason"]).to_csv(self.root / PREPARED / PreparedData.SKIPPED, index=False)
         survey = DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),))
         write_text(self.root / PREPARED / PreparedData.STATS, as_json(survey))
         write_text(

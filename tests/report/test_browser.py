@@ -421,9 +421,9 @@ HARM = "<script>alert('title')</script><img src=x onerror=alert(1)>\"'></title><
 
 def test_hostile_strings_stay_text(browser: Browser, make_project: type[ReportProject], tmp_path: Path) -> None:
     project = make_project(tmp_path, classes=(SegmentationClass(HARM, "#d98c21", True), *PLAIN), source=HARM)
-    report = project.params.report.model_copy(update={"title": HARM, "author": HARM, "course": HARM})
+    report = project.params.report.model_copy(update={"title": HARM, "author": HARM, "subtitle": HARM})
     project.write_findings((HARM, []))
-    (project.root / project.params.report.notes).write_text(
+    (project.root / project.params.report.notes_file).write_text(
         f"# {HARM}\n\n{HARM}\n\n[x](javascript:alert(2)) ![{HARM}](http://localhost/x)"
     )
     rows = tuple(replace(row, reason=HARM if row.status == "diverged" else "") for row in project.summary.runs)

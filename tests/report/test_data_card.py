@@ -239,10 +239,10 @@ def test_what_was_set_aside_is_counted_by_reason() -> None:
 
 @pytest.mark.parametrize("kind", list(IssueKind))
 def test_the_reasons_that_prepare_writes_are_told_apart_from_the_files(kind: IssueKind) -> None:
-    rejected = pd.DataFrame(
+    skipped = pd.DataFrame(
         [(name, DataIssue(kind, name, name).reason) for name in ("a", "b: c'd")], columns=["id", "reason"]
     )
-    found = describe_skipped(rejected)
+    found = describe_skipped(skipped)
     assert found is not None
     assert [(reason.text, reason.files) for reason in found.reasons] == [(kind.reason, ("a", "b: c'd"))]
 
@@ -311,8 +311,8 @@ def test_names_of_any_kind_stay_text_and_within_the_page(
     ids = [LONG, HARM]
     edit(project, id=ids, groups=[f"animal={LONG}", f"animal={HARM}", "animal=test 1", f"animal={LONG}-"])
     survey(project, formats={HARM: 1, LONG: 2}, compared=9, duplicates=2, first_duplicates=[ids, ids])
-    rejected = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
-    rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
+    skipped = pd.DataFrame({"id": ids * 6, "reason": [HARM, LONG, "is no image"] * 4})
+    skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     edit(project, share_border=[0.0001] * 6)
     page, complaints = opened(
         browser,

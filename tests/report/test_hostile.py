@@ -156,8 +156,8 @@ def everywhere(project: ReportProject, harm: str) -> None:
     (project.root / EXTERNAL_RESULTS / "x.csv").write_text(f'name,val_loss\n"{quoted}",0.4\n')
     report = project.params.report.model_copy(
         update={
-            "title": harm, "author": harm, "course": harm,
-            "references": [ExternalResult(name=harm, source=harm, file="x.csv")],
+            "title": harm, "author": harm, "subtitle": harm,
+            "external_results": [ExternalResult(name=harm, source=harm, file="x.csv")],
             "showcase": [ShowcaseImage(file="x.png", title=harm)],
         }
     )  # fmt: skip
@@ -171,7 +171,7 @@ def everywhere(project: ReportProject, harm: str) -> None:
     project.write_findings((harm, []))
     # As code, where Markdown lets everything stand; outside of it the tags are text as well.
     notes = harm.replace("{{ 7 * 7 }}", "")
-    (project.root / report.notes).write_text(f"# {notes}\n\n{notes}\n\n````\n{notes}\n````\n")
+    (project.root / report.notes_file).write_text(f"# {notes}\n\n{notes}\n\n````\n{notes}\n````\n")
     rows = []
     for row in project.summary.runs:
         assert row.judgment is not None
@@ -189,7 +189,7 @@ def everywhere(project: ReportProject, harm: str) -> None:
     samples.loc[named, "id"] = [f"{harm}{row}" for row in range(named.sum())]
     samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]  # in two splits, which is told
     samples.to_csv(project.root / PREPARED / PreparedData.SAMPLES, index=False)
-    rejected = pd.DataFrame({"id": [harm], "reason": [harm]})
-    rejected.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
+    skipped = pd.DataFrame({"id": [harm], "reason": [harm]})
+    skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     survey = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
     write_text(project.root / PREPARED / PreparedData.STATS, as_json(survey))

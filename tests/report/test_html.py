@@ -48,13 +48,13 @@ def headings(page: Path) -> list[int]:
     return [int(level) for level in re.findall(r"<h([1-6])", page.read_text(encoding="utf-8"))]
 
 
-@pytest.fixture(params=["grid", "best", "live", "lacking", "failure"])
+@pytest.fixture(params=["grid", "best", "provenance", "lacking", "failure"])
 def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     """Each kind of page: all there can be on one, of one run, with what is live, with cards, and what failed."""
     kind = request.param
     reference = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
     shutil.copytree(REPOSITORY / EXTERNAL_RESULTS, project.root / EXTERNAL_RESULTS)
-    report = project.params.report.model_copy(update={"references": [ExternalResult(**reference)]})
+    report = project.params.report.model_copy(update={"external_results": [ExternalResult(**reference)]})
     params = project.params.model_copy(update={"report": report})
     if kind == "lacking":
         (project.root / COMPARISON / Comparison.CURVES).unlink()
@@ -64,7 +64,7 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
             raise PipelineError("Nothing <b>came</b> of it & `nothing` will.")
         return render_failure_page(params, None, Project(project.root))
     return render_report(
-        params, "best" if kind == "best" else None, project=Project(project.root), provenance=kind == "live"
+        params, "best" if kind == "best" else None, project=Project(project.root), provenance=kind == "provenance"
     ).path
 
 

@@ -72,7 +72,7 @@ def test_the_stage_writes_the_whole_page(project: ReportProject) -> None:
     assert len(html) < 500_000
 
 
-def with_references(project: ReportProject, *files: tuple[str, str]) -> None:
+def with_external_results(project: ReportProject, *files: tuple[str, str]) -> None:
     """Write tables into the project's folder of references and name them in its parameters."""
     folder = project.root / EXTERNAL_RESULTS
     folder.mkdir(parents=True)
@@ -80,7 +80,7 @@ def with_references(project: ReportProject, *files: tuple[str, str]) -> None:
     for name, text in files:
         (folder / f"{name}.csv").write_text(text)
         named.append(ExternalResult(name=name.title(), source=f"{name}, 2020", file=f"{name}.csv"))
-    report = project.params.report.model_copy(update={"references": named})
+    report = project.params.report.model_copy(update={"external_results": named})
     project.params = project.params.model_copy(update={"report": report})
 
 
@@ -94,7 +94,7 @@ def test_findings_lead_to_their_runs(project: ReportProject) -> None:
 def test_other_peoples_results_stand_apart(project: ReportProject) -> None:
     plain = rendered(project)
     rows = "".join(f"{epoch},{0.6 / epoch},{0.7 - epoch / 50}\n" for epoch in range(1, 10))
-    with_references(
+    with_external_results(
         project,
         ("published", f"epoch,train_loss,val_loss\n{rows}"),
         ("class", "name,val_loss,mean_iou\nAnna,0.41,0.72\nBen,0.39,\n"),
@@ -118,11 +118,11 @@ def part(html: str, section: str) -> str:
 
 
 def test_a_reference_that_cannot_be_read_becomes_a_card(project: ReportProject) -> None:
-    with_references(project, ("odd", "colour,taste\nred,sweet\n"), ("gone", ""))
+    with_external_results(project, ("odd", "colour,taste\nred,sweet\n"), ("gone", ""))
     (project.root / EXTERNAL_RESULTS / "gone.csv").unlink()
     html = rendered(project)
     assert cards(html) == ["Odd is not shown.", "Gone is not shown."]
-    assert "reports/references/odd.csv has the columns colour, taste" in html
+    assert "reports/external_results/odd.csv has the columns colour, taste" in html
     assert str(project.root) not in html
 
 
@@ -177,7 +177,7 @@ def best(project: ReportProject) -> str:
 
 
 BREAKAGES: dict[str, tuple[Callable[[ReportProject], Path], tuple[str, ...]]] = {
-    "notes": (lambda p: p.root / p.params.report.notes, ("Notes: missing.",)),
+    "notes": (lambda p: p.root / p.params.report.notes_file, ("Notes: missing.",)),
     "findings": (lambda p: p.root / COMPARISON / Comparison.FINDINGS, ("Findings: missing.",)),
     "parts": (lambda p: p.root / COMPARISON / Comparison.GAP_PARTS, ("Where the gap comes from: missing.",)),
     "calibration": (
@@ -241,7 +241,7 @@ def test_what_is_missing_is_a_fault_and_what_cannot_be_is_none(project: ReportPr
     assert render_report(project.params, project=Project(project.root)).faults == ()
     project.write_summary(replace(project.summary, best=None, best_of_variant=()))
     assert render_report(project.params, project=Project(project.root)).faults == ()
-    (project.root / project.params.report.notes).write_text("{{ bets.val_loss }}")
+    (project.root / project.params.report.notes_file).write_text("{{ bets.val_loss }}")
     (fault,) = render_report(project.params, project=Project(project.root)).faults
     assert fault.title == "Notes: missing"
     assert "notes.md, line 1: unknown value 'bets'" in fault.text

@@ -85,7 +85,7 @@ def test_killed_stage_is_recognized(tmp_path: Path, number: signal.Signals, how:
     assert found is not None
     assert found.state == "killed"
     assert found.reason.startswith(f"{how} after epoch 3 of 12: training 0.5, validation 0.6.")
-    assert ("--jobs 1" in found.reason) == (number == signal.SIGKILL)
+    assert ("--workers 1" in found.reason) == (number == signal.SIGKILL)
 
 
 def test_second_process_leaves_the_status_alone(tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_success_of_a_second_process_removes_the_status_of_a_dead_one(tmp_path: 
 def test_run_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     with pytest.raises(PipelineError), record_stage("evaluate", "../../../secret", tmp_path):
         raise PipelineError("that is a path")
-    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / ".scratch/attempts"]
+    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / ".cache/attempts"]
 
 
 def test_work_continues_if_the_status_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / ".scratch").write_text("no folder")
+    (tmp_path / ".cache").write_text("no folder")
     with record_stage("prepare", root=tmp_path) as say:
         say("half of it")
     with pytest.raises(PipelineError, match="as it was"), record_stage("prepare", root=tmp_path):
@@ -125,7 +125,7 @@ def test_work_continues_if_the_status_cannot_be_written(tmp_path: Path) -> None:
     "content", ['{"state": "fai', '{"state": "failed"}', '{"state": "odd", "reason": "", "lines": []}']
 )
 def test_broken_status_is_reported_as_failed(tmp_path: Path, content: str) -> None:
-    path = tmp_path / ".scratch/attempts/train@unet-0.01-0.json"
+    path = tmp_path / ".cache/attempts/train@unet-0.01-0.json"
     path.parent.mkdir(parents=True)
     path.write_text(content)
     (found,) = list_stage_statuses(tmp_path)

@@ -189,7 +189,7 @@ def test_predict_showcase_without_images_does_not_import_torch(compared: Params,
 def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:
     draw(project, "photo.png", 60, 40)
     params = listing(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
-    for name in (TEMPLATES, Path(params.report.notes)):
+    for name in (TEMPLATES, Path(params.report.notes_file)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
     assert "The photographs are not shown" in render_report(params).faults[0].title

@@ -107,19 +107,19 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     params = tiny(tmp_path, {**own, "import_path": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    with pytest.raises(PipelineError, match=r"set cluster\.memory"):
+    with pytest.raises(PipelineError, match=r"set ray\.memory_gb"):
         find_memory_requests(params, jobs(params), tmp_path)
 
 
 def test_memory_request_is_measured_unless_it_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tiny(tmp_path)
-    assert params.cluster.memory is None  # as shipped
+    assert params.ray.memory_gb is None  # as shipped
     asked = find_memory_requests(params, jobs(params), tmp_path)["unet"]
     cell, data = params.cells()[0], replace(describe_data(params, Project(tmp_path)), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
     assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
     assert f"unet: each run requests {asked / 1e9:.1f} GB" in capsys.readouterr().out
-    fixed = params.model_copy(update={"cluster": params.cluster.model_copy(update={"memory": 3.5})})
+    fixed = params.model_copy(update={"ray": params.ray.model_copy(update={"memory_gb": 3.5})})
     assert find_memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 

@@ -71,8 +71,8 @@ def uri(project: Project, store: Path, tmp_path: Path, monkeypatch: pytest.Monke
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def track() -> None:
-    done = CliRunner().invoke(main, ["track"])
+def sync() -> None:
+    done = CliRunner().invoke(main, ["sync"])
     assert done.exit_code == 0, done.output
 
 
@@ -89,7 +89,7 @@ def best_of(uri: str) -> dict[str, str]:
 
 def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> None:
     summary = project.compare_seeds(SEEDS)
-    track()
+    sync()
     assert summary.best is not None
     best = summary.best.run
     by_loss = sorted(
@@ -112,7 +112,7 @@ def test_mark_best_run_follows_the_best_run_of_each_user(
     def compare_and_track(user: str, seeds: list[int]) -> str:
         monkeypatch.setenv("LOGNAME", user)
         summary = project.compare_seeds(seeds)
-        track()
+        sync()
         assert summary.best is not None
         return summary.best.run
 
@@ -127,7 +127,7 @@ def test_mark_best_run_follows_the_best_run_of_each_user(
     try:  # no setting is complete, so no run is the best
         monkeypatch.setenv("LOGNAME", "tom")
         assert project.compare_seeds([other]).best is None
-        track()
+        sync()
         assert best_of(uri) == {second: "mia"}
     finally:
         shutil.move(project.root / "aside", project.root / EVALUATION / second)

@@ -52,7 +52,7 @@ def old(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
     monkeypatch.chdir(project)
-    assert command("track").returncode == 0
+    assert command("sync").returncode == 0
     return project
 
 
@@ -77,7 +77,7 @@ def moved(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_commands_work_in_a_moved_project(moved: Path, command: Command) -> None:
     (moved / RUNS / TRAINED / "more.txt").write_text("something to send")
-    said = command("track")
+    said = command("sync")
     assert said.returncode == 0, said.stderr
     assert "uploaded 0 points and 1 folders" in said.stdout
     assert said.stderr.splitlines() == [
@@ -110,7 +110,7 @@ def test_a_copy_writes_to_its_own_folder_only(
     before = {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]}
     monkeypatch.chdir(copy)
     (copy / RUNS / TRAINED / "more.txt").write_text("something to send")
-    assert command("track").returncode == 0
+    assert command("sync").returncode == 0
     assert all(run.info.artifact_uri.startswith(f"{copy}/mlruns/") for run in stored_runs(copy))
     assert {path: path.stat().st_mtime_ns for path in [old / "mlflow.db", *(old / "mlruns").rglob("*")]} == before
     assert all(run.info.artifact_uri.startswith(f"{old}/mlruns/") for run in stored_runs(old))
@@ -150,7 +150,7 @@ def test_other_locations_are_left_alone_and_uris_keep_their_form(old: Path, tmp_
 def test_a_folder_of_artifacts_that_cannot_be_written_is_named(old: Path, command: Command) -> None:
     shutil.rmtree(old / "mlruns")
     (old / "mlruns").touch()
-    said = command("track")
+    said = command("sync")
     assert said.returncode == 1
     assert f"The files of {TRAINED} cannot be written to {old}/mlruns/" in said.stderr
     assert "Make that folder writable" in said.stderr
@@ -161,7 +161,7 @@ def test_a_store_that_cannot_be_written_is_named(old: Path, command: Command) ->
     (old / RUNS / TRAINED / "more.txt").write_text("something to send")
     with sqlite3.connect(old / "mlflow.db") as database:
         database.execute("CREATE TRIGGER refuse BEFORE UPDATE ON tags BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END")
-    said = command("track")
+    said = command("sync")
     assert said.returncode == 1
     assert f"{old}/mlflow.db: SQLite cannot use this MLflow store: disk I/O error." in said.stderr
     assert "Traceback" not in said.stderr

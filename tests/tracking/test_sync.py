@@ -1,4 +1,4 @@
-"""`pipeline track` uploads from a run's folder what `pipeline train` uploads while the run trains."""
+"""`pipeline sync` uploads from a run's folder what `pipeline train` uploads while the run trains."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    root = tmp_path_factory.mktemp("track") / "project"
+    root = tmp_path_factory.mktemp("sync") / "project"
     shutil.copytree(prepared, root)
     for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +77,8 @@ def uri(trained: Trained, store: Path, tmp_path: Path, monkeypatch: pytest.Monke
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def track(*arguments: str, code: int = 0) -> str:
-    done = CliRunner().invoke(main, ["track", *arguments])
+def sync(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["sync", *arguments])
     assert done.exit_code == code, done.output
     return done.output
 
@@ -106,7 +106,7 @@ def files(client: MlflowClient, run: Run, under: str) -> list[str]:
 
 
 def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: str) -> None:
-    said = track("--to", uri)
+    said = sync("--tracking-uri", uri)
     assert "2 runs, 2 of them new" in said
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
     assert set(live) == set(NAMES) < set(found)
@@ -141,7 +141,7 @@ def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.mark.usefixtures("unknown_times")
 def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Trained, uri: str) -> None:
-    assert "2 runs, 2 of them new" in track("--to", uri)
+    assert "2 runs, 2 of them new" in sync("--tracking-uri", uri)
     (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
     for name in NAMES:
         sent, complete = points(client, found[name]), points(live_client, live[name])
@@ -154,19 +154,19 @@ def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Traine
         }
     grid = next(run for name, run in found.items() if name not in NAMES)
     assert grid.info.end_time == grid.info.start_time
-    assert "2 runs, complete before." in track("--to", uri)
+    assert "2 runs, complete before." in sync("--tracking-uri", uri)
 
 
 def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained, uri: str) -> None:
     """It takes the first of a run's metrics, in the order in which they came."""
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     for place in (trained.live, uri):
         _, found = stored(place, trained)
         assert {next(iter(found[name].data.metrics)) for name in NAMES} == {"loss/val"}
 
 
 def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> None:
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     _, found = stored(uri, trained)
     sizes = {name: value for name, value in found[NAMES[0]].data.params.items() if name.startswith("data.")}
     assert sizes == {
@@ -186,10 +186,10 @@ def live_digest(trained: Trained) -> str:
 
 
 def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     client, first = stored(uri, trained)
     before = {name: points(client, run) for name, run in first.items()}
-    assert "2 runs, complete before." in track("--to", uri)
+    assert "2 runs, complete before." in sync("--tracking-uri", uri)
     client, again = stored(uri, trained)
     assert {len(run.inputs.dataset_inputs) for run in again.values()} == {2}
     assert {name: points(client, run) for name, run in again.items()} == before
@@ -199,7 +199,7 @@ def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
 
 
 def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -> None:
-    assert "2 runs, 0 of them new; uploaded 0 points" in track(*NAMES)
+    assert "2 runs, 0 of them new; uploaded 0 points" in sync(*NAMES)
     _, found = stored(trained.live, trained)
     for name in NAMES:
         assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
@@ -214,7 +214,7 @@ def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest
     half = upload_content(
         trained.params.tracking, name=NAMES[0], key=record.key, status="RUNNING", epochs=epochs(history[0])
     )
-    track(NAMES[0])
+    sync(NAMES[0])
     client, found = stored(uri, trained)
     run = found[NAMES[0]]
     assert (run.info.run_id, run.info.status) == (half.run_id, "FINISHED")
@@ -225,16 +225,16 @@ def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest
 
 
 def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) -> None:
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     _, found = stored(uri, trained)
     lost = Path(found[NAMES[0]].info.artifact_uri) / "run" / RunFolder.HISTORY
     lost.unlink()
-    assert "uploaded 0 points and 1 folders" in track("--to", uri)
+    assert "uploaded 0 points and 1 folders" in sync("--tracking-uri", uri)
     assert lost.read_bytes() == (trained.root / RUNS / NAMES[0] / RunFolder.HISTORY).read_bytes()
 
 
 def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: str) -> None:
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     client, found = stored(uri, trained)
     (grid,) = [run for name, run in found.items() if name not in NAMES]
     assert grid.data.metrics == {}  # or it would stand among the runs that are ranked, and above their charts
@@ -246,7 +246,7 @@ def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: st
 
 
 def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
-    track("--to", uri)
+    sync("--tracking-uri", uri)
     client, found = stored(uri, trained)
     theirs = found[NAMES[0]]
     client.set_tag(theirs.info.run_id, "mlflow.user", "somebody else")
@@ -257,7 +257,7 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
     fields[head.split(",").index("val_loss")] = "0.123"  # as another processor would have it
     history.write_text("\n".join([head, ",".join(fields), *rest]) + "\n")
     try:
-        track(NAMES[0], "--to", uri)
+        sync(NAMES[0], "--tracking-uri", uri)
     finally:
         history.write_text(kept)
     experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
@@ -269,9 +269,9 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
 
 
 def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
-    assert "'mlflow.db' is not a URI" in track("--to", "mlflow.db", code=1)
-    assert "fits no run of the grid" in track("lite0-*", code=1)
-    said = track("--to", f"http://127.0.0.1:{closed_port}", code=1)
+    assert "'mlflow.db' is not a URI" in sync("--tracking-uri", "mlflow.db", code=1)
+    assert "fits no run of the grid" in sync("lite0-*", code=1)
+    said = sync("--tracking-uri", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
     assert "No run was uploaded; the same command uploads the rest." in said
     assert "missing" not in said
@@ -282,7 +282,7 @@ def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: 
     kept = history.read_text(encoding="utf-8")
     try:
         history.write_text(kept.splitlines()[0] + "\n", encoding="utf-8")
-        said = track("--to", uri, code=1)
+        said = sync("--tracking-uri", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
     assert "1 of 2 runs are complete in MLflow; the same command uploads the rest." in said
@@ -291,7 +291,7 @@ def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: 
 @pytest.mark.usefixtures("unknown_times")
 def test_a_restored_run_changes_nothing_of_the_run_that_was_sent_live(trained: Trained) -> None:
     client, before = stored(trained.live, trained)
-    track("--to", trained.live)
+    sync("--tracking-uri", trained.live)
     client, after = stored(trained.live, trained)
     for name in NAMES:
         assert points(client, after[name]) == points(client, before[name])

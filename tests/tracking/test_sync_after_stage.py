@@ -1,4 +1,4 @@
-"""What MLflow has after the stages `compare` and `report`, without `pipeline track`."""
+"""What MLflow has after the stages `compare` and `report`, without `pipeline sync`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_compare_and_report_leave_nothing_for_track(uri: str) -> None:
     assert folders(uri, grid) == ["comparison"]
     stage("report")
     assert folders(uri, grid) == ["comparison", "report"]
-    assert "1 run, complete before." in stage("track").stdout
+    assert "1 run, complete before." in stage("sync").stdout
     before = [run.to_dictionary() for run in stored(uri)]
     stage("compare")
     stage("report")
@@ -136,7 +136,7 @@ def test_stages_store_down_write_the_same_files_and_warn_once(
     assert {path: path.read_bytes() for path in (evaluated / COMPARISON).iterdir()} == with_store
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "pipeline.tracking"]
     assert warning.startswith(f"MLflow at http://127.0.0.1:{closed_port} does not answer")
-    assert "`pipeline track` uploads" in warning
+    assert "`pipeline sync` uploads" in warning
     assert "\n" not in warning
     caplog.clear()
     stage("report")

@@ -228,7 +228,7 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
         raise KeyError("momentum")
 
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", refuse)
-    with pytest.raises(PipelineError, match=r"KeyError \('momentum'\).*remove \.scratch/unfinished/[0-9a-f]{64}\."):
+    with pytest.raises(PipelineError, match=r"KeyError \('momentum'\).*remove \.cache/unfinished/[0-9a-f]{64}\."):
         train(project, {})
 
 

@@ -203,7 +203,7 @@ def _describe_fix(folder: Path, inside: str) -> str:
 
 
 def _format_command(folder: Path) -> str:
-    return f"pipeline data --download {shlex.quote(str(folder))}"
+    return f"pipeline data download {shlex.quote(str(folder))}"
 
 
 def collect_pets(data: OxfordPetsData) -> PairCollection:

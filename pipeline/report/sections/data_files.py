@@ -12,7 +12,7 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.report.formatting import format_count, join_words, pluralize
 
 MAX_REASONS = 10
-MAX_FILES = 5  # of a reason; `rejected.csv` lists all
+MAX_FILES = 5  # of a reason; `skipped.csv` lists all
 # An issue as `prepare` writes it: kind, colon, file and details. Other reasons have a colon in quoted names only.
 _ISSUE = re.compile(r"([^':]+): (.+)", re.DOTALL)
 
@@ -47,58 +47,58 @@ class SkippedFiles:
     path: str  # of the complete list
 
 
-def describe_files(survey: DatasetStats) -> FileSummary | None:
+def describe_files(stats: DatasetStats) -> FileSummary | None:
     """Describe the files; None for composites."""
-    sentences = (*_describe_formats(survey), *_describe_duplicates(survey))
-    if not sentences and not survey.notices:
+    sentences = (*_describe_formats(stats), *_describe_duplicates(stats))
+    if not sentences and not stats.notices:
         return None
-    pairs = survey.first_duplicates
+    pairs = stats.first_duplicates
     number = "pair" if len(pairs) == 1 else "pairs"
-    title = f"The {number}" if len(pairs) == survey.duplicates else f"The first {len(pairs)} {number}"
-    return FileSummary(sentences, title, pairs, survey.notices)
+    title = f"The {number}" if len(pairs) == stats.duplicates else f"The first {len(pairs)} {number}"
+    return FileSummary(sentences, title, pairs, stats.notices)
 
 
-def _describe_formats(survey: DatasetStats) -> tuple[str, ...]:
+def _describe_formats(stats: DatasetStats) -> tuple[str, ...]:
     """Describe the file formats and how images were converted; of composites, only an external test set has files."""
-    if not survey.formats:
+    if not stats.formats:
         return ()
-    read = pluralize(sum(survey.formats.values()), "image was", "images were")
-    kinds = sorted(survey.formats.items(), key=lambda item: (-item[1], item[0]))
+    read = pluralize(sum(stats.formats.values()), "image was", "images were")
+    kinds = sorted(stats.formats.items(), key=lambda item: (-item[1], item[0]))
     if len(kinds) == 1:
         stored = f"all stored as {kinds[0][0]}"
     else:
         stored = f"stored as {join_words([f'{kind} ({format_count(count)})' for kind, count in kinds])}"
     turned, transparent = "None needed rotation", "none has transparent parts"
-    if survey.rotated:
-        turned = f"{pluralize(survey.rotated, 'was', 'were')} rotated as the EXIF orientation says"
-    if survey.transparent:
-        transparent = f"{pluralize(survey.transparent, 'has', 'have')} transparent parts, which became black"
+    if stats.rotated:
+        turned = f"{pluralize(stats.rotated, 'was', 'were')} rotated as the EXIF orientation says"
+    if stats.transparent:
+        transparent = f"{pluralize(stats.transparent, 'has', 'have')} transparent parts, which became black"
     return f"{read} read from files, {stored}.", f"{turned}; {transparent}."
 
 
-def _describe_duplicates(survey: DatasetStats) -> tuple[str, ...]:
-    if not survey.compared:
+def _describe_duplicates(stats: DatasetStats) -> tuple[str, ...]:
+    if not stats.compared:
         return ()
-    compared = f"Of {format_count(survey.compared)} images that were compared,"
-    if not survey.duplicates:
+    compared = f"Of {format_count(stats.compared)} images that were compared,"
+    if not stats.duplicates:
         return (f"{compared} no two are near-duplicates.",)
-    alike = pluralize(survey.duplicates, "is a near-duplicate", "are near-duplicates")
+    alike = pluralize(stats.duplicates, "is a near-duplicate", "are near-duplicates")
     return (f"{compared} {alike} of another one in the same split; there are none across splits.",)
 
 
-def describe_skipped(rejected: pd.DataFrame) -> SkippedFiles | None:
+def describe_skipped(skipped: pd.DataFrame) -> SkippedFiles | None:
     """Describe the skipped files, the most frequent reason first; None if there are none."""
-    if rejected.empty:
+    if skipped.empty:
         return None
     by_reason: dict[str, list[str]] = {}
-    for name, reason in zip(rejected["id"], rejected["reason"], strict=True):
+    for name, reason in zip(skipped["id"], skipped["reason"], strict=True):
         issue = _ISSUE.fullmatch(reason)
         text, file = issue.groups() if issue else (reason, name)
         by_reason.setdefault(text, []).append(file)
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     rest = len(ordered) - MAX_REASONS
     return SkippedFiles(
-        title=pluralize(len(rejected), "file was skipped", "files were skipped"),
+        title=pluralize(len(skipped), "file was skipped", "files were skipped"),
         reasons=tuple(_build_reason(text, names) for text, names in ordered[:MAX_REASONS]),
         more=pluralize(rest, "further reason") if rest > 0 else "",
         path=str(PREPARED / PreparedData.SKIPPED),

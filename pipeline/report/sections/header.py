@@ -66,7 +66,7 @@ def build_header(params: Params, context: ReportContext, selection: RunSelection
         user_images = build_user_images(params, context, selection)
     except PipelineError as error:
         problems.append(Notice.from_error("The images of report.showcase are not shown", error))
-    byline = " · ".join(part for part in (params.report.author.strip(), params.report.course.strip()) if part)
+    byline = " · ".join(part for part in (params.report.author.strip(), params.report.subtitle.strip()) if part)
     return Header(
         title=params.report.title,
         byline=byline,

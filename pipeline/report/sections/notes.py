@@ -33,7 +33,7 @@ TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
 
 
 def build_notes(path: str, context: ReportContext, selection: RunSelection) -> Notes:
-    """Render the file that `report.notes` names, with its values and figures.
+    """Render the file that `report.notes_file` names, with its values and figures.
 
     Args:
         path: The file, relative to the folder.

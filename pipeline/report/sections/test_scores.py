@@ -120,7 +120,7 @@ def _describe_size(context: ReportContext) -> str:
         return sentence
     return (
         f"{sentence} At the size of the originals they are lower, mostly for thin and small classes; "
-        "`pipeline data --check` shows the upper limit."
+        "`pipeline data check` shows the upper limit."
     )
 
 
