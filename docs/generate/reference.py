@@ -120,6 +120,8 @@ def _read_attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
             is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
                 found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[attr-defined]
+    if missing := model.model_fields.keys() - found.keys():
+        raise SystemExit(f"{model.__module__}.{model.__name__}: add a docstring below {', '.join(sorted(missing))}")
     return found
 
 
@@ -149,7 +151,8 @@ def _format_values(schema: dict[str, Any]) -> str:
         case "array" if "prefixItems" in schema:
             return "two numbers"
         case "array":
-            return f"list of {_format_values(schema['items'])}"
+            item = _format_values(schema["items"])
+            return "list of sections" if item == "section" else f"list of {item}"
         case "object":
             return "mapping"
         case "null":

@@ -1,4 +1,4 @@
-"""The scripts of docs/layouts.md make folders that `pipeline init` describes and `pipeline data check` accepts."""
+"""docs/how-to/convert-layouts.md: its scripts write folders that `pipeline init` and `pipeline data check` accept."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.cli import main
-from tests.prepare.conftest import ROOT
 
-PAGE = (ROOT / "docs/layouts.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/how-to/convert-layouts.md").read_text(encoding="utf-8")
 SECTIONS = {
     part.splitlines()[0]: re.findall("```python\n(.*?)```", part, re.DOTALL) for part in PAGE.split("\n## ")[1:]
 }
@@ -59,8 +59,8 @@ def convert(script: str) -> str:
     return done.stdout
 
 
-def described(target: str) -> dict[str, Any]:
-    """The section that `init` wrote for a folder, after a check without a fault."""
+def describe(target: str) -> dict[str, Any]:
+    """Return the section that `init` wrote for a folder, after a check without issues."""
     for command in (["init", target], ["data", "check", target]):
         done = CliRunner().invoke(main, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -98,14 +98,14 @@ def test_a_folder_per_image_becomes_numbered_masks() -> None:
     numbers = np.asarray(Image.open("nuclei/masks/n03.png"))
     assert set(np.unique(numbers)) == set(range(10))
     np.testing.assert_array_equal(numbers > 0, nuclei(3) > 0)
-    assert described("nuclei")["instances"] == {"border": 2}
+    assert describe("nuclei")["instances"] == {"border": 2}
 
 
 def test_a_folder_per_image_becomes_binary_masks() -> None:
     bowl()
     (binary,) = re.findall(r"save `(Image\.fromarray\(.*?\))` instead", PAGE)
     convert(SECTIONS[PER_IMAGE][0].replace("Image.fromarray(numbers)", binary))
-    assert values(described("nuclei")) == [0, 255]
+    assert values(describe("nuclei")) == [0, 255]
 
 
 @pytest.mark.parametrize("own_folders", [False, True], ids=["SegNet", "images and masks in each split"])
@@ -120,7 +120,7 @@ def test_a_folder_per_split_becomes_the_splits(own_folders: bool) -> None:
     if own_folders:
         script = "".join(line for line in script.splitlines(True) if "copytree" not in line) + other
     convert(script)
-    assert values(described("camvid")) == [0, 1, 2, 11]
+    assert values(describe("camvid")) == [0, 1, 2, 11]
     # As the page asks: 11 is ignored.
     text = Path("params.yaml").read_text(encoding="utf-8")
     (item,) = re.findall(r"  - name: .*\n(?:    .*\n)* +mask_value: 11\n", text)
@@ -148,21 +148,21 @@ def test_pascal_voc_keeps_its_lists() -> None:
         (lists / f"{name}.txt").write_text("".join(f"2007_{index:06}\n" for index in places))
     convert(SECTIONS[VOC][0])
     assert len(list(Path("voc/images").iterdir())) == 16
-    section = described("voc")
+    section = describe("voc")
     assert (values(section), section["ignore_value"]) == ([0, 1, 2], 255)
 
 
 def test_labelme_polygons_become_masks() -> None:
     for index in range(16):
-        Path("labelled").mkdir(exist_ok=True)
-        Image.fromarray(random_image(index)).save(f"labelled/{index:03}.jpg")
+        Path("labeled").mkdir(exist_ok=True)
+        Image.fromarray(random_image(index)).save(f"labeled/{index:03}.jpg")
         shapes = [
             {"label": label, "shape_type": "polygon", "points": [[left, 10.4], [left + 25, 12], [left + 9, 50 - index]]}
             for label, left in (("debris", 5.5), ("cell", 45))
         ]
         content = {"imagePath": f"{index:03}.jpg", "imageHeight": SHAPE[0], "imageWidth": SHAPE[1], "shapes": shapes}
-        Path(f"labelled/{index:03}.json").write_text(json.dumps(content))
+        Path(f"labeled/{index:03}.json").write_text(json.dumps(content))
     assert convert(SECTIONS[LABELME][0]).strip() == "{1: 'cell', 2: 'debris'}"
     mask = np.asarray(Image.open("cells/masks/002.png"))
     assert (mask[20, 55], mask[20, 12], mask[0, 0]) == (1, 2, 0)
-    assert values(described("cells")) == [0, 1, 2]
+    assert values(describe("cells")) == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""The sections of docs/microscopy.md prepare such data as they are for."""
+"""The sections `data` of docs/how-to/microscopy.md prepare the data that they are for."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.params import Params
 from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
 from pipeline.prepare.stage import prepare
-from tests.prepare.conftest import ROOT
 
-PAGE = (ROOT / "docs/microscopy.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/how-to/microscopy.md").read_text(encoding="utf-8")
 MEMBRANES, VARIANTS, NUCLEI = map(YAML(typ="safe").load, re.findall("```yaml\n(.*?)```", PAGE, re.DOTALL))
 
 
