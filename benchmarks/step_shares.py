@@ -26,7 +26,7 @@ from pipeline.train.loop import EvalSplits, train
 
 KINDS = {  # the beginnings of operations' names
     "convolution": ("aten::mkldnn_convolution", "aten::convolution", "aten::_convolution", "aten::thnn", "aten::_slow"),
-    "normalisation": ("aten::native_batch_norm", "aten::_batch_norm", "aten::batch_norm", "aten::native_group_norm"),
+    "normalization": ("aten::native_batch_norm", "aten::_batch_norm", "aten::batch_norm", "aten::native_group_norm"),
     "activation": ("aten::relu", "aten::threshold", "aten::hardtanh", "aten::clamp_min", "aten::silu"),
     "sizes": ("aten::max_pool2d", "aten::avg_pool", "aten::upsample", "aten::_upsample", "aten::cat"),
     "loss": ("aten::_log_softmax", "aten::log_softmax", "aten::nll_loss"),

@@ -150,9 +150,7 @@ class Comparison(ArtifactFolder):
     FINDINGS = "findings.json"
     CURVES = "curves.csv"  # long form
     CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
-    GAP_PARTS = (
-        "gap_breakdown.csv"  # of each run the gap by class, and by the groups and images of validation with the widest
-    )
+    GAP_PARTS = "gap_breakdown.csv"  # each run's gap by class, and by the validation groups and images with the widest
     GAP_PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
 
     def __init__(self, path: Path = Path("comparison"), root: Path = Path(), create_all: str = "make report") -> None:
