@@ -13,7 +13,7 @@ INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
 INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report studies ui test test-fast test-slow check bench constraints clean linked-venv
+.PHONY: help install report studies ui test test-fast test-slow check reference bench constraints clean linked-venv
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,10 @@ check: $(INSTALLED_TEST)  ## Style, types: what the commit hook and CI run
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+reference: $(INSTALLED)  ## Write the generated pages of docs/reference/ and the figure of the schedulers
+	@PYTHONPATH=. python docs/generate/reference.py
+	@PYTHONPATH=. python docs/generate/lr_schedulers.py
 
 bench: $(INSTALLED_BENCH) data/prepared  ## How fast training is, against others, and where its time goes
 	@python -m benchmarks.throughput

@@ -55,7 +55,7 @@ def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
     assert 1 <= len(params.cells()) <= 36
     assert params.tracking.experiment == name
     assert params.report.title != read_params(ROOT / "params.yaml").report.title
-    assert f"| `{name}`" in (ROOT / "docs/studies.md").read_text(encoding="utf-8")
+    assert f"| `{name}`" in (ROOT / "docs/how-to/studies.md").read_text(encoding="utf-8")
 
 
 def test_only_what_the_set_names_differs(write: Writer) -> None:

@@ -33,8 +33,8 @@ def judge(curves: Path, baseline: float | None, as_json: bool, plot: Path | None
     """Judge whether any training learned, memorized or overfitted.
 
     CURVES is a table with the columns epoch, train_loss and val_loss, and optionally run; or what Keras' CSVLogger,
-    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote. docs/gaps.md
-    explains the verdicts.
+    Lightning's metrics.csv, MLflow (key, value, step) or DVCLive (the folder plots/metrics) wrote.
+    docs/explanation/gaps-and-verdicts.md explains the verdicts.
     """
     from pipeline.judge.verdicts import format_json, format_text, judge_file
 

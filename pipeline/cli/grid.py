@@ -40,7 +40,7 @@ def variants() -> None:
     Process memory is the peak resident memory of a whole training process, with PyTorch, MLflow, scratch space and
     evaluation, measured in some seconds by a few steps on blank images in a separate process. Memory-mapped images add
     pages that the system reclaims when memory is short. With a GPU, it is
-    main memory only. docs/cluster.md has more.
+    main memory only. docs/how-to/cluster.md has more.
     """
     from rich.console import Console
     from rich.progress import track as progress_bar
@@ -69,7 +69,7 @@ def variants() -> None:
     type=click.IntRange(min=1),
     help="Runs in parallel.  [default: one per GPU; without a GPU, cores / train.num_threads]",
 )
-@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/cluster.md.")
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, or host:port. See docs/how-to/cluster.md.")
 def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> None:
     """Train and evaluate stale runs in parallel, and commit them to DVC.
 

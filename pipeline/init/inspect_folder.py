@@ -58,7 +58,7 @@ def inspect_folder(folder: Path) -> Suggestion:
             names = join_names([str(file.relative_to(folder)) for file in exports])
             raise PipelineError(
                 f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
-                f"hand: see docs/your-own-data.md."
+                f"hand: see docs/how-to/folder-of-images.md."
             )
         return complete_suggestion(_inspect_coco(folder, exports[0]))
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())

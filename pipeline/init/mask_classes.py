@@ -140,7 +140,7 @@ def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
     raise PipelineError(
         f"{folder}: the masks that were read have {len(survey.pixels)} different values, which are not classes: {why}. "
         f"Export the masks as PNG with one value per class, or write the section by hand; see "
-        f"docs/your-own-data.md.{numbered}"
+        f"docs/how-to/folder-of-images.md.{numbered}"
     )
 
 

@@ -96,7 +96,7 @@ def describe_values(
         doubts.append(
             "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
             "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
-            "docs/microscopy.md."
+            "docs/how-to/microscopy.md."
         )
     return doubts
 

@@ -35,8 +35,8 @@ SIZE_RULE = (
 MIN_SHARE = 0.01  # of the evaluated pixels
 
 MIN_STEPS = 600  # of a run, as in the shipped grid; a few dozen hardly change a network
-# For larger batches. With fewer steps, small batches learn better in the same epochs (docs/recipe.md: batches
-# of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
+# For larger batches. With fewer steps, small batches learn better in the same epochs (docs/explanation/recipe.md:
+# batches of 16 instead of 4 are worse), and on a CPU an epoch with larger ones is only 5 to 20 % shorter.
 MANY_STEPS = 10 * MIN_STEPS
 BATCH_SIZES = (4, 8, 16, 32)  # images
 
@@ -162,7 +162,7 @@ def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[Segment
     return [
         f"{which} {holds} less than {MIN_SHARE:.0%} of the pixels, and cross-entropy may never predict such a class. "
         f"Try train.loss: cross_entropy_dice or focal, more train.epochs, or a larger data.image_size; see "
-        f"docs/recipe.md, Rare classes."
+        f"docs/explanation/recipe.md, Rare classes."
     ]
 
 

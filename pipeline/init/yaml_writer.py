@@ -18,7 +18,7 @@ from pipeline.params.dvc_form import format_like_dvc
 
 _COLUMN = 26  # of comments, unless the line is longer
 _COMMENTS = {
-    "source": "docs/your-own-data.md has each source's keys",
+    "source": "docs/reference/parameters.md has each source's keys",
     "path": "of the folder",
     "resize": "stretch: stretched to the square | letterbox: keeps the aspect, centered in the square",
     "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",

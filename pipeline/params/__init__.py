@@ -47,58 +47,76 @@ class VariantData(Section):
     """A variant's override of the data: the number of training images."""
 
     max_train_images: TrainImages | None
+    """Number of training images; null: all."""
 
 
 class Variant(Section):
     """Overrides of `model`, `train` and `data.max_train_images`."""
 
     model: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of `model`; another family replaces the whole section."""
     train: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of `train`."""
     data: VariantData | None = None
+    """Overrides of `data`."""
 
 
 class Grid(Section):
     """Variants × learning rates × seeds."""
 
     variant: list[str] = Field(min_length=1)
+    """Names under `variants`."""
     learning_rate: list[LearningRate] = Field(min_length=1)
+    """Highest learning rate of a run; factors of 3 or 10 are usual steps."""
     seed: list[Seed] = Field(min_length=1)
+    """Seeds of initialization, order and augmentation; three or more show the variation."""
 
 
 class Evaluation(Section):
     """Predictions that `evaluate` keeps as examples."""
 
     examples: int = Field(ge=1, le=50)
+    """Validation images, evenly spaced, whose predicted masks are kept."""
 
 
 class Verdict(Section):
     """Thresholds of the verdicts; `pipeline.analysis.verdict.judge` applies them."""
 
     underfitting: float = Field(gt=0, le=1)
+    """Training loss, as a fraction of the class-prior baseline, above which a run is underfitting."""
     memorizing: float = Field(gt=1, allow_inf_nan=False)
+    """Ratio of validation to training loss at the last epoch from which a run is memorizing."""
     overfitting: float = Field(gt=0, allow_inf_nan=False)
+    """Relative rise of the validation loss after its onset from which a run is overfitting."""
 
 
 class Tracking(Section):
     """Address of MLflow."""
 
     uri: str | None
+    """Address of an MLflow server; null: `mlflow.db`. `MLFLOW_TRACKING_URI` takes precedence."""
     experiment: str = Field(min_length=1)
+    """Name of the experiment."""
 
 
 class RayResources(Section):
     """Resources of a run on a Ray cluster, beside one CPU for each of `train.num_threads`."""
 
-    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # None: measured for each variant
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Main memory per run in GB; null: measured for each variant before the sweep."""
     resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Custom resources of the cluster per run, such as `{large: 1}`."""
 
 
 class ExternalResult(Section):
     """External results, shown beside the runs."""
 
     name: str = Field(min_length=1)
-    source: str = Field(min_length=1)  # author and publication
+    """Name in the report."""
+    source: str = Field(min_length=1)
+    """Author and publication."""
     file: Annotated[str, _file_in("reports/external_results/")]
+    """File in `reports/external_results/`."""
 
 
 ShowcaseFile = Annotated[str, _file_in("reports/showcase/")]
@@ -108,19 +126,28 @@ class ShowcaseImage(Section):
     """An image of the user, segmented by the best run for the report."""
 
     file: ShowcaseFile
-    title: str = ""  # empty: the file's name
-    mask: ShowcaseFile | None = None  # ground truth, encoded like the data's masks
+    """Image in `reports/showcase/`."""
+    title: str = ""
+    """Caption; empty: the name of the file."""
+    mask: ShowcaseFile | None = None
+    """Ground truth in `reports/showcase/`, encoded like the data's masks."""
 
 
 class Report(Section):
     """Title, author and other content of the learning report."""
 
     title: str = Field(min_length=1)
+    """Title of the report."""
     author: str
-    subtitle: str  # course, team or laboratory
-    notes_file: str = Field(min_length=1)  # path of the author's text, Markdown
-    showcase: list[ShowcaseImage] = Field(max_length=6)  # the report must be small enough for mail
+    """Author; may be empty."""
+    subtitle: str
+    """Course, team or laboratory; may be empty."""
+    notes_file: str = Field(min_length=1)
+    """Markdown file with the introduction."""
+    showcase: list[ShowcaseImage] = Field(max_length=6)
+    """Images that the best run segments for the top of the page; at most six, so that the report fits into a mail."""
     external_results: list[ExternalResult]
+    """Other people's results, shown next to the runs."""
 
 
 class Cell(Section):
@@ -149,15 +176,25 @@ class Params(Section):
     """The whole of `params.yaml`."""
 
     data: Data
+    """Source of images and masks."""
     model: Model
+    """Network of the base; variants override it."""
     train: Train
+    """Training settings of the base; variants override them."""
     variants: dict[str, Variant]
+    """Named overrides of `model`, `train` and the number of training images."""
     grid: Grid
+    """Combinations to train."""
     evaluation: Evaluation
+    """Predictions that are kept."""
     verdict: Verdict
+    """Thresholds of the verdicts."""
     tracking: Tracking
+    """Address of MLflow."""
     ray: RayResources = RayResources()
+    """Resources of a run on a Ray cluster."""
     report: Report
+    """Content of the report."""
 
     def cell(self, variant: str, learning_rate: float, seed: int) -> Cell:
         """Return the parameters of one cell.

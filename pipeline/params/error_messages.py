@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 _EXPECTED = {
-    "missing": "is missing; add it (params.yaml of a fresh checkout and the pages in docs/ show every key)",
+    "missing": "is missing; add it (docs/reference/parameters.md describes every key)",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",

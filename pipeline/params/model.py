@@ -46,12 +46,19 @@ class UNetModel(Section):
     """The U-Net of this project (Ronneberger et al. 2015)."""
 
     family: Literal["unet"]
+    """The network."""
     base_channels: int = Field(ge=1, le=1024)
+    """Channels of the first level, doubled at each level below; 16 to 64 is usual."""
     depth: int = Field(ge=1, le=8)
+    """Number of poolings; the image size must be a multiple of 2^depth. 2 to 5 is usual."""
     upsampling: Literal["transpose", "bilinear"]
+    """Learned transposed convolution, or interpolation with a convolution."""
     skip_connections: Literal["concat", "add", "none"]
+    """How encoder features join the decoder."""
     norm: Literal["batch", "group", "none"]
+    """Normalization: over the batch, over 8 groups of channels, or none (biases instead, slow learning)."""
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
+    """Probability of zeroing each feature map after the bottleneck in training; 0 to 0.5 is usual."""
 
     @property
     def size_multiple(self) -> int:
@@ -63,11 +70,17 @@ class SmpModel(Section):
     """An architecture of segmentation-models-pytorch on an encoder, pretrained or not."""
 
     family: Literal["smp"]
+    """The network."""
     architecture: Architecture
-    encoder: str = Field(min_length=1)  # checked when smp and timm are imported
+    """Architecture of segmentation-models-pytorch."""
+    encoder: str = Field(min_length=1)
+    """Encoder of smp or timm."""
     pretrained: bool
-    dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the decoder's last feature maps
-    drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0  # of the encoder's residual blocks
+    """Whether the encoder starts from ImageNet weights; only for encoders with weights in a pip package."""
+    dropout: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
+    """Probability of zeroing each of the decoder's last feature maps in training."""
+    drop_path: Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)] = 0.0
+    """Probability of skipping the encoder's last residual block in training; lower for earlier blocks."""
 
     @field_validator("pretrained")
     @classmethod
@@ -104,6 +117,7 @@ class KerasPetsModel(Section):
     """The network of Keras' pets example, without options."""
 
     family: Literal["keras_pets"]
+    """The network."""
 
     @property
     def size_multiple(self) -> int:
@@ -115,8 +129,11 @@ class CustomModel(Section):
     """A user's own network: `build(channels=..., classes=...)` in a module of `custom/` or of an installed package."""
 
     family: Literal["custom"]
+    """The network."""
     import_path: ImportPath
-    size_multiple: int = Field(ge=1, le=2048)  # factor of height and width that the network needs
+    """`module:callable`, in `custom/` or in an installed package."""
+    size_multiple: int = Field(ge=1, le=2048)
+    """Height and width must be a multiple of this number."""
 
 
 Model = Annotated[UNetModel | SmpModel | KerasPetsModel | CustomModel, Field(discriminator="family")]

@@ -21,32 +21,44 @@ class AdamW(Section):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     name: Literal["adamw"]
+    """The optimizer."""
     weight_decay: Decay
+    """Factor of the decay; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
 class Adam(Section):
     """Adaptive moments (Kingma and Ba 2015); weight decay is an L2 penalty in the gradient."""
 
     name: Literal["adam"]
+    """The optimizer."""
     weight_decay: Decay
+    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
 class RMSprop(Section):
     """Gradient divided by its running root mean square (Hinton 2012)."""
 
     name: Literal["rmsprop"]
-    alpha: BelowOne  # decay of the running mean of squares; rho in Keras
+    """The optimizer."""
+    alpha: BelowOne
+    """Decay of the running mean of squares; torch's default is 0.99, Keras' 0.9 (rho)."""
     momentum: BelowOne
+    """Fraction of the previous step that is kept; 0.0 disables it."""
     weight_decay: Decay
+    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
 
 class SGD(Section):
     """Stochastic gradient descent, with optional momentum."""
 
     name: Literal["sgd"]
+    """The optimizer."""
     momentum: BelowOne
+    """Fraction of the previous step that is kept; 0.9 is usual, 0.0 disables it."""
     nesterov: bool
+    """Whether to use Nesterov's momentum; requires a momentum."""
     weight_decay: Decay
+    """Factor of the L2 penalty; 0 to 0.1 is usual. Biases and normalization layers have none."""
 
     @field_validator("nesterov")
     @classmethod
@@ -66,8 +78,11 @@ class CustomOptimizer(Section):
     """Any optimizer with torch's interface, created by `callable(group_parameters, lr=..., **arguments)`."""
 
     name: Literal["custom"]
+    """The optimizer."""
     import_path: ImportPath
+    """`module:callable`, in `custom/` or in an installed package."""
     arguments: Annotated[dict[str, Any], AfterValidator(_check_arguments)]
+    """Keyword arguments; `lr` is set by the grid."""
 
 
 OptimizerSettings = Annotated[AdamW | Adam | RMSprop | SGD | CustomOptimizer, Field(discriminator="name")]
@@ -77,28 +92,36 @@ class Constant(Section):
     """A constant learning rate."""
 
     name: Literal["constant"]
+    """The scheduler."""
 
 
 class Cosine(Section):
     """Linear warmup, then cosine annealing towards 0 (Loshchilov and Hutter 2017, without restarts)."""
 
     name: Literal["cosine"]
-    warmup_fraction: BelowOne  # share of the steps
+    """The scheduler."""
+    warmup_fraction: BelowOne
+    """Fraction of the steps in which the learning rate increases; 0.05 to 0.3 is usual."""
 
 
 class OneCycle(Section):
     """Cosine warmup from 1/25, then cosine annealing to nearly 0 (Smith and Topin 2018)."""
 
     name: Literal["one_cycle"]
-    warmup_fraction: Annotated[float, Field(gt=0, lt=1)]  # share of the steps
+    """The scheduler."""
+    warmup_fraction: Annotated[float, Field(gt=0, lt=1)]
+    """Fraction of the steps in which the learning rate increases; 0.05 to 0.3 is usual."""
 
 
 class ReduceOnPlateau(Section):
     """Multiplied by `factor` when validation loss has not decreased for more than `patience` epochs."""
 
     name: Literal["reduce_on_plateau"]
+    """The scheduler."""
     factor: Annotated[float, Field(gt=0, lt=1)]
+    """Factor of each reduction; 0.1 to 0.5 is usual."""
     patience: Annotated[int, Field(ge=0)]
+    """Number of tolerated epochs without improvement."""
 
 
 LrSchedulerSettings = Annotated[Constant | Cosine | OneCycle | ReduceOnPlateau, Field(discriminator="name")]
@@ -108,29 +131,48 @@ class Augmentation(Section):
     """Ranges of random augmentation, drawn for each sample."""
 
     hflip_prob: Fraction
+    """Probability of a horizontal flip."""
     scale: BelowOne
+    """Zoom between 1 / (1 + scale) and 1 + scale."""
     rotation: Annotated[float, Field(ge=0, le=180)]
+    """Largest rotation in degrees, in both directions."""
     translate: BelowOne
+    """Largest shift as a fraction of the side, along both axes."""
     brightness_contrast: BelowOne
+    """Contrast changes by a factor of 1 ± this value, brightness by half of it."""
     color_jitter: BelowOne
+    """Each channel changes by a factor of 1 ± this value, saturation by twice as much; 0 to 0.4 is usual."""
     blur_prob: Fraction
+    """Probability of a mean filter of 3 x 3 pixels."""
     random_erasing_prob: Fraction
+    """Probability of erasing a square of 15 to 40 % of the side."""
 
 
 class Train(Section):
     """Training settings; the learning rate is in the grid."""
 
     epochs: int = Field(ge=1, le=100_000)
-    batch_size: int = Field(ge=2)  # batch normalization needs more than one image
+    """Passes over the training images; 12 to 100 is usual, more for a few dozen images."""
+    batch_size: int = Field(ge=2)
+    """Images per step; 4 to 64 is usual. Batch normalization needs at least 2."""
     loss: LossName
-    label_smoothing: BelowOne  # share of each pixel's target spread evenly over all classes
+    """Loss that training minimizes. `train_loss` and `val_loss` are cross-entropy, whatever it is."""
+    label_smoothing: BelowOne
+    """Fraction of each pixel's target that is distributed evenly over all classes; 0 to 0.1 is usual."""
     optimizer: OptimizerSettings
+    """Optimizer and its settings."""
     lr_scheduler: LrSchedulerSettings
-    encoder_lr_factor: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # factor on the cell's learning rate
-    ema_decay: BelowOne  # decay of the exponential moving average of weights; 0: none
+    """Schedule of the learning rate over the training."""
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    """Factor of the encoder's learning rate; below 1 keeps more of pretrained features."""
+    ema_decay: BelowOne
+    """Decay of the exponential moving average of the weights; 0.99 is usual, 0 disables it."""
     augmentation: Augmentation | None
+    """Random changes of image and mask, drawn for each sample; null: none."""
     precision: Literal["auto", "float32", "bfloat16"]
+    """`auto`: bfloat16 on processors that are fast in it, float32 on others."""
     num_threads: Positive
+    """CPU threads of a training. Part of the run key, because it changes the last bits."""
 
     @field_validator("label_smoothing")
     @classmethod

@@ -45,7 +45,7 @@ def advise_on_composites(params: Params) -> str:
     return (
         "Photographs differ from these composites, so expect poor masks of them. Train on your own images and masks "
         "(pipeline init FOLDER; make report), or on composites that resemble photographs (make report SET=composites "
-        "DATA=FOLDER; docs/recipe.md)."
+        "DATA=FOLDER; docs/explanation/recipe.md)."
     )
 
 

@@ -60,7 +60,7 @@ class StatsCounter:
             return []
         return [
             f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
-            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/microscopy.md."
+            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
         ]
 
 

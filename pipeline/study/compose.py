@@ -87,8 +87,8 @@ def check_data(composition: Composition, preset: Preset, project: Path) -> None:
         expected = get_comment(read_document(preset.file), *key.split("."))
         raise PipelineError(
             f"{key} of the preset '{preset.name}': {place} does not exist; expected: "
-            f"{expected or 'a folder of images, see docs/your-own-data.md'}. Put it there, or name another folder: "
-            f"make report SET={preset.name} DATA=folder"
+            f"{expected or 'a folder of images, see docs/how-to/folder-of-images.md'}. Put it there, or name "
+            f"another folder: make report SET={preset.name} DATA=folder"
         )
 
 

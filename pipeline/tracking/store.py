@@ -132,7 +132,7 @@ def describe_refusal(error: Exception) -> str | None:
         problem = f"does not accept the password of {who}" if who else "asks for a name and a password"
         return f"{problem}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if status == HTTPStatus.FORBIDDEN:
-        return f"does not allow {who or 'you'} to do this: ask its administrator for EDIT (docs/team.md)"
+        return f"does not allow {who or 'you'} to do this: ask its administrator for EDIT (docs/how-to/team-server.md)"
     return None
 
 

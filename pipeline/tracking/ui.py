@@ -119,7 +119,8 @@ def serve(tracking: Tracking, address: ServerAddress) -> int:
     if not address.is_private:
         click.echo(
             f"Listening on {address.host}: anyone who can connect to port {address.port} of this machine can read, "
-            "change and delete all runs and their files, without a password (docs/team.md describes a team's server)."
+            "change and delete all runs and their files, without a password (docs/how-to/team-server.md describes a "
+            "team's server)."
         )
     stop = threading.Event()  # not an exception, which could interrupt the start or end of the server
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -120,7 +120,7 @@ def test_data_that_dvc_keeps_is_data_as_any_other(project: Project, section: dic
 
 
 def test_queued_experiments_have_images_that_git_ignores_once_dvc_tracks_them(project: Project) -> None:
-    """As docs/scale.md has it; an experiment of the queue runs in the same kind of copy as with --temp."""
+    """As docs/how-to/scale.md has it; an experiment of the queue runs in the same kind of copy as with --temp."""
     ask(project, FOLDER)
     project.run("dvc", "config", "--local", "--unset", "core.no_scm")
     with (project.root / ".gitignore").open("a", encoding="utf-8") as file:

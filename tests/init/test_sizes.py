@@ -242,4 +242,4 @@ def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
         path = Path("params.yaml")
         path.write_text(re.sub(r"objective: \w+", f"loss: {objective}", path.read_text("utf-8")), "utf-8")
         assert read_params(path).train.loss == objective
-    assert "## Rare classes" in (ROOT / "docs/recipe.md").read_text("utf-8")
+    assert "## Rare classes" in (ROOT / "docs/explanation/recipe.md").read_text("utf-8")

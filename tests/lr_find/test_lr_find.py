@@ -86,6 +86,6 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
 
 def test_help_and_docs_state_the_number_of_batches_that_run() -> None:
     said = " ".join(CliRunner().invoke(main, ["lr-find", "--help"]).output.split())
-    page = " ".join((ROOT / "docs/optimisers.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs/how-to/compare-optimizers.md").read_text(encoding="utf-8").split())
     assert f"{STEPS} batches, from 1e-06 up to 1," in said
-    assert f"trains the variant for {STEPS} batches while the rate grows from 1e-6 to 1" in page
+    assert f"trains the variant for {STEPS} batches while the learning rate increases from 1e-6 to 1" in page

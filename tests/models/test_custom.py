@@ -23,7 +23,7 @@ from tests.conftest import write_custom, write_params
 
 Build = Callable[..., nn.Module]
 NUMBER = itertools.count()
-DOCS = Path(__file__).parents[2] / "docs/your-own-variant.md"
+DOCS = Path(__file__).parents[2] / "docs/how-to/custom-code.md"
 
 GOOD = """
 from torch import nn

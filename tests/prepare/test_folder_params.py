@@ -1,15 +1,10 @@
 """The section of a folder in params.yaml, and what each mistake in it is answered."""
 
-import re
-
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
-from pipeline.params.data.composites import Composition
-from pipeline.params.data.image_data import CocoData, ExternalTestFolder, FolderData, SplitShares
+from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
-from tests.conftest import ROOT, write_params
 from tests.prepare.conftest import SECTION, coloured, written
 
 
@@ -116,35 +111,3 @@ def test_the_section_is_read_and_more_images_than_known_may_be_asked_for(tmp_pat
     params = read_params(written(tmp_path, {"max_train_images": 10_000}))
     assert isinstance(params.data, FolderData)
     assert params.cells()[0].max_train_images == 10_000
-
-
-def sections_of_the_page():
-    page = (ROOT / "docs/your-own-data.md").read_text(encoding="utf-8")
-    return [YAML(typ="safe").load(text) for text in re.findall("```yaml\n(.*?)```", page, re.DOTALL)]
-
-
-def test_the_section_of_the_page_is_valid_and_complete(tmp_path):
-    shown = sections_of_the_page()[0]["data"]
-    assert set(shown) == set(FolderData.model_fields)
-    assert set(shown["splits"]) == set(SplitShares.model_fields)
-    assert read_params(written(tmp_path, shown)).data.path == "cells"
-
-
-def test_the_sections_of_the_other_sources_are_valid(tmp_path):
-    _, coco, pets, *_ = (section.get("data") for section in sections_of_the_page())
-    assert set(coco) | set(SECTION) | {"channels", "on_invalid", "mask_orientation", "near_duplicates"} == set(
-        CocoData.model_fields
-    )
-    assert read_params(written(tmp_path, coco)).data.classes[0].categories == ("cell", "dividing cell")
-    params = read_params(written(tmp_path, {**pets, "classes": ..., "ignore_value": ...}))
-    assert params.data.source == "oxford_iiit_pet"
-
-
-def test_the_other_sections_of_the_page_are_valid_and_say_the_defaults(tmp_path):
-    *_, splits, test, composition = sections_of_the_page()
-    listed = read_params(written(tmp_path, splits)).data.splits.split_file
-    assert (listed.file, listed.id, listed.split, listed.group) == ("index.csv", "name", "split", None)
-    params = read_params(write_params(tmp_path, {"data": {**test, **composition}}))
-    assert set(test["external_test"]) == set(ExternalTestFolder.model_fields)
-    assert set(composition["composition"]) == set(Composition.model_fields)
-    assert params.data.composition == Composition()

@@ -178,7 +178,7 @@ ADMIN, PASSWORD = "admin", "a-long-password-of-the-administrator"
 def test_server_with_passwords_knows_the_user(
     tmp_path: Path, data_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As docs/team.md sets it up: members may write into each other's experiments, strangers may not."""
+    """As docs/how-to/team-server.md sets it up: members may write into each other's experiments, strangers may not."""
     pytest.importorskip("flask_wtf")
     config = tmp_path / "auth.ini"
     config.write_text(

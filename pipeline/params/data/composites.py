@@ -15,41 +15,56 @@ class Samples(Section):
     """Number of samples per split."""
 
     train: int = Field(ge=2)
+    """Number of training composites."""
     validation: int = Field(ge=1)
+    """Number of validation composites."""
     test: int = Field(ge=1)
+    """Number of test composites; not used with an external test."""
 
 
 class Composition(Section):
     """How an animal and a background are composed; shares are of the side of the image unless noted."""
 
-    scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)  # longer side of the animal
-    max_overflow: float = Field(
-        default=0.2, ge=0, le=0.9
-    )  # largest share of the width, or height, of the animal outside the image
-    min_visible_fraction: float = Field(
-        default=0.75, gt=0, le=1
-    )  # smallest share of the area of the animal inside, if it fits
-    two_poses_prob: Share = 0.2  # share of samples with the animal in two poses
-    border: float = Field(default=7 / 128, gt=0, le=0.5)  # width of the border
+    scale: Annotated[tuple[float, float], positive_range(3)] = (0.45, 0.95)
+    """Longer side of an animal, drawn uniformly from this range."""
+    max_overflow: float = Field(default=0.2, ge=0, le=0.9)
+    """Largest fraction of an animal's width, or height, outside the image."""
+    min_visible_fraction: float = Field(default=0.75, gt=0, le=1)
+    """Smallest fraction of an animal's area inside the image, if it fits."""
+    two_poses_prob: Share = 0.2
+    """Probability of a sample with the animal in two poses."""
+    border: float = Field(default=7 / 128, gt=0, le=0.5)
+    """Width of the border class."""
     crop: Annotated[tuple[float, float], positive_range(1)] = (
         0.6,
         1.0,
-    )  # side of the crop by the shorter side of the background
-    blur: float = Field(default=0.0, ge=0, le=0.2)  # largest standard deviation of the Gaussian blur of the background
-    color_jitter: float = Field(default=0.0, ge=0, le=0.5)  # largest change of each channel: factor 1 ± color_jitter
+    )
+    """Side of the cropped background, relative to its shorter side."""
+    blur: float = Field(default=0.0, ge=0, le=0.2)
+    """Largest standard deviation of a Gaussian blur of the background."""
+    color_jitter: float = Field(default=0.0, ge=0, le=0.5)
+    """Each channel of the image changes by a factor of 1 ± this value at most."""
 
 
 class CompositesData(Section):
     """The bundled images, composed to any number and size of samples."""
 
     source: Literal["composites"]
+    """The bundled composites."""
     path: str = Field(min_length=1)
+    """Folder of the bundled images."""
     image_size: ImageSize
+    """Height and width of every prepared image in px; a multiple of 32 suits every network."""
     samples: Samples
+    """Number of composites per split."""
     composition: Composition = Composition()
+    """How animals and backgrounds are combined."""
     external_test: ExternalTestFolder | None = None
+    """Folder whose test split replaces the composites' test; null: none."""
     seed: int = Field(ge=0)
+    """Seed of the split and the composites, never of a run."""
     max_train_images: TrainImages | None
+    """Number of training images that a run uses; null: all."""
 
     @property
     def resize(self) -> Resize:

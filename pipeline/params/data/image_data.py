@@ -35,16 +35,22 @@ class ClassValue(Section):
     """Value of a class in masks."""
 
     name: ClassName
+    """Letters, digits, `_`, `-` and spaces."""
     mask_value: MaskValues
+    """Value or values in the masks: integers, or colors in quotes."""
 
 
 class DisplayedClass(Section):
     """Name, color and role of a class."""
 
     name: ClassName
+    """Letters, digits, `_`, `-` and spaces."""
     color: Color
+    """Color in the report, in quotes."""
     foreground: bool
+    """Whether the class is an object of interest."""
     is_boundary: bool = False
+    """Whether the class is an uncertain band around the foreground."""
 
 
 class FolderClass(DisplayedClass, ClassValue):
@@ -55,6 +61,7 @@ class CocoClass(DisplayedClass):
     """A class of annotations with its categories; null: pixels without annotation."""
 
     category: str | list[str] | None
+    """Category or categories; null: pixels without annotation."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -65,26 +72,36 @@ class CocoClass(DisplayedClass):
 class SplitFile(Section):
     """A table with the split and the group of each image, and the names of its columns."""
 
-    file: str = Field(min_length=1)  # CSV, relative to the folder of the source
+    file: str = Field(min_length=1)
+    """CSV file, relative to the folder."""
     id: str = Field(min_length=1)
+    """Column of the id: the path below `images/` without the suffix."""
     split: str | None
+    """Column of the split; null: none."""
     group: str | None
+    """Column of the group; null: none."""
 
 
 class SplitShares(Section):
     """Shares of images, or of groups, for validation and test; training gets the rest."""
 
     validation: Share
+    """Fraction of the images, or of the groups, for validation."""
     test: Share
-    split_file: SplitFile | None = None  # None: splits.csv, if it exists
-    group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None  # for images without a group
-    stratify: bool = False  # every class in every split, if there are enough images
+    """Fraction for the test."""
+    split_file: SplitFile | None = None
+    """Table of splits and groups; null: `splits.csv`, if it exists."""
+    group_regex: Annotated[str | None, BeforeValidator(_check_pattern)] = None
+    """Regular expression with one `( )` around the group in the name; null: none."""
+    stratify: bool = False
+    """Whether every class gets into every split, as far as possible."""
 
 
 class Instances(Section):
     """Masks that number objects, converted to three classes: background, inside, border."""
 
-    border: int = Field(ge=1, le=64)  # px of the mask
+    border: int = Field(ge=1, le=64)
+    """Width of the border between objects, in px of the mask."""
 
 
 class NearDuplicates(Section):
@@ -95,61 +112,91 @@ class NearDuplicates(Section):
     limits.
     """
 
-    max_distance: int = Field(default=8, ge=0, le=64)  # different bits of 64-bit perceptual hashes
-    min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95  # of thumbnails of 16 x 16 px
-    distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)  # ids
+    max_distance: int = Field(default=8, ge=0, le=64)
+    """Largest number of different bits of 64-bit perceptual hashes."""
+    min_correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.95
+    """Smallest correlation of thumbnails of 16 x 16 px."""
+    distinct: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=list)
+    """Pairs of ids that are different images."""
 
 
 class ImageMaskFolder(Section):
     """Images and masks in a folder."""
 
     path: str = Field(min_length=1)
+    """Folder of the images."""
     resize: Resize
+    """`stretch`: to the square; `letterbox`: keeps the aspect ratio, centered."""
     splits: SplitShares
+    """Fractions or table of the splits."""
     on_invalid: OnInvalid = "error"
-    mask_orientation: MaskOrientation | None = None  # pixels that masks of images with an EXIF orientation cover
+    """Report all issues and stop, or continue without invalid images."""
+    mask_orientation: MaskOrientation | None = None
+    """Pixels of an image with EXIF orientation that its mask covers; null: must not matter."""
     near_duplicates: NearDuplicates = NearDuplicates()
+    """Limits of near-duplicates."""
 
 
 class ExternalTestFolder(ImageMaskFolder):
     """A folder whose test split replaces that of the composites; its classes are those of the composites."""
 
     classes: Annotated[list[ClassValue], Field(min_length=2)]
+    """Classes of the composites, by name, with the values of these masks."""
     ignore_value: MaskValues | None
+    """Mask values of ignored pixels; null: none."""
     mask_threshold: MaskThreshold | None = None
+    """Values from this one on belong to the class with the higher value, in soft masks of two classes."""
 
 
 class ImageMaskData(ImageMaskFolder):
     """Images and masks for training."""
 
     image_size: ImageSize
-    channels: Annotated[int, Field(ge=1, le=32)] | None = None  # None: RGB, or one if all images are 16-bit gray
-    showcase_ids: list[str] | None  # None: a training image is chosen; []: no showcase, in code only
+    """Height and width of every prepared image in px; a multiple of 32 suits every network."""
+    channels: Annotated[int, Field(ge=1, le=32)] | None = None
+    """Number of channels; null: RGB, or 1 if all images are 16-bit gray."""
+    showcase_ids: list[str] | None
+    """Images that the report shows first, in no split; null: a typical training image."""
     seed: int = Field(ge=0)
+    """Seed of the split, never of a run."""
     max_train_images: TrainImages | None
+    """Number of training images that a run uses; null: all."""
 
 
 class FolderData(ImageMaskData):
     """A folder with `images/`, `masks/` and an optional list of splits."""
 
     source: Literal["image_mask_folder"]
-    classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]  # the index 255 is ignored
+    """`images/` and `masks/`."""
+    classes: Annotated[list[FolderClass], Field(min_length=2, max_length=255)]
+    """Classes, in the order of their indices."""
     ignore_value: MaskValues | None
+    """Mask values of ignored pixels; null: none."""
     mask_threshold: MaskThreshold | None = None
+    """Values from this one on belong to the class with the higher value, in soft masks of two classes; null: exact
+    values.
+    """
     instances: Instances | None = None
+    """Conversion of masks that number objects; null: none."""
 
 
 class CocoData(ImageMaskData):
     """A folder with `images/` and a file of COCO instances, as annotation tools export it."""
 
     source: Literal["coco"]
-    annotations: str = Field(min_length=1)  # JSON, relative to the folder
+    """`images/` and COCO annotations."""
+    annotations: str = Field(min_length=1)
+    """JSON file, relative to the folder."""
     classes: Annotated[list[CocoClass], Field(min_length=2, max_length=255)]
-    ignore_value: list[str] = Field(default_factory=list)  # categories whose pixels are ignored
-    crowd: Crowd = "ignore"  # annotations with iscrowd: 1 as ignored pixels, or as objects
+    """Classes, in the order of their indices."""
+    ignore_value: list[str] = Field(default_factory=list)
+    """Categories whose pixels are ignored."""
+    crowd: Crowd = "ignore"
+    """Whether annotations with `iscrowd: 1` are ignored pixels or objects."""
 
 
 class OxfordPetsData(ImageMaskData):
     """Oxford-IIIT Pet with its published test split and trimaps."""
 
     source: Literal["oxford_iiit_pet"]
+    """Oxford-IIIT Pet as published."""
