@@ -131,8 +131,10 @@ def test_a_failing_cell_does_not_stop_the_others(swept: Project) -> None:
     network = swept.root / "pipeline/models/unet.py"
     good = network.read_text(encoding="utf-8")
     broken = good.replace(
-        "        self.skip = skip\n", '        self.skip = skip\n        assert skip != "none", "broken"\n'
+        "        self.skip_connections = skip_connections\n",
+        '        self.skip_connections = skip_connections\n        assert skip_connections != "none", "broken"\n',
     )
+    assert broken != good
     network.write_text(broken, encoding="utf-8")
     said = swept.run("pipeline", "sweep", code=1)
     assert re.search(r"unet-0.01-0 +trained .* s  best epoch", said)
