@@ -64,7 +64,7 @@ MISTAKES = {
         "data.external_test.classes: is missing",
         "add it",
     ),
-    "colour in the test": (
+    "color in the test": (
         {
             "data": {
                 "external_test": TESTED
@@ -72,7 +72,7 @@ MISTAKES = {
             }
         },
         "data.external_test.classes[0].color: unknown key",
-        "name, value",
+        "mask_value, name",
     ),
     "value twice in the test": (
         {"data": {"external_test": TESTED | {"ignore_value": 1}}},

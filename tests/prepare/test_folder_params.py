@@ -21,12 +21,13 @@ MISTAKES = {
     "key of the other source": ({"samples": {}}, "data.samples: unknown key"),
     "unknown source": (
         {"source": "disk"},
-        "data: must have a source that is one of 'sample', 'folder', 'coco', 'oxford_iiit_pet', but is 'disk'.",
+        "data: must have a source that is one of 'composites', 'image_mask_folder', 'coco', 'oxford_iiit_pet', but is "
+        "'disk'.",
     ),
     "no source": ({"source": ...}, "data: must be a section with a source: key"),
     "key of a class": (
-        {"classes": [{}, {**SECTION["classes"][0], "color": "x"}]},
-        "classes[1].color: there is no such",
+        {"classes": [{}, {**SECTION["classes"][0], "colour": "x"}]},
+        "classes[1].colour: unknown key; did you mean color?",
     ),
     "unquoted colour": ({"classes": [{"color": None}, {}]}, "data.classes[0].color: must be a color in quotes"),
     "a colour's name": (
@@ -71,7 +72,7 @@ MISTAKES = {
         {"instances": {"border": 2}, "ignore_value": 255},
         "data.instances: masks of numbered objects give three classes",
     ),
-    "another policy": ({"on_invalid": "skip"}, "data.on_invalid: must be one of 'error' or 'skip'"),
+    "another policy": ({"on_invalid": "ignore"}, "data.on_invalid: must be one of 'error' or 'skip'"),
     "two classes of what is left over": (coco(["a"], None, None), "data.classes: 2 classes have category: null"),
     "no class of what is left over": (coco("a", "b", "c"), "data.classes: 0 classes have category: null"),
     "a category twice": (coco(["a", "b"], "b", None), "data.classes: the category 'b' is repeated"),
