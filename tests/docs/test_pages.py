@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.comparison import Judgment, RunSummary, SettingSummary
+from pipeline.cli import main
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_params
 from pipeline.params.merge import merge_overrides
@@ -53,6 +58,22 @@ def test_pages_named_in_code_and_messages_exist() -> None:
                 names = re.findall(r"\bdocs/[\w./-]+\.\w+", file.read_text(encoding="utf-8"))
                 missing |= {(source, name) for name in names if not (ROOT / name).exists()}
     assert missing == set()
+
+
+def test_example_of_judge_shows_its_output() -> None:
+    page = (ROOT / "docs/how-to/judge-curves.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^    \$ pipeline (judge .*)\n((?:    .*\n)+)", page, flags=re.MULTILINE)
+    command, file = example[0].split()
+    output = CliRunner().invoke(main, [command, str(ROOT / file)]).output
+    assert textwrap.dedent(example[1]) == output
+
+
+def test_template_values_of_the_page_exist() -> None:
+    page = (ROOT / "docs/how-to/report-text.md").read_text(encoding="utf-8")
+    for row, records in (("`run(", (RunSummary, Judgment)), ("`rate(", (SettingSummary,))):
+        (names,) = re.findall(rf"^\| {re.escape(row)}.*?\| (.*) \|$", page, flags=re.MULTILINE)
+        known = {field.name for record in records for field in fields(record)}
+        assert set(re.findall(r"`(\w+)`", names)) <= known
 
 
 def find_yaml_examples() -> list[Any]:

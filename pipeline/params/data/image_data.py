@@ -132,7 +132,7 @@ class ImageMaskFolder(Section):
     on_invalid: OnInvalid = "error"
     """Report all issues and stop, or continue without invalid images."""
     mask_orientation: MaskOrientation | None = None
-    """Pixels of an image with EXIF orientation that its mask covers; null: must not matter."""
+    """Pixels of an image with EXIF orientation that its mask covers; null: masks that fit both are refused."""
     near_duplicates: NearDuplicates = NearDuplicates()
     """Limits of near-duplicates."""
 
