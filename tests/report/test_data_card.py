@@ -194,10 +194,10 @@ def test_classes_of_next_to_no_pixels_are_named(project: ReportProject) -> None:
     assert re.search(r"3 border < 0\.1 % 0\.0 % \d", text)
 
 
-def test_data_without_a_survey_lack_its_sentences_only(project: ReportProject) -> None:
+def test_missing_statistics_are_a_notice_and_the_rest_is_shown(project: ReportProject) -> None:
     (project.root / PREPARED / PreparedData.STATS).unlink()
     html = section(project)
-    assert cards(html) == []
+    assert cards(html) == ["The files are not described."]
     assert "stored" not in html
     assert "2 files were skipped" in html
 
