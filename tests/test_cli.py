@@ -58,14 +58,14 @@ def test_an_unprepared_project_is_told_what_to_do(project: Path) -> None:
     code, said = run("train", "--variant", "unet", "--learning-rate", "1e-3", "--seed", "0")
     assert code == 1
     assert "classes.json is missing" in said
-    assert "pipeline prepare" in said
+    assert "`dvc repro prepare`" in said
 
 
 def test_a_missing_run_is_named(project: Path) -> None:
     code, said = run("evaluate", "unet-0.001-0")
     assert code == 1
     assert "run.json is missing" in said
-    assert "pipeline train" in said
+    assert "`dvc repro train@unet-0.001-0`" in said
 
 
 def test_params_lists_the_grid_and_prints_a_schema(project: Path) -> None:

@@ -53,6 +53,11 @@ class ArtifactFolder:
             ArtifactFolder.__init__(folder, new, self.produced_by, self.root, self.create_all)
             yield folder
 
+    @property
+    def redo_command(self) -> str:
+        """The command that writes the folder again, even if DVC takes it for up to date."""
+        return self.produced_by.replace("dvc repro ", "dvc repro --force ", 1)
+
     def display(self, name: str) -> str:
         """Return a file's path as messages show it."""
         path = self.path / name
@@ -80,7 +85,7 @@ class ArtifactFolder:
     def unreadable(self, name: str, problem: str) -> PipelineError:
         """Return the error for a file whose content is wrong."""
         problem = problem.replace(f"{self.root}/", "") if self.root != Path() else problem
-        return PipelineError(f"{self.display(name)} cannot be read ({problem}). Run `{self.produced_by}` again.")
+        return PipelineError(f"{self.display(name)} cannot be read ({problem}). Run `{self.redo_command}` again.")
 
     def read_json(self, name: str, record: type[RecordT]) -> RecordT:
         """Read a JSON file; raise `PipelineError` if it is missing or not as `record` describes it."""

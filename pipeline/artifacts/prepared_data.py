@@ -89,7 +89,7 @@ class PreparedData(ArtifactFolder):
     def __init__(
         self, path: Path = Path("data/prepared"), root: Path = Path(), create_all: str = "make report"
     ) -> None:
-        super().__init__(path, "dvc repro --force prepare", root, create_all)
+        super().__init__(path, "dvc repro prepare", root, create_all)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -129,7 +129,7 @@ class PreparedData(ArtifactFolder):
         if not len(images) == len(masks) == len(ids) or images.shape[:3] != masks.shape:
             raise PipelineError(
                 f"{self.display(split)} is inconsistent: {images.shape} images, {masks.shape} masks, {len(ids)} rows "
-                f"in {self.SAMPLES}. Run `{self.produced_by}` again."
+                f"in {self.SAMPLES}. Run `{self.redo_command}` again."
             )
         return Split(images, masks, ids)
 

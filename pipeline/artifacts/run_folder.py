@@ -104,7 +104,7 @@ class RunFolder(ArtifactFolder):
     TIMING = "timing.json"
 
     def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
-        super().__init__(path, f"dvc repro --force train@{path.name}", root, create_all)
+        super().__init__(path, f"dvc repro train@{path.name}", root, create_all)
 
     @property
     def name(self) -> str:
@@ -122,7 +122,7 @@ class RunFolder(ArtifactFolder):
         if record.format != FORMAT:
             raise PipelineError(
                 f"{self.display(self.RECORD)} has format {record.format}, but this version reads format {FORMAT}. "
-                f"Train the run again: {self.produced_by}"
+                f"Train the run again: {self.redo_command}"
             )
         return record
 

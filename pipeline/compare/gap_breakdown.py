@@ -56,7 +56,7 @@ def _join_pixels(
     if len(table) != len(counted):
         raise PipelineError(
             f"{evaluated.display(evaluated.PER_IMAGE)} has other images than the prepared data. Run "
-            f"`{evaluated.produced_by}` again."
+            f"`{evaluated.redo_command}` again."
         )
     # Shares are written with all their digits, so the number of pixels is exact.
     counts = {f"pixels_{name}": (table[f"share_{name}"] * table["pixels"]).round().astype(int) for name in classes}

@@ -99,7 +99,7 @@ class RunJudge:
         if len(found.index) and found.index.max() >= len(groups):
             raise PipelineError(
                 f"{trained.name} has losses of {found.index.max() + 1} images in the split '{side}', but the prepared "
-                f"data has {len(groups)}. Train it again: {trained.produced_by}"
+                f"data has {len(groups)}. Train it again: {trained.redo_command}"
             )
         evaluated = found.pixels > 0
         groups = groups.iloc[found.index[evaluated]]

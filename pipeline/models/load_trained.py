@@ -36,6 +36,6 @@ def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Modu
     except (OSError, RuntimeError, SafetensorError) as error:
         raise PipelineError(
             f"{run.weights} does not hold this variant's weights ({str(error).splitlines()[0]}). Train it again: "
-            f"{run.produced_by}"
+            f"{run.redo_command}"
         ) from None
     return network.to(select_device()).to(memory_format=torch.channels_last).eval()

@@ -311,7 +311,9 @@ def test_a_sweep_of_a_part_of_the_grid(swept: Project) -> None:
 
 def test_reports_by_hand(swept: Project) -> None:
     assert "reports/best.html" in swept.run("pipeline", "report", "--runs", "best")
-    assert "mine.html" in swept.run("pipeline", "report", "--runs", "variant == 'unet' and seed < 1", "--out", "mine.html")
+    assert "mine.html" in swept.run(
+        "pipeline", "report", "--runs", "variant == 'unet' and seed < 1", "--out", "mine.html"
+    )
     assert "unet-0.01-0" in (swept.root / "mine.html").read_text(encoding="utf-8")
     said = swept.run("pipeline", "report", "--runs", "mlflow:metrics.val_loss_best < 100")
     assert "reports/mlflow-" in said

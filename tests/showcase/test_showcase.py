@@ -183,7 +183,7 @@ def test_predict_showcase_without_images_does_not_import_torch(compared: Params,
         "print(predict_showcase(read_params())); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.strip()) == (0, "Cutouts(run=None, images=())")
+    assert (done.returncode, done.stdout.strip()) == (0, "ShowcaseList(run=None, images=())")
 
 
 def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     for name in (TEMPLATES, Path(params.report.notes_file)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
-    assert "The photographs are not shown" in render_report(params).faults[0].title
+    assert "report.showcase" in render_report(params).faults[0].title
     predict_showcase(params)
     page = render_report(params)
     assert page.faults == ()
@@ -201,7 +201,7 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     path = project / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST
     path.write_text(path.read_text().replace(RUN, "lite0-0.01-0"))
     (fault,) = render_report(params).faults
-    assert re.search(r"showcase is not of unet-0\.01-0", fault.text)
+    assert re.search(r"showcase_predictions is not of unet-0\.01-0", fault.text)
     path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
     other = listing(project, {"file": "photo.png", "title": "Another title"})
     assert "Run `pipeline showcase`" in render_report(other).faults[0].text

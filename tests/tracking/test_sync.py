@@ -270,7 +270,7 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
 
 def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
     assert "'mlflow.db' is not a URI" in sync("--tracking-uri", "mlflow.db", code=1)
-    assert "fits no run of the grid" in sync("lite0-*", code=1)
+    assert "matches no run of the grid" in sync("lite0-*", code=1)
     said = sync("--tracking-uri", f"http://127.0.0.1:{closed_port}", code=1)
     assert "does not answer" in said
     assert "No run was uploaded; the same command uploads the rest." in said
