@@ -150,7 +150,7 @@ def build_page(
         sections=(
             *(data if has_leakage else ()),  # first, because it puts all scores in doubt
             *_build_team(team, context),
-            _build("notes", "Notes", lambda: build_notes(params.report.notes_file, context, selection)),
+            _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
             _build("findings", "Findings", lambda: build_findings(context, selection)),
             _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
             _build("results", "Results by learning rate", lambda: build_results(context, selection)),

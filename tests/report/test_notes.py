@@ -98,7 +98,7 @@ def test_a_value_that_is_none_is_named_with_its_line(project: ReportProject, val
 
 def written(project: ReportProject, selection: str | None = None) -> Notes:
     context = ReportContext(Project(project.root))
-    return build_notes(NOTES, context, select_runs(context.summary, selection))
+    return build_notes(Project(project.root), NOTES, context, select_runs(context.summary, selection))
 
 
 def test_values_reach_the_page_and_stay_text(project: ReportProject) -> None:

@@ -24,7 +24,12 @@ def test_split_finite_separates_nan_and_infinity() -> None:
 
 
 def test_flatten_nested_parameters_become_json() -> None:
-    parameters = {"variant": "unet", "learning_rate": 1e-3, "model": {"depth": 4, "skip": None, "up": {}}, "on": True}
+    parameters = {
+        "variant": "unet",
+        "learning_rate": 1e-3,
+        "model": {"depth": 4, "skip_connections": None, "upsampling": {}},
+        "on": True,
+    }
     assert flatten(parameters) == {
         "variant": "unet",
         "learning_rate": "0.001",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures.feature_maps import FeatureMapFigure, create_feature_map_figures
@@ -32,10 +33,11 @@ class Notes:
 TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
 
 
-def build_notes(path: str, context: ReportContext, selection: RunSelection) -> Notes:
+def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> Notes:
     """Render the file that `report.notes_file` names, with its values and figures.
 
     Args:
+        project: With the notes; the runs may be from elsewhere.
         path: The file, relative to the folder.
         context: The files.
         selection: The runs of the page.
@@ -44,7 +46,7 @@ def build_notes(path: str, context: ReportContext, selection: RunSelection) -> N
         PipelineError: The file is missing or empty, or names an unknown value or figure.
     """
     try:
-        text = (context.project.root / path).read_text(encoding="utf-8")
+        text = (project.root / path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing. Write in Markdown what you expected and what you learned.") from None
     except UnicodeDecodeError as error:
