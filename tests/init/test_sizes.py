@@ -238,8 +238,8 @@ def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
     (notice,) = (line for line in run("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line)
     assert "class_2 (0.05%) has less than 1% of the pixels" in notice
     assert "class_1" not in notice
-    for objective in re.search(r"train\.objective: (\w+) or (\w+),", notice).groups():
+    for loss in re.search(r"train\.loss: (\w+) or (\w+),", notice).groups():
         path = Path("params.yaml")
-        path.write_text(re.sub(r"objective: \w+", f"loss: {objective}", path.read_text("utf-8")), "utf-8")
-        assert read_params(path).train.loss == objective
+        path.write_text(re.sub(r"\n  loss: \w+", f"\n  loss: {loss}", path.read_text("utf-8")), "utf-8")
+        assert read_params(path).train.loss == loss
     assert "## Rare classes" in (ROOT / "docs/explanation/recipe.md").read_text("utf-8")
