@@ -281,7 +281,8 @@ def test_a_second_command_says_who_is_at_work_and_workers_end_with_their_sweep(s
     swept.change(train={"epochs": 700}, grid={"seed": [3]})
     with swept.start("pipeline", "sweep", "--workers", "1") as sweep:
         assert sweep.stdout is not None
-        next(line for line in sweep.stdout if "epoch 2/700" in line)
+        # MLflow is written in the background: wait until it has the run.
+        next(line for line in sweep.stdout if "/700 " in line and states(swept, "%-0.01-3"))
         said = swept.run("pipeline", "sweep", code=1)
         assert f"Another sweep of this folder is running (process {sweep.pid} on " in said
         said = swept.run("dvc", "repro", code=255)
