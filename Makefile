@@ -105,7 +105,7 @@ linked-venv:
 			"this folder's code: export PYTHONPATH=\"\$$PWD\"" >&2; exit 1; }
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11.4 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11, 4) else 0)'
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python

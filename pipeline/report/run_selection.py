@@ -19,9 +19,6 @@ MAX_STEM = 100  # characters of a file name's stem; a hash replaces the rest
 MAX_LISTED = 12  # names in a message; a grid can have hundreds
 
 
-FORMS = "Write all, best, a filter, or names of runs"
-
-
 @dataclass(frozen=True)
 class RunSelection:
     """The runs of a report, in the grid's order."""
