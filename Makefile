@@ -64,13 +64,13 @@ reference: $(INSTALLED)  ## Write the generated pages of docs/reference/ and the
 
 bench: $(INSTALLED_BENCH) data/prepared  ## How fast training is, against others, and where its time goes
 	@python -m benchmarks.throughput
-	@python -m benchmarks.step_shares
-	@python -m benchmarks.step_shares --batch 4 --size 96 unet16 lite0
+	@python -m benchmarks.step_profile
+	@python -m benchmarks.step_profile --batch 4 --size 96 unet16 lite0
 	@python -m benchmarks.convolutions
-	@python -m benchmarks.data_wait
+	@python -m benchmarks.dataloader
 	@python -m benchmarks.inference
-	@python -m benchmarks.budget
-	@python -m benchmarks.budget --latency 0.05
+	@python -m benchmarks.epoch_budget
+	@python -m benchmarks.epoch_budget --latency 0.05
 	@python -m benchmarks.start_up
 	@python -m benchmarks.precision
 	@python -m benchmarks.memory

@@ -1,8 +1,9 @@
-"""The convolutions whose way back is this project's own, against torch's: milliseconds there and back, one thread.
+"""Compare convolutions with a custom backward pass with torch's: milliseconds of forward and backward pass, one thread.
 
     python -m benchmarks.convolutions
 
-Layers of EfficientNet-lite0, of the U-Net and of Keras' pets network at 160 px, in batches of 8; each pair in turn.
+Layers of EfficientNet-lite0, the U-Net and Keras' pets network at 160 px, in batches of 8. Rounds alternate between the
+two implementations.
 """
 
 from __future__ import annotations
@@ -17,71 +18,75 @@ from torch import Tensor, nn
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, TransposedConvolution
 from pipeline.models.malloc import disable_malloc_trim
 
-BATCH, ROUNDS, SECONDS = 8, 5, 0.2
+BATCH_SIZE, NUM_ROUNDS, MIN_SECONDS = 8, 5, 0.2
+# channels, size, kernel, stride
 DEPTHWISE = ((96, 80, 3, 2), (144, 40, 5, 1), (144, 40, 5, 2), (240, 20, 3, 2), (672, 10, 5, 1), (672, 10, 5, 2))
+# input and output channels, size, kernel, stride, padding
 TRANSPOSED = ((32, 16, 80, 2, 2, 0), (256, 128, 10, 2, 2, 0), (64, 32, 80, 3, 1, 1))
 PRECISIONS = (torch.bfloat16, torch.float32)
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """Of one call, once it is warm."""
-    work()
-    started, calls = time.perf_counter(), 0
-    while time.perf_counter() - started < SECONDS:
-        work()
-        calls += 1
-    return (time.perf_counter() - started) / calls * 1e3
+def measure_milliseconds(function: Callable[[], object]) -> float:
+    """Return the mean time of a call after one warm-up call."""
+    function()
+    start, num_calls = time.perf_counter(), 0
+    while time.perf_counter() - start < MIN_SECONDS:
+        function()
+        num_calls += 1
+    return (time.perf_counter() - start) / num_calls * 1e3
 
 
-def there_and_back(layer: nn.Module, images: Tensor) -> tuple[float, float]:
-    """Milliseconds of a layer's way there and of its way back."""
+def measure_passes(layer: nn.Module, images: Tensor) -> tuple[float, float]:
+    """Return the milliseconds of a layer's forward pass and of its backward pass."""
 
-    def there() -> Tensor:
+    def forward() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=images.dtype == torch.bfloat16):
-            out: Tensor = layer(images)
-            return out
+            output: Tensor = layer(images)
+            return output
 
-    grad = torch.ones_like(there())
-    forwards = milliseconds(there)
-    return forwards, milliseconds(lambda: there().backward(grad)) - forwards
+    grad = torch.ones_like(forward())
+    forward_time = measure_milliseconds(forward)
+    return forward_time, measure_milliseconds(lambda: forward().backward(grad)) - forward_time
 
 
-def compare(name: str, theirs: nn.Module, ours: nn.Module, images: Tensor) -> None:
-    """Print a layer's row a precision."""
+def compare(name: str, torch_layer: nn.Module, custom_layer: nn.Module, images: Tensor) -> None:
+    """Print one row per precision."""
     for precision in PRECISIONS:
-        seen = images.to(precision).requires_grad_()
-        rounds = [(*there_and_back(theirs, seen), *there_and_back(ours, seen)) for _ in range(ROUNDS)]
+        inputs = images.to(precision).requires_grad_()
+        rounds = [
+            (*measure_passes(torch_layer, inputs), *measure_passes(custom_layer, inputs)) for _ in range(NUM_ROUNDS)
+        ]
         medians = [statistics.median(values) for values in zip(*rounds, strict=True)]
         ratio = statistics.median((row[0] + row[1]) / (row[2] + row[3]) for row in rounds)
-        cells = "".join(f"{value:>12.2f}" for value in medians)
+        cells = "".join(f"{value:>16.2f}" for value in medians)
         print(f"{name:<34}{str(precision).removeprefix('torch.'):<10}{cells}{ratio:>8.1f} x", flush=True)
 
 
 def main() -> None:
-    """A row a layer and precision."""
+    """Print one row per layer and precision."""
     torch.set_num_threads(1)
-    disable_malloc_trim()  # as training does
+    disable_malloc_trim()  # as in training
     torch.manual_seed(0)
-    heads = "".join(f"{head:>12}" for head in ("torch there", "back", "ours there", "back"))
-    print(f"{'milliseconds':<44}{heads}{'faster':>10}")
+    columns = "".join(f"{column:>16}" for column in ("torch forward", "backward", "ours forward", "backward"))
+    print(f"{'milliseconds':<44}{columns}{'speedup':>10}")
     for channels, size, kernel, stride in DEPTHWISE:
         layers = [
-            made(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
-            for made in (nn.Conv2d, DepthwiseConvolution)
+            layer_class(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+            for layer_class in (nn.Conv2d, DepthwiseConvolution)
         ]
         name = f"depthwise {kernel} x {kernel}, stride {stride}, {channels} at {size}"
-        compare(name, *layers, _images(channels, size))
-    for channels_in, channels_out, size, kernel, stride, padding in TRANSPOSED:
+        compare(name, *layers, _create_images(channels, size))
+    for in_channels, out_channels, size, kernel, stride, padding in TRANSPOSED:
         layers = [
-            made(channels_in, channels_out, kernel, stride, padding).to(memory_format=torch.channels_last)
-            for made in (nn.ConvTranspose2d, TransposedConvolution)
+            layer_class(in_channels, out_channels, kernel, stride, padding).to(memory_format=torch.channels_last)
+            for layer_class in (nn.ConvTranspose2d, TransposedConvolution)
         ]
-        name = f"transposed {kernel} x {kernel}, {channels_in} to {channels_out} at {size}"
-        compare(name, *layers, _images(channels_in, size))
+        name = f"transposed {kernel} x {kernel}, {in_channels} to {out_channels} at {size}"
+        compare(name, *layers, _create_images(in_channels, size))
 
 
-def _images(channels: int, size: int) -> Tensor:
-    return torch.randn(BATCH, channels, size, size).contiguous(memory_format=torch.channels_last)
+def _create_images(channels: int, size: int) -> Tensor:
+    return torch.randn(BATCH_SIZE, channels, size, size).contiguous(memory_format=torch.channels_last)
 
 
 if __name__ == "__main__":

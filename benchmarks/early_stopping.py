@@ -1,4 +1,4 @@
-"""Criteria of early stopping (Prechelt, Early stopping - but when?, Neural Networks: Tricks of the Trade, 1998)."""
+"""Early-stopping criteria of Prechelt, "Early Stopping - But When?" (Neural Networks: Tricks of the Trade, 1998)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def compute_generalization_loss(val: Floats) -> Floats:
-    """Compute GL at every epoch: how much higher the validation loss is than its lowest so far, in percent."""
+    """Compute GL at every epoch: the increase of the validation loss over its minimum so far, in percent."""
     return np.asarray(100 * (val / np.minimum.accumulate(val) - 1), dtype=np.float64)
 
 
 def compute_progress_quotient(train: Floats, val: Floats, strip: int = 5) -> Floats:
-    """Compute PQ at every epoch: GL by the progress of training over the last `strip` epochs, per mille; NaN before."""
+    """Compute PQ at every epoch: GL divided by the training progress of the last `strip` epochs in per mille.
+
+    It is NaN in the first `strip` - 1 epochs.
+    """
     quotient = np.full(len(val), np.nan)
     losses = compute_generalization_loss(val)
     for end in range(strip, len(val) + 1):
@@ -25,7 +28,7 @@ def compute_progress_quotient(train: Floats, val: Floats, strip: int = 5) -> Flo
 
 
 def count_successive_rises(val: Floats, strip: int = 5) -> npt.NDArray[np.int64]:
-    """Count UP at every epoch: successive strips of `strip` epochs that each ended higher than the one before."""
+    """Count UP at every epoch: successive strips of `strip` epochs that end with a higher loss than the one before."""
     ups = np.zeros(len(val), dtype=np.int64)
     for end in range(2 * strip - 1, len(val)):
         if val[end] > val[end - strip]:

@@ -1,9 +1,9 @@
-"""Images a second without gradients: the network alone, the yardstick of an epoch, and an evaluation's confidence too.
+"""Measure inference: the network alone, with the losses of an epoch's evaluation, and with calibration statistics.
 
     python -m benchmarks.inference [--size 96] [NETWORK ...]
 
-One thread. All three go through `pipeline.inference.prediction`, the only way that training and evaluation run a
-network; its batches are of 32. Rounds alternate, medians are printed.
+One thread, batches of 32. Training and evaluation run networks only through `pipeline.inference.prediction`, which is
+what is measured here. Rounds alternate between the three; medians are printed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.workload import CLASSES, NETWORKS, made_up
+from benchmarks.networks import NETWORKS, NUM_CLASSES, create_random_split
 from pipeline.data.batch_loader import BatchLoader
 from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
@@ -24,48 +24,50 @@ from pipeline.models.factory import build_network
 from pipeline.models.malloc import disable_malloc_trim
 from pipeline.models.precision import autocast_context, resolve_precision
 
-IMAGES, ROUNDS = 3 * MAX_BATCH_SIZE, 5
+NUM_IMAGES, NUM_ROUNDS = 3 * MAX_BATCH_SIZE, 5
 
 
-def rates(network: str, size: int) -> list[float]:
-    """Images a second: the network alone, with the yardstick, with confidence."""
+def measure_images_per_second(network: str, size: int) -> list[float]:
+    """Return the throughput of the network alone, with losses, and with losses and calibration statistics."""
     torch.manual_seed(0)
-    split, precision = made_up(IMAGES, size), resolve_precision("auto")
-    built = build_network(NETWORKS[network], channels=3, classes=CLASSES).to(memory_format=torch.channels_last).eval()
+    split, precision = create_random_split(NUM_IMAGES, size), resolve_precision("auto")
+    model = build_network(NETWORKS[network], channels=3, classes=NUM_CLASSES)
+    model = model.to(memory_format=torch.channels_last).eval()
     cpu = torch.device("cpu")
     images, _ = BatchLoader(split, cpu).take(np.arange(MAX_BATCH_SIZE))
 
-    def alone() -> None:
+    def run_network() -> None:
         with torch.inference_mode(), autocast_context(precision, cpu):
-            for _ in range(IMAGES // MAX_BATCH_SIZE):
-                built(images)
+            for _ in range(NUM_IMAGES // MAX_BATCH_SIZE):
+                model(images)
 
-    works: list[Callable[[], object]] = [
-        alone,
-        lambda: predict_split(built, split, CLASSES, precision),
-        lambda: predict_split(built, split, CLASSES, precision, ConfidenceCollector(CLASSES)),
+    functions: list[Callable[[], object]] = [
+        run_network,
+        lambda: predict_split(model, split, NUM_CLASSES, precision),
+        lambda: predict_split(model, split, NUM_CLASSES, precision, ConfidenceCollector(NUM_CLASSES)),
     ]
-    found: list[list[float]] = [[] for _ in works]
-    for number in range(ROUNDS + 1):
-        for work, seconds in zip(works, found, strict=True):
-            started = time.perf_counter()
-            work()
+    measured: list[list[float]] = [[] for _ in functions]
+    for number in range(NUM_ROUNDS + 1):
+        for function, seconds in zip(functions, measured, strict=True):
+            start = time.perf_counter()
+            function()
             if number:  # the first is warm-up
-                seconds.append(time.perf_counter() - started)
-    return [IMAGES / statistics.median(seconds) for seconds in found]
+                seconds.append(time.perf_counter() - start)
+    return [NUM_IMAGES / statistics.median(seconds) for seconds in measured]
 
 
 def main() -> None:
-    """A row a network."""
+    """Print one row per network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--size", type=int, default=96, help="px")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     disable_malloc_trim()
-    print(f"{'images a second':<16}{'network alone':>16}{'yardstick':>16}{'confidence too':>16}")
-    for name in arguments.networks or NETWORKS:
-        print(f"{name:<16}" + "".join(f"{rate:>16.0f}" for rate in rates(name, arguments.size)), flush=True)
+    print(f"{'images/s':<16}{'network alone':>18}{'with losses':>18}{'with calibration':>18}")
+    for name in args.networks or NETWORKS:
+        row = "".join(f"{value:>18.0f}" for value in measure_images_per_second(name, args.size))
+        print(f"{name:<16}{row}", flush=True)
 
 
 if __name__ == "__main__":

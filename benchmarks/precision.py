@@ -1,9 +1,10 @@
-"""Whether bfloat16 learns what float32 learns: the best validation loss of three seeds in each, on the bundled images.
+"""Compare training in bfloat16 and float32: the lowest validation loss of each of the grid's seeds.
 
     python -m benchmarks.precision [VARIANT ...]
 
-Run in the project's folder after `pipeline prepare`. Each variant at the grid's middle rate, with the grid's seeds. The
-difference of a seed's two losses is set against what seeds differ by. Speed is for `throughput.py`.
+Run in the project's folder after `pipeline prepare`. Each variant is trained with the middle one of the grid's learning
+rates. The mean difference between the precisions is printed beside the range over seeds. `throughput.py` measures
+speed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.project import lend_prepared
+from benchmarks.project import link_prepared_data
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
@@ -21,36 +22,36 @@ from pipeline.train.train_cell import train_cell
 PRECISIONS = ("float32", "bfloat16")
 
 
-def losses(params: Params, variant: str, root: Path) -> dict[str, list[float]]:
-    """By precision, a seed's lowest loss on validation, in the grid's order."""
-    rates, found = params.grid.learning_rate, dict[str, list[float]]()
+def train_seeds(params: Params, variant: str, root: Path) -> dict[str, list[float]]:
+    """Return the lowest validation loss of each seed by precision, in the grid's order."""
+    learning_rates, lowest = params.grid.learning_rate, dict[str, list[float]]()
     for precision in PRECISIONS:
         for seed in params.grid.seed:
-            cell = params.cell(variant, rates[len(rates) // 2], seed)
+            cell = params.cell(variant, learning_rates[len(learning_rates) // 2], seed)
             cell = cell.model_copy(update={"train": cell.train.model_copy(update={"precision": precision})})
-            lowest: list[float] = []
-            train_cell(cell, root, lambda epoch, lowest=lowest: lowest.append(epoch.val_loss))  # type: ignore[misc]
-            found.setdefault(precision, []).append(min(lowest))
-    return found
+            losses: list[float] = []
+            train_cell(cell, root, lambda epoch, losses=losses: losses.append(epoch.val_loss))  # type: ignore[misc]
+            lowest.setdefault(precision, []).append(min(losses))
+    return lowest
 
 
 def main() -> None:
-    """A row a variant."""
+    """Print one row per variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT")
-    chosen = parser.parse_args().variants
+    variants = parser.parse_args().variants
     params = read_params()
-    print(f"{'best val loss':<16}{PRECISIONS[0]:>26}{PRECISIONS[1]:>26}{'mean difference':>18}{'seeds differ by':>18}")
-    for variant in chosen or params.grid.variant:
+    print(f"{'best val loss':<16}{PRECISIONS[0]:>26}{PRECISIONS[1]:>26}{'mean difference':>18}{'range of seeds':>18}")
+    for variant in variants or params.grid.variant:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            lend_prepared(Path.cwd(), root)
-            found = losses(params, variant, root)
-        columns = "".join(f"{' '.join(f'{loss:.4f}' for loss in found[name]):>26}" for name in PRECISIONS)
-        pairs = zip(*(found[name] for name in PRECISIONS), strict=True)
+            link_prepared_data(Path.cwd(), root)
+            losses = train_seeds(params, variant, root)
+        columns = "".join(f"{' '.join(f'{loss:.4f}' for loss in losses[name]):>26}" for name in PRECISIONS)
+        pairs = zip(*(losses[name] for name in PRECISIONS), strict=True)
         difference = statistics.mean(bfloat16 - float32 for float32, bfloat16 in pairs)
-        spread = max(found["float32"]) - min(found["float32"])
-        print(f"{variant:<16}{columns}{difference:>+18.4f}{spread:>18.4f}", flush=True)
+        seed_range = max(losses["float32"]) - min(losses["float32"])
+        print(f"{variant:<16}{columns}{difference:>+18.4f}{seed_range:>18.4f}", flush=True)
 
 
 if __name__ == "__main__":

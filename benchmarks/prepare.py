@@ -1,14 +1,15 @@
-"""What `pipeline prepare` takes for a folder of photographs, against Pillow's bare decoding, and the memory it holds.
+"""Measure `pipeline prepare` on a folder of JPEG images: its speed relative to Pillow's decoding, and its peak memory.
 
     python -m benchmarks.prepare [--images 7390] [--height 375 --width 500] [--rounds 3] [--memory]
 
-A folder of made-up JPEG photographs with PNG masks, by default as many and as large as Oxford-IIIT Pet has, is prepared
-at 160 px. Beside it, as many processes open, decode and resize the same files by Pillow alone, and throw the result
-away: what no way of preparing could do without. Rounds alternate between the two, and a ratio is the median of the
-rounds' ratios. Then the same folder is prepared again, and again with one image more, from the cache.
+A folder of synthetic JPEG images with PNG masks, by default with the number and size of images of Oxford-IIIT Pet, is
+prepared at 160 px. For comparison, as many processes open, decode and resize the same files with Pillow alone and
+discard the result, which is the least that any preparation has to do. Rounds alternate between the two, and a ratio is
+the median of the rounds' ratios. Then the same folder is prepared again from the cache, without a change and with one
+more image.
 
-`--memory` prepares once and prints the most memory that all its processes held at once (their resident sets added up,
-so shared libraries count in each).
+`--memory` prepares once and prints the peak of the total resident memory of all processes, which counts shared
+libraries once per process.
 """
 
 from __future__ import annotations
@@ -33,46 +34,46 @@ from pipeline.params.data.image_data import FolderData
 from pipeline.prepare.prepare_data import write_source
 from pipeline.prepare.source_factory import create_source
 
-SIZE = 160
-TOGETHER = 16
-OCTAVES = (8, 32, 128)  # px of the noise that a picture is made of
+IMAGE_SIZE = 160  # px
+CHUNK_SIZE = 16  # images per task of a process
+NOISE_SIZES = (8, 32, 128)  # px, widths of the noise that an image is composed of
 
 
-def make(folder: Path, size: tuple[int, int], index: int) -> None:
-    """A photograph of clouds with an ellipse in it, and its mask; its detail makes the JPEG as large as most."""
-    random = np.random.default_rng(index)
+def write_sample(folder: Path, size: tuple[int, int], index: int) -> None:
+    """Write an image of smooth noise with a darker ellipse, and its mask; the JPEG has a typical file size."""
+    rng = np.random.default_rng(index)
     width, height = size
-    picture = np.zeros((height, width, 3), np.float32)
-    for octave in OCTAVES:
-        noise = random.integers(0, 256, (octave * height // width + 1, octave, 3), np.uint8)
-        picture += np.asarray(Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC), np.float32)
+    image = np.zeros((height, width, 3), np.float32)
+    for noise_size in NOISE_SIZES:
+        noise = rng.integers(0, 256, (noise_size * height // width + 1, noise_size, 3), np.uint8)
+        image += np.asarray(Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC), np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32) / (height, width)[0]
-    inside = ((x - random.uniform(0.3, 1.0)) ** 2 + (y - random.uniform(0.3, 0.7)) ** 2) < random.uniform(0.01, 0.08)
-    picture = picture / len(OCTAVES) * np.where(inside, 0.4, 1.0)[..., None]
-    Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{index:06d}.jpg", quality=88)
+    inside = ((x - rng.uniform(0.3, 1.0)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2) < rng.uniform(0.01, 0.08)
+    image = image / len(NOISE_SIZES) * np.where(inside, 0.4, 1.0)[..., None]
+    Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{index:06d}.jpg", quality=88)
     Image.fromarray(inside.astype(np.uint8) + 1).save(folder / "masks" / f"{index:06d}.png")
 
 
-def bare(folder: Path, names: list[str]) -> None:
-    """What Pillow itself does: nothing is checked and nothing is kept."""
+def decode_images(folder: Path, names: list[str]) -> None:
+    """Decode and resize images and masks with Pillow, without checks, and discard them."""
     for name in names:
         with Image.open(folder / "images" / f"{name}.jpg") as image:
-            image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS).tobytes()
+            image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS).tobytes()
         with Image.open(folder / "masks" / f"{name}.png") as mask:
-            mask.resize((SIZE, SIZE), Image.Resampling.NEAREST).tobytes()
+            mask.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST).tobytes()
 
 
-def bare_all(folder: Path) -> None:
-    """All files, by as many processes as `prepare` takes."""
+def decode_folder(folder: Path) -> None:
+    """Decode a folder with as many processes as `prepare` uses."""
     names = sorted(path.stem for path in (folder / "images").iterdir())
-    batches = [names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER)]
+    chunks = [names[start : start + CHUNK_SIZE] for start in range(0, len(names), CHUNK_SIZE)]
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.imap(partial(bare, folder), batches):
+        for _ in pool.imap(partial(decode_images, folder), chunks):
             pass
 
 
-def prepare(folder: Path) -> None:
-    """The stage."""
+def prepare_folder(folder: Path) -> None:
+    """Prepare a folder as the stage does."""
     classes = [
         {"name": "thing", "color": "#e69f00", "foreground": True, "mask_value": 2},
         {"name": "ground", "color": "#0072b2", "foreground": False, "mask_value": 1},
@@ -81,7 +82,7 @@ def prepare(folder: Path) -> None:
         {
             "source": "image_mask_folder",
             "path": str(folder),
-            "image_size": SIZE,
+            "image_size": IMAGE_SIZE,
             "resize": "stretch",
             "classes": classes,
             "ignore_value": None,
@@ -94,80 +95,81 @@ def prepare(folder: Path) -> None:
     write_source(create_source(data), "image_mask_folder", Path("prepared"))
 
 
-def forget() -> None:
-    """The cache of decoded images, and what was prepared."""
+def remove_outputs() -> None:
+    """Remove the prepared data and the cache of decoded images."""
     for folder in (".cache", "prepared"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def timed(work: Callable[[Path], None], folder: Path) -> float:
-    """Seconds."""
-    begin = time.perf_counter()
-    work(folder)
-    return time.perf_counter() - begin
+def measure_seconds(function: Callable[[Path], None], folder: Path) -> float:
+    """Return the duration of a call."""
+    start = time.perf_counter()
+    function(folder)
+    return time.perf_counter() - start
 
 
-def most_memory(work: Callable[[], None]) -> float:
-    """The most that this process and all below it held at once, in MB."""
-    me, most, done = psutil.Process(), 0, threading.Event()
+def measure_peak_memory(function: Callable[[], None]) -> float:
+    """Return the peak of the total resident memory of this process and its descendants, in MB."""
+    this_process, peak, is_done = psutil.Process(), 0, threading.Event()
 
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.1):
-            held = 0
-            for process in (me, *me.children(recursive=True)):
+    def poll() -> None:
+        nonlocal peak
+        while not is_done.wait(0.1):
+            total = 0
+            for process in (this_process, *this_process.children(recursive=True)):
                 try:
-                    held += process.memory_info().rss
+                    total += process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
-            most = max(most, held)
+            peak = max(peak, total)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    thread = threading.Thread(target=poll)
+    thread.start()
     try:
-        work()
+        function()
     finally:
-        done.set()
-        watcher.join()
-    return most / 1e6
+        is_done.set()
+        thread.join()
+    return peak / 1e6
 
 
 def main() -> None:
-    """Print it all."""
+    """Print the throughput of each round and the median ratios, or the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=7390)
     parser.add_argument("--height", type=int, default=375)
     parser.add_argument("--width", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as top:
-        os.chdir(top)
-        folder = Path("pictures")
+    args = parser.parse_args()
+    size = (args.width, args.height)
+    with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        folder = Path("images_and_masks")
         for kind in ("images", "masks"):
             (folder / kind).mkdir(parents=True)
         with multiprocessing.get_context("spawn").Pool() as pool:
-            pool.map(partial(make, folder, (asked.width, asked.height)), range(asked.images), chunksize=TOGETHER)
-        if asked.memory:
-            seconds = time.perf_counter()
-            most = most_memory(partial(prepare, folder))
-            seconds = time.perf_counter() - seconds
-            print(f"{asked.images:,} images: at most {most:,.0f} MB resident, {asked.images / seconds:.0f} images/s")
+            pool.map(partial(write_sample, folder, size), range(args.images), chunksize=CHUNK_SIZE)
+        if args.memory:
+            start = time.perf_counter()
+            peak = measure_peak_memory(partial(prepare_folder, folder))
+            seconds = time.perf_counter() - start
+            print(f"{args.images:,} images: at most {peak:,.0f} MB resident, {args.images / seconds:.0f} images/s")
             return
-        found = []
-        for _ in range(asked.rounds):
-            forget()
-            alone, whole = timed(bare_all, folder), timed(prepare, folder)
-            again = timed(prepare, folder)
-            make(folder, (asked.width, asked.height), asked.images)
-            more = timed(prepare, folder)
-            for kind, ending in (("images", "jpg"), ("masks", "png")):
-                (folder / kind / f"{asked.images:06d}.{ending}").unlink()
-            found.append((alone / whole, again / whole, more / whole))
-            print(f"  Pillow alone {asked.images / alone:.0f} images/s, prepare {asked.images / whole:.0f} images/s")
-        rate, again, more = (statistics.median(ratios) for ratios in zip(*found, strict=True))
-        print(f"prepare works at {rate:.2f} of the rate of Pillow alone, on {len(os.sched_getaffinity(0))} processors")
-        print(f"prepared again without a change: {again:.2f} of the time; with one image more: {more:.2f}")
+        ratios = []
+        for _ in range(args.rounds):
+            remove_outputs()
+            pillow, prepare = measure_seconds(decode_folder, folder), measure_seconds(prepare_folder, folder)
+            unchanged = measure_seconds(prepare_folder, folder)
+            write_sample(folder, size, args.images)
+            one_more = measure_seconds(prepare_folder, folder)
+            for kind, suffix in (("images", "jpg"), ("masks", "png")):
+                (folder / kind / f"{args.images:06d}.{suffix}").unlink()
+            ratios.append((pillow / prepare, unchanged / prepare, one_more / prepare))
+            print(f"  Pillow alone {args.images / pillow:.0f} images/s, prepare {args.images / prepare:.0f} images/s")
+        speed, unchanged, one_more = (statistics.median(column) for column in zip(*ratios, strict=True))
+        print(f"prepare reaches {speed:.2f} of the speed of Pillow alone, on {len(os.sched_getaffinity(0))} cores")
+        print(f"prepared again without a change: {unchanged:.2f} of the time; with one more image: {one_more:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Folders to work in, so that nothing of this project is changed."""
+"""Create temporary projects for benchmarks, so that the project itself is not changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.project import PREPARED
 
 ROOT = Path(__file__).parents[1]
-PARTS = (
+PROJECT_FILES = (
     "pipeline",
     "custom",
     "data/sample",
@@ -24,26 +24,31 @@ PARTS = (
 )
 
 
-def copy_project(to: Path, changes: dict[str, dict[str, Any]]) -> None:
-    """Copy what a project consists of, without git; changes are laid over the sections of its params.yaml."""
-    for name in PARTS:
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
+def copy_project(target: Path, changes: dict[str, dict[str, Any]]) -> None:
+    """Copy the project without its git repository.
+
+    Args:
+        target: The new folder.
+        changes: Values to replace in the sections of its params.yaml.
+    """
+    for name in PROJECT_FILES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / name, to / name)
-    (to / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+            shutil.copy(ROOT / name, target / name)
+    (target / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
     yaml = YAML()
-    params = yaml.load(to / "params.yaml")
+    params = yaml.load(target / "params.yaml")
     for section, values in changes.items():
         params[section] |= values
-    yaml.dump(params, to / "params.yaml")
+    yaml.dump(params, target / "params.yaml")
 
 
-def lend_prepared(project: Path, to: Path) -> None:
-    """Make a folder one to train in: a project's parameters, and a link to its prepared data."""
+def link_prepared_data(project: Path, target: Path) -> None:
+    """Copy a project's params.yaml to a folder and link its prepared data there, so that runs can be trained in it."""
     if not (project / PREPARED).exists():
-        raise SystemExit(f"{PREPARED} is missing; `pipeline prepare` makes it")
-    (to / PREPARED).parent.mkdir(parents=True)
-    (to / PREPARED).symlink_to(project / PREPARED)
-    shutil.copy(project / "params.yaml", to)
+        raise SystemExit(f"{PREPARED} is missing. Run `pipeline prepare` first.")
+    (target / PREPARED).parent.mkdir(parents=True)
+    (target / PREPARED).symlink_to(project / PREPARED)
+    shutil.copy(project / "params.yaml", target)

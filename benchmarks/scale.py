@@ -1,8 +1,10 @@
-"""Measure the overhead of a sweep: grids of 100, 300 and 1,000 cells whose training sleeps for a second.
+"""Measure the overhead of a sweep in grids of 100, 300 and 1,000 cells whose training sleeps for one second.
 
-Run in the project's folder: `python -m benchmarks.scale`; the last grid takes long. Everything except training is real:
-DVC, worker processes, run folders with the usual number of files. One row per grid. Overhead is the wall time per cell
-in addition to its training, with as many workers as cores.
+    python -m benchmarks.scale [CELLS ...]
+
+Run in the project's folder; the largest grid takes long. Everything except training and evaluation is real: DVC, worker
+processes, run folders with the usual number of files. Overhead is the wall time per cell in addition to its training,
+with as many workers as cores. `again s` is the wall time of a second sweep, which has nothing to do.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.project import copy_project
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.timing import MethodTimer
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.project import EVALUATION, RUNS
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
@@ -30,65 +32,66 @@ from pipeline.sweep import pool, run_sweep
 from pipeline.sweep.dvc_internals.stages import DvcStages
 from pipeline.sweep.worker import STOP, Job, JobResult
 
-SECONDS = 1.0  # of a training
-FILES = (RunFolder.HISTORY, RunFolder.IMAGE_LOSSES, RunFolder.SHOWCASE_MASKS, RunFolder.WEIGHTS, RunFolder.TIMING)
+TRAINING_SECONDS = 1.0
+RUN_FILES = (RunFolder.HISTORY, RunFolder.IMAGE_LOSSES, RunFolder.SHOWCASE_MASKS, RunFolder.WEIGHTS, RunFolder.TIMING)
 
 
 def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
-    """Replace `pipeline.sweep.worker.serve`, without networks."""
+    """Serve jobs as `pipeline.sweep.worker.serve` does, but sleep instead of training."""
     del params
     while (job := pipe.recv()) != STOP:
         assert isinstance(job, Job)
         name = job.cell.name
-        time.sleep(SECONDS)
+        time.sleep(TRAINING_SECONDS)
         record = RunRecord(FORMAT, name, name, "finished", 1, 1, None, "float32", 1, "data", {})
         for folder in (RUNS, EVALUATION):
-            with replacing(root / folder / name) as new:
-                (new / RunFolder.RECORD).write_text(as_json(record), encoding="utf-8")
-                for file in FILES:
-                    (new / file).write_text(f"{name} {file}", encoding="utf-8")
+            with replacing(root / folder / name) as temporary:
+                (temporary / RunFolder.RECORD).write_text(as_json(record), encoding="utf-8")
+                for file in RUN_FILES:
+                    (temporary / file).write_text(f"{name} {file}", encoding="utf-8")
         pipe.send(JobResult(job, trained=True, evaluated=True, message="slept"))
 
 
-def measure(cells: int) -> None:
-    """Sweep a grid in this process, then again with nothing to do, and print a row."""
+def measure_grid(num_cells: int) -> None:
+    """Sweep a grid in this process, then again with nothing to do, and print its row."""
     methods = ("reproduce", "find_stale", "restore", "hash_dependencies", "commit", "update_lock")
-    in_dvc = Stopwatch(DvcStages, *methods)
+    dvc_timer = MethodTimer(DvcStages, *methods)
     pool.serve = sleep_and_write
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "project"
         changes = {
             "data": {"image_size": 32, "samples": {"train": 12, "validation": 6, "test": 6}},
-            "grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": list(range(cells))},
+            "grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": list(range(num_cells))},
         }
         copy_project(root, changes)
         os.chdir(root)
         DvcStages(root).reproduce("prepare")
-        found, jobs = read_params(), os.cpu_count() or 1
-        rows = []
+        params, num_workers = read_params(), os.cpu_count() or 1
+        timings = []
         for _ in range(2):
-            in_dvc.seconds, started = 0.0, time.perf_counter()
+            dvc_timer.seconds, start = 0.0, time.perf_counter()
             with Path(os.devnull).open("w") as silent, redirect_stdout(silent), redirect_stderr(silent):
-                assert run_sweep.sweep(found, jobs, (), None, Path()) == 0
-            rows.append((time.perf_counter() - started, in_dvc.seconds))
-        (wall, dvc), (again, _) = rows
-        overhead = (wall - cells * SECONDS / jobs) / cells
+                assert run_sweep.sweep(params, num_workers, (), None, Path()) == 0
+            timings.append((time.perf_counter() - start, dvc_timer.seconds))
+        (wall, dvc), (again, _) = timings
+        overhead = (wall - num_cells * TRAINING_SECONDS / num_workers) / num_cells
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{cells:>6}{wall:>10.0f}{overhead:>12.2f}{dvc / cells:>10.2f}{memory:>10.2f}{again:>10.0f}", flush=True)
+        row = f"{num_cells:>6}{wall:>10.0f}{overhead:>12.2f}{dvc / num_cells:>10.2f}{memory:>10.2f}{again:>10.0f}"
+        print(row, flush=True)
 
 
 def main() -> None:
-    """Run each grid in a process of its own, since the peak memory of a process never falls."""
+    """Print one row per grid, each from a new process, because peak memory never decreases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", type=int, nargs="*", default=[100, 300, 1000])
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        measure(*arguments.cells)
+    parser.add_argument("cells", metavar="CELLS", type=int, nargs="*", default=[100, 300, 1000])
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        measure_grid(*args.cells)
         return
     print(f"{'cells':>6}{'wall s':>10}{'overhead s':>12}{'DVC s':>10}{'GB':>10}{'again s':>10}")
-    for cells in arguments.cells:
-        subprocess.run([sys.executable, "-m", "benchmarks.scale", str(cells), "--one"], check=True)
+    for num_cells in args.cells:
+        subprocess.run([sys.executable, "-m", "benchmarks.scale", str(num_cells), "--worker"], check=True)
 
 
 if __name__ == "__main__":

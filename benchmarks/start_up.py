@@ -1,9 +1,9 @@
-"""How long a cell of its own takes from its command to its first step, and what of that is imports.
+"""Measure the time from starting a command to its first training step, and the time of its imports.
 
     python -m benchmarks.start_up [--rounds 5]
 
-Run in the project's folder after `pipeline prepare`. Each number is a new process; in each round all are asked once,
-and a ratio is the median of the rounds' ratios to importing torch alone. Nothing of the project is changed.
+Run in the project's folder after `pipeline prepare`. Each measurement is a new process. Each round measures every
+command once, and a ratio is the median of the rounds' ratios to importing torch alone. The project is not changed.
 """
 
 from __future__ import annotations
@@ -17,62 +17,70 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.project import lend_prepared
+from benchmarks.project import link_prepared_data
 from pipeline.params.file import read_params
 
-TORCH = "import torch"
-# At its first step a torch optimizer imports torch's compiler, only to keep it away: nobody trains without.
-STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones(1); torch.optim.AdamW([w]).step()"
-# Ends with the first step, before which everything has to be there; timed from outside, interpreter included.
+IMPORT_TORCH = "import torch"
+# The first step of a torch optimizer imports torch's compiler, which no training can avoid.
+ADAMW_STEP = (
+    "import torch; w = torch.nn.Parameter(torch.ones(1)); w.grad = torch.ones(1); torch.optim.AdamW([w]).step()"
+)
+# Exits when the second batch is requested, at the end of the first step.
 FIRST_STEP = """
 import os, sys
-from pipeline.data import batch_loader as batches
-take = batches.BatchLoader.take
+from pipeline.data import batch_loader
+take = batch_loader.BatchLoader.take
 calls = []
-def noted(self, places):
-    calls.append(places)
+def take_once(self, indices):
+    calls.append(indices)
     if len(calls) > 1:
         os._exit(0)
-    return take(self, places)
-batches.BatchLoader.take = noted
+    return take(self, indices)
+batch_loader.BatchLoader.take = take_once
 from pipeline.cli import main
 sys.argv[1:] = ["train", "--variant", "{}", "--learning-rate", "{}", "--seed", "{}"]
 main()
 """
 
 
-def seconds(code: str, folder: Path) -> float:
-    """Of a process that runs some code."""
-    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "MLFLOW_TRACKING_URI": ""}
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=variables, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+def measure_seconds(code: str, folder: Path) -> float:
+    """Return the duration of a Python process that runs the code, including the start of the interpreter."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "MLFLOW_TRACKING_URI": ""}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
 
 
 def main() -> None:
-    """A row a command."""
+    """Print one row per command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    num_rounds = parser.parse_args().rounds
     params = read_params()
-    rate, seed = params.grid.learning_rate[0], params.grid.seed[0]
-    codes = {"import torch": TORCH, "a step of torch's AdamW": STEP, "import smp": "import segmentation_models_pytorch"}
-    codes |= {f"first step of {name}": FIRST_STEP.format(name, rate, seed) for name in params.grid.variant}
-    codes |= {
+    learning_rate, seed = params.grid.learning_rate[0], params.grid.seed[0]
+    commands = {
+        "import torch": IMPORT_TORCH,
+        "one step of torch's AdamW": ADAMW_STEP,
+        "import smp": "import segmentation_models_pytorch",
+    }
+    commands |= {
+        f"first step of {variant}": FIRST_STEP.format(variant, learning_rate, seed) for variant in params.grid.variant
+    }
+    commands |= {
         f"import {name}": f"import pipeline.{name}"
         for name in ("evaluate.evaluate_run", "compare.compare_runs", "report.render_report")
     }
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lend_prepared(Path.cwd(), folder)
-        found: dict[str, list[float]] = {name: [] for name in codes}
-        for number in range(rounds + 1):
-            for name, code in codes.items():
-                one = seconds(code, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        link_prepared_data(Path.cwd(), root)
+        measured: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(num_rounds + 1):
+            for name, code in commands.items():
+                seconds = measure_seconds(code, root)
                 if number:  # the first fills the page cache
-                    found[name].append(one)
-    for name, values in found.items():
-        ratio = statistics.median(a / b for a, b in zip(values, found["import torch"], strict=True))
+                    measured[name].append(seconds)
+    for name, values in measured.items():
+        ratio = statistics.median(a / b for a, b in zip(values, measured["import torch"], strict=True))
         print(f"{name:<30}{statistics.median(values):>7.2f} s{ratio:>8.2f} x")
 
 

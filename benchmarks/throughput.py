@@ -1,11 +1,12 @@
-"""How many images a second the training loop takes, and how many others do: the same networks, in one run.
+"""Compare the training throughput of this project with Lightning, Keras and plain PyTorch on the same networks.
 
     pip install --constraint constraints.txt --constraint constraints-test.txt '.[bench]'
     python -m benchmarks.throughput [--rounds 3] [--threads 2] [NETWORK ...]
 
-Each number is a process of its own, and a round asks every trainer once, so that a machine that slows down slows all
-of them; a ratio is the median of the rounds' ratios. Ours is this project's loop with data, augmentation, averaging and
-schedule. The plain ones are a bare step in PyTorch on one batch; Lightning has the same augmentation sample by sample.
+Each measurement is a new process. Each round measures every trainer once, so that a machine that slows down affects all
+of them, and a ratio is the median of the rounds' ratios. "ours" is this project's training loop with data loading,
+augmentation, weight averaging and schedule; "plain" is a bare PyTorch step on one batch; Lightning has the same
+augmentation, sample by sample.
 """
 
 from __future__ import annotations
@@ -18,51 +19,52 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from benchmarks.workload import BATCH, NETWORKS, SIZE
+from benchmarks.networks import BATCH_SIZE, IMAGE_SIZE, NETWORKS
 
 OURS = "ours"
-PEERS = ("lightning", "lightning, tuned", "plain", "plain, tuned", "keras")
+BASELINES = ("lightning", "lightning, tuned", "plain", "plain, tuned", "keras")
 TUNED = "bfloat16 and channels_last"
 
 
 def main() -> None:
-    """Print a row a network, then the ratios."""
+    """Print one row per network, then the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(_measure(*arguments.one, arguments.threads))
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        print(_measure(*args.worker, args.threads))
         return
-    names = arguments.networks or list(NETWORKS)
-    print(f"images a second, {SIZE} x {SIZE} px, batches of {BATCH}, {arguments.threads} threads; tuned: {TUNED}")
-    _print_row("", (OURS, *PEERS))
-    ratios = {name: _compared(name, arguments.rounds, arguments.threads) for name in names}
-    print("\nours against")
-    _print_row("", PEERS)
+    names = args.networks or list(NETWORKS)
+    print(f"images/s, {IMAGE_SIZE} x {IMAGE_SIZE} px, batches of {BATCH_SIZE}, {args.threads} threads; tuned: {TUNED}")
+    _print_row("", (OURS, *BASELINES))
+    ratios = {name: _compare_trainers(name, args.rounds, args.threads) for name in names}
+    print("\nours relative to")
+    _print_row("", BASELINES)
     for name, row in ratios.items():
-        _print_row(name, [f"{row[peer]:.2f} x" if peer in row else "" for peer in PEERS])
+        _print_row(name, [f"{row[baseline]:.2f} x" if baseline in row else "" for baseline in BASELINES])
 
 
-def _compared(network: str, rounds: int, threads: int) -> dict[str, float]:
-    """Prints the medians of a network's images a second; returns the medians of the rounds' ratios."""
-    trainers = [OURS, *(peer for peer in PEERS if peer != "keras" or network == "keras_pets")]
-    found: dict[str, list[float]] = {trainer: [] for trainer in trainers}
-    for _ in range(rounds):
+def _compare_trainers(network: str, num_rounds: int, num_threads: int) -> dict[str, float]:
+    """Print the median images per second of each trainer; return the median ratios of ours to each baseline."""
+    trainers = [OURS, *(baseline for baseline in BASELINES if baseline != "keras" or network == "keras_pets")]
+    measured: dict[str, list[float]] = {trainer: [] for trainer in trainers}
+    for _ in range(num_rounds):
         for trainer in trainers:
-            command = [sys.executable, "-m", "benchmarks.throughput", "--threads", str(threads)]
-            variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-            said = subprocess.run(
-                [*command, "--one", network, trainer], env=variables, check=True, text=True,
+            command = [sys.executable, "-m", "benchmarks.throughput", "--threads", str(num_threads)]
+            env = {**os.environ, "OMP_NUM_THREADS": str(num_threads)}
+            output = subprocess.run(
+                [*command, "--worker", network, trainer], env=env, check=True, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             ).stdout  # fmt: skip
-            found[trainer].append(float(said.split()[-1]))
-    _print_row(network, [f"{statistics.median(found[name]):.1f}" if name in found else "" for name in (OURS, *PEERS)])
+            measured[trainer].append(float(output.split()[-1]))
+    medians = {trainer: f"{statistics.median(values):.1f}" for trainer, values in measured.items()}
+    _print_row(network, [medians.get(trainer, "") for trainer in (OURS, *BASELINES)])
     return {
-        name: statistics.median(ours / theirs for ours, theirs in zip(found[OURS], found[name], strict=True))
-        for name in trainers[1:]
+        baseline: statistics.median(a / b for a, b in zip(measured[OURS], measured[baseline], strict=True))
+        for baseline in trainers[1:]
     }
 
 
@@ -70,26 +72,26 @@ def _print_row(name: str, values: tuple[str, ...] | list[str]) -> None:
     print(f"{name:<12}" + "".join(f"{value:>18}" for value in values), flush=True)
 
 
-def _measure(network: str, trainer: str, threads: int) -> float:
-    """Peers are imported here: each is a package of its own."""
-    peer, _, tuned = trainer.partition(", ")
+def _measure(network: str, trainer: str, num_threads: int) -> float:
+    """Measure one trainer, of which only the needed packages are imported."""
+    baseline, _, tuned = trainer.partition(", ")
     precision = "bfloat16" if tuned else "float32"
     measure: Callable[[str, int], float]
-    if peer == OURS:
-        from benchmarks.peers.ours import images_per_second as measure
-    elif peer == "keras":
-        from benchmarks.peers.keras import images_per_second as of_keras
+    if baseline == OURS:
+        from benchmarks.pipeline_loop import measure_images_per_second as measure
+    elif baseline == "keras":
+        from benchmarks.baselines.keras import measure_images_per_second as measure_keras
 
-        return of_keras(threads)
-    elif peer == "lightning":
-        from benchmarks.peers.lightning import images_per_second as of_lightning
+        return measure_keras(num_threads)
+    elif baseline == "lightning":
+        from benchmarks.baselines.lightning import measure_images_per_second as measure_lightning
 
-        measure = functools.partial(of_lightning, precision=precision)
+        measure = functools.partial(measure_lightning, precision=precision)
     else:
-        from benchmarks.peers.plain import images_per_second as of_plain
+        from benchmarks.baselines.plain import measure_images_per_second as measure_plain
 
-        measure = functools.partial(of_plain, precision=precision)
-    return measure(network, threads)
+        measure = functools.partial(measure_plain, precision=precision)
+    return measure(network, num_threads)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import chaos
+from benchmarks.chaos import kill_sweeps
 
 
 @pytest.mark.slow
 def test_a_few_kills(tmp_path: Path) -> None:
-    assert chaos(kills=3, seed=7, epochs=30, folder=tmp_path / "project") == []
+    assert kill_sweeps(kills=3, seed=7, epochs=30, folder=tmp_path / "project") == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_fifty_kills(tmp_path: Path) -> None:
-    assert chaos(kills=50, seed=0, epochs=40, folder=tmp_path / "project") == []
+    assert kill_sweeps(kills=50, seed=0, epochs=40, folder=tmp_path / "project") == []

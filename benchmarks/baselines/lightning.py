@@ -1,0 +1,96 @@
+"""Throughput of PyTorch Lightning: a module, a dataset with torchvision transforms per sample, a loader, a trainer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from benchmarks.networks import BATCH_SIZE, build_baseline_network, create_random_split
+from benchmarks.step_timer import StepTimer
+
+NUM_IMAGES = 100 * BATCH_SIZE  # per epoch, so that no epoch ends during the measurement
+
+
+class SegmentationModule(lightning.LightningModule):
+    """A network with cross-entropy and AdamW."""
+
+    def __init__(self, network: nn.Module, channels_last: bool) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
+        self.channels_last = channels_last
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Compute the loss of a batch."""
+        images, masks = batch
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return F.cross_entropy(self.network(images), masks)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Create AdamW with its defaults."""
+        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+
+class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Random images with this project's default augmentation, applied to image and mask of one sample at a time."""
+
+    def __init__(self) -> None:
+        self.split = create_random_split(BATCH_SIZE)
+        self.transform = v2.Compose(
+            [
+                v2.RandomHorizontalFlip(),
+                v2.RandomAffine(degrees=15, translate=(0.1, 0.1), scale=(0.8, 1.25)),
+                v2.ColorJitter(brightness=0.1, contrast=0.2),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return NUM_IMAGES
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        index %= BATCH_SIZE
+        image = tv_tensors.Image(torch.from_numpy(self.split.images[index]).permute(2, 0, 1))
+        image, mask = self.transform(image, tv_tensors.Mask(torch.from_numpy(self.split.masks[index])))
+        return image.float() / 255, mask.long()
+
+
+class StepTimerCallback(lightning.Callback):
+    """Stop the training when the measurement is complete."""
+
+    def __init__(self) -> None:
+        self.timer = StepTimer()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Record a step."""
+        trainer.should_stop = self.timer.record_step()
+
+
+def measure_images_per_second(network: str, num_threads: int, precision: str) -> float:
+    """Train in float32 with Lightning's defaults, or in bf16-mixed with channels_last."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(num_threads)
+    lightning.seed_everything(0, verbose=False)
+    is_mixed, callback = precision == "bfloat16", StepTimerCallback()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        precision="bf16-mixed" if is_mixed else "32-true",
+        callbacks=[callback],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = SegmentationModule(build_baseline_network(network), channels_last=is_mixed)
+    trainer.fit(module, DataLoader(AugmentedDataset(), batch_size=BATCH_SIZE, shuffle=True))
+    return callback.timer.compute_images_per_second(BATCH_SIZE)

@@ -1,0 +1,33 @@
+"""Throughput of this project's training loop, with augmentation, weight averaging and schedule as in `params.yaml`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.networks import BATCH_SIZE, NUM_CLASSES, create_cell, create_random_split
+from benchmarks.step_timer import MIN_SECONDS, MIN_STEPS
+from pipeline.models.factory import build_network
+from pipeline.models.malloc import disable_malloc_trim
+from pipeline.models.precision import resolve_precision
+from pipeline.train.loop import EvalSplits, train
+
+
+def measure_images_per_second(network: str, num_threads: int) -> float:
+    """Train a network; the seconds are those that `timing.json` records as `training_seconds`."""
+    disable_malloc_trim()
+    torch.set_num_threads(num_threads)
+    torch.manual_seed(0)
+    cell = create_cell(network, num_threads=num_threads)
+    split = create_random_split(2 * BATCH_SIZE)
+    eval_split = split.take(np.arange(1))
+    model = build_network(cell.model, channels=3, classes=NUM_CLASSES)
+    precision = resolve_precision(cell.train.precision)
+    images, seconds = 0, 0.0
+    eval_splits = EvalSplits(eval_split, eval_split, eval_split)
+    for epoch in train(model, split, eval_splits, cell.train, 1e-3, 0, NUM_CLASSES, precision):
+        if epoch.number > 1:  # the first is warm-up
+            images, seconds = images + epoch.images, seconds + epoch.training_seconds
+        if seconds >= MIN_SECONDS and images >= MIN_STEPS * BATCH_SIZE:
+            break
+    return images / seconds
