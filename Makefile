@@ -1,12 +1,12 @@
-# The two commands a newcomer needs are `make report` and `make test`; `make help` lists all.
+# Start with `make report` and `make test`; `make help` lists all targets.
 
 PYTHON ?= python3
 VENV := .venv
-# Stages call `pipeline` and `dvc` by name, so the environment's commands come first.
+# Stages call `pipeline` and `dvc` by name, so the environment must be first in PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 
-# A .venv that is a link belongs to another project: it is used as it is, and nothing is installed into it.
+# A .venv that is a link belongs to another checkout, so nothing is installed into it.
 LINKED := $(shell readlink $(VENV))
 INSTALLED := $(if $(LINKED),linked-venv,$(VENV)/installed)
 INSTALLED_TEST := $(if $(LINKED),linked-venv,$(VENV)/installed-test)
@@ -15,23 +15,23 @@ INSTALLED_BENCH := $(if $(LINKED),linked-venv,$(VENV)/installed-bench)
 .DEFAULT_GOAL := help
 .PHONY: help install report studies ui test test-fast test-slow check reference bench constraints clean linked-venv
 
-help:  ## This list
+help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# SET=skip is the study of params/skip.yaml, in a folder of its own; DATA=photos is the folder of its images. Recipes read
-# these from the environment, in quotes: paths may have spaces and any other characters.
+# SET=skip selects the study of params/skip.yaml, which has its own folder; DATA=photos is the folder of its images. Recipes
+# read both from quoted environment variables, because paths may contain spaces and special characters.
 export FOLDER := $(if $(SET),studies/$(SET),.)
 LINK = python -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).absolute().as_uri())'
-$(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) needs a SET=; for the project itself, write data.path in params.yaml)))
+$(if $(DATA),$(if $(SET),,$(error DATA=$(DATA) requires SET; for the project itself, set data.path in params.yaml)))
 
-report: $(INSTALLED) .dvc/ready  ## Train the new runs of the grid, compare, render the report; SET=skip for a study
+report: $(INSTALLED) .dvc/ready  ## Train the stale runs of the grid, compare them, render the report; SET=skip for a study
 	@$(if $(SET),pipeline study "$$SET" $(if $(DATA),--data "$$DATA"))
 	@cd "$$FOLDER" && pipeline sweep && dvc repro --quiet || { pipeline failure >/dev/null && \
 		echo "What failed, and why: $$($(LINK) reports/failure.html)"; exit 1; }
-	@cd "$$FOLDER" && pipeline sync || true  # it has reported a server that is down; the report is complete
+	@cd "$$FOLDER" && pipeline sync || true  # sync reports an unreachable server itself; the report is complete
 	@echo "The report: $$($(LINK) "$$FOLDER/reports/learning-report.html")"
 
-studies: $(INSTALLED)  ## List the ready studies
+studies: $(INSTALLED)  ## List the available studies
 	@pipeline study
 
 PORT ?= 5000
@@ -39,21 +39,21 @@ ui: $(INSTALLED)  ## Browse the runs in MLflow; SET=skip for a study's, PORT=500
 	@test -d "$$FOLDER" || { echo "There is no folder $$FOLDER yet. Run make report SET=$$SET first."; exit 1; }
 	@cd "$$FOLDER" && pipeline ui --port $(PORT)
 
-# A file's tests share what was prepared for its first one, so a file stays in one process; long files stand near the
-# front and start early. One thread each: two processes that use all cores are many times slower.
+# Tests of a file share slow fixtures, so a file stays in one process; without reordering, the long files start early. One
+# thread per process, because two processes that use all cores are many times slower.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-test: $(INSTALLED_TEST)  ## All tests that take seconds, and the end-to-end one
+test: $(INSTALLED_TEST)  ## All tests that take seconds, and the whole pipeline end to end
 	@$(PYTEST) -m "not slow"
 
-# Packages whose tests need no browser, server or other process, nor a training.
+# Packages whose tests start no browser, server or other process, and train nothing.
 FAST := analysis compare data imaging inference judge lr_find params variants
-test-fast: $(INSTALLED_TEST)  ## A minute of unit tests, for the inner loop
+test-fast: $(INSTALLED_TEST)  ## Unit tests, about a minute
 	@$(PYTEST) -m "not slow and not process" $(FAST:%=tests/%)
 
-test-slow: $(INSTALLED_TEST)  ## The tests that take minutes
+test-slow: $(INSTALLED_TEST)  ## Tests that take minutes
 	@python -m pytest -m slow
 
-check: $(INSTALLED_TEST)  ## Style, types: what the commit hook and CI run
+check: $(INSTALLED_TEST)  ## Style and types, as in the commit hook and CI
 	@ruff check .
 	@ruff format --check .
 	@mypy
@@ -62,7 +62,7 @@ reference: $(INSTALLED)  ## Write the generated pages of docs/reference/ and the
 	@PYTHONPATH=. python docs/generate/reference.py
 	@PYTHONPATH=. python docs/generate/lr_schedulers.py
 
-bench: $(INSTALLED_BENCH) data/prepared  ## How fast training is, against others, and where its time goes
+bench: $(INSTALLED_BENCH) data/prepared  ## Training speed, compared with other trainers, and its profile
 	@python -m benchmarks.throughput
 	@python -m benchmarks.step_profile
 	@python -m benchmarks.step_profile --batch 4 --size 96 unet16 lite0
@@ -78,10 +78,10 @@ bench: $(INSTALLED_BENCH) data/prepared  ## How fast training is, against others
 data/prepared: | $(INSTALLED) .dvc/ready
 	@dvc repro --quiet prepare
 
-install: $(INSTALLED)  ## Only create .venv with the locked dependencies
+install: $(INSTALLED)  ## Create .venv with the locked dependencies
 
-# One resolution covers all extras, so that tests run with the versions that users get; then it is split. uv keeps a locked
-# version that still fits.
+# All extras are resolved together, so that tests run with the versions that users install; then the result is split. uv
+# keeps locked versions that still fit.
 COMPILE = "$$folder/bin/uv" pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml
 constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and constraints-test.txt first
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -89,14 +89,14 @@ constraints:  ## Lock all versions; to upgrade them, delete constraints.txt and 
 	cat constraints*.txt > "$$folder/all.txt" 2>/dev/null || true; \
 	$(COMPILE) --all-extras --output-file "$$folder/all.txt"; \
 	$(COMPILE) --extra ray --constraint "$$folder/all.txt" --output-file "$$folder/run.txt"; \
-	{ echo "# Written by make constraints: what users install."; cat "$$folder/run.txt"; } > constraints.txt; \
-	{ echo "# Written by make constraints: what tests and benchmarks add."; \
+	{ echo "# Written by make constraints: the dependencies of users."; cat "$$folder/run.txt"; } > constraints.txt; \
+	{ echo "# Written by make constraints: the additional dependencies of tests and benchmarks."; \
 		grep --invert-match --line-regexp --fixed-strings --file "$$folder/run.txt" "$$folder/all.txt"; } > constraints-test.txt
 
-clean:  ## Remove what was trained and rendered; .venv and DVC's cache stay
+clean:  ## Remove all runs, results and reports; .venv and DVC's cache remain
 	rm -rf runs evaluation comparison showcase_predictions data/prepared reports/*.html metrics.json dvc.lock studies mlflow.db mlruns .cache
 
-# The linked environment's `pipeline` is the other project's code, unless PYTHONPATH names this folder.
+# A linked environment imports the other checkout's `pipeline` unless PYTHONPATH is this folder.
 linked-venv:
 	@cd / && python -c 'import os, pipeline, sys; \
 		sys.exit(not os.path.samefile(os.path.dirname(pipeline.__path__[0]), sys.argv[1]))' "$$OLDPWD" 2>/dev/null || { \
@@ -109,21 +109,21 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing the locked versions into $(VENV): some minutes, 6 GB"
+	@echo "Installing the locked versions into $(VENV); this takes some minutes and 6 GB"
 	@python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/installed-test: constraints-test.txt $(VENV)/installed
-	@echo "Installing what the tests need into $(VENV)"
+	@echo "Installing the test dependencies into $(VENV)"
 	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[test]'
 	@touch $@
 
 $(VENV)/installed-bench: constraints-test.txt $(VENV)/installed
-	@echo "Installing other trainers into $(VENV), to compare with"
+	@echo "Installing other trainers for comparison into $(VENV)"
 	@python -m pip install --quiet --constraint constraints.txt --constraint constraints-test.txt --editable '.[bench]'
 	@touch $@
 
-# DVC wants a git repository; an unpacked archive has none, and says so in a file that git would ignore.
+# DVC requires a git repository unless no_scm is set. An unpacked archive has none; git ignores the file with the setting.
 .dvc/ready: | $(INSTALLED)
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || dvc config --local core.no_scm true
 	@touch $@

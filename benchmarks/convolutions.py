@@ -59,7 +59,7 @@ def compare(name: str, torch_layer: nn.Module, custom_layer: nn.Module, images: 
         medians = [statistics.median(values) for values in zip(*rounds, strict=True)]
         ratio = statistics.median((row[0] + row[1]) / (row[2] + row[3]) for row in rounds)
         cells = "".join(f"{value:>16.2f}" for value in medians)
-        print(f"{name:<34}{str(precision).removeprefix('torch.'):<10}{cells}{ratio:>8.1f} x", flush=True)
+        print(f"{name:<38}{str(precision).removeprefix('torch.'):<10}{cells}{ratio:>8.1f} x", flush=True)
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     disable_malloc_trim()  # as in training
     torch.manual_seed(0)
     columns = "".join(f"{column:>16}" for column in ("torch forward", "backward", "ours forward", "backward"))
-    print(f"{'milliseconds':<44}{columns}{'speedup':>10}")
+    print(f"{'milliseconds':<48}{columns}{'speedup':>10}")
     for channels, size, kernel, stride in DEPTHWISE:
         layers = [
             layer_class(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
