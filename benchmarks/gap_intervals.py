@@ -73,7 +73,7 @@ def simulate_interval(
         num_resamples=num_resamples,
     )
     assert estimate.interval is not None
-    # The true training loss is the mean over all images trained on, most of which are not compared.
+    # The true training loss is the mean over all images trained on, including those that are not compared.
     others = [simulate_losses(population, train_curve, rng) for _ in range(TRAIN_FACTOR - 1)]
     train_loss = np.mean([losses.compute_means()[best] for losses in (train, *others)])
     true_gap = val_curve[best] - train_loss

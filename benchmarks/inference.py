@@ -2,8 +2,8 @@
 
     python -m benchmarks.inference [--size 96] [NETWORK ...]
 
-One thread, batches of 32. Training and evaluation run networks only through `pipeline.inference.prediction`, which is
-what is measured here. Rounds alternate between the three; medians are printed.
+One thread, batches of 32. The losses and statistics come from `pipeline.inference.prediction`, through which training
+and evaluation run all networks. Rounds alternate between the three; medians are printed.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m benchmarks.precision [VARIANT ...]
 
 Run in the project's folder after `pipeline prepare`. Each variant is trained with the middle one of the grid's learning
-rates. The mean difference between the precisions is printed beside the range over seeds. `throughput.py` measures
-speed.
+rates. The row has the mean difference between the precisions, and the range over seeds to compare it with. Speed is
+measured by `throughput.py`.
 """
 
 from __future__ import annotations

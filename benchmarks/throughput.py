@@ -73,7 +73,7 @@ def _print_row(name: str, values: tuple[str, ...] | list[str]) -> None:
 
 
 def _measure(network: str, trainer: str, num_threads: int) -> float:
-    """Measure one trainer, of which only the needed packages are imported."""
+    """Measure one trainer in this process; the packages of the others are not imported."""
     baseline, _, tuned = trainer.partition(", ")
     precision = "bfloat16" if tuned else "float32"
     measure: Callable[[str, int], float]
