@@ -65,8 +65,8 @@ def test_class_prior_baseline_of_a_missing_class_is_undefined() -> None:
 def test_is_beaten_by_the_most_frequent_class_is_false(confusion: np.ndarray) -> None:
     constant = np.zeros_like(confusion)
     constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)
-    several = (confusion.sum(axis=1) > 0).sum() > 1
-    assert is_beaten(constant) is (False if several else None)
+    has_several_classes = (confusion.sum(axis=1) > 0).sum() > 1
+    assert is_beaten(constant) is (False if has_several_classes else None)
 
 
 @given(CONFUSIONS)

@@ -1,4 +1,4 @@
-"""ReliabilityBins bins: properties of the expected calibration error, and a case by hand."""
+"""Reliability bins: properties of the expected calibration error, and a case by hand."""
 
 from __future__ import annotations
 

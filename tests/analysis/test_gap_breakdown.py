@@ -13,8 +13,8 @@ from pipeline.analysis.gap_breakdown import MAX_PARTS, break_down_by_class, brea
 CLASSES = ("animal", "background")
 
 
-def make_table(seed: int, images: int, kinds: int = 3) -> pd.DataFrame:
-    """Images whose losses are those of their pixels by class."""
+def make_table(seed: int, images: int, num_animals: int = 3) -> pd.DataFrame:
+    """Make a table of images whose loss is the mean of their losses by class, weighted by pixels."""
     generator = np.random.default_rng(seed)
     counts = generator.integers(1, 50, (images, len(CLASSES)))
     losses = generator.uniform(0.1, 2, (images, len(CLASSES)))
@@ -24,7 +24,7 @@ def make_table(seed: int, images: int, kinds: int = 3) -> pd.DataFrame:
     frame["pixels"] = counts.sum(axis=1)
     frame["loss"] = (losses * counts).sum(axis=1) / counts.sum(axis=1)
     frame["id"] = [f"image-{place}" for place in range(images)]
-    frame["groups"] = [f"animal=a{place % kinds};place=p{place}" for place in range(images)]
+    frame["groups"] = [f"animal=a{place % num_animals};place=p{place}" for place in range(images)]
     return frame
 
 
@@ -46,10 +46,11 @@ def test_break_down_by_class_adds_up_to_the_losses(seed: int, images: int) -> No
 
 
 @given(st.integers(0, 1000), st.integers(7, 30))
-def test_break_down_by_group_compares_with_the_whole_training_side(seed: int, images: int) -> None:
+def test_break_down_by_group_compares_with_all_training_images(seed: int, images: int) -> None:
     train, validation = make_table(seed, 20), make_table(seed + 1, images)
     parts = break_down_by_group(train, validation)
-    assert {part.name for part in parts} == {"animal=a0", "animal=a1", "animal=a2"}  # each place is one image's own
+    # Each place belongs to a single image.
+    assert {part.name for part in parts} == {"animal=a0", "animal=a1", "animal=a2"}
     assert sum(part.images for part in parts) == images
     assert [part.gap for part in parts] == sorted((part.gap for part in parts), reverse=True)
     assert all(part.train_loss == pytest.approx(average(train)) for part in parts)
@@ -68,7 +69,7 @@ def test_break_down_by_group_without_groups_is_empty() -> None:
     assert break_down_by_group(make_table(0, 20), validation) == []
 
 
-def test_break_down_by_class_leaves_out_a_class_of_one_side() -> None:
+def test_break_down_by_class_skips_a_class_missing_from_one_side() -> None:
     train, validation = make_table(0, 5), make_table(1, 5)
     train["pixels_animal"], train["loss_animal"] = 0, np.nan
     parts = break_down_by_class(train, validation, {"animal": None, "background": 0.5}, dict.fromkeys(CLASSES, 0.5))

@@ -1,4 +1,4 @@
-"""Onsets of curves whose onset is known, and properties. `benchmarks/onsets.py` measures how often they are right."""
+"""Onsets of curves with a known onset, and properties. `benchmarks/onsets.py` measures how often they are right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.early_stopping import compute_generalization_loss, compute_progr
 from pipeline.analysis.overfitting_onset import Onset, find_onset
 
 EPOCHS = np.arange(40.0)
-FALL = 0.5 + 0.6 * np.exp(-EPOCHS / 4)
+DECAY = 0.5 + 0.6 * np.exp(-EPOCHS / 4)
 
 
 def draw_noise(seed: int, size: int = 40) -> np.ndarray:
@@ -26,7 +26,7 @@ def require_onset(curve: np.ndarray) -> Onset:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_find_onset_of_a_knee_is_within_two_epochs(seed: int) -> None:
-    onset = require_onset(FALL + 0.02 * np.maximum(0, EPOCHS - 20) + draw_noise(seed))
+    onset = require_onset(DECAY + 0.02 * np.maximum(0, EPOCHS - 20) + draw_noise(seed))
     assert abs(onset.index - 20) <= 2
     assert onset.low <= onset.index <= onset.high
     assert onset.rise == pytest.approx(0.38, abs=0.03)
@@ -34,7 +34,7 @@ def test_find_onset_of_a_knee_is_within_two_epochs(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_find_onset_of_a_gentle_rise_includes_its_lowest_point(seed: int) -> None:
-    curve = FALL + 0.004 * EPOCHS
+    curve = DECAY + 0.004 * EPOCHS
     onset = require_onset(curve + draw_noise(seed))
     assert onset.low - 2 <= curve.argmin() <= onset.high + 2
     assert onset.low < onset.high
@@ -42,21 +42,21 @@ def test_find_onset_of_a_gentle_rise_includes_its_lowest_point(seed: int) -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 def test_find_onset_without_a_rise_is_none(seed: int) -> None:
-    for curve in (FALL, np.full(40, 0.5), 1 / (1 + EPOCHS)):
+    for curve in (DECAY, np.full(40, 0.5), 1 / (1 + EPOCHS)):
         assert find_onset(curve + draw_noise(seed)).onset is None
 
 
 def test_find_onset_of_one_bad_epoch_is_none() -> None:
-    curve = FALL + draw_noise(0)
+    curve = DECAY + draw_noise(0)
     curve[30] += 0.1
     assert find_onset(curve).onset is None
     assert compute_generalization_loss(curve).max() > 15  # early stopping by GL would have stopped
 
 
 def test_find_onset_works_without_noise() -> None:
-    onset = require_onset(FALL + 0.01 * np.maximum(0, EPOCHS - 20))
+    onset = require_onset(DECAY + 0.01 * np.maximum(0, EPOCHS - 20))
     assert abs(onset.index - 20) <= 1
-    assert find_onset(FALL).onset is None
+    assert find_onset(DECAY).onset is None
 
 
 def test_find_onset_works_on_a_long_curve() -> None:

@@ -54,7 +54,7 @@ def test_compute_scores_of_a_missed_class_has_iou_0() -> None:
 
 def test_compute_foreground_iou_takes_several_classes_as_one() -> None:
     both = np.array([True, False, True])
-    confusion = np.array([[4, 1, 3], [2, 9, 0], [0, 0, 1]])  # animal taken for border is no error here
+    confusion = np.array([[4, 1, 3], [2, 9, 0], [0, 0, 1]])  # confusing animal with border is not an error here
     assert compute_foreground_iou(confusion, both) == pytest.approx(8 / 11)
 
 

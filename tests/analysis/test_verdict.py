@@ -16,8 +16,8 @@ TRAIN = [0.9396, 0.4911, 0.4205, 0.3739, 0.3416, 0.3131, 0.2895, 0.2695, 0.2528,
 VAL = [3.7159, 2.2709, 0.5184, 0.4584, 0.3968, 0.4059, 0.3963, 0.4035, 0.4184, 0.3950, 0.4139, 0.3861, 0.4138, 0.4265]
 KERAS = ([*TRAIN, 0.1857], [*VAL, 0.3959])
 EPOCHS = np.arange(40.0)
-FALL = 0.6 * np.exp(-EPOCHS / 6)
-WOBBLE = 0.005 * np.random.default_rng(0).normal(size=40)
+DECAY = 0.6 * np.exp(-EPOCHS / 6)
+NOISE = 0.005 * np.random.default_rng(0).normal(size=40)
 
 LOSSES = st.lists(st.floats(0.01, 5), min_size=1, max_size=20)
 
@@ -43,11 +43,11 @@ def test_judge_of_the_published_curve_is_memorizing() -> None:
 @pytest.mark.parametrize(
     ("word", "train", "val"),
     [
-        ("learning", 0.30 + FALL, 0.35 + FALL + WOBBLE),
-        ("memorizing", 0.10 + FALL, 0.35 + FALL + WOBBLE),
-        ("overfitting", 0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
-        ("underfitting", 0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
-        ("diverged", np.where(EPOCHS < 30, FALL, np.nan), FALL),
+        ("learning", 0.30 + DECAY, 0.35 + DECAY + NOISE),
+        ("memorizing", 0.10 + DECAY, 0.35 + DECAY + NOISE),
+        ("overfitting", 0.10 + DECAY, 0.35 + DECAY + NOISE + 0.01 * np.maximum(0, EPOCHS - 20)),
+        ("underfitting", 0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + NOISE),
+        ("diverged", np.where(EPOCHS < 30, DECAY, np.nan), DECAY),
         ("undecided", [0.5], [0.6]),
     ],
 )
@@ -64,7 +64,7 @@ def test_judge_of_a_run_that_predicts_one_class_is_never_learning(
     validation: bool | None, training: bool | None, expected: str
 ) -> None:
     check = OneClassCheck(validation, training, "no better than one class")
-    verdict = judge(make_curves(0.30 + FALL, 0.35 + FALL + WOBBLE), baseline=0.9, one_class=check)
+    verdict = judge(make_curves(0.30 + DECAY, 0.35 + DECAY + NOISE), baseline=0.9, one_class=check)
     assert verdict.word == expected
     assert ("no better than one class" in verdict.evidence) == (validation is False)
     assert any(reason.startswith("One-class baseline") for reason in verdict.not_checked) == (
@@ -75,9 +75,9 @@ def test_judge_of_a_run_that_predicts_one_class_is_never_learning(
 @pytest.mark.parametrize("word", ["memorizing", "overfitting", "underfitting", "undecided"])
 def test_judge_adds_the_one_class_label_to_other_verdicts(word: str) -> None:
     train, val = {
-        "memorizing": (0.10 + FALL, 0.35 + FALL + WOBBLE),
-        "overfitting": (0.10 + FALL, 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)),
-        "underfitting": (0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + WOBBLE),
+        "memorizing": (0.10 + DECAY, 0.35 + DECAY + NOISE),
+        "overfitting": (0.10 + DECAY, 0.35 + DECAY + NOISE + 0.01 * np.maximum(0, EPOCHS - 20)),
+        "underfitting": (0.88 - 0.001 * EPOCHS, 0.89 - 0.001 * EPOCHS + NOISE),
         "undecided": ([0.5], [0.6]),
     }[word]
     plain = judge(make_curves(train, val), baseline=0.9)
@@ -91,12 +91,12 @@ def test_judge_without_a_baseline_calls_little_progress_underfitting() -> None:
 
 
 def test_judge_has_no_onset_if_training_rises_too() -> None:
-    both = 0.35 + FALL + WOBBLE + 0.01 * np.maximum(0, EPOCHS - 20)
+    both = 0.35 + DECAY + NOISE + 0.01 * np.maximum(0, EPOCHS - 20)
     assert judge(make_curves(both - 0.05, both)).onset is None
 
 
 def test_judge_reports_a_small_rise_and_applies_the_threshold() -> None:
-    rising = make_curves(0.3 + FALL, 0.35 + FALL + WOBBLE / 10 + 0.0015 * np.maximum(0, EPOCHS - 25))
+    rising = make_curves(0.3 + DECAY, 0.35 + DECAY + NOISE / 10 + 0.0015 * np.maximum(0, EPOCHS - 25))
     verdict = judge(rising)
     assert verdict.word == "learning"
     assert verdict.onset is not None

@@ -1,4 +1,4 @@
-"""Small data sets as users bring them, one function per kind of fault, each with the masks that are right."""
+"""Small data sets with the faults of real ones; each function writes one and returns the expected masks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from PIL import Image, ImageFilter
 from pipeline.imaging import IGNORE
 
 SIDE = 64
-Truth = dict[str, np.ndarray]  # class indices by id, background first
-Write = Callable[[Path], Truth]
+GroundTruth = dict[str, np.ndarray]  # class indices by id, background first
+Write = Callable[[Path], GroundTruth]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of input, and the right result.
+    """A kind of input and its expected result.
 
     Attributes:
-        write: makes the folder, and returns the masks that are right; none where the input is to be refused.
-        refused_by: the command that must refuse it: init, check; empty where it is prepared.
-        reported: a part of what init or the check must say.
-        section: keys that init must propose.
-        changes: keys that the user writes after reading the messages.
+        write: writes the folder and returns the expected masks; none if the input must be refused.
+        refused_by: the command that must refuse it, init or check; empty if it is prepared.
+        reported: text that the output of init or the check must contain.
+        section: keys that init must suggest.
+        changes: keys that the user changes after reading the messages.
     """
 
     write: Write
@@ -40,7 +40,7 @@ class Case:
 
 
 def make_image(index: int, side: int = SIDE) -> np.ndarray:
-    """Make smooth colors with noise, unlike those of any other index."""
+    """Make a smooth image with noise, different for each index."""
     random = np.random.default_rng(index)
     small = random.integers(0, 256, (5, 5, 3), np.uint8)
     smooth = np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC), np.int16)
@@ -48,7 +48,7 @@ def make_image(index: int, side: int = SIDE) -> np.ndarray:
 
 
 def make_disc(index: int, side: int = SIDE) -> np.ndarray:
-    """Draw a disc somewhere, as booleans."""
+    """Draw a disc at a random position, as a boolean mask."""
     random = np.random.default_rng(1_000 + index)
     radius = random.integers(8, 15)
     top, left = random.integers(radius, side - radius, 2)
@@ -57,7 +57,7 @@ def make_disc(index: int, side: int = SIDE) -> np.ndarray:
 
 
 def make_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make an image with a red disc, and the disc."""
+    """Make an image with a red disc, and its mask."""
     image, disc = make_image(index), make_disc(index)
     image[disc] = image[disc] // 3 + np.array([150, 30, 30], np.uint8)
     return image, disc
@@ -76,8 +76,8 @@ def write_pairs(
     count: int = 20,
     mask_name: str = "{}.png",
     decode: Callable[[int, np.ndarray], np.ndarray] = lambda _, disc: disc.astype(np.uint8),
-) -> Truth:
-    """Write pairs whose masks are discs as `encode` writes them; `decode` gives the true classes."""
+) -> GroundTruth:
+    """Write pairs whose masks are discs encoded by `encode`; `decode` returns the class indices."""
     truth = {}
     for index in range(count):
         image, disc = make_pair(index)
@@ -87,11 +87,11 @@ def write_pairs(
     return truth
 
 
-def mixed_binary(folder: Path) -> Truth:
+def write_mixed_binary(folder: Path) -> GroundTruth:
     return write_pairs(folder, lambda index, disc: disc * np.uint8(1 if index in (3, 7, 11) else 255))
 
 
-def palette_order(folder: Path) -> Truth:
+def write_palette_order(folder: Path) -> GroundTruth:
     def encode(index: int, disc: np.ndarray) -> Image.Image:
         mask = Image.fromarray((~disc if index % 2 else disc).astype(np.uint8), "P")
         mask.putpalette([0, 255, 0, 0, 0, 0] if index % 2 else [0, 0, 0, 0, 255, 0])
@@ -100,7 +100,7 @@ def palette_order(folder: Path) -> Truth:
     return write_pairs(folder, encode)
 
 
-def bilinear(folder: Path) -> Truth:
+def write_bilinear(folder: Path) -> GroundTruth:
     soft: dict[int, np.ndarray] = {}
 
     def encode(index: int, disc: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def bilinear(folder: Path) -> Truth:
     return write_pairs(folder, encode, decode=lambda index, _: (soft[index] >= 128).astype(np.uint8))
 
 
-def blurred(folder: Path) -> Truth:
+def write_blurred(folder: Path) -> GroundTruth:
     soft: dict[int, np.ndarray] = {}
 
     def encode(index: int, disc: np.ndarray) -> np.ndarray:
@@ -122,8 +122,8 @@ def blurred(folder: Path) -> Truth:
     return write_pairs(folder, encode, decode=lambda index, _: (soft[index] >= 128).astype(np.uint8))
 
 
-def numbered_few(folder: Path) -> Truth:
-    """Write five numbered objects, the second left out in every other mask."""
+def write_numbered_few(folder: Path) -> GroundTruth:
+    """Write masks of five numbered objects, without the second one in every other mask."""
     truth = {}
     for index in range(20):
         numbers = np.zeros((SIDE, SIDE), np.uint8)
@@ -137,8 +137,8 @@ def numbered_few(folder: Path) -> Truth:
     return truth
 
 
-def red_and_infrared(folder: Path) -> Truth:
-    """Write four-band TIFFs whose last band, near infrared, is flagged as alpha, as GDAL writes them."""
+def write_red_and_infrared(folder: Path) -> GroundTruth:
+    """Write four-band TIFFs whose last band, near infrared, is flagged as alpha, as GDAL does."""
     truth = {}
     for index in range(16):
         image, disc = make_pair(index)
@@ -151,8 +151,8 @@ def red_and_infrared(folder: Path) -> Truth:
     return truth
 
 
-def turned_images(folder: Path) -> Truth:
-    """Turn every other JPEG upside down by EXIF; the masks were drawn over the stored pixels."""
+def write_turned_images(folder: Path) -> GroundTruth:
+    """Rotate every other JPEG by 180 degrees in EXIF; the masks cover the stored pixels."""
     truth = {}
     for index in range(20):
         image, disc = make_pair(index)
@@ -164,15 +164,15 @@ def turned_images(folder: Path) -> Truth:
     return truth
 
 
-def polygon(index: int) -> tuple[list[float], np.ndarray]:
-    """Draw a rectangle as COCO has it, and its pixels."""
+def make_rectangle(index: int) -> tuple[list[float], np.ndarray]:
+    """Make a rectangle as a COCO polygon and as a mask."""
     top, left = 4 + index, 6 + (index * 5) % 30
     inside = np.zeros((SIDE, SIDE), bool)
     inside[top : top + 12, left : left + 16] = True
     return [left, top, left + 16, top, left + 16, top + 12, left, top + 12], inside
 
 
-def run_lengths(inside: np.ndarray) -> dict[str, Any]:
+def encode_run_lengths(inside: np.ndarray) -> dict[str, Any]:
     flat = inside.T.ravel().astype(np.int8)
     borders = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
     counts = np.diff(borders).tolist()
@@ -184,10 +184,10 @@ def write_coco(
     categories: list[dict[str, Any]],
     annotate: Callable[[int, list[float], np.ndarray], dict[str, Any]],
     names: Callable[[int], str] = "{:02}.png".format,
-) -> Truth:
+) -> GroundTruth:
     images, annotations, truth = [], [], {}
     for index in range(20):
-        outline, inside = polygon(index)
+        outline, inside = make_rectangle(index)
         save(folder, "images", f"{index:02}.png", make_image(index))
         images.append({"id": index + 1, "file_name": names(index), "height": SIDE, "width": SIDE})
         annotation = {"id": index + 1, "image_id": index + 1, "category_id": 1, "iscrowd": 0}
@@ -201,27 +201,27 @@ def write_coco(
 CELL = [{"id": 1, "name": "cell"}]
 
 
-def coco_crowds(folder: Path) -> Truth:
+def write_coco_crowds(folder: Path) -> GroundTruth:
     def annotate(index: int, outline: list[float], inside: np.ndarray) -> dict[str, Any]:
         if index % 2:
-            return {"segmentation": run_lengths(inside), "iscrowd": 1}
+            return {"segmentation": encode_run_lengths(inside), "iscrowd": 1}
         return {"segmentation": [outline]}
 
     return write_coco(folder, CELL, annotate)
 
 
-def coco_root_category(folder: Path) -> Truth:
+def write_coco_root_category(folder: Path) -> GroundTruth:
     root = {"id": 0, "name": "cells-x1yz"}
     return write_coco(folder, [root, *CELL], lambda _, outline, __: {"segmentation": [outline]})
 
 
-def coco_empty_segmentation(folder: Path) -> Truth:
+def write_coco_empty_segmentation(folder: Path) -> GroundTruth:
     truth = write_coco(folder, CELL, lambda index, outline, _: {"segmentation": [] if index == 5 else [outline]})
     del truth["05"]
     return truth
 
 
-def negatives(folder: Path) -> Truth:
+def write_negatives(folder: Path) -> GroundTruth:
     return write_pairs(
         folder,
         lambda index, disc: disc.astype(np.uint8) * (index % 3 > 0),
@@ -230,14 +230,14 @@ def negatives(folder: Path) -> Truth:
     )
 
 
-def void_images(folder: Path) -> Truth:
+def write_void_images(folder: Path) -> GroundTruth:
     def encode(index: int, disc: np.ndarray) -> np.ndarray:
         return np.full_like(disc, IGNORE, np.uint8) if index % 6 == 0 else disc.astype(np.uint8)
 
     return write_pairs(folder, encode, count=24, decode=encode)
 
 
-def tiny_objects(folder: Path) -> Truth:
+def write_tiny_objects(folder: Path) -> GroundTruth:
     truth = {}
     for index in range(12):
         random = np.random.default_rng(index)
@@ -251,7 +251,7 @@ def tiny_objects(folder: Path) -> Truth:
     return truth
 
 
-def split_folders(folder: Path) -> Truth:
+def write_split_folders(folder: Path) -> GroundTruth:
     truth = {}
     for split, count in (("train", 14), ("val", 4), ("test", 4)):
         for index in range(count):
@@ -262,8 +262,8 @@ def split_folders(folder: Path) -> Truth:
     return truth
 
 
-def fundus(folder: Path) -> Truth:
-    """Write round images of one kind of scene that differ in fine lines only."""
+def write_fundus(folder: Path) -> GroundTruth:
+    """Write similar circular images that differ in thin lines only."""
     truth = {}
     y, x = np.mgrid[:SIDE, :SIDE]
     inside = np.hypot(y - 32, x - 32) < 30
@@ -278,8 +278,8 @@ def fundus(folder: Path) -> Truth:
     return truth
 
 
-def fixed_camera(folder: Path) -> Truth:
-    """The same tray in the light from a corner, with other small parts in each image."""
+def write_fixed_camera(folder: Path) -> GroundTruth:
+    """Write images of one tray, lit from a corner, with different small parts in each image."""
     truth = {}
     y, x = np.mgrid[:SIDE, :SIDE]
     for index in range(20):
@@ -294,7 +294,7 @@ def fixed_camera(folder: Path) -> Truth:
     return truth
 
 
-def rare_class(folder: Path) -> Truth:
+def write_rare_class(folder: Path) -> GroundTruth:
     def encode(index: int, disc: np.ndarray) -> np.ndarray:
         mask = disc.astype(np.uint8)
         if index in (4, 17):
@@ -304,8 +304,8 @@ def rare_class(folder: Path) -> Truth:
     return write_pairs(folder, encode, count=24, decode=encode)
 
 
-def many_classes(folder: Path) -> Truth:
-    """Write 150 classes with 0 for none of them; each image has eight."""
+def write_many_classes(folder: Path) -> GroundTruth:
+    """Write masks of 150 classes, eight per image; 0 is none of them."""
     values = np.random.default_rng(0).permuted(np.tile(np.arange(1, 151), (60, 1)), axis=1)[:, :8]
     known = np.unique(values)
     truth = {}
@@ -318,7 +318,7 @@ def many_classes(folder: Path) -> Truth:
     return truth
 
 
-def normalized_names(folder: Path) -> Truth:
+def write_normalized_names(folder: Path) -> GroundTruth:
     truth = {}
     for index in range(12):
         image, disc = make_pair(index)
@@ -329,32 +329,32 @@ def normalized_names(folder: Path) -> Truth:
     return truth
 
 
-def four_images(folder: Path) -> Truth:
+def write_four_images(folder: Path) -> GroundTruth:
     return write_pairs(folder, lambda _, disc: disc.astype(np.uint8), count=4)
 
 
-def plain(folder: Path) -> Truth:
+def write_plain(folder: Path) -> GroundTruth:
     return write_pairs(folder, lambda _, disc: disc.astype(np.uint8), count=24)
 
 
-def mask_suffix(folder: Path) -> Truth:
+def write_mask_suffix(folder: Path) -> GroundTruth:
     write_pairs(folder, lambda _, disc: disc * np.uint8(255), count=12, mask_name="{}_segmentation.png")
     return {}
 
 
-def gif_suffix(folder: Path) -> Truth:
+def write_gif_suffix(folder: Path) -> GroundTruth:
     write_pairs(folder, lambda _, disc: Image.fromarray(disc), count=12, mask_name="{}_mask.gif")
     return {}
 
 
-def pascal_voc(folder: Path) -> Truth:
+def write_pascal_voc(folder: Path) -> GroundTruth:
     for index in range(6):
         save(folder, "JPEGImages", f"2007_{index:06}.jpg", make_image(index))
         save(folder, "SegmentationClass", f"2007_{index:06}.png", make_disc(index).astype(np.uint8))
     return {}
 
 
-def mask_per_object(folder: Path) -> Truth:
+def write_mask_per_object(folder: Path) -> GroundTruth:
     for index in range(6):
         save(folder, f"stage1_train/{index:04x}/images", f"{index:04x}.png", make_image(index))
         for number in range(3):
@@ -363,7 +363,7 @@ def mask_per_object(folder: Path) -> Truth:
     return {}
 
 
-def folder_per_split(folder: Path) -> Truth:
+def write_folder_per_split(folder: Path) -> GroundTruth:
     for index in range(6):
         split = ("train", "val", "test")[index % 3]
         save(folder, f"{split}/images", f"{index:02}.png", make_image(index))
@@ -371,7 +371,7 @@ def folder_per_split(folder: Path) -> Truth:
     return {}
 
 
-def labelme(folder: Path) -> Truth:
+def write_labelme(folder: Path) -> GroundTruth:
     for index in range(6):
         save(folder, "", f"{index:02}.jpg", make_image(index))
         shapes = [{"label": "cell", "points": [[1, 1], [20, 1], [20, 20]], "shape_type": "polygon"}]
@@ -395,40 +395,40 @@ NUMBERED = {
 }
 
 CASES = {
-    "mixed_binary": Case(mixed_binary, reported="1 in 3 masks, 255 in 17 masks"),
-    "palette_order": Case(palette_order, reported="0 is #00ff00, 1 is #000000, but masks/00.png 0 is #000000"),
-    "coco_crowds": Case(coco_crowds, reported="10 of 20 annotations", section={"crowd": "object"}),
-    "coco_root_category": Case(coco_root_category, reported="'cells-x1yz'"),
+    "mixed_binary": Case(write_mixed_binary, reported="1 in 3 masks, 255 in 17 masks"),
+    "palette_order": Case(write_palette_order, reported="0 is #00ff00, 1 is #000000, but masks/00.png 0 is #000000"),
+    "coco_crowds": Case(write_coco_crowds, reported="10 of 20 annotations", section={"crowd": "object"}),
+    "coco_root_category": Case(write_coco_root_category, reported="'cells-x1yz'"),
     "coco_empty_segmentation": Case(
-        coco_empty_segmentation, "check", "05.png (annotation 6: no segmentation)", changes={"on_invalid": "skip"}
+        write_coco_empty_segmentation, "check", "05.png (annotation 6: no segmentation)", changes={"on_invalid": "skip"}
     ),
-    "turned_images": Case(turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
-    "red_and_infrared": Case(red_and_infrared, reported="4 bands", section={"channels": 4}),
-    "negatives": Case(negatives, reported="10 whose mask holds no foreground"),
+    "turned_images": Case(write_turned_images, reported="10 images are turned", section={"mask_orientation": "stored"}),
+    "red_and_infrared": Case(write_red_and_infrared, reported="4 bands", section={"channels": 4}),
+    "negatives": Case(write_negatives, reported="10 whose mask holds no foreground"),
     "void_images": Case(
-        void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
+        write_void_images, reported="In 4 of 24 masks all pixels are ignored", section={"ignore_value": IGNORE}
     ),
-    "plain": Case(plain),
-    "tiny_objects": Case(tiny_objects, reported="at 384 px foreground keeps", section={"image_size": 384}),
-    "split_folders": Case(split_folders, reported="are named like splits"),
+    "plain": Case(write_plain),
+    "tiny_objects": Case(write_tiny_objects, reported="at 384 px foreground keeps", section={"image_size": 384}),
+    "split_folders": Case(write_split_folders, reported="are named like splits"),
     "fundus": Case(
-        fundus,
+        write_fundus,
         "check",
         "near_duplicates.png",
         changes={"near_duplicates": {"max_distance": 0, "min_correlation": 1.0}},
     ),
-    "fixed_camera": Case(fixed_camera, reported="no image looks the same as one of another split"),
-    "rare_class": Case(rare_class, reported="class 'class_2' occurs in none of the"),
-    "many_classes": Case(many_classes, reported="0 is taken for unlabeled pixels", section={"ignore_value": 0}),
-    "bilinear": Case(bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
-    "blurred": Case(blurred, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
-    "numbered_few": Case(numbered_few, reported="write instances: {border: 2}"),
-    "four_images": Case(four_images),
-    "normalized_names": Case(normalized_names),
-    "mask_suffix": Case(mask_suffix, "init", "end in _segmentation"),
-    "gif_suffix": Case(gif_suffix, "init", "end in _mask"),
-    "pascal_voc": Case(pascal_voc, "init", "rename JPEGImages to images"),
-    "mask_per_object": Case(mask_per_object, "init", "one mask per image that numbers its objects"),
-    "folder_per_split": Case(folder_per_split, "init", "move the images to images/train"),
-    "labelme": Case(labelme, "init", "labelme2coco"),
+    "fixed_camera": Case(write_fixed_camera, reported="no image looks the same as one of another split"),
+    "rare_class": Case(write_rare_class, reported="class 'class_2' occurs in none of the"),
+    "many_classes": Case(write_many_classes, reported="0 is taken for unlabeled pixels", section={"ignore_value": 0}),
+    "bilinear": Case(write_bilinear, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
+    "blurred": Case(write_blurred, reported="soft edges", section={"mask_threshold": 128, "ignore_value": None}),
+    "numbered_few": Case(write_numbered_few, reported="write instances: {border: 2}"),
+    "four_images": Case(write_four_images),
+    "normalized_names": Case(write_normalized_names),
+    "mask_suffix": Case(write_mask_suffix, "init", "end in _segmentation"),
+    "gif_suffix": Case(write_gif_suffix, "init", "end in _mask"),
+    "pascal_voc": Case(write_pascal_voc, "init", "rename JPEGImages to images"),
+    "mask_per_object": Case(write_mask_per_object, "init", "one mask per image that numbers its objects"),
+    "folder_per_split": Case(write_folder_per_split, "init", "move the images to images/train"),
+    "labelme": Case(write_labelme, "init", "labelme2coco"),
 }

@@ -1,4 +1,4 @@
-"""Gaps that come from other classes on both sides, and gaps that do not."""
+"""Gaps caused by different class frequencies of training and validation, and gaps that are not."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MEMORIZING = 1.5
 
 def make_row(train_loss: float, val_loss: float, verdict: str) -> RunSummary:
     judgment = Judgment(verdict, ("evidence",), ())
-    known = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgment": judgment}
-    row = RunSummary(**{**dict.fromkeys(field.name for field in fields(RunSummary)), **known})
+    values = {"run": "unet-0.1-0", "status": "finished", "missed_classes": (), "judgment": judgment}
+    row = RunSummary(**{**dict.fromkeys(field.name for field in fields(RunSummary)), **values})
     return replace(row, train_loss=train_loss, val_loss=val_loss)
 
 
@@ -24,36 +24,36 @@ def make_parts(**losses: tuple[float, float]) -> list[GapPart]:
     return [GapPart("class", name, 3, train, validation) for name, (train, validation) in losses.items()]
 
 
-def test_a_gap_from_a_class_that_training_lacks_is_undecided() -> None:
-    """Pixels of the hard class are a tenth of validation, and training has none: equal losses by class, and a gap."""
+def test_check_class_mix_with_a_class_missing_from_training_is_undecided() -> None:
+    """The hard class has a tenth of the validation pixels, and none in training: a gap with equal losses by class."""
     row = make_row(0.2, 0.9 * 0.2 + 0.1 * 3.0, "memorizing")
     parts = make_parts(road=(0.2, 0.2))
-    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
-    assert found is not None
-    assert found.verdict == "undecided"
-    assert "over the only class of both sides" in found.evidence[-1]
-    assert "training is at 0.200 and validation at 0.200" in found.evidence[-1]
-    assert found.not_checked[-1].startswith("Memorizing: ")
+    judgment = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
+    assert judgment is not None
+    assert judgment.verdict == "undecided"
+    assert "over the only class of both sides" in judgment.evidence[-1]
+    assert "training is at 0.200 and validation at 0.200" in judgment.evidence[-1]
+    assert judgment.not_checked[-1].startswith("Memorizing: ")
 
 
-def test_a_gap_in_every_class_stays_memorizing() -> None:
+def test_check_class_mix_with_a_gap_in_every_class_stays_memorizing() -> None:
     row = make_row(0.2, 0.5, "memorizing")
     parts = make_parts(road=(0.1, 0.4), pole=(1.0, 1.6))
-    found = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
-    assert found is not None
-    assert found.verdict == "memorizing"
-    assert found.not_checked == ()
+    judgment = check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING).judgment
+    assert judgment is not None
+    assert judgment.verdict == "memorizing"
+    assert judgment.not_checked == ()
 
 
 @pytest.mark.parametrize("verdict", ["learning", "memorizing", "overfitting"])
-def test_equal_class_shares_change_nothing(verdict: str) -> None:
+def test_check_class_mix_with_equal_class_frequencies_changes_nothing(verdict: str) -> None:
     parts = make_parts(road=(0.2, 0.3), pole=(1.0, 1.5))
     row = make_row(0.9 * 0.2 + 0.1 * 1.0, 0.9 * 0.3 + 0.1 * 1.5, verdict)
     assert check_class_mix(row, parts, {"road": 0.9, "pole": 0.1}, MEMORIZING) == row
 
 
-def test_a_run_without_parts_or_judgment_stays_as_it_is() -> None:
+def test_check_class_mix_without_parts_or_judgment_changes_nothing() -> None:
     row = make_row(0.2, 0.5, "memorizing")
     assert check_class_mix(row, [], {"road": 1.0}, MEMORIZING) == row
-    bare = replace(row, judgment=None)
-    assert check_class_mix(bare, make_parts(road=(0.1, 0.2)), {"road": 1.0}, MEMORIZING) == bare
+    unjudged = replace(row, judgment=None)
+    assert check_class_mix(unjudged, make_parts(road=(0.1, 0.2)), {"road": 1.0}, MEMORIZING) == unjudged

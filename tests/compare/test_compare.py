@@ -1,4 +1,4 @@
-"""The comparison: ranks, selection, findings, from run folders written by hand."""
+"""`compare` on run folders written by hand: ranking, selection, findings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pipeline.params.file import read_params
 from pipeline.runtime.stage_status import list_stage_statuses, record_stage
 from tests.conftest import write_params
 
-# Validation loss by run; training loss is 0.1 below.
+# Validation loss by run; the training loss is 0.1 lower.
 LOSSES = {
     "unet-0.01-0": 0.50, "unet-0.01-1": 0.60, "unet-0.001-0": 0.40, "unet-0.001-1": 0.45,
     "unet_no_skip-0.01-0": 0.70, "unet_no_skip-0.01-1": 0.72, "unet_no_skip-0.001-0": 0.80,
@@ -41,7 +41,7 @@ LOSSES = {
 }  # fmt: skip
 
 
-def scores(loss: float) -> Scores:
+def make_scores(loss: float) -> Scores:
     return Scores(
         loss,
         accuracy=0.9,
@@ -53,8 +53,8 @@ def scores(loss: float) -> Scores:
     )
 
 
-def hidden_loss(loss: float) -> float:
-    """A number that stands nowhere else."""
+def compute_test_loss(loss: float) -> float:
+    """Return a test loss that appears in no other column."""
     return round(loss + 0.01234, 6)
 
 
@@ -70,7 +70,7 @@ def write_image_losses(folder: RunFolder, loss: float) -> None:
 
 
 def list_image_scores(samples: pd.DataFrame, loss: float) -> list[list[str | float]]:
-    """Every image as good as its split; pixels of the border cost twice as much on validation as in training."""
+    """List scores by image, equal in a split; the loss of border is twice as high in validation as in training."""
     rows: list[list[str | float]] = []
     for sample, split in zip(samples["id"], samples["split"], strict=True):
         own, border = (loss - 0.1, 0.5) if split == "train" else (loss, 1.0)
@@ -94,8 +94,9 @@ def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "fini
     with project.evaluation(cell.name).replace() as evaluation:
         evaluation.write_metrics(
             RunEvaluation(
-                cell.name, "0" * 64, 0.1, 0.1, scores(loss - 0.1), scores(loss), scores(hidden_loss(loss)),
-                (scores(loss),), Calibration(0.95, 0.02), Calibration(0.95, 0.05),
+                cell.name, "0" * 64, 0.1, 0.1, make_scores(loss - 0.1), make_scores(loss),
+                make_scores(compute_test_loss(loss)), (make_scores(loss),), Calibration(0.95, 0.02),
+                Calibration(0.95, 0.05),
             )
         )  # fmt: skip
         classes = [item.name for item in project.prepared.dataset.classes]
@@ -114,35 +115,37 @@ def grid(project: Path, params: Params) -> Params:
     return params
 
 
-def test_the_rate_with_the_lowest_mean_over_seeds_wins(grid: Params) -> None:
+def test_compare_selects_the_learning_rate_with_the_lowest_mean_over_seeds(grid: Params) -> None:
     summary = compare(grid)
     assert summary.best is not None
     assert (summary.best.variant, summary.best.learning_rate) == ("unet", 0.001)
     assert [(item.variant, item.learning_rate) for item in summary.best_of_variant] == [
         ("unet", 0.001), ("unet_no_skip", 0.01),
     ]  # fmt: skip
-    rate = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.001))
-    assert rate.val_loss_mean == pytest.approx(0.425)
-    assert rate.val_loss_sd == pytest.approx(0.05 / 2**0.5)
-    assert rate.gap_mean == pytest.approx(0.1)
+    setting = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.001))
+    assert setting.val_loss_mean == pytest.approx(0.425)
+    assert setting.val_loss_sd == pytest.approx(0.05 / 2**0.5)
+    assert setting.gap_mean == pytest.approx(0.1)
 
 
-def test_only_the_selected_rate_shows_its_test_scores(grid: Params, project: Path) -> None:
+def test_compare_writes_test_scores_of_the_best_setting_only(grid: Params, project: Path) -> None:
     summary = compare(grid)
     assert summary.best is not None
     assert summary.best.run == "unet-0.001-0"
-    assert summary.best.test == scores(hidden_loss(0.40))
+    assert summary.best.test == make_scores(compute_test_loss(0.40))
     seeds = ["unet-0.001-0", "unet-0.001-1"]
-    assert [score.loss for score in summary.best.test_by_seed] == [hidden_loss(LOSSES[name]) for name in seeds]
+    assert [score.loss for score in summary.best.test_by_seed] == [compute_test_loss(LOSSES[name]) for name in seeds]
     assert all(item.test is None and not item.test_by_seed for item in summary.best_of_variant)
     others = {cell.name for cell in grid.cells()} - {*seeds}
-    shown = {LOSSES[name] for name in seeds}
+    best_losses = {LOSSES[name] for name in seeds}
     written = "".join(path.read_text() for path in (project / "comparison").iterdir())
-    assert str(hidden_loss(0.40)) in written
-    assert not [name for name in others if LOSSES[name] not in shown and str(hidden_loss(LOSSES[name])) in written]
+    assert str(compute_test_loss(0.40)) in written
+    assert not [
+        name for name in others if LOSSES[name] not in best_losses and str(compute_test_loss(LOSSES[name])) in written
+    ]
 
 
-def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
+def test_compare_writes_the_returned_summary(grid: Params, project: Path) -> None:
     summary = compare(grid)
     assert Comparison(project / "comparison").summary == summary
     curves = pd.read_csv(project / "comparison/curves.csv")
@@ -150,11 +153,11 @@ def test_files_say_what_was_returned(grid: Params, project: Path) -> None:
     assert len(curves) == 8 * 2 * 2
     metrics = json.loads((project / "metrics.json").read_text())
     assert metrics["unet-0.001"]["val_loss"] == pytest.approx(0.425)
-    losses = [hidden_loss(LOSSES[name]) for name in ("unet-0.001-0", "unet-0.001-1")]
+    losses = [compute_test_loss(LOSSES[name]) for name in ("unet-0.001-0", "unet-0.001-1")]
     assert metrics["test_loss"] == {"mean": pytest.approx(fmean(losses)), "sd": pytest.approx(stdev(losses))}
 
 
-def test_parts_of_the_gap(grid: Params, project: Path) -> None:
+def test_compare_breaks_down_the_gap_by_class_and_image(grid: Params, project: Path) -> None:
     compare(grid)
     parts = pd.read_csv(project / "comparison/gap_breakdown.csv").query("run == 'unet-0.001-0'")
     assert list(parts.columns) == list(Comparison.GAP_PART_COLUMNS)
@@ -169,7 +172,7 @@ def test_parts_of_the_gap(grid: Params, project: Path) -> None:
     assert images["gap"].tolist() == pytest.approx([0.1] * len(images))
 
 
-def test_images_of_other_data_are_named(grid: Params, project: Path) -> None:
+def test_compare_with_scores_of_other_images_names_the_file(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/per_image.csv"
     pd.read_csv(path).iloc[:3].to_csv(path, index=False)
     with pytest.raises(PipelineError, match=r"per_image.csv has other images .*pipeline evaluate unet-0\.01-0"):
@@ -179,7 +182,7 @@ def test_images_of_other_data_are_named(grid: Params, project: Path) -> None:
         compare(grid)
 
 
-def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None:
+def test_compare_excludes_a_learning_rate_with_a_diverged_seed(grid: Params, project: Path) -> None:
     for folder in ("runs", "evaluation"):
         for path in (project / folder / "unet-0.001-0").iterdir():
             path.unlink()
@@ -195,7 +198,7 @@ def test_a_rate_with_a_diverged_seed_is_out(grid: Params, project: Path) -> None
     )
 
 
-def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> None:
+def test_compare_lists_a_missing_run_with_its_reason(grid: Params, project: Path) -> None:
     (project / "evaluation/unet-0.01-0/metrics.json").unlink()
     row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
     assert row.status == "missing"
@@ -206,8 +209,8 @@ def test_a_missing_run_is_a_row_with_its_reason(grid: Params, project: Path) -> 
 FULL_DISK = "runs/unet-0.01-0/model.safetensors: the disk is full. Free some space, then run the same command again."
 
 
-def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
-    """Its old folder, of other parameters, says nothing of what happened now."""
+def test_compare_lists_failed_and_killed_runs_with_their_reasons(grid: Params, project: Path) -> None:
+    """The failure has precedence over an old run folder of other parameters."""
     path = project / "runs/unet-0.01-0/run.json"
     path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 99'))
     with pytest.raises(OSError), record_stage("train", "unet-0.01-0", project):
@@ -221,52 +224,52 @@ def test_a_run_that_failed_says_why(grid: Params, project: Path) -> None:
         "unet-0.01-0": ("failed", FULL_DISK),
         "unet-0.01-1": ("killed", "It was stopped before its first message."),
     }
-    said = {finding.id: finding.sentence for finding in list_findings(summary, {})}
-    assert said["failed"] == "1 run failed: unet-0.01-0 (runs/unet-0.01-0/model.safetensors: the disk is full)."
-    assert said["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before its first message)."
+    sentences = {finding.id: finding.sentence for finding in list_findings(summary, {})}
+    assert sentences["failed"] == "1 run failed: unet-0.01-0 (runs/unet-0.01-0/model.safetensors: the disk is full)."
+    assert sentences["killed"] == "1 run was killed: unet-0.01-1 (It was stopped before its first message)."
 
 
-def test_the_stage_depends_on_files_alone(grid: Params, project: Path) -> None:
-    """DVC knows nothing of what failed once: its stage must make the same of the same runs."""
+def test_compare_does_not_depend_on_stage_statuses(grid: Params, project: Path) -> None:
+    """DVC does not track stage statuses: equal runs must give equal files."""
     compare(grid)
     before = {path.name: path.read_bytes() for path in (project / "comparison").iterdir()}
     with pytest.raises(KeyboardInterrupt), record_stage("train", "unet-0.01-0", project):
         raise KeyboardInterrupt
     with record_stage("evaluate", "unet-0.01-1", project):
         compare(grid)
-        compare(grid, lost=[one for one in list_stage_statuses(project) if one.state == "running"])
+        compare(grid, lost=[status for status in list_stage_statuses(project) if status.state == "running"])
     assert {path.name: path.read_bytes() for path in (project / "comparison").iterdir()} == before
 
 
-def test_a_harmed_history_is_named(grid: Params, project: Path) -> None:
+def test_compare_with_a_corrupt_history_names_the_file(grid: Params, project: Path) -> None:
     (project / "runs/unet-0.01-0/history.csv").write_text("nothing\n1\n")
     with pytest.raises(PipelineError, match=r"unet-0.01-0/history.csv cannot be read \(.*no column epoch"):
         compare(grid)
 
 
-def test_onsets_are_told_where_most_seeds_have_one(grid: Params, project: Path) -> None:
+def test_list_findings_reports_onsets_that_most_seeds_have(grid: Params, project: Path) -> None:
     summary = compare(grid)
-    judged = {row.run: row.judgment for row in summary.runs}
-    assert all(judgment and judgment.not_checked for judgment in judged.values())  # two epochs show no onset
+    judgments = {row.run: row.judgment for row in summary.runs}
+    assert all(judgment and judgment.not_checked for judgment in judgments.values())  # two epochs show no onset
     assert "onsets" not in {finding.id for finding in list_findings(summary, {})}
 
-    def told(onsets: dict[str, tuple[int, int]]) -> Finding:
+    def find_onsets(onsets: dict[str, tuple[int, int]]) -> Finding:
         rows = tuple(
             replace(row, judgment=replace(row.judgment, not_checked=(), onset=onsets.get(row.run)))
             for row in summary.runs
             if row.judgment
         )
-        return next(one for one in list_findings(replace(summary, runs=rows), {}) if one.id == "onsets")
+        return next(finding for finding in list_findings(replace(summary, runs=rows), {}) if finding.id == "onsets")
 
-    assert (told({}).id, told({}).runs) == ("onsets", ())
-    assert told({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
-    both = told({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
+    assert (find_onsets({}).id, find_onsets({}).runs) == ("onsets", ())
+    assert find_onsets({"unet-0.01-0": (4, 6)}).runs == ()  # half of the seeds are not most
+    both = find_onsets({"unet-0.01-0": (4, 6), "unet-0.01-1": (5, 9)})
     assert "with unet at 0.01 between epochs 4 and 9 (2 of 2 seeds)." in both.sentence
     assert both.runs == ("unet-0.01-0", "unet-0.01-1")
 
 
-def test_a_run_of_other_parameters_is_missing(grid: Params, project: Path) -> None:
-    """As a failed cell leaves it: its old folder stands while its parameters have moved on."""
+def test_compare_lists_a_run_of_other_parameters_as_missing(grid: Params, project: Path) -> None:
+    """A cell that fails after its parameters changed keeps its old run folder."""
     path = project / "runs/unet-0.01-0/run.json"
     record = json.loads(path.read_text())
     record["cell"]["train"]["epochs"] = 99
@@ -275,15 +278,15 @@ def test_a_run_of_other_parameters_is_missing(grid: Params, project: Path) -> No
     assert (row.status, "other parameters" in row.reason) == ("missing", True)
 
 
-def test_an_evaluation_of_an_earlier_training_is_missing(grid: Params, project: Path) -> None:
+def test_compare_lists_an_evaluation_of_an_earlier_training_as_missing(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.01-0/metrics.json"
     path.write_text(path.read_text().replace("0" * 64, "1" * 64))
     row = next(row for row in compare(grid).runs if row.run == "unet-0.01-0")
     assert (row.status, "earlier training" in row.reason) == ("missing", True)
 
 
-def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) -> None:
-    """One large image of background, one small of animal; an image without counted pixels weighs nothing."""
+def test_compare_weights_the_baseline_by_pixels(params: Params, project: Path) -> None:
+    """Each split has a large image of background, a small one of animal, and one without evaluated pixels."""
     columns = [*PreparedData.SAMPLE_COLUMNS, "share_animal", "share_background", "share_border"]
     rows = [
         [f"{split}-{index}", split, "", 1, 1, "", pixels, *shares]
@@ -295,47 +298,47 @@ def test_the_baseline_weighs_pixels_not_images(params: Params, project: Path) ->
     assert compare(params).baseline.loss == pytest.approx(expected)
 
 
-def test_nothing_finished_is_said(params: Params) -> None:
+def test_list_findings_without_finished_runs_reports_that_none_is_ranked(params: Params) -> None:
     summary = compare(params)
     assert summary.best is None
     assert [finding.id for finding in list_findings(summary, {})] == ["none_ranked", "missing"]
 
 
 @pytest.mark.usefixtures("grid")
-def test_a_removed_rate_is_left_out_and_its_folders_leave_what_dvc_hashes(project: Path) -> None:
+def test_compare_moves_the_folders_of_a_removed_learning_rate(project: Path) -> None:
     write_params(project, {"grid": {"learning_rate": [0.01]}})
     removed = sorted(name for name in LOSSES if "-0.001-" in name)
-    done = CliRunner().invoke(main, ["compare"])
-    assert done.exit_code == 0
-    assert f"No longer in the grid, so moved to .cache/outside_grid/: {', '.join(removed)}" in done.stderr
+    result = CliRunner().invoke(main, ["compare"])
+    assert result.exit_code == 0
+    assert f"No longer in the grid, so moved to .cache/outside_grid/: {', '.join(removed)}" in result.stderr
     assert {row.learning_rate for row in Comparison().summary.runs} == {0.01}
     for folder in ("runs", "evaluation"):
         kept = sorted(LOSSES.keys() - set(removed))
         assert sorted(path.name for path in (project / folder).iterdir()) == kept
 
 
-def test_findings_carry_their_numbers(grid: Params, project: Path) -> None:
+def test_findings_contain_their_numbers(grid: Params, project: Path) -> None:
     compare(grid)
     written = json.loads((project / "comparison/findings.json").read_text())["findings"]
-    said = {finding["id"]: finding["sentence"] for finding in written}
-    assert "unet at a learning rate of 0.001" in said["best"]
-    assert "0.425 ± 0.035" in said["best"]
+    sentences = {finding["id"]: finding["sentence"] for finding in written}
+    assert "unet at a learning rate of 0.001" in sentences["best"]
+    assert "0.425 ± 0.035" in sentences["best"]
     # Differences 0.10 and 0.15: mean 0.125, standard error 0.025, t(0.975; 1) = 12.71.
-    assert "0.125 nats per pixel (95 % interval -0.193 to 0.443), in 2 of 2 seeds" in said["best_rate"]
-    assert "not significant (p = 0.13)" in said["best_rate"]
-    assert "the gap goes from +0.100 to +0.100" in said["tenth_unet_no_skip"]
-    assert "tenth_unet" not in said  # 0.0001 is not in the grid
-    assert "unet is below it by 0.285 nats per pixel" in said["variant_unet_no_skip"]
-    assert "unet at 0.001 has the widest gap on border: the loss of that class is 0.500" in said["widest_class"]
-    assert "overconfident: its mean confidence is 95.0%, and 90.0% of the pixels are" in said["certainty"]
-    assert "the expected calibration error is 0.050, on training 0.020" in said["certainty"]
-    assert said["verdicts"].startswith(
+    assert "0.125 nats per pixel (95 % interval -0.193 to 0.443), in 2 of 2 seeds" in sentences["best_rate"]
+    assert "not significant (p = 0.13)" in sentences["best_rate"]
+    assert "the gap goes from +0.100 to +0.100" in sentences["tenth_unet_no_skip"]
+    assert "tenth_unet" not in sentences  # 0.0001 is not in the grid
+    assert "unet is below it by 0.285 nats per pixel" in sentences["variant_unet_no_skip"]
+    assert "unet at 0.001 has the widest gap on border: the loss of that class is 0.500" in sentences["widest_class"]
+    assert "overconfident: its mean confidence is 95.0%, and 90.0% of the pixels are" in sentences["certainty"]
+    assert "the expected calibration error is 0.050, on training 0.020" in sentences["certainty"]
+    assert sentences["verdicts"].startswith(
         "By their loss curves, the verdict on the runs with the lowest validation loss is "
     )
-    assert "is learning (2); on the other runs it is" in said["verdicts"]
+    assert "is learning (2); on the other runs it is" in sentences["verdicts"]
 
 
-def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunSummary]:
+def make_rows(losses: dict[tuple[str, float, int], float]) -> list[RunSummary]:
     return [
         RunSummary(
             run=f"{variant}-{rate}-{seed}", variant=variant, learning_rate=rate, seed=seed,
@@ -349,28 +352,28 @@ def rows_of(losses: dict[tuple[str, float, int], float]) -> list[RunSummary]:
     ]  # fmt: skip
 
 
-cells = st.dictionaries(
+LOSSES_BY_CELL = st.dictionaries(
     st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([0.1, 0.01]), st.integers(0, 3)),
     st.floats(0.01, 5, allow_nan=False),
     min_size=1,
 )
 
 
-@given(cells, st.randoms(use_true_random=False))
-def test_the_order_of_the_runs_changes_no_selection(
+@given(LOSSES_BY_CELL, st.randoms(use_true_random=False))
+def test_select_best_settings_is_invariant_to_the_order_of_runs(
     losses: dict[tuple[str, float, int], float], random: object
 ) -> None:
     keys = list(losses)
     random.shuffle(keys)  # type: ignore[attr-defined]
-    ordered = select_best_settings(summarize_settings(rows_of(losses)))
-    shuffled = select_best_settings(summarize_settings(rows_of({key: losses[key] for key in sorted(keys)})))
-    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in summarize_settings(rows_of(losses))}
-    for one, other in zip(ordered, shuffled, strict=True):
-        assert means[one.variant, one.learning_rate] == pytest.approx(means[other.variant, other.learning_rate])
+    ordered = select_best_settings(summarize_settings(make_rows(losses)))
+    shuffled = select_best_settings(summarize_settings(make_rows({key: losses[key] for key in sorted(keys)})))
+    means = {(row.variant, row.learning_rate): row.val_loss_mean for row in summarize_settings(make_rows(losses))}
+    for first, second in zip(ordered, shuffled, strict=True):
+        assert means[first.variant, first.learning_rate] == pytest.approx(means[second.variant, second.learning_rate])
 
 
-def predict_background(project: Path, *names: str) -> None:
-    """Give runs the IoU of predicting background everywhere, on both sides; their losses stay."""
+def set_scores_of_background(project: Path, *names: str) -> None:
+    """Set the IoU of runs to that of predicting background everywhere, without changing their losses."""
     samples = pd.read_csv(project / "data/prepared/samples.csv")
     for name in names:
         path = project / "evaluation" / name / "metrics.json"
@@ -382,44 +385,44 @@ def predict_background(project: Path, *names: str) -> None:
         path.write_text(json.dumps(content))
 
 
-def written_findings(project: Path) -> dict[str, dict[str, object]]:
-    found = json.loads((project / "comparison/findings.json").read_text())["findings"]
-    return {item["id"]: item for item in found}
+def read_findings(project: Path) -> dict[str, dict[str, object]]:
+    findings = json.loads((project / "comparison/findings.json").read_text())["findings"]
+    return {item["id"]: item for item in findings}
 
 
-def test_runs_that_learn_beat_the_one_class_baseline(grid: Params, project: Path) -> None:
+def test_compare_of_learning_runs_beats_the_one_class_baseline(grid: Params, project: Path) -> None:
     summary = compare(grid)
     assert all(row.judgment and row.judgment.beats_baseline for row in summary.runs)
-    assert not {"one_class", "one_class_others"} & set(written_findings(project))
+    assert not {"one_class", "one_class_others"} & set(read_findings(project))
     assert json.loads((project / "metrics.json").read_text())["unet-0.001"]["beats_baseline"] == 1
 
 
-def test_a_best_setting_that_predicts_one_class_is_said_first(grid: Params, project: Path) -> None:
+def test_findings_start_with_a_best_setting_that_predicts_one_class(grid: Params, project: Path) -> None:
     before = {row.run: row for row in compare(grid).runs}
     assert before["unet-0.001-0"].judgment is not None
     assert before["unet-0.001-0"].judgment.verdict == "learning"
-    predict_background(project, "unet-0.001-0", "unet-0.001-1")
+    set_scores_of_background(project, "unet-0.001-0", "unet-0.001-1")
     summary = compare(grid)
     assert summary.best is not None
-    assert summary.best.run == "unet-0.001-0"  # ranks stay by loss
+    assert summary.best.run == "unet-0.001-0"  # runs are still ranked by loss
     judgments = {row.run: row.judgment for row in summary.runs}
     best = judgments["unet-0.001-0"]
     assert best is not None
     assert (best.verdict, best.beats_baseline) == ("underfitting", False)
     assert "no better than predicting one class everywhere (background" in best.evidence[-1]
-    found = written_findings(project)
-    assert list(found)[:2] == ["missed_classes", "one_class"]
-    assert found["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
-    assert "2 of 2 runs of unet at 0.001" in str(found["one_class"]["sentence"])
-    assert "IoU of animal is 0.000, that of the one class 0.000" in str(found["one_class"]["sentence"])
-    assert str(found["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
+    findings = read_findings(project)
+    assert list(findings)[:2] == ["missed_classes", "one_class"]
+    assert findings["one_class"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
+    assert "2 of 2 runs of unet at 0.001" in str(findings["one_class"]["sentence"])
+    assert "IoU of animal is 0.000, that of the one class 0.000" in str(findings["one_class"]["sentence"])
+    assert str(findings["one_class_others"]["sentence"]).startswith("None of the 6 other runs do no better")
     metrics = json.loads((project / "metrics.json").read_text())
     assert (metrics["unet-0.001"]["beats_baseline"], metrics["unet-0.01"]["beats_baseline"]) == (0, 1)
 
 
-def miss(project: Path, name: str, iou: float, predicted: float, *runs_: str) -> None:
-    """Lower the validation scores of a class in the evaluations of these runs."""
-    for run in runs_:
+def set_class_scores(project: Path, name: str, iou: float, predicted: float, *run_names: str) -> None:
+    """Set the validation scores of a class in the evaluations of these runs."""
+    for run in run_names:
         path = project / "evaluation" / run / "metrics.json"
         content = json.loads(path.read_text())
         content["validation"]["iou"][name] = iou
@@ -427,19 +430,23 @@ def miss(project: Path, name: str, iou: float, predicted: float, *runs_: str) ->
         path.write_text(json.dumps(content))
 
 
-def test_classes_that_the_best_setting_misses_are_the_first_finding(grid: Params, project: Path) -> None:
-    miss(project, "animal", 0.0, 0.0, "unet-0.001-0", "unet-0.001-1")
-    miss(project, "background", 0.049, 0.2, "unet-0.001-1")
-    miss(project, "background", 0.05, 0.2, "unet-0.01-0")  # at the bound: not missed
+def test_findings_start_with_classes_that_the_best_setting_misses(grid: Params, project: Path) -> None:
+    set_class_scores(project, "animal", 0.0, 0.0, "unet-0.001-0", "unet-0.001-1")
+    set_class_scores(project, "background", 0.049, 0.2, "unet-0.001-1")
+    set_class_scores(project, "background", 0.05, 0.2, "unet-0.01-0")  # at the threshold: not missed
     summary = compare(grid)
-    found = written_findings(project)
-    assert next(iter(found)) == "missed_classes"
-    assert found["missed_classes"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
-    sentence = str(found["missed_classes"]["sentence"])
+    findings = read_findings(project)
+    assert next(iter(findings)) == "missed_classes"
+    assert findings["missed_classes"]["runs"] == ["unet-0.001-0", "unet-0.001-1"]
+    sentence = str(findings["missed_classes"]["sentence"])
     assert "unet at 0.001, the setting with the lowest validation loss, misses 2 of the 3 classes" in sentence
     assert "in at least one of 2 seeds: animal (never predicted); background (IoU 0.049, 1 of 2 runs)." in sentence
     assert sentence.endswith("The fewest are missed by unet at 0.01: on average 0, here 1.5.")
-    missed = {row.run: [str(one) for one in row.missed_classes] for row in summary.runs if row.missed_classes}
+    missed = {
+        row.run: [str(missed_class) for missed_class in row.missed_classes]
+        for row in summary.runs
+        if row.missed_classes
+    }
     assert missed == {
         "unet-0.001-0": ["animal (never predicted)"],
         "unet-0.001-1": ["animal (never predicted)", "background (IoU 0.049)"],
@@ -448,34 +455,33 @@ def test_classes_that_the_best_setting_misses_are_the_first_finding(grid: Params
     assert (metrics["unet-0.001"]["missed_classes"], metrics["unet-0.01"]["missed_classes"]) == (1.5, 0)
 
 
-def test_without_a_missed_class_there_is_no_finding(grid: Params, project: Path) -> None:
+def test_findings_without_missed_classes_omit_them(grid: Params, project: Path) -> None:
     compare(grid)
-    assert "missed_classes" not in written_findings(project)
+    assert "missed_classes" not in read_findings(project)
 
 
-def test_other_runs_that_predict_one_class_are_counted(grid: Params, project: Path) -> None:
-    predict_background(project, "unet-0.01-0")
+def test_findings_count_other_runs_that_predict_one_class(grid: Params, project: Path) -> None:
+    set_scores_of_background(project, "unet-0.01-0")
     summary = compare(grid)
-    found = written_findings(project)
-    assert "one_class" not in found
-    assert found["one_class_others"]["runs"] == ["unet-0.01-0"]
-    assert str(found["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
-    rate = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.01))
-    assert (rate.beats_baseline, rate.is_no_better) == (0.5, True)
+    findings = read_findings(project)
+    assert "one_class" not in findings
+    assert findings["one_class_others"]["runs"] == ["unet-0.01-0"]
+    assert str(findings["one_class_others"]["sentence"]).startswith("1 of the 6 other runs does no better")
+    setting = next(row for row in summary.settings if (row.variant, row.learning_rate) == ("unet", 0.01))
+    assert (setting.beats_baseline, setting.is_no_better) == (0.5, True)
 
 
-def test_a_run_that_beats_one_class_in_training_only_memorizes(grid: Params, project: Path) -> None:
+def test_compare_of_a_run_that_beats_one_class_in_training_only_is_memorizing(grid: Params, project: Path) -> None:
     path = project / "evaluation/unet-0.001-0/metrics.json"
     training = json.loads(path.read_text())["train"]
-    predict_background(project, "unet-0.001-0")
+    set_scores_of_background(project, "unet-0.001-0")
     path.write_text(json.dumps({**json.loads(path.read_text()), "train": training}))
     judgment = next(row.judgment for row in compare(grid).runs if row.run == "unet-0.001-0")
     assert judgment is not None
     assert (judgment.verdict, judgment.beats_baseline) == ("memorizing", False)
 
 
-def test_parts_of_a_hundred_and_fifty_classes(tmp_path: Path) -> None:
-    """Classes missing from a side are not parts; pandas warns of nothing."""
+def test_break_down_gap_of_150_classes_skips_classes_missing_from_one_side(tmp_path: Path) -> None:
     names = [f"class {number}" for number in range(150)]
     rows = [(f"{split}-{place}", split, "", 1500) for split in ("train", "validation") for place in range(6)]
     samples = pd.DataFrame(rows, columns=["id", "split", "groups", "pixels"])

@@ -1,4 +1,4 @@
-"""What the comparison says of each run: verdict, interval, and what could not be checked."""
+"""Judgment of each run: verdict, gap interval, onset, and checks that were not possible."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ CLASSES = (
 )
 
 
-def scores(loss: float, mean_iou: float) -> Scores:
+def make_scores(loss: float, mean_iou: float) -> Scores:
     shares = {"animal": 0.5, "background": 0.5}
     return Scores(loss, 0.9, mean_iou, 0.8, None, {"animal": 0.8, "background": 0.8}, shares)
 
 
-def row(cell: Cell, status: RunStatus = "finished", reason: str = "") -> RunSummary:
+def make_row(cell: Cell, status: RunStatus = "finished", reason: str = "") -> RunSummary:
     numbers = dict.fromkeys(
         ("best_epoch", "train_loss", "val_loss", "gap", "gap_last", "val_accuracy", "val_mean_iou",
          "val_foreground_iou", "val_object_iou", "showcase_mean_iou",
@@ -55,7 +55,7 @@ def row(cell: Cell, status: RunStatus = "finished", reason: str = "") -> RunSumm
 
 
 def write_run(root: Path, cell: Cell, rise: float) -> None:
-    """Curves that fall to 0.2 and 0.3 and stay there, or, on validation, rise by `rise` from epoch 15 on."""
+    """Write curves that fall to 0.2 and 0.3; from epoch 15, validation rises by `rise` per epoch."""
     epochs, generator = np.arange(EPOCHS), np.random.default_rng(0)
     fall = 0.5 * np.exp(-epochs / 2)
     level = generator.lognormal(-0.02, 0.2, IMAGES)
@@ -79,61 +79,70 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
     with project.evaluation(cell.name).replace() as evaluation:
         evaluation.write_metrics(
             RunEvaluation(
-                cell.name, "k", 0.1, 0.1, scores(0.2, 0.9), scores(0.3, 0.7), scores(0.3, 0.7), (), None, None
+                cell.name,
+                "k",
+                0.1,
+                0.1,
+                make_scores(0.2, 0.9),
+                make_scores(0.3, 0.7),
+                make_scores(0.3, 0.7),
+                (),
+                None,
+                None,
             )
         )
 
 
-def folders(cell: Cell, root: Path) -> tuple[RunFolder, EvaluationFolder]:
+def open_folders(cell: Cell, root: Path) -> tuple[RunFolder, EvaluationFolder]:
     project = Project(root)
     return project.run(cell.name), project.evaluation(cell.name)
 
 
-def judge(groups: int) -> RunJudge:
+def make_judge(groups: int) -> RunJudge:
     names = [f"animal=a{place % groups}" for place in range(IMAGES)]
     samples = pd.DataFrame({"split": ["train"] * IMAGES + ["validation"] * IMAGES, "groups": names * 2})
     samples[["pixels", "share_animal", "share_background"]] = (9, 0.2, 0.8)
     return RunJudge(samples, 0.9, Thresholds(), CLASSES)
 
 
-def judged(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgment:
+def judge_run(params: Params, root: Path, rise: float, groups: int = IMAGES) -> Judgment:
     cell = params.cells()[0]
     write_run(root, cell, rise)
-    found = judge(groups).add_judgment(row(cell), cell, *folders(cell, root)).judgment
-    assert found is not None
-    return found
+    judgment = make_judge(groups).add_judgment(make_row(cell), cell, *open_folders(cell, root)).judgment
+    assert judgment is not None
+    return judgment
 
 
-def test_a_run_that_learns(params: Params, tmp_path: Path) -> None:
-    found = judged(params, tmp_path, 0.0)
-    assert found.verdict == "memorizing"  # 0.3 by 0.14
-    assert found.not_checked == ()
-    assert found.onset is None
-    assert found.iou_gap == pytest.approx(0.2)
-    assert found.iou_gap_last == pytest.approx(0.25)
-    assert found.iou_fall == pytest.approx(0.05)
-    assert found.gap_low is not None
-    assert found.gap_high is not None
-    assert found.gap_low < 0.15 < found.gap_high
-    assert found.selection_bias is not None
-    assert 0 < found.selection_bias < 0.02
+def test_add_judgment_of_flat_validation_has_an_interval_and_no_onset(params: Params, tmp_path: Path) -> None:
+    judgment = judge_run(params, tmp_path, 0.0)
+    assert judgment.verdict == "memorizing"  # validation 0.3, training 0.14
+    assert judgment.not_checked == ()
+    assert judgment.onset is None
+    assert judgment.iou_gap == pytest.approx(0.2)
+    assert judgment.iou_gap_last == pytest.approx(0.25)
+    assert judgment.iou_fall == pytest.approx(0.05)
+    assert judgment.gap_low is not None
+    assert judgment.gap_high is not None
+    assert judgment.gap_low < 0.15 < judgment.gap_high
+    assert judgment.selection_bias is not None
+    assert 0 < judgment.selection_bias < 0.02
 
 
-def test_a_run_that_overfits(params: Params, tmp_path: Path) -> None:
-    found = judged(params, tmp_path, 0.01)
-    assert found.verdict == "overfitting"
-    assert found.onset is not None
-    assert found.onset[0] <= 16 <= found.onset[1]
-    assert found.rise == pytest.approx(0.14 / 0.3, abs=0.05)
+def test_add_judgment_of_rising_validation_is_overfitting(params: Params, tmp_path: Path) -> None:
+    judgment = judge_run(params, tmp_path, 0.01)
+    assert judgment.verdict == "overfitting"
+    assert judgment.onset is not None
+    assert judgment.onset[0] <= 16 <= judgment.onset[1]
+    assert judgment.rise == pytest.approx(0.14 / 0.3, abs=0.05)
 
 
-def test_with_few_groups_the_interval_is_withheld(params: Params, tmp_path: Path) -> None:
-    found = judged(params, tmp_path, 0.0, groups=7)
-    assert (found.gap_low, found.gap_high) == (None, None)
-    assert any("7 groups" in reason for reason in found.not_checked)
+def test_add_judgment_with_few_groups_has_no_interval(params: Params, tmp_path: Path) -> None:
+    judgment = judge_run(params, tmp_path, 0.0, groups=7)
+    assert (judgment.gap_low, judgment.gap_high) == (None, None)
+    assert any("7 groups" in reason for reason in judgment.not_checked)
 
 
-def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: Path) -> None:
+def test_add_judgment_without_groups_counts_images(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
     write_run(tmp_path, cell, 0.0)
     path = tmp_path / "runs" / cell.name / "image_losses.npz"
@@ -141,47 +150,54 @@ def test_images_without_groups_are_not_called_groups(params: Params, tmp_path: P
         arrays = dict(file)
     arrays["validation_pixels"][5:] = 0  # five images have evaluated pixels
     np.savez(path, **arrays)
-    without = judge(IMAGES)
-    without.samples["groups"] = ""
-    found = without.add_judgment(row(cell), cell, *folders(cell, tmp_path)).judgment
-    assert found is not None
-    assert [reason for reason in found.not_checked if "Interval" in reason] == [
+    judge = make_judge(IMAGES)
+    judge.samples["groups"] = ""
+    judgment = judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path)).judgment
+    assert judgment is not None
+    assert [reason for reason in judgment.not_checked if "Interval" in reason] == [
         "Interval of the gap: validation has 5 images, fewer than the 10 that an interval requires."
     ]
 
 
-def test_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
+def test_add_judgment_of_diverged_and_missing_runs(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
-    ended = judge(12).add_judgment(row(cell, "diverged", "NaN in epoch 3."), cell, *folders(cell, tmp_path)).judgment
-    assert ended is not None
-    assert (ended.verdict, ended.evidence) == ("diverged", ("NaN in epoch 3.",))
-    assert judge(12).add_judgment(row(cell, "missing", "gone"), cell, *folders(cell, tmp_path)).judgment is None
+    diverged = (
+        make_judge(12)
+        .add_judgment(make_row(cell, "diverged", "NaN in epoch 3."), cell, *open_folders(cell, tmp_path))
+        .judgment
+    )
+    assert diverged is not None
+    assert (diverged.verdict, diverged.evidence) == ("diverged", ("NaN in epoch 3.",))
+    assert (
+        make_judge(12).add_judgment(make_row(cell, "missing", "gone"), cell, *open_folders(cell, tmp_path)).judgment
+        is None
+    )
 
 
-def test_broken_losses_are_named(params: Params, tmp_path: Path) -> None:
+def test_add_judgment_with_corrupt_losses_names_the_file(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
     write_run(tmp_path, cell, 0.0)
     (tmp_path / "runs" / cell.name / "image_losses.npz").write_bytes(b"no archive")
     with pytest.raises(PipelineError, match=r"image_losses\.npz cannot be read"):
-        judge(12).add_judgment(row(cell), cell, *folders(cell, tmp_path))
+        make_judge(12).add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path))
 
 
-def test_losses_of_more_images_than_there_are_are_named(params: Params, tmp_path: Path) -> None:
+def test_add_judgment_with_losses_of_more_images_is_refused(params: Params, tmp_path: Path) -> None:
     cell = params.cells()[0]
     write_run(tmp_path, cell, 0.0)
-    fewer = judge(12)
-    fewer = replace(fewer, samples=fewer.samples.iloc[2:])
+    judge = make_judge(12)
+    judge = replace(judge, samples=judge.samples.iloc[2:])
     with pytest.raises(PipelineError, match=r"losses of 24 images in the split 'train', .*has 22"):
-        fewer.add_judgment(row(cell), cell, *folders(cell, tmp_path))
+        judge.add_judgment(make_row(cell), cell, *open_folders(cell, tmp_path))
 
 
-def test_labels() -> None:
-    both = create_labels(
+def test_create_labels_numbers_the_groups_of_each_kind() -> None:
+    two_kinds = create_labels(
         pd.Series(["animal=cat;background=sea", "animal=dog;background=sea", "animal=cat;background=land"])
     )
-    assert sorted(len(set(kind.tolist())) for kind in both) == [2, 2]
-    alone = create_labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
-    assert len(alone) == 1
-    assert len(set(alone[0].tolist())) == 3
-    nothing = create_labels(pd.Series([None, None], dtype=object))
-    assert [kind.tolist() for kind in nothing] == [[0, 1]]
+    assert sorted(len(set(kind.tolist())) for kind in two_kinds) == [2, 2]
+    one_kind = create_labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
+    assert len(one_kind) == 1
+    assert len(set(one_kind[0].tolist())) == 3
+    no_groups = create_labels(pd.Series([None, None], dtype=object))
+    assert [kind.tolist() for kind in no_groups] == [[0, 1]]

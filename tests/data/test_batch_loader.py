@@ -1,4 +1,4 @@
-"""BatchLoader: the samples asked for, as the network wants them."""
+"""BatchLoader: batches of samples as network input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def made_up(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
+def make_split(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
     random = np.random.default_rng(0)
     images = random.integers(0, np.iinfo(dtype).max, (5, 8, 6, channels), dtype=dtype, endpoint=True)
     masks = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), (5, 8, 6))
@@ -25,23 +25,23 @@ def made_up(dtype: type[np.unsignedinteger], channels: int = 3) -> Split:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_take_scales_pixels_by_the_maximum_of_their_type(dtype: type[np.unsignedinteger]) -> None:
-    split = made_up(dtype)
+    split = make_split(dtype)
     images, masks = BatchLoader(split, CPU).take(np.array([3, 0]))
     expected = split.images[[3, 0]].astype(np.float32) / np.float32(np.iinfo(dtype).max)
-    assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # to the last bit
+    assert (images.numpy() == expected.transpose(0, 3, 1, 2)).all()  # bit for bit
     assert (masks.numpy() == split.masks[[3, 0]]).all()
     assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_take_gives_channels_last_without_a_copy(channels: int) -> None:
-    images, _ = BatchLoader(made_up(np.uint8, channels), CPU).take(np.array([0, 1]))
+    images, _ = BatchLoader(make_split(np.uint8, channels), CPU).take(np.array([0, 1]))
     assert images.shape == (2, channels, 8, 6)
     assert images.permute(0, 2, 3, 1).is_contiguous()
 
 
 def test_take_does_not_change_the_file(tmp_path: Path) -> None:
-    split = made_up(np.uint8)
+    split = make_split(np.uint8)
     np.save(tmp_path / "images.npy", split.images)
     mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.masks, split.ids)
     images, _ = BatchLoader(mapped, CPU).take(np.arange(5))
@@ -51,9 +51,9 @@ def test_take_does_not_change_the_file(tmp_path: Path) -> None:
 
 @GPU
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_take_on_a_gpu_gives_the_same(dtype: type[np.unsignedinteger]) -> None:
-    split, places = made_up(dtype), np.array([4, 1])
-    here, there = (BatchLoader(split, torch.device(name)).take(places) for name in ("cpu", "cuda"))
-    assert there[0].device.type == "cuda"
-    torch.testing.assert_close(there[0].cpu(), here[0], rtol=1e-6, atol=0)
-    assert (there[1].cpu() == here[1]).all()
+def test_take_on_a_gpu_equals_the_cpu(dtype: type[np.unsignedinteger]) -> None:
+    split, indices = make_split(dtype), np.array([4, 1])
+    on_cpu, on_gpu = (BatchLoader(split, torch.device(name)).take(indices) for name in ("cpu", "cuda"))
+    assert on_gpu[0].device.type == "cuda"
+    torch.testing.assert_close(on_gpu[0].cpu(), on_cpu[0], rtol=1e-6, atol=0)
+    assert (on_gpu[1].cpu() == on_cpu[1]).all()

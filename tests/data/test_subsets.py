@@ -1,4 +1,4 @@
-"""Reading the prepared arrays, and the fixed subsets of the training images."""
+"""Prepared arrays, and the fixed subsets of the training images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
 
 
-def test_splits_are_mapped_not_read(prepared: Path) -> None:
+def test_open_split_maps_arrays_into_memory(prepared: Path) -> None:
     split = PreparedData(prepared / "data/prepared").open_split("train")
     assert isinstance(split.images, np.memmap)
     assert split.images.shape == (12, 32, 32, 3)
@@ -23,7 +23,7 @@ def test_splits_are_mapped_not_read(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
-def test_a_broken_array_is_named(prepared: Path, tmp_path: Path, name: str) -> None:
+def test_open_split_with_a_corrupt_array_is_refused(prepared: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "prepared"
     shutil.copytree(prepared / "data/prepared", folder)
     (folder / "train" / name).write_bytes(b"\x93NUMPY\x01\x00")
@@ -31,7 +31,7 @@ def test_a_broken_array_is_named(prepared: Path, tmp_path: Path, name: str) -> N
         PreparedData(folder).open_split("train")
 
 
-def test_arrays_that_disagree_are_named(prepared: Path, tmp_path: Path) -> None:
+def test_open_split_with_inconsistent_arrays_is_refused(prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "prepared"
     shutil.copytree(prepared / "data/prepared", folder)
     np.save(folder / "train/masks.npy", np.zeros((11, 32, 32), dtype=np.uint8))
@@ -40,17 +40,19 @@ def test_arrays_that_disagree_are_named(prepared: Path, tmp_path: Path) -> None:
 
 
 @given(st.integers(2, 300), st.data())
-def test_a_smaller_training_set_is_part_of_a_larger_one(total: int, data: st.DataObject) -> None:
-    more = data.draw(st.integers(2, total))
-    fewer = data.draw(st.integers(1, more))
-    assert set(select_training_subset(total, fewer)) <= set(select_training_subset(total, more)) <= set(range(total))
-    assert len(select_training_subset(total, fewer)) == fewer
+def test_select_training_subset_is_part_of_a_larger_subset(total: int, data: st.DataObject) -> None:
+    larger = data.draw(st.integers(2, total))
+    smaller = data.draw(st.integers(1, larger))
+    assert (
+        set(select_training_subset(total, smaller)) <= set(select_training_subset(total, larger)) <= set(range(total))
+    )
+    assert len(select_training_subset(total, smaller)) == smaller
     assert len(select_training_subset(total, None)) == total
 
 
 @given(st.integers(2, 300), st.integers(1, 100), st.integers(2, 300))
-def test_the_gap_is_taken_on_images_that_were_trained_on(total: int, validation: int, used: int) -> None:
-    seen = select_training_subset(total, min(used, total))
-    compared = select_gap_subset(seen, validation)
-    assert set(compared) <= set(seen)
-    assert len(compared) == len(set(compared)) == min(validation, len(seen))
+def test_select_gap_subset_has_training_images_only(total: int, validation: int, used: int) -> None:
+    training = select_training_subset(total, min(used, total))
+    selected = select_gap_subset(training, validation)
+    assert set(selected) <= set(training)
+    assert len(selected) == len(set(selected)) == min(validation, len(training))

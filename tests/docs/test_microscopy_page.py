@@ -1,4 +1,4 @@
-"""The sections `data` of docs/how-to/microscopy.md prepare the data that they are for."""
+"""The `data` sections of docs/how-to/microscopy.md prepare the data that they describe."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ PAGE = (ROOT / "docs/how-to/microscopy.md").read_text(encoding="utf-8")
 MEMBRANES, VARIANTS, NUCLEI = map(YAML(typ="safe").load, re.findall("```yaml\n(.*?)```", PAGE, re.DOTALL))
 
 
-def write(folder: Path, count: int, pair: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]) -> None:
+def write_pairs(folder: Path, count: int, draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]) -> None:
     for index in range(count):
-        for kind, array in zip(("images", "masks"), pair(np.random.default_rng(index)), strict=True):
+        for kind, array in zip(("images", "masks"), draw(np.random.default_rng(index)), strict=True):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(folder / kind / f"{index:03}.png")
 
 
-def membranes(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A slice of 512 x 512 px, grey of 8 bits: cells with dark membranes between them."""
+def draw_membranes(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw an 8-bit gray slice of 512 x 512 px, with dark membranes between cells, and its mask."""
     places = random.integers(0, 512, (60, 2))
     y, x = np.mgrid[:512, :512]
     distances = np.stack([np.hypot(y - top, x - left) for top, left in places])
     first, second = np.partition(distances, 1, axis=0)[:2]
     cell = second - first > 5
-    grey = np.where(cell, 180, 60) + random.normal(0, 15, cell.shape)
-    return grey.clip(0, 255).astype(np.uint8), np.where(cell, 255, 0).astype(np.uint8)
+    gray = np.where(cell, 180, 60) + random.normal(0, 15, cell.shape)
+    return gray.clip(0, 255).astype(np.uint8), np.where(cell, 255, 0).astype(np.uint8)
 
 
-def nuclei(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Grey of 8 bits, and a mask of 16 bits that numbers them."""
+def draw_nuclei(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw nuclei in an 8-bit gray image, and number them in a 16-bit mask."""
     numbers = np.zeros((200, 260), np.uint16)
     y, x = np.mgrid[:200, :260]
     for number in range(1, 13):
         top, left = random.integers(10, 190), random.integers(10, 250)
         numbers[np.hypot(y - top, x - left) < 14] = number
-    grey = 30 + 150 * (numbers > 0) + random.normal(0, 10, numbers.shape)
-    return grey.clip(0, 255).astype(np.uint8), numbers
+    gray = 30 + 150 * (numbers > 0) + random.normal(0, 10, numbers.shape)
+    return gray.clip(0, 255).astype(np.uint8), numbers
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Dataset]:
-    """Prepares what a section of the page asks for, in the current folder."""
+def prepare_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Dataset]:
+    """Return a function that prepares the data of a section in the current folder."""
     shipped: Params = read_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     return lambda section: prepare(shipped.model_copy(update={"data": FolderData.model_validate(section["data"])}))
 
 
-def test_membranes(prepared: Callable[..., Dataset]) -> None:
-    write(Path("em"), 30, membranes)
+def test_membranes_section_prepares_slices_unchanged(prepare_section: Callable[..., Dataset]) -> None:
+    write_pairs(Path("em"), 30, draw_membranes)
     rows = [f"{index:03},{'train' if index < 20 else 'validation' if index < 25 else 'test'}" for index in range(30)]
     Path("em/splits.csv").write_text("\n".join(["id,split", *rows]))
-    data = prepared(MEMBRANES)
+    data = prepare_section(MEMBRANES)
     assert [item.name for item in data.classes] == ["membrane", "cell"]
     images = np.load(PREPARED / "validation" / PreparedData.IMAGES)
     assert (images.shape, images.dtype) == ((5, 512, 512, 1), np.uint8)
@@ -76,15 +76,15 @@ def test_membranes(prepared: Callable[..., Dataset]) -> None:
     assert set(VARIANTS["variants"]) == {"unet", "unet_wide", "unet_no_augmentation"}
 
 
-def test_nuclei(prepared: Callable[..., Dataset]) -> None:
-    write(Path("nuclei"), 40, nuclei)
-    data = prepared(NUCLEI)
+def test_nuclei_section_separates_touching_nuclei(prepare_section: Callable[..., Dataset]) -> None:
+    write_pairs(Path("nuclei"), 40, draw_nuclei)
+    data = prepare_section(NUCLEI)
     assert [item.name for item in data.classes] == ["background", "nucleus", "border"]
     for split in SPLITS:
         images, masks = (np.load(PREPARED / split / file) for file in (PreparedData.IMAGES, PreparedData.MASKS))
         assert images.shape[1:] == (256, 256, 1)
         assert set(np.unique(masks)) == {0, 1, 2, IGNORE}
-        for mask in masks:  # the insides of nuclei that touch lie apart
+        for mask in masks:  # the insides of touching nuclei are separated
             pieces, _ = ndimage.label(mask == 1, np.ones((3, 3)))
             around = ndimage.grey_dilation(pieces, size=3)
             assert not ((mask == 1) & (around != pieces)).any()

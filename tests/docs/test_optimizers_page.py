@@ -46,8 +46,8 @@ def find_sections(union: Any) -> dict[str, type[BaseModel]]:
 @pytest.mark.parametrize(("union", "place"), [(OptimizerSettings, 0), (LrSchedulerSettings, 1)])
 def test_table_lists_each_name_with_all_its_keys(union: Any, place: int) -> None:
     rows = read_rows("| name | keys |", place)
-    shown = {name: set(re.findall(r"`(\w+)`", keys)) for name, (keys, *_) in rows.items()}
-    assert shown == {name: set(section.model_fields) - {"name"} for name, section in find_sections(union).items()}
+    listed = {name: set(re.findall(r"`(\w+)`", keys)) for name, (keys, *_) in rows.items()}
+    assert listed == {name: set(section.model_fields) - {"name"} for name, section in find_sections(union).items()}
 
 
 def test_tables_explain_each_key() -> None:
@@ -96,16 +96,18 @@ def test_plain_pytorch_has_the_learning_rates_of_the_pipeline() -> None:
     network = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0)
     scope: dict[str, Any] = {"network": network}
     exec(source, scope)
-    shown = {id(weight): group["initial_lr"] for group in scope["optimizer"].param_groups for weight in group["params"]}
-    ours = {
-        id(weight): group["lr"] / 25  # where one-cycle starts
+    documented = {
+        id(weight): group["initial_lr"] for group in scope["optimizer"].param_groups for weight in group["params"]
+    }
+    expected = {
+        id(weight): group["lr"] / 25  # one-cycle starts at a 25th
         for group in group_parameters(network, 1e-3, 0.1, 0.01)
         for weight in group["params"]
     }
-    assert shown == pytest.approx(ours)
+    assert documented == pytest.approx(expected)
     assert {group["max_lr"] for group in scope["optimizer"].param_groups} == {1e-3, 1e-4}
 
 
 def test_figure_of_the_schedulers_is_up_to_date() -> None:
-    drawn = runpy.run_path(str(ROOT / "docs/generate/lr_schedulers.py"))["draw"]()
-    assert drawn == (ROOT / "docs/images/lr-schedulers.svg").read_text(encoding="utf-8")
+    figure = runpy.run_path(str(ROOT / "docs/generate/lr_schedulers.py"))["draw"]()
+    assert figure == (ROOT / "docs/images/lr-schedulers.svg").read_text(encoding="utf-8")
