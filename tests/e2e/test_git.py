@@ -33,7 +33,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands
     return project
 
 
-def lock(project: Project) -> bytes:
+def read_lock(project: Project) -> bytes:
     return (project.root / "dvc.lock").read_bytes()
 
 
@@ -42,21 +42,21 @@ def test_clones_that_train_the_same_have_equal_lock_files(origin: Project) -> No
     origin.run("pipeline", "sweep", "--workers", "2")
     origin.repro()
     other.repro()
-    assert lock(other) == lock(origin)
+    assert read_lock(other) == read_lock(origin)
     # DVC appends new entries, and compare sorts them.
     for project in (origin, other):
         project.change(grid={"variant": ["unet"], "seed": [0, 1]})
     origin.run("pipeline", "sweep", "--workers", "1")
     origin.repro()
     other.repro()
-    assert lock(other) == lock(origin)
+    assert read_lock(other) == read_lock(origin)
     assert (origin.root / "runs/unet-0.01-0/timing.json").read_bytes() != (
         other.root / "runs/unet-0.01-0/timing.json"
     ).read_bytes()
 
 
-def test_a_merge_trains_nothing_that_either_side_trained(origin: Project) -> None:
-    """Each clone has pulled the base, so that DVC's run cache of neither knows of it."""
+def test_sweep_after_a_merge_trains_no_run_of_either_side_again(origin: Project) -> None:
+    """Runs that the clone pulls are not in its run cache."""
     grid = {"variant": ["unet"]}
     origin.change(grid=grid)
     origin.run("pipeline", "sweep")
@@ -65,46 +65,49 @@ def test_a_merge_trains_nothing_that_either_side_trained(origin: Project) -> Non
     origin.run("dvc", "push")
     mine = clone(origin, "mine")
     mine.run("dvc", "pull")
-    for project, rate in ((origin, 0.003), (mine, 0.002)):
-        project.change(grid={**grid, "learning_rate": [0.01, rate]})
+    for project, learning_rate in ((origin, 0.003), (mine, 0.002)):
+        project.change(grid={**grid, "learning_rate": [0.01, learning_rate]})
         project.run("pipeline", "sweep")
         project.repro()
-        commit(project, f"rate {rate}")
+        commit(project, f"learning rate {learning_rate}")
     origin.run("dvc", "push")
     mine.run(*GIT, "pull", "--quiet", "--no-rebase", code=1)
     assert "git could not merge lines" in mine.run("pipeline", "sweep", code=1)
     mine.change(grid={**grid, "learning_rate": [0.01, 0.002, 0.003]})
-    said = mine.run("pipeline", "sweep")
+    output = mine.run("pipeline", "sweep")
     assert (
         "dvc.lock had a merge conflict: kept 7 entries of both sides; dropped 3 that differ (compare, showcase, "
         "report); fetched 2 from DVC's remote\n"
-    ) in said
-    assert "3 runs: 1 restored, 2 up to date\n" in said
+    ) in output
+    assert "3 runs: 1 restored, 2 up to date\n" in output
     assert mine.repro() == ["compare", "showcase", "report"]
-    assert mine.stale() == set()
-    assert set(mine.read("metrics.json")) >= {"unet-0.01", "unet-0.002", "unet-0.003"}  # it had markers too
+    assert mine.find_stale_stages() == set()
+    # metrics.json had conflict markers, too.
+    assert set(mine.read("metrics.json")) >= {"unet-0.01", "unet-0.002", "unet-0.003"}
 
 
-def test_a_removed_rate_leaves_nothing_that_a_clone_lacks(origin: Project) -> None:
-    one_rate, two_rates = ({"variant": ["unet"], "learning_rate": rates} for rates in ([0.01], [0.01, 0.003]))
-    origin.change(grid=two_rates)
+def test_removed_learning_rate_leaves_no_entries_that_a_clone_does_not_have(origin: Project) -> None:
+    small_grid, large_grid = (
+        {"variant": ["unet"], "learning_rate": learning_rates} for learning_rates in ([0.01], [0.01, 0.003])
+    )
+    origin.change(grid=large_grid)
     origin.run("pipeline", "sweep")
     origin.repro()
-    origin.change(grid=one_rate)
+    origin.change(grid=small_grid)
     assert "moved to .cache/outside_grid/: unet-0.003-0\n" in origin.run("pipeline", "sweep")
     origin.repro()
-    assert origin.stale() == set()
-    assert b"unet-0.003-0" not in lock(origin)
-    commit(origin, "one rate less")
+    assert origin.find_stale_stages() == set()
+    assert b"unet-0.003-0" not in read_lock(origin)
+    commit(origin, "remove a learning rate")
     origin.run("dvc", "push")
     pulled = clone(origin, "pulled")
     pulled.run("dvc", "pull")
-    assert pulled.stale() == set()
+    assert pulled.find_stale_stages() == set()
     assert pulled.repro() == []
 
-    origin.change(grid=two_rates)
+    origin.change(grid=large_grid)
     assert "2 runs: 1 restored, 1 up to date" in origin.run("pipeline", "sweep")
-    origin.change(grid=one_rate)
-    assert origin.repro() == ["compare"]  # it moves the folders, and then nothing is new
-    assert origin.stale() == set()
-    assert lock(origin) == lock(pulled)
+    origin.change(grid=small_grid)
+    assert origin.repro() == ["compare"]  # it moves the folders; nothing else changes
+    assert origin.find_stale_stages() == set()
+    assert read_lock(origin) == read_lock(pulled)

@@ -1,4 +1,4 @@
-"""A study with the real commands: its own results, its project's code, and nothing of either runs twice."""
+"""A study with the real commands: results of its own, the code of its project, and no run that is trained twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.sweep.dvc_internals.stages import DvcStages
 from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 
-MINE = """
+PRESET = """
 variants:
   plain: {}
   mine:
@@ -28,39 +28,39 @@ from torch import nn
 def build(channels, classes):
     return nn.Conv2d(channels, classes, kernel_size=3, padding=1)
 """
-MADE = ("params.yaml", "dvc.lock", "metrics.json", "comparison/summary.json", "reports/learning-report.html")
+OUTPUTS = ("params.yaml", "dvc.lock", "metrics.json", "comparison/summary.json", "reports/learning-report.html")
 
 
-class Folder(Project):
-    """A study's folder, whose code is the project's."""
+class StudyProject(Project):
+    """A study's folder, which uses the code of its project."""
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), "PYTHONPATH": str(self.root.parents[1])}
 
 
 def make_report(project: Project, *variables: str, code: int = 0) -> str:
-    # -o: the environment of these tests is installed already.
+    # -o: the environment is installed already.
     return project.run("make", "--no-print-directory", "-o", ".venv/installed", "report", *variables, code=code)
 
 
-def trained(said: str) -> int:
-    found = re.search(r"(\d+) runs? to do", said)
-    return int(found[1]) if found else 0
+def parse_num_runs(output: str) -> int:
+    match = re.search(r"(\d+) runs? to do", output)
+    return int(match[1]) if match else 0
 
 
-def contents(project: Project) -> list[str]:
-    return [hashlib.sha256((project.root / name).read_bytes()).hexdigest() for name in MADE]
+def hash_outputs(project: Project) -> list[str]:
+    return [hashlib.sha256((project.root / name).read_bytes()).hexdigest() for name in OUTPUTS]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommands, store: Path) -> Project:
-    """A project whose own grid, of one run, is reproduced, and that has a parameter set of the user's."""
+    """A project with a reproduced grid of one run, and with a preset of the user."""
     project = copy_project(tmp_path_factory.mktemp("studies") / "müller's project (1) & more", commands)
     shutil.copy(store, project.root / "mlflow.db")
     project.change(grid={"variant": ["unet"]})
     project.run("git", "init", "--quiet")
     for name, text in {
-        "params/tiny.yaml": MINE,
+        "params/tiny.yaml": PRESET,
         "params/tiny.md": "My own words.",
         "custom/my_net.py": NETWORK,
     }.items():
@@ -72,17 +72,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, commands: PreloadedCommand
 
 
 @pytest.fixture(scope="module")
-def study(project: Project) -> Folder:
-    """The study, run; tests change it and leave it reproduced."""
-    before = contents(project)
-    said = make_report(project, "SET=tiny")
-    assert trained(said) == 2
-    assert f"The report: {(project.root / 'studies/tiny/reports/learning-report.html').as_uri()}" in said
-    assert contents(project) == before
-    return Folder(project.root / "studies/tiny", project.commands)
+def study(project: Project) -> StudyProject:
+    """The study after `make report`; tests that change it reproduce it."""
+    before = hash_outputs(project)
+    output = make_report(project, "SET=tiny")
+    assert parse_num_runs(output) == 2
+    assert f"The report: {(project.root / 'studies/tiny/reports/learning-report.html').as_uri()}" in output
+    assert hash_outputs(project) == before
+    return StudyProject(project.root / "studies/tiny", project.commands)
 
 
-def test_the_report_has_the_sets_words_and_the_studys_commands(study: Folder) -> None:
+def test_report_has_the_notes_of_the_preset_and_the_commands_of_the_study(study: StudyProject) -> None:
     page = (study.root / "reports/learning-report.html").read_text(encoding="utf-8")
     assert "Is it mine?" in page
     assert "My own words." in page
@@ -90,70 +90,68 @@ def test_the_report_has_the_sets_words_and_the_studys_commands(study: Folder) ->
     assert re.search(r"cd studies/tiny &amp;&amp; dvc repro train@(plain|mine)-0.01-0", page)
 
 
-def test_mlflow_has_one_store_and_an_experiment_a_study(project: Project, study: Folder) -> None:
+def test_mlflow_has_one_store_with_one_experiment_per_study(project: Project, study: StudyProject) -> None:
     with sqlite3.connect(project.root / "mlflow.db") as store:
         query = "SELECT e.name, r.name FROM runs r JOIN experiments e USING (experiment_id)"
-        found = set(store.execute(query).fetchall())
+        rows = set(store.execute(query).fetchall())
     store.close()
-    grids = sorted(experiment for experiment, name in found if name.startswith("grid-"))
-    runs = {(experiment, name) for experiment, name in found if not name.startswith("grid-")}
+    grids = sorted(experiment for experiment, name in rows if name.startswith("grid-"))
+    runs = {(experiment, name) for experiment, name in rows if not name.startswith("grid-")}
     assert runs == {("learning-report", "unet-0.01-0"), ("tiny", "plain-0.01-0"), ("tiny", "mine-0.01-0")}
-    assert grids == ["learning-report", "tiny"]  # what each came to
+    assert grids == ["learning-report", "tiny"]  # the summary runs
     assert not list(study.root.glob("mlflow*")) and not list(study.root.glob("mlruns"))
 
 
-def test_nothing_is_stale_and_nothing_is_done_twice(project: Project, study: Folder) -> None:
-    failure = study.root / "reports/failure.html"  # of a start that was refused while another one was at work
+def test_make_report_again_runs_nothing_and_removes_an_old_failure_page(project: Project, study: StudyProject) -> None:
+    failure = study.root / "reports/failure.html"  # of a command that was refused during another sweep
     failure.write_text("Another sweep of this folder is running", encoding="utf-8")
-    assert trained(make_report(project, "SET=tiny")) == 0
+    assert parse_num_runs(make_report(project, "SET=tiny")) == 0
     assert not failure.exists()
     assert study.repro() == []
-    assert project.stale() == set()  # names the stages of all dvc.yaml
+    assert project.find_stale_stages() == set()  # includes the stages of every dvc.yaml
 
 
-def test_git_sees_what_is_worth_keeping_and_nothing_else(project: Project, study: Folder) -> None:
-    said = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
-    kept = ("dvc.lock", "dvc.yaml", "metrics.json", "params.yaml")
-    assert said == [f"?? studies/tiny/{name}" for name in kept]
+def test_git_sees_only_the_files_of_a_study_to_commit(project: Project, study: StudyProject) -> None:
+    lines = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    files = ("dvc.lock", "dvc.yaml", "metrics.json", "params.yaml")
+    assert lines == [f"?? studies/tiny/{name}" for name in files]
 
 
-def test_an_edited_set_trains_what_it_touches_and_the_top_stays_as_it_is(project: Project, study: Folder) -> None:
-    overlay = project.root / "params/tiny.yaml"
-    overlay.write_text(MINE.replace("size_multiple: 1", "size_multiple: 2"), encoding="utf-8")
+def test_edited_preset_trains_only_its_changed_variant(project: Project, study: StudyProject) -> None:
+    preset = project.root / "params/tiny.yaml"
+    preset.write_text(PRESET.replace("size_multiple: 1", "size_multiple: 2"), encoding="utf-8")
     project.run("pipeline", "study", "tiny")
-    assert study.stale() == {"train@mine-0.01-0"}
+    assert study.find_stale_stages() == {"train@mine-0.01-0"}
     assert DvcStages(study.root).find_stale(["mine-0.01-0"]) == (["mine-0.01-0"], ["mine-0.01-0"])
     assert DvcStages(project.root).find_stale(["unet-0.01-0"]) == ([], [])
-    assert trained(make_report(project, "SET=tiny")) == 1
-    assert project.stale() == set()
+    assert parse_num_runs(make_report(project, "SET=tiny")) == 1
+    assert project.find_stale_stages() == set()
 
 
-def test_an_edited_network_of_the_project_is_retrained_and_a_variant_without_it_is_not(
-    project: Project, study: Folder
-) -> None:
+def test_edited_custom_network_trains_only_the_variant_that_uses_it(project: Project, study: StudyProject) -> None:
     module = project.root / "custom/my_net.py"
     module.write_text(NETWORK.replace("kernel_size=3, padding=1", "kernel_size=1"), encoding="utf-8")
-    # For DVC, which cannot make a dependency depend on the variant, all are stale.
-    assert {f"studies/tiny/dvc.yaml:train@{name}-0.01-0" for name in ("mine", "plain")} < project.stale()
+    # DVC reports all as stale, because a dependency cannot depend on the variant.
+    assert {f"studies/tiny/dvc.yaml:train@{name}-0.01-0" for name in ("mine", "plain")} < project.find_stale_stages()
     plain = (study.root / "runs/plain-0.01-0/run.json").stat().st_mtime_ns
-    said = study.run("pipeline", "sweep")
-    assert trained(said) == 1
-    assert "mine-0.01-0  trained" in said
+    output = study.run("pipeline", "sweep")
+    assert parse_num_runs(output) == 1
+    assert "mine-0.01-0  trained" in output
     assert (study.root / "runs/plain-0.01-0/run.json").stat().st_mtime_ns == plain
     module.write_text(NETWORK, encoding="utf-8")
     assert "1 restored, 1 up to date" in study.run("pipeline", "sweep")
-    assert study.stale() == set()
+    assert study.find_stale_stages() == set()
 
 
-def test_data_from_elsewhere_is_named_on_the_command_line(project: Project, study: Folder, tmp_path: Path) -> None:
+def test_study_with_other_data_has_them_in_its_commands(project: Project, study: StudyProject, tmp_path: Path) -> None:
     shutil.copytree(project.root / "data/sample", tmp_path / "sample")
     project.run("pipeline", "study", "tiny", "--data", str(tmp_path / "sample"))
-    assert study.repro() == ["prepare", "showcase", "report"]  # the same pictures, so the same arrays
+    assert study.repro() == ["prepare", "showcase", "report"]  # equal images give equal arrays
     assert "SET=tiny DATA=folder" in (study.root / "reports/learning-report.html").read_text(encoding="utf-8")
-    assert study.stale() == set()
+    assert study.find_stale_stages() == set()
 
 
-def test_mistakes_at_make(project: Project) -> None:
+def test_make_report_with_wrong_variables_is_refused(project: Project) -> None:
     assert "did you mean tiny?" in make_report(project, "SET=tinny", code=2)
     assert "nowhere does not exist" in make_report(project, "SET=tiny", "DATA=nowhere", code=2)
     assert "needs a SET=" in make_report(project, "DATA=nowhere", code=2)

@@ -1,4 +1,4 @@
-"""Stages from training to the report on data where scores are undefined: classes missing, images ignored."""
+"""Stages from training to the report on data with undefined scores: missing classes, ignored images."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def edit_masks(root: Path, split: str, edit: Callable[[np.ndarray], None]) -> No
     table.to_csv(root / PREPARED / PreparedData.SAMPLES, index=False)
 
 
-def without(index: int) -> Callable[[np.ndarray], None]:
-    """Replace a class by background, or background by border."""
+def remove_class(index: int) -> Callable[[np.ndarray], None]:
+    """Return an edit that replaces a class by background, or background by border."""
 
     def edit(masks: np.ndarray) -> None:
         masks[masks == index] = BORDER if index == BACKGROUND else BACKGROUND
@@ -68,7 +68,7 @@ def ignore_all(masks: np.ndarray) -> None:
 
 
 def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
-    """Train, evaluate, compare, sync and report one run; returns the page, too."""
+    """Train, evaluate, compare, sync and report one run; return its scores, the summary and the report."""
     changes = {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}
     params: Params = read_params(write_params(root, changes))
     shutil.copytree(ROOT / "reports", root / "reports", dirs_exist_ok=True)
@@ -81,21 +81,21 @@ def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
     return evaluation, summary, rendered.path.read_text(encoding="utf-8")
 
 
-def tracked_metrics(root: Path) -> dict[str, float]:
+def read_logged_metrics(root: Path) -> dict[str, float]:
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     run = next(run for run in client.search_runs(["1"]) if run.info.run_name == TRAINED)
     return dict(run.data.metrics)
 
 
-def per_image(root: Path) -> pd.DataFrame:
+def read_per_image(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / EVALUATION / TRAINED / EvaluationFolder.PER_IMAGE, dtype={"id": str})
 
 
 @pytest.mark.parametrize(
     ("split", "index"), [("train", ANIMAL), ("validation", ANIMAL), ("validation", BORDER), ("test", BACKGROUND)]
 )
-def test_a_class_missing_from_a_split_is_undefined_there_only(project: Path, split: str, index: int) -> None:
-    edit_masks(project, split, without(index))
+def test_class_missing_from_a_split_is_undefined_there_only(project: Path, split: str, index: int) -> None:
+    edit_masks(project, split, remove_class(index))
     evaluation, summary, page = run_all(project)
     for name in SPLITS:
         scores = getattr(evaluation, name)
@@ -115,10 +115,10 @@ def test_a_class_missing_from_a_split_is_undefined_there_only(project: Path, spl
     assert "Missing from a split" in page
 
 
-def test_foreground_missing_from_all_splits_leaves_one_class_and_no_answer(project: Path) -> None:
+def test_foreground_missing_from_all_splits_leaves_the_one_class_check_undefined(project: Path) -> None:
     for split in (*SPLITS, SHOWCASE):
-        edit_masks(project, split, without(ANIMAL))
-        edit_masks(project, split, without(BORDER))
+        edit_masks(project, split, remove_class(ANIMAL))
+        edit_masks(project, split, remove_class(BORDER))
     _, summary, _ = run_all(project)
     judgment = summary.runs[0].judgment
     assert judgment is not None
@@ -127,11 +127,11 @@ def test_foreground_missing_from_all_splits_leaves_one_class_and_no_answer(proje
     assert "beats_baseline" not in json.loads((project / "metrics.json").read_text())["unet-0.01"]
 
 
-def test_an_ignored_image_has_no_scores_and_is_no_example(project: Path) -> None:
+def test_ignored_image_has_no_scores_and_is_not_an_example(project: Path) -> None:
     for split in SPLITS:
         edit_masks(project, split, ignore_first)
     evaluation, _, page = run_all(project)
-    table = per_image(project)
+    table = read_per_image(project)
     ids = pd.read_csv(project / PREPARED / PreparedData.SAMPLES, dtype={"id": str}).query("pixels == 0")["id"]
     ignored = table["id"].isin(set(ids))
     assert ignored.sum() == 3
@@ -139,8 +139,8 @@ def test_an_ignored_image_has_no_scores_and_is_no_example(project: Path) -> None
     assert table.loc[~ignored, ["loss", "accuracy", "mean_iou"]].notna().all().all()
     assert evaluation.validation is not None
     assert table.query("split == 'validation'")["loss"].mean() == pytest.approx(evaluation.validation.loss)
-    kept = {path.stem for path in (project / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png")}
-    assert not kept & set(ids)
+    examples = {path.stem for path in (project / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png")}
+    assert not examples & set(ids)
     parts = pd.read_csv(project / COMPARISON / Comparison.GAP_PARTS, dtype={"name": str})
     assert not set(parts["name"]) & set(ids)
     with np.load(project / RUNS / TRAINED / RunFolder.IMAGE_LOSSES) as losses:
@@ -148,13 +148,13 @@ def test_an_ignored_image_has_no_scores_and_is_no_example(project: Path) -> None
     assert re.search(r"Images without evaluated pixels</th>.*1</td>.*1</td>.*1</td>", page)
 
 
-def test_an_ignored_showcase_is_not_scored(project: Path) -> None:
+def test_ignored_showcase_is_not_scored(project: Path) -> None:
     edit_masks(project, SHOWCASE, ignore_all)
     evaluation, summary, page = run_all(project)
     (scores,) = evaluation.showcase
     assert (scores.loss, scores.accuracy, scores.mean_iou, scores.foreground_iou) == (None, None, None, None)
     assert summary.runs[0].showcase_iou is None
-    assert "showcase_iou" not in tracked_metrics(project)
+    assert "showcase_iou" not in read_logged_metrics(project)
     assert "<strong>Not scored.</strong>" in page
 
 
@@ -168,15 +168,15 @@ def test_test_images_without_evaluated_pixels_have_no_scores(project: Path) -> N
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_compared_split_without_evaluated_pixels_is_refused(project: Path, split: str) -> None:
+def test_train_cell_on_a_split_without_evaluated_pixels_is_refused(project: Path, split: str) -> None:
     edit_masks(project, split, ignore_all)
     params = read_params(write_params(project, {}))
     with pytest.raises(PipelineError, match=rf"{split}: every pixel of the \d+ compared images is ignored"):
         train_cell(params.cells()[0])
 
 
-def test_the_objective_is_over_batches_with_evaluated_pixels(project: Path) -> None:
-    """Averaged over all six batches, five of them without a loss, it would be a sixth."""
+def test_objective_is_the_mean_over_batches_with_evaluated_pixels(project: Path) -> None:
+    """Five of the six batches have no loss: a mean over all six would be a sixth of it."""
     (kept,) = select_gap_subset(np.arange(12), 1)
 
     def ignore_others(masks: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that were made to go wrong, and one that was not, judged by what they left behind."""
+"""Verdicts of real trainings that overfit, learn or underfit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_li
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("changes", "rate", "verdict"),
+    ("changes", "learning_rate", "verdict"),
     [
         (
             {"model": LITE0, "data": {"max_train_images": 20}, "train": {"epochs": 60, "augmentation": None}},
@@ -29,14 +29,16 @@ LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_li
         ({"train": {"epochs": 8}}, 1e-3, "learning"),
         ({}, 1e-6, "underfitting"),
     ],
-    ids=["twenty images for sixty epochs", "ended early", "a rate of a millionth"],
+    ids=["twenty images for sixty epochs", "ended early", "learning rate of 1e-6"],
 )
-def test_real_runs(project: Path, changes: dict[str, Any], rate: float, verdict: str) -> None:
+def test_compare_of_a_real_training_gives_the_verdict(
+    project: Path, changes: dict[str, Any], learning_rate: float, verdict: str
+) -> None:
     shipped = read_params(ROOT / "params.yaml")
     content = shipped.model_dump()
     content["data"]["path"] = str(ROOT / "data/sample")
     content["variants"]["tried"] = changes
-    content["grid"] = {"variant": ["tried"], "learning_rate": [rate], "seed": [0]}
+    content["grid"] = {"variant": ["tried"], "learning_rate": [learning_rate], "seed": [0]}
     params = type(shipped).model_validate(content)
     prepare(params)
     train_cell(params.cells()[0])

@@ -78,7 +78,7 @@ def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
     )
     assert points == 4 * EPOCHS
 
-    assert not {name for name in cluster_project.stale() if "@" in name}
+    assert not {name for name in cluster_project.find_stale_stages() if "@" in name}
     assert not list(root.glob(".cache/unfinished/*"))
 
     here = root.parent / "here"

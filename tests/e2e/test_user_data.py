@@ -1,4 +1,4 @@
-"""DVC and a folder of the user's own: the stage takes either source's keys, and sees what changes in the folder."""
+"""DVC and users' data: `prepare` accepts the keys of each source, and becomes stale if an image changes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ COCO = {
 def write_pair(root: Path, name: str, seed: int) -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[8:24, 8:24] = 1
-    photograph = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    for kind, pixels in (("images", photograph), ("masks", mask)):
+    image = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+    for kind, pixels in (("images", image), ("masks", mask)):
         (root / "cells" / kind).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / "cells" / kind / f"{name}.png")
 
 
 def write_export(root: Path) -> None:
-    """What an annotation tool would say of the masks, which are removed."""
+    """Replace the masks by equivalent COCO annotations."""
     square = {"segmentation": [[8, 8, 24, 8, 24, 24, 8, 24]], "iscrowd": 0, "category_id": 1}
     names = sorted(path.name for path in (root / "cells/images").iterdir())
     images = [{"id": place, "file_name": name, "height": 32, "width": 32} for place, name in enumerate(names)]
@@ -62,14 +62,14 @@ def write_export(root: Path) -> None:
     shutil.rmtree(root / "cells/masks")
 
 
-def prepared(project: Project) -> bool:
-    """Whether `dvc repro prepare` ran the stage."""
+def repro_prepare(project: Project) -> bool:
+    """Run `dvc repro prepare`; return whether the stage ran."""
     return "Running stage 'prepare'" in project.run("dvc", "repro", "prepare")
 
 
 @pytest.fixture
 def project(tmp_path: Path, commands: PreloadedCommands) -> Project:
-    """A project with twenty pairs of the user's own."""
+    """A project with twenty image-mask pairs."""
     project = copy_project(tmp_path / "project", commands)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     for index in range(20):
@@ -77,37 +77,37 @@ def project(tmp_path: Path, commands: PreloadedCommands) -> Project:
     return project
 
 
-def ask(project: Project, section: dict[str, Any]) -> None:
+def write_data_section(project: Project, section: dict[str, Any]) -> None:
     params = project.root / "params.yaml"
     content = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     with params.open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump({**content, "data": section}, file)
 
 
-def test_dvc_prepares_either_source_and_again_when_an_image_changes(project: Project) -> None:
-    assert prepared(project)
-    ask(project, FOLDER)
-    assert prepared(project)
+def test_prepare_runs_again_if_the_source_or_an_image_changes(project: Project) -> None:
+    assert repro_prepare(project)
+    write_data_section(project, FOLDER)
+    assert repro_prepare(project)
     assert project.read("data/prepared/classes.json")["source"] == "image_mask_folder"
-    assert not prepared(project)
+    assert not repro_prepare(project)
     write_pair(project.root, "cell3", seed=100)
-    assert prepared(project)
+    assert repro_prepare(project)
 
 
 @pytest.mark.parametrize("section", [FOLDER, COCO], ids=["folder", "coco"])
-def test_data_that_dvc_keeps_is_data_as_any_other(project: Project, section: dict[str, Any]) -> None:
-    """Tracked by `dvc add`, removed, and brought back as links into DVC's cache."""
-    ask(project, section)
+def test_prepare_accepts_data_that_dvc_tracks(project: Project, section: dict[str, Any]) -> None:
+    """The data is added to DVC, removed, and checked out as links into the cache."""
+    write_data_section(project, section)
     if section is COCO:
         write_export(project.root)
-    assert prepared(project)
+    assert repro_prepare(project)
     before = project.read("data/prepared/classes.json")
     project.run("dvc", "add", "cells")
     project.run("dvc", "config", "--local", "cache.type", "symlink")
     shutil.rmtree(project.root / "cells")
     project.run("dvc", "checkout", "cells.dvc")
     assert (project.root / "cells/images/cell3.png").is_symlink()
-    assert not prepared(project)
+    assert not repro_prepare(project)
     project.run("pipeline", "prepare")
     assert project.read("data/prepared/classes.json") == before
     (project.root / "cells/images/cell3.png").unlink()
@@ -115,13 +115,13 @@ def test_data_that_dvc_keeps_is_data_as_any_other(project: Project, section: dic
     if section is COCO:
         shutil.rmtree(project.root / "cells/masks")
     project.run("dvc", "add", "cells")
-    assert prepared(project)
+    assert repro_prepare(project)
     assert project.read("data/prepared/classes.json") != before
 
 
-def test_queued_experiments_have_images_that_git_ignores_once_dvc_tracks_them(project: Project) -> None:
-    """As docs/how-to/scale.md has it; an experiment of the queue runs in the same kind of copy as with --temp."""
-    ask(project, FOLDER)
+def test_temporary_experiment_has_ignored_images_only_if_dvc_tracks_them(project: Project) -> None:
+    """See docs/how-to/scale.md: queued experiments run in the same kind of copy as those with --temp."""
+    write_data_section(project, FOLDER)
     project.run("dvc", "config", "--local", "--unset", "core.no_scm")
     with (project.root / ".gitignore").open("a", encoding="utf-8") as file:
         file.write("/cells/\n")
