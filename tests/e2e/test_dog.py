@@ -1,4 +1,4 @@
-"""The shipped parameters segment a dog that is in no split, as README.md promises."""
+"""The shipped parameters segment the showcase dog, which is in no split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation's sums by confidence and class, against counting pixel by pixel."""
+"""ConfidenceCollector: sums by confidence and class equal those of a loop over pixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.evaluate.calibration import ConfidenceCollector
 from pipeline.imaging import IGNORE
 from pipeline.inference.prediction import MAX_BATCH_SIZE, predict_split
 
-CLASSES = 3
+NUM_CLASSES = 3
 
 
-class Linear(nn.Module):
-    """Logits that are the image's channels, less their middle: as good as drawn."""
+class CenteredImage(nn.Module):
+    """Use the centered channels of the image as logits."""
 
     def forward(self, images: Tensor) -> Tensor:
         return 6 * (images - 0.5)
@@ -26,28 +26,28 @@ class Linear(nn.Module):
 def test_confidence_collector_sums_evaluated_pixels(ignored: float) -> None:
     random = np.random.default_rng(0)
     count = MAX_BATCH_SIZE + 2  # two batches
-    images = random.integers(0, 256, (count, 4, 5, CLASSES), dtype=np.uint8)
-    masks = random.integers(0, CLASSES, (count, 4, 5)).astype(np.uint8)
+    images = random.integers(0, 256, (count, 4, 5, NUM_CLASSES), dtype=np.uint8)
+    masks = random.integers(0, NUM_CLASSES, (count, 4, 5)).astype(np.uint8)
     masks[random.random(masks.shape) < ignored] = IGNORE
-    collector = ConfidenceCollector(CLASSES)
+    collector = ConfidenceCollector(NUM_CLASSES)
     split = Split(images, masks, tuple(map(str, range(count))))
-    prediction = predict_split(Linear(), split, CLASSES, "float32", collector)
-    found = collector.stats()
+    prediction = predict_split(CenteredImage(), split, NUM_CLASSES, "float32", collector)
+    stats = collector.stats()
 
-    bins, by_class = np.zeros((count, 3, NUM_BINS)), np.zeros((count, 2, CLASSES))
+    bins, by_class = np.zeros((count, 3, NUM_BINS)), np.zeros((count, 2, NUM_CLASSES))
     logits = 6 * (images.astype(np.float64) / 255 - 0.5)
-    odds = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     for (image, row, column), truth in np.ndenumerate(masks):
         if truth == IGNORE:
             continue
-        likely = odds[image, row, column]
-        level = int(likely.max() * NUM_BINS)
-        bins[image, :, level] += 1, likely.argmax() == truth, likely.max()
-        by_class[image, :, truth] += 1, -np.log(likely[truth])
-    np.testing.assert_allclose(found.bins, bins, rtol=1e-5)
-    np.testing.assert_allclose(found.class_pixels, by_class[:, 0])
-    np.testing.assert_allclose(found.class_losses, by_class[:, 1], rtol=1e-5)
-    # The yardstick of the same pixels.
+        pixel_probs = probs[image, row, column]
+        bin_index = int(pixel_probs.max() * NUM_BINS)
+        bins[image, :, bin_index] += 1, pixel_probs.argmax() == truth, pixel_probs.max()
+        by_class[image, :, truth] += 1, -np.log(pixel_probs[truth])
+    np.testing.assert_allclose(stats.bins, bins, rtol=1e-5)
+    np.testing.assert_allclose(stats.class_pixels, by_class[:, 0])
+    np.testing.assert_allclose(stats.class_losses, by_class[:, 1], rtol=1e-5)
+    # The evaluation loss of the same pixels.
     evaluated = prediction.pixels > 0
     sums = (prediction.losses * prediction.pixels)[evaluated]
     np.testing.assert_allclose(sums, by_class[evaluated, 1].sum(axis=1), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""An evaluated run: its scores agree with its training, its masks and tables with each other."""
+"""Evaluation of a run: scores match the training history, and the files match each other."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ RUN = "unet-0.01-0"
 
 
 @pytest.fixture
-def trained(project: Path) -> Params:
+def trained_params(project: Path) -> Params:
     params = read_params(write_params(project, {}))
     train_cell(params.cell("unet", 0.01, 0))
     return params
 
 
-def test_scores_are_those_of_the_best_epoch(trained: Params, project: Path) -> None:
-    found = evaluate_run(trained, RUN)
+def test_evaluate_run_gives_the_scores_of_the_best_epoch(trained_params: Params, project: Path) -> None:
+    evaluation = evaluate_run(trained_params, RUN)
     history = pd.read_csv(project / "runs" / RUN / "history.csv").set_index("epoch")
     best = history.loc[history["val_loss"].idxmin()]
-    assert found.validation is not None
-    assert found.train is not None
-    assert found.validation.loss == pytest.approx(best["val_loss"], rel=1e-6)
-    assert found.train.loss == pytest.approx(best["train_loss"], rel=1e-4)
-    assert found.validation.mean_iou == pytest.approx(best["val_mean_iou"])
-    assert found.gap == pytest.approx(found.validation.loss - found.train.loss)
-    assert found.gap_last == pytest.approx(history["val_loss"].iloc[-1] - history["train_loss"].iloc[-1])
-    assert EvaluationFolder(project / "evaluation" / RUN).metrics == found
+    assert evaluation.validation is not None
+    assert evaluation.train is not None
+    assert evaluation.validation.loss == pytest.approx(best["val_loss"], rel=1e-6)
+    assert evaluation.train.loss == pytest.approx(best["train_loss"], rel=1e-4)
+    assert evaluation.validation.mean_iou == pytest.approx(best["val_mean_iou"])
+    assert evaluation.gap == pytest.approx(evaluation.validation.loss - evaluation.train.loss)
+    assert evaluation.gap_last == pytest.approx(history["val_loss"].iloc[-1] - history["train_loss"].iloc[-1])
+    assert EvaluationFolder(project / "evaluation" / RUN).metrics == evaluation
 
 
-def test_every_image_of_every_split_has_a_row(trained: Params, project: Path) -> None:
-    found = evaluate_run(trained, RUN)
+def test_evaluate_run_writes_one_row_per_image(trained_params: Params, project: Path) -> None:
+    evaluation = evaluate_run(trained_params, RUN)
     rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv")
     assert rows["split"].value_counts().to_dict() == {"train": 12, "validation": 6, "test": 6, "showcase": 1}
-    assert found.test is not None
-    assert rows.loc[rows["split"] == "test", "loss"].mean() == pytest.approx(found.test.loss, rel=1e-6)
+    assert evaluation.test is not None
+    assert rows.loc[rows["split"] == "test", "loss"].mean() == pytest.approx(evaluation.test.loss, rel=1e-6)
     assert rows["accuracy"].between(0, 1).all()
 
 
-def test_classes_and_confidences_are_those_of_the_same_pixels(trained: Params, project: Path) -> None:
-    found = evaluate_run(trained, RUN)
-    assert found.validation is not None
-    assert found.val_calibration is not None
+def test_evaluate_run_class_losses_and_calibration_match_the_scores(trained_params: Params, project: Path) -> None:
+    evaluation = evaluate_run(trained_params, RUN)
+    assert evaluation.validation is not None
+    assert evaluation.val_calibration is not None
     samples = pd.read_csv(project / "data/prepared/samples.csv")
     rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv").merge(samples, on=["id", "split"])
     names = ["animal", "background", "border"]
@@ -65,30 +65,30 @@ def test_classes_and_confidences_are_those_of_the_same_pixels(trained: Params, p
     filled = bins[bins["pixels"] > 0]
     assert (filled["confidence"].between(filled["low"], filled["high"])).all()
     weights = filled["pixels"] / filled["pixels"].sum()
-    assert (filled["accuracy"] * weights).sum() == pytest.approx(found.validation.accuracy)
-    assert (filled["confidence"] * weights).sum() == pytest.approx(found.val_calibration.confidence)
+    assert (filled["accuracy"] * weights).sum() == pytest.approx(evaluation.validation.accuracy)
+    assert (filled["confidence"] * weights).sum() == pytest.approx(evaluation.val_calibration.confidence)
     distance = (filled["accuracy"] - filled["confidence"]).abs()
-    assert (distance * weights).sum() == pytest.approx(found.val_calibration.error)
+    assert (distance * weights).sum() == pytest.approx(evaluation.val_calibration.error)
 
 
-def test_a_u_nets_maps_are_kept(trained: Params, project: Path) -> None:
-    evaluate_run(trained, RUN)
+def test_evaluate_run_saves_feature_maps_of_a_unet(trained_params: Params, project: Path) -> None:
+    evaluate_run(trained_params, RUN)
     with np.load(project / "evaluation" / RUN / "feature_maps.npz") as maps:
         shapes = {name: maps[name].shape for name in maps}
         assert shapes == {"skip": (4, 32, 32), "below": (4, 32, 32), "before": (8, 8), "after": (16, 16)}
-        spans = {(int(one.min()), int(one.max())) for one in maps["skip"]}
+        spans = {(int(feature_map.min()), int(feature_map.max())) for feature_map in maps["skip"]}
     assert (0, 255) in spans
 
 
-def test_the_worst_images_are_kept(trained: Params, project: Path) -> None:
-    evaluate_run(trained, RUN)
+def test_evaluate_run_saves_the_images_with_the_highest_loss(trained_params: Params, project: Path) -> None:
+    evaluate_run(trained_params, RUN)
     rows = pd.read_csv(project / "evaluation" / RUN / "per_image.csv").query("split == 'validation'")
-    kept = {path.stem for path in (project / "evaluation" / RUN / "examples").glob("*.png")}
-    assert set(rows.sort_values("loss")["id"].iloc[-3:]) <= kept
+    examples = {path.stem for path in (project / "evaluation" / RUN / "examples").glob("*.png")}
+    assert set(rows.sort_values("loss")["id"].iloc[-3:]) <= examples
 
 
-def test_examples_are_class_indices_of_known_samples(trained: Params, project: Path) -> None:
-    evaluate_run(trained, RUN)
+def test_evaluate_run_saves_examples_as_class_indices(trained_params: Params, project: Path) -> None:
+    evaluate_run(trained_params, RUN)
     folder = project / "evaluation" / RUN
     known = set(pd.read_csv(folder / "per_image.csv").query("split in ['validation', 'showcase']")["id"])
     masks = {path.stem: np.array(Image.open(path)) for path in (folder / "examples").glob("*.png")}
@@ -99,58 +99,58 @@ def test_examples_are_class_indices_of_known_samples(trained: Params, project: P
         assert overview.size == (3 * 32, 2 * 32)
 
 
-def test_the_same_run_gives_the_same_bytes(trained: Params, project: Path) -> None:
+def test_evaluate_run_again_gives_the_same_bytes(trained_params: Params, project: Path) -> None:
     folder = project / "evaluation" / RUN
 
     def content() -> dict[str, bytes]:
-        evaluate_run(trained, RUN)
+        evaluate_run(trained_params, RUN)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     assert content() == content()
 
 
-def test_a_run_that_never_got_through_an_epoch(project: Path) -> None:
+def test_evaluate_run_without_a_finished_epoch_has_no_scores(project: Path) -> None:
     params = read_params(write_params(project, {"train": {"precision": "float32"}, "grid": {"learning_rate": [1e30]}}))
     train_cell(params.cell("unet", 1e30, 0))
-    found = evaluate_run(params, "unet-1e+30-0")
-    assert found.validation is None
-    assert EvaluationFolder(project / "evaluation/unet-1e+30-0").metrics == found
+    evaluation = evaluate_run(params, "unet-1e+30-0")
+    assert evaluation.validation is None
+    assert EvaluationFolder(project / "evaluation/unet-1e+30-0").metrics == evaluation
 
 
-def test_another_variants_weights_are_refused(trained: Params, project: Path) -> None:
-    train_cell(trained.cell("unet_no_skip", 0.01, 0))
+def test_evaluate_run_with_weights_of_another_variant_is_refused(trained_params: Params, project: Path) -> None:
+    train_cell(trained_params.cell("unet_no_skip", 0.01, 0))
     weights = (project / "runs/unet_no_skip-0.01-0/model.safetensors").read_bytes()
     (project / "runs" / RUN / "model.safetensors").write_bytes(weights)
     with pytest.raises(PipelineError, match=r"does not hold this variant's weights .*dvc repro --force train@unet"):
-        evaluate_run(trained, RUN)
+        evaluate_run(trained_params, RUN)
 
 
 @pytest.mark.parametrize("run", ["runs/unet-0.01-0", "../runs/unet-0.01-0"])
-def test_a_path_is_no_run(trained: Params, project: Path, run: str) -> None:
-    """Taken for one, the run's own folder would be replaced by its evaluation."""
+def test_evaluate_run_with_a_path_is_refused(trained_params: Params, project: Path, run: str) -> None:
+    """Accepting a path would replace the run folder by its evaluation."""
     for path in (run, str(project / "runs" / RUN)):
         with pytest.raises(PipelineError, match=r"is a path; name the run itself, such as unet-0\.01-0"):
-            evaluate_run(trained, path)
+            evaluate_run(trained_params, path)
     assert (project / "runs" / RUN / "model.safetensors").exists()
 
 
-def test_a_cut_model_file_is_named(trained: Params, project: Path) -> None:
+def test_evaluate_run_with_a_truncated_model_file_is_refused(trained_params: Params, project: Path) -> None:
     weights = project / "runs" / RUN / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(PipelineError, match=r"model\.safetensors does not hold"):
-        evaluate_run(trained, RUN)
+        evaluate_run(trained_params, RUN)
 
 
-def test_a_run_of_another_version_is_named(trained: Params, project: Path) -> None:
+def test_evaluate_run_of_another_version_is_refused(trained_params: Params, project: Path) -> None:
     record = project / "runs" / RUN / "run.json"
     record.write_text(record.read_text().replace('"weight_decay"', '"decay"'))
     with pytest.raises(PipelineError, match=r"run\.json holds parameters of another version"):
-        evaluate_run(trained, RUN)
+        evaluate_run(trained_params, RUN)
 
 
-def test_data_that_moved_on_is_refused(trained: Params, project: Path) -> None:
+def test_evaluate_run_with_changed_data_is_refused(trained_params: Params, project: Path) -> None:
     classes = project / "data/prepared/classes.json"
     text = classes.read_text().split('"fingerprint": "')
     classes.write_text(text[0] + '"fingerprint": "0000' + text[1][4:])
     with pytest.raises(PipelineError, match="was trained on other data"):
-        evaluate_run(trained, RUN)
+        evaluate_run(trained_params, RUN)

@@ -1,4 +1,4 @@
-"""Numbered objects as classes: what is border, and that it keeps objects apart."""
+"""Classes of numbered objects: borders separate objects that touch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from scipy import ndimage
 from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, classify_instances
 
 DTYPES = (np.uint8, np.uint16, np.int32, np.int64)
-EIGHT = np.ones((3, 3))  # neighbours at corners, too
+NEIGHBORS = np.ones((3, 3))  # including diagonal ones
 
 WIDTHS = st.integers(1, 4)
 
 
 @st.composite
-def numbered(draw: st.DrawFn) -> np.ndarray:
-    """Blocks of objects that touch, overlap the edge, and lie in one another."""
+def draw_label_masks(draw: st.DrawFn) -> np.ndarray:
+    """Draw masks of objects that touch, contain each other, or extend beyond the edge."""
     ids = np.zeros(draw(st.tuples(st.integers(1, 24), st.integers(1, 24))), draw(st.sampled_from(DTYPES)))
     for number in draw(st.lists(st.sampled_from([0, 1, 2, 3, 7, 127, np.iinfo(ids.dtype).max]), max_size=9)):
         top, left = (draw(st.integers(-3, side)) for side in ids.shape)
-        high, wide = draw(st.integers(1, 15)), draw(st.integers(1, 15))
-        ids[max(top, 0) : max(top + high, 0), max(left, 0) : max(left + wide, 0)] = number
+        height, width = draw(st.integers(1, 15)), draw(st.integers(1, 15))
+        ids[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = number
     return ids
 
 
-def by_hand(ids: np.ndarray, border: int) -> np.ndarray:
-    """The docstring, pixel by pixel."""
+def classify_by_definition(ids: np.ndarray, border: int) -> np.ndarray:
+    """Apply the definition in the docstring pixel by pixel."""
     classes = np.zeros(ids.shape, np.uint8)
     for y, x in product(*map(range, ids.shape)):
         near = ids[max(y - border, 0) : y + border + 1, max(x - border, 0) : x + border + 1]
@@ -41,19 +41,19 @@ def by_hand(ids: np.ndarray, border: int) -> np.ndarray:
     return classes
 
 
-@given(numbered(), WIDTHS)
+@given(draw_label_masks(), WIDTHS)
 def test_classify_instances_matches_its_definition(ids: np.ndarray, border: int) -> None:
-    found = classify_instances(ids, border)
-    assert found.dtype == np.uint8
-    assert (found == by_hand(ids, border)).all()
+    classes = classify_instances(ids, border)
+    assert classes.dtype == np.uint8
+    assert (classes == classify_by_definition(ids, border)).all()
 
 
 @given(arrays.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)), WIDTHS)
 def test_classify_instances_of_noise_matches_its_definition(ids: np.ndarray, border: int) -> None:
-    assert (classify_instances(ids, border) == by_hand(ids, border)).all()
+    assert (classify_instances(ids, border) == classify_by_definition(ids, border)).all()
 
 
-@given(numbered(), WIDTHS, st.randoms(use_true_random=False))
+@given(draw_label_masks(), WIDTHS, st.randoms(use_true_random=False))
 def test_classify_instances_ignores_the_order_of_the_numbers(ids: np.ndarray, border: int, random: object) -> None:
     names = np.unique(ids[ids > 0])
     others = names.copy()
@@ -64,43 +64,43 @@ def test_classify_instances_ignores_the_order_of_the_numbers(ids: np.ndarray, bo
     assert (classify_instances(renamed, border) == classify_instances(ids, border)).all()
 
 
-@given(numbered(), WIDTHS)
+@given(draw_label_masks(), WIDTHS)
 def test_classify_instances_keeps_insides_apart(ids: np.ndarray, border: int) -> None:
-    pieces, count = ndimage.label(classify_instances(ids, border) == INSIDE, EIGHT)
+    pieces, count = ndimage.label(classify_instances(ids, border) == INSIDE, NEIGHBORS)
     for piece in range(1, count + 1):
         assert len(set(ids[pieces == piece].tolist())) == 1
 
 
-@given(numbered(), WIDTHS)
+@given(draw_label_masks(), WIDTHS)
 def test_classify_instances_makes_background_border_between_objects_only(ids: np.ndarray, border: int) -> None:
     classes = classify_instances(ids, border)
     assert (ids[classes == INSIDE] > 0).all()
     assert (ids[classes == BACKGROUND] == 0).all()
     names = np.unique(ids[ids > 0])
-    seen = [ndimage.binary_dilation(ids == name, EIGHT, iterations=border) for name in names]
-    between = np.sum(seen, axis=0) > 1 if seen else np.zeros(ids.shape, bool)
+    dilated = [ndimage.binary_dilation(ids == name, NEIGHBORS, iterations=border) for name in names]
+    between = np.sum(dilated, axis=0) > 1 if dilated else np.zeros(ids.shape, bool)
     assert ((classes == BORDER) & (ids == 0) == between & (ids == 0)).all()
 
 
-@given(numbered())
+@given(draw_label_masks())
 def test_classify_instances_with_width_0_has_no_border(ids: np.ndarray) -> None:
     assert (classify_instances(ids, 0) == (ids > 0)).all()
 
 
-@given(numbered(), WIDTHS)
+@given(draw_label_masks(), WIDTHS)
 def test_classify_instances_with_a_wider_border_contains_the_narrower_one(ids: np.ndarray, border: int) -> None:
     narrow, wide = classify_instances(ids, border) == BORDER, classify_instances(ids, border + 1) == BORDER
     assert (wide | ~narrow).all()
 
 
-@given(numbered(), WIDTHS, st.integers(0, 3), st.booleans())
-def test_classify_instances_is_equivariant_to_turning_and_mirroring(
-    ids: np.ndarray, border: int, turns: int, mirrored: bool
+@given(draw_label_masks(), WIDTHS, st.integers(0, 3), st.booleans())
+def test_classify_instances_is_equivariant_to_rotation_and_mirroring(
+    ids: np.ndarray, border: int, num_turns: int, is_mirrored: bool
 ) -> None:
-    def moved(array: np.ndarray) -> np.ndarray:
-        return np.rot90(np.fliplr(array) if mirrored else array, turns)
+    def transform(array: np.ndarray) -> np.ndarray:
+        return np.rot90(np.fliplr(array) if is_mirrored else array, num_turns)
 
-    assert (classify_instances(moved(ids), border) == moved(classify_instances(ids, border))).all()
+    assert (classify_instances(transform(ids), border) == transform(classify_instances(ids, border))).all()
 
 
 @pytest.mark.parametrize(("border", "inside"), [(1, 8 * 8), (2, 6 * 6), (4, 2 * 2), (5, 0), (64, 0)])

@@ -1,4 +1,4 @@
-"""From an image to the network's input, and back to the image's size."""
+"""Network input of an image, and probabilities restored to the size of the image."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from pipeline.inference.preprocessing import Preprocessing
 SIDE = st.integers(1, 700)
 
 
-def stripped(preprocessing: Preprocessing, shares: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.concatenate([strip for _, strip in preprocessing.restore_probs(shares, shape)], axis=1)
+def restore_image(preprocessing: Preprocessing, probs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.concatenate([strip for _, strip in preprocessing.restore_probs(probs, shape)], axis=1)
 
 
 @given(height=SIDE, width=SIDE, seed=st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
 def test_restore_probs_interpolates_as_torch_does(height: int, width: int, seed: int) -> None:
-    shares = np.random.default_rng(seed).random((3, 16, 16), np.float32)
-    found = stripped(Preprocessing(16, "stretch", 3, 8), shares, (height, width))
-    expected = F.interpolate(torch.from_numpy(shares)[None], (height, width), mode="bilinear")[0].numpy()
-    assert np.abs(found - expected).max() < 1e-4
+    probs = np.random.default_rng(seed).random((3, 16, 16), np.float32)
+    restored = restore_image(Preprocessing(16, "stretch", 3, 8), probs, (height, width))
+    expected = F.interpolate(torch.from_numpy(probs)[None], (height, width), mode="bilinear")[0].numpy()
+    assert np.abs(restored - expected).max() < 1e-4
 
 
 @given(height=SIDE, width=SIDE)
 @settings(max_examples=40, deadline=None)
 def test_restore_probs_of_any_size_sum_to_1(height: int, width: int) -> None:
-    shares = np.random.default_rng(0).random((4, 32, 32), np.float32)
-    shares /= shares.sum(axis=0)
-    found = stripped(Preprocessing(32, "letterbox", 3, 8), shares, (height, width))
-    assert found.shape == (4, height, width)
-    assert np.abs(found.sum(axis=0) - 1).max() < 1e-5
-    assert found.min() >= 0
+    probs = np.random.default_rng(0).random((4, 32, 32), np.float32)
+    probs /= probs.sum(axis=0)
+    restored = restore_image(Preprocessing(32, "letterbox", 3, 8), probs, (height, width))
+    assert restored.shape == (4, height, width)
+    assert np.abs(restored.sum(axis=0) - 1).max() < 1e-5
+    assert restored.min() >= 0
 
 
 @pytest.mark.parametrize("resize", ["letterbox", "stretch"])
 @pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (333, 333), (20, 30)])
 def test_restore_probs_keeps_positions(resize: Resize, height: int, width: int) -> None:
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[:, : width // 2] = 255
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2] = 255
     preprocessing = Preprocessing(64, resize, 3, 8)
-    white = preprocessing.create_input(picture)[..., 0].astype(np.float32) / 255
-    found = stripped(preprocessing, np.stack([1 - white, white]), (height, width)).argmax(axis=0)
+    white = preprocessing.create_input(image)[..., 0].astype(np.float32) / 255
+    restored = restore_image(preprocessing, np.stack([1 - white, white]), (height, width)).argmax(axis=0)
     edge = -(-width // 64) + 1
-    assert (found[:, : width // 2 - edge] == 1).all()
-    assert (found[:, width // 2 + edge :] == 0).all()
+    assert (restored[:, : width // 2 - edge] == 1).all()
+    assert (restored[:, width // 2 + edge :] == 0).all()
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(3, 8), (1, 16)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_create_input_converts_any_depth_and_color(channels: int, bits: int, dtype: type) -> None:
     white = np.full((40, 60, 3 if dtype == np.uint8 else 1), np.iinfo(dtype).max, dtype)
-    found = Preprocessing(32, "letterbox", channels, bits).create_input(white)
-    assert found.shape == (32, 32, channels)
-    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
-    assert (found == 2**bits - 1).all()
+    image = Preprocessing(32, "letterbox", channels, bits).create_input(white)
+    assert image.shape == (32, 32, channels)
+    assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert (image == 2**bits - 1).all()

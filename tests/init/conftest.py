@@ -21,38 +21,38 @@ from pipeline.cli import main
 ROOT = Path(__file__).parents[2]
 SIZE = 32  # px, of images and of prepared arrays
 
-Drawn = np.ndarray[Any, Any]
+Array = np.ndarray[Any, Any]
 
 
-def photo(index: int) -> Drawn:
-    """Draw a smooth background, unlike that of every other index."""
+def make_image(index: int) -> Array:
+    """Make a smooth background that is different for each index."""
     small = np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
     return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
-def disc(index: int) -> Drawn:
-    """Mark the pixels of an object, elsewhere in each image, and nowhere on the frame."""
+def draw_disc(index: int) -> Array:
+    """Draw an object at a random position, without contact to the frame."""
     rng = np.random.default_rng(index)
     radius = rng.integers(5, 8)
     row, column = rng.integers(radius + 1, SIZE - radius - 1, 2)
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    inside: Drawn = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+    inside: Array = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
     return inside
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The results for one folder.
+class InitResult:
+    """Output and files of `init`, the check and `prepare` for one folder.
 
     Attributes:
-        output: of `init`.
-        data: the section that it wrote.
-        masks: by the image's id, as they were prepared.
+        output: output of `init`.
+        data: section `data` that `init` wrote.
+        masks: prepared masks by image id.
     """
 
     output: str
     data: dict[str, Any]
-    masks: dict[str, Drawn]
+    masks: dict[str, Array]
 
     @property
     def notices(self) -> list[str]:
@@ -64,8 +64,8 @@ class Seen:
         """The values of the classes."""
         return [item["mask_value"] for item in self.data["classes"]]
 
-    def indices(self, truths: dict[str, Drawn]) -> dict[Any, set[int]]:
-        """Collect the indices that the pixels of each true label were prepared as."""
+    def indices(self, truths: dict[str, Array]) -> dict[Any, set[int]]:
+        """Return the class indices in the prepared masks for each true label."""
         found: dict[Any, set[int]] = {}
         for name, truth in truths.items():
             for label in np.unique(truth).tolist():
@@ -84,29 +84,32 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmeasured: None) -
 
 
 @pytest.fixture
-def see(project: Path) -> Callable[..., Seen]:
-    """Write masks (arrays, Pillow's images, or functions that save to a path) and images; run a user's commands."""
+def run_init(project: Path) -> Callable[..., InitResult]:
+    """Return a function that writes masks and images, then runs `init`, the check and `prepare`.
 
-    def seeing(masks: dict[str, Any], images: dict[str, Any] | None = None, ending: str = "png") -> Seen:
+    Masks and images are arrays, Pillow images, or functions that save to a path.
+    """
+
+    def write_and_run(masks: dict[str, Any], images: dict[str, Any] | None = None, ending: str = "png") -> InitResult:
         for place, (name, mask) in enumerate(masks.items()):
-            image = images[name] if images else Image.fromarray(photo(place))
+            image = images[name] if images else Image.fromarray(make_image(place))
             _save(image, project / "cells" / "images", name, "png")
             _save(mask, project / "cells" / "masks", name, ending)
         output = _run("init", "cells")
         section = YAML(typ="safe").load((project / "params.yaml").read_text())["data"]
         _run("data", "check", "cells")
         _run("prepare")
-        return Seen(output, section, _prepared(project / "data" / "prepared"))
+        return InitResult(output, section, _read_prepared_masks(project / "data" / "prepared"))
 
-    return seeing
+    return write_and_run
 
 
-def _save(picture: Any, folder: Path, name: str, ending: str) -> None:
-    if callable(picture):
-        picture(folder / name)
+def _save(image: Any, folder: Path, name: str, ending: str) -> None:
+    if callable(image):
+        image(folder / name)
     else:
-        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-        image.save(folder / f"{name}.{ending}")
+        to_save = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        to_save.save(folder / f"{name}.{ending}")
 
 
 def _run(*arguments: str) -> str:
@@ -122,12 +125,12 @@ class RefusedError(Exception):
     """The output of a command that ended with an error."""
 
 
-def _prepared(folder: Path) -> dict[str, Drawn]:
+def _read_prepared_masks(folder: Path) -> dict[str, Array]:
     with (folder / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {}
+    masks_by_id = {}
     for split in {row["split"] for row in rows}:
         masks = np.load(folder / split / PreparedData.MASKS)
         names = [row["id"] for row in rows if row["split"] == split]
-        found |= dict(zip(names, masks, strict=True))
-    return found
+        masks_by_id |= dict(zip(names, masks, strict=True))
+    return masks_by_id

@@ -1,4 +1,4 @@
-"""Which values of masks are classes, ignored, background, boundary or numbered objects: guessed by evidence."""
+"""`init` guesses which mask values are classes, ignored, background, boundary or numbered objects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from scipy import ndimage
 from pipeline.cli import main
 from pipeline.init.palettes import CAMVID, CITYSCAPES, PASCAL_VOC, Palette
 from tests.cases.inputs import write_coco
-from tests.init.conftest import SIZE, Seen, disc
+from tests.init.conftest import SIZE, InitResult, draw_disc
 
-See = Callable[..., Seen]
+RunInit = Callable[..., InitResult]
 COUNT = 24
 NAMES = [f"a{index:02}" for index in range(COUNT)]
 
 
-def regions(index: int, values: list[int], count: int = 12) -> np.ndarray:
+def draw_regions(index: int, values: list[int], count: int = 12) -> np.ndarray:
     """Divide a mask into regions around random points, with values drawn from a list."""
     rng = np.random.default_rng(index)
     points, labels = rng.integers(0, SIZE, (count, 2)), rng.choice(values, count)
@@ -31,39 +31,39 @@ def regions(index: int, values: list[int], count: int = 12) -> np.ndarray:
     return labels[nearest].astype(np.uint8)
 
 
-def scatter(mask: np.ndarray, value: int, index: int) -> np.ndarray:
-    """Draw small pieces of a value, evenly over the mask."""
+def draw_scattered(mask: np.ndarray, value: int, index: int) -> np.ndarray:
+    """Draw pixels of a value, evenly spread over the mask."""
     shift = index % 4
     for row in range(shift, SIZE - 1, 8):
         mask[row, shift::8] = value
     return mask
 
 
-def street(index: int) -> np.ndarray:
+def draw_street(index: int) -> np.ndarray:
     """Draw a sky (0) above ten other classes."""
-    mask = regions(index, list(range(1, 11)))
+    mask = draw_regions(index, list(range(1, 11)))
     mask[: 5 + index % 6] = 0
     return mask
 
 
-def masks(draw: Callable[[int], Any]) -> dict[str, Any]:
+def make_masks(draw: Callable[[int], Any]) -> dict[str, Any]:
     return {name: draw(index) for index, name in enumerate(NAMES)}
 
 
-def names(found: Seen) -> dict[Any, str]:
-    return {item["mask_value"]: item["name"] for item in found.data["classes"]}
+def get_names(result: InitResult) -> dict[Any, str]:
+    return {item["mask_value"]: item["name"] for item in result.data["classes"]}
 
 
-def of(found: Seen, key: str) -> dict[Any, Any]:
-    return {item["mask_value"]: item.get(key, False) for item in found.data["classes"]}
+def get_attribute(result: InitResult, key: str) -> dict[Any, Any]:
+    return {item["mask_value"]: item.get(key, False) for item in result.data["classes"]}
 
 
-def notice(found: Seen, part: str) -> str:
-    [sentence] = [sentence for sentence in found.notices if part in sentence]
+def find_notice(result: InitResult, part: str) -> str:
+    [sentence] = [sentence for sentence in result.notices if part in sentence]
     return sentence
 
 
-VOID_BESIDE_CLASSES = {
+RESERVED_VALUES = {
     "254": (lambda index: [254], list(range(12))),
     "250": (lambda index: [250], [0, 1, 2]),
     "two values": (lambda index: [254, 255], list(range(12))),
@@ -71,104 +71,108 @@ VOID_BESIDE_CLASSES = {
 }
 
 
-@pytest.mark.parametrize("case", VOID_BESIDE_CLASSES)
-def test_init_reserved_values_beside_classes_are_ignored(see: See, case: str) -> None:
-    voids, values = VOID_BESIDE_CLASSES[case]
+@pytest.mark.parametrize("case", RESERVED_VALUES)
+def test_init_ignores_reserved_values(run_init: RunInit, case: str) -> None:
+    voids, values = RESERVED_VALUES[case]
 
     def draw(index: int) -> np.ndarray:
-        mask = regions(index, values)
+        mask = draw_regions(index, values)
         for row, void in enumerate(voids(index)):
             mask[row] = void
         return mask
 
-    found = see(masks(draw))
+    result = run_init(make_masks(draw))
     expected = voids(0)
-    assert found.data["ignore_value"] == (expected[0] if len(expected) == 1 else expected)
-    assert not set(expected) & set(found.values)
+    assert result.data["ignore_value"] == (expected[0] if len(expected) == 1 else expected)
+    assert not set(expected) & set(result.values)
     for void in expected:
-        assert "write ignore_value: null" in notice(found, f"{void} is taken for unknown pixels (ignore_value: {void})")
+        assert "write ignore_value: null" in find_notice(
+            result, f"{void} is taken for unknown pixels (ignore_value: {void})"
+        )
 
 
 @pytest.mark.parametrize("values", [[0, 64, 128, 254], [0, 50, 100, 150, 200, 250]])
-def test_init_gray_levels_up_to_a_reserved_value_stay_classes(see: See, values: list[int]) -> None:
-    found = see(masks(lambda index: regions(index, values)))
-    assert found.data["ignore_value"] is None
-    assert sorted(found.values) == values
+def test_init_keeps_gray_levels_up_to_a_reserved_value_as_classes(run_init: RunInit, values: list[int]) -> None:
+    result = run_init(make_masks(lambda index: draw_regions(index, values)))
+    assert result.data["ignore_value"] is None
+    assert sorted(result.values) == values
 
 
 @pytest.mark.parametrize("void", [0, 11])
-def test_init_a_value_scattered_between_all_classes_is_ignored(see: See, void: int) -> None:
+def test_init_ignores_a_value_scattered_between_all_classes(run_init: RunInit, void: int) -> None:
     classes = [value for value in range(12) if value != void]
-    found = see(masks(lambda index: scatter(regions(index, classes), void, index)))
-    assert found.data["ignore_value"] == void
-    assert sorted(found.values) == classes
-    assert "write ignore_value: null" in notice(found, f"{void} is taken for unlabeled pixels (ignore_value: {void})")
+    result = run_init(make_masks(lambda index: draw_scattered(draw_regions(index, classes), void, index)))
+    assert result.data["ignore_value"] == void
+    assert sorted(result.values) == classes
+    assert "write ignore_value: null" in find_notice(
+        result, f"{void} is taken for unlabeled pixels (ignore_value: {void})"
+    )
 
 
-def test_init_a_last_class_like_the_others_is_not_ignored(see: See) -> None:
-    found = see(masks(lambda index: regions(index, list(range(12)))))
-    assert found.data["ignore_value"] is None
-    assert sorted(found.values) == list(range(12))
+def test_init_keeps_a_last_class_that_is_like_the_others(run_init: RunInit) -> None:
+    result = run_init(make_masks(lambda index: draw_regions(index, list(range(12)))))
+    assert result.data["ignore_value"] is None
+    assert sorted(result.values) == list(range(12))
 
 
-def test_init_value_0_beside_many_classes_is_a_class_and_reported(see: See) -> None:
-    found = see(masks(street))
-    assert names(found) == {value: f"class_{value}" for value in range(11)}
-    assert all(of(found, "foreground").values())
-    said = notice(found, "No value looks like a background")
-    assert "including 0 (class_0)" in said
-    assert "write foreground: false" in said
-    assert "write ignore_value: 0" in said
-    assert not any("surrounded" in sentence or "inverted" in sentence for sentence in found.notices)
+def test_init_keeps_value_0_of_many_classes_as_a_class_and_reports_it(run_init: RunInit) -> None:
+    result = run_init(make_masks(draw_street))
+    assert get_names(result) == {value: f"class_{value}" for value in range(11)}
+    assert all(get_attribute(result, "foreground").values())
+    sentence = find_notice(result, "No value looks like a background")
+    assert "including 0 (class_0)" in sentence
+    assert "write foreground: false" in sentence
+    assert "write ignore_value: 0" in sentence
+    assert not any("surrounded" in other or "inverted" in other for other in result.notices)
 
 
-def test_init_value_0_that_surrounds_small_classes_is_the_background(see: See) -> None:
+def test_init_takes_value_0_that_surrounds_small_classes_as_background(run_init: RunInit) -> None:
     def draw(index: int) -> np.ndarray:
         mask = np.zeros((SIZE, SIZE), np.uint8)
-        mask[4:28, 4:28] = regions(index, list(range(1, 11)))[4:28, 4:28]
+        mask[4:28, 4:28] = draw_regions(index, list(range(1, 11)))[4:28, 4:28]
         return mask
 
-    found = see(masks(draw))
-    assert names(found)[0] == "background"
-    assert of(found, "foreground") == {value: value > 0 for value in range(11)}
+    result = run_init(make_masks(draw))
+    assert get_names(result)[0] == "background"
+    assert get_attribute(result, "foreground") == {value: value > 0 for value in range(11)}
 
 
-def trimap(index: int, inside: int, outside: int, border: int) -> np.ndarray:
-    grown = ndimage.binary_dilation(disc(index), iterations=1)
-    mask = np.where(disc(index), inside, outside)
-    mask[grown & ~ndimage.binary_erosion(disc(index), iterations=1)] = border
+def draw_trimap(index: int, inside: int, outside: int, border: int) -> np.ndarray:
+    grown = ndimage.binary_dilation(draw_disc(index), iterations=1)
+    mask = np.where(draw_disc(index), inside, outside)
+    mask[grown & ~ndimage.binary_erosion(draw_disc(index), iterations=1)] = border
     return mask.astype(np.uint8)
 
 
 @pytest.mark.parametrize("values", [(1, 2, 3), (1, 0, 2), (255, 0, 128), (2, 1, 0)])
-def test_init_the_boundary_of_trimaps_is_an_edge(see: See, values: tuple[int, int, int]) -> None:
+def test_init_takes_the_border_of_trimaps_as_boundary(run_init: RunInit, values: tuple[int, int, int]) -> None:
     inside, outside, border = values
-    found = see(masks(lambda index: trimap(index, *values)))
-    assert names(found) == {outside: "background", inside: "foreground", border: "border"}
-    assert [value for value, is_edge in of(found, "is_boundary").items() if is_edge] == [border]
-    assert [value for value, is_foreground in of(found, "foreground").items() if is_foreground] == [inside]
-    assert "write is_boundary: false and foreground: true" in notice(found, f"{border} is taken for the boundary")
+    result = run_init(make_masks(lambda index: draw_trimap(index, *values)))
+    assert get_names(result) == {outside: "background", inside: "foreground", border: "border"}
+    assert [value for value, is_boundary in get_attribute(result, "is_boundary").items() if is_boundary] == [border]
+    assert [value for value, is_foreground in get_attribute(result, "foreground").items() if is_foreground] == [inside]
+    assert "write is_boundary: false and foreground: true" in find_notice(result, f"{border} is taken for the boundary")
 
 
-def test_init_a_class_around_another_one_is_no_boundary(see: See) -> None:
+def test_init_keeps_a_class_around_another_one(run_init: RunInit) -> None:
     def draw(index: int) -> np.ndarray:
-        nucleus = ndimage.binary_erosion(disc(index), iterations=3)
-        return np.where(nucleus, 2, disc(index)).astype(np.uint8)
+        nucleus = ndimage.binary_erosion(draw_disc(index), iterations=3)
+        return np.where(nucleus, 2, draw_disc(index)).astype(np.uint8)
 
-    assert not any(of(see(masks(draw)), "is_boundary").values())
+    assert not any(get_attribute(run_init(make_masks(draw)), "is_boundary").values())
 
 
-def test_init_an_outline_that_leaves_contacts_is_no_boundary(see: See) -> None:
+def test_init_keeps_an_incomplete_outline_as_a_class(run_init: RunInit) -> None:
     def draw(index: int) -> np.ndarray:
-        mask = trimap(index, 1, 0, 2)
-        mask[:, : SIZE // 2] = np.minimum(disc(index), 1)[:, : SIZE // 2]
+        mask = draw_trimap(index, 1, 0, 2)
+        mask[:, : SIZE // 2] = np.minimum(draw_disc(index), 1)[:, : SIZE // 2]
         return mask
 
-    assert not any(of(see(masks(draw)), "is_boundary").values())
+    assert not any(get_attribute(run_init(make_masks(draw)), "is_boundary").values())
 
 
-def label_image(side: int, step: int = 9) -> np.ndarray:
-    """Draw squares with numbers of their own, far apart from each other."""
+def draw_label_image(side: int, step: int = 9) -> np.ndarray:
+    """Draw squares with unique random numbers."""
     rng = np.random.default_rng(0)
     rows = side // step
     numbers = np.sort(rng.choice(np.arange(17, 60_000), rows * rows, replace=False)).reshape(rows, rows)
@@ -177,15 +181,15 @@ def label_image(side: int, step: int = 9) -> np.ndarray:
     return np.pad(labels * inner, ((0, side - rows * step),) * 2)
 
 
-def test_init_crops_of_a_label_image_are_numbered_objects(see: See) -> None:
-    whole = label_image(SIZE * 5)
+def test_init_takes_crops_of_a_label_image_as_numbered_objects(run_init: RunInit) -> None:
+    whole = draw_label_image(SIZE * 5)
     tiles = [whole[top : top + SIZE, left : left + SIZE] for top in range(0, 128, SIZE) for left in range(0, 160, SIZE)]
-    tiles += tiles[:4]  # shown again, as overlapping crops show objects twice
-    found = see(masks(lambda index: tiles[index].astype(np.uint16)))
-    assert found.data["instances"] == {"border": 2}
+    tiles += tiles[:4]  # overlapping crops contain an object twice
+    result = run_init(make_masks(lambda index: tiles[index].astype(np.uint16)))
+    assert result.data["instances"] == {"border": 2}
 
 
-def test_init_few_objects_with_numbers_of_their_own_are_numbered(see: See) -> None:
+def test_init_takes_few_objects_with_unique_numbers_as_numbered(run_init: RunInit) -> None:
     numbers = np.random.default_rng(1).permutation(np.arange(17, 250))
 
     def draw(index: int) -> np.ndarray:
@@ -194,12 +198,12 @@ def test_init_few_objects_with_numbers_of_their_own_are_numbered(see: See) -> No
             mask[3 + 14 * place : 13 + 14 * place, 5:20] = numbers[2 * index + place]
         return mask
 
-    found = see(masks(draw))
-    assert found.data["instances"] == {"border": 2}
-    assert "write instances: null" in notice(found, "numbered objects (instances)")
+    result = run_init(make_masks(draw))
+    assert result.data["instances"] == {"border": 2}
+    assert "write instances: null" in find_notice(result, "numbered objects (instances)")
 
 
-def test_init_more_numbers_than_classes_may_be_are_numbered(see: See) -> None:
+def test_init_takes_more_values_than_the_maximum_of_classes_as_numbered(run_init: RunInit) -> None:
     def draw(index: int) -> np.ndarray:
         rng = np.random.default_rng(index)
         mask = np.zeros((SIZE, SIZE), np.uint16)
@@ -208,62 +212,64 @@ def test_init_more_numbers_than_classes_may_be_are_numbered(see: See) -> None:
             mask[5 * row : 5 * row + 4, 5 * column : 5 * column + 4] = number
         return mask
 
-    assert see(masks(draw)).data["instances"] == {"border": 2}
+    assert run_init(make_masks(draw)).data["instances"] == {"border": 2}
 
 
-def test_init_crops_with_the_same_few_classes_stay_classes(see: See) -> None:
-    found = see(masks(lambda index: np.where(disc(index), (17, 23, 41)[index % 3], 0).astype(np.uint8)))
-    assert "instances" not in found.data
-    assert found.values == [0, 17, 23, 41]
+def test_init_keeps_few_common_values_as_classes(run_init: RunInit) -> None:
+    result = run_init(make_masks(lambda index: np.where(draw_disc(index), (17, 23, 41)[index % 3], 0).astype(np.uint8)))
+    assert "instances" not in result.data
+    assert result.values == [0, 17, 23, 41]
 
 
-def color_mask(palette: Palette, index: int, shown: list[str]) -> np.ndarray:
-    colors = np.array([palette.colors[name] for name in shown])[regions(index, list(range(len(shown))))]
+def draw_color_mask(palette: Palette, index: int, class_names: list[str]) -> np.ndarray:
+    colors = np.array([palette.colors[name] for name in class_names])[
+        draw_regions(index, list(range(len(class_names))))
+    ]
     return np.dstack([colors >> shift & 255 for shift in (16, 8, 0)]).astype(np.uint8)
 
 
-def test_init_color_masks_of_camvid_get_its_names(see: See) -> None:
-    shown = ["Sky", "Building", "Road", "Tree", "Car", "Pedestrian", "Void"]
-    found = see(masks(lambda index: color_mask(CAMVID, index, shown)))
-    assert names(found) == {f"#{CAMVID.colors[name]:06x}": name for name in shown[:-1]}
-    assert of(found, "color") == {value: value for value in names(found)}
-    assert found.data["ignore_value"] == "#000000"
-    assert "change data.classes and data.ignore_value" in notice(found, "those of CamVid")
+def test_init_names_colors_of_camvid(run_init: RunInit) -> None:
+    class_names = ["Sky", "Building", "Road", "Tree", "Car", "Pedestrian", "Void"]
+    result = run_init(make_masks(lambda index: draw_color_mask(CAMVID, index, class_names)))
+    assert get_names(result) == {f"#{CAMVID.colors[name]:06x}": name for name in class_names[:-1]}
+    assert get_attribute(result, "color") == {value: value for value in get_names(result)}
+    assert result.data["ignore_value"] == "#000000"
+    assert "change data.classes and data.ignore_value" in find_notice(result, "those of CamVid")
 
 
-def test_init_color_masks_of_cityscapes_get_its_names(see: See) -> None:
-    shown = ["road", "sidewalk", "building", "vegetation", "sky", "car", "pole", "parking"]
-    found = see(masks(lambda index: color_mask(CITYSCAPES, index, shown)))
-    assert set(names(found).values()) == set(shown) - {"parking"}
-    assert found.data["ignore_value"] == "#faaaa0"
-    assert "those of Cityscapes" in found.output
+def test_init_names_colors_of_cityscapes(run_init: RunInit) -> None:
+    class_names = ["road", "sidewalk", "building", "vegetation", "sky", "car", "pole", "parking"]
+    result = run_init(make_masks(lambda index: draw_color_mask(CITYSCAPES, index, class_names)))
+    assert set(get_names(result).values()) == set(class_names) - {"parking"}
+    assert result.data["ignore_value"] == "#faaaa0"
+    assert "those of Cityscapes" in result.output
 
 
-def voc_indices(labels: np.ndarray) -> Image.Image:
+def make_voc_mask(labels: np.ndarray) -> Image.Image:
     colors = [*PASCAL_VOC.classes.values(), *[0] * (255 - len(PASCAL_VOC.classes)), PASCAL_VOC.ignored["void"]]
     image = Image.fromarray(labels.astype(np.uint8), "P")
     image.putpalette([level for color in colors for level in color.to_bytes(3, "big")])
     return image
 
 
-def test_init_indices_with_the_palette_of_pascal_voc_get_its_names(see: See) -> None:
-    found = see(masks(lambda index: voc_indices(trimap(index, (1, 12, 15)[index % 3], 0, 255))))
-    assert names(found) == {0: "background", 1: "aeroplane", 12: "dog", 15: "person"}
-    assert of(found, "color") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
-    assert of(found, "foreground") == {0: False, 1: True, 12: True, 15: True}
-    assert found.data["ignore_value"] == 255
-    assert "those of PASCAL VOC" in found.output
+def test_init_names_indices_with_the_palette_of_pascal_voc(run_init: RunInit) -> None:
+    result = run_init(make_masks(lambda index: make_voc_mask(draw_trimap(index, (1, 12, 15)[index % 3], 0, 255))))
+    assert get_names(result) == {0: "background", 1: "aeroplane", 12: "dog", 15: "person"}
+    assert get_attribute(result, "color") == {0: "#000000", 1: "#800000", 12: "#400080", 15: "#c08080"}
+    assert get_attribute(result, "foreground") == {0: False, 1: True, 12: True, 15: True}
+    assert result.data["ignore_value"] == 255
+    assert "those of PASCAL VOC" in result.output
 
 
 @pytest.mark.parametrize("has_palette", [True, False])
-def test_init_few_classes_without_void_get_no_names_of_pascal_voc(see: See, has_palette: bool) -> None:
+def test_init_does_not_name_few_classes_without_void_after_pascal_voc(run_init: RunInit, has_palette: bool) -> None:
     def draw(index: int) -> Any:
-        labels = np.where(disc(index), (1, 2, 3)[index % 3], 0)
-        return voc_indices(labels) if has_palette else labels.astype(np.uint8)
+        labels = np.where(draw_disc(index), (1, 2, 3)[index % 3], 0)
+        return make_voc_mask(labels) if has_palette else labels.astype(np.uint8)
 
-    found = see(masks(draw))
-    assert names(found) == {0: "background", 1: "class_1", 2: "class_2", 3: "class_3"}
-    assert "PASCAL" not in found.output
+    result = run_init(make_masks(draw))
+    assert get_names(result) == {0: "background", 1: "class_1", 2: "class_2", 3: "class_3"}
+    assert "PASCAL" not in result.output
 
 
 LABEL_FILES = {
@@ -274,20 +280,20 @@ LABEL_FILES = {
 
 
 @pytest.mark.parametrize("file", LABEL_FILES)
-def test_init_a_label_file_names_the_colors_of_masks(see: See, file: str) -> None:
+def test_init_names_colors_by_a_label_file(run_init: RunInit, file: str) -> None:
     Path("cells", file).write_text(LABEL_FILES[file])
     colors = np.array([[0, 0, 0], [10, 200, 30], [90, 60, 30]], np.uint8)
-    found = see(masks(lambda index: colors[trimap(index, 1, 0, 2)]))
-    assert names(found) == {"#000000": "background", "#0ac81e": "leaf_stem", "#5a3c1e": "soil"}
-    assert of(found, "foreground") == {"#000000": False, "#0ac81e": True, "#5a3c1e": True}
-    assert file in notice(found, "The colors of the masks are those of")
+    result = run_init(make_masks(lambda index: colors[draw_trimap(index, 1, 0, 2)]))
+    assert get_names(result) == {"#000000": "background", "#0ac81e": "leaf_stem", "#5a3c1e": "soil"}
+    assert get_attribute(result, "foreground") == {"#000000": False, "#0ac81e": True, "#5a3c1e": True}
+    assert file in find_notice(result, "The colors of the masks are those of")
 
 
 @pytest.mark.parametrize("text", ["", "leaf:300,0,0::", "leaf:1,2,3::", "\xff"])
-def test_init_a_label_file_of_other_colors_is_left_alone(see: See, text: str) -> None:
+def test_init_ignores_a_label_file_of_other_colors(run_init: RunInit, text: str) -> None:
     Path("cells/labelmap.txt").write_bytes(text.encode("latin-1"))
     colors = np.array([[0, 0, 0], [10, 200, 30]], np.uint8)
-    assert names(see(masks(lambda index: colors[disc(index).astype(int)]))) == {
+    assert get_names(run_init(make_masks(lambda index: colors[draw_disc(index).astype(int)]))) == {
         "#000000": "background",
         "#0ac81e": "foreground",
     }
@@ -312,7 +318,7 @@ def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.usefixtures("project")
-def test_init_categories_of_cityscapes_get_its_colors() -> None:
+def test_init_gives_categories_of_cityscapes_its_colors() -> None:
     output, colors = init_coco(["Road", "Sidewalk", "Traffic Light", "Vegetation", "Sky", "tram stop"])
     assert colors["Road"] == "#804080"
     assert colors["Traffic Light"] == "#faaa1e"
@@ -322,14 +328,14 @@ def test_init_categories_of_cityscapes_get_its_colors() -> None:
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("categories", [["nucleus", "cell", "debris", "wall"], ["car", "person", "train", "bus"]])
-def test_init_categories_of_no_one_data_set_get_the_usual_colors(categories: list[str]) -> None:
+def test_init_gives_other_categories_the_default_colors(categories: list[str]) -> None:
     output, colors = init_coco(categories)
     assert list(colors.values()) == ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442"]
     assert "have the names of" not in output
 
 
-def test_init_of_many_classes_names_the_first_and_keeps_all_colors_apart(see: See) -> None:
-    found = see(masks(lambda index: regions(index, list(range(40)), 30)))
-    assert len(set(of(found, "color").values())) == 40
-    assert "40 classes: class_0, " in found.output
-    assert "class_11 and 28 more." in found.output
+def test_init_of_many_classes_lists_the_first_and_gives_distinct_colors(run_init: RunInit) -> None:
+    result = run_init(make_masks(lambda index: draw_regions(index, list(range(40)), 30)))
+    assert len(set(get_attribute(result, "color").values())) == 40
+    assert "40 classes: class_0, " in result.output
+    assert "class_11 and 28 more." in result.output

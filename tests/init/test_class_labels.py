@@ -1,4 +1,4 @@
-"""The colors that `pipeline init` proposes: distinct for any number of classes."""
+"""Colors that `pipeline init` suggests: distinct for any number of classes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.init.class_labels import OKABE_ITO, suggest_colors
 
-MIN_DISTANCE = 20  # CIE76 Delta E of 20 classes: about ten times what a viewer just notices (2.3)
+MIN_DISTANCE = 20  # CIE76 Delta E of 20 classes: about ten times the just noticeable difference (2.3)
 MIN_DISTANCE_OF_MANY = 8
-MOST = 254
+MAX_CLASSES = 254
 
 
-def lab(color: str) -> np.ndarray:
+def to_lab(color: str) -> np.ndarray:
     """Convert a color to CIELAB by the definitions of IEC 61966-2-1 and CIE 15 (D65)."""
     srgb = np.array(list(bytes.fromhex(color[1:]))) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -23,34 +23,34 @@ def lab(color: str) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def closest(colors: list[str]) -> float:
-    labs = np.array([lab(color) for color in colors])
+def compute_min_distance(colors: list[str]) -> float:
+    labs = np.array([to_lab(color) for color in colors])
     distances = np.linalg.norm(labs[:, None] - labs[None], axis=-1)
     return float(distances[np.triu_indices(len(colors), 1)].min())
 
 
-def test_colors_of_any_number_of_classes_are_distinct() -> None:
-    colors = suggest_colors(MOST)
-    assert len({color.lower() for color in colors}) == MOST
-    assert closest(colors) > MIN_DISTANCE_OF_MANY
-    for count in (0, 1, 2, 7, 8, 9, 20, 21, 100, MOST - 1):
+def test_suggest_colors_of_any_number_are_distinct() -> None:
+    colors = suggest_colors(MAX_CLASSES)
+    assert len({color.lower() for color in colors}) == MAX_CLASSES
+    assert compute_min_distance(colors) > MIN_DISTANCE_OF_MANY
+    for count in (0, 1, 2, 7, 8, 9, 20, 21, 100, MAX_CLASSES - 1):
         assert suggest_colors(count) == colors[:count]
 
 
-def test_colors_of_up_to_20_classes_are_far_apart() -> None:
-    assert closest(suggest_colors(20)) > MIN_DISTANCE
+def test_suggest_colors_up_to_20_are_clearly_different() -> None:
+    assert compute_min_distance(suggest_colors(20)) > MIN_DISTANCE
 
 
-def test_the_first_colors_are_those_for_color_vision_deficiency() -> None:
+def test_suggest_colors_starts_with_okabe_ito() -> None:
     assert suggest_colors(7) == list(OKABE_ITO)
 
 
 @pytest.mark.parametrize("taken", [["#000000", "#0072b2"], ["#0173b3", "#00ff00", "#0000ff"]])
-def test_colors_differ_from_those_that_are_taken(taken: list[str]) -> None:
+def test_suggest_colors_differ_from_taken_colors(taken: list[str]) -> None:
     colors = suggest_colors(20, taken)
-    assert closest([taken[-1], *colors]) > 10
-    assert all(np.linalg.norm(lab(one) - lab(other)) > 10 for one in taken for other in colors)
+    assert compute_min_distance([taken[-1], *colors]) > 10
+    assert all(np.linalg.norm(to_lab(first) - to_lab(second)) > 10 for first in taken for second in colors)
 
 
-def test_black_and_white_are_not_proposed() -> None:
-    assert all(15 < lab(color)[0] < 97 for color in suggest_colors(MOST))
+def test_suggest_colors_are_neither_black_nor_white() -> None:
+    assert all(15 < to_lab(color)[0] < 97 for color in suggest_colors(MAX_CLASSES))

@@ -1,4 +1,4 @@
-"""The epochs that init proposes: enough steps for the images that are trained on, and a notice where they are not."""
+"""Epochs that `init` suggests: enough steps for the number of training images, or a notice."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def params(tmp_path, monkeypatch, unmeasured):
 
 
 def write(folders, values=(0, 1)):
-    """Write so many pairs into each folder below images/ and masks/; each mask holds 0 and one of the other values."""
+    """Write a number of pairs into each subfolder; each mask has 0 and one of the other values."""
     number = 0
     for folder, count in folders.items():
         for index in range(count):
@@ -69,30 +69,30 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize(("name", "folders"), FOLDERS.items(), ids=FOLDERS.keys())
-def test_init_epochs_are_as_many_as_a_training_needs(name, folders):
+def test_init_suggests_the_epochs_that_a_training_needs(name, folders):
     write(folders, (0, 1, 2, 3, 4) if "classes" in name else (0, 1))
-    said = init()
+    output = init()
     steps = count_steps()
     assert steps >= MIN_STEPS
     train = load_train()
-    assert train["epochs"] == 12 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS  # and no more
-    assert "hardly moves" not in said
+    assert train["epochs"] == 12 or steps * (train["epochs"] - 1) / train["epochs"] < MIN_STEPS
+    assert "hardly moves" not in output
 
 
-def test_init_epochs_that_are_more_than_needed_stay(params):
+def test_init_keeps_more_epochs_than_needed(params):
     params.write_text(params.read_text("utf-8").replace("\n  epochs: 12 ", "\n  epochs: 300 "), "utf-8")
     write({"": 24})
     init()
     assert load_train()["epochs"] == 300
 
 
-def test_init_images_that_cannot_be_divided_have_epochs_all_the_same():
+def test_init_of_images_that_cannot_be_split_suggests_epochs():
     write({"train": 20, "": 10})
     assert "10 of 30 images are not in one such folder" in init()
     assert 12 < load_train()["epochs"] < MIN_STEPS
 
 
-def test_init_images_without_usable_pairs_have_epochs_all_the_same():
+def test_init_of_images_without_valid_pairs_suggests_epochs():
     write({"": 24})
     for index, path in enumerate(sorted(Path("cells/masks").iterdir())):
         path.rename(path.with_name(f"other{index % 7}_{index}.png"))
@@ -100,18 +100,18 @@ def test_init_images_without_usable_pairs_have_epochs_all_the_same():
     assert load_train()["epochs"] == 150
 
 
-def test_init_epochs_on_another_style_of_line_are_set_or_reported(params):
+def test_init_of_epochs_in_another_yaml_style_sets_or_reports_them(params):
     text = params.read_text("utf-8")
     params.write_text(re.sub(r"\n  epochs: 12 .*", "\n  'epochs':   12", text), "utf-8")
     write({"": 24})
-    said = init()
+    output = init()
     assert count_steps() < MIN_STEPS
-    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are (\d+) steps, .* train\.epochs: (\d+)", said)
+    notice = re.search(r"unet, unet_no_skip, lite0: 12 epochs are (\d+) steps, .* train\.epochs: (\d+)", output)
     assert int(notice[1]) == count_steps()
     assert int(notice[2]) * count_steps() / 12 >= MIN_STEPS
 
 
-def test_init_epochs_of_a_variant_are_reported(params):
+def test_init_reports_epochs_of_a_variant(params):
     text = params.read_text("utf-8")
     params.write_text(
         text.replace(
@@ -120,7 +120,7 @@ def test_init_epochs_of_a_variant_are_reported(params):
         "utf-8",
     )
     write({"": 24})
-    said = init()
-    assert re.search(r"Notice: unet_no_skip: 20 epochs are 60 steps", said)
-    assert "unet:" not in said
+    output = init()
+    assert re.search(r"Notice: unet_no_skip: 20 epochs are 60 steps", output)
+    assert "unet:" not in output
     assert count_steps() >= MIN_STEPS

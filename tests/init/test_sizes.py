@@ -1,4 +1,4 @@
-"""The prepared size that init proposes, the table that explains it, the batch size, and notices on rare classes."""
+"""Image size and batch size that `init` suggests, its table of sizes, and notices about rare classes."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ def write(masks, folder="cells"):
             image.save(path)
 
 
-def run(*arguments):
+def run_pipeline(*arguments):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     return result.output
@@ -55,120 +55,120 @@ def load_params():
     return YAML(typ="safe").load(Path("params.yaml").read_text("utf-8"))
 
 
-def rows(output):
-    """Read the table of sizes: the marked size, and the entries of each size."""
-    found = [line for line in output.splitlines() if re.match(r"[> ] +\d+  +\d\.\d{3}", line)]
-    marked = [int(line[1:].split()[0]) for line in found if line.startswith(">")]
-    return marked, {int(line[1:].split()[0]): line[1:].split()[1:] for line in found}
+def read_size_table(output):
+    """Parse the table of sizes; return the marked sizes, and the entries of each size."""
+    lines = [line for line in output.splitlines() if re.match(r"[> ] +\d+  +\d\.\d{3}", line)]
+    marked = [int(line[1:].split()[0]) for line in lines if line.startswith(">")]
+    return marked, {int(line[1:].split()[0]): line[1:].split()[1:] for line in lines}
 
 
-def blob(index, side=512, half=150):
+def draw_square(index, side=512, half=150):
     mask = np.zeros((side, side), np.uint8)
     top = 60 + 4 * index
     mask[top : top + half, top : top + half] = 1
     return mask
 
 
-def lines(index, side=512, width=2):
+def draw_lines(index, side=512, width=2):
     mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
     for start in random.integers(0, side - width, 12):
         mask[start : start + width] = mask[:, start : start + width] = 1
     return mask
 
 
-def discs(index, side=448):
-    """Draw discs of 20 px, which 256 px keeps well enough and 128 px does not."""
+def draw_discs(index, side=448):
+    """Draw discs of 20 px, which need more than 128 px."""
     mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
-    rows_, columns = np.mgrid[:side, :side]
+    rows, columns = np.mgrid[:side, :side]
     for row, column in random.integers(12, side - 12, (15, 2)):
-        mask[(rows_ - row) ** 2 + (columns - column) ** 2 < 100] = 1
+        mask[(rows - row) ** 2 + (columns - column) ** 2 < 100] = 1
     return mask
 
 
-def dots(index, side=1024):
+def draw_dots(index, side=1024):
     mask, random = np.zeros((side, side), np.uint8), np.random.default_rng(index)
     for row, column in random.integers(0, side - 1, (30, 2)):
         mask[row, column] = 1
     return mask
 
 
-def test_init_large_objects_keep_the_usual_size(unmeasured):
-    write(map(blob, range(8)))
-    output = run("init", "cells")
+def test_init_of_large_objects_keeps_the_default_size(unmeasured):
+    write(map(draw_square, range(8)))
+    output = run_pipeline("init", "cells")
     assert load_params()["data"]["image_size"] == 128
     assert "perfect predictions" not in output
-    marked, table = rows(output)
+    marked, table = read_size_table(output)
     assert marked == [128]
     assert len(table) == 3  # for comparison
 
 
-def test_init_small_objects_get_the_smallest_size_that_is_good(unmeasured):
-    write(map(discs, range(6)))
-    output = run("init", "cells")
+def test_init_of_small_objects_suggests_the_smallest_sufficient_size(unmeasured):
+    write(map(draw_discs, range(6)))
+    output = run_pipeline("init", "cells")
     size = load_params()["data"]["image_size"]
     assert 128 < size <= MAX_SIZE
-    marked, table = rows(output)
+    marked, table = read_size_table(output)
     assert marked == [size]
-    assert all(min(map(float, entries)) < 0.9 for tried, entries in table.items() if tried < size)
+    assert all(min(map(float, entries)) < 0.9 for other, entries in table.items() if other < size)
     assert min(map(float, table[size])) >= 0.9
 
 
-def test_init_thin_lines_get_the_affordable_size_and_hear_of_a_better_one(unmeasured):
-    write(map(lines, range(4)))
-    output = run("init", "cells")
+def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one(unmeasured):
+    write(map(draw_lines, range(4)))
+    output = run_pipeline("init", "cells")
     size = load_params()["data"]["image_size"]
     better = int(re.search(rf"At {size} px even perfect predictions.*: foreground 0\.\d+.*size: (\d+)", output)[1])
-    marked, table = rows(output)
+    marked, table = read_size_table(output)
     assert (marked, max(table)) == ([size], better)
     assert float(table[better][1]) >= 0.9
-    assert size == max((tried for tried in table if tried <= MAX_SIZE), key=lambda tried: float(table[tried][1]))
+    assert size == max((other for other in table if other <= MAX_SIZE), key=lambda other: float(table[other][1]))
 
 
-def test_init_objects_that_vanish_are_not_worth_any_size(unmeasured):
-    write(map(dots, range(4)))
-    output = run("init", "cells")
+def test_init_of_objects_that_vanish_limits_the_size(unmeasured):
+    write(map(draw_dots, range(4)))
+    output = run_pipeline("init", "cells")
     assert load_params()["data"]["image_size"] == MAX_SIZE_FOR_OBJECTS
     assert re.search(r"data\.image_size: 1024 keeps them\. The section has 512 px\.", output)
 
 
-def test_check_shows_what_the_present_size_allows_and_better_ones(unmeasured):
-    write(map(lines, range(4)))
-    _, proposed = rows(run("init", "cells"))
+def test_check_shows_the_iou_of_the_current_size_and_better_sizes(unmeasured):
+    write(map(draw_lines, range(4)))
+    _, proposed = read_size_table(run_pipeline("init", "cells"))
     path = Path("params.yaml")
     path.write_text(re.sub(r"image_size: \d+", "image_size: 128", path.read_text("utf-8")), "utf-8")
-    output = run("data", "check", "cells")
-    marked, table = rows(output)
+    output = run_pipeline("data", "check", "cells")
+    marked, table = read_size_table(output)
     assert marked == [128]
     assert float(proposed[128][1]) == pytest.approx(float(table[128][1]), abs=0.05)  # without the showcase
     assert f"at 128 px even perfect predictions have an IoU of: foreground {table[128][1]}, background" in output
     assert f"data.image_size: {max(table)} gives every class 0.9 or more" in output
     path.write_text(re.sub(r"image_size: \d+", f"image_size: {max(table)}", path.read_text("utf-8")), "utf-8")
-    output = run("data", "check", "cells")
+    output = run_pipeline("data", "check", "cells")
     assert "even perfect predictions have" in output
-    assert rows(output) == ([], {})
+    assert read_size_table(output) == ([], {})
 
 
-def test_table_of_many_classes_names_the_worst_in_80_columns(unmeasured):
+def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(unmeasured):
     mask = np.zeros((256, 256), np.uint8)
     for value in range(1, 31):
         mask[8 * value - 4 : 8 * value + 1] = value
     mask[:, 100:102] = 30
     write([np.roll(mask, 3 * index, axis=1) for index in range(6)])
-    output = run("init", "cells")
+    output = run_pipeline("init", "cells")
     table = output[output.index("IoU that") : output.index("The time of")].splitlines()
     assert "lowest  class" in table[1]
     assert all(cell_len(line) <= 80 for line in table)
 
 
-def test_init_says_how_long_the_grid_takes_and_writes_no_time(monkeypatch):
-    write(map(lines, range(4)))
+def test_init_prints_the_time_of_the_grid_and_does_not_write_it(monkeypatch):
+    write(map(draw_lines, range(4)))
     written = []
     for factor in (1, 7):
         time = GridTime(27, 2, {"unet": 27 * 600}, {"unet": StepTime(0.1 * factor, 1e-5 * factor)})
         monkeypatch.setattr(grid_time, "measure_grid_time", lambda *_, time=time: time)
-        output = run("init", "cells")
+        output = run_pipeline("init", "cells")
         written.append(Path("params.yaml").read_text("utf-8"))
-        _, table = rows(output)
+        _, table = read_size_table(output)
         seconds = (0.1 + 1e-5 * 256**2) * factor
         assert table[256][2:] == [f"{seconds:.2g}", "about", *format_duration(seconds * 600 * 27 / 2).split()]
         assert "27 runs of 600 steps,\n2 at a time." in output
@@ -176,15 +176,15 @@ def test_init_says_how_long_the_grid_takes_and_writes_no_time(monkeypatch):
     assert written[0] == written[1]
 
 
-def test_init_measures_real_steps():
-    write([blob(index, 96, 30) for index in range(6)])
-    output = run("init", "cells")
-    _, table = rows(output)
+def test_init_measures_training_steps():
+    write([draw_square(index, 96, 30) for index in range(6)])
+    output = run_pipeline("init", "cells")
+    _, table = read_size_table(output)
     assert float(table[96][2]) > 0
     assert "27 runs of 600 steps" in output
 
 
-def test_measure_grid_time_grows_with_pixels_and_names_what_cannot_be_run(project, params_with):
+def test_measure_grid_time_grows_with_pixels_and_names_failing_variants(project, params_with):
     write_custom(project, broken="raise ValueError('a mistake of the user')\n")
     model = {"family": "custom", "import_path": "custom.broken:build", "size_multiple": 1}
     params = params_with({"grid": {"variant": ["unet", "broken"]}, "variants": {"broken": {"model": model}}})
@@ -193,8 +193,8 @@ def test_measure_grid_time_grows_with_pixels_and_names_what_cannot_be_run(projec
     assert 0 < time.step_seconds(64) < time.step_seconds(512)
     assert time.seconds(128) == pytest.approx(time.step_seconds(128) * 160 / time.at_once)
     assert time.summary().endswith("; not measured: broken.")
-    only = params.model_copy(update={"grid": params.grid.model_copy(update={"variant": ["broken"]})})
-    assert measure_grid_time(only, 40, 3, 2) is None
+    only_broken = params.model_copy(update={"grid": params.grid.model_copy(update={"variant": ["broken"]})})
+    assert measure_grid_time(only_broken, 40, 3, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_format_duration_has_two_digits(seconds, text):
 
 
 @pytest.mark.parametrize("epochs", [12, 60])
-def test_batch_is_raised_only_where_many_steps_remain(epochs):
+def test_choose_batch_increases_the_batch_only_if_many_steps_remain(epochs):
     for training in (1, 10, 140, 350, 351, 420, 1_400, 5_000, 30_000, 1_000_000):
         batch = choose_batch(training, epochs)
         steps = choose_epochs(training, batch, epochs) * steps_per_epoch(training, batch)
@@ -224,18 +224,20 @@ def test_batch_is_raised_only_where_many_steps_remain(epochs):
     assert choose_batch(1_000_000, 12) == 32
 
 
-def test_init_more_than_500_images_keep_batches_of_4(unmeasured):
-    write([blob(0, 96, 12 + index % 8) for index in range(520)])
-    run("init", "cells")
+def test_init_of_520_images_keeps_batches_of_4(unmeasured):
+    write([draw_square(0, 96, 12 + index % 8) for index in range(520)])
+    run_pipeline("init", "cells")
     assert load_params()["train"]["batch_size"] == 4
 
 
-def test_init_rare_classes_are_reported_with_what_helps(unmeasured):
-    masks = [blob(index) for index in range(6)]
+def test_init_of_rare_classes_suggests_losses(unmeasured):
+    masks = [draw_square(index) for index in range(6)]
     for mask in masks:
         mask[400:412, 400:412] = 2
     write(masks)
-    (notice,) = (line for line in run("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line)
+    (notice,) = (
+        line for line in run_pipeline("init", "cells").splitlines() if "of the pixels, and cross-entropy" in line
+    )
     assert "class_2 (0.05%) has less than 1% of the pixels" in notice
     assert "class_1" not in notice
     for loss in re.search(r"train\.loss: (\w+) or (\w+),", notice).groups():
