@@ -52,7 +52,7 @@ def test_compute_scores_of_a_missed_class_has_iou_0() -> None:
     assert compute_scores(0.5, confusion, CLASSES).iou["animal"] == 0
 
 
-def test_compute_foreground_iou_takes_several_classes_as_one() -> None:
+def test_compute_foreground_iou_combines_foreground_classes() -> None:
     both = np.array([True, False, True])
     confusion = np.array([[4, 1, 3], [2, 9, 0], [0, 0, 1]])  # confusing animal with border is not an error here
     assert compute_foreground_iou(confusion, both) == pytest.approx(8 / 11)

@@ -70,7 +70,7 @@ def write_image_losses(folder: RunFolder, loss: float) -> None:
 
 
 def list_image_scores(samples: pd.DataFrame, loss: float) -> list[list[str | float]]:
-    """List scores by image, equal in a split; the loss of border is twice as high in validation as in training."""
+    """List scores per image, equal within a split; the loss of border is twice as high in validation as in training."""
     rows: list[list[str | float]] = []
     for sample, split in zip(samples["id"], samples["split"], strict=True):
         own, border = (loss - 0.1, 0.5) if split == "train" else (loss, 1.0)

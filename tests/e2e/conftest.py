@@ -60,7 +60,7 @@ class Project:
         return set(json.loads(result.stdout))  # stderr may have warnings
 
     def change(self, **changes: Any) -> None:
-        """Write the tiny parameters with changes."""
+        """Write the tiny parameters, overridden by changes."""
         write_params(self.root, merge_grid(changes))
 
     def read(self, name: str) -> Any:

@@ -86,7 +86,7 @@ def test_sweep_after_a_merge_trains_no_run_of_either_side_again(origin: Project)
     assert set(mine.read("metrics.json")) >= {"unet-0.01", "unet-0.002", "unet-0.003"}
 
 
-def test_removed_learning_rate_leaves_no_entries_that_a_clone_does_not_have(origin: Project) -> None:
+def test_removed_learning_rate_leaves_no_entries_in_the_lock_file(origin: Project) -> None:
     small_grid, large_grid = (
         {"variant": ["unet"], "learning_rate": learning_rates} for learning_rates in ([0.01], [0.01, 0.003])
     )

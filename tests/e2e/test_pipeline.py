@@ -115,7 +115,7 @@ def test_changed_variant_trains_only_its_runs(swept_project: Project) -> None:
     assert ran == ["train@unet_no_skip-0.01-0", "evaluate@unet_no_skip-0.01-0", "compare", "showcase", "report"]
     swept_project.change()
     output = swept_project.run("pipeline", "sweep")
-    assert "2 runs: 1 restored, 1 up to date" in output  # the first training is in DVC's cache
+    assert "2 runs: 1 restored, 1 up to date" in output  # the first run is in DVC's cache
     assert "runs to do" not in output
     swept_project.repro()
 

@@ -1,4 +1,4 @@
-"""Verdicts of real trainings that overfit, learn or underfit."""
+"""Verdicts of real runs that overfit, learn or underfit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LITE0 = {"family": "smp", "architecture": "Unet", "encoder": "tf_efficientnet_li
     ],
     ids=["twenty images for sixty epochs", "ended early", "learning rate of 1e-6"],
 )
-def test_compare_of_a_real_training_gives_the_verdict(
+def test_compare_of_a_real_run_gives_the_verdict(
     project: Path, changes: dict[str, Any], learning_rate: float, verdict: str
 ) -> None:
     shipped = read_params(ROOT / "params.yaml")

@@ -312,7 +312,7 @@ def test_read_image_of_many_small_pages_may_read_each_directory_twice() -> None:
     ).all()
 
 
-def test_read_image_with_a_large_tag_of_a_program_reads_the_pixels() -> None:
+def test_read_image_with_a_large_private_tag_reads_the_pixels() -> None:
     """Photoshop keeps its layers in a tag, which may be larger than the pixels."""
     image = make_noise(20, 30, 3)
     tags = [(37724, "B", 12_000_000, bytes(12_000_000), True)]

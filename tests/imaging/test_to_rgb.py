@@ -15,7 +15,7 @@ def test_to_rgb_takes_three_channels_or_one(channels: int, displayed: list[int])
 
 
 def test_to_rgb_stretches_16_bits_over_the_range_of_the_image() -> None:
-    """The image is of a 12-bit camera with a hot pixel."""
+    """Use an image like that of a 12-bit camera with a hot pixel."""
     image = np.random.default_rng(0).integers(500, 4_000, (60, 60, 2), np.uint16)
     image[0, 0] = 65_535
     rgb = to_rgb(image)

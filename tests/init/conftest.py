@@ -66,11 +66,11 @@ class InitResult:
 
     def indices(self, truths: dict[str, Array]) -> dict[Any, set[int]]:
         """Return the class indices in the prepared masks for each true label."""
-        found: dict[Any, set[int]] = {}
+        indices: dict[Any, set[int]] = {}
         for name, truth in truths.items():
             for label in np.unique(truth).tolist():
-                found.setdefault(label, set()).update(np.unique(self.masks[name][truth == label]).tolist())
-        return found
+                indices.setdefault(label, set()).update(np.unique(self.masks[name][truth == label]).tolist())
+        return indices
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def load_train():
 
 
 def count_steps():
-    """Count the steps of a training on the prepared data, as the loop does."""
+    """Count the steps of a run on the prepared data, as the training loop does."""
     result = CliRunner().invoke(main, ["prepare"])
     assert result.exit_code == 0, result.output
     images = [row["split"] for row in table(PREPARED).values()].count("train")
@@ -69,7 +69,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize(("name", "folders"), FOLDERS.items(), ids=FOLDERS.keys())
-def test_init_suggests_the_epochs_that_a_training_needs(name, folders):
+def test_init_suggests_enough_epochs(name, folders):
     write(folders, (0, 1, 2, 3, 4) if "classes" in name else (0, 1))
     output = init()
     steps = count_steps()
