@@ -18,13 +18,13 @@ def make_table(seed: int, images: int, num_animals: int = 3) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     counts = generator.integers(1, 50, (images, len(CLASSES)))
     losses = generator.uniform(0.1, 2, (images, len(CLASSES)))
-    frame = pd.DataFrame({f"pixels_{name}": counts[:, place] for place, name in enumerate(CLASSES)})
-    for place, name in enumerate(CLASSES):
-        frame[f"loss_{name}"] = losses[:, place]
+    frame = pd.DataFrame({f"pixels_{name}": counts[:, index] for index, name in enumerate(CLASSES)})
+    for index, name in enumerate(CLASSES):
+        frame[f"loss_{name}"] = losses[:, index]
     frame["pixels"] = counts.sum(axis=1)
     frame["loss"] = (losses * counts).sum(axis=1) / counts.sum(axis=1)
-    frame["id"] = [f"image-{place}" for place in range(images)]
-    frame["groups"] = [f"animal=a{place % num_animals};place=p{place}" for place in range(images)]
+    frame["id"] = [f"image-{index}" for index in range(images)]
+    frame["groups"] = [f"animal=a{index % num_animals};place=p{index}" for index in range(images)]
     return frame
 
 

@@ -483,7 +483,7 @@ def test_compare_of_a_run_that_beats_one_class_in_training_only_is_memorizing(gr
 
 def test_break_down_gap_of_150_classes_skips_classes_missing_from_one_side(tmp_path: Path) -> None:
     names = [f"class {number}" for number in range(150)]
-    rows = [(f"{split}-{place}", split, "", 1500) for split in ("train", "validation") for place in range(6)]
+    rows = [(f"{split}-{index}", split, "", 1500) for split in ("train", "validation") for index in range(6)]
     samples = pd.DataFrame(rows, columns=["id", "split", "groups", "pixels"])
     shares = np.full((12, 150), 1 / 149)
     shares[:6, 3] = shares[6:, 7] = 0

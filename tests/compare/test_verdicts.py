@@ -99,7 +99,7 @@ def open_folders(cell: Cell, root: Path) -> tuple[RunFolder, EvaluationFolder]:
 
 
 def make_judge(groups: int) -> RunJudge:
-    names = [f"animal=a{place % groups}" for place in range(IMAGES)]
+    names = [f"animal=a{index % groups}" for index in range(IMAGES)]
     samples = pd.DataFrame({"split": ["train"] * IMAGES + ["validation"] * IMAGES, "groups": names * 2})
     samples[["pixels", "share_animal", "share_background"]] = (9, 0.2, 0.8)
     return RunJudge(samples, 0.9, Thresholds(), CLASSES)

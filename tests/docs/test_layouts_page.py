@@ -47,8 +47,8 @@ def make_image(index: int) -> np.ndarray:
 def draw_squares(index: int, values: list[int]) -> np.ndarray:
     """Draw a square of each value on 0, at positions that depend on the index."""
     mask = np.zeros(SHAPE, np.uint8)
-    for place, value in enumerate(values):
-        left, top = 2 + 19 * place, 2 + (7 * index + 11 * place) % 40
+    for position, value in enumerate(values):
+        left, top = 2 + 19 * position, 2 + (7 * index + 11 * position) % 40
         mask[top : top + 17, left : left + 17] = value
     return mask
 
@@ -139,13 +139,13 @@ def test_voc_script_keeps_the_lists_of_splits() -> None:
         Image.fromarray(make_image(index)).save(f"{source}/JPEGImages/2007_{index:06}.jpg")
         if index < 16:  # most images have no mask
             mask = Image.fromarray(draw_squares(index, [1, 2, 255]))
-            mask.putpalette([channel for place in range(256) for channel in (place * 7 % 256, place, 255 - place)])
+            mask.putpalette([channel for level in range(256) for channel in (level * 7 % 256, level, 255 - level)])
             Path(source, "SegmentationClass").mkdir(parents=True, exist_ok=True)
             mask.save(f"{source}/SegmentationClass/2007_{index:06}.png")
     lists = Path(source, "ImageSets/Segmentation")
     lists.mkdir(parents=True)
-    for name, places in (("train", range(12)), ("val", range(12, 16))):
-        (lists / f"{name}.txt").write_text("".join(f"2007_{index:06}\n" for index in places))
+    for name, indices in (("train", range(12)), ("val", range(12, 16))):
+        (lists / f"{name}.txt").write_text("".join(f"2007_{index:06}\n" for index in indices))
     convert(SECTIONS[VOC][0])
     assert len(list(Path("voc/images").iterdir())) == 16
     section = describe("voc")

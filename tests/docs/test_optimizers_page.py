@@ -43,9 +43,9 @@ def find_sections(union: Any) -> dict[str, type[BaseModel]]:
     return {typing.get_args(member.model_fields["name"].annotation)[0]: member for member in members}
 
 
-@pytest.mark.parametrize(("union", "place"), [(OptimizerSettings, 0), (LrSchedulerSettings, 1)])
-def test_table_lists_each_name_with_all_its_keys(union: Any, place: int) -> None:
-    rows = read_rows("| name | keys |", place)
+@pytest.mark.parametrize(("union", "table_index"), [(OptimizerSettings, 0), (LrSchedulerSettings, 1)])
+def test_table_lists_each_name_with_all_its_keys(union: Any, table_index: int) -> None:
+    rows = read_rows("| name | keys |", table_index)
     listed = {name: set(re.findall(r"`(\w+)`", keys)) for name, (keys, *_) in rows.items()}
     assert listed == {name: set(section.model_fields) - {"name"} for name, section in find_sections(union).items()}
 

@@ -55,8 +55,8 @@ def write_export(root: Path) -> None:
     """Replace the masks by equivalent COCO annotations."""
     square = {"segmentation": [[8, 8, 24, 8, 24, 24, 8, 24]], "iscrowd": 0, "category_id": 1}
     names = sorted(path.name for path in (root / "cells/images").iterdir())
-    images = [{"id": place, "file_name": name, "height": 32, "width": 32} for place, name in enumerate(names)]
-    annotations = [{"id": place, "image_id": place, **square} for place in range(len(names))]
+    images = [{"id": image_id, "file_name": name, "height": 32, "width": 32} for image_id, name in enumerate(names)]
+    annotations = [{"id": image_id, "image_id": image_id, **square} for image_id in range(len(names))]
     export = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}]}
     (root / "cells/export.json").write_text(json.dumps(export))
     shutil.rmtree(root / "cells/masks")

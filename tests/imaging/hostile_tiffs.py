@@ -59,7 +59,7 @@ def _make_tiles(side: int) -> bytes:
 
 def _make_overlapping_tags(number: Callable[[int], int], size: int = 400_000) -> bytes:
     """Make thousands of tags whose values all span the rest of the file."""
-    tags = [(number(place), LONG, size // 4, get_tail_offset(3_000)) for place in range(2_991)]
+    tags = [(number(index), LONG, size // 4, get_tail_offset(3_000)) for index in range(2_991)]
     return write_tiff([make_image_tags(16, 16, get_tail_offset(3_000), 16 * 16 * 5) + tags], bytes(size))
 
 
@@ -99,9 +99,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "no tiles": lambda: _make_tiles(0),
     "a strip nowhere": lambda: _make_invalid_strip(0, 640),
     "a strip of nothing": lambda: _make_invalid_strip(1_000, 0),
-    "tags of the whole file": lambda: _make_overlapping_tags(lambda place: 40_000 + place),
-    "descriptions of the whole file": lambda: _make_overlapping_tags(lambda place: 270),
-    "one tag again and again": lambda: _make_overlapping_tags(lambda place: 273),
+    "tags of the whole file": lambda: _make_overlapping_tags(lambda index: 40_000 + index),
+    "descriptions of the whole file": lambda: _make_overlapping_tags(lambda index: 270),
+    "one tag again and again": lambda: _make_overlapping_tags(lambda index: 273),
     "strips of the whole file": lambda: _make_overlapping_strips(10_000, 1_000_000),
     "a circle of pages": lambda: write_tiff([make_image_tags(16, 16, 8, 100)] * 3, is_cyclic=True),
     "pages without end": lambda: write_tiff([[(256, LONG, 1, 16)]] * 20_000),

@@ -267,8 +267,8 @@ VALID_TIFFS = [
 def test_read_image_of_a_broken_tiff_is_read_or_refused(data: st.DataObject, channels: int | None) -> None:
     content = bytearray(data.draw(st.sampled_from(VALID_TIFFS)))
     for _ in range(data.draw(st.integers(0, 4))):
-        place = data.draw(st.integers(0, min(len(content), 800) - 4))
-        content[place : place + 4] = data.draw(st.binary(min_size=1, max_size=4))
+        offset = data.draw(st.integers(0, min(len(content), 800) - 4))
+        content[offset : offset + 4] = data.draw(st.binary(min_size=1, max_size=4))
     cut = data.draw(st.none() | st.integers(0, len(content)))
     try:
         image = read_image(bytes(content[:cut]), channels)
@@ -383,8 +383,8 @@ def test_fit_image_resizes_each_channel_separately(
     image = make_noise(height, width, channels, dtype=dtype)
     fitted = fit_image(image, size, resize)
     assert (fitted.shape, fitted.dtype) == ((size, size, channels), dtype)
-    for place in range(channels):
-        assert (fit_image(image[..., [place]], size, resize)[..., 0] == fitted[..., place]).all()
+    for channel in range(channels):
+        assert (fit_image(image[..., [channel]], size, resize)[..., 0] == fitted[..., channel]).all()
 
 
 def test_fit_image_resamples_as_pillow_does() -> None:

@@ -91,8 +91,8 @@ def run_init(project: Path) -> Callable[..., InitResult]:
     """
 
     def write_and_run(masks: dict[str, Any], images: dict[str, Any] | None = None, ending: str = "png") -> InitResult:
-        for place, (name, mask) in enumerate(masks.items()):
-            image = images[name] if images else Image.fromarray(make_image(place))
+        for index, (name, mask) in enumerate(masks.items()):
+            image = images[name] if images else Image.fromarray(make_image(index))
             _save(image, project / "cells" / "images", name, "png")
             _save(mask, project / "cells" / "masks", name, ending)
         output = _run("init", "cells")

@@ -194,8 +194,8 @@ def test_init_takes_few_objects_with_unique_numbers_as_numbered(run_init: RunIni
 
     def draw(index: int) -> np.ndarray:
         mask = np.zeros((SIZE, SIZE), np.uint8)
-        for place in range(1 + index % 2):
-            mask[3 + 14 * place : 13 + 14 * place, 5:20] = numbers[2 * index + place]
+        for position in range(1 + index % 2):
+            mask[3 + 14 * position : 13 + 14 * position, 5:20] = numbers[2 * index + position]
         return mask
 
     result = run_init(make_masks(draw))
@@ -207,8 +207,8 @@ def test_init_takes_more_values_than_the_maximum_of_classes_as_numbered(run_init
     def draw(index: int) -> np.ndarray:
         rng = np.random.default_rng(index)
         mask = np.zeros((SIZE, SIZE), np.uint16)
-        for place, number in enumerate(rng.choice(np.arange(1, 301), 36, replace=False)):
-            row, column = divmod(place, 6)
+        for position, number in enumerate(rng.choice(np.arange(1, 301), 36, replace=False)):
+            row, column = divmod(position, 6)
             mask[5 * row : 5 * row + 4, 5 * column : 5 * column + 4] = number
         return mask
 
@@ -304,7 +304,7 @@ def init_coco(categories: list[str]) -> tuple[str, dict[str, str]]:
     from pipeline.params.data.image_data import CocoData
     from pipeline.params.file import read_params
 
-    listed = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
+    listed = [{"id": category_id, "name": name} for category_id, name in enumerate(categories, 1)]
     write_coco(
         Path("coco"),
         listed,

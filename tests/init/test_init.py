@@ -78,11 +78,11 @@ def make_coco(categories: list[str], images: int = COUNT) -> dict[str, Any]:
     return {
         "images": [{"id": i, "file_name": f"a{i:02}.png", "height": height, "width": width} for i in range(images)],
         "annotations": [
-            {"id": i * len(categories) + place, "image_id": i, "category_id": place, **square}
+            {"id": i * len(categories) + category_id, "image_id": i, "category_id": category_id, **square}
             for i in range(images)
-            for place in range(1, len(categories) + 1)
+            for category_id in range(1, len(categories) + 1)
         ],
-        "categories": [{"id": place, "name": name} for place, name in enumerate(categories, 1)],
+        "categories": [{"id": category_id, "name": name} for category_id, name in enumerate(categories, 1)],
     }
 
 
@@ -418,8 +418,8 @@ def test_init_of_several_coco_files_takes_the_instances(tmp_path: Path) -> None:
 @example("-a: #b 'c' \"d\"\n{e}, 🦠", "- x: #1", ["yes", "1e3", "null", "# a", "b: c", "- d"])
 def test_init_of_any_names_writes_valid_yaml(tmp_path: Path, name: str, file: str, categories: list[str]) -> None:
     assume(name not in (".", ".."))
-    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
-        folder = write(Path(place, name), encode_bands(0, 1), count=1)
+    with tempfile.TemporaryDirectory(dir=tmp_path) as parent:
+        folder = write(Path(parent, name), encode_bands(0, 1), count=1)
         shutil.rmtree(folder / "masks")
         (folder / f"a{file}.json").write_text(json.dumps(make_coco(categories, images=1)))
         shutil.copy(ROOT / "params.yaml", tmp_path)

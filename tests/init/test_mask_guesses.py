@@ -21,7 +21,7 @@ DISCS = {name: draw_disc(index).astype(int) for index, name in enumerate(NAMES)}
 
 def encode_in_turn(*kinds: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     """Encode the discs with each of the encodings in turn."""
-    return {name: kinds[place % len(kinds)](DISCS[name]) for place, name in enumerate(NAMES)}
+    return {name: kinds[index % len(kinds)](DISCS[name]) for index, name in enumerate(NAMES)}
 
 
 def encode_values(background: int, foreground: int, dtype: type = np.uint8) -> Callable[[np.ndarray], np.ndarray]:
@@ -81,7 +81,7 @@ def test_init_of_two_classes_in_any_encodings_gives_background_and_foreground(ru
     ],
 )
 def test_init_of_some_inverted_masks_lists_them(run_init: RunInit, right: Any, wrong: Any) -> None:
-    result = run_init({name: (wrong if place in (2, 7) else right)(DISCS[name]) for place, name in enumerate(NAMES)})
+    result = run_init({name: (wrong if index in (2, 7) else right)(DISCS[name]) for index, name in enumerate(NAMES)})
     [notice] = [notice for notice in result.notices if "look inverted" in notice]
     assert notice.startswith("2 of 12 masks look inverted")
     assert "masks/a02.png, masks/a07.png." in notice
@@ -153,8 +153,8 @@ def test_init_ignores_masks_of_void_only(run_init: RunInit, void: int, dtype: ty
 
 def test_init_of_void_that_replaces_a_class_gives_a_notice(run_init: RunInit) -> None:
     masks = encode_in_turn(*[encode_values(0, 1)] * 4)
-    for place, mask in enumerate(masks.values()):
-        mask[:2] = 2 if place % 4 else 255
+    for index, mask in enumerate(masks.values()):
+        mask[:2] = 2 if index % 4 else 255
     result = run_init(masks)
     assert result.data["ignore_value"] == 255
     assert any("write mask_value: [2, 255] and ignore_value: null" in notice for notice in result.notices)

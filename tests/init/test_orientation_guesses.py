@@ -53,19 +53,19 @@ def make_savers(
         mask_orientation: EXIF orientation of the mask at an index.
     """
     masks, images = {}, {}
-    for place, name in enumerate(NAMES):
+    for index, name in enumerate(NAMES):
         image, mask = draw_pair(name, height)
-        turn = orientation(place)
+        turn = orientation(index)
         images[name] = save(reverse_turn(image, turn), turn, "images", name)
         masks[name] = save(
-            reverse_turn(mask, turn) if is_stored(place) else mask, mask_orientation(place), "masks", name
+            reverse_turn(mask, turn) if is_stored(index) else mask, mask_orientation(index), "masks", name
         )
     return masks, images
 
 
 @pytest.mark.parametrize("choice", ["upright", "stored"])
 def test_init_chooses_the_pixels_that_masks_cover(run_init: RunInit, choice: str) -> None:
-    result = run_init(*make_savers(lambda place: place % 8 + 1, lambda _: choice == "stored"))
+    result = run_init(*make_savers(lambda index: index % 8 + 1, lambda _: choice == "stored"))
     assert result.data["mask_orientation"] == choice
     assert result.indices(DISCS) == {0: {0}, 1: {1}}
     assert any(f"mask_orientation: {choice}." in notice for notice in result.notices)
@@ -75,7 +75,7 @@ def test_init_chooses_the_pixels_that_masks_cover(run_init: RunInit, choice: str
 def test_init_of_images_turned_by_90_degrees_compares_sizes(
     run_init: RunInit, choice: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    result = run_init(*make_savers(lambda place: (1, 6, 8)[place % 3], lambda _: choice == "stored", height=24))
+    result = run_init(*make_savers(lambda index: (1, 6, 8)[index % 3], lambda _: choice == "stored", height=24))
     assert result.data["mask_orientation"] == choice
     assert "nan" not in result.output
     assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
@@ -83,7 +83,7 @@ def test_init_of_images_turned_by_90_degrees_compares_sizes(
 
 def test_init_of_masks_with_their_own_orientation_requires_no_choice(run_init: RunInit) -> None:
     result = run_init(
-        *make_savers(lambda place: place % 8 + 1, lambda _: True, mask_orientation=lambda place: place % 8 + 1)
+        *make_savers(lambda index: index % 8 + 1, lambda _: True, mask_orientation=lambda index: index % 8 + 1)
     )
     assert result.data["mask_orientation"] is None
     assert result.indices(DISCS) == {0: {0}, 1: {1}}
@@ -92,7 +92,7 @@ def test_init_of_masks_with_their_own_orientation_requires_no_choice(run_init: R
 
 def test_init_of_upright_masks_with_the_orientation_of_their_images_lists_them(run_init: RunInit) -> None:
     masks, images = make_savers(
-        lambda place: (1, 3)[place % 2], lambda _: False, mask_orientation=lambda place: (1, 3)[place % 2]
+        lambda index: (1, 3)[index % 2], lambda _: False, mask_orientation=lambda index: (1, 3)[index % 2]
     )
     result = run_init(masks, images)
     [notice] = [notice for notice in result.notices if "without EXIF" in notice]
@@ -104,11 +104,11 @@ def test_init_of_upright_masks_with_the_orientation_of_their_images_lists_them(r
 
 def test_init_of_masks_that_cover_upright_or_stored_pixels_is_refused(run_init: RunInit) -> None:
     with pytest.raises(RefusedError, match="16 masks that may cover their turned images upright or as they are stored"):
-        run_init(*make_savers(lambda _: 3, lambda place: place in (2, 5, 11)))
+        run_init(*make_savers(lambda _: 3, lambda index: index in (2, 5, 11)))
 
 
 def test_init_of_a_single_mask_that_covers_other_pixels_lists_it(run_init: RunInit) -> None:
-    result = run_init(*make_savers(lambda _: 3, lambda place: place == 5))
+    result = run_init(*make_savers(lambda _: 3, lambda index: index == 5))
     assert result.data["mask_orientation"] == "upright"
     assert any(
         "Masks that match their images the other way than most do (1), those of images/a05.png" in n

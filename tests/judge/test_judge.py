@@ -64,8 +64,8 @@ def write_mlflow(folder: Path) -> Path:
 
 
 def write_dvclive(folder: Path) -> Path:
-    for side, place in (("train", 0), ("val", 1)):
-        lines = (f"{epoch - 1}\t{losses[place]}" for epoch, losses in ROWS)
+    for side, column in (("train", 0), ("val", 1)):
+        lines = (f"{epoch - 1}\t{losses[column]}" for epoch, losses in ROWS)
         write_lines(folder / "metrics" / side / "loss.tsv", "step\tloss", *lines)
     return folder / "metrics"
 
