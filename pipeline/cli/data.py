@@ -23,7 +23,7 @@ def check(path: Path) -> None:
     """
     from rich.console import Console
 
-    from pipeline.init.data_section import find_section
+    from pipeline.init.inspect_folder import find_section
     from pipeline.prepare.validate import validate_data
     from pipeline.runtime.shutdown import exit_on_sigterm
 

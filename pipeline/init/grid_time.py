@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.data.augment import augment
-from pipeline.init.suggestion import steps_per_epoch
+from pipeline.init.suggestion import count_steps
 from pipeline.models.factory import build_network
 from pipeline.models.losses import create_loss
 from pipeline.models.precision import autocast_context, resolve_precision, select_device
@@ -42,19 +42,12 @@ class StepTime:
 
 @dataclass(frozen=True)
 class GridTime:
-    """The time of a grid's training steps.
+    """The time of a grid's training steps."""
 
-    Attributes:
-        runs: of the grid.
-        at_once: trainings that run side by side.
-        steps: of all runs of a variant together.
-        step_times: by variant; variants that could not be run are missing.
-    """
-
-    runs: int
-    at_once: int
-    steps: Mapping[str, int]
-    step_times: Mapping[str, StepTime]
+    runs: int  # of the grid
+    at_once: int  # trainings that run side by side
+    steps: Mapping[str, int]  # of all runs of a variant together
+    step_times: Mapping[str, StepTime]  # by variant; variants that could not be run are missing
 
     def step_seconds(self, size: int) -> float:
         """Average a step over the grid's steps."""
@@ -78,16 +71,9 @@ class GridTime:
 
 
 def measure_grid_time(params: Params, training: int, channels: int, classes: int) -> GridTime | None:
-    """Time some training steps of the grid's networks on blank images.
+    """Time some training steps of the grid's networks on blank images; None if none of the networks can be run.
 
-    Args:
-        params: whose grid to time.
-        training: number of training images.
-        channels: of an image.
-        classes: of a mask.
-
-    Returns:
-        None if none of the networks can be run.
+    `training` is the number of training images, `channels` and `classes` those of an image and of a mask.
     """
     cells = {cell.variant: cell for cell in params.cells()}
     threads, started = torch.get_num_threads(), time.perf_counter()
@@ -103,14 +89,9 @@ def measure_grid_time(params: Params, training: int, channels: int, classes: int
     if not found:
         return None
     runs = [cell.variant for cell in params.cells()]
-    steps = {name: runs.count(name) * _count_steps(cell, training) for name, cell in cells.items()}
+    steps = {name: runs.count(name) * count_steps(cell, training) for name, cell in cells.items()}
     at_once = len(list_gpus()) or len(os.sched_getaffinity(0)) // max(cell.train.num_threads for cell in cells.values())
     return GridTime(len(runs), max(1, at_once), steps, found)
-
-
-def _count_steps(cell: Cell, training: int) -> int:
-    images = min(training, cell.max_train_images or training)
-    return cell.train.epochs * steps_per_epoch(images, cell.train.batch_size)
 
 
 def format_duration(seconds: float) -> str:

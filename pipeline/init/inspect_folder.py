@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.class_labels import make_class_names
-from pipeline.init.inspect_images import ImageSummary, inspect_images
+from pipeline.init.inspect_images import inspect_images
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
-from pipeline.init.suggestion import Suggestion, complete_suggestion
+from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
+from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.data.image_data import Crowd
+from pipeline.params.file import PARAMS_FILE, read_params, read_sections
 from pipeline.prepare.sample_ids import escape_unprintable, join_names
 from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
@@ -37,6 +40,41 @@ _MAX_OPENED = 5  # JSON files
 _MAX_BYTES = 50_000_000
 
 
+@dataclass(frozen=True)
+class FoundSection:
+    """A section that reads a folder."""
+
+    data: Data
+    origin: str  # params.yaml, or the command that would write it
+    notices: tuple[str, ...] = ()  # guesses
+
+
+def find_section(folder: Path) -> FoundSection:
+    """Take the section of `params.yaml` if it is of this folder, else what `pipeline init` would propose.
+
+    Raises:
+        PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
+    """
+    if _is_section_of(folder):
+        return FoundSection(read_params().data, str(PARAMS_FILE))
+    suggestion = inspect_folder(folder)
+    data = validate_section(suggestion.section)
+    if mistakes := find_data_mistakes(data):
+        raise PipelineError("\n".join(mistakes))
+    return FoundSection(data, "`pipeline init`", suggestion.notices)
+
+
+def _is_section_of(folder: Path) -> bool:
+    """Whether `params.yaml`, if there is one, is of this folder."""
+    try:
+        data = read_sections(PARAMS_FILE).get("data")
+    except PipelineError:
+        return False
+    sections = [data, data.get("external_test")] if isinstance(data, dict) else []
+    paths = [section.get("path") for section in sections if isinstance(section, dict)]
+    return any(isinstance(path, str) and os.path.realpath(path) == os.path.realpath(folder) for path in paths)
+
+
 def inspect_folder(folder: Path) -> Suggestion:
     """Suggest a section for a folder.
 
@@ -45,10 +83,12 @@ def inspect_folder(folder: Path) -> Suggestion:
     """
     if not folder.is_dir():
         raise PipelineError(f"{_COMMAND}: the folder {folder} does not exist.")
-    if not _is_utf8(folder):
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
         raise PipelineError(
             f"{_COMMAND}: the folder's name, {escape_unprintable(str(folder))}, is not UTF-8. Rename the folder."
-        )
+        ) from None
     if (folder / IMAGES).is_dir() and (folder / MASKS).is_dir():
         return complete_suggestion(_inspect_image_mask(folder))
     if (folder / TRIMAPS).is_dir() or any((folder / part.archive).exists() for part in PARTS):
@@ -69,19 +109,14 @@ def inspect_folder(folder: Path) -> Suggestion:
 def _inspect_image_mask(folder: Path) -> Suggestion:
     images, masks = ImageFiles(folder, IMAGES, _COMMAND), ImageFiles(folder, MASKS, _COMMAND, endings=MASK_ENDINGS)
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
-    summary = inspect_images(folder, _sort_files(images))
-    classes = suggest_classes(folder, _sort_files(masks))
-    remarks = {"ignore_value": classes.ignore_remark} if classes.ignore_remark else {}
-    suggestion = _build_suggestion(
-        "image_mask_folder", folder, summary, classes.section, len(images.by_id), remarks, classes.remarks
-    )
-    return replace(suggestion, notices=(*classes.notices, *suggestion.notices))
+    files = sorted(images.by_id.values())
+    classes = suggest_classes(folder, sorted(masks.by_id.values()))
+    return _build_suggestion("image_mask_folder", folder, files, classes)
 
 
 def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     images = ImageFiles(folder, IMAGES, _COMMAND)
     coco = read_coco(file, _COMMAND)
-    summary = inspect_images(folder, _sort_files(images))
     annotations = AnnotationStats(
         [of for name, of in match_images(coco, images).items() if name in images.by_id], coco.categories
     )
@@ -92,10 +127,9 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
             f"{_COMMAND}: {file} lists no categories. Export it with the categories of its annotations."
         )
     ignored = annotations.only_crowds if crowd == "ignore" else []
-    if len(ignored) < len(categories):
-        categories = [name for name in categories if name not in ignored]
-    else:
+    if len(ignored) >= len(categories):
         ignored = []
+    categories = [name for name in categories if name not in ignored]
     if len(categories) >= IGNORE:
         raise PipelineError(f"{_COMMAND}: {file} has {len(categories)} categories, but there may be {IGNORE - 1}.")
     names = make_class_names(["background", *categories])
@@ -104,39 +138,28 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
         {"name": name, "color": color, "foreground": category is not None, "category": category}
         for name, color, category in zip(names, colors, [None, *categories], strict=True)
     ]
-    section = {
-        "annotations": file.relative_to(folder).as_posix(),
-        "classes": classes,
-        "ignore_value": ignored,
-        "crowd": crowd,
-    }
-    remarks = {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {}
-    suggestion = _build_suggestion(
-        "coco", folder, summary, section, len(images.by_id), remarks, ("pixels without annotation",)
+    annotated = file.relative_to(folder).as_posix()
+    suggested = SuggestedClasses(
+        {"annotations": annotated, "classes": classes, "ignore_value": ignored, "crowd": crowd},
+        ("pixels without annotation",),
+        (*annotations.notices(crowd, "data"), *color_notices),
+        {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {},
     )
-    return replace(suggestion, notices=(*annotations.notices(crowd, "data"), *color_notices, *suggestion.notices))
+    return _build_suggestion("coco", folder, sorted(images.by_id.values()), suggested)
 
 
 def _inspect_pets(folder: Path) -> Suggestion:
-    found = find_pets_files(folder)
-    summary = inspect_images(folder, [image for image, _ in found.pairs.values()])
+    files = [image for image, _ in find_pets_files(folder).pairs.values()]
     remarks = {"splits": "of the authors' trainval; their test is kept"}
-    suggestion = _build_suggestion("oxford_iiit_pet", folder, summary, {}, len(found.pairs), remarks, ())
+    suggestion = _build_suggestion("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
 
 
-def _build_suggestion(
-    source: str,
-    folder: Path,
-    summary: ImageSummary,
-    classes: dict[str, Any],
-    images: int,
-    remarks: dict[str, str],
-    class_remarks: Sequence[str],
-) -> Suggestion:
+def _build_suggestion(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
+    summary = inspect_images(folder, files)
     has_list = (folder / DEFAULT_LIST.file).is_file()
-    suggestion = None if has_list else summary.groups
+    groups = None if has_list else summary.groups
     splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
     if not has_list:
         splits["stratify"] = True
@@ -146,30 +169,26 @@ def _build_suggestion(
         "image_size": summary.image_size,
         "resize": summary.resize,
         "channels": summary.channels,
-        **classes,
+        **classes.section,
         "splits": splits,
         "on_invalid": "error",
         "showcase_ids": None,
         "seed": 0,
         "max_train_images": None,
     }
-    beside = {
+    remarks = {
         "image_size": f"px, a multiple of 32; the images are {summary.sizes}",
         "splits": f"{DEFAULT_LIST.file} has the split of each image" if has_list else "shares of the images",
     }
-    found = f"{images} images of {summary.sizes}"
-    beside |= remarks
-    notices = [*summary.notices, *([suggestion.sentence("data")] if suggestion else [])]
     return Suggestion(
         section=section,
-        found=found,
-        images=images,
-        training=int(images * (1 - splits["validation"] - splits["test"])),
-        remarks=beside,
-        class_remarks=tuple(class_remarks),
-        groups=suggestion.regex if suggestion else "",
+        found=f"{len(files)} images of {summary.sizes}",
+        training=int(len(files) * (1 - splits["validation"] - splits["test"])),
+        remarks=remarks | classes.remarks,
+        class_remarks=classes.class_remarks,
+        groups=groups.regex if groups else "",
         channels=summary.prepared_channels,
-        notices=tuple(notices),
+        notices=(*classes.notices, *summary.notices, *([groups.sentence("data")] if groups else [])),
     )
 
 
@@ -177,18 +196,6 @@ def _find_exports(folder: Path) -> list[Path]:
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     # COCO's own folder also has captions and keypoints.
     return [file for file in found if file.name.startswith("instances")] or found
-
-
-def _is_utf8(folder: Path) -> bool:
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _sort_files(files: ImageFiles) -> list[str]:
-    return sorted(files.by_id.values())
 
 
 def describe_layout(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
         reasons.setdefault(asked, f"{file} {why}")
     if not sizes:
         raise PipelineError(f"{folder}: none of the images can be read; {reason}. Save them as PNG, JPEG or TIFF.")
-    low, high = min(sizes, key=_area), max(sizes, key=_area)
+    low, high = min(sizes, key=math.prod), max(sizes, key=math.prod)
     span = f"{low[0]} × {low[1]}" if low == high else f"{low[0]} × {low[1]} to {high[0]} × {high[1]}"
     span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"
     asked, held = channels.most_common(1)[0][0]
@@ -68,7 +69,7 @@ def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
         prepared_channels=held,
         sizes=span,
         groups=suggest_groups([name_below_images(file) for file in files]),
-        notices=_describe_channels(asked, reasons[asked]),
+        notices=() if asked is None else (f"data.channels: {asked} is proposed, since {reasons[asked]}.",),
     )
 
 
@@ -79,11 +80,3 @@ def _read_shape(content: bytes) -> tuple[tuple[int, ...], int | None, str]:
     except ImageError as error:
         asked = count_channels(content)
         return read_image(content, asked).shape, asked, str(error)
-
-
-def _describe_channels(asked: int | None, reason: str) -> tuple[str, ...]:
-    return () if asked is None else (f"data.channels: {asked} is proposed, since {reason}.",)
-
-
-def _area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]

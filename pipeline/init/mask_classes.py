@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
@@ -17,6 +18,7 @@ from pipeline.init.mask_notices import describe_background
 from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_classes import suggest_value_classes
+from pipeline.prepare.data_issues import DataIssue
 from pipeline.prepare.sample_ids import join_names
 
 _MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
@@ -81,36 +83,29 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     Raises:
         PipelineError: No mask can be read, or they have too many values for classes.
     """
-    survey = survey_masks(folder, files, colors=False)
-    if survey is None:
-        return _suggest_from_colors(folder, files)
-    _refuse_unreadable(folder, survey)
-    if survey.palette_conflict is not None and (survey.background_conflict is not None or not are_numbered(survey)):
-        return _suggest_from_palettes(folder, files, survey)
-    guesses: tuple[Callable[[MaskSurvey], SuggestedClasses | None], ...] = (
-        _suggest_numbered,
-        _suggest_soft,
-        _suggest_encodings,
-    )
-    for guess in guesses:
-        if found := guess(survey):
+    survey = survey_masks(folder, files, colors=False) or survey_masks(folder, files, colors=True)
+    assert survey is not None
+    if not survey.opened:
+        raise PipelineError(
+            f"{folder}: none of the masks can be read; {survey.unreadable}. Save them as PNG with one value or color "
+            f"per class."
+        )
+    if not survey.colors:
+        conflict = survey.palette_conflict
+        if conflict is not None and (survey.background_conflict is not None or not are_numbered(survey)):
+            return _suggest_from_palettes(folder, files, survey, conflict)
+        if found := _suggest_numbered(survey) or _suggest_soft(survey) or _suggest_encodings(survey):
             return found
     _refuse_too_many(folder, survey)
     return suggest_value_classes(folder, survey)
 
 
-def _suggest_from_colors(folder: Path, files: Sequence[str]) -> SuggestedClasses:
+def _suggest_from_palettes(
+    folder: Path, files: Sequence[str], indices: MaskSurvey, conflict: DataIssue
+) -> SuggestedClasses:
+    """Propose the colors of palettes that differ as classes, if they name classes."""
     survey = survey_masks(folder, files, colors=True)
     assert survey is not None
-    _refuse_unreadable(folder, survey)
-    _refuse_too_many(folder, survey)
-    return suggest_value_classes(folder, survey)
-
-
-def _suggest_from_palettes(folder: Path, files: Sequence[str], indices: MaskSurvey) -> SuggestedClasses:
-    """Propose the colors of palettes that differ as classes, if they name classes."""
-    survey, conflict = survey_masks(folder, files, colors=True), indices.palette_conflict
-    assert survey is not None and conflict is not None
     single = sum(count == 1 for count in survey.masks.values())
     if len(survey.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(survey.pixels) / 2:
         raise PipelineError(
@@ -121,14 +116,6 @@ def _suggest_from_palettes(folder: Path, files: Sequence[str], indices: MaskSurv
     _refuse_too_many(folder, survey)
     why = f"The palettes of the masks differ, so classes are read by color: {conflict.file} {conflict.detail}."
     return suggest_value_classes(folder, survey, why)
-
-
-def _refuse_unreadable(folder: Path, survey: MaskSurvey) -> None:
-    if not survey.count:
-        raise PipelineError(
-            f"{folder}: none of the masks can be read; {survey.unreadable}. Save them as PNG with one value or color "
-            f"per class."
-        )
 
 
 def _refuse_too_many(folder: Path, survey: MaskSurvey) -> None:
@@ -171,12 +158,8 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
         if survey.between
         else f"masks of two classes, changed by {survey.lossy or 'JPEG'}"
     )
-    classes = [
-        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "mask_value": low},
-        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "mask_value": high},
-    ]
     return SuggestedClasses(
-        {"classes": classes, "ignore_value": None, "mask_threshold": threshold},
+        {"classes": _build_two_classes(low, high), "ignore_value": None, "mask_threshold": threshold},
         (f"{1 - above:.1%} of the pixels, below the threshold", f"{above:.1%} of the pixels"),
         notices=(
             f"The masks have {len(survey.pixels)} values from {low} to {high} and are taken for {why}. mask_threshold: "
@@ -191,9 +174,9 @@ def _suggest_soft(survey: MaskSurvey) -> SuggestedClasses | None:
 def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
     """Name the masks whose foreground is below the threshold, as that of 0 and 1 among those of 0 to 255."""
     lost = {
-        file: max(values)
-        for file, values in zip(survey.files, survey.values, strict=True)
-        if low in values and low < max(values) < threshold
+        mask.file: max(mask.values)
+        for mask in survey.opened
+        if low in mask.values and low < max(mask.values) < threshold
     }
     if not lost:
         return []
@@ -203,27 +186,27 @@ def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
     ]
 
 
+def _build_two_classes(background: int, foreground: int | list[int]) -> list[dict[str, Any]]:
+    return [
+        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "mask_value": background},
+        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "mask_value": foreground},
+    ]
+
+
 def _suggest_encodings(survey: MaskSurvey) -> SuggestedClasses | None:
     """Propose two classes, if some masks write the foreground as 1 and others as 255."""
-    others = [values - {0} for values in survey.values]
-    used = frozenset().union(*others)
-    by_mask = {next(iter(values)) for values in others if len(values) == 1}
-    beside_background = {next(iter(values - {0})) for values in survey.values if 0 in values and len(values) == 2}
-    if len(used) < 2 or not used <= _FOREGROUND_VALUES or by_mask != used or any(len(v) > 1 for v in others):
+    used = survey.pixels.keys() - {0}
+    if len(used) < 2 or not used <= _FOREGROUND_VALUES or any(len(values - {0}) > 1 for values in survey.values):
         return None
-    if used - beside_background:
+    if any({0, value} not in survey.values for value in used):
         return None  # masks that are 255 throughout, and nowhere else: more likely unknown
     written = sorted(used)
     counts = ", ".join(f"{value} in {survey.masks[value]} masks" for value in written)
-    whole = [file for file, values in zip(survey.files, survey.values, strict=True) if values == {written[-1]}]
+    whole = [mask.file for mask in survey.opened if mask.values == {written[-1]}]
     perhaps = f" Masks with no other value, perhaps as unknown ({len(whole)}): {join_names(whole, 5)}." if whole else ""
     share = sum(survey.pixels[value] for value in written) / survey.pixels.total()
-    classes = [
-        {"name": "background", "color": OKABE_ITO[0], "foreground": False, "mask_value": 0},
-        {"name": "foreground", "color": OKABE_ITO[1], "foreground": True, "mask_value": written},
-    ]
     return SuggestedClasses(
-        {"classes": classes, "ignore_value": None},
+        {"classes": _build_two_classes(0, written), "ignore_value": None},
         (f"{1 - share:.1%} of the pixels", f"{share:.1%} of the pixels: {counts}"),
         notices=(
             f"The foreground has {len(written)} values, and no mask has two of them: {counts}. All are taken for one "

@@ -25,11 +25,9 @@ IsForeground = Callable[[int], bool]
 def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list[str]:
     """Doubt which side is the background: it surrounds the objects in most images, and in all masks alike."""
     sides = [
-        (file, is_foreground(frame), is_foreground(majority))
-        for file, values, frame, majority in zip(
-            survey.files, survey.values, survey.frames, survey.majorities, strict=True
-        )
-        if len({is_foreground(value) for value in values}) > 1
+        (mask.file, is_foreground(mask.frame), is_foreground(mask.majority))
+        for mask in survey.opened
+        if len(set(map(is_foreground, mask.values))) > 1
     ]
     inside = sum(frame for _, frame, _ in sides)
     if inside > _MIN_SURROUNDED * len(sides):
@@ -62,31 +60,29 @@ def describe_values(
         classes: the values of all other classes.
         boundary: the one of these that separates the others, if there is one.
     """
-    spell = (lambda value: f'"#{value:06x}"') if survey.colors else str  # in quotes, as YAML needs them
     ordered = [value for value in (background, *classes) if value is not None]
     doubts = describe_voids(survey, voids, classes)
     if not voids and len(classes) > 1:
         doubts += [
-            f"{_format_value(value, survey)} is taken for a class: it is in {survey.masks[value]} of {survey.count} "
-            f"masks. If it means unknown, remove the class and write ignore_value: {spell(value)}."
+            f"{survey.format_value(value)} is taken for a class: it is in {survey.masks[value]} of {survey.count} "
+            f"masks. If it means unknown, remove the class and write ignore_value: {survey.quote_value(value)}."
             for value in ((_VOID_COLOR,) if survey.colors else _VOIDS)
             if value in classes and value != boundary
         ]
     once = [value for value in ordered if survey.masks[value] == 1]
     if once and survey.count >= 10:
-        named = ", ".join(f"{_format_value(value, survey)} ({survey.pixels[value]:,} pixels)" for value in once[:10])
+        named = ", ".join(f"{survey.format_value(value)} ({survey.pixels[value]:,} pixels)" for value in once[:10])
         more = f" and {len(once) - 10} more" if len(once) > 10 else ""
         doubts.append(
             f"In one of {survey.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a "
             f"mistake, remove the class; the check then names the mask."
         )
     if families := _find_families(survey, {background, *voids}):
-        named = "; ".join(
-            ", ".join(_format_value(value, survey) for value in sorted(family)) for family in families[:4]
-        )
+        named = "; ".join(", ".join(map(survey.format_value, sorted(family))) for family in families)
+        example = ", ".join(survey.quote_value(min(family)) for family in families[:2])
         doubts.append(
             f"No mask holds values of two of these families: {named}. If they are two ways of writing the same "
-            f"classes, merge them, such as mask_value: [{', '.join(spell(min(family)) for family in families[:2])}]."
+            f"classes, merge them, such as mask_value: [{example}]."
         )
     if edges := _describe_edge_values(survey):
         doubts += edges
@@ -99,10 +95,6 @@ def describe_values(
             "docs/how-to/microscopy.md."
         )
     return doubts
-
-
-def _format_value(value: int, survey: MaskSurvey) -> str:
-    return f"#{value:06x}" if survey.colors else str(value)
 
 
 def _describe_near_colors(survey: MaskSurvey) -> list[str]:
@@ -119,8 +111,7 @@ def _describe_near_colors(survey: MaskSurvey) -> list[str]:
     one, other = near[0]
     return [
         f"Hardly different colors, never in one mask: {named}{more}. If they are one class, merge them, such as "
-        "mask_value: "
-        f'["#{one:06x}", "#{other:06x}"].'
+        f"mask_value: [{survey.quote_value(one)}, {survey.quote_value(other)}]."
     ]
 
 
@@ -134,7 +125,7 @@ def _describe_edge_values(survey: MaskSurvey) -> list[str]:
     share = sum(survey.pixels[value] for value in edges) / survey.pixels.total()
     if len(edges) < max(_MIN_EDGE_VALUES, len(survey.pixels) / 2) or share > _MAX_EDGE_PIXELS:
         return []
-    named = ", ".join(_format_value(value, survey) for value in edges[:_NAMED])
+    named = ", ".join(map(survey.format_value, edges[:_NAMED]))
     return [
         f"{len(edges)} of {len(survey.pixels)} values are only on edges between others, {share:.1%} of the pixels: "
         f"{named}, ... Interpolation makes such values. If these are not classes, export the masks again, resized by "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,39 +28,24 @@ _END = 0.05  # of the range of values: near either end of it
 _MIN_COLORS = 8  # of a mask whose colors may be interpolated
 
 
-@dataclass
 class MaskGeometry:
-    """Regions of the values in the masks that were measured.
+    """Regions of the values in the masks that were measured."""
 
-    Attributes:
-        pixels: by value.
-        masks: that hold a value.
-        regions: connected regions of a value, in all masks.
-        single: masks in which all pixels of a value are one connected region, by value.
-        contacts: pairs of neighboring pixels (left and right, above and below) that have these two values.
-        touched: for each value, the sum over its masks of the share of the other values that it touches.
-        sides: shorter side of each mask, px.
-    """
+    def __init__(self) -> None:
+        self.pixels = Counter[int]()  # by value
+        self.masks = Counter[int]()  # that hold a value
+        self.regions = Counter[int]()  # connected regions of a value, in all masks
+        self.single = Counter[int]()  # masks in which all pixels of a value are one connected region, by value
+        self.contacts = Counter[tuple[int, int]]()  # neighboring pixels (beside or below each other) by their values
+        self.touched = defaultdict[int, float](float)  # by value, the sum over its masks of the share of others touched
+        self.sides: list[int] = []  # shorter side of each mask, px
 
-    pixels: Counter[int] = field(default_factory=Counter)
-    masks: Counter[int] = field(default_factory=Counter)
-    regions: Counter[int] = field(default_factory=Counter)
-    single: Counter[int] = field(default_factory=Counter)
-    contacts: Counter[tuple[int, int]] = field(default_factory=Counter)
-    touched: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
-    sides: list[int] = field(default_factory=list)
-
-    def add(self, mask: Values, values: NDArray[np.integer]) -> None:
-        """Measure a mask.
-
-        Args:
-            mask: H x W.
-            values: that occur in it, ascending.
-        """
-        names: list[int] = values.tolist()
-        codes = np.searchsorted(values, mask)
+    def add(self, mask: Values, pixels: dict[int, int]) -> None:
+        """Measure a mask (H x W), whose pixels are counted by value, ascending."""
+        names = list(pixels)
+        codes = np.searchsorted(np.array(names, mask.dtype), mask)
         self.sides.append(min(mask.shape))
-        self.pixels.update(dict(zip(names, np.bincount(codes.ravel()).tolist(), strict=True)))
+        self.pixels.update(pixels)
         self.masks.update(names)
         for code, box in enumerate(ndimage.find_objects(codes + 1)):
             _, regions = ndimage.label(codes[box] == code, np.ones((3, 3)))
@@ -105,47 +90,55 @@ def _count_contacts(codes: NDArray[np.integer], count: int) -> dict[tuple[int, i
     return {(code // count, code % count): number for code, number in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
-@dataclass
+@dataclass(frozen=True)
+class OpenedMask:
+    """What one mask holds."""
+
+    file: str
+    values: frozenset[int]
+    frame: int  # the most common value on its outermost pixels
+    majority: int  # the most common value
+
+
 class MaskSurvey:
     """What the masks that were opened hold.
 
-    Attributes:
+    Args:
         colors: whether values are colors, 0xRRGGBB, instead of numbers.
-        count: masks that could be read.
-        unreadable: the first file that could not, and why; empty if all could.
-        files: of the masks that could be read.
-        values: the values of each mask.
-        frames: the most common value on the outermost pixels of each mask.
-        frame_pixels: outermost pixels of all masks, by value.
-        majorities: the most common value of each mask.
-        pixels: by value.
-        masks: that hold a value.
-        between: pixels whose value is not near the lowest or highest one of its mask, by value range of the mask.
-        ramps: those of `between` that have both a lower and a higher neighbor, as on a soft edge, by value.
-        geometry: regions of the values, in some of the masks.
-        palette: the color of each index in palettes, those aside that only spell out gray.
-        lossy: the format of masks that are stored with loss, which changes values; empty if there are none.
-        palette_conflict: two masks in which the same index has different colors; None if there are none.
-        background_conflict: two such masks whose background, index 0, has different colors.
     """
 
-    colors: bool
-    count: int = 0
-    unreadable: str = ""
-    files: list[str] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    frame_pixels: Counter[int] = field(default_factory=Counter)
-    majorities: list[int] = field(default_factory=list)
-    values: list[frozenset[int]] = field(default_factory=list)
-    pixels: Counter[int] = field(default_factory=Counter)
-    masks: Counter[int] = field(default_factory=Counter)
-    between: int = 0
-    ramps: Counter[int] = field(default_factory=Counter)
-    geometry: MaskGeometry = field(default_factory=MaskGeometry)
-    palette: dict[int, int] = field(default_factory=dict)
-    lossy: str = ""
-    palette_conflict: DataIssue | None = None
-    background_conflict: DataIssue | None = None
+    def __init__(self, colors: bool) -> None:
+        self.colors = colors
+        self.unreadable = ""  # the first file that could not be read, and why
+        self.opened: list[OpenedMask] = []  # masks that could be read
+        self.frame_pixels = Counter[int]()  # outermost pixels of all masks, by value
+        self.pixels = Counter[int]()  # by value
+        self.masks = Counter[int]()  # that hold a value
+        self.between = 0  # pixels whose value is not near the lowest or highest one of its mask
+        self.ramps = Counter[int]()  # those that have both a lower and a higher neighbor, as on a soft edge, by value
+        self.geometry = MaskGeometry()  # regions of the values, in some of the masks
+        self.palette: dict[int, int] = {}  # the color of each index in palettes, those aside that only spell out gray
+        self.lossy = ""  # the format of masks that are stored with loss, which changes values
+        self.palette_conflict: DataIssue | None = None  # two masks in which the same index has different colors
+        self.background_conflict: DataIssue | None = None  # the same for the background, index 0
+
+    @property
+    def count(self) -> int:
+        """Number of masks that could be read."""
+        return len(self.opened)
+
+    @property
+    def values(self) -> list[frozenset[int]]:
+        """The values of each mask."""
+        return [mask.values for mask in self.opened]
+
+    def format_value(self, value: int) -> str:
+        """Write a value in a sentence."""
+        return f"#{value:06x}" if self.colors else str(value)
+
+    def quote_value(self, value: int) -> str:
+        """Write a value as YAML needs it."""
+        return f'"#{value:06x}"' if self.colors else str(value)
 
     @property
     def ramp_share(self) -> float:
@@ -160,24 +153,21 @@ class MaskSurvey:
 
     def add(self, file: str, mask: Values, lossy: str) -> None:
         """Count a mask."""
-        values, pixels = np.unique(mask, return_counts=True)
-        self.count += 1
-        self.files.append(file)
-        self.majorities.append(int(values[pixels.argmax()]))
+        pixels = _count_values(mask)
         frame = _count_values(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]))
-        self.frames.append(max(frame, key=lambda value: frame[value]))
+        most, most_on_frame = max(pixels, key=pixels.__getitem__), max(frame, key=frame.__getitem__)
+        self.opened.append(OpenedMask(file, frozenset(pixels), most_on_frame, most))
         self.frame_pixels.update(frame)
-        self.values.append(frozenset(values.tolist()))
-        self.pixels.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
-        self.masks.update(values.tolist())
+        self.pixels.update(pixels)
+        self.masks.update(pixels.keys())
         self.lossy = self.lossy or lossy
-        if len(self.values) <= _MAX_MEASURED and len(values) <= _MAX_REGION_VALUES:
-            self.geometry.add(mask, values)
+        if len(self.opened) <= _MAX_MEASURED and len(pixels) <= _MAX_REGION_VALUES:
+            self.geometry.add(mask, pixels)
         if self.colors:
-            if len(values) >= _MIN_COLORS:
+            if len(pixels) >= _MIN_COLORS:
                 self._count_color_ramps(mask)
-        elif len(values) > 2:
-            self._count_ramps(mask, int(values[0]), int(values[-1]))
+        elif len(pixels) > 2:
+            self._count_ramps(mask, min(pixels), max(pixels))
 
     def _count_ramps(self, mask: Values, low: int, high: int) -> None:
         margin = _END * (high - low)
@@ -197,12 +187,7 @@ class MaskSurvey:
 
 
 def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey | None:
-    """Open a sample of the masks.
-
-    Args:
-        folder: that the files are in.
-        files: relative to it.
-        colors: whether to read colors instead of numbers.
+    """Open a sample of the masks; `files` are relative to the folder.
 
     Returns:
         What they hold; None if a mask holds colors, and numbers were expected. Files that cannot be read are left out.

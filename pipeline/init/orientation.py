@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from pipeline.imaging.decode import read_image
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
+from pipeline.params.data.image_data import MaskOrientation
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
 from pipeline.prepare.mask_sample import sample_evenly
 from pipeline.prepare.safe_read import read_limited
@@ -37,75 +39,20 @@ class _Fit:
     mask_is_turned: bool  # by an EXIF orientation of its own; `stored` is then without that
 
     @property
-    def fits_upright(self) -> bool:
-        """Whether the mask clearly covers the upright pixels."""
-        return self.upright > CLEAR_SINGLE * self.stored
-
-    @property
-    def fits_stored(self) -> bool:
-        """Whether the mask clearly covers the stored pixels."""
-        return self.stored > CLEAR_SINGLE * self.upright
+    def choice(self) -> MaskOrientation | None:
+        """The pixels that the mask clearly covers."""
+        return _choose(self.upright, self.stored, CLEAR_SINGLE)
 
 
-@dataclass(frozen=True)
-class OrientationGuess:
-    """Which pixels the masks cover.
+def guess_orientation(
+    collection: PairCollection, channels: int | None
+) -> tuple[MaskOrientation | None, list[str]] | None:
+    """Compare turned images with their masks in both orientations.
 
-    Attributes:
-        turned: images that have an EXIF orientation, of those that were opened.
-        choice: as `data.mask_orientation` has it; None where both fit, or each fits some images.
-        contrasts: mean gray-level change of the images along the edges of their masks, if these are upright and if they
-            cover the stored pixels; 0 where sizes differ. None where all masks have an EXIF orientation of their own.
-        contrary: images that clearly fit the other way than most.
-        doubtful: images whose masks have an EXIF orientation of their own, and clearly fit without it.
+    Returns:
+        The value of `data.mask_orientation`, None where both fit or each fits some images; and the notices. None if no
+        image is turned.
     """
-
-    turned: int
-    choice: Literal["upright", "stored"] | None
-    contrasts: tuple[float, float] | None
-    contrary: tuple[str, ...] = ()
-    doubtful: tuple[str, ...] = ()
-
-    def sentences(self) -> list[str]:
-        """Report the guess, and the reason."""
-        return [*self._choice(), *self._contrary(), *self._doubtful()]
-
-    def _choice(self) -> list[str]:
-        if self.contrasts is None:
-            return []
-        upright, stored = self.contrasts
-        found = f"{self._turned()}. Their edges match the masks {'better' if self.choice else 'about as well'} "
-        if self.choice == "upright":
-            return [f"{found}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]
-        if self.choice == "stored":
-            return [f"{found}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."]
-        if self.contrary:
-            return [f"{self._turned()}."]
-        return [f"{found}upright as stored; look at some of them and write data.mask_orientation: upright or stored."]
-
-    def _turned(self) -> str:
-        return f"{format_count(self.turned, 'image is', 'images are')} turned by EXIF orientation"
-
-    def _contrary(self) -> list[str]:
-        if not self.contrary:
-            return []
-        then = "" if self.choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
-        return [
-            f"Masks that match their images the other way than most do ({len(self.contrary)}), those of "
-            f"{join_names(self.contrary, _NAMED)}: save them again like the others{then}."
-        ]
-
-    def _doubtful(self) -> list[str]:
-        if not self.doubtful:
-            return []
-        return [
-            f"Masks that have an EXIF orientation of their own but match their images without it "
-            f"({len(self.doubtful)}), those of {join_names(self.doubtful, _NAMED)}: save them without EXIF."
-        ]
-
-
-def guess_orientation(collection: PairCollection, channels: int | None) -> OrientationGuess | None:
-    """Compare turned images with their masks in both orientations; None if no image is turned."""
     turned = []
     for pair in sample_evenly(list(collection.pairs.values()), MAX_IMAGES):
         try:
@@ -114,31 +61,55 @@ def guess_orientation(collection: PairCollection, channels: int | None) -> Orien
             continue
         if orientation != UPRIGHT:
             turned.append((pair, orientation))
-    if not turned:
-        return None
-    compared = [
-        fit
-        for pair, orientation in sample_evenly(turned, MAX_COMPARED)
-        if (fit := _compare(pair, orientation, collection, channels))
-    ]
+    sample = sample_evenly(turned, MAX_COMPARED)
+    compared = [fit for pair, value in sample if (fit := _compare(pair, value, collection, channels))]
     if not compared:
         return None
-    fits = [fit for fit in compared if not fit.mask_is_turned]
-    doubtful = tuple(fit.file for fit in compared if fit.mask_is_turned and fit.fits_stored)
-    if not fits:
-        return OrientationGuess(len(turned), None, None, doubtful=doubtful)
-    upright, stored = np.mean([(fit.upright, fit.stored) for fit in fits], axis=0).tolist()
-    sides = [[fit.file for fit in fits if fit.fits_upright], [fit.file for fit in fits if fit.fits_stored]]
-    contrary = tuple(sides[0] if len(sides[0]) < len(sides[1]) else sides[1])
-    is_mixed = len(contrary) > MAX_CONTRARY * (len(sides[0]) + len(sides[1]))
-    choice = None if is_mixed else _choose(upright, stored)
-    return OrientationGuess(len(turned), choice, (upright, stored), contrary, doubtful)
+    choice, notices = None, []
+    if fits := [fit for fit in compared if not fit.mask_is_turned]:
+        upright, stored = np.mean([(fit.upright, fit.stored) for fit in fits], axis=0).tolist()
+        by_choice = [[fit.file for fit in fits if fit.choice == side] for side in ("stored", "upright")]
+        contrary = min(by_choice, key=len)
+        if len(contrary) <= MAX_CONTRARY * sum(map(len, by_choice)):
+            choice = _choose(upright, stored, CLEAR)
+        notices += _describe_choice(len(turned), choice, upright, stored, contrary)
+    if doubtful := [fit.file for fit in compared if fit.mask_is_turned and fit.choice == "stored"]:
+        notices.append(
+            f"Masks that have an EXIF orientation of their own but match their images without it ({len(doubtful)}), "
+            f"those of {join_names(doubtful, _NAMED)}: save them without EXIF."
+        )
+    return choice, notices
 
 
-def _choose(upright: float, stored: float) -> Literal["upright", "stored"] | None:
-    if upright > CLEAR * stored:
+def _choose(upright: float, stored: float, ratio: float) -> MaskOrientation | None:
+    if upright > ratio * stored:
         return "upright"
-    return "stored" if stored > CLEAR * upright else None
+    return "stored" if stored > ratio * upright else None
+
+
+def _describe_choice(
+    turned: int, choice: MaskOrientation | None, upright: float, stored: float, contrary: Sequence[str]
+) -> list[str]:
+    """Report the choice with the mean contrasts, and the images that clearly fit the other way than most."""
+    found = f"{format_count(turned, 'image is', 'images are')} turned by EXIF orientation"
+    match = f"{found}. Their edges match the masks {'better' if choice else 'about as well'} "
+    if choice == "upright":
+        notices = [f"{match}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]
+    elif choice == "stored":
+        notices = [f"{match}as stored (contrast {stored:.1f}, upright {upright:.1f}): mask_orientation: stored."]
+    elif contrary:
+        notices = [f"{found}."]
+    else:
+        notices = [
+            f"{match}upright as stored; look at some of them and write data.mask_orientation: upright or stored."
+        ]
+    if contrary:
+        then = "" if choice else ", then write data.mask_orientation: upright or stored, which holds for all masks"
+        notices.append(
+            f"Masks that match their images the other way than most do ({len(contrary)}), those of "
+            f"{join_names(contrary, _NAMED)}: save them again like the others{then}."
+        )
+    return notices
 
 
 def _compare(pair: ImageMaskPair, orientation: int, collection: PairCollection, channels: int | None) -> _Fit | None:

@@ -24,23 +24,14 @@ _IGNORED_NAMES = frozenset(("void", "unlabeled", "unlabelled", "unknown", "ignor
 
 @dataclass(frozen=True)
 class Palette:
-    """The colors of a data set's classes.
+    """The colors of a data set's classes."""
 
-    Attributes:
-        title: of the data set.
-        classes: colors, 0xRRGGBB, by class name.
-        ignored: colors of pixels that its authors leave out of scores, by name.
-        min_colors: of its classes that must occur in masks, so that their colors are hardly those of other classes.
-        is_common: whether other tools color any classes in this way, so that its ignored color must occur, too.
-        background: the name of its background, if it has one.
-    """
-
-    title: str
-    classes: dict[str, int]
-    ignored: dict[str, int]
-    min_colors: int
-    is_common: bool = False
-    background: str | None = None
+    title: str  # of the data set
+    classes: dict[str, int]  # colors, 0xRRGGBB, by class name
+    ignored: dict[str, int]  # colors of pixels that its authors leave out of scores, by name
+    min_colors: int  # of its classes that must occur in masks, so that their colors are hardly those of other classes
+    is_common: bool = False  # whether other tools color any classes in this way; then its ignored color must occur, too
+    background: str | None = None  # the name of its background
 
     @property
     def colors(self) -> dict[str, int]:
@@ -170,24 +161,20 @@ PALETTES = (CITYSCAPES, CAMVID, PASCAL_VOC)
 
 def find_palette_by_names(names: Sequence[str]) -> Palette | None:
     """Find the palette that has nearly all of these names; None if there is none, or more than one fits."""
-    wanted = {_normalize(name) for name in names}
-    found = {palette.title: len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES}
-    is_enough = max(found.values()) >= max(_MIN_NAMES, _MIN_NAMED * len(wanted))
-    return _find_best(found) if is_enough else None
+    wanted = set(map(_normalize, names))
+    counts = [len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES]
+    return _find_best(counts, max(_MIN_NAMES, _MIN_NAMED * len(wanted)))
 
 
 def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) -> Palette | None:
     """Find the palette that the colors of masks are from; None if there is none, or more than one fits.
 
-    Args:
-        colors: of the masks.
-        own: the palette of the data set itself, if it is known; it is preferred.
+    The data set's own palette, if it is known, is preferred.
     """
     seen = set(colors)
     if own is not None and _count_fitting(own, seen):
         return own
-    found = {palette.title: _count_fitting(palette, seen) for palette in PALETTES}
-    return _find_best(found) if any(found.values()) else None
+    return _find_best([_count_fitting(palette, seen) for palette in PALETTES], 1)
 
 
 def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -224,10 +211,10 @@ def _count_fitting(palette: Palette, seen: set[int]) -> int:
     return len(known) if is_fitting else 0
 
 
-def _find_best(found: dict[str, int]) -> Palette | None:
-    best = max(found.values())
-    palettes = [palette for palette in PALETTES if found[palette.title] == best]
-    return palettes[0] if len(palettes) == 1 else None
+def _find_best(counts: Sequence[int], least: float) -> Palette | None:
+    """Find the palette with the highest count, if that is large enough and no other palette has it."""
+    best = max(counts)
+    return PALETTES[counts.index(best)] if best >= least and counts.count(best) == 1 else None
 
 
 def _normalize(name: str) -> str:

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import Field
+
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.init.orientation import guess_orientation
-from pipeline.params import validate
-from pipeline.params.data import Data
-from pipeline.params.data.composites import CompositesData
+from pipeline.params import Cell, validate
+from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.section import Section
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.size_ceilings import GOOD_IOU, SizeCeilings, measure_size_ceilings
-from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
+from pipeline.prepare.size_effects import measure_size_effects
 from pipeline.prepare.source_factory import collect_pairs
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
@@ -44,114 +45,34 @@ MAX_SPLIT = 1000  # images; with more, rounding does not matter
 
 
 @dataclass(frozen=True)
-class SuggestedSize:
-    """A prepared size, and the measurements it is based on.
+class SuggestedClasses:
+    """The keys of a section `data` that describe the classes."""
 
-    Attributes:
-        size: px, a multiple of 32.
-        ceilings: of the usual size and larger ones.
-        effects: of the size without regard to objects.
-    """
-
-    size: int
-    ceilings: SizeCeilings
-    effects: SizeEffects
-
-    def notices(self) -> list[str]:
-        """Report losses at this size, and the size without them."""
-        found = []
-        if self.effects.is_lossy:
-            taken = "" if self.size == self.effects.size else f" The section has {self.size} px."
-            found.append(self.effects.sentence() + taken)
-        if self.ceilings.sizes and not self.ceilings.at(self.size).is_good:
-            found.append(self.ceilings.sentence(self.size))
-        return found
-
-    def remark(self) -> str:
-        """Describe the size in a comment; empty if no class occurs in the masks."""
-        if not self.ceilings.sizes:
-            return ""
-        ceiling = self.ceilings.at(self.size)
-        return f"IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
-
-
-def suggest_size(data: Data, collection: PairCollection) -> SuggestedSize:
-    """Measure the losses in masks at several sizes, and choose one.
-
-    Args:
-        data: its `image_size` is the smallest suggested size.
-        collection: of the pairs.
-    """
-    assert not isinstance(data, CompositesData)
-    pairs = list(collection.pairs.values())
-    ceilings = measure_size_ceilings(pairs, collection, data.image_size, data.resize)
-    size = _choose_size(ceilings, data.image_size)
-    effects = measure_size_effects(pairs, collection, size, data.resize)
-    if effects.sufficient is not None:
-        return SuggestedSize(max(size, min(effects.sufficient, MAX_SIZE_FOR_OBJECTS)), ceilings, effects)
-    return SuggestedSize(size, ceilings, effects)
-
-
-def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
-    """Choose the smallest affordable size that is good, or the one with the highest IoU of its lowest class."""
-    affordable = [ceiling for ceiling in ceilings.sizes if ceiling.size <= max(MAX_SIZE, smallest)]
-    good = [ceiling for ceiling in affordable if ceiling.is_good]
-    best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
-    return good[0].size if good else best.size if best else smallest
+    section: dict[str, Any]
+    class_remarks: tuple[str, ...] = ()  # comments by class, in their order
+    notices: tuple[str, ...] = ()  # guesses, each with the setting for the other meaning
+    remarks: dict[str, str] = field(default_factory=dict)  # comments by key of the section
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A section `data`, and the guesses it is based on.
+    """A section `data`, and the guesses it is based on."""
 
-    Attributes:
-        section: as in `params.yaml`.
-        found: content of the folder in a few words.
-        images: number of images.
-        training: number of training images with this section.
-        remarks: comments by key of the section.
-        class_remarks: comments by class, in their order.
-        groups: regular expression that may find groups; empty if names show none.
-        channels: of the prepared images.
-        size: None if the pairs could not be collected.
-        notices: possible mistakes in the data.
-    """
-
-    section: dict[str, Any]
-    found: str
-    images: int
-    training: int = 0
-    remarks: dict[str, str] = field(default_factory=dict)
-    class_remarks: tuple[str, ...] = ()
-    groups: str = ""
-    channels: int = 3
-    size: SuggestedSize | None = None
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SuggestedClasses:
-    """Classes of masks.
-
-    Attributes:
-        section: the keys classes and ignore_value, and optionally instances or mask_threshold.
-        remarks: comments by class, in their order.
-        ignore_remark: comment on the key ignore_value.
-        notices: guesses, each with the setting for the other meaning.
-    """
-
-    section: dict[str, Any]
-    remarks: tuple[str, ...]
-    ignore_remark: str = ""
-    notices: tuple[str, ...] = ()
+    section: dict[str, Any]  # as in `params.yaml`
+    found: str  # content of the folder in a few words
+    training: int  # number of training images with this section
+    remarks: dict[str, str]  # comments by key of the section
+    class_remarks: tuple[str, ...]  # comments by class, in their order
+    groups: str  # regular expression that may find groups; empty if names show none
+    channels: int  # of the prepared images
+    notices: tuple[str, ...]  # possible mistakes in the data
+    ceilings: SizeCeilings | None = None  # of the usual size and larger ones; None if the pairs could not be collected
 
 
 def describe_rare_classes(shares: Mapping[str, float], classes: Sequence[SegmentationClass]) -> list[str]:
     """Name the foreground classes with a small share of the pixels, and the settings that help.
 
-    Args:
-        shares: of the pixels, by the class's name; classes that do not occur are missing.
-        classes: of the data.
+    Classes that do not occur are missing in `shares`.
     """
     foreground = [one.name for one in classes if one.foreground and one.name in shares]
     rare = sorted((name for name in foreground if shares[name] < MIN_SHARE), key=shares.__getitem__)
@@ -171,6 +92,12 @@ def steps_per_epoch(training: int, batch: int) -> int:
     return max(1, training // batch)
 
 
+def count_steps(cell: Cell, training: int) -> int:
+    """Count the steps of a cell's run with this number of training images in the data."""
+    images = min(training, cell.max_train_images or training)
+    return cell.train.epochs * steps_per_epoch(images, cell.train.batch_size)
+
+
 def choose_batch(training: int, epochs: int) -> int:
     """Choose the largest batch that leaves `MANY_STEPS` steps in these epochs, else the smallest batch."""
     large = [batch for batch in BATCH_SIZES if epochs * steps_per_epoch(training, batch) >= MANY_STEPS]
@@ -182,10 +109,13 @@ def choose_epochs(training: int, batch: int, usual: int) -> int:
     return max(usual, math.ceil(MIN_STEPS / steps_per_epoch(training, batch)))
 
 
-class SuggestedData(Section):
-    """A suggested section `data`."""
+class _SuggestedData(Section):
+    data: FolderData | CocoData | OxfordPetsData = Field(discriminator="source")
 
-    data: Data
+
+def validate_section(section: dict[str, Any]) -> FolderData | CocoData | OxfordPetsData:
+    """Validate a suggested section."""
+    return validate(_SuggestedData, {"data": section}, "").data
 
 
 def complete_suggestion(suggestion: Suggestion) -> Suggestion:
@@ -194,34 +124,50 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
     If the pairs cannot be collected, the suggestion is returned unchanged; `pipeline data check` reports the reason.
     """
     try:
-        data = validate(SuggestedData, {"data": suggestion.section}, "").data
-        assert not isinstance(data, CompositesData)
+        data = validate_section(suggestion.section)
         collection = collect_pairs(data)
     except PipelineError:
         return suggestion
     section, remarks, notices = dict(suggestion.section), dict(suggestion.remarks), list(suggestion.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
     notices += collection.split_error.splitlines()
-    orientation = guess_orientation(collection, data.channels)
-    if orientation is not None:
-        section["mask_orientation"] = orientation.choice
+    if guess := guess_orientation(collection, data.channels):
+        section["mask_orientation"], reasons = guess
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
-        notices += orientation.sentences()
-    suggested = suggest_size(data, collection)
-    section["image_size"] = suggested.size
-    remarks["image_size"] = "; ".join(filter(None, (remarks.get("image_size"), suggested.remark())))
-    notices += suggested.notices()
-    notices += describe_rare_classes(suggested.ceilings.pixel_shares, collection.classes)
+        notices += reasons
+
+    pairs = list(collection.pairs.values())
+    ceilings = measure_size_ceilings(pairs, collection, data.image_size, data.resize)
+    size = usual = _choose_size(ceilings, data.image_size)
+    effects = measure_size_effects(pairs, collection, usual, data.resize)
+    if effects.sufficient is not None:
+        size = max(usual, min(effects.sufficient, MAX_SIZE_FOR_OBJECTS))
+    if effects.is_lossy:
+        notices.append(effects.sentence() + ("" if size == usual else f" The section has {size} px."))
+    section["image_size"] = size
+    if ceilings.sizes:
+        ceiling = ceilings.at(size)
+        remarks["image_size"] += f"; IoU at most {ceiling.lowest:.3f} for {ceiling.worst}"
+        if not ceiling.is_good:
+            notices.append(ceilings.sentence(size))
+    notices += describe_rare_classes(ceilings.pixel_shares, collection.classes)
     # Without usable pairs, the estimate is kept.
-    training = _count_training(validate(SuggestedData, {"data": section}, "").data, collection) or suggestion.training
+    training = _count_training(validate_section(section), collection) or suggestion.training
     return replace(
-        suggestion, section=section, remarks=remarks, notices=tuple(notices), training=training, size=suggested
+        suggestion, section=section, remarks=remarks, notices=tuple(notices), training=training, ceilings=ceilings
     )
 
 
-def _count_training(data: Data, collection: PairCollection) -> int:
+def _choose_size(ceilings: SizeCeilings, smallest: int) -> int:
+    """Choose the smallest affordable size that is good, or the one with the highest IoU of its lowest class."""
+    affordable = [ceiling for ceiling in ceilings.sizes if ceiling.size <= max(MAX_SIZE, smallest)]
+    good = [ceiling for ceiling in affordable if ceiling.is_good]
+    best = max(affordable, key=lambda ceiling: ceiling.lowest, default=None)
+    return good[0].size if good else best.size if best else smallest
+
+
+def _count_training(data: ImageMaskData, collection: PairCollection) -> int:
     """Count the training images by assigning splits, or estimate them by the shares if that takes long."""
-    assert not isinstance(data, CompositesData)
     if len(collection.pairs) <= MAX_SPLIT:
         try:
             return ImageMaskSource(data, collection).count(SPLITS[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.init.class_labels import suggest_colors
@@ -16,7 +15,6 @@ from pipeline.init.value_roles import (
     describe_boundary,
     describe_no_background,
     find_background,
-    find_background_candidate,
     find_boundary,
     find_voids,
 )
@@ -52,10 +50,15 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
     if len(roles.values) == 1:
         raise PipelineError(
             f"all {survey.count} masks that were opened hold nothing but the value "
-            f"{_format_value(roles.values[0], survey)}: there is nothing to learn. Export them again; where the mask "
+            f"{survey.format_value(roles.values[0])}: there is nothing to learn. Export them again; where the mask "
             f"is in the alpha channel, which is ignored, save that channel as gray."
         )
-    colors = _choose_colors(survey, roles, published)
+    colors = (
+        suggest_colors(len(roles.values))
+        if published is None
+        else [f"#{_color(value, survey):06x}" for value in roles.values]
+    )
+    write = survey.format_value if survey.colors else int
     total = sum(survey.pixels[value] for value in roles.values)
     classes, remarks = [], []
     for value, color in zip(roles.values, colors, strict=True):
@@ -63,17 +66,17 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
         boundary = {"is_boundary": True} if value == roles.boundary else {}
         classes.append(
             {"name": roles.names[value], "color": color, "foreground": is_foreground, **boundary}
-            | {"mask_value": _format_value(value, survey)}
+            | {"mask_value": write(value)}
         )
         masks = f"{survey.masks[value]:{len(str(survey.count))}} of {survey.count} masks that were opened"
         remarks.append(f"{_format_share(survey.pixels[value] / total)} of the pixels, in {masks}")
-    ignored = [_format_value(value, survey) for value in roles.voids]
+    ignored = [write(value) for value in roles.voids]
     held = ", ".join(f"{survey.masks[value]} of {survey.count} masks" for value in roles.voids)
     return SuggestedClasses(
         {"classes": classes, "ignore_value": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
-        f"taken for pixels whose class is unknown; in {held}" if ignored else "",
         (*notices, *_describe(survey, roles, published)),
+        {"ignore_value": f"taken for pixels whose class is unknown; in {held}"} if ignored else {},
     )
 
 
@@ -83,7 +86,7 @@ def _find_roles(survey: MaskSurvey) -> _Roles:
     boundary = find_boundary(survey, values)
     others = [value for value in values if value != boundary]
     background = find_background(survey, others)
-    ordered = values if background is None else [background, *(value for value in values if value != background)]
+    ordered = sorted(values, key=lambda value: value != background)  # the background first
     names = {value: f"class_{place if survey.colors else value}" for place, value in enumerate(ordered)}
     if background is not None:
         names[background] = "background"
@@ -111,14 +114,8 @@ def _read_palette(survey: MaskSurvey, published: Palette) -> _Roles:
     values = [value for value in known if value not in voids]
     names = {value: known[value] or f"class_{place}" for place, value in enumerate(values)}
     background = next((value for value in values if known[value] and known[value] == published.background), None)
-    ordered = values if background is None else [background, *(value for value in values if value != background)]
+    ordered = sorted(values, key=lambda value: value != background)  # the background first
     return _Roles(voids, ordered, background, None, names)
-
-
-def _choose_colors(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
-    if published is None:
-        return suggest_colors(len(roles.values))
-    return [f"#{_color(value, survey):06x}" for value in roles.values]
 
 
 def _describe(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
@@ -130,13 +127,10 @@ def _describe(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> l
         ]
     doubts = []
     if roles.boundary is not None:
-        doubts.append(describe_boundary(survey, roles.boundary, str(_format_value(roles.boundary, survey))))
+        doubts.append(describe_boundary(survey, roles.boundary))
     doubts += describe_values(survey, roles.voids, roles.background, classes, roles.boundary)
     if roles.background is None:
-        candidate = find_background_candidate(survey, classes)
-        doubts.append(
-            describe_no_background(survey, candidate, roles.names[candidate], _quote_value(candidate, survey))
-        )
+        doubts.append(describe_no_background(survey, classes, roles.names))
     else:
         aside = {roles.background, roles.boundary, *roles.voids}
         doubts += describe_background(survey, lambda value: value not in aside)
@@ -160,11 +154,3 @@ def _format_share(share: float) -> str:
 
 def _color(value: int, survey: MaskSurvey) -> int:
     return value if survey.colors else survey.palette[value]
-
-
-def _format_value(value: int, survey: MaskSurvey) -> Any:
-    return f"#{value:06x}" if survey.colors else value
-
-
-def _quote_value(value: int, survey: MaskSurvey) -> str:
-    return f'"#{value:06x}"' if survey.colors else str(value)

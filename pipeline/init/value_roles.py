@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from pipeline.init.mask_survey import MaskSurvey
@@ -39,10 +39,10 @@ def find_voids(survey: MaskSurvey) -> tuple[int, ...]:
     """Find the values that plausibly mark unknown pixels."""
     if survey.colors:
         return ()
-    return find_reserved(survey) or find_leftover(survey)
+    return _find_reserved(survey) or _find_leftover(survey)
 
 
-def find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
+def _find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
     """Find values such as 255 that occur beside few or numbered classes, and are not most of the foreground."""
     reserved = [value for value in RESERVED if value in survey.pixels]
     classes = survey.pixels.keys() - reserved
@@ -62,14 +62,13 @@ def _is_beside_classes(survey: MaskSurvey, void: int, others: set[int]) -> bool:
     return len(alone) <= len(beside) and not (beside and survey.pixels[void] > foreground and 0 in survey.pixels)
 
 
-def find_leftover(survey: MaskSurvey) -> tuple[int, ...]:
+def _find_leftover(survey: MaskSurvey) -> tuple[int, ...]:
     """Find the first or the last of many values, if it is what the classes leave over in most masks.
 
     ADE20K and CamVid have such values: 0 or the last one, for all that belongs to no class.
     """
-    return tuple(value for value in (0, max(survey.pixels)) if value in survey.pixels and _is_leftover(survey, value))[
-        :1
-    ]
+    ends = (value for value in (0, max(survey.pixels)) if value in survey.pixels)
+    return tuple(value for value in ends if _is_leftover(survey, value))[:1]
 
 
 def _is_leftover(survey: MaskSurvey, value: int) -> bool:
@@ -86,13 +85,7 @@ def _is_leftover(survey: MaskSurvey, value: int) -> bool:
 
 
 def describe_voids(survey: MaskSurvey, voids: Sequence[int], classes: Sequence[int]) -> list[str]:
-    """Report the ignored values, with the setting for the case that they are classes.
-
-    Args:
-        survey: of the masks.
-        voids: the ignored values.
-        classes: the values of all classes but the background.
-    """
+    """Report the ignored values, with the setting for the case that they are classes (all but the background)."""
     doubts = []
     for void in voids:
         if void not in RESERVED:
@@ -103,7 +96,7 @@ def describe_voids(survey: MaskSurvey, voids: Sequence[int], classes: Sequence[i
                 f"ignore_value: null."
             )
             continue
-        alone = [file for file, values in zip(survey.files, survey.values, strict=True) if values == {0, void}]
+        alone = [mask.file for mask in survey.opened if mask.values == {0, void}]
         perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
         doubts.append(
             f"{void} is taken for unknown pixels (ignore_value: {void}): it is in {survey.masks[void]} of "
@@ -125,12 +118,7 @@ def _describe_exclusive(survey: MaskSurvey, void: int, classes: Sequence[int]) -
 
 
 def find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
-    """Find the value that separates all others; None if there is none.
-
-    Args:
-        survey: of the masks.
-        values: the values that are not ignored.
-    """
+    """Find the value that separates all others, of those that are not ignored; None if there is none."""
     found = [value for value in values if _is_boundary(survey, value, values)]
     return found[0] if len(found) == 1 else None
 
@@ -154,23 +142,21 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
     )
 
 
-def describe_boundary(survey: MaskSurvey, boundary: int, spelled: str) -> str:
+def describe_boundary(survey: MaskSurvey, boundary: int) -> str:
     """Report the boundary, with the setting for the case that it is a class."""
     return (
-        f"{spelled} is taken for the boundary between the other classes (border, is_boundary: true): it is "
-        f"{survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other without it. If it "
-        f"is a class like the others, write is_boundary: false and foreground: true."
+        f"{survey.format_value(boundary)} is taken for the boundary between the other classes (border, is_boundary: "
+        f"true): it is {survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other "
+        f"without it. If it is a class like the others, write is_boundary: false and foreground: true."
     )
 
 
 def find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     """Find the value of the background: 0, else the most frequent on the frame; None if many classes have none.
 
-    Args:
-        survey: of the masks.
-        values: the values that are neither ignored nor a boundary.
+    `values` are neither ignored nor a boundary.
     """
-    candidate = find_background_candidate(survey, values)
+    candidate = _find_background_candidate(survey, values)
     if len(values) <= _MIN_BACKGROUND_CLASSES:
         return candidate
     total = sum(survey.pixels[value] for value in values)
@@ -178,23 +164,25 @@ def find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     return candidate if is_most or _frame_share(survey, candidate) >= _MIN_FRAME else None
 
 
-def find_background_candidate(survey: MaskSurvey, values: Sequence[int]) -> int:
+def _find_background_candidate(survey: MaskSurvey, values: Sequence[int]) -> int:
     """Find the value that would be the background, if any is."""
     return 0 if 0 in values else max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
 
 
-def describe_no_background(survey: MaskSurvey, candidate: int, name: str, spelled: str) -> str:
+def describe_no_background(survey: MaskSurvey, values: Sequence[int], names: Mapping[int, str]) -> str:
     """Report that all values are classes, 0 like the others, with the settings for its other meanings."""
+    candidate = _find_background_candidate(survey, values)
     if candidate != 0:
         return (
             "No value looks like a background, so all classes are foreground. If one is the background, write "
             "foreground: false for it."
         )
     share, frame = survey.pixels[candidate] / survey.pixels.total(), _frame_share(survey, candidate)
+    quoted = survey.quote_value(candidate)
     return (
-        f"No value looks like a background, so all classes are foreground, including {spelled} ({name}): it is "
-        f"{share:.1%} of the pixels and {frame:.1%} of those on the frame. If it is the background, write foreground: "
-        f"false for it; if it means unlabeled, remove the class and write ignore_value: {spelled}."
+        f"No value looks like a background, so all classes are foreground, including {quoted} ({names[candidate]}): it "
+        f"is {share:.1%} of the pixels and {frame:.1%} of those on the frame. If it is the background, write "
+        f"foreground: false for it; if it means unlabeled, remove the class and write ignore_value: {quoted}."
     )
 
 

@@ -13,7 +13,15 @@ from ruamel.yaml import YAML
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.init.inspect_folder import inspect_folder
-from pipeline.init.suggestion import MIN_STEPS, SIZE_RULE, Suggestion, choose_batch, choose_epochs, steps_per_epoch
+from pipeline.init.suggestion import (
+    MIN_STEPS,
+    SIZE_RULE,
+    Suggestion,
+    choose_batch,
+    choose_epochs,
+    count_steps,
+    steps_per_epoch,
+)
 from pipeline.init.yaml_writer import format_scalar, format_section, replace_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
@@ -39,25 +47,26 @@ def init(folder: Path) -> str:
     suggestion = inspect_folder(folder)
     where = f"{PARAMS_FILE} for {folder}"
     text, left_out = _fill_in(before, suggestion, where)
-    checked = _validate(text, where)
+    params = _validate(text, where)
     kept = f"is now {_back_up(before)}" if text != before else "had the same content"
     write_text(PARAMS_FILE, text)
     classes = [item["name"] for item in suggestion.section.get("classes", ())]
-    short = _describe_short(checked, suggestion.training)
-    notices = "".join(f"Notice: {escape_unprintable(notice)}\n" for notice in (*suggestion.notices, *short))
     of_classes = f", {len(classes)} classes: {join_names(classes, _MAX_NAMES)}" if classes else ""
-    return (
-        f"{folder}: {suggestion.found}{of_classes}.\n"
-        f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.\n"
-        f"{_describe_variants(left_out)}"
-        f"{_describe_steps(checked, suggestion.training)}"
-        f"{_describe_sizes(checked, suggestion)}"
-        f"{notices}"
-        f"The {PARAMS_FILE} from before {kept}.\n"
-        f"Then:\n"
-        f"  pipeline data check {shlex.quote(str(folder))}\n"
-        f"  make report"
-    )
+    lines = [
+        f"{folder}: {suggestion.found}{of_classes}.",
+        f"{PARAMS_FILE} has a section for it; read its comments, and give the classes their names.",
+    ]
+    if left_out:
+        lines.append(f"The grid is without {', '.join(left_out)}, pretrained on three channels.")
+    if suggestion.training:
+        epochs, batch = params.train.epochs, params.train.batch_size
+        steps = steps_per_epoch(suggestion.training, batch)
+        lines.append(f"Training takes {epochs} epochs of {steps} steps with {batch} images each.")
+    lines += _describe_sizes(params, suggestion)
+    notices = (*suggestion.notices, *_describe_short(params, suggestion.training))
+    lines += [f"Notice: {escape_unprintable(notice)}" for notice in notices]
+    lines += [f"The {PARAMS_FILE} from before {kept}.", "Then:"]
+    return "\n".join([*lines, f"  pipeline data check {shlex.quote(str(folder))}", "  make report"])
 
 
 def _back_up(text: str) -> Path:
@@ -94,14 +103,6 @@ def _fill_in(before: str, suggestion: Suggestion, where: str) -> tuple[str, list
     return text, pretrained
 
 
-def _describe_steps(params: Params, training: int) -> str:
-    epochs, batch = params.train.epochs, params.train.batch_size
-    if not training:
-        return ""
-    steps = steps_per_epoch(training, batch)
-    return f"Training takes {epochs} epochs of {steps} steps with {batch} images each.\n"
-
-
 def _usual_epochs(text: str, where: str) -> int:
     """Look up the epochs to start from: those before the first `init`, which may have raised them for other data."""
     first = Path(BACKUPS.format(""))
@@ -113,13 +114,11 @@ def _usual_epochs(text: str, where: str) -> int:
 
 def _describe_short(params: Params, training: int) -> list[str]:
     """Name the variants that train for fewer than `MIN_STEPS` steps, because they, or another line, set the epochs."""
-    short: dict[tuple[int, int, int], list[str]] = {}
+    short: dict[tuple[int, int, int], dict[str, None]] = {}  # variants without repetitions, in their order
     for cell in params.cells():
-        train = cell.train
-        steps = steps_per_epoch(min(training, cell.max_train_images or training), train.batch_size)
-        if training and steps * train.epochs < MIN_STEPS:
-            names = short.setdefault((train.epochs, steps * train.epochs, math.ceil(MIN_STEPS / steps)), [])
-            names += [cell.variant] if cell.variant not in names else []
+        epochs, steps = cell.train.epochs, count_steps(cell, training)
+        if training and steps < MIN_STEPS:
+            short.setdefault((epochs, steps, math.ceil(MIN_STEPS * epochs / steps)), {})[cell.variant] = None
     return [
         f"{', '.join(names)}: {epochs} epochs are {steps} steps, with which a network hardly moves; write "
         f"train.epochs: {enough} or more."
@@ -127,24 +126,25 @@ def _describe_short(params: Params, training: int) -> list[str]:
     ]
 
 
-def _describe_sizes(params: Params, suggestion: Suggestion) -> str:
+def _describe_sizes(params: Params, suggestion: Suggestion) -> list[str]:
     """Show what each size leaves of the masks, and how long the grid takes with it on this machine."""
-    if suggestion.size is None or not suggestion.size.ceilings.sizes:
-        return ""
+    ceilings = suggestion.ceilings
+    if ceilings is None or not ceilings.sizes:
+        return []
     from pipeline.init.grid_time import format_duration, measure_grid_time
     from pipeline.variants.data_shape import PET_CLASSES
 
     classes = len(suggestion.section.get("classes", ())) or PET_CLASSES
     time = measure_grid_time(params, suggestion.training, suggestion.channels, classes)
     columns: list[Column] = []
-    cost = "The time of the grid is unknown: none of its networks could be run on a blank image.\n"
+    cost = "The time of the grid is unknown: none of its networks could be run on a blank image."
     if time is not None:
         columns.append(("s per step", lambda size: f"{time.step_seconds(size):.2g}"))
         columns.append((f"grid of {time.runs}", lambda size: f"about {format_duration(time.seconds(size))}"))
-        cost = f"{time.summary()}\n"
-    lines = format_size_table(suggestion.size.ceilings, suggestion.size.size, columns)
-    rule = [SIZE_RULE] if len(suggestion.size.ceilings.sizes) > 1 else []
-    return "\n".join([*lines, *rule, cost])
+        cost = time.summary()
+    lines = format_size_table(ceilings, suggestion.section["image_size"], columns)
+    rule = [SIZE_RULE] if len(ceilings.sizes) > 1 else []
+    return [*lines, *rule, cost]
 
 
 def _find_pretrained(text: str, where: str) -> list[str]:
@@ -155,7 +155,3 @@ def _find_pretrained(text: str, where: str) -> list[str]:
 
 def _validate(text: str, where: str) -> Params:
     return check_params(YAML(typ="safe").load(text), where)
-
-
-def _describe_variants(left_out: list[str]) -> str:
-    return f"The grid is without {', '.join(left_out)}, pretrained on three channels.\n" if left_out else ""

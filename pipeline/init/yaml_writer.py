@@ -45,7 +45,9 @@ def format_section(suggestion: Suggestion) -> str:
         if key == "classes":
             lines += [_format_line("  classes:", _COMMENTS["classes"]), *_format_classes(suggestion)]
         elif isinstance(value, dict):
-            lines += [_format_line(f"  {key}:", comment), *_format_nested(value)]
+            lines.append(_format_line(f"  {key}:", comment))
+            for inner, setting in value.items():
+                lines.append(_format_line(f"    {inner}: {format_scalar(setting)}", _COMMENTS.get(inner, "")))
             if key == "splits" and suggestion.groups:
                 what = "keeps images of a patient, film or slide in one split, if the names number them"
                 lines.append(_format_line(f"    # group_regex: {format_scalar(suggestion.groups)}", what))
@@ -71,11 +73,7 @@ def format_scalar(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(format_scalar, value))}]"
     text = json.dumps(value, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
-
-
-def _escape(letter: str) -> str:
-    return f"\\U{ord(letter):08x}"
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
 def _format_classes(suggestion: Suggestion) -> Iterator[str]:
@@ -86,11 +84,6 @@ def _format_classes(suggestion: Suggestion) -> Iterator[str]:
     for item in classes:
         pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "is_boundary" or value]
         yield f"  - {{{', '.join(pairs)}}}"
-
-
-def _format_nested(section: dict[str, Any]) -> Iterator[str]:
-    for key, value in section.items():
-        yield _format_line(f"    {key}: {format_scalar(value)}", _COMMENTS.get(key, ""))
 
 
 def _format_line(text: str, comment: str) -> str:
