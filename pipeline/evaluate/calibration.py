@@ -18,17 +18,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ConfidenceStats:
-    """Sums over the evaluated pixels of N images with C classes.
+    """Sums over the evaluated pixels of N images with C classes."""
 
-    Attributes:
-        bins: N x 3 x BINS: number of pixels, number of correct pixels and sum of confidences, by bin of confidence.
-        class_pixels: N x C, number of pixels by ground truth.
-        class_losses: N x C, sum of the pixels' cross-entropy in nats, by ground truth.
-    """
-
-    bins: Floats
-    class_pixels: Floats
-    class_losses: Floats
+    bins: Floats  # N x 3 x BINS: number of pixels, number of correct pixels and sum of confidences, by confidence
+    class_pixels: Floats  # N x C, number of pixels by ground truth
+    class_losses: Floats  # N x C, sum of the pixels' cross-entropy in nats, by ground truth
 
     def sum_bins(self, index: npt.NDArray[np.int64] | None = None) -> ReliabilityBins:
         """Sum the bins of all images, or of those in `index`."""
@@ -47,12 +41,10 @@ class ConfidenceCollector:
         evaluated = pixels.truth != IGNORE
         bins = (pixels.confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         correct = (pixels.predicted == pixels.truth).float()
-        by_bin = _LabelSums(bins, evaluated, NUM_BINS)
-        by_class = _LabelSums(pixels.truth, evaluated, self._num_classes)
         self._parts.append(
             (
-                torch.stack([by_bin.count(), by_bin.sum(correct), by_bin.sum(pixels.confidence)], dim=1),
-                torch.stack([by_class.count(), by_class.sum(pixels.losses)], dim=1),
+                _sum_by_label(bins, evaluated, NUM_BINS, correct, pixels.confidence),
+                _sum_by_label(pixels.truth, evaluated, self._num_classes, pixels.losses),
             )
         )
 
@@ -62,23 +54,16 @@ class ConfidenceCollector:
         return ConfidenceStats(bins, classes[:, 0], classes[:, 1])
 
 
-class _LabelSums:
-    """Sums over the evaluated pixels of each image by label: N x H x W to N x num_labels."""
+def _sum_by_label(labels: Tensor, evaluated: Tensor, num_labels: int, *values: Tensor) -> Tensor:
+    """Count the evaluated pixels of each image by label, and sum values over them (N x H x W each).
 
-    def __init__(self, labels: Tensor, evaluated: Tensor, num_labels: int) -> None:
-        self._num_images, self._num_labels = len(labels), num_labels
-        first = torch.arange(0, len(labels) * num_labels, num_labels, device=labels.device).view(-1, 1, 1)
-        # Other pixels get an index behind all others: cheaper than selecting the evaluated ones.
-        self._index = (first + labels).where(evaluated, len(labels) * num_labels).flatten()
-
-    def count(self) -> Tensor:
-        """Count pixels; float64."""
-        return self._bincount(None)
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum values (N x H x W); float64."""
-        return self._bincount(values.flatten().double())
-
-    def _bincount(self, weights: Tensor | None) -> Tensor:
-        sums = torch.bincount(self._index, weights=weights, minlength=self._num_images * self._num_labels + 1)
-        return sums[:-1].view(-1, self._num_labels).double()
+    Returns:
+        N x (1 + number of values) x num_labels, float64.
+    """
+    size = len(labels) * num_labels
+    first = torch.arange(0, size, num_labels, device=labels.device).view(-1, 1, 1)
+    # Other pixels get an index behind all others: cheaper than selecting the evaluated ones.
+    index = (first + labels).where(evaluated, size).flatten()
+    weights = (None, *(value.flatten().double() for value in values))
+    sums = [torch.bincount(index, weights=weight, minlength=size + 1)[:-1].double() for weight in weights]
+    return torch.stack([column.view(-1, num_labels) for column in sums], dim=1)

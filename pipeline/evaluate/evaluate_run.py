@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from pipeline.analysis.calibration import ReliabilityBins
 from pipeline.analysis.scores import compute_scores
 from pipeline.artifacts.evaluation_folder import RunEvaluation
-from pipeline.artifacts.prepared_data import SHOWCASE, Dataset
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, Split
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.run_folder import Precision, RunFolder
 from pipeline.artifacts.scores import Calibration
-from pipeline.evaluate.feature_maps import FeatureMaps
-from pipeline.evaluate.outputs import write_evaluation
-from pipeline.evaluate.predict_splits import SplitPrediction, predict_splits
+from pipeline.evaluate.calibration import ConfidenceCollector
+from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
+from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
+from pipeline.inference.prediction import predict_split
 from pipeline.inference.trained_run import load_record
+from pipeline.models.load_trained import load_trained_network
 from pipeline.params import Params
 
 
@@ -42,7 +45,13 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     maps: dict[str, FeatureMaps] = {}
     bins: dict[str, ReliabilityBins] = {}
     if record.best_epoch is not None:
-        splits, maps = predict_splits(trained, project.prepared, len(data.classes))
+        prepared = {name: project.prepared.open_split(name) for name in (*SPLITS, SHOWCASE)}
+        network = load_trained_network(trained, prepared["train"].images.shape[-1], len(data.classes))
+        splits = {
+            name: _predict_split(network, split, len(data.classes), record.precision)
+            for name, split in prepared.items()
+        }
+        maps = extract_feature_maps(network, prepared[SHOWCASE])
         compared = trained.read_image_losses("train").index
         bins = {
             "train": splits["train"].confidence.sum_bins(compared),
@@ -52,8 +61,16 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     else:
         evaluation = RunEvaluation(record.run, record.key, None, None, None, None, None, (), None, None)
     with project.evaluation(run).replace() as new:
-        write_evaluation(new, evaluation, splits, bins, maps, data.classes, params.evaluation.examples)
+        write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
+        if maps:
+            new.write_feature_maps(maps)
     return evaluation
+
+
+def _predict_split(network: nn.Module, split: Split, num_classes: int, precision: Precision) -> SplitPrediction:
+    collector = ConfidenceCollector(num_classes)
+    prediction = predict_split(network, split, num_classes, precision, collector)
+    return SplitPrediction(split, prediction, collector.stats())
 
 
 def _score_splits(

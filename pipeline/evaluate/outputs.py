@@ -1,42 +1,52 @@
-"""Write the folder of an evaluation: scores, one row per image, one row per confidence bin, and example masks."""
+"""Write the folder of an evaluation: scores, one row per image and per confidence bin, example masks, an overview."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageColor
 
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
-from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
-from pipeline.evaluate.feature_maps import FeatureMaps
-from pipeline.evaluate.overview import draw_overview
-from pipeline.evaluate.predict_splits import SplitPrediction
+from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass, Split
+from pipeline.evaluate.calibration import ConfidenceStats
+from pipeline.imaging import IGNORE
+from pipeline.imaging.to_rgb import to_rgb
 from pipeline.inference.prediction import Prediction
 
 MAX_WORST = 3  # of the images with the highest loss
+IGNORED_COLOR = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class SplitPrediction:
+    """A split and its prediction."""
+
+    split: Split
+    prediction: Prediction
+    confidence: ConfidenceStats
 
 
 def write_evaluation(
     folder: EvaluationFolder,
     evaluation: RunEvaluation,
-    splits: dict[str, SplitPrediction],
-    bins: dict[str, ReliabilityBins],
-    maps: dict[str, FeatureMaps],
+    splits: Mapping[str, SplitPrediction],
+    bins: Mapping[str, ReliabilityBins],
     classes: tuple[SegmentationClass, ...],
     examples: int,
 ) -> None:
-    """Write all files of an evaluation into an empty folder; those of a run without a model have no rows.
+    """Write the files of an evaluation into an empty folder; those of a run without a model have no rows.
 
     Args:
         folder: to write to.
         evaluation: the scores.
         splits: predictions by split.
         bins: calibration of training and validation.
-        maps: a U-Net's feature maps; empty for other networks.
         classes: of the data.
         examples: how many validation masks to keep.
     """
@@ -46,11 +56,9 @@ def write_evaluation(
         (row for name, split in splits.items() for row in _list_image_rows(name, split, classes)),
     )
     folder.write_calibration(row for name, found in bins.items() for row in _list_bin_rows(name, found))
-    if maps:
-        folder.write_feature_maps(maps)
     folder.write_examples({})
     if splits:
-        folder.write_overview(draw_overview(splits, classes))
+        folder.write_overview(_draw_overview(splits, classes))
         validation, showcase = splits["validation"], splits[SHOWCASE]
         folder.write_examples(_take_masks(validation, _select_examples(validation.prediction, examples)))
         folder.write_examples(_take_masks(showcase, np.arange(len(showcase.split))))
@@ -97,3 +105,18 @@ def _drop_nan(values: Iterable[float]) -> list[str | float]:
 
 def _take_masks(split: SplitPrediction, indices: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
     return {split.split.ids[index]: split.prediction.masks[index] for index in indices}
+
+
+def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[SegmentationClass, ...]) -> Image.Image:
+    """Draw image, ground truth and prediction side by side: of the showcase, and of the first validation image."""
+    palette = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
+    for index, item in enumerate(classes):
+        palette[index] = ImageColor.getrgb(item.color)[:3]
+    rows = []
+    for name in (SHOWCASE, "validation"):
+        split = splits[name].split
+        if len(split):
+            truth = split.masks[0]
+            predicted = np.where(truth == IGNORE, np.uint8(IGNORE), splits[name].prediction.masks[0])
+            rows.append(np.concatenate([to_rgb(split.images[0]), palette[truth], palette[predicted]], axis=1))
+    return Image.fromarray(np.concatenate(rows, axis=0))
