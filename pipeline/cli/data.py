@@ -31,10 +31,7 @@ def check(path: Path) -> None:
     section = find_section(path)
     found = validate_data(section.data, section.notices)
     click.echo(f"{path}: no errors with {section.origin}")
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    with console.capture() as shown:
-        console.print(found.render())
-    click.echo(shown.get(), nl=False)
+    Console(highlight=False, markup=False, soft_wrap=True).print(found.render())
 
 
 @data.command()

@@ -10,16 +10,18 @@ import click
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
 
-
-@click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
+run_option = click.option(
     "--run",
     default="best",
     show_default=True,
     metavar="RUN",
     help="A run's name; best: median seed of the best setting.",
 )
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@run_option
 @click.option(
     "--out",
     default="predictions",
@@ -44,36 +46,27 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     from pipeline.artifacts.project import Project
     from pipeline.inference.trained_run import TrainedRun
     from pipeline.params.file import read_params
-    from pipeline.predict.predict_images import TABLE, OutputFiles, find_best_run, predict_images
+    from pipeline.predict.predict_images import TABLE, OutputFiles, predict_images
     from pipeline.predict.summary import advise_on_composites, create_table, describe_training_data
 
     exit_on_sigterm()
     params, project = read_params(), Project()
-    trained = TrainedRun.load(params, find_best_run(project) if run == "best" else run, project)
+    trained = TrainedRun.load(params, run, project)
     click.echo(describe_training_data(trained, project))
     if advice := advise_on_composites(params):
         click.echo(advice)
-    found = predict_images(trained, images, OutputFiles(out, overlay, foreground), Console(stderr=True))
-    if found.rows:
+    rows, num_skipped = predict_images(trained, images, OutputFiles(out, overlay, foreground), Console(stderr=True))
+    if rows:
         console = Console(highlight=False, markup=False)
-        with console.capture() as table:
-            console.print(create_table(found.rows, trained.data, console.width))
-        click.echo(table.get(), nl=False)
-    masks = "1 mask" if len(found.rows) == 1 else f"{len(found.rows)} masks"
+        console.print(create_table(rows, trained.data, console.width))
+    masks = "1 mask" if len(rows) == 1 else f"{len(rows)} masks"
     click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
-    if found.num_skipped:
-        total = found.num_skipped + len(found.rows)
-        raise PipelineError(f"{found.num_skipped} of {total} images were skipped; see above.")
+    if num_skipped:
+        raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")
 
 
 @click.command()
-@click.option(
-    "--run",
-    default="best",
-    show_default=True,
-    metavar="RUN",
-    help="A run's name; best: median seed of the best setting.",
-)
+@run_option
 def promote(run: str) -> None:
     """Register a run's model in MLflow as the champion, ready for serving.
 
@@ -83,7 +76,7 @@ def promote(run: str) -> None:
     from pipeline.params.file import read_params
     from pipeline.promote.promote_run import promote_run
 
-    click.echo(promote_run(read_params(), run).describe())
+    click.echo(promote_run(read_params(), run))
 
 
 @click.command()

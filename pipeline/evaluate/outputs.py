@@ -111,7 +111,7 @@ def _draw_overview(splits: Mapping[str, SplitPrediction], classes: tuple[Segment
     """Draw image, ground truth and prediction side by side: of the showcase, and of the first validation image."""
     palette = np.full((256, 3), IGNORED_COLOR, dtype=np.uint8)
     for index, item in enumerate(classes):
-        palette[index] = ImageColor.getrgb(item.color)[:3]
+        palette[index] = ImageColor.getrgb(item.color)
     rows = []
     for name in (SHOWCASE, "validation"):
         split = splits[name].split

@@ -44,12 +44,13 @@ class TrainedRun:
 
         Args:
             params: All parameters; used is `data`, for the resizing of images and the values of masks.
-            run: Its name.
+            run: Its name; `best` for the best by validation.
             project: With the run and the data that it was trained on.
 
         Raises:
             PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.
         """
+        run = find_best_run(project) if run == "best" else run
         record, data = load_record(run, project)
         images = project.prepared.open_split("train").images
         resize = params.data.resize if isinstance(params.data, ImageMaskData) else "letterbox"
@@ -76,6 +77,17 @@ class TrainedRun:
     def predict_image(self, network_input: NDArray[Any], truth: NDArray[np.uint8] | None) -> Prediction:
         """Predict a network input and compare it with its ground truth (size x size), if there is any."""
         return self.predict_split(_create_split([network_input], truth))
+
+
+def find_best_run(project: Project) -> str:
+    """Return the best run by validation; raises `PipelineError` if there is none."""
+    best = project.comparison.summary.best
+    if best is None:
+        raise PipelineError(
+            "--run best: there is no best run, because no learning rate has finished all its seeds. Name a run, such "
+            "as --run unet-0.001-0"
+        )
+    return best.run
 
 
 def load_record(run: str, project: Project) -> tuple[RunRecord, Dataset]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.atomic_io import write_bytes, write_text
@@ -46,7 +46,7 @@ def write_mask(
     else:
         image = Image.fromarray(values.astype(np.uint8))
         palette = np.zeros((256, 3), np.uint8)
-        palette[by_class] = [_parse_color(item.color) for item in classes]
+        palette[by_class] = [ImageColor.getrgb(item.color) for item in classes]
         image.putpalette(palette.tobytes())
     _save(path, image, "PNG", optimize=True)
 
@@ -57,7 +57,7 @@ def write_overlay(
     """Write an RGB image with the foreground and its boundary tinted in the classes' colors."""
     alphas = [OVERLAY_ALPHA if item.foreground or item.is_boundary else 0.0 for item in classes]
     alpha = np.array(alphas, np.float32)[labels][..., None]
-    colors = np.array([_parse_color(item.color) for item in classes], np.float32)[labels]
+    colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)[labels]
     blended = np.rint(image * (1 - alpha) + colors * alpha).astype(np.uint8)
     _save(path, Image.fromarray(blended), "JPEG", quality=JPEG_QUALITY)
 
@@ -70,16 +70,9 @@ def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.u
 def compute_opacity(
     probs: Probs, preprocessing: Preprocessing, shape: tuple[int, ...], classes: Sequence[SegmentationClass]
 ) -> NDArray[np.uint8]:
-    """Compute the opacity of the pixels of a foreground: its probability, plus half of the boundary's.
+    """Compute the opacity (H x W, 0 to 255) of a foreground: its probability, plus half of the boundary's.
 
-    Args:
-        probs: Over the network's input, classes x size x size.
-        preprocessing: Of the network.
-        shape: Of the image, H x W, ...
-        classes: Of the network.
-
-    Returns:
-        H x W, 0 to 255.
+    `probs` are over the network's input, classes x size x size; `shape` is that of the image, H x W, ...
     """
     weights = np.array([1.0 if item.foreground else 0.5 if item.is_boundary else 0.0 for item in classes], np.float32)
     opacity = np.empty(shape[:2], np.uint8)
@@ -94,15 +87,10 @@ def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[Segme
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "height", "width", *(f"share_{item.name}" for item in classes)])
     for row in rows:
-        file = (
-            f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
-        )  # spreadsheets would compute a formula
+        # Spreadsheets would compute a formula.
+        file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
         writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     write_text(path, buffer.getvalue())
-
-
-def _parse_color(color: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(color[1:]))
 
 
 def _save(path: Path, image: Image.Image, kind: str, **options: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.params import Params, Tracking
-from pipeline.predict.predict_images import find_best_run
 from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.tracking.mlflow_run import MlflowRun
@@ -30,45 +28,26 @@ ALIAS = "champion"  # MLflow's own example of an alias
 ARTIFACT = "model"
 
 
-@dataclass(frozen=True)
-class PromotedModel:
-    """A model in MLflow's registry."""
-
-    run: str
-    name: str
-    version: str
-    uri: str  # of MLflow, without password
-    is_new: bool
-
-    def describe(self) -> str:
-        """Describe the model, and the command that serves it."""
-        done = f"is version {self.version}" if self.is_new else f"is version {self.version}, registered before"
-        return (
-            f"models:/{self.name}@{ALIAS} {done}: {self.run}.\nTo serve it on this machine:\n"
-            f"  MLFLOW_TRACKING_URI={shlex.quote(self.uri)} mlflow models serve "
-            f"-m {shlex.quote(f'models:/{self.name}@{ALIAS}')} "
-            "--env-manager local -h 127.0.0.1 -p 5001"
-        )
-
-
-def promote_run(params: Params, run: str, project: Project | None = None) -> PromotedModel:
+def promote_run(params: Params, run: str) -> str:
     """Register a run's model; if it is registered already, only move the alias.
 
     Args:
         params: All parameters.
         run: The run's name; `best` for the best by validation.
-        project: Its folder, or a study's; None for the current folder.
+
+    Returns:
+        The model's name and version, and the command that serves it.
 
     Raises:
         PipelineError: The run cannot be read, its network cannot be exported, or MLflow does not answer.
     """
-    project = project or Project()
-    trained = TrainedRun.load(params, find_best_run(project) if run == "best" else run, project)
+    project = Project()
+    trained = TrainedRun.load(params, run, project)
     record = trained.record
     uri, name = tracking_uri(params.tracking), re.sub(r"[^\w\- ]", "-", params.tracking.experiment)
     with store_errors(uri):
         version = _find_version(open_client(uri), name, record.key)
-    is_new = version is None
+    done = ", registered before" if version else ""
     if version is None:
         for _ in sync_runs(params, [record.run], project.root):  # the model belongs to the run in MLflow
             pass
@@ -83,7 +62,18 @@ def promote_run(params: Params, run: str, project: Project | None = None) -> Pro
                 version = _register(uri, params.tracking, name, record, model, evidence)
     with store_errors(uri):
         open_client(uri).set_registered_model_alias(name, ALIAS, version)
-    return PromotedModel(record.run, name, version, hide_passwords(uri), is_new)
+    command = format_serve_command(name, hide_passwords(uri))
+    return (
+        f"models:/{name}@{ALIAS} is version {version}{done}: {record.run}.\nTo serve it on this machine:\n  {command}"
+    )
+
+
+def format_serve_command(name: str, uri: str) -> str:
+    """Format the command that serves a model of the registry at `uri`, quoted for a shell."""
+    return (
+        f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow models serve -m {shlex.quote(f'models:/{name}@{ALIAS}')} "
+        "--env-manager local -h 127.0.0.1 -p 5001"
+    )
 
 
 def _find_version(client: MlflowClient, name: str, key: str) -> str | None:

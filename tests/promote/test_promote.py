@@ -29,7 +29,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED
 from pipeline.cli import main
-from pipeline.promote.promote_run import PromotedModel
+from pipeline.promote.promote_run import format_serve_command
 from pipeline.tracking.store import open_client
 from tests.conftest import TRAINED
 
@@ -208,7 +208,6 @@ def test_served_model_gives_the_mask_of_predict(
 
 def test_the_printed_command_is_quoted_for_a_shell() -> None:
     uri = "sqlite:////home/müller/my project (1) o'b/mlflow.db"
-    said = PromotedModel("unet-0.01-0", "cell nuclei", "3", uri, is_new=True).describe()
-    setting, *words = shlex.split(said.splitlines()[-1])
+    setting, *words = shlex.split(format_serve_command("cell nuclei", uri))
     assert setting == f"MLFLOW_TRACKING_URI={uri}"
     assert words[:5] == ["mlflow", "models", "serve", "-m", "models:/cell nuclei@champion"]

@@ -17,8 +17,8 @@ from pipeline.artifacts.project import EVALUATION
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
 from pipeline.evaluate.evaluate_run import evaluate_run
+from pipeline.inference.trained_run import find_best_run
 from pipeline.params.file import read_params
-from pipeline.predict.predict_images import find_best_run
 from pipeline.report.run_selection import select_runs
 from pipeline.tracking.saved_view import NOTE
 from pipeline.tracking.store import open_client
