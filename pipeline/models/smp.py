@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import segmentation_models_pytorch
@@ -12,7 +11,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, suggest_closest
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
 from pipeline.models.pretrained import load_pretrained_encoder
 from pipeline.params.import_path import describe_error
@@ -96,6 +95,6 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
     # Names such as hf-hub:..., which timm would download, are not in its list.
     if timm.is_model(bare):
         return f"tu-{bare}"
-    near = difflib.get_close_matches(bare, [*own, *timm.list_models()], n=1)
-    hint = f"did you mean {near[0]}?" if near else "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
+    advice = "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
+    hint = suggest_closest(bare, [*own, *timm.list_models()], advice, cutoff=0.6)
     raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")

@@ -1,6 +1,6 @@
 """Schema of `params.yaml`: frozen, typed models without unknown keys.
 
-`data`, `model` and `train` have a module each; the other sections are here. `file` reads and checks the file, `merge`
+`data`, `model` and `train` have a module each; the other sections are here. `file` reads and checks the file, `section`
 merges a variant's overrides into the base, `error_messages` formats validation errors.
 """
 
@@ -16,9 +16,8 @@ from pipeline.errors import PipelineError
 from pipeline.params.data import Data
 from pipeline.params.data.fields import TrainImages
 from pipeline.params.error_messages import describe_errors
-from pipeline.params.merge import merge_overrides
 from pipeline.params.model import CustomModel, Model
-from pipeline.params.section import Section
+from pipeline.params.section import Section, merge_overrides
 from pipeline.params.train import CustomOptimizer, Train
 
 Checked = TypeVar("Checked", bound=BaseModel)

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pipeline.errors import suggest_closest
+
 _EXPECTED = {
     "missing": "is missing; add it (docs/reference/parameters.md describes every key)",
     "greater_than": "must be greater than {gt}",
@@ -46,8 +48,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
         key = _dotted([where, *path] if where else path)
         if item["type"] == "extra_forbidden":
             valid = sorted({name for section in sections for name in section.model_fields})
-            near = difflib.get_close_matches(str(path[-1]), valid, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(valid)}."
+            hint = suggest_closest(str(path[-1]), valid, f"valid keys here: {', '.join(valid)}.")
             lines.append(f"{key}: unknown key; {hint}")
             continue
         if item["type"] in ("dict_type", "model_type") and discriminator and isinstance(item["input"], str):
@@ -68,8 +69,8 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
 def _suggest(found: Any, context: dict[str, Any]) -> str:
     """End a sentence with the closest of the valid choices, if one is close."""
     choices = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
-    near = difflib.get_close_matches(str(found).lower(), choices, n=1)
-    return f"; did you mean {near[0]}?" if near else "."
+    closest = suggest_closest(str(found).lower(), choices, "", cutoff=0.6)
+    return f"; {closest}" if closest else "."
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from pipeline.artifacts.project import Project
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, suggest_closest
 from pipeline.params.custom_code import CUSTOM, custom_files, misplaced_file, project_on_path, suggested_name
 
 
@@ -52,16 +52,14 @@ def import_factory(key: str, import_path: str) -> Callable[..., Any]:
         )
     if not hasattr(module, name):
         names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"define {name} there."
+        hint = suggest_closest(name, names, f"define {name} there.")
         raise PipelineError(
             f"{key}: there is no '{name}' in {getattr(module, '__file__', None) or module.__name__}; {hint}"
         )
     found = getattr(module, name)
     if not callable(found):
         raise PipelineError(f"{key}: {import_path} must be callable, but is {describe_type(found)}.")
-    callable_: Callable[..., Any] = found
-    return callable_
+    return found  # type: ignore[no-any-return]
 
 
 def find_module_file(import_path: str) -> Path | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, suggest_closest
 from pipeline.params.file import read_sections
 
 PRESETS = Path("params")
@@ -52,8 +51,7 @@ def find_preset(name: str, project: Path) -> Preset:
         return found[name]
     if not found:
         raise PipelineError(f"{project / PRESETS} has no preset '{name}', nor any other. Run this in the project.")
-    near = difflib.get_close_matches(name, found, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(found)}."
+    hint = suggest_closest(name, found, f"presets: {', '.join(found)}.")
     raise PipelineError(f"There is no preset '{name}': {PRESETS / name}.yaml does not exist; {hint}")
 
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from pipeline.models.losses import cross_entropy
 from pipeline.models.unet import UNet
 from pipeline.params.file import read_params
-from pipeline.params.merge import merge_overrides
+from pipeline.params.section import merge_overrides
 from pipeline.params.train import LossName, LrSchedulerSettings, OptimizerSettings
 from pipeline.train.lr_schedulers import create_lr_scheduler
 from pipeline.train.optimizers import create_optimizer, group_parameters

@@ -16,7 +16,7 @@ from pipeline.artifacts.comparison import Judgment, RunSummary, SettingSummary
 from pipeline.cli import main
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_params
-from pipeline.params.merge import merge_overrides
+from pipeline.params.section import merge_overrides
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -15,7 +15,7 @@ from pipeline.models.factory import build_network
 from pipeline.models.losses import cross_entropy
 from pipeline.params import Params, validate
 from pipeline.params.file import read_params
-from pipeline.params.merge import merge_overrides
+from pipeline.params.section import merge_overrides
 from pipeline.params.train import Train
 from pipeline.train import run_key as key
 from pipeline.train.lr_schedulers import create_lr_scheduler
