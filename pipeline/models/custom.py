@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import describe_error, describe_type, import_factory
+from pipeline.params.custom_code import custom_imports, describe_error, describe_type, import_factory
 from pipeline.params.model import CustomModel
 
 KEY = "model.import_path"

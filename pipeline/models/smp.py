@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError, suggest_closest
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
 from pipeline.models.pretrained import load_pretrained_encoder
-from pipeline.params.import_path import describe_error
+from pipeline.params.custom_code import describe_error
 
 # For DPT: timm's vision transformers accept images of one size by default, and contain a classifier.
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}

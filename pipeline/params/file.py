@@ -47,7 +47,7 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
         raise PipelineError(f"{path} cannot be read: {error.strerror}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         if conflict := find_conflict(path.read_text(encoding="utf-8", errors="replace")):
-            raise PipelineError(f"{path}: {conflict.describe()}") from None
+            raise PipelineError(f"{path}: {conflict}") from None
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise PipelineError(f"{path} must contain sections such as data: and grid:, but contains {content!r}.")

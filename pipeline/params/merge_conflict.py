@@ -1,41 +1,29 @@
-"""Finds and takes apart the conflict markers that git writes into a file that it cannot merge."""
+"""Find and take apart the conflict markers that git writes into a file that it cannot merge."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-_MARKER = re.compile(
-    r"^(<{7}|\|{7}|={7}|>{7})(?: .*)?\r?\n?$"
-)  # git's default length; `|` with merge.conflictStyle diff3
+# git's default length; `|` with merge.conflictStyle diff3
+_MARKER = re.compile(r"^(<{7}|\|{7}|={7}|>{7})(?: .*)?\r?\n?$")
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """The first conflict in a file: lines, counted from 1, of its first and its last marker."""
-
-    begin: int
-    end: int | None  # None if the closing marker is missing
-
-    def describe(self) -> str:
-        """Return its lines and how to resolve it."""
-        lines = f"line {self.begin}" if self.end is None else f"lines {self.begin} to {self.end}"
-        return (
-            f"git could not merge {lines} (<<<<<<< to >>>>>>>). Keep the lines that should remain, remove the markers, "
-            "and run the same command again."
-        )
-
-
-def find_conflict(text: str) -> Conflict | None:
-    """Return the first conflict in a text; None without one."""
-    begin = None
+def find_conflict(text: str) -> str | None:
+    """Describe the first conflict in a text and how to resolve it; None without one."""
+    begin, where = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
         marker = _marker(line)
-        if marker == "<" and begin is None:
-            begin = number
-        elif marker == ">" and begin is not None:
-            return Conflict(begin, number)
-    return None if begin is None else Conflict(begin, None)
+        if marker == "<" and not begin:
+            begin, where = number, f"line {number}"
+        elif marker == ">" and begin:
+            where = f"lines {begin} to {number}"
+            break
+    if not begin:
+        return None
+    return (
+        f"git could not merge {where} (<<<<<<< to >>>>>>>). Keep the lines that should remain, remove the markers, and "
+        "run the same command again."
+    )
 
 
 def split_sides(text: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from pipeline.params.import_path import ImportPath
+from pipeline.params.custom_code import ImportPath
 from pipeline.params.section import Section
 
 # Listed here because importing smp takes seconds; a test compares the list with smp.

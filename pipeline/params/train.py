@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from pipeline.params.import_path import ImportPath
+from pipeline.params.custom_code import ImportPath
 from pipeline.params.section import Section
 
 Positive = Annotated[int, Field(ge=1)]

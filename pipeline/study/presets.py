@@ -17,9 +17,18 @@ PRESET_NAME = re.compile(r"[a-z0-9_]+")
 class Preset:
     """Changes of a study to `params.yaml`."""
 
-    name: str
     file: Path
-    notes: Path | None  # Markdown for the report; None for those of params.yaml
+
+    @property
+    def name(self) -> str:
+        """Name of the preset and of its study."""
+        return self.file.stem
+
+    @property
+    def notes(self) -> Path | None:
+        """Markdown for the report; None for the notes of `params.yaml`."""
+        notes = self.file.with_suffix(".md")
+        return notes if notes.exists() else None
 
     def read_title(self) -> str:
         """Read the study's title.
@@ -37,7 +46,14 @@ def list_presets(project: Path) -> list[Preset]:
     Raises:
         PipelineError: A file name is not valid as the name of a folder, an experiment and a make variable.
     """
-    return [_create_preset(file) for file in sorted((project / PRESETS).glob("*.yaml"))]
+    files = sorted((project / PRESETS).glob("*.yaml"))
+    for file in files:
+        if not PRESET_NAME.fullmatch(file.stem):
+            raise PipelineError(
+                f"{PRESETS / file.name}: a preset's name may contain a-z, 0-9 and _ only, since it names a folder; "
+                "rename it."
+            )
+    return list(map(Preset, files))
 
 
 def find_preset(name: str, project: Path) -> Preset:
@@ -53,13 +69,3 @@ def find_preset(name: str, project: Path) -> Preset:
         raise PipelineError(f"{project / PRESETS} has no preset '{name}', nor any other. Run this in the project.")
     hint = suggest_closest(name, found, f"presets: {', '.join(found)}.")
     raise PipelineError(f"There is no preset '{name}': {PRESETS / name}.yaml does not exist; {hint}")
-
-
-def _create_preset(file: Path) -> Preset:
-    if not PRESET_NAME.fullmatch(file.stem):
-        raise PipelineError(
-            f"{PRESETS / file.name}: a preset's name may contain a-z, 0-9 and _ only, since it names a folder; "
-            "rename it."
-        )
-    notes = file.with_suffix(".md")
-    return Preset(file.stem, file, notes if notes.exists() else None)

@@ -124,7 +124,7 @@ def _train_blank(cell: Cell, data: DataShape) -> int:
     from pipeline.models.factory import build_network
     from pipeline.models.malloc import disable_malloc_trim
     from pipeline.models.precision import resolve_precision, select_device
-    from pipeline.params.import_path import describe_error
+    from pipeline.params.custom_code import describe_error
     from pipeline.train.checkpoints import CheckpointManager
     from pipeline.train.loop import DivergedError, EvalSplits, train
     from pipeline.train.run_writer import RunWriter

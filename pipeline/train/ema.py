@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import describe_error
+from pipeline.params.custom_code import describe_error
 
 
 def create_ema(network: nn.Module, decay: float) -> AveragedModel:

@@ -16,8 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
-from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import describe_error, describe_type, import_factory
+from pipeline.params.custom_code import custom_imports, describe_error, describe_type, import_factory
 from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, OptimizerSettings, RMSprop, Train
 
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose

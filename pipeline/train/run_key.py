@@ -13,8 +13,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import Precision
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
-from pipeline.params.custom_code import custom_files
-from pipeline.params.import_path import find_module_file
+from pipeline.params.custom_code import custom_files, find_module_file
 
 PACKAGE = Path(__file__).parents[1]
 # Decides a run's numbers, as in dvc.yaml.

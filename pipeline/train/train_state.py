@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import PipelineError
-from pipeline.params.import_path import describe_error
+from pipeline.params.custom_code import describe_error
 from pipeline.runtime.work_lock import UNFINISHED
 
 

@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 from pipeline.errors import PipelineError
 from pipeline.params import Cell, Params
-from pipeline.params.custom_code import custom_imports
-from pipeline.params.import_path import describe_error, import_factory
+from pipeline.params.custom_code import custom_imports, describe_error, import_factory
 from pipeline.params.model import CustomModel, Model, SmpModel, has_weights
 
 MIN_BATCH = 2  # images; normalization layers of the built-in families accept any larger batch too

@@ -35,10 +35,7 @@ class Composition(Section):
     """Probability of a sample with the animal in two poses."""
     border: float = Field(default=7 / 128, gt=0, le=0.5)
     """Width of the border class."""
-    crop: Annotated[tuple[float, float], positive_range(1)] = (
-        0.6,
-        1.0,
-    )
+    crop: Annotated[tuple[float, float], positive_range(1)] = (0.6, 1.0)
     """Side of the cropped background, relative to its shorter side."""
     blur: float = Field(default=0.0, ge=0, le=0.2)
     """Largest standard deviation of a Gaussian blur of the background."""

@@ -66,7 +66,7 @@ class DvcStages:
         logging.getLogger("dvc").setLevel(logging.WARNING)  # it logs one line per stage
         path = root / "dvc.yaml"
         if path.exists() and (conflict := find_conflict(path.read_text(encoding="utf-8", errors="replace"))):
-            raise PipelineError(f"{path}: {conflict.describe()}")
+            raise PipelineError(f"{path}: {conflict}")
         with _convert_errors():
             self._repo = Repo(root)
             remove_broken_list(Path(self._repo.tmp_dir or root))
