@@ -27,11 +27,6 @@ from pipeline.params import Params
 def evaluate_run(params: Params, run: str, project: Project | None = None) -> RunEvaluation:
     """Score a run's model on the compared training images, validation, test and showcase.
 
-    Args:
-        params: All parameters; used is the number of examples.
-        run: The run's name.
-        project: With the run and the data that it was trained on; None for the current folder.
-
     Returns:
         The content of `metrics.json`; without scores if the run diverged in its first epoch.
 

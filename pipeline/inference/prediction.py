@@ -59,10 +59,8 @@ class PixelPredictions:
 def predict_log_probs(network: nn.Module, images: Tensor, precision: Precision) -> Tensor:
     """Predict the logarithms of the class probabilities in evaluation mode: N x classes x H x W, float32.
 
-    Args:
-        network: Images N x channels x H x W to logits N x classes x H x W; is left in the mode it was in.
-        images: Float, on the network's device.
-        precision: Of the network; the softmax is always computed in float32.
+    The images (N x channels x H x W, float) are on the network's device. The softmax is always computed in float32. The
+    network is left in the mode it was in.
     """
     was_training = network.training
     network.eval()
@@ -93,14 +91,9 @@ def predict_split(
     precision: Precision,
     observe: Callable[[PixelPredictions], None] | None = None,
 ) -> Prediction:
-    """Predict a split and compare it with its ground truth.
+    """Predict a split and compare it with its ground truth; without any, its masks are `IGNORE`.
 
-    Args:
-        network: Images N x channels x H x W to logits N x classes x H x W; is left in the mode it was in.
-        split: Images and masks; masks of `IGNORE` if there is no ground truth.
-        num_classes: Of the network.
-        precision: Of the network.
-        observe: Called with the pixels of each batch, in the split's order.
+    `observe` is called with the pixels of each batch, in the split's order.
     """
     parts = []
     for log_probs, truth in predict_batches(network, split, precision):

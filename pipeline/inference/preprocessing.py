@@ -57,11 +57,7 @@ class Preprocessing:
         return square[locate_inner(shape, self.size, self.resize)]
 
     def restore_probs(self, probs: Probs, shape: tuple[int, ...]) -> Iterator[tuple[slice, Probs]]:
-        """Interpolate probabilities to an image's size, in strips from the top.
-
-        Args:
-            probs: Over the network's input, classes x size x size.
-            shape: Of the image, H x W, ...
+        """Interpolate probabilities (classes x size x size) to an image's `shape` (H x W, ...), in strips from the top.
 
         Yields:
             Rows of the image, and classes x rows x W.

@@ -40,12 +40,9 @@ class TrainedRun:
 
     @classmethod
     def load(cls, params: Params, run: str, project: Project) -> TrainedRun:
-        """Load a run of a project.
+        """Load a run of a project by its name, or the `best` one by validation.
 
-        Args:
-            params: All parameters; used is `data`, for the resizing of images and the values of masks.
-            run: Its name; `best` for the best by validation.
-            project: With the run and the data that it was trained on.
+        The section `data` of the parameters defines the resizing of images and the values of masks.
 
         Raises:
             PipelineError: There is no such run, it was trained on other data, or its weights cannot be read.

@@ -51,14 +51,9 @@ def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list
 def describe_values(
     survey: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
 ) -> list[str]:
-    """Doubt that each value is a class of its own, and that the ignored values are none.
+    """Doubt that each value is a class of its own, and that the ignored values (`voids`) are none.
 
-    Args:
-        survey: of the masks.
-        voids: the values that are ignored.
-        background: the value of the background, if there is one.
-        classes: the values of all other classes.
-        boundary: the one of these that separates the others, if there is one.
+    `classes` are the values of all classes but the background, `boundary` the one of them that separates the others.
     """
     ordered = [value for value in (background, *classes) if value is not None]
     doubts = describe_voids(survey, voids, classes)

@@ -35,12 +35,7 @@ class _Roles:
 
 
 def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> SuggestedClasses:
-    """Propose a class for each value that is not ignored.
-
-    Args:
-        folder: of the data set, which may hold a file with the names of colors.
-        survey: of its masks.
-        notices: that come first.
+    """Propose a class for each value that is not ignored; the folder may hold a file with the names of colors.
 
     Raises:
         PipelineError: The masks hold one class.

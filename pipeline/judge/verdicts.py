@@ -19,11 +19,7 @@ class JudgedRun:
 
 
 def judge_file(path: Path, baseline: float | None) -> list[JudgedRun]:
-    """Judge every run of a file.
-
-    Args:
-        path: A table of curves, see `pipeline.analysis.curve_readers`.
-        baseline: The class-prior baseline in the unit of the curves, if known.
+    """Judge every run of a table of curves; the class-prior baseline is in the unit of the curves, if it is known.
 
     Raises:
         PipelineError: The file has no curves.

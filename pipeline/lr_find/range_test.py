@@ -24,10 +24,8 @@ from pipeline.variants.model_checks import check_batch
 def run_range_test(cell: Cell, project: Project, on_step: Callable[[int, float, float], None]) -> RangeTest:
     """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
 
-    Args:
-        cell: Parameters; its own learning rate and scheduler are not used.
-        project: With the prepared data.
-        on_step: Called with the step, from 1 on, its learning rate and its loss.
+    The cell's own learning rate and scheduler are not used. `on_step` is called with the step, from 1 on, its learning
+    rate and its loss.
 
     Raises:
         PipelineError: The prepared data are missing, or the network or optimizer cannot be built.

@@ -59,9 +59,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
 def replace_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type[DepthwiseConvolution]]) -> None:
     """Replace a network's slow depthwise convolutions in place; weights and their names stay the same.
 
-    Args:
-        network: The network.
-        by: The new class for each class of layers; others are not replaced.
+    `by` is the new class for each class of layers; others are not replaced.
     """
     for parent in list(network.modules()):
         for name, layer in parent.named_children():

@@ -18,11 +18,6 @@ from pipeline.params.run_config import read_run_config
 def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Module:
     """Load the network for prediction, and set the number of threads that it was trained with.
 
-    Args:
-        run: The run's folder.
-        channels: Number of image channels.
-        classes: Number of classes.
-
     Raises:
         PipelineError: The weights cannot be read, or belong to another network.
     """

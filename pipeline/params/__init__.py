@@ -230,10 +230,7 @@ class Params(Section):
 def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Checked:
     """Validate content as JSON: strict about types, but lists are accepted for tuples.
 
-    Args:
-        model: The expected model.
-        content: Keys and values.
-        where: Key of the content in the file, for messages.
+    `where` is the key of the content in the file, for messages.
 
     Raises:
         PipelineError: The content is invalid; one line per error.

@@ -68,9 +68,6 @@ def _project_on_path() -> Iterator[None]:
 def custom_imports(key: str) -> Iterator[None]:
     """Run a block that imports or calls a user's code, and check what it imported.
 
-    Args:
-        key: of `params.yaml`, for the message.
-
     Raises:
         PipelineError: The code imported a module from elsewhere in the project.
     """

@@ -35,13 +35,7 @@ _EXPECTED = {
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """Write one line per error.
-
-    Args:
-        error: What pydantic reports.
-        model: The validated model.
-        where: The key of the validated content in the file.
-    """
+    """Write one line per error; `where` is the key of the validated content in the file."""
     lines = []
     for item in error.errors(include_url=False):
         path, sections, discriminator = _walk(model, item["loc"])

@@ -30,11 +30,7 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
-    """Read the sections of a YAML file without checking them.
-
-    Args:
-        path: The file.
-        parser: None to parse as DVC does: YAML 1.2, in which 1e-3 is a number.
+    """Read the sections of a YAML file without checking them; by default as DVC does: YAML 1.2, where 1e-3 is a number.
 
     Raises:
         PipelineError: The file cannot be read, or its content is not a mapping.
@@ -55,11 +51,7 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
 
 
 def check_params(content: dict[str, Any], where: str) -> Params:
-    """Check the content of a parameter file, including its variants.
-
-    Args:
-        content: The sections.
-        where: The file's name, the start of each line of a message.
+    """Check the content of a parameter file, including its variants; each line of a message starts with `where`.
 
     Raises:
         PipelineError: The content is invalid; one line per error.

@@ -13,11 +13,7 @@ from pipeline.params import Cell
 
 
 def read_run_config(record: RunRecord, folder: Path) -> Cell:
-    """Read the parameters that a run was trained with, whatever `params.yaml` says now.
-
-    Args:
-        record: The run's record.
-        folder: The run's folder, for messages.
+    """Read the parameters that a run was trained with, whatever `params.yaml` says now; messages name its folder.
 
     Raises:
         PipelineError: The record is of another version.

@@ -9,11 +9,9 @@ from pipeline.errors import PipelineError
 
 
 def select_runs(names: Sequence[str], targets: Sequence[str]) -> list[str]:
-    """Select the runs that match the targets, in the grid's order; all runs without targets.
+    """Select the runs of the grid that match the targets, in its order; all runs without targets.
 
-    Args:
-        names: The runs of the grid.
-        targets: Names, or patterns with `*`; DVC's `train@<run>` and `evaluate@<run>` are accepted.
+    Targets are names, or patterns with `*`; DVC's `train@<run>` and `evaluate@<run>` are accepted.
 
     Raises:
         PipelineError: A target matches no run.

@@ -52,13 +52,9 @@ class OutputFiles:
 def predict_images(
     run: TrainedRun, paths: Sequence[Path], files: OutputFiles, console: Console
 ) -> tuple[list[ClassShares], int]:
-    """Write the masks of images, and a table of the share of each class in each image.
+    """Write the masks of images and folders of images, and a table of the share of each class in each image.
 
-    Args:
-        run: Segments the images.
-        paths: Image files, and folders of them.
-        files: To write; existing files are overwritten.
-        console: For the progress bar, and for the images that are skipped.
+    Existing files are overwritten. The console shows progress, and the images that are skipped.
 
     Returns:
         The rows of the table, and the number of skipped images.

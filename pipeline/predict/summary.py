@@ -82,13 +82,7 @@ def create_table(rows: Sequence[ClassShares], data: Dataset, width: int) -> Tabl
 
 
 def list_largest_classes(shares: Sequence[float], names: Sequence[str], width: int) -> str:
-    """List the classes with the largest shares, as many as fit: `road 41%, building 22%, +6 more`.
-
-    Args:
-        shares: of an image's pixels, by class, 0 to 1.
-        names: of the classes.
-        width: of the list, in characters.
-    """
+    """List the classes with the largest shares, as many as fit the width: `road 41%, building 22%, +6 more`."""
     present = sorted((place for place, share in enumerate(shares) if share > 0), key=lambda place: -shares[place])
     for count in range(len(present), 0, -1):
         rest = f", +{len(present) - count} more" if count < len(present) else ""

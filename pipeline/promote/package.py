@@ -41,14 +41,7 @@ set_model(SegmentationModel())
 
 
 def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) -> None:
-    """Write the model's folder.
-
-    Args:
-        run: Whose network it is.
-        onnx: The exported network.
-        examples: The first images of this split become the model's input example.
-        target: The folder to create.
-    """
+    """Write the folder of a model: the exported network, and the first images of a split as its input example."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec

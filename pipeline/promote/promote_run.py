@@ -29,11 +29,7 @@ ARTIFACT = "model"
 
 
 def promote_run(params: Params, run: str) -> str:
-    """Register a run's model; if it is registered already, only move the alias.
-
-    Args:
-        params: All parameters.
-        run: The run's name; `best` for the best by validation.
+    """Register the model of a run, or of the `best` by validation; if it is registered already, only move the alias.
 
     Returns:
         The model's name and version, and the command that serves it.

@@ -14,11 +14,7 @@ from pipeline.params.data.composites import CompositesData
 
 
 def predict_showcase(params: Params, project: Project | None = None) -> ShowcaseList:
-    """Predict the showcase images; without images, or without a best run, the result is empty.
-
-    Args:
-        params: `report.showcase` lists the images, `data` defines the values of masks.
-        project: Its folder, or a study's; None for the current folder.
+    """Predict the images of `report.showcase`; without images, or without a best run, the result is empty.
 
     Raises:
         PipelineError: An image, its mask, or the best run cannot be read, or they do not fit.

@@ -53,14 +53,7 @@ def read_showcase_image(
     encoding: MaskEncoding,
     mask_orientation: MaskOrientation | None = None,
 ) -> DecodedImage:
-    """Read an image and its mask.
-
-    Args:
-        entry: Names of their files.
-        folder: Of these files.
-        preprocessing: Of the network.
-        encoding: Of the mask.
-        mask_orientation: Whether masks cover images upright or as stored; None if the parameters do not say.
+    """Read an image and its mask from a folder, with the network's preprocessing and the encoding of its masks.
 
     Raises:
         PipelineError: A file is missing, is not an image, or does not fit the other; or the mask fits either way.

@@ -33,12 +33,7 @@ class Study:
 
 
 def create_study(name: str, project: Path, data: Path | None = None) -> Study:
-    """Write the files of a study's folder that are missing or different.
-
-    Args:
-        name: Name of the preset.
-        project: Folder of the project.
-        data: Folder of the user's images, in place of the preset's; see `compose`.
+    """Write the files of a study's folder that are missing or different; `name` is the preset's. See `compose`.
 
     Raises:
         PipelineError: The preset does not exist or is invalid, or its data is missing; then nothing is written.
@@ -55,15 +50,7 @@ def create_study(name: str, project: Path, data: Path | None = None) -> Study:
 def build_dvc_file(name: str, project: Path, data_keys: Iterable[str]) -> str:
     """Build a study's `dvc.yaml`: the project's own, with outputs in the study's folder, and the project's code.
 
-    Paths in `params.yaml` are relative to the study's folder already.
-
-    Args:
-        name: Name of the study.
-        project: Folder of the project.
-        data_keys: Keys of `params.yaml` with the paths that `prepare` reads.
-
-    Raises:
-        PipelineError: The project's `dvc.yaml` cannot be read.
+    Paths in `params.yaml` are relative to the study's folder already; `data_keys` are those that `prepare` reads.
     """
     document = read_document(project / DVC_FILE)
     stages = document["stages"].values()

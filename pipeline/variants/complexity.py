@@ -28,15 +28,7 @@ class Complexity:
 
 
 def measure_complexity(network: nn.Module, channels: int, size: int, batch: int, precision: Precision) -> Complexity:
-    """Run a blank image, then a blank batch as in training; the network is changed.
-
-    Args:
-        network: Maps images N x channels x size x size to logits N x classes x size x size.
-        channels: Number of image channels.
-        size: Height and width of the images, px.
-        batch: Images per step.
-        precision: Precision of the forward pass.
-    """
+    """Run a blank image (channels x size x size), then a blank batch as in training; the network is changed."""
     parameters = count_trainable_parameters(network)
     state = sum(_count_bytes(tensor) for tensor in (*network.parameters(), *network.buffers()))
     trained = sum(_count_bytes(weight) for weight in network.parameters() if weight.requires_grad)

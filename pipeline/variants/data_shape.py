@@ -29,12 +29,7 @@ class DataShape:
 
 
 def describe_data(params: Params, project: Project) -> DataShape:
-    """Describe the prepared images, or before preparation, what the parameters say.
-
-    Args:
-        params: All parameters.
-        project: With the prepared data.
-    """
+    """Describe the prepared images, or before preparation, what the parameters say."""
     data, prepared = params.data, project.prepared
     if prepared.exists() and _is_current(prepared, data):
         train, validation = prepared.open_split("train"), prepared.open_split("validation")

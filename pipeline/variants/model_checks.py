@@ -19,10 +19,6 @@ def check_models(params: Params, variants: Collection[str]) -> None:
     pretrained weights are known to work, so usually nothing is built. Users' networks are built when training starts,
     because their number of classes is unknown before.
 
-    Args:
-        params: All parameters.
-        variants: Names of the variants to check.
-
     Raises:
         PipelineError: A network or optimizer cannot be imported or built, or the network does not accept the image
             size; one line per variant.
@@ -89,14 +85,7 @@ def check_batch(cell: Cell, num_images: int, size: int, channels: int, classes: 
 
     Normalization layers cannot be trained on a single value per channel, as after global pooling, or at the bottom of a
     deep network on small images, in a batch of one image. Only such batches and users' own networks are tried, on a
-    separate copy of the network.
-
-    Args:
-        cell: The run's parameters.
-        num_images: Number of training images.
-        size: Height and width of the images, px.
-        channels: Number of image channels.
-        classes: Number of classes.
+    separate copy of the network. `num_images` is the number of training images, `size` their height and width in px.
 
     Raises:
         PipelineError: The network does not accept such a batch.
