@@ -62,4 +62,4 @@ def lr_find(variant: str | None, plot: Path | None) -> None:
 
     exit_on_sigterm()
     found = read_params()
-    click.echo(find_learning_rates(found, variant or found.grid.variant[0], plot, Path()))
+    click.echo(find_learning_rates(found, variant or found.grid.variant[0], plot))

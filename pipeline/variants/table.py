@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
@@ -23,14 +22,15 @@ NUMERIC_COLUMNS = range(2, 6)
 
 @dataclass(frozen=True)
 class VariantRow:
-    """A variant and the cost of its training, or the error that prevented the measurement."""
+    """A variant and the cost of its training; None where it could not be measured."""
 
     name: str
     family: str
     overrides: str
     in_grid: bool
-    complexity: Complexity | PipelineError
-    process: int | PipelineError  # bytes, peak memory of a training process
+    complexity: Complexity | None
+    process: int | None  # bytes, peak memory of a training process
+    problem: str  # that prevented a measurement
 
 
 def measure_variants(
@@ -38,37 +38,22 @@ def measure_variants(
 ) -> Iterator[VariantRow]:
     """Measure each variant, in the order of the file.
 
-    Args:
-        params: All parameters.
-        root: Folder of the project.
-        measure_process: Measures the peak memory of a process that trains a cell; may raise `PipelineError`.
+    `measure_process` measures the peak memory of a process that trains a cell; it may raise `PipelineError`.
     """
     data = describe_data(params, Project(root))
     for name, variant in params.variants.items():
         cell = params.cell(name, params.grid.learning_rate[0], params.grid.seed[0])
-        complexity: Complexity | PipelineError
-        process: int | PipelineError
-        try:
-            if problem := find_size_problem(cell.model, data.size):
-                raise PipelineError(problem)
-            network = build_network(cell.model, data.channels, data.classes)
-            precision = resolve_precision(cell.train.precision)
-            complexity = measure_complexity(network, data.channels, data.size, cell.train.batch_size, precision)
-            process = _measure_or_error(measure_process, cell, data)
-        except PipelineError as error:
-            complexity = process = error
-        yield VariantRow(
-            name, cell.model.family, _format_overrides(variant), name in params.grid.variant, complexity, process
-        )
-
-
-def _measure_or_error(
-    measure_process: Callable[[Cell, DataShape], int], cell: Cell, data: DataShape
-) -> int | PipelineError:
-    try:
-        return measure_process(cell, data)
-    except PipelineError as error:
-        return error
+        complexity, process, problem = None, None, find_size_problem(cell.model, data.size) or ""
+        if not problem:
+            try:
+                network = build_network(cell.model, data.channels, data.classes)
+                precision = resolve_precision(cell.train.precision)
+                complexity = measure_complexity(network, data.channels, data.size, cell.train.batch_size, precision)
+                process = measure_process(cell, data)
+            except PipelineError as error:
+                problem = str(error)
+        overrides, in_grid = _format_overrides(variant), name in params.grid.variant
+        yield VariantRow(name, cell.model.family, overrides, in_grid, complexity, process, problem)
 
 
 def format_table(rows: Sequence[VariantRow]) -> str:
@@ -86,17 +71,16 @@ def format_table(rows: Sequence[VariantRow]) -> str:
 
 
 def _format_row(row: VariantRow) -> tuple[str, ...]:
-    numbers, last = ["-"] * len(NUMERIC_COLUMNS), row.overrides
-    if isinstance(row.complexity, Complexity):
+    numbers = ["-"] * len(NUMERIC_COLUMNS)
+    if row.complexity is not None:
         numbers[:3] = (
             f"{row.complexity.parameters:,}",
             f"{row.complexity.multiply_accumulates / 1e6:,.0f} M",
             f"{row.complexity.training_bytes / 1e6:,.0f} MB",
         )
-    if isinstance(row.process, PipelineError):
-        last = " ".join(str(row.process).split())
-    else:
+    if row.process is not None:
         numbers[3] = f"{row.process / 1e6:,.0f} MB"
+    last = " ".join(row.problem.split()) or row.overrides
     return (row.name, row.family, *numbers, "yes" if row.in_grid else "no", last)
 
 
@@ -104,8 +88,7 @@ def _format_overrides(variant: Variant) -> str:
     """Format the overrides as in the file, without the family, which has its own column."""
     model = {key: value for key, value in variant.model.items() if key != "family"}
     data = {"max_train_images": variant.data.max_train_images} if variant.data else {}
-    return ", ".join(f"{key}: {_format_value(value)}" for key, value in {**model, **variant.train, **data}.items())
-
-
-def _format_value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # valid YAML
+    return ", ".join(
+        f"{key}: {value if isinstance(value, str) else json.dumps(value)}"  # valid YAML
+        for key, value in {**model, **variant.train, **data}.items()
+    )

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.models.factory import build_network
-from pipeline.models.pretrained import CLASSIFIER, FILES, load_imagenet_weights
-from pipeline.models.smp import build_smp_network
+from pipeline.models.smp import CLASSIFIER, FILES, build_smp_network, load_imagenet_weights
 from pipeline.params.model import PRETRAINED, SmpModel
 
 ANIMALS = Path(__file__).parents[2] / "data/sample/animals"
@@ -34,12 +33,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lite0(pretrained: bool, channels: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return build_smp_network(channels, 3, "Unet", "tf_efficientnet_lite0", pretrained)
+    return build_smp_network(unet("tf_efficientnet_lite0", pretrained), channels, 3)
 
 
 def encoder(name: str) -> nn.Module:
-    network: nn.Module = build_smp_network(3, 3, "Unet", name, pretrained=True).encoder
+    network: nn.Module = build_smp_network(unet(name), 3, 3).encoder
     return network
+
+
+def unet(encoder: str, pretrained: bool = True) -> SmpModel:
+    return SmpModel(family="smp", architecture="Unet", encoder=encoder, pretrained=pretrained)
 
 
 def photograph(name: str) -> Tensor:
