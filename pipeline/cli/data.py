@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.runtime.shutdown import exit_on_sigterm
+
 
 @click.group()
 def data() -> None:
@@ -25,7 +27,6 @@ def check(path: Path) -> None:
 
     from pipeline.init.inspect_folder import find_section
     from pipeline.prepare.validate import validate_data
-    from pipeline.runtime.shutdown import exit_on_sigterm
 
     exit_on_sigterm()
     section = find_section(path)
@@ -42,7 +43,6 @@ def download(path: Path) -> None:
     Archives and files in the folder are reused; the same command resumes an interrupted download.
     """
     from pipeline.prepare.download import download_pets
-    from pipeline.runtime.shutdown import exit_on_sigterm
 
     exit_on_sigterm()
     files = download_pets(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import PipelineError
+from pipeline.runtime.shutdown import check_signals, defer_signals
 
 
 @click.command()
@@ -66,7 +67,6 @@ def report(selection: str | None, out: Path | None, show: bool, provenance: bool
         if is_stage:
             FAILURE.unlink(missing_ok=True)
     if is_stage:
-        from pipeline.runtime.shutdown import check_signals, defer_signals
         from pipeline.tracking.sync import sync_after_stage, sync_report
 
         defer_signals()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.runtime.shutdown import check_signals, defer_signals, exit_on_sigterm
+
 
 @click.command()
 def prepare() -> None:
@@ -17,7 +19,6 @@ def prepare() -> None:
     from pipeline.params.file import read_params
     from pipeline.prepare.prepare_data import prepare as stage
     from pipeline.runtime.process import terminate_with_dvc
-    from pipeline.runtime.shutdown import exit_on_sigterm
     from pipeline.runtime.stage_status import record_stage
 
     exit_on_sigterm()
@@ -44,7 +45,6 @@ def train(variant: str, learning_rate: float, seed: int) -> None:
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
     from pipeline.runtime.progress import EpochProgress, TrainingProgress
-    from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import record_stage
 
     # Before imports, which take seconds.
@@ -75,7 +75,6 @@ def evaluate(run: str) -> None:
     """Stage: score a trained RUN, such as unet-0.001-0, into evaluation/<run>/."""
     from pipeline.params.file import read_params
     from pipeline.runtime.process import terminate_with_dvc
-    from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import record_stage
 
     defer_signals()
@@ -98,7 +97,6 @@ def compare() -> None:
     from pipeline.compare.compare_runs import compare as stage
     from pipeline.params.file import read_params
     from pipeline.runtime.process import DVC_STAGE
-    from pipeline.runtime.shutdown import check_signals, defer_signals
     from pipeline.runtime.stage_status import record_stage
     from pipeline.sweep.outside_grid import move_outside_grid
     from pipeline.tracking.sync import sync_after_stage, sync_comparison

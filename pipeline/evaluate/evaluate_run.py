@@ -20,7 +20,7 @@ from pipeline.evaluate.feature_maps import FeatureMaps, extract_feature_maps
 from pipeline.evaluate.outputs import SplitPrediction, write_evaluation
 from pipeline.inference.prediction import predict_split
 from pipeline.inference.trained_run import load_record
-from pipeline.models.load_trained import load_trained_network
+from pipeline.models.factory import load_trained_network
 from pipeline.params import Params
 
 

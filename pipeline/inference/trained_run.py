@@ -19,7 +19,7 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.prediction import Prediction, predict_batches, predict_split
 from pipeline.inference.preprocessing import Preprocessing, Probs
-from pipeline.models.load_trained import load_trained_network
+from pipeline.models.factory import load_trained_network
 from pipeline.params import Params
 from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData

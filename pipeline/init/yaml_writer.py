@@ -1,6 +1,6 @@
 """Write a suggested section `data` as YAML, with comments.
 
-Comments on classes precede their list, since DVC keeps none inside a list (`pipeline.params.dvc_form`).
+Comments on classes precede their list, since DVC keeps none inside a list (`pipeline.params.yaml_document`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.init.suggestion import Suggestion
-from pipeline.params.dvc_form import format_like_dvc
+from pipeline.params.yaml_document import format_like_dvc
 
 _COLUMN = 26  # of comments, unless the line is longer
 _COMMENTS = {

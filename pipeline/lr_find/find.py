@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_bytes
-from pipeline.lr_find import STEPS
-from pipeline.lr_find.range_test import run_range_test
+from pipeline.data.augment import augment
+from pipeline.data.batch_loader import BatchLoader
+from pipeline.data.subsets import select_training_subset
+from pipeline.lr_find import HIGHEST, LOWEST, STEPS
 from pipeline.lr_find.suggestion import RangeTest, Suggestion, suggest_grid
-from pipeline.params import Params
-from pipeline.variants.model_checks import check_models
+from pipeline.models.factory import build_network
+from pipeline.models.losses import create_loss
+from pipeline.models.precision import autocast_context, resolve_precision, select_device
+from pipeline.params import Cell, Params
+from pipeline.train.optimizers import create_optimizer
+from pipeline.variants.model_checks import check_batch, check_models
 
 
 def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
@@ -40,7 +49,7 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
             if not console.is_terminal and step % 40 == 0:
                 click.echo(f"{variant}: learning rate {learning_rate:.0e}  loss {loss:.3f}", err=True)
 
-        test = run_range_test(cell, Project(), show_progress)
+        test = _run_range_test(cell, show_progress)
     found = suggest_grid(test)
     if plot:
         _draw_loss(test, found, variant, plot)
@@ -51,6 +60,53 @@ def find_learning_rates(params: Params, variant: str, plot: Path | None) -> str:
         )
     rates = ", ".join(f"1e{round(math.log10(rate))}" for rate in found.grid)
     return f"{variant}: half of the decrease in loss was reached at {found.halfway:.1e}; try learning_rate: [{rates}]"
+
+
+def _run_range_test(cell: Cell, on_step: Callable[[int, float, float], None]) -> RangeTest:
+    """Train a cell's network on the prepared training images with an increasing learning rate; nothing is written.
+
+    The cell's own learning rate and scheduler are not used. `on_step` is called with the step, from 1 on, its learning
+    rate and its loss.
+
+    Raises:
+        PipelineError: The prepared data are missing, or the network or optimizer cannot be built.
+    """
+    torch.set_num_threads(cell.train.num_threads)
+    rng = torch.Generator().manual_seed(cell.seed)
+    prepared = Project().prepared
+    dataset, classes = prepared.open_split("train"), prepared.dataset.classes
+    training = dataset.take(select_training_subset(len(dataset), cell.max_train_images))
+    size, channels = training.images.shape[2:]
+    check_batch(cell, cell.train.batch_size, size, channels, len(classes))  # images are drawn with replacement
+    torch.manual_seed(cell.seed)
+    precision = resolve_precision(cell.train.precision)
+    network = build_network(cell.model, channels, classes=len(classes))
+    device = select_device()
+    network.to(device).to(memory_format=torch.channels_last).train()
+    batches = BatchLoader(training, device)
+    loss_function = create_loss(cell.train.loss, cell.train.label_smoothing)
+    optimizer = create_optimizer(network, cell.train, LOWEST)
+    factors = [group["lr"] / LOWEST for group in optimizer.param_groups]
+    learning_rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    losses = []
+    for step, learning_rate in enumerate(learning_rates, start=1):
+        indices = torch.randint(len(training), (cell.train.batch_size,), generator=rng).sort().values.numpy()
+        images, masks = batches.take(indices)
+        if cell.train.augmentation is not None:
+            images, masks = augment(images, masks, cell.train.augmentation, rng)
+        for group, factor in zip(optimizer.param_groups, factors, strict=True):
+            group["lr"] = float(learning_rate) * factor
+        with autocast_context(precision, device):
+            logits = network(images)
+        loss = loss_function(logits, masks)
+        losses.append(float(loss.detach()))
+        on_step(step, float(learning_rate), losses[-1])
+        if not np.isfinite(losses[-1]):
+            break
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return RangeTest(learning_rates[: len(losses)], np.array(losses))
 
 
 def _draw_loss(test: RangeTest, found: Suggestion | None, variant: str, path: Path) -> None:

@@ -1,11 +1,21 @@
-"""Build a network from its parameters; each family is imported on demand, since smp and timm take seconds to import."""
+"""Build a network from its parameters, or load that of a run.
+
+Each family is imported on demand, since smp and timm take seconds to import.
+"""
 
 from __future__ import annotations
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pipeline.artifacts.run_folder import RunFolder
+from pipeline.errors import PipelineError
+from pipeline.models.precision import select_device
 from pipeline.models.unet import UNet
 from pipeline.params.model import CustomModel, KerasPetsModel, Model, SmpModel
+from pipeline.params.run_config import read_run_config
 
 
 class Normalize(nn.Module):
@@ -47,6 +57,27 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
 
         return build_custom_network(model, channels, classes)
     return UNet(channels, classes, **model.model_dump(exclude={"family"}))
+
+
+def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Module:
+    """Load the network for prediction, and set the number of threads that it was trained with.
+
+    Raises:
+        PipelineError: The weights cannot be read, or belong to another network.
+    """
+    cell = read_run_config(run.record, run.path)
+    torch.set_num_threads(cell.train.num_threads)
+    # The run's weights replace all others: loading those of ImageNet first would be wasted time.
+    model = cell.model.model_copy(update={"pretrained": False}) if isinstance(cell.model, SmpModel) else cell.model
+    network = build_network(model, channels, classes)
+    try:
+        network.load_state_dict(load_file(run.weights))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise PipelineError(
+            f"{run.weights} does not hold this variant's weights ({str(error).splitlines()[0]}). Train it again: "
+            f"{run.redo_command}"
+        ) from None
+    return network.to(select_device()).to(memory_format=torch.channels_last).eval()
 
 
 def count_trainable_parameters(network: nn.Module) -> int:

@@ -62,9 +62,10 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
 
 def _suggest(found: Any, context: dict[str, Any]) -> str:
     """End a sentence with the closest of the valid choices, if one is close."""
-    choices = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
-    closest = suggest_closest(str(found).lower(), choices, "", cutoff=0.6)
-    return f"; {closest}" if closest else "."
+    named = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
+    choices = {choice.lower(): choice for choice in named}
+    near = difflib.get_close_matches(str(found).lower(), choices, n=1)
+    return f"; did you mean {choices[near[0]]}?" if near else "."
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.params.custom_code import ImportPath
 from pipeline.params.section import Section
@@ -28,18 +27,6 @@ ArchitectureName = Literal[
 ARCHITECTURES: tuple[str, ...] = get_args(ArchitectureName)
 PRETRAINED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")  # weights in pip packages
 DILATED = {"PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16, "PAN": 16}  # size multiples; others halve five times
-
-
-def _architecture(name: object) -> object:
-    if name not in ARCHITECTURES:
-        lower = {known.lower(): known for known in ARCHITECTURES}
-        near = difflib.get_close_matches(str(name).lower(), lower, n=1)
-        hint = f"; did you mean {lower[near[0]]}?" if near else ""
-        raise ValueError(f"must be one of {', '.join(ARCHITECTURES)}{hint}")
-    return name
-
-
-Architecture = Annotated[ArchitectureName, BeforeValidator(_architecture)]
 
 
 class UNetModel(Section):
@@ -71,7 +58,7 @@ class SmpModel(Section):
 
     family: Literal["smp"]
     """The network."""
-    architecture: Architecture
+    architecture: ArchitectureName
     """Architecture of segmentation-models-pytorch."""
     encoder: str = Field(min_length=1)
     """Encoder of smp or timm."""

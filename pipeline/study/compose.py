@@ -13,11 +13,17 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.project import STUDIES
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.dvc_form import format_like_dvc
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.section import merge_overrides
+from pipeline.params.yaml_document import (
+    dump_document,
+    format_like_dvc,
+    get_comment,
+    read_document,
+    space_sections,
+    update_document,
+)
 from pipeline.study.presets import PRESETS, Preset
-from pipeline.study.yaml_document import dump_document, get_comment, read_document, space_sections, update_document
 
 HEADER = """\
 # Made by `pipeline study {name}` from params.yaml and params/{name}.yaml.

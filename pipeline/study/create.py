@@ -12,9 +12,9 @@ from pipeline.artifacts.project import STUDIES
 from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE
+from pipeline.params.yaml_document import dump_document, read_document
 from pipeline.study.compose import check_data, compose
 from pipeline.study.presets import find_preset
-from pipeline.study.yaml_document import dump_document, read_document
 
 DVC_FILE = Path("dvc.yaml")
 HEADER = """\

@@ -21,8 +21,8 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.cli import main
-from pipeline.params.dvc_form import format_like_dvc
 from pipeline.params.file import read_params
+from pipeline.params.yaml_document import format_like_dvc
 from pipeline.study.compose import compose
 from pipeline.study.presets import find_preset, list_presets
 from tests.conftest import ROOT

@@ -80,7 +80,11 @@ def test_what_cannot_is_a_sentence(params_with: ParamsWith, changes: Any, said: 
             "variants.net.model.pretrained: must be false for the encoder resnet18",
             "only tf_efficientnet_lite0, tf_efficientnet_lite1 and tf_efficientnet_lite2 have their weights",
         ),
-        (smp("Unett"), "variants.net.model.architecture: must be one of Unet, ", "did you mean Unet?, but is 'Unett'."),
+        (
+            smp("Unett"),
+            "variants.net.model.architecture: must be one of 'Unet', ",
+            "but is 'Unett'; did you mean Unet?",
+        ),
         (smp(encoder=""), "variants.net.model.encoder: must not be empty", ""),
         (smp("DeepLabV3Plus", size=40), "variant 'net' needs (multiples of 16)", "set 32 or 48."),
     ],

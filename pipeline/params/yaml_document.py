@@ -1,4 +1,7 @@
-"""Read, change and write YAML with its comments."""
+"""Read, change and write YAML with its comments.
+
+`format_like_dvc` makes `dvc exp run -S train.epochs=3` change one line only.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from pipeline.params.file import read_sections
 
 _SECTION = re.compile(r"^(#.*\n)*\w+:", re.MULTILINE)  # with the comment lines above it
+_MAX_PASSES = 5  # comments beside values of a new length settle in the second pass
 
 
 def read_document(path: Path) -> CommentedMap:
@@ -30,9 +35,13 @@ def dump_document(document: CommentedMap) -> str:
     """Dump a document without its first comment, which is about the original file."""
     if document.ca.comment:
         document.ca.comment[1] = None
+    return _dump(document).strip() + "\n"
+
+
+def _dump(document: CommentedMap) -> str:
     stream = io.StringIO()
     YAML().dump(document, stream)
-    return stream.getvalue().strip() + "\n"
+    return stream.getvalue()
 
 
 def space_sections(text: str) -> str:
@@ -71,3 +80,48 @@ def get_comment(document: Any, *keys: str) -> str:
         return ""
     token = document.ca.items[last][2]
     return " ".join(line.strip(" #") for line in token.value.splitlines()).strip() if token else ""
+
+
+def format_like_dvc(text: str) -> str:
+    """Format YAML so that DVC, which rewrites the whole file when it sets one value, leaves every other line alone.
+
+    DVC keeps the comments of mappings. It replaces each list by a plain one, and drops comments and blank lines that
+    follow an item.
+
+    Text whose values ruamel cannot write, such as one with a next-line character (U+0085), is returned unchanged.
+    """
+    formatted = text
+    try:
+        for _ in range(_MAX_PASSES):
+            before, formatted = formatted, _rewrite(formatted)
+            if formatted == before:
+                break
+        return formatted if _load(formatted) == _load(text) else text
+    except YAMLError:  # ruamel cannot read {a: :0}, which it writes
+        return text
+
+
+def _load(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def _rewrite(text: str) -> str:
+    document = YAML().load(text)
+    _replace_lists(document)
+    return _dump(document)
+
+
+def _replace_lists(section: dict[str, Any]) -> None:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            _replace_lists(value)
+        elif isinstance(value, list):
+            section[key] = _to_plain(value)
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    return value
