@@ -14,9 +14,8 @@ from pipeline.artifacts.project import Project
 from pipeline.cli import main
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
-from pipeline.study.compose import check_data, compose
+from pipeline.study.compose import check_data, compose, find_preset, list_presets
 from pipeline.study.create import create_study
-from pipeline.study.presets import find_preset, list_presets
 from tests.conftest import ROOT
 
 SHIPPED = [one.name for one in list_presets(ROOT)]
@@ -60,7 +59,7 @@ def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
 
 def test_only_what_the_set_names_differs(write: Writer) -> None:
     project = write("train: {epochs: 3}\n" + SMALL)
-    study = create_study("mine", project)
+    params = create_study("mine", project)
     base, made = loaded(project / "params.yaml"), loaded(project / "studies/mine/params.yaml")
     assert made.pop("variants") == {"small": {"model": {"depth": 2}}}
     base.pop("variants")
@@ -72,7 +71,7 @@ def test_only_what_the_set_names_differs(write: Writer) -> None:
         "tracking": {**base["tracking"], "experiment": "mine"},
         "report": {**base["report"], "notes_file": "../../reports/notes.md"},
     }
-    assert [cell.name for cell in study.params.cells()] == ["small-0.001-0"]
+    assert [cell.name for cell in params.cells()] == ["small-0.001-0"]
 
 
 def test_comments_of_both_files_are_kept(write: Writer) -> None:
@@ -126,14 +125,14 @@ def test_a_second_time_nothing_is_written(write: Writer) -> None:
 def test_the_sets_own_words_become_the_notes(write: Writer) -> None:
     project = write(SMALL)
     (project / "params/mine.md").write_text("Why I ask.\n", encoding="utf-8")
-    assert create_study("mine", project).params.report.notes_file == "../../params/mine.md"
+    assert create_study("mine", project).report.notes_file == "../../params/mine.md"
 
 
 def test_data_is_relative_in_the_project_and_absolute_elsewhere(write: Writer, tmp_path: Path) -> None:
     project = write(SMALL)
-    assert create_study("mine", project, Path("data/sample")).params.data.path == "../../data/sample"
+    assert create_study("mine", project, Path("data/sample")).data.path == "../../data/sample"
     (tmp_path / "photos").mkdir()
-    assert create_study("mine", project, Path("../photos")).params.data.path == str(tmp_path / "photos")
+    assert create_study("mine", project, Path("../photos")).data.path == str(tmp_path / "photos")
 
 
 def test_the_users_folder_is_the_test_of_a_set_that_trains_on_the_bundled_pictures(

@@ -109,9 +109,9 @@ def study(name: str | None, data: Path | None) -> None:
     NAME is a preset, params/NAME.yaml, with the differences from params.yaml. Both are merged into studies/NAME/, a DVC
     pipeline of its own. `make report SET=NAME` does this, runs the study and renders its report.
     """
-    from pipeline.artifacts.project import Project
+    from pipeline.artifacts.project import STUDIES, Project
+    from pipeline.study.compose import list_presets
     from pipeline.study.create import create_study
-    from pipeline.study.presets import list_presets
 
     if name is None:
         found = list_presets(Project().home)
@@ -119,5 +119,5 @@ def study(name: str | None, data: Path | None) -> None:
             click.echo(f"{one.name:{max(len(other.name) for other in found)}}  {one.read_title()}")
         return
     made = create_study(name, Project().home, data)
-    runs = len(made.params.cells())
-    click.echo(f"{made.folder}: {runs} {'run' if runs == 1 else 'runs'}. {made.params.report.title}")
+    runs = len(made.cells())
+    click.echo(f"{STUDIES / name}: {runs} {'run' if runs == 1 else 'runs'}. {made.report.title}")

@@ -19,7 +19,6 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import Split
 from pipeline.atomic_io import as_json
 from pipeline.inference.prediction import compute_batch_size
-from pipeline.inference.preprocessing import Preprocessing
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
 
@@ -46,6 +45,8 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
+    is_png = _fits_png(run.preprocessing.channels, run.preprocessing.bits)
+    requirements = REQUIREMENTS if is_png else (*REQUIREMENTS, *TIFF_REQUIREMENTS)
     names = [item.name for item in run.data.classes]
     outputs: list[ColSpec | TensorSpec] = [ColSpec("string", MASK)]
     outputs += [ColSpec("double", f"share_{name}") for name in names]
@@ -67,9 +68,7 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
                 artifacts={NETWORK: str(onnx), DESCRIPTION: str(folder / "description.json")},
                 signature=ModelSignature(Schema([ColSpec("string", IMAGE)]), Schema(outputs)),
                 input_example=pd.DataFrame({IMAGE: _encode_images(examples)}),
-                pip_requirements=[
-                    f"{package}=={version(package)}" for package in _list_requirements(run.preprocessing)
-                ],
+                pip_requirements=[f"{package}=={version(package)}" for package in requirements],
             )
 
 
@@ -82,11 +81,6 @@ def _copy_code(folder: Path) -> None:
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-
-
-def _list_requirements(preprocessing: Preprocessing) -> tuple[str, ...]:
-    is_png = _fits_png(preprocessing.channels, preprocessing.bits)
-    return REQUIREMENTS if is_png else (*REQUIREMENTS, *TIFF_REQUIREMENTS)
 
 
 def _fits_png(channels: int, bits: int) -> bool:

@@ -1,8 +1,12 @@
-"""Compose a study's `params.yaml`: a preset merged into the project's own."""
+"""Compose a study's `params.yaml`: a preset merged into the project's own.
+
+A preset is a file `params/<name>.yaml`, with optional notes in `params/<name>.md`.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.project import STUDIES
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, suggest_closest
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.section import merge_overrides
@@ -23,13 +27,41 @@ from pipeline.params.yaml_document import (
     space_sections,
     update_document,
 )
-from pipeline.study.presets import PRESETS, Preset
 
+PRESETS = Path("params")
+PRESET_NAME = re.compile(r"[a-z0-9_]+")
 HEADER = """\
 # Made by `pipeline study {name}` from params.yaml and params/{name}.yaml.
 # Edit those: this file is written over. Its paths start in this folder.
 
 """
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Changes of a study to `params.yaml`."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the preset and of its study."""
+        return self.file.stem
+
+    @property
+    def notes(self) -> Path | None:
+        """Markdown for the report; None for the notes of `params.yaml`."""
+        notes = self.file.with_suffix(".md")
+        return notes if notes.exists() else None
+
+    def read_title(self) -> str:
+        """Read the study's title.
+
+        Raises:
+            PipelineError: The file cannot be read.
+        """
+        report = read_sections(self.file).get("report")
+        return str(report.get("title", "")) if isinstance(report, dict) else ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,37 @@ class Composition:
     text: str
     params: Params
     data_paths: dict[str, str]  # paths that `prepare` reads, relative to the study's folder, by key of params.yaml
+
+
+def list_presets(project: Path) -> list[Preset]:
+    """List all presets by name.
+
+    Raises:
+        PipelineError: A file name is not valid as the name of a folder, an experiment and a make variable.
+    """
+    files = sorted((project / PRESETS).glob("*.yaml"))
+    for file in files:
+        if not PRESET_NAME.fullmatch(file.stem):
+            raise PipelineError(
+                f"{PRESETS / file.name}: a preset's name may contain a-z, 0-9 and _ only, since it names a folder; "
+                "rename it."
+            )
+    return list(map(Preset, files))
+
+
+def find_preset(name: str, project: Path) -> Preset:
+    """Find a preset.
+
+    Raises:
+        PipelineError: There is none of this name; the message gives the closest one.
+    """
+    found = {one.name: one for one in list_presets(project)}
+    if name in found:
+        return found[name]
+    if not found:
+        raise PipelineError(f"{project / PRESETS} has no preset '{name}', nor any other. Run this in the project.")
+    hint = suggest_closest(name, found, f"presets: {', '.join(found)}.")
+    raise PipelineError(f"There is no preset '{name}': {PRESETS / name}.yaml does not exist; {hint}")
 
 
 def compose(preset: Preset, project: Path, data: Path | None = None) -> Composition:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,8 +12,7 @@ from pipeline.atomic_io import write_text
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE
 from pipeline.params.yaml_document import dump_document, read_document
-from pipeline.study.compose import check_data, compose
-from pipeline.study.presets import find_preset
+from pipeline.study.compose import check_data, compose, find_preset
 
 DVC_FILE = Path("dvc.yaml")
 HEADER = """\
@@ -24,16 +22,8 @@ HEADER = """\
 _DATA = "${data."  # start of dependencies on the data
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study that is ready to run."""
-
-    folder: Path  # relative to the project's folder
-    params: Params
-
-
-def create_study(name: str, project: Path, data: Path | None = None) -> Study:
-    """Write the files of a study's folder that are missing or different; `name` is the preset's. See `compose`.
+def create_study(name: str, project: Path, data: Path | None = None) -> Params:
+    """Write the files of a study's folder that are missing or different, for a preset; see `compose`.
 
     Raises:
         PipelineError: The preset does not exist or is invalid, or its data is missing; then nothing is written.
@@ -41,13 +31,13 @@ def create_study(name: str, project: Path, data: Path | None = None) -> Study:
     preset = find_preset(name, project)
     composition = compose(preset, project, data)
     check_data(composition, preset, project)
-    folder = STUDIES / name
-    _write_if_different(project / folder / PARAMS_FILE, composition.text)
-    _write_if_different(project / folder / DVC_FILE, build_dvc_file(name, project, composition.data_paths))
-    return Study(folder, composition.params)
+    folder = project / STUDIES / name
+    _write_if_different(folder / PARAMS_FILE, composition.text)
+    _write_if_different(folder / DVC_FILE, _build_dvc_file(name, project, composition.data_paths))
+    return composition.params
 
 
-def build_dvc_file(name: str, project: Path, data_keys: Iterable[str]) -> str:
+def _build_dvc_file(name: str, project: Path, data_keys: Iterable[str]) -> str:
     """Build a study's `dvc.yaml`: the project's own, with outputs in the study's folder, and the project's code.
 
     Paths in `params.yaml` are relative to the study's folder already; `data_keys` are those that `prepare` reads.

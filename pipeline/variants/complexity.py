@@ -30,8 +30,8 @@ class Complexity:
 def measure_complexity(network: nn.Module, channels: int, size: int, batch: int, precision: Precision) -> Complexity:
     """Run a blank image (channels x size x size), then a blank batch as in training; the network is changed."""
     parameters = count_trainable_parameters(network)
-    state = sum(_count_bytes(tensor) for tensor in (*network.parameters(), *network.buffers()))
-    trained = sum(_count_bytes(weight) for weight in network.parameters() if weight.requires_grad)
+    state = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     return Complexity(
         parameters=parameters,
         multiply_accumulates=_count_multiply_accumulates(network, torch.zeros(1, channels, size, size)),
@@ -68,7 +68,3 @@ def _measure_saved_activations(network: nn.Module, images: Tensor, precision: Pr
         loss = cross_entropy(logits, torch.zeros(len(images), *images.shape[2:], dtype=torch.int64))
     del loss  # kept until here, so that no address is reused
     return sum(kept.values())
-
-
-def _count_bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

@@ -23,8 +23,7 @@ from ruamel.yaml import YAML
 from pipeline.cli import main
 from pipeline.params.file import read_params
 from pipeline.params.yaml_document import format_like_dvc
-from pipeline.study.compose import compose
-from pipeline.study.presets import find_preset, list_presets
+from pipeline.study.compose import compose, find_preset, list_presets
 from tests.conftest import ROOT
 
 STAGE = (

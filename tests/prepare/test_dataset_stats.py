@@ -16,8 +16,7 @@ from pipeline.prepare.dataset_stats import describe_leaks, describe_masks
 from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.source import Sample
 from pipeline.prepare.split_tables import SplitTable
-from pipeline.study.compose import compose
-from pipeline.study.presets import find_preset
+from pipeline.study.compose import compose, find_preset
 from tests.conftest import ROOT
 from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
 
