@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,10 +61,10 @@ def replace_slow_depthwise(network: nn.Module, by: Mapping[type[nn.Module], type
 
     `by` is the new class for each class of layers; others are not replaced.
     """
-    for parent in list(network.modules()):
-        for name, layer in parent.named_children():
-            if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
-                setattr(parent, name, replace_layer(layer, by[type(layer)]))
+    for layer in network.modules():
+        if type(layer) in by and isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer):
+            # The new classes differ in their methods only; torch's lazy layers change their class in this way, too.
+            layer.__class__ = by[type(layer)]
 
 
 def is_slow_depthwise(layer: nn.Conv2d) -> bool:
@@ -73,22 +73,6 @@ def is_slow_depthwise(layer: nn.Conv2d) -> bool:
     plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     smallest, largest = min(layer.kernel_size), max(layer.kernel_size)
     return depthwise and plain and smallest >= BLOCK and (largest > BLOCK or max(layer.stride) > 1)
-
-
-def replace_layer(layer: nn.Conv2d, by: type[DepthwiseConvolution]) -> DepthwiseConvolution:
-    """Create a layer of another class with the same weights, without drawing random numbers."""
-    new = by(
-        layer.in_channels,
-        layer.out_channels,
-        cast("Pair", layer.kernel_size),
-        cast("Pair", layer.stride),
-        cast("Pair", layer.padding),
-        groups=layer.groups,
-        bias=layer.bias is not None,
-        device="meta",
-    )
-    new.weight, new.bias = layer.weight, layer.bias
-    return new
 
 
 def _needs_backward(images: Tensor) -> bool:

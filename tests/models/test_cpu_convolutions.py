@@ -13,7 +13,6 @@ from pipeline.models.cpu_convolutions import (
     DepthwiseConvolution,
     TransposedConvolution,
     is_slow_depthwise,
-    replace_layer,
     replace_slow_depthwise,
 )
 from pipeline.models.factory import build_network
@@ -134,7 +133,9 @@ def test_the_padding_of_tensorflow_is_kept(size: tuple[int, int]) -> None:
     layer = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
     twin = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
     twin.load_state_dict(layer.state_dict())
-    same(replace_layer(layer, SameDepthwise), twin, torch.randn(2, 8, *size, dtype=torch.float64))
+    replace_slow_depthwise(nn.Sequential(layer), {Conv2dSame: SameDepthwise})
+    assert isinstance(layer, SameDepthwise)
+    same(layer, twin, torch.randn(2, 8, *size, dtype=torch.float64))
 
 
 def test_lite0_has_none_of_the_slow_ones_left() -> None:
