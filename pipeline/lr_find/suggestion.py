@@ -16,30 +16,19 @@ MAX_RISE = 1.5  # times the lowest loss so far; from there on, the learning rate
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses of a training with an increasing learning rate.
+    """Losses of a training with an increasing learning rate."""
 
-    Attributes:
-        learning_rates: Of each step, ascending.
-        losses: Training loss of each step's batch; the last may be NaN or infinite.
-    """
-
-    learning_rates: Floats
-    losses: Floats
+    learning_rates: Floats  # of each step, ascending
+    losses: Floats  # training loss of each step's batch; the last may be NaN or infinite
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Suggested learning rates.
+    """Suggested learning rates."""
 
-    Attributes:
-        grid: Three powers of ten, the highest first.
-        halfway: The learning rate at half of the decrease in loss, near its steepest descent.
-        smoothed: Running mean of the losses, up to where the learning rate is too high.
-    """
-
-    grid: tuple[float, float, float]
-    halfway: float
-    smoothed: Floats
+    grid: tuple[float, float, float]  # three powers of ten, the highest first
+    halfway: float  # learning rate at half of the decrease in loss, near its steepest descent
+    smoothed: Floats  # running mean of the losses, up to where the learning rate is too high
 
 
 def suggest_grid(test: RangeTest) -> Suggestion | None:
