@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
 
 from .errors import ImageError
 from .extra_bands import (
@@ -21,6 +22,7 @@ from .extra_bands import (
 )
 from .header_reader import MAX_PAGES, HeaderReader
 from .resize import Resize, compute_inner_size, fit_image, pad_image
+from .tiff import count_tiff_channels, describe_channels, read_channels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -28,8 +30,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _STACKS = ("PNG", "WEBP", "GIF")  # may hold several images; a second one in a JPEG is the camera's preview
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of a TIFF; + is BigTIFF
-_PLANES, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 284, 258, 262, 339  # TIFF tags
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_WHITE_IS_ZERO, _SEPARATE_PLANES, _SIGNED = 0, 2, 2  # values of TIFF tags
 
 
 def read_image(content: bytes, channels: int | None = None) -> NDArray[Any]:
@@ -93,16 +94,12 @@ def to_gray(image: NDArray[Any]) -> NDArray[Any]:
 
 def count_channels(content: bytes) -> int:
     """Count the bands that a file stores; raises `ImageError` if it cannot be read."""
-    if content.startswith(TIFF_MAGIC):
-        from .tiff import count_tiff_channels
-
-        return count_tiff_channels(content)
-    return len(decode(content).getbands())
+    return count_tiff_channels(content) if content.startswith(TIFF_MAGIC) else len(decode(content).getbands())
 
 
 def is_white_zero(image: Image.Image) -> bool:
     """Return whether a TIFF's photometric interpretation is MINISWHITE."""
-    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return getattr(image, "tag_v2", {}).get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
 
 
 def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
@@ -114,24 +111,20 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     reader = HeaderReader(content)
     try:
         # Pillow warns of odd metadata and of large images, and refuses images that could fill the memory.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(reader, formats=formats) as file:
-                num_images = _count_images(file)
-                misread = _describe_misread(file)
-                if num_images == 1 and not misread:
-                    reader.remove_limit()
-                    ImageOps.exif_transpose(file, in_place=True)  # in place, to save a copy
-                    file.load()
-                    return file
+        with warnings.catch_warnings(action="ignore"), Image.open(reader, formats=formats) as file:
+            num_images = _count_images(file)
+            _check_values(file)
+            if num_images > 1:
+                count = f"more than {MAX_PAGES}" if num_images > MAX_PAGES else num_images
+                raise ImageError(f"holds {count} images; save one per file")
+            reader.remove_limit()
+            ImageOps.exif_transpose(file, in_place=True)  # in place, to save a copy
+            file.load()
+            return file
     except ImageError:
         raise
     except Exception as error:  # decoders raise any exception for a broken file: OSError, SyntaxError, struct.error
         raise ImageError(_describe_error(error, formats)) from None
-    if misread:
-        raise ImageError(misread)
-    count = f"more than {MAX_PAGES}" if num_images > MAX_PAGES else num_images
-    raise ImageError(f"holds {count} images; save one per file")
 
 
 def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
@@ -146,7 +139,8 @@ def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
     except ImageError as error:
         if (gray := _read_gray_tiff(content, channels)) is not None:
             return gray
-        raise ImageError(_describe_channels(content, channels) or str(error)) from None
+        reason = describe_channels(content, channels) if content.startswith(TIFF_MAGIC) else None
+        raise ImageError(reason or str(error)) from None
     if image.mode.startswith("I;16"):
         if channels == 3:
             raise ImageError("is 16-bit gray, which has 1 channel, but 3 are expected")
@@ -170,8 +164,6 @@ def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
 def _read_channels(content: bytes, channels: int) -> NDArray[Any]:
     """Decode an image with a number of channels: bands of the file; samples, planes or pages of a TIFF."""
     if content.startswith(TIFF_MAGIC):
-        from .tiff import read_channels
-
         return read_channels(content, channels)
     image = decode(content)
     bands = len(image.getbands())
@@ -221,24 +213,14 @@ def _count_images(file: Image.Image) -> int:
     return MAX_PAGES + 1
 
 
-def _describe_channels(content: bytes, channels: int | None) -> str | None:
-    """Describe why Pillow could not read a TIFF, if its channels are the reason."""
-    if not content.startswith(TIFF_MAGIC):
-        return None
-    from .tiff import describe_channels
-
-    return describe_channels(content, channels)
-
-
-def _describe_misread(file: Image.Image) -> str:
-    """Describe why Pillow would decode a TIFF to wrong values; empty if it decodes them right."""
+def _check_values(file: Image.Image) -> None:
+    """Raise `ImageError` if Pillow would decode a TIFF to wrong values."""
     tags = getattr(file, "tag_v2", {})
-    bits, formats = tags.get(_BITS, ()), tags.get(_SAMPLE_FORMAT, ())
-    if tags.get(_PLANES) == 2 and len(bits) > 1 and max(bits) > 8:
-        return "has 16-bit colors as separate planes; save them pixel by pixel"
+    bits, formats = tags.get(Tag.BitsPerSample, ()), tags.get(Tag.SampleFormat, ())
+    if tags.get(Tag.PlanarConfiguration) == _SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8:
+        raise ImageError("has 16-bit colors as separate planes; save them pixel by pixel")
     if _SIGNED in formats and max(bits, default=8) <= 8:
-        return "has pixels of int8; save it as uint8 or uint16"
-    return ""
+        raise ImageError("has pixels of int8; save it as uint8 or uint16")
 
 
 def _describe_error(error: Exception, formats: tuple[str, ...]) -> str:

@@ -6,8 +6,7 @@ Pillow multiplies such a band into the colors, or drops it.
 from __future__ import annotations
 
 from PIL import Image
-
-_SAMPLES = 277  # TIFF tag SamplesPerPixel
+from PIL.ExifTags import Base as Tag
 
 # Share of an alpha band's pixels that may be half transparent: those of the bundled cut-outs' soft edges are up to 0.21
 # of an image, and a band of other data (near infrared, depth) that a program flagged as alpha has other values nearly
@@ -32,7 +31,7 @@ def _has_unnamed_band(image: Image.Image) -> bool:
 
 def count_bands(image: Image.Image) -> int:
     """Count the bands that the file stores."""
-    samples: int = getattr(image, "tag_v2", {}).get(_SAMPLES, 0)
+    samples: int = getattr(image, "tag_v2", {}).get(Tag.SamplesPerPixel, 0)
     return max(samples, len(image.getbands()))
 
 

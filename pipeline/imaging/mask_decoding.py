@@ -28,17 +28,11 @@ Values = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, eq=False)
 class DecodedMask:
-    """A decoded mask file.
+    """A decoded mask file."""
 
-    Attributes:
-        values: H x W, upright; colors are 0xRRGGBB; uint8 if the file has 8 bits, else int32.
-        palette: Color of each value; empty if colors were requested.
-        has_orientation: Whether the file has an orientation of its own, by which it was turned.
-    """
-
-    values: Values
-    palette: Palette = ()
-    has_orientation: bool = False
+    values: Values  # H x W, upright; colors are 0xRRGGBB; uint8 if the file has 8 bits, else int32
+    palette: Palette = ()  # color of each value; empty if colors were requested
+    has_orientation: bool = False  # of its own, by which it was turned
 
 
 def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> DecodedMask:
@@ -54,10 +48,8 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
         ImageError: The content is not a complete image, or not of the requested kind.
     """
     has_orientation = read_orientation(content) != UPRIGHT
-    if content.startswith(TIFF_MAGIC) and not colors:
-        labels = read_labels(content)
-        if labels is not None:
-            return _decoded_gray(_narrow(labels, max_value), has_orientation)
+    if content.startswith(TIFF_MAGIC) and not colors and (labels := read_labels(content)) is not None:
+        return _decoded_gray(_narrow(labels, max_value), has_orientation)
     image = decode(content, _MASK_FORMATS)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if colors:

@@ -17,40 +17,29 @@ MaskValue = int | str  # a number, or a color as #rrggbb
 
 @dataclass(frozen=True, eq=False)
 class MaskEncoding:
-    """The class of each value that a mask's pixels may have.
+    """The class of each value that a mask's pixels may have."""
 
-    Attributes:
-        values: Allowed in masks, ascending.
-        classes: The class index, or IGNORE, of each value.
-        output_values: The value of each class in a new mask: the first that is declared.
-        are_colors: Whether values are colors, 0xRRGGBB.
-        threshold: Of soft masks of two classes: lower values are the class of the lower value, all others the other
-            class; None if values are exact.
-    """
-
-    values: NDArray[np.int32]
-    classes: NDArray[np.uint8]
-    output_values: NDArray[np.int32]
-    are_colors: bool
-    threshold: int | None = None
+    values: NDArray[np.int32]  # allowed in masks, ascending
+    classes: NDArray[np.uint8]  # class index, or IGNORE, of each value
+    output_values: NDArray[np.int32]  # of each class in a new mask: the first that is declared
+    are_colors: bool  # 0xRRGGBB
+    # Of soft masks of two classes: lower values are the class of the lower value, all others the other class.
+    threshold: int | None = None  # None: values are exact
 
     @classmethod
     def from_values(
-        cls,
-        values_of_classes: Sequence[Sequence[MaskValue]],
-        ignored: Sequence[MaskValue],
-        threshold: int | None = None,
+        cls, class_values: Sequence[Sequence[MaskValue]], ignored: Sequence[MaskValue], threshold: int | None = None
     ) -> MaskEncoding:
         """Create an encoding from the values of each class, in the order of the classes, and of ignored pixels."""
-        declared = [(value, index) for index, values in enumerate(values_of_classes) for value in values]
+        declared = [(value, index) for index, values in enumerate(class_values) for value in values]
         declared += [(value, IGNORE) for value in ignored]
         ordered = sorted((_parse_value(value), index) for value, index in declared)
         values, indices = zip(*ordered, strict=True)
         return cls(
             values=np.array(values, np.int32),
             classes=np.array(indices, np.uint8),
-            output_values=np.array([_parse_value(values[0]) for values in values_of_classes], np.int32),
-            are_colors=isinstance(values_of_classes[0][0], str),
+            output_values=np.array([_parse_value(values[0]) for values in class_values], np.int32),
+            are_colors=isinstance(class_values[0][0], str),
             threshold=threshold,
         )
 

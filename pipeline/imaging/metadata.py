@@ -7,16 +7,16 @@ import warnings
 from dataclasses import dataclass
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from .decode import TIFF_MAGIC
 from .errors import ImageError
 from .extra_bands import has_extra_band
+from .tiff import read_tiff_orientation
 
-_ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = 1
 # Every file with an orientation contains one of these names of EXIF or XMP blocks, except TIFFs.
 _EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"rientation", b"adobe.xmp")
-_SWAPPING = frozenset((5, 6, 7, 8))  # orientations that exchange height and width
 _KINDS = {
     "1": "black and white",
     "L": "gray",
@@ -50,19 +50,15 @@ class ImageMetadata:
     def read(cls, content: bytes) -> ImageMetadata:
         """Read the metadata of a file that could be decoded; if Pillow cannot, it is a TIFF of other channels."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd metadata
-                with Image.open(io.BytesIO(content)) as file:
-                    deep = file.mode.startswith("I") or file.mode == "F"
-                    kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
-                    orientation = _orientation(file)
-                    if has_extra_band(file):
-                        return cls(
-                            f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, has_transparency=False
-                        )
-                    return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:  # odd metadata
+                deep = file.mode.startswith("I") or file.mode == "F"
+                kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
+                orientation = _orientation(file)
+                if has_extra_band(file):
+                    return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
+                return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # decoders raise anything
-            return cls("TIFF of other channels", _tiff_orientation(content), has_transparency=False)
+            return cls("TIFF of other channels", _tiff_orientation(content), False)
 
 
 def read_orientation(content: bytes) -> int:
@@ -70,27 +66,19 @@ def read_orientation(content: bytes) -> int:
     if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
         return UPRIGHT  # saves most masks from a second look at their header
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as file:
-                return _orientation(file)
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
+            return _orientation(file)
     except Exception:  # decoders raise anything
         return _tiff_orientation(content)
 
 
 def swaps_sides(orientation: int) -> bool:
     """Return whether turning an image upright exchanges its height and width."""
-    return orientation in _SWAPPING
+    return orientation in (5, 6, 7, 8)
 
 
 def fits_either_way(orientation: int, height: int, width: int) -> bool:
-    """Return whether a mask's size leaves open if it covers the upright or the stored pixels of its image.
-
-    Args:
-        orientation: EXIF orientation of the image, 1 to 8.
-        height: Of the image, px.
-        width: Of the image, px.
-    """
+    """Return whether the size of an image leaves open if its mask covers the upright or the stored pixels."""
     return orientation != UPRIGHT and (height == width or not swaps_sides(orientation))
 
 
@@ -100,17 +88,13 @@ def reverse_orientation(orientation: int) -> int:
 
 
 def _orientation(file: Image.Image) -> int:
-    return _validate(file.getexif().get(_ORIENTATION, UPRIGHT))
+    return _validate(file.getexif().get(Tag.Orientation, UPRIGHT))
 
 
 def _tiff_orientation(content: bytes) -> int:
     """Read the orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
-    if not content.startswith(TIFF_MAGIC):
-        return UPRIGHT
-    from .tiff import read_tiff_orientation
-
     try:
-        return _validate(read_tiff_orientation(content))
+        return _validate(read_tiff_orientation(content)) if content.startswith(TIFF_MAGIC) else UPRIGHT
     except ImageError:
         return UPRIGHT
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from .errors import ImageError
 from .header_reader import MAX_PAGES, HeaderReader
@@ -24,7 +25,6 @@ from .header_reader import MAX_PAGES, HeaderReader
 MAX_CHANNELS = 32  # that data.channels may ask for
 _MAX_HEADER_BYTES = 1 << 23  # tifffile makes a Python int of each value: 18 times as much memory for 16-bit values
 
-_ORIENTATION, _PHOTOMETRIC = 274, 262
 _SMALLER_OR_MASK = 0b101  # bits of NewSubfileType
 _WHITE_IS_ZERO = 0
 _PHOTOMETRICS = (None, _WHITE_IS_ZERO, 1, 2, 5)  # black is zero, RGB, inks; not: palettes, YCbCr, sensors
@@ -34,10 +34,6 @@ _COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, Deflate by both its
 
 def read_channels(content: bytes, channels: int) -> NDArray[Any]:
     """Decode a TIFF whose samples, planes or pages are the channels of one image, turned upright.
-
-    Args:
-        content: Of the file.
-        channels: Expected number.
 
     Returns:
         H x W x channels, uint8 or uint16 as in the file.
@@ -50,13 +46,9 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
         found = _channels(pages)
         if found != channels:
             raise ImageError(f"has {_format_channels(found)}, but {_format_expected(channels)}")
-        if sum(map(_stored_values, pages)) > _max_values():
-            raise ImageError(f"is too large to be decoded (at most {_max_values():,} values)")
-        if sum(sum(page.databytecounts) for page in pages) > len(
-            content
-        ):  # overlapping parts would be read again and again
-            raise ImageError("is not a complete image (its parts are larger than the file)")
-        photometric, orientation = (pages[0].tags.valueof(tag) for tag in (_PHOTOMETRIC, _ORIENTATION))
+        _check_size(pages, content)
+        tags = pages[0].tags
+        photometric, orientation = (tags.valueof(tag) for tag in (Tag.PhotometricInterpretation, Tag.Orientation))
         reader.remove_limit()
         _, _, height, width, _ = pages[0].shaped
         image = np.empty((height, width, channels), pages[0].dtype)
@@ -81,18 +73,13 @@ def read_labels(content: bytes) -> NDArray[Any] | None:
             return None
         page: Any = pages[0]
         planes, depth, _, _, samples = page.shaped
-        photometric = page.tags.valueof(_PHOTOMETRIC)
-        if (planes, depth, samples) != (1, 1, 1) or photometric not in (None, _WHITE_IS_ZERO, 1):
-            return None
-        if page.compression not in _COMPRESSIONS:
+        photometric, orientation = (page.tags.valueof(tag) for tag in (Tag.PhotometricInterpretation, Tag.Orientation))
+        is_gray = (planes, depth, samples) == (1, 1, 1) and photometric in (None, _WHITE_IS_ZERO, 1)
+        if not is_gray or page.compression not in _COMPRESSIONS:
             return None
         if page.dtype is None or page.dtype.kind not in "buif":
             raise ImageError(f"has pixels of {page.dtype or 'an unknown type'}; save the mask as uint8 or uint16")
-        if _stored_values(page) > _max_values():
-            raise ImageError(f"is too large to be decoded (at most {_max_values():,} values)")
-        if sum(page.databytecounts) > len(content):
-            raise ImageError("is not a complete image (its parts are larger than the file)")
-        orientation = page.tags.valueof(_ORIENTATION)
+        _check_size(pages, content)
         reader.remove_limit()
         labels: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)[0, 0, :, :, 0]
         if photometric == _WHITE_IS_ZERO:
@@ -116,7 +103,7 @@ def _inverted(labels: NDArray[Any], bits: int) -> NDArray[Any]:
 def read_tiff_orientation(content: bytes) -> int:
     """Read the orientation tag of a TIFF's first page; raises `ImageError` if it cannot be read."""
     with _pages(content) as (pages, _):
-        found: int = pages[0].tags.valueof(_ORIENTATION, 1) if pages else 1
+        found: int = pages[0].tags.valueof(Tag.Orientation, 1) if pages else 1
         return found
 
 
@@ -129,9 +116,7 @@ def count_tiff_channels(content: bytes) -> int:
 def describe_channels(content: bytes, channels: int | None) -> str | None:
     """Describe why a TIFF is neither gray nor RGB, as a reason that follows the file's name; None if it may be.
 
-    Args:
-        content: Of the file.
-        channels: Expected number; None if the parameters do not say.
+    `channels` is the expected number; None if the parameters do not say.
     """
     try:
         with _pages(content) as (pages, _):
@@ -159,14 +144,12 @@ def _pages(content: bytes) -> Iterator[tuple[list[Any], HeaderReader]]:
         import tifffile  # here: few files need it, and a served model may be installed without it
 
         logger.setLevel(logging.CRITICAL + 1)  # it logs each oddity
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reader = HeaderReader(content, _MAX_HEADER_BYTES)
-            with tifffile.TiffFile(reader) as file:
-                pages = list(islice(file.pages, MAX_PAGES + 1))  # not len(file.pages): the chain may be circular
-                if len(pages) > MAX_PAGES:
-                    raise ImageError(f"holds more than {MAX_PAGES} images; save one per file")
-                yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
+        reader = HeaderReader(content, _MAX_HEADER_BYTES)
+        with warnings.catch_warnings(action="ignore"), tifffile.TiffFile(reader) as file:
+            pages = list(islice(file.pages, MAX_PAGES + 1))  # not len(file.pages): the chain may be circular
+            if len(pages) > MAX_PAGES:
+                raise ImageError(f"holds more than {MAX_PAGES} images; save one per file")
+            yield [page for page in pages if not page.aspage().subfiletype & _SMALLER_OR_MASK], reader
     except ImageError:
         raise
     except ImportError as error:
@@ -195,11 +178,20 @@ def _channels(pages: list[Any]) -> int:
     return len(pages) * int(planes * samples)
 
 
+def _check_size(pages: list[Any], content: bytes) -> None:
+    """Raise `ImageError` if pages would decode to more than Pillow's maximum number of pixels, or read parts twice."""
+    max_values = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if sum(map(_stored_values, pages)) > max_values:
+        raise ImageError(f"is too large to be decoded (at most {max_values:,} values)")
+    if sum(sum(page.databytecounts) for page in pages) > len(content):  # parts that overlap
+        raise ImageError("is not a complete image (its parts are larger than the file)")
+
+
 def _stored_values(page: Any) -> int:
     """Count the values that a page's strips or tiles decode to; raises `ImageError` if it is stored in another way."""
     if page.compression not in _COMPRESSIONS:
         raise ImageError(f"is compressed by {_name_enum(page.compression)}; save it uncompressed, or by LZW or Deflate")
-    if (photometric := page.tags.valueof(_PHOTOMETRIC)) not in _PHOTOMETRICS:
+    if (photometric := page.tags.valueof(Tag.PhotometricInterpretation)) not in _PHOTOMETRICS:
         raise ImageError(f"has colors as {_name_enum(photometric)}; save its channels as they are (MINISBLACK)")
     segments = math.prod(page.chunked)
     parts = (page.dataoffsets, page.databytecounts)
@@ -219,11 +211,6 @@ def _format_expected(channels: int) -> str:
 
 def _name_enum(value: Any) -> str:
     return getattr(value, "name", "an unknown method")
-
-
-def _max_values() -> int:
-    """Return the maximum number of values of an image: Pillow's maximum number of pixels."""
-    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
 def turn_upright(image: NDArray[Any], orientation: int | None) -> NDArray[Any]:

@@ -28,27 +28,16 @@ _CHECKSUM_BYTES = 4
 
 @dataclass(frozen=True, eq=False)
 class DecodedPair:
-    """A pair at the prepared size, and metadata of its files.
+    """A pair at the prepared size, and metadata of its files."""
 
-    Attributes:
-        image: H x W x C, uint8 or uint16.
-        mask: H x W, class indices or IGNORE.
-        height: of the original image, px.
-        width: of the original image, px.
-        sha256: of the image file, followed by the content that the mask is decoded from.
-        stored: metadata of the image file.
-        fingerprint: of the image.
-        palette: index and color of the entries that occur in the mask, if indices stand for classes.
-    """
-
-    image: NDArray[Any]
-    mask: NDArray[np.uint8]
-    height: int
+    image: NDArray[Any]  # H x W x C, uint8 or uint16
+    mask: NDArray[np.uint8]  # H x W, class indices or IGNORE
+    height: int  # px, of the original image, as width
     width: int
-    sha256: str
+    sha256: str  # of the image file, followed by the content that the mask is decoded from
     stored: ImageMetadata
     fingerprint: ImageFingerprint
-    palette: Palette = ()
+    palette: Palette = ()  # of the entries that occur in the mask, if indices stand for classes
 
 
 class DecodedPairCache:

@@ -10,15 +10,15 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -30,7 +30,7 @@ from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
 from pipeline.imaging.resize import Resize
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, MaskReader, UndeclaredValuesError
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError
 from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.prepare.safe_read import read_limited
 from pipeline.runtime.process import terminate_with_parent
@@ -73,40 +73,21 @@ class DecodeSettings:
 
 @dataclass(frozen=True, eq=False)
 class DecodeResult:
-    """A decoded pair, or the issues of its files.
-
-    Attributes:
-        pair: the files.
-        decoded: None if there are issues, or if the arrays are left in the cache.
-        issues: why the pair cannot be used.
-        fingerprint: of the image; None if it cannot be decoded.
-        key: of the cache.
-        is_new: whether the pair was decoded, instead of taken from the cache.
-        is_cached: whether the cache has the pair.
-    """
+    """A decoded pair, or the issues of its files."""
 
     pair: ImageMaskPair
-    decoded: DecodedPair | None
-    issues: tuple[DataIssue, ...] = ()
-    fingerprint: ImageFingerprint | None = None
-    key: str = ""
-    is_new: bool = False
-    is_cached: bool = False
+    decoded: DecodedPair | None = None  # None if there are issues, or if the arrays are left in the cache
+    issues: tuple[DataIssue, ...] = ()  # why the pair cannot be used
+    fingerprint: ImageFingerprint | None = None  # of the image; None if it cannot be decoded
+    key: str = ""  # of the cache
+    is_new: bool = False  # decoded, instead of taken from the cache
+    is_cached: bool = False  # whether the cache has the pair
 
 
 def decode_pairs(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, folder: Path = CACHE_FOLDER
 ) -> Iterator[DecodeResult]:
-    """Decode pairs, many of them in parallel.
-
-    Args:
-        pairs: to decode.
-        settings: of the source.
-        folder: of the cache.
-
-    Returns:
-        One result per pair, in their order.
-    """
+    """Decode pairs, many of them in parallel, with a cache in `folder`; yield one result per pair, in their order."""
     cache = _open_cache(folder)
     results = (
         (decode_pair(pair, settings, cache) for pair in pairs)
@@ -122,85 +103,57 @@ def decode_pairs(
 
 def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
     """Decode a pair, or take it from the cache. Invalid files never raise; they give issues."""
+    issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
-    image_content = _read(pair, pair.image, lambda: read_limited(settings.folder / pair.image))
-    mask_content = _read(pair, mask_name, lambda: settings.masks.read(settings.folder, pair.mask))
-    if isinstance(image_content, DataIssue) or isinstance(mask_content, DataIssue):
-        contents = (image_content, mask_content)
-        return DecodeResult(pair, None, tuple(issue for issue in contents if isinstance(issue, DataIssue)))
+    with _collect_issues(issues, pair, pair.image):
+        image_content = read_limited(settings.folder / pair.image)
+    with _collect_issues(issues, pair, mask_name):
+        mask_content = settings.masks.read(settings.folder, pair.mask)
+    if issues:
+        return DecodeResult(pair, issues=tuple(issues))
     digest = hashlib.sha256(image_content)
     image_sha256 = digest.hexdigest()
     digest.update(mask_content)
     key = settings.key(digest.hexdigest())
     if cache is not None and (found := cache.find(key)) is not None:
         return DecodeResult(pair, found, fingerprint=found.fingerprint, key=key, is_cached=True)
-    image, mask, issues = _decode_and_resize(pair, image_content, mask_content, settings)
-    fingerprint = ImageFingerprint.of(image.pixels, image_sha256) if image else None
-    if image is None or mask is None or fingerprint is None or issues:
-        return DecodeResult(pair, None, tuple(issues), fingerprint)
-    decoded = DecodedPair(
-        image=image.pixels,
-        mask=mask.classes,
-        height=image.height,
-        width=image.width,
-        sha256=digest.hexdigest(),
-        stored=image.stored,
-        fingerprint=fingerprint,
-        palette=mask.palette,
-    )
+    fingerprint: ImageFingerprint | None = None
+    orientation = UPRIGHT  # of the pixels that the mask covers
+    # Image and mask are decoded independently, as far as possible, to find all issues.
+    with _collect_issues(issues, pair, pair.image):
+        image, height, width = read_fitted(image_content, settings.channels, settings.image_size, settings.resize)
+        stored = ImageMetadata.read(image_content)
+        fingerprint = ImageFingerprint.of(image, image_sha256)
+        orientation = stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
+    with _collect_issues(issues, pair, mask_name):
+        mask = settings.masks.decode_fitted(mask_content, settings.image_size, settings.resize, orientation)
+    if not issues:
+        is_unknown = settings.mask_orientation is None and not mask.has_orientation
+        if (mask.height, mask.width) != (height, width):
+            sizes = f"{mask.width} × {mask.height}, the image {width} × {height}"
+            issues.append(DataIssue(IssueKind.SIZES, pair.id, mask_name, sizes))
+        elif is_unknown and fits_either_way(stored.orientation, height, width):
+            detail = f"EXIF orientation {stored.orientation}"
+            issues.append(DataIssue(IssueKind.ORIENTATION, pair.id, mask_name, detail))
+    if issues:
+        return DecodeResult(pair, issues=tuple(issues), fingerprint=fingerprint)
+    assert fingerprint is not None
+    decoded = DecodedPair(image, mask.classes, height, width, digest.hexdigest(), stored, fingerprint, mask.palette)
     is_cached = cache is not None and cache.add(key, decoded)
     return DecodeResult(pair, decoded, fingerprint=fingerprint, key=key, is_new=True, is_cached=is_cached)
 
 
-def _read(pair: ImageMaskPair, file: str, read: Callable[[], bytes]) -> bytes | DataIssue:
+@contextmanager
+def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> Iterator[None]:
+    """Turn exceptions about a file of a pair into issues."""
     try:
-        return read()
+        yield
     except OSError as error:
-        return DataIssue(IssueKind.UNREADABLE, pair.id, file, error.strerror or type(error).__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class _ResizedImage:
-    pixels: NDArray[Any]
-    height: int  # px, of the original, as width
-    width: int
-    stored: ImageMetadata
-
-
-def _decode_and_resize(
-    pair: ImageMaskPair, image_content: bytes, mask_content: bytes, settings: DecodeSettings
-) -> tuple[_ResizedImage | None, FittedMask | None, list[DataIssue]]:
-    """Decode an image and its mask independently, as far as possible, and list all issues."""
-    issues: list[DataIssue] = []
-    image: _ResizedImage | None = None
-    mask: FittedMask | None = None
-    mask_name = settings.masks.describe(pair)
-    orientation = UPRIGHT  # of the pixels that the mask covers
-    try:
-        pixels, height, width = read_fitted(image_content, settings.channels, settings.image_size, settings.resize)
-        image = _ResizedImage(pixels, height, width, ImageMetadata.read(image_content))
-        orientation = image.stored.orientation if settings.mask_orientation == "stored" else UPRIGHT
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, error.strerror or type(error).__name__))
     except ImageError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, pair.image, str(error)))
-    try:
-        mask = settings.masks.decode_fitted(mask_content, settings.image_size, settings.resize, orientation)
-    except ImageError as error:
-        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, mask_name, str(error)))
+        issues.append(DataIssue(IssueKind.UNREADABLE, pair.id, file, str(error)))
     except UndeclaredValuesError as error:
-        issues.append(DataIssue(IssueKind.VALUES, pair.id, mask_name, undeclared=error.pixels))
-    if image and mask:
-        if (mask.height, mask.width) != (image.height, image.width):
-            sizes = f"{mask.width} × {mask.height}, the image {image.width} × {image.height}"
-            issues.append(DataIssue(IssueKind.SIZES, pair.id, mask_name, sizes))
-        elif settings.mask_orientation is None and _is_ambiguous(image, mask):
-            detail = f"EXIF orientation {image.stored.orientation}"
-            issues.append(DataIssue(IssueKind.ORIENTATION, pair.id, mask_name, detail))
-    return image, mask, issues
-
-
-def _is_ambiguous(image: _ResizedImage, mask: FittedMask) -> bool:
-    """Return whether the size of a mask does not show if it covers the upright or the stored pixels."""
-    return not mask.has_orientation and fits_either_way(image.stored.orientation, image.height, image.width)
+        issues.append(DataIssue(IssueKind.VALUES, pair.id, file, undeclared=error.pixels))
 
 
 def _open_cache(folder: Path) -> DecodedPairCache | None:

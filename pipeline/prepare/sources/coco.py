@@ -9,18 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_decoding import orient_mask
-from pipeline.imaging.metadata import UPRIGHT
-from pipeline.imaging.resize import Resize, fit_mask
+from pipeline.imaging.mask_decoding import DecodedMask
 from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import FittedMask, ImageMaskPair, PairCollection
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, PairCollection
 from pipeline.prepare.sources.coco_masks import draw_mask
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
@@ -31,20 +26,13 @@ _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the 
 
 
 @dataclass(frozen=True)
-class CocoMaskReader:
-    """Draw masks from annotations.
+class CocoMaskReader(MaskReader):
+    """Draw masks from annotations."""
 
-    Attributes:
-        file: of the annotations.
-        index_of: class index, or IGNORE, of each category.
-        background: class index of pixels without annotation.
-        crowds_are_objects: whether crowds are drawn like all other annotations.
-    """
-
-    file: str
-    index_of: tuple[tuple[int, int], ...]
-    background: int
-    crowds_are_objects: bool = False
+    file: str  # of the annotations
+    index_of: tuple[tuple[int, int], ...]  # class index, or IGNORE, of each category
+    background: int  # class index of pixels without annotation
+    crowds_are_objects: bool = False  # whether crowds are drawn like all other annotations
 
     def describe(self, pair: ImageMaskPair) -> str:
         """Name the file of the annotations and the image."""
@@ -54,18 +42,12 @@ class CocoMaskReader:
         """Return the annotations, which are in the pair."""
         return mask.encode()
 
-    def decode(self, content: bytes) -> NDArray[np.uint8]:
-        """Draw a mask at the size of its image."""
+    def _decode(self, content: bytes) -> DecodedMask:
         height, width, annotations = json.loads(content)
-        return draw_mask(
+        mask = draw_mask(
             annotations, height, width, dict(self.index_of), IGNORE, self.background, self.crowds_are_objects
         )
-
-    def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
-        """Draw a mask and resize it."""
-        mask = orient_mask(self.decode(content), orientation)
-        height, width = mask.shape
-        return FittedMask(fit_mask(mask, size, resize, outside=IGNORE), height, width)
+        return DecodedMask(mask)
 
 
 def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> PairCollection:
