@@ -142,7 +142,7 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
     suggested = SuggestedClasses(
         {"annotations": annotated, "classes": classes, "ignore_value": ignored, "crowd": crowd},
         ("pixels without annotation",),
-        (*annotations.notices(crowd, "data"), *color_notices),
+        (*annotations.notices(crowd), *color_notices),
         {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {},
     )
     return _build_suggestion("coco", folder, sorted(images.by_id.values()), suggested)

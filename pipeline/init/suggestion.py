@@ -130,7 +130,7 @@ def complete_suggestion(suggestion: Suggestion) -> Suggestion:
         return suggestion
     section, remarks, notices = dict(suggestion.section), dict(suggestion.remarks), list(suggestion.notices)
     notices += [notice for notice in collection.notices if notice not in notices]
-    notices += collection.split_error.splitlines()
+    notices += collection.splits.error.splitlines()
     if guess := guess_orientation(collection, data.channels):
         section["mask_orientation"], reasons = guess
         remarks["mask_orientation"] = "which pixels of images that EXIF turns their masks cover: upright | stored"
@@ -173,7 +173,7 @@ def _count_training(data: ImageMaskData, collection: PairCollection) -> int:
             return ImageMaskSource(data, collection).count(SPLITS[0])
         except PipelineError:
             pass  # `pipeline data check` reports the reason
-    rows, shares = collection.rows or {}, data.splits
+    rows, shares = collection.splits.rows or {}, data.splits
     weights = {"train": 1, TRAINVAL: 1 - shares.validation, "": 1 - shares.validation - shares.test}
     splits = [rows[name].split if name in rows else "" for name in collection.pairs]
     return int(sum(weights.get(split, 0) for split in splits))

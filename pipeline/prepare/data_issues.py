@@ -9,9 +9,8 @@ from enum import Enum
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
-from pipeline.prepare.sample_ids import count_and_list, escape_unprintable
+from pipeline.prepare.sample_ids import count_and_list, escape_unprintable, join_names
 
-MAX_VALUES = 10  # mask values that an error names
 MIN_SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
 
 _SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
@@ -20,11 +19,8 @@ _SUPPORTED = f"with any of the endings {', '.join(ENDINGS)}"
 class IssueKind(Enum):
     """A kind of issue.
 
-    Attributes:
-        singular: noun phrase for one file with the issue.
-        plural: noun phrase for several.
-        reason: clause that follows the name of a skipped file.
-        remedy: sentences on what to do; empty if it depends on the files.
+    Its values are noun phrases for one file with the issue and for several, a clause that follows the name of a skipped
+    file, and sentences on what to do; these are empty if they depend on the files.
     """
 
     NO_MASK = (
@@ -149,21 +145,13 @@ class IssueKind(Enum):
 
 @dataclass(frozen=True)
 class DataIssue:
-    """A pair or a file that cannot be used.
-
-    Attributes:
-        kind: of the issue.
-        id: of the pair; of a file without a pair, its own.
-        file: with the issue.
-        detail: shown after the file.
-        undeclared: number of pixels by value, or of objects by category, that no class declares.
-    """
+    """A pair or a file that cannot be used."""
 
     kind: IssueKind
-    id: str
+    id: str  # of the pair; of a file without a pair, its own
     file: str
-    detail: str = ""
-    undeclared: Mapping[str, int] = field(default_factory=dict)
+    detail: str = ""  # shown after the file
+    undeclared: Mapping[str, int] = field(default_factory=dict)  # pixels by value, or objects by category
 
     def __str__(self) -> str:
         """Name the file and the detail."""
@@ -178,10 +166,7 @@ class DataIssue:
 def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineError:
     """Build one error from all issues, one line per kind, with counts and the first files.
 
-    Args:
-        issues: one or more.
-        key: of the section.
-        folder: of the files.
+    `key` is of the section, `folder` of the files.
     """
     lines = []
     for kind in IssueKind:
@@ -198,12 +183,9 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
             )
         found = count_and_list(kind.singular + common, kind.plural + common, [str(issue) for issue in matching])
         lines.append(f"{found}. {remedy}")
-    if any(issue.kind in _SKIPPABLE for issue in issues):
+    if any(issue.kind is not IssueKind.NO_GROUP for issue in issues):
         lines.append(f"To skip such pairs, write {key}.on_invalid: skip. The report lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))
-
-
-_SKIPPABLE = frozenset(IssueKind) - {IssueKind.NO_GROUP}
 
 
 def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
@@ -231,6 +213,4 @@ def _suggest_declaration(issues: Sequence[DataIssue], key: str) -> str:
 def _list_most_common(issues: Sequence[DataIssue], unit: str) -> str:
     """List the most common undeclared values or categories with their counts."""
     counts = sum((Counter(issue.undeclared) for issue in issues), Counter[str]())
-    common = [f"{escape_unprintable(name)} ({count:,} {unit})" for name, count in counts.most_common(MAX_VALUES)]
-    more = f" and {len(counts) - MAX_VALUES} more" if len(counts) > MAX_VALUES else ""
-    return ", ".join(common) + more
+    return join_names([f"{name} ({count:,} {unit})" for name, count in counts.most_common()])

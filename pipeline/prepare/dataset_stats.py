@@ -38,12 +38,7 @@ class StatsCounter:
         self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
 
     def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> DatasetStats:
-        """Build the statistics.
-
-        Args:
-            duplicates: ids of near-duplicates within a split.
-            notices: on possible mistakes in the data.
-        """
+        """Build the statistics with the near-duplicates within a split, and notices on possible mistakes."""
         return DatasetStats(
             formats=dict(sorted(self._formats.items(), key=lambda item: (-item[1], item[0]))),
             rotated=self._rotated,
@@ -65,17 +60,12 @@ class StatsCounter:
 
 
 def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[SegmentationClass]) -> list[str]:
-    """List possible mistakes in the masks: missing and rare classes, images without evaluated pixels.
-
-    Args:
-        tables: of the splits and the showcase.
-        classes: in the order of their indices.
-    """
+    """List possible mistakes in the masks of the splits and the showcase."""
     return [
         *_describe_missing(tables),
         *_describe_unlearned(tables),
-        *_describe_rare(tables.values(), classes),
-        *_describe_ignored(tables.values()),
+        *_describe_rare(list(tables.values()), classes),
+        *_describe_ignored(list(tables.values())),
         *_describe_showcase(tables[SHOWCASE]),
     ]
 
@@ -109,22 +99,20 @@ def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:
         )
 
 
-def _describe_rare(tables: Iterable[SplitTable], classes: Sequence[SegmentationClass]) -> Iterable[str]:
-    tables = list(tables)
+def _describe_rare(tables: Sequence[SplitTable], classes: Sequence[SegmentationClass]) -> Iterable[str]:
     total = sum(len(table.rows) for table in tables)
     images = np.sum([table.images for table in tables], axis=0)
-    most = max(1, int(RARE_SHARE * total))
-    rare = [f"{one.name} ({count})" for one, count in zip(classes, images.tolist(), strict=True) if 0 < count <= most]
+    counts = {one.name: count for one, count in zip(classes, images.tolist(), strict=True)}
+    rare = [f"{name} ({count})" for name, count in counts.items() if 0 < count <= max(1, int(RARE_SHARE * total))]
     if rare and total >= MIN_IMAGES:
         which = "is it rare" if len(rare) == 1 else "are they rare"
         yield f"Of {total} masks, very few hold {join_names(rare)}: {which}, or a mistake in the masks?"
-    nowhere = [one.name for one, count in zip(classes, images.tolist(), strict=True) if not count]
+    nowhere = [name for name, count in counts.items() if not count]
     if nowhere and total:
         yield f"No mask at all holds {join_names(nowhere)}."
 
 
-def _describe_ignored(tables: Iterable[SplitTable]) -> Iterable[str]:
-    tables = list(tables)
+def _describe_ignored(tables: Sequence[SplitTable]) -> Iterable[str]:
     if empty := sum(table.without_pixels for table in tables):
         total = sum(len(table.rows) for table in tables)
         yield f"In {empty} of {total} masks all pixels are ignored: these images have no scores."
@@ -156,25 +144,21 @@ def add_mask_notices(data: SourceData) -> DatasetStats:
     return replace(data.stats, notices=(*data.stats.notices, *describe_masks(data.tables, data.classes)))
 
 
-def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> str | None:
-    """Say how many images were left out of each split, and why.
+def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> Iterable[str]:
+    """Describe how many images were left out of each split, and why.
 
     Args:
         left_out: how many images of a split look the same as an image of another split, by both names.
         is_published: whether the splits are those of a published data set.
-
-    Returns:
-        A sentence or two for the report; None if nothing was left out.
     """
     parts = []
     for split in SPLITS:
         others = {other: count for (of, other), count in left_out.items() if of == split}
         if count := sum(others.values()):
             named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
-            images = "1 image was" if count == 1 else f"{count:,} images were"
+            images = format_count(count, "image was", "images were")
             parts.append(f"{images} left out of {split}, because {named} has the same image too")
-    if not parts:
-        return None
-    known = "a known leak of the published data set" if is_published else "a leak between the splits of the data set"
-    effect = "Trained on, such images would make the scores and the gap look better than they are."
-    return f"{'; '.join(parts)}: {known}. {effect}"
+    if parts:
+        known = "known leak of the published data set" if is_published else "leak between the splits of the data set"
+        effect = "Trained on, such images would make the scores and the gap look better than they are."
+        yield f"{'; '.join(parts)}: a {known}. {effect}"

@@ -22,10 +22,10 @@ from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.safe_read import read_limited
+from pipeline.prepare.sample_ids import join_names
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
-    from pipeline.prepare.splitting.read_splits import SplitRow
 
 MAX_ENTRIES = 6  # of a palette in a message
 
@@ -108,6 +108,24 @@ class MaskReader(ABC):
 
 
 @dataclass(frozen=True)
+class SplitRow:
+    """Split and group of an image; empty if not given."""
+
+    split: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class WrittenSplits:
+    """Split and group of each image, from a list or from folders."""
+
+    rows: Mapping[str, SplitRow] | None = None  # by id; None if there is neither a list nor folders named like splits
+    source: str = ""  # the list or the folder, for messages; the path of a list if there is none
+    notices: tuple[str, ...] = ()  # how folders were interpreted
+    error: str = ""  # why the splits cannot be read; reported together with issues of files
+
+
+@dataclass(frozen=True)
 class PairCollection:
     """All pairs of a source and what is known before they are decoded."""
 
@@ -120,9 +138,7 @@ class PairCollection:
     issues: Sequence[DataIssue] = ()  # files that are in no pair
     skipped: Sequence[tuple[str, str]] = ()  # file, and the reason, of files that are not images
     notices: Sequence[str] = ()  # sentences on possible mistakes in the data; they are reported and are not errors
-    rows: Mapping[str, SplitRow] | None = None  # by id; None if there is neither a list nor folders named like splits
-    split_source: str = ""  # the list or the folder that gives the splits; the path of a list if there is none
-    split_error: str = ""  # why the splits cannot be read; reported together with the issues
+    splits: WrittenSplits = WrittenSplits()
     known_broken: frozenset[str] = frozenset()  # ids of broken files of a published data set; they are always skipped
     is_published: bool = False  # whether the splits are published; leaks between them are skipped, not errors
 
@@ -164,8 +180,7 @@ class PaletteCheck:
 
 
 def _spell(palette: Palette) -> str:
-    more = f" and {len(palette) - MAX_ENTRIES} more" if len(palette) > MAX_ENTRIES else ""
-    return ", ".join(f"{index} is #{color:06x}" for index, color in palette[:MAX_ENTRIES]) + more
+    return join_names([f"{index} is #{color:06x}" for index, color in palette], MAX_ENTRIES)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ def sample_masks(
     """
     pixels = 0
     for pair in _reorder(sample_evenly(pairs, max_masks)):
-        mask = _decode_mask(pair, collection)
-        if mask is None:
+        try:
+            mask = collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
+        except (OSError, ImageError, UndeclaredValuesError):
             continue
         if pixels and pixels + mask.size > max_pixels:
             return
@@ -41,13 +42,6 @@ def _reorder(items: Sequence[ImageMaskPair]) -> list[ImageMaskPair]:
     width = len(items).bit_length()
     places = (int(f"{number:0{width}b}"[::-1], 2) for number in range(2**width))
     return [items[place] for place in places if place < len(items)]
-
-
-def _decode_mask(pair: ImageMaskPair, collection: PairCollection) -> NDArray[np.uint8] | None:
-    try:
-        return collection.masks.decode(collection.masks.read(collection.folder, pair.mask))
-    except (OSError, ImageError, UndeclaredValuesError):
-        return None
 
 
 def sample_evenly(items: Sequence[Item], most: int) -> list[Item]:

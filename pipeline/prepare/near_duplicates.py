@@ -6,6 +6,7 @@ Near-duplicates across splits leak training data into evaluation.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -40,16 +41,11 @@ BACKGROUND_COLOR, TEXT_COLOR, LEAK_COLOR = "#ffffff", "#222222", "#b00020"
 
 @dataclass(frozen=True)
 class ImageFingerprint:
-    """Features by which images are compared.
+    """Features by which images are compared."""
 
-    Attributes:
-        sha256: of the file.
-        hash: perceptual hash of 64 bits.
-        thumbnail: 16 x 16 gray pixels; they confirm a match of hashes, which 64 bits give by chance in large data sets.
-    """
-
-    sha256: str
-    hash: int
+    sha256: str  # of the file
+    hash: int  # perceptual hash of 64 bits
+    # 16 x 16 gray pixels; they confirm a match of hashes, which 64 bits give by chance in large data sets.
     thumbnail: bytes
 
     @classmethod
@@ -68,11 +64,7 @@ class ImageFingerprint:
 
 
 class NearDuplicateIndex:
-    """Fingerprints to search for near-duplicates.
-
-    Args:
-        limits: the largest difference of two hashes, and the smallest correlation of two thumbnails.
-    """
+    """Fingerprints to search for near-duplicates."""
 
     def __init__(self, limits: NearDuplicates) -> None:
         self._limits = limits
@@ -85,24 +77,20 @@ class NearDuplicateIndex:
         return len(self._names)
 
     def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
-        """Find near-duplicates of an image.
+        """Find the names of an image's near-duplicates, in the order in which they were added.
 
-        Args:
-            fingerprint: of the image.
-            distinct: names of images that are known to be different; an identical file is found in any case.
-
-        Returns:
-            Their names, in the order in which they were added.
+        Images in `distinct` are known to be different; an identical file is found in any case.
         """
         count = len(self._names)
         distances = np.bitwise_count(self._hashes[:count] ^ np.uint64(fingerprint.hash))
         near = np.flatnonzero(distances <= self._limits.max_distance)
-        same = self._by_content.get(fingerprint.sha256)
         if near.size:
             correlation = normalize_thumbnails(self._thumbnails[near]) @ normalize_thumbnails(fingerprint.pixels)
             near = near[correlation >= self._limits.min_correlation]
         found = {index for index in near.tolist() if self._names[index] not in distinct}
-        return [self._names[index] for index in sorted(found if same is None else found | {same})]
+        if (same := self._by_content.get(fingerprint.sha256)) is not None:
+            found.add(same)
+        return [self._names[index] for index in sorted(found)]
 
     def add(self, name: str, fingerprint: ImageFingerprint) -> None:
         """Add an image."""
@@ -131,31 +119,13 @@ def _to_gray(image: NDArray[Any]) -> Image.Image:
     return Image.fromarray(((mean - low) * (255 / max(high - low, 1.0))).astype(np.uint8))
 
 
-@dataclass(frozen=True, eq=False)
-class DuplicatePair:
-    """Two near-duplicates.
-
-    Attributes:
-        names: ids of the images.
-        splits: of the images; two different ones leak training data into evaluation.
-        images: H x W x C, as prepared.
-    """
-
-    names: tuple[str, str]
-    splits: tuple[str, str]
-    images: tuple[NDArray[Any], NDArray[Any]]
-
-
 def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
-    """Read which images are declared to be different.
+    """Read which images each image is declared to be different from.
 
     Args:
         limits: with the declared pairs.
         names: ids of all images, including those without a usable mask.
         key: of the section, for messages.
-
-    Returns:
-        The images that each image is different from.
 
     Raises:
         PipelineError: A pair names an unknown image, or one image twice.
@@ -185,10 +155,6 @@ class NearDuplicateCheck:
         distinct: the images that each image is declared to be different from.
         chooses_showcase: whether the showcase is chosen from the training images. If so, training images that resemble
             it are kept and reported, since the user did not choose it.
-
-    Attributes:
-        within: pairs in one split.
-        of_showcase: pairs of the chosen showcase and a training image.
     """
 
     def __init__(
@@ -197,9 +163,9 @@ class NearDuplicateCheck:
         self._chooses_showcase = chooses_showcase
         self._index = NearDuplicateIndex(limits)
         self._distinct = distinct
-        self._seen: dict[str, tuple[ImageMaskPair, str]] = {}
-        self.within: list[tuple[str, str]] = []
-        self.of_showcase: list[tuple[str, str]] = []
+        self._seen: dict[str, tuple[str, str]] = {}  # file and split of each image
+        self.within: list[tuple[str, str]] = []  # pairs in one split
+        self.of_showcase: list[tuple[str, str]] = []  # pairs of the chosen showcase and a training image
         self._across: list[tuple[str, str]] = []
 
     def check(self, pair: ImageMaskPair, fingerprint: ImageFingerprint, split: str) -> list[DataIssue]:
@@ -208,36 +174,43 @@ class NearDuplicateCheck:
         Returns:
             An issue if the image is a near-duplicate of one in another split. Later images are not compared with it.
         """
+        self._seen[pair.id] = (pair.image, split)
         alike = self._index.find(fingerprint, self._distinct.get(pair.id, ()))
         if self._chooses_showcase and split == SPLITS[0]:
             shown = [name for name in alike if self._seen[name][1] == SHOWCASE]
             self.of_showcase += [(name, pair.id) for name in shown]
             alike = [name for name in alike if name not in shown]
         for name in alike:
-            other, where = self._seen[name]
-            if where != split:
+            other, other_split = self._seen[name]
+            if other_split != split:
                 self._across.append((pair.id, name))
-                self._seen[pair.id] = (pair, split)
-                return [
-                    DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, f"in {split}, as {other.image} in {where}")
-                ]
+                detail = f"in {split}, as {other} in {other_split}"
+                return [DataIssue(IssueKind.LOOKS_ALIKE, pair.id, pair.image, detail)]
         if alike:
             self.within.append((alike[0], pair.id))
-        self._seen[pair.id] = (pair, split)
         self._index.add(pair.id, fingerprint)
         return []
 
-    def leaks(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
-        """List ids and splits of the pairs across splits; the first image of each is skipped."""
-        return map(self._with_splits, self._across)
+    def leaks(self) -> Counter[tuple[str, str]]:
+        """Count the pairs across splits by their splits; the first image of each is skipped."""
+        return Counter(splits for _, splits in self._with_splits(self._across))
 
-    def pairs(self) -> Iterator[tuple[str, str, tuple[str, str]]]:
+    def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
         """List ids and splits of all pairs, those across splits first."""
-        return map(self._with_splits, (*self._across, *self.of_showcase, *self.within))
+        return self._with_splits([*self._across, *self.of_showcase, *self.within])
 
-    def _with_splits(self, pair: tuple[str, str]) -> tuple[str, str, tuple[str, str]]:
-        one, other = pair
-        return one, other, (self._seen[one][1], self._seen[other][1])
+    def _with_splits(self, pairs: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        for one, other in pairs:
+            yield (one, other), (self._seen[one][1], self._seen[other][1])
+
+
+@dataclass(frozen=True, eq=False)
+class DuplicatePair:
+    """Two near-duplicates."""
+
+    names: tuple[str, str]  # ids of the images
+    splits: tuple[str, str]  # two different ones leak training data into evaluation
+    images: tuple[NDArray[Any], NDArray[Any]]  # H x W x C, as prepared
 
 
 def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | None:
@@ -259,7 +232,6 @@ def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | No
         _draw(sheet, pair, GAP + column * width, GAP + row * height)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getbuffer())
     return path
 

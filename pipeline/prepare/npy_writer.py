@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,45 +14,36 @@ _BLOCK_BYTES = 1 << 20
 
 
 class NpyWriter:
-    """A growing `.npy` file, as a context manager. All items have the shape and the type of the first one.
-
-    No file is written if there are no items.
-    """
+    """A growing `.npy` file of items with one shape and type. Without items, there is no file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._first: NDArray[Any] | None = None
-        self.count = 0
-
-    def __enter__(self) -> NpyWriter:
-        """Return the writer."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write the number of items into the header."""
-        if self._file is not None and self._first is not None:
-            self._file.seek(0)
-            self._write_header(self._file, self._first)
-            self._file.close()
+        self._item_shape: tuple[int, ...] = ()
+        self._dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self._count = 0
 
     def append(self, item: NDArray[Any]) -> None:
         """Write an item after the others."""
-        if self._file is None or self._first is None:
-            self._file, self._first = self._path.open("wb"), item
-            self._write_header(self._file, item)
-        assert (item.shape, item.dtype) == (self._first.shape, self._first.dtype)
+        if self._file is None:
+            self._file, self._item_shape, self._dtype = self._path.open("wb"), item.shape, item.dtype
+            self._write_header(self._file)
+        assert (item.shape, item.dtype) == (self._item_shape, self._dtype)
         self._file.write(np.ascontiguousarray(item).data)
-        self.count += 1
+        self._count += 1
 
-    def _write_header(self, file: BinaryIO, item: NDArray[Any]) -> None:
+    def close(self) -> None:
+        """Write the number of items into the header."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._write_header(self._file)
+            self._file.close()
+
+    def _write_header(self, file: BinaryIO) -> None:
         # numpy pads the header, so its length does not depend on the number of items.
-        shape = (self.count, *item.shape)
-        npy.write_array_header_1_0(
-            file, {"descr": npy.dtype_to_descr(item.dtype), "fortran_order": False, "shape": shape}
-        )
+        shape = (self._count, *self._item_shape)
+        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, header)
 
 
 def update_hash(digest: hashlib._Hash, path: Path) -> None:

@@ -171,11 +171,11 @@ def _decode_in_parallel(
     batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // settings.sample_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()
-    pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker, initargs=(settings, cache))
+    pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker)
     try:
         while True:
             while len(pending) < _BATCHES_AHEAD * num_workers and (batch := list(islice(rest, batch_size))):
-                pending.append(pool.submit(_decode_batch, batch))
+                pending.append(pool.submit(_decode_batch, batch, settings, cache))
             if not pending:
                 return
             yield from (_with_arrays(result, settings, cache) for result in pending.popleft().result())
@@ -188,22 +188,16 @@ def _decode_in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-class _Worker:
-    """State of a worker process, set when it starts."""
-
-    settings: DecodeSettings
-    cache: DecodedPairCache | None
-
-
-def _start_worker(settings: DecodeSettings, cache: DecodedPairCache | None) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
     terminate_with_parent()
-    _Worker.settings, _Worker.cache = settings, cache
 
 
-def _decode_batch(pairs: Sequence[ImageMaskPair]) -> list[DecodeResult]:
+def _decode_batch(
+    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache | None
+) -> list[DecodeResult]:
     """Decode pairs; leave cached arrays in the cache, since reading them there is faster than sending them."""
-    results = [decode_pair(pair, _Worker.settings, _Worker.cache) for pair in pairs]
+    results = [decode_pair(pair, settings, cache) for pair in pairs]
     return [replace(result, decoded=None) if result.is_cached else result for result in results]
 
 

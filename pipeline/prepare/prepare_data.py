@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, PreparedData
 from pipeline.artifacts.project import PREPARED
-from pipeline.atomic_io import as_json, replacing, write_text
 from pipeline.params import Params
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.npy_writer import NpyWriter, update_hash
@@ -35,7 +32,7 @@ def prepare(params: Params, out: Path = PREPARED) -> Dataset:
 
 def write_source(source: Source, name: str, out: Path) -> Dataset:
     """Write the splits and the showcase of a source to `out`; `name` is the value of `data.source`."""
-    with replacing(out) as folder:
+    with PreparedData(out).replace() as folder:
         data = _write_arrays(source, folder)
         check_splits(data)
         dataset = Dataset(
@@ -45,16 +42,21 @@ def write_source(source: Source, name: str, out: Path) -> Dataset:
             classes=tuple(data.classes),
             fingerprint=_compute_fingerprint(folder),
         )
-        _write_tables(data, folder)
-        write_text(folder / PreparedData.STATS, as_json(add_mask_notices(data)))
-        write_text(folder / PreparedData.CLASSES, as_json(dataset))
+        rows = [row for table in data.tables.values() for row in table.rows]
+        skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
+        folder.write_tables(dataset, add_mask_notices(data), rows, skipped)
     return dataset
 
 
-def _write_arrays(source: Source, folder: Path) -> SourceData:
+def _write_arrays(source: Source, folder: PreparedData) -> SourceData:
     """Read the source; write each sample as soon as it is decoded, so that memory does not grow with their number."""
     with ExitStack() as files:
-        writers = {split: _open_writers(folder / split, files) for split in FOLDERS}
+        writers: dict[str, list[NpyWriter]] = {}
+        for split in FOLDERS:
+            (folder.path / split).mkdir()
+            writers[split] = [NpyWriter(path) for path in folder.array_paths(split)]
+            for writer in writers[split]:
+                files.callback(writer.close)
 
         def write(split: str, sample: Sample) -> None:
             images, masks = writers[split]
@@ -64,30 +66,9 @@ def _write_arrays(source: Source, folder: Path) -> SourceData:
         return source.read(write)
 
 
-def _open_writers(folder: Path, files: ExitStack) -> tuple[NpyWriter, NpyWriter]:
-    folder.mkdir()
-    images, masks = (
-        files.enter_context(NpyWriter(folder / file)) for file in (PreparedData.IMAGES, PreparedData.MASKS)
-    )
-    return images, masks
-
-
-def _compute_fingerprint(folder: Path) -> str:
+def _compute_fingerprint(folder: PreparedData) -> str:
     digest = hashlib.sha256()
     for split in FOLDERS:
-        for file in (PreparedData.IMAGES, PreparedData.MASKS):
-            update_hash(digest, folder / split / file)
+        for path in folder.array_paths(split):
+            update_hash(digest, path)
     return digest.hexdigest()
-
-
-def _write_tables(data: SourceData, folder: Path) -> None:
-    shares = [f"share_{one.name}" for one in data.classes]
-    rows = [row for table in data.tables.values() for row in table.rows]
-    _write_csv(folder / PreparedData.SAMPLES, [*PreparedData.SAMPLE_COLUMNS, *shares], rows)
-    skipped = [[to_csv_cell(name), to_csv_cell(reason)] for name, reason in data.skipped]
-    _write_csv(folder / PreparedData.SKIPPED, ["id", "reason"], skipped)
-
-
-def _write_csv(path: Path, header: list[str], rows: Iterable[Iterable[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])

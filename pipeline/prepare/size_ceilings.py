@@ -6,6 +6,7 @@ lost for every network that is trained at that size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,10 @@ from rich.cells import cell_len, set_cell_size
 
 from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import Resize, fit_mask, restore_mask
-from pipeline.prepare import size_effects
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
+from pipeline.prepare.size_effects import SIZES
 
 MAX_MASKS, MAX_PIXELS = 100, 40_000_000  # that are examined; some seconds in all
 # A size that costs at most a tenth usually costs less than the network's own errors.
@@ -34,15 +35,10 @@ Column = tuple[str, Callable[[int], str]]  # heading, and entry by size
 
 @dataclass(frozen=True)
 class SizeCeiling:
-    """The highest IoU of each class at a size.
+    """The highest IoU of each class at a size."""
 
-    Attributes:
-        size: of the prepared images, px.
-        iou: by the class's name, pooled over the masks; classes that occur, in the order of their indices.
-    """
-
-    size: int
-    iou: Mapping[str, float]
+    size: int  # of the prepared images, px
+    iou: Mapping[str, float]  # pooled over the masks; classes that occur, in the order of their indices
 
     @property
     def worst(self) -> str:
@@ -59,26 +55,21 @@ class SizeCeiling:
         """Whether the size limits no class below `GOOD_IOU`."""
         return self.lowest >= GOOD_IOU
 
-    def __str__(self) -> str:
-        """The classes with their IoU, the lowest first."""
+    def list_classes(self, below: float = math.inf) -> str:
+        """List the classes with an IoU below a limit, the lowest first."""
         ordered = sorted(self.iou.items(), key=lambda item: item[1])
-        return join_names([f"{name} {iou:.3f}" for name, iou in ordered])
+        return join_names([f"{name} {iou:.3f}" for name, iou in ordered if iou < below])
 
 
 @dataclass(frozen=True)
 class SizeCeilings:
-    """The ceilings of some sizes.
+    """The ceilings of some sizes."""
 
-    Attributes:
-        masks: how many were examined.
-        sizes: from the smallest on; none if no class occurs. The last one is the first that enlarges all masks, or the
-            largest that is tried.
-        pixel_shares: of each class that occurs, in the evaluated pixels of all examined masks.
-    """
-
-    masks: int
+    masks: int  # how many were examined
+    # From the smallest on; none if no class occurs. The last one is the first that enlarges all masks, or the largest
+    # that is tried.
     sizes: tuple[SizeCeiling, ...]
-    pixel_shares: Mapping[str, float]
+    pixel_shares: Mapping[str, float]  # of each class that occurs, in the evaluated pixels of all examined masks
 
     @property
     def sufficient(self) -> SizeCeiling | None:
@@ -98,12 +89,10 @@ class SizeCeilings:
 
     def sentence(self, size: int) -> str:
         """Report the classes that a size limits, and the size that is good."""
-        ordered = sorted(self.at(size).iou.items(), key=lambda item: item[1])
-        low = join_names([f"{name} {iou:.3f}" for name, iou in ordered if iou < GOOD_IOU])
-        examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
         return (
-            f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: {low} "
-            f"({examined} examined); {self.remedy()}."
+            f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: "
+            f"{self.at(size).list_classes(below=GOOD_IOU)} ({format_count(self.masks, 'mask was', 'masks were')} "
+            f"examined); {self.remedy()}."
         )
 
 
@@ -120,31 +109,29 @@ def measure_size_ceilings(
         size: the smallest size to try, px.
         resize: how masks come into the square.
     """
-    sizes = [size, *(larger for larger in size_effects.SIZES if larger > size)]
-    matching, either = np.zeros((len(sizes), 256), np.int64), np.zeros((len(sizes), 256), np.int64)
+    sizes = [size, *(larger for larger in SIZES if larger > size)]
+    same, either = np.zeros((2, len(sizes), 256), np.int64)
     pixels = np.zeros(256, np.int64)
     masks = longest = 0
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
         pixels += _count_values(mask)
         for place, tried in enumerate(sizes):
-            same, union = _compare(mask, tried, resize)
-            matching[place] += same
-            either[place] += union
+            counts = _compare(mask, tried, resize)
+            same[place] += counts[0]
+            either[place] += counts[1]
     total = max(1, pixels[:IGNORE].sum())
     occurring = {one.name: index for index, one in enumerate(collection.classes) if pixels[index]}
-    judged = {
-        one.name: occurring[one.name] for one in collection.classes if one.name in occurring and not one.is_boundary
-    }
+    edges = {one.name for one in collection.classes if one.is_boundary}
+    judged = {name: index for name, index in occurring.items() if name not in edges}
     last = next((place for place, tried in enumerate(sizes) if tried >= longest), len(sizes) - 1)
     ceilings = [
-        SizeCeiling(tried, {name: float(same[index] / union[index]) for name, index in judged.items()})
-        for tried, same, union in zip(sizes[: last + 1], matching, either, strict=False)
+        SizeCeiling(tried, {name: float(same[place, index] / either[place, index]) for name, index in judged.items()})
+        for place, tried in enumerate(sizes[: last + 1])
         if judged
     ]
-    return SizeCeilings(
-        masks, tuple(ceilings), {name: float(pixels[index] / total) for name, index in occurring.items()}
-    )
+    shares = {name: float(pixels[index] / total) for name, index in occurring.items()}
+    return SizeCeilings(masks, tuple(ceilings), shares)
 
 
 def _compare(mask: NDArray[np.uint8], size: int, resize: Resize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -173,11 +160,12 @@ def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Col
     """
     if not ceilings.sizes:
         return []
-    rows = _choose_rows(ceilings, marked)
+    good = ceilings.sufficient
+    last = max(good.size if good else ceilings.sizes[-1].size, marked)
+    rows = ceilings.sizes[: max(MIN_ROWS, sum(row.size <= last for row in ceilings.sizes))]
     ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
     sizes = ["px", *(f"{row.size}" for row in rows)]
-    names = list(ceilings.sizes[0].iou)
-    by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in names]
+    by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
     lines = _join([sizes, *by_class, *ending])
     if max(map(cell_len, lines)) > MAX_WIDTH - 2:
         lowest = [["lowest", *(f"{row.lowest:.3f}" for row in rows)]]
@@ -187,13 +175,6 @@ def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Col
         lines = [f"{line}  {_crop(name, room)}" for line, name in zip(lines, worst, strict=True)]
     marks = [" ", *(">" if row.size == marked else " " for row in rows)]
     return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]
-
-
-def _choose_rows(ceilings: SizeCeilings, marked: int) -> list[SizeCeiling]:
-    good = ceilings.sufficient
-    last = max(good.size if good else ceilings.sizes[-1].size, marked)
-    enough = sum(row.size <= last for row in ceilings.sizes)
-    return list(ceilings.sizes[: max(enough, MIN_ROWS)])
 
 
 def _join(columns: Sequence[Sequence[str]]) -> list[str]:

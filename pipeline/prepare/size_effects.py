@@ -14,7 +14,7 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging.resize import Resize, locate_inner
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.sample_ids import join_names
+from pipeline.prepare.sample_ids import format_count, join_names
 
 MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
@@ -24,19 +24,12 @@ SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 102
 
 @dataclass(frozen=True)
 class ClassEffect:
-    """The effect on one class.
-
-    Attributes:
-        name: of the class.
-        objects: connected regions (8 neighbors) at the masks' own size.
-        kept: those that have a pixel at the prepared size.
-        area: the class's share of the pixels at the prepared size, divided by that at the masks' own size.
-    """
+    """The effect on one class."""
 
     name: str
-    objects: int
-    kept: int
-    area: float
+    objects: int  # connected regions (8 neighbors) at the masks' own size
+    kept: int  # those that have a pixel at the prepared size
+    area: float  # the class's share of the pixels at the prepared size, divided by that at the masks' own size
 
     @property
     def is_lossy(self) -> bool:
@@ -50,19 +43,12 @@ class ClassEffect:
 
 @dataclass(frozen=True)
 class SizeEffects:
-    """The effects of a size on the foreground classes.
+    """The effects of a size on the foreground classes."""
 
-    Attributes:
-        size: of the prepared images, px.
-        masks: how many were examined.
-        classes: those that occur.
-        sufficient: the smallest size of `SIZES` that keeps them; None if none does, or `size` does.
-    """
-
-    size: int
-    masks: int
-    classes: tuple[ClassEffect, ...]
-    sufficient: int | None
+    size: int  # of the prepared images, px
+    masks: int  # how many were examined
+    classes: tuple[ClassEffect, ...]  # those that occur
+    sufficient: int | None  # the smallest size of `SIZES` that keeps them; None if none does, or `size` does
 
     @property
     def is_lossy(self) -> bool:
@@ -74,7 +60,7 @@ class SizeEffects:
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
         remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
-        examined = "1 mask was" if self.masks == 1 else f"{self.masks} masks were"
+        examined = format_count(self.masks, "mask was", "masks were")
         return f"At {self.size} px {join_names(lossy)} ({examined} examined); {remedy}."
 
 
@@ -98,10 +84,8 @@ def measure_size_effects(
         _count(mask, counts, resize)
     by_size = {tried: _effects(classes, counts, tried) for tried in sizes if tried == size or tried < longest + 32}
     effects = by_size.pop(size)
-    sufficient = None
-    if any(effect.is_lossy for effect in effects):
-        larger = (tried for tried, found in by_size.items() if not any(effect.is_lossy for effect in found))
-        sufficient = next(larger, None)
+    lossless = (tried for tried, found in by_size.items() if not any(effect.is_lossy for effect in found))
+    sufficient = next(lossless, None) if any(effect.is_lossy for effect in effects) else None
     return SizeEffects(size, masks, effects, sufficient)
 
 

@@ -23,27 +23,16 @@ READ_ORDER = (SHOWCASE, *reversed(SPLITS))
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image and its mask at the prepared size.
+    """An image and its mask at the prepared size."""
 
-    Attributes:
-        id: unique over all splits, usable as a file name.
-        groups: group name by factor (animal, patient, ...).
-        image: H x W x C, uint8 or uint16.
-        mask: H x W, uint8, class indices or `runs.IGNORE`.
-        height: of the original image, px.
-        width: of the original image, px.
-        sha256: of the concatenated source files.
-        has_ignored: whether the original mask has ignored pixels.
-    """
-
-    id: str
-    groups: dict[str, str]
-    image: NDArray[Any]
-    mask: NDArray[Any]
-    height: int
+    id: str  # unique over all splits, usable as a file name
+    groups: dict[str, str]  # group name by factor (animal, patient, ...)
+    image: NDArray[Any]  # H x W x C, uint8 or uint16
+    mask: NDArray[Any]  # H x W, uint8, class indices or IGNORE
+    height: int  # px, of the original image, as width
     width: int
-    sha256: str
-    has_ignored: bool = False
+    sha256: str  # of the concatenated source files
+    has_ignored: bool = False  # whether the original mask has ignored pixels
 
     @property
     def groups_text(self) -> str:
@@ -56,46 +45,27 @@ SampleWriter = Callable[[str, Sample], None]  # called with the split of the sam
 
 @dataclass(frozen=True)
 class SplitOrigin:
-    """The setting that determines a split.
+    """The setting that determines a split."""
 
-    Attributes:
-        key: parameter or file, the start of an error message about the split.
-        remedy: sentence on how to get more or other samples into the split.
-    """
-
-    key: str
-    remedy: str
+    key: str  # parameter or file, the start of an error message about the split
+    remedy: str  # sentence on how to get more or other samples into the split
 
 
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """Everything known about a source after all its samples were read, except the pixels.
+    """Everything known about a source after all its samples were read, except the pixels."""
 
-    Attributes:
-        title: description of the images in a few words.
-        credit: sentence on authors and license; may be empty.
-        classes: in the order of their indices.
-        tables: one table per split and the showcase.
-        stats: statistics of the files; `dataset_stats.add_mask_notices` adds those of the masks.
-        origins: by split and the showcase.
-        skipped: id or file, and the reason, of everything left out.
-        error: invalid files that prevent the use of the data; None if there are none or they are skipped.
-        size_effects: effects of the prepared size on the masks; None if images are composed at that size.
-        size_ceilings: the highest IoU at the prepared size and larger ones; None if images are composed at that size.
-        duplicates: pairs of near-duplicates, those across splits first; their images are decoded on iteration.
-    """
-
-    title: str
-    credit: str
+    title: str  # description of the images in a few words
+    credit: str  # sentence on authors and license; may be empty
     classes: Sequence[SegmentationClass]
-    tables: Mapping[str, SplitTable]
-    stats: DatasetStats
+    tables: Mapping[str, SplitTable]  # by split and the showcase, as `origins`
+    stats: DatasetStats  # of the files; `dataset_stats.add_mask_notices` adds those of the masks
     origins: Mapping[str, SplitOrigin]
-    skipped: Sequence[tuple[str, str]] = ()
-    error: PipelineError | None = None
-    size_effects: SizeEffects | None = None
-    size_ceilings: SizeCeilings | None = None
-    duplicates: Iterable[DuplicatePair] = ()
+    skipped: Sequence[tuple[str, str]] = ()  # id or file, and the reason, of everything left out
+    error: PipelineError | None = None  # invalid files that prevent the use of the data
+    size_effects: SizeEffects | None = None  # None if images are composed at the prepared size
+    size_ceilings: SizeCeilings | None = None  # likewise
+    duplicates: Iterable[DuplicatePair] = ()  # those across splits first; images are decoded on iteration
 
 
 class Source(Protocol):

@@ -14,42 +14,25 @@ from pipeline.prepare.source import Sample, SampleWriter, SourceData
 
 
 class SplitTable:
-    """Rows of a split in `samples.csv`, and their totals.
-
-    Attributes:
-        split: a split or the showcase.
-        rows: cells as in `samples.csv`.
-        groups: factor and name.
-        pixels: number of evaluated pixels of each class.
-        images: number of images with pixels of each class.
-        size: side of the prepared masks, px.
-        without_foreground: samples with evaluated pixels, but no foreground.
-        without_pixels: samples whose pixels are all ignored.
-        ignored_for_foreground: samples with ignored pixels and background, but no foreground.
-        ignored_beside_foreground: samples with ignored pixels and foreground.
-    """
+    """Rows of a split, or of the showcase, in `samples.csv`, and their totals."""
 
     def __init__(self, split: str, classes: Sequence[SegmentationClass]) -> None:
         self.split = split
-        self.rows: list[list[str]] = []
-        self.groups: set[tuple[str, str]] = set()
-        self.pixels = np.zeros(len(classes), np.int64)
-        self.images = np.zeros(len(classes), np.int64)
-        self.size = 0
-        self.without_foreground = 0
-        self.without_pixels = 0
-        self.ignored_for_foreground = 0
-        self.ignored_beside_foreground = 0
+        self.rows: list[list[str]] = []  # cells as in `samples.csv`
+        self.groups: set[tuple[str, str]] = set()  # factor and name
+        self.pixels = np.zeros(len(classes), np.int64)  # evaluated pixels of each class
+        self.images = np.zeros(len(classes), np.int64)  # images with pixels of each class
+        self.size = 0  # side of the prepared masks, px
+        self.without_foreground = 0  # samples with evaluated pixels, but no foreground
+        self.without_pixels = 0  # samples whose pixels are all ignored
+        self.ignored_for_foreground = 0  # samples with ignored pixels and background, but no foreground
+        self.ignored_beside_foreground = 0  # samples with ignored pixels and foreground
         self._names = [one.name for one in classes]
         self._foreground = [index for index, one in enumerate(classes) if one.foreground]
 
     def add(self, sample: Sample) -> None:
-        """Add a sample.
-
-        Raises:
-            PipelineError: Its mask has an index without a class.
-        """
-        pixels = _count_pixels(sample, self._names)
+        """Add a sample."""
+        pixels = count_pixels(sample.mask, len(self._names))
         self.size = sample.mask.shape[0]
         self.pixels += pixels
         self.images += pixels > 0
@@ -70,16 +53,7 @@ class SplitTable:
 def tabulate_samples(
     samples: Iterable[tuple[str, Sample]], classes: Sequence[SegmentationClass], write: SampleWriter
 ) -> dict[str, SplitTable]:
-    """Write samples one at a time, and tabulate them.
-
-    Args:
-        samples: each with its split.
-        classes: of the masks.
-        write: called with each sample and its split.
-
-    Returns:
-        One table per split and the showcase.
-    """
+    """Write samples, which come with their splits, one at a time; return one table per split and the showcase."""
     tables = {split: SplitTable(split, classes) for split in (*SPLITS, SHOWCASE)}
     for split, sample in samples:
         tables[split].add(sample)
@@ -136,16 +110,11 @@ def _list_present(classes: Sequence[SegmentationClass], missing: Sequence[str]) 
     return ", ".join(one.name for one in classes if one.name not in missing) or "ignored pixels"
 
 
-def _count_pixels(sample: Sample, names: Sequence[str]) -> NDArray[np.int64]:
-    """Count the pixels of each class in the mask of a sample."""
-    counts = [np.count_nonzero(sample.mask == index) for index in (*range(len(names)), IGNORE)]
-    if sum(counts) != sample.mask.size:
-        unknown = sorted(set(np.unique(sample.mask).tolist()) - {*range(len(names)), IGNORE})
-        raise PipelineError(
-            f"{sample.id}: its mask has the index {unknown[0]}, but classes are 0 to {len(names) - 1} "
-            f"({', '.join(names)}), and {IGNORE} is ignored. Correct the mask."
-        )
-    return np.array(counts[:-1], np.int64)
+def count_pixels(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each class in a mask."""
+    pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    assert not pixels[num_classes:IGNORE].any(), "a mask has an index without a class"
+    return pixels[:num_classes]
 
 
 def _format_row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:

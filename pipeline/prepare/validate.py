@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pipeline.params.data import Data
 from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.near_duplicates import write_contact_sheet
-from pipeline.prepare.sample_ids import escape_unprintable, join_names
+from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
 from pipeline.prepare.size_ceilings import format_size_table
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.source_factory import create_source
@@ -30,17 +31,11 @@ _MAX_REASONS = 10  # skipped files that are shown
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Content of a valid source.
-
-    Attributes:
-        data: of the source.
-        stats: statistics with all notices.
-        sheet: image of the near-duplicates; None if there are none.
-    """
+    """Content of a valid source."""
 
     data: SourceData
-    stats: DatasetStats
-    sheet: Path | None
+    stats: DatasetStats  # with all notices
+    sheet: Path | None  # image of the near-duplicates; None if there are none
 
     def render(self) -> RenderableType:
         """Render the report for a terminal: files, splits, skipped files, notices."""
@@ -50,16 +45,17 @@ class ValidationReport:
 
     def _describe_files(self) -> list[str]:
         rows = [row for table in self.data.tables.values() for row in table.rows]
-        sizes = Counter((int(_get_cell(row, "width")), int(_get_cell(row, "height"))) for row in rows)
+        width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
+        sizes = Counter((int(row[width]), int(row[height])) for row in rows)
         images = f"{len(rows):,} images with their masks"
         formats = ", ".join(f"{count:,} {kind}" for kind, count in self.stats.formats.items())
         lines = [f"{images}: {formats}" if formats else images]
-        small, large = min(sizes, key=_get_area), max(sizes, key=_get_area)
+        small, large = min(sizes, key=math.prod), max(sizes, key=math.prod)
         if small == large:
             lines.append(f"each {small[0]} × {small[1]} px")
         else:
-            ((width, height), count), *_ = sizes.most_common(1)
-            often = f"most often {width} × {height} ({count:,} times)"
+            (((most_width, most_height), count),) = sizes.most_common(1)
+            often = f"most often {most_width} × {most_height} ({count:,} times)"
             lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
         noted = {
             "turned upright, as their EXIF orientation says": self.stats.rotated,
@@ -76,7 +72,7 @@ class ValidationReport:
         if ceilings is None or not ceilings.sizes:
             return lines
         present = ceilings.sizes[0]
-        lines.append(f"at {present.size} px even perfect predictions have an IoU of: {present}")
+        lines.append(f"at {present.size} px even perfect predictions have an IoU of: {present.list_classes()}")
         if not present.is_good:
             lines += [*format_size_table(ceilings, present.size), f"  > is the present size; {ceilings.remedy()}"]
         return lines
@@ -92,7 +88,7 @@ class ValidationReport:
             pairs = join_names([f"{one} and {other}" for one, other in stats.first_duplicates])
             more = f", and {stats.duplicates - len(stats.first_duplicates):,} more"
             more = more if stats.duplicates > len(stats.first_duplicates) else ""
-            alike = "1 looks" if stats.duplicates == 1 else f"{stats.duplicates:,} look"
+            alike = format_count(stats.duplicates, "looks", "look")
             lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
         if self.sheet:
             lines.append(f"images that look the same are side by side in {self.sheet}")
@@ -125,9 +121,7 @@ class ValidationReport:
 def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     """Read all samples of a source and check them. Near-duplicates are drawn into `CONTACT_SHEET`.
 
-    Args:
-        data: section of the parameters.
-        notices: on guesses in this section.
+    `notices` are on guesses in the section `data`.
 
     Raises:
         PipelineError: The stage `prepare` would refuse the data. The message ends with the notices.
@@ -153,11 +147,3 @@ def _draw_duplicates(data: SourceData) -> Path | None:
         return write_contact_sheet(data.duplicates, CONTACT_SHEET)
     except OSError:
         return None
-
-
-def _get_cell(row: Sequence[str], column: str) -> str:
-    return row[PreparedData.SAMPLE_COLUMNS.index(column)]
-
-
-def _get_area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]

@@ -155,7 +155,7 @@ def _polygons(mask: np.ndarray) -> list[list[float]]:
 @settings(max_examples=60, deadline=None)
 def test_any_mask_comes_back_from_rle(mask: np.ndarray, as_list: bool) -> None:
     text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encoded(mask, as_list)}])
-    found = draw_mask(text, *mask.shape, {3: 5}, IGNORE, 2)
+    found = draw_mask(text, *mask.shape, {3: 5}, 2)
     np.testing.assert_array_equal(found, np.where(mask, 5, 2))
 
 
@@ -175,7 +175,7 @@ def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
     expected[0:8, 0:8] = 2
     expected[2:4, 2:4] = 1
     for order in ([small, large, crowd], [crowd, large, small], [large, crowd, small]):
-        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, IGNORE, 0)
+        found = draw_mask(json.dumps(order), 10, 10, {1: 1, 2: 2}, 0)
         np.testing.assert_array_equal(found, expected)
 
 

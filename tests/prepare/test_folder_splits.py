@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.params.data.image_data import SplitShares
+from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, assign_splits
-from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, WHOLE, picture, section, table, write_splits
 
 LINES = {

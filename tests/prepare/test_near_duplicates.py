@@ -166,7 +166,7 @@ def test_duplicate_check_leaves_no_look_in_two_splits(images):
         if not duplicates.check(ImageMaskPair(name, f"images/{name}.png", ""), look(seed, name), split):
             passed.setdefault(seed, set()).add(split)
     assert all(len(splits) == 1 for splits in passed.values())
-    leaks = [splits for _, _, splits in duplicates.pairs() if splits[0] != splits[1]]
+    leaks = [splits for _, splits in duplicates.pairs() if splits[0] != splits[1]]
     first = {}
     for seed, split in images:
         first.setdefault(seed, split)

@@ -11,8 +11,9 @@ from PIL import Image
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.errors import PipelineError
+from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import apportion, assign_splits
-from pipeline.prepare.splitting.read_splits import SplitRow, read_split_folders, strip_split_folders
+from pipeline.prepare.splitting.read_splits import read_split_folders, strip_split_folders
 from tests.prepare.conftest import WHOLE, picture, section, table, write_splits
 
 SHARES = {"validation": 0.25, "test": 0.25}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
+from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import assign_splits
-from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, section, table, write_splits
 
 LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}

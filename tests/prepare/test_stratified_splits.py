@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import SPLITS, PreparedData
+from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import assign_splits, stratify
-from pipeline.prepare.splitting.read_splits import SplitRow
 from tests.prepare.conftest import NAMES, WHOLE, picture, section, table
 
 NAMED = st.text("abcxyz0123", min_size=1, max_size=5)

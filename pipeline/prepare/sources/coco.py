@@ -44,47 +44,40 @@ class CocoMaskReader(MaskReader):
 
     def _decode(self, content: bytes) -> DecodedMask:
         height, width, annotations = json.loads(content)
-        mask = draw_mask(
-            annotations, height, width, dict(self.index_of), IGNORE, self.background, self.crowds_are_objects
-        )
-        return DecodedMask(mask)
+        index_of = dict(self.index_of)
+        return DecodedMask(draw_mask(annotations, height, width, index_of, self.background, self.crowds_are_objects))
 
 
-def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str) -> PairCollection:
+def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCollection:
     """Collect the pairs of a folder with `images/` and a file of COCO instances.
-
-    Args:
-        data: section of the parameters.
-        classes: in the order of their indices.
-        key: of the section, for messages.
 
     Raises:
         PipelineError: The folder or the file is missing or invalid, or a class has an unknown category.
     """
     folder = Path(data.path)
-    coco = read_coco(folder / data.annotations, f"{key}.annotations")
-    index_of = _map_categories(data, coco, key)
-    files = ImageFiles(folder, IMAGES, f"{key}.path", f"{IMAGES}/ and {data.annotations}")
+    coco = read_coco(folder / data.annotations, "data.annotations")
+    index_of = _map_categories(data, coco)
+    files = ImageFiles(folder, IMAGES, "data.path", f"{IMAGES}/ and {data.annotations}")
     images = match_images(coco, files)
-    undeclared = {name: found for name, of in images.items() if (found := _count_undeclared(of, coco, index_of))}
-    faults = [
-        DataIssue(IssueKind.NO_FILE, name, of.file_name) for name, of in images.items() if name not in files.by_id
+    issues = [
+        DataIssue(IssueKind.NO_FILE, name, image.file_name) for name, image in images.items() if name not in files.by_id
     ]
-    faults += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in images]
-    faults += [
-        DataIssue(IssueKind.CATEGORIES, name, images[name].file_name, ", ".join(sorted(found)), found)
-        for name, found in undeclared.items()
+    issues += [DataIssue(IssueKind.NO_TRUTH, name, file) for name, file in files.by_id.items() if name not in images]
+    issues += [
+        DataIssue(IssueKind.CATEGORIES, name, image.file_name, ", ".join(sorted(undeclared)), undeclared)
+        for name, image in images.items()
+        if (undeclared := _count_undeclared(image, coco, index_of))
     ]
-    present = {name: of for name, of in images.items() if name in files.by_id}
-    faults += [
-        DataIssue(kind, name, of.file_name, detail)
-        for name, of in present.items()
-        for kind, detail in of.issues.items()
+    present = {name: image for name, image in images.items() if name in files.by_id}
+    issues += [
+        DataIssue(kind, name, image.file_name, detail)
+        for name, image in present.items()
+        for kind, detail in image.issues.items()
     ]
-    faulty = {name for name, of in present.items() if of.issues}
-    usable = present.keys() - files.unusable - undeclared.keys() - faulty
+    usable = present.keys() - files.unusable - {issue.id for issue in issues}
     ids = files.by_id.keys() | images.keys()
-    splits = read_splits(folder, data.splits.split_file, files.by_id, ids, usable, key)
+    splits = read_splits(folder, data.splits.split_file, files.by_id, ids, usable, "data")
+    background = next(index for index, item in enumerate(data.classes) if not item.categories)
     return PairCollection(
         folder=folder,
         title=f"The images in {folder.resolve().name}",
@@ -94,54 +87,46 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass], key: str)
             name: ImageMaskPair(name, files.by_id[name], _serialize_annotations(images[name]))
             for name in sorted(usable)
         },
-        masks=CocoMaskReader(
-            data.annotations, tuple(sorted(index_of.items())), _find_background(data), data.crowd == "object"
-        ),
-        issues=[*faults, *files.issues],
+        masks=CocoMaskReader(data.annotations, tuple(sorted(index_of.items())), background, data.crowd == "object"),
+        issues=[*issues, *files.issues],
         skipped=files.skipped,
-        notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd, key)),
-        rows=splits.rows,
-        split_source=splits.source,
-        split_error=splits.mistake,
+        notices=(*splits.notices, *AnnotationStats(list(present.values()), coco.categories).notices(data.crowd)),
+        splits=splits,
     )
 
 
 def match_images(coco: CocoAnnotations, files: ImageFiles) -> dict[str, CocoImage]:
     """Key the annotated images by the ids of the image files."""
-    return {name.removeprefix(_PREFIX) if name not in files.by_id else name: of for name, of in coco.images.items()}
+    return {name if name in files.by_id else name.removeprefix(_PREFIX): image for name, image in coco.images.items()}
 
 
-def _map_categories(data: CocoData, coco: CocoAnnotations, key: str) -> dict[int, int]:
+def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
     """Map the declared categories to class indices, or IGNORE; several categories may have the same name."""
-    asked = {name: index for index, one in enumerate(data.classes) for name in one.categories}
-    asked |= dict.fromkeys(data.ignore_value, IGNORE)
-    there = sorted(set(coco.categories.values()))
+    index_of = {name: index for index, item in enumerate(data.classes) for name in item.categories}
+    index_of |= dict.fromkeys(data.ignore_value, IGNORE)
+    known = sorted(set(coco.categories.values()))
     mistakes = []
-    for name in asked:
-        if name not in there:
+    for name in index_of:
+        if name not in known:
             place = "ignore_value" if name in data.ignore_value else "classes"
-            near = difflib.get_close_matches(name, there, n=1)
+            near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             mistakes.append(
-                f"{key}.{place}: {data.annotations} has no category '{name}'; its categories are "
-                f"{', '.join(there) or 'none'}.{hint}"
+                f"data.{place}: {data.annotations} has no category '{name}'; its categories are "
+                f"{', '.join(known) or 'none'}.{hint}"
             )
     if mistakes:
         raise PipelineError("\n".join(mistakes))
-    return {number: asked[name] for number, name in coco.categories.items() if name in asked}
-
-
-def _find_background(data: CocoData) -> int:
-    return next(index for index, one in enumerate(data.classes) if not one.categories)
+    return {number: index_of[name] for number, name in coco.categories.items() if name in index_of}
 
 
 def _count_undeclared(image: CocoImage, coco: CocoAnnotations, index_of: Mapping[int, int]) -> dict[str, int]:
     """Count the objects of an image by undeclared category."""
-    found: Counter[str] = Counter()
-    for number, count in (*image.objects.items(), *image.crowds.items()):
+    undeclared: Counter[str] = Counter()
+    for number, count in (image.objects + image.crowds).items():
         if number not in index_of:
-            found[coco.categories[number]] += count
-    return dict(found)
+            undeclared[coco.categories[number]] += count
+    return undeclared
 
 
 def _serialize_annotations(image: CocoImage) -> str:

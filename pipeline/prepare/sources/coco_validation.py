@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -26,13 +26,7 @@ _PARTS = ("images", "annotations", "categories")
 
 
 class CocoIssueKind(Enum):
-    """A kind of invalid entry in a file of annotations.
-
-    Attributes:
-        singular: noun phrase for one entry.
-        plural: noun phrase for several.
-        remedy: sentences on what to do.
-    """
+    """A kind of invalid entry in a file of annotations: noun phrases for one and several, and what to do."""
 
     ENTRY = (
         "entry that cannot be read",
@@ -82,41 +76,58 @@ class CocoIssueKind(Enum):
         self.singular, self.plural, self.remedy = singular, plural, remedy
 
 
-@dataclass(frozen=True)
+@dataclass
 class CocoImage:
-    """Annotations of an image.
+    """The annotations of an image."""
 
-    Attributes:
-        file_name: path below the folder of the images, as written.
-        size: height and width, px; None if invalid, which is one of the issues.
-        annotations: JSON that `draw_mask` reads; independent of the order of the annotations.
-        objects: number of valid annotations by category, without crowds.
-        crowds: number of valid crowds by category.
-        without_pixels: annotations that cover no pixel of the image.
-        repeated: number of annotations with the outline and the category of another one.
-        conflicting: number of annotations with the outline of another one, but another category.
-        issues: why the image cannot be used.
-    """
+    file_name: str  # path below the folder of the images, as written
+    size: tuple[int, int] | None  # height and width, px; None if invalid, which is one of the issues
+    objects: Counter[int] = field(default_factory=Counter)  # valid annotations by category, without crowds
+    crowds: Counter[int] = field(default_factory=Counter)  # valid crowds by category
+    without_pixels: list[str] = field(default_factory=list)  # annotations that cover no pixel of the image
+    repeated: int = 0  # annotations with the outline and the category of another one
+    conflicting: int = 0  # annotations with the outline of another one, but another category
+    _entries: list[str] = field(default_factory=list)
+    _categories_by_outline: dict[int, set[int]] = field(default_factory=dict)  # by the hash of the outline
+    _issues: dict[IssueKind, list[str]] = field(default_factory=dict)
 
-    file_name: str
-    size: tuple[int, int] | None
-    annotations: str
-    objects: Mapping[int, int]
-    crowds: Mapping[int, int]
-    without_pixels: tuple[str, ...]
-    repeated: int
-    conflicting: int
-    issues: Mapping[IssueKind, str]
+    @property
+    def annotations(self) -> str:
+        """JSON that `draw_mask` reads; independent of the order of the annotations."""
+        return f"[{','.join(sorted(self._entries))}]"
+
+    @property
+    def issues(self) -> dict[IssueKind, str]:
+        """Why the image cannot be used."""
+        return {kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()}
+
+    def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
+        """Add an annotation whose category is known."""
+        if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
+            self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
+            return
+        outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
+        # Formatted here, so that a long outline is encoded only once.
+        self._entries.append(
+            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
+        )
+        (self.crowds if crowd else self.objects)[category] += 1
+        if self.size is not None and not rle.area(to_rle(segmentation, *self.size)):
+            self.without_pixels.append(truncate(name))
+        if not crowd:
+            known = self._categories_by_outline.setdefault(hash(outline), set())
+            self.repeated += category in known
+            self.conflicting += bool(known - {category})
+            known.add(category)
+
+    def note(self, kind: IssueKind, detail: str) -> None:
+        """Add a reason why the image cannot be used."""
+        self._issues.setdefault(kind, []).append(truncate(detail))
 
 
 @dataclass(frozen=True)
 class CocoAnnotations:
-    """Images and categories of a file.
-
-    Attributes:
-        images: by id (`image_id` of the file name).
-        categories: names by number.
-    """
+    """Images, by id (`image_id` of the file name), and names of categories, by number."""
 
     images: dict[str, CocoImage]
     categories: dict[int, str]
@@ -133,13 +144,13 @@ def read_coco(path: Path, key: str) -> CocoAnnotations:
         PipelineError: The file does not exist or has invalid entries; all kinds are reported with counts and examples.
     """
     content = _read_json(path, key)
-    reading = _AnnotationParser()
-    reading.add_categories(content["categories"])
-    reading.add_images(content["images"])
-    reading.add_annotations(content["annotations"])
-    if lines := reading.mistakes():
+    parser = _AnnotationParser()
+    parser.add_categories(content["categories"])
+    parser.add_images(content["images"])
+    parser.add_annotations(content["annotations"])
+    if lines := parser.describe_invalid():
         raise PipelineError("\n".join(f"{key}: {path}: {line}" for line in lines))
-    return reading.coco()
+    return CocoAnnotations(parser.images_by_name, parser.categories)
 
 
 def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
@@ -167,74 +178,21 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     return content
 
 
-class _ImageBuilder:
-    """Collects the annotations of one image."""
-
-    def __init__(self, file_name: str, size: tuple[int, int] | None) -> None:
-        self.file_name, self.size = file_name, size
-        self._annotations: list[str] = []
-        self._objects: Counter[int] = Counter()
-        self._crowds: Counter[int] = Counter()
-        self._without_pixels: list[str] = []
-        self._categories_of: dict[int, set[int]] = {}  # by the hash of the outline
-        self._repeated = self._conflicting = 0
-        self._issues: dict[IssueKind, list[str]] = {}
-
-    def add(self, name: str, number: int | None, category: int, crowd: bool, segmentation: Any) -> None:
-        """Add an annotation whose category is known."""
-        if mistake := find_segmentation_problem(segmentation, self.size) if segmentation else "no segmentation":
-            self.note(IssueKind.NO_GEOMETRY, f"{name}: {mistake}")
-            return
-        outline = json.dumps(segmentation, sort_keys=True, separators=(",", ":"))
-        # Formatted here, so that a long outline is encoded only once.
-        self._annotations.append(
-            f'{{"category_id":{category},"id":{number or 0},"iscrowd":{int(crowd)},"segmentation":{outline}}}'
-        )
-        (self._crowds if crowd else self._objects)[category] += 1
-        if self.size is not None and not rle.area(to_rle(segmentation, *self.size)):
-            self._without_pixels.append(truncate(name))
-        if not crowd:
-            known = self._categories_of.setdefault(hash(outline), set())
-            self._repeated += category in known
-            self._conflicting += bool(known - {category})
-            known.add(category)
-
-    def note(self, kind: IssueKind, detail: str) -> None:
-        """Add a reason why the image cannot be used."""
-        self._issues.setdefault(kind, []).append(truncate(detail))
-
-    def image(self) -> CocoImage:
-        """Build the annotations of the image."""
-        return CocoImage(
-            file_name=self.file_name,
-            size=self.size,
-            annotations=f"[{','.join(sorted(self._annotations))}]",  # sorted, so that their order does not matter
-            objects=self._objects,
-            crowds=self._crowds,
-            without_pixels=tuple(self._without_pixels),
-            repeated=self._repeated,
-            conflicting=self._conflicting,
-            issues={kind: join_names(details, _MAX_NAMED) for kind, details in self._issues.items()},
-        )
-
-
 class _AnnotationParser:
     """Collects images, categories and invalid entries of a file."""
 
     def __init__(self) -> None:
-        self._wrong: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
-        self._categories: dict[int, str] = {}
-        self._images: dict[int | str, _ImageBuilder] = {}  # by the ids in the file
-        self._by_name: dict[str, _ImageBuilder] = {}
-        self._without_segmentation: list[str] = []  # annotations
-        self._annotations = 0
+        self.categories: dict[int, str] = {}
+        self.images_by_name: dict[str, CocoImage] = {}
+        self._images: dict[int | str, CocoImage] = {}  # by the ids in the file
+        self._invalid: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
 
     def add_categories(self, entries: list[Any]) -> None:
         for where, entry in self._objects("categories", entries):
             number, name = _parse_int(entry.get("id")), entry.get("name")
             if number is None or not isinstance(name, str):
                 self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "name")
-            elif (other := self._categories.setdefault(number, name)) != name:
+            elif (other := self.categories.setdefault(number, name)) != name:
                 self._note(CocoIssueKind.CATEGORY, str(number), f"{other} and {name}")
 
     def add_images(self, entries: list[Any]) -> None:
@@ -243,22 +201,23 @@ class _AnnotationParser:
             if number is None or not isinstance(name, str):
                 self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "file_name")
                 continue
-            image = _ImageBuilder(name, size)
+            image = CocoImage(name, size)
             if (other := self._images.setdefault(number, image)) is not image:
                 self._note(CocoIssueKind.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
                 image.note(IssueKind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
             if mistake := _find_name_problem(name):
                 self._note(CocoIssueKind.NAME, name, mistake)
-            elif (other := self._by_name.setdefault(_make_id(name), image)) is not image:
+            elif (other := self.images_by_name.setdefault(_make_id(name), image)) is not image:
                 self._note(CocoIssueKind.DOUBLE, f"{other.file_name} and {name}")
 
     def add_annotations(self, entries: list[Any]) -> None:
+        num_annotations, without_segmentation = 0, []
         for where, entry in self._objects("annotations", entries):
             number, crowd = _parse_int(entry.get("id")), _parse_crowd(entry.get("iscrowd"))
             name = where if number is None else f"annotation {number}"
             key, category = _parse_image_id(entry.get("image_id")), _parse_int(entry.get("category_id"))
-            self._annotations += 1
+            num_annotations += 1
             if "segments_info" in entry:
                 self._note(CocoIssueKind.PANOPTIC, name)
                 continue
@@ -267,28 +226,24 @@ class _AnnotationParser:
                 self._note(CocoIssueKind.ENTRY, name, missing)
                 continue
             if not entry.get("segmentation"):
-                self._without_segmentation.append(name)
+                without_segmentation.append(name)
             image = self._images.get(key)
             if image is None:
                 self._note(CocoIssueKind.UNKNOWN, name, f"image {key}")
-            elif category not in self._categories:
+            elif category not in self.categories:
                 image.note(IssueKind.UNLISTED, f"{name}: category {category}")
             else:
                 image.add(name, number, category, crowd, entry.get("segmentation"))
+        if len(without_segmentation) == num_annotations:
+            self._invalid[CocoIssueKind.NO_MASK] = without_segmentation
 
-    def mistakes(self) -> list[str]:
+    def describe_invalid(self) -> list[str]:
         """Describe invalid entries, one line per kind."""
-        if len(self._without_segmentation) == self._annotations:
-            self._wrong[CocoIssueKind.NO_MASK] = self._without_segmentation
         return [
-            f"{count_and_list(kind.singular, kind.plural, wrong)}. {kind.remedy}"
-            for kind, wrong in self._wrong.items()
-            if wrong
+            f"{count_and_list(kind.singular, kind.plural, entries)}. {kind.remedy}"
+            for kind, entries in self._invalid.items()
+            if entries
         ]
-
-    def coco(self) -> CocoAnnotations:
-        """Build the annotations of a valid file."""
-        return CocoAnnotations({name: image.image() for name, image in self._by_name.items()}, self._categories)
 
     def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, entry in enumerate(entries):
@@ -298,7 +253,7 @@ class _AnnotationParser:
                 self._note(CocoIssueKind.ENTRY, f"{part}[{place}]", "no object")
 
     def _note(self, kind: CocoIssueKind, what: str, detail: str = "") -> None:
-        self._wrong[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
+        self._invalid[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
 
 
 def _describe_type(value: object) -> str:

@@ -36,7 +36,6 @@ CREDIT = (
 
 LIST_FILE = "sources.csv"  # in the folder of the source: one row per image
 FILES = {"animal": "animals/{}.webp", "background": "backgrounds/{}.jpg"}  # by kind; {} is the name of the image
-MODES = {"animal": "RGBa", "background": "RGB"}  # RGBa: premultiplied
 
 # Of the groups of a kind; training gets the rest. Validation and test get eleven backgrounds each, since intervals that
 # resample groups need ten.
@@ -213,8 +212,8 @@ def _read_image(path: Path, kind: str, name: str, group: str) -> SourceImage:
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as file:
-            # Pillow premultiplies RGBA only.
-            image = file.convert("RGBA").convert("RGBa") if kind == "animal" else file.convert(MODES[kind])
+            # RGBa is premultiplied; Pillow converts only RGBA to it.
+            image = file.convert("RGBA").convert("RGBa") if kind == "animal" else file.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(
             f"{path} cannot be read ({getattr(error, 'strerror', None) or 'not a whole image'}). {LIST_FILE} names it: "

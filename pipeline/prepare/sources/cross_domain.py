@@ -9,8 +9,8 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.composites import CompositesData
-from pipeline.params.data.image_data import ExternalTestFolder, ImageMaskData
-from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, Source, SourceData
+from pipeline.params.data.image_data import ExternalTestFolder, ImageMaskData, ImageMaskFolder
+from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData
 from pipeline.prepare.sources.composites import CLASSES, CompositeSource
 from pipeline.prepare.sources.folder import collect_folder
 from pipeline.prepare.sources.image_mask import ImageMaskSource
@@ -20,13 +20,32 @@ KEY = "data.external_test"
 
 
 class CrossDomainSource:
-    """The test split of one source and all other splits of another; both have the same classes and 8-bit RGB images."""
+    """Composites for training and validation, and a folder for the test, with the same classes and size.
 
-    def __init__(self, training: Source, test: Source) -> None:
-        self._training, self._test = training, test
+    Raises:
+        PipelineError: The classes differ, or the files of a source are missing.
+    """
+
+    def __init__(self, data: CompositesData, test: ExternalTestFolder) -> None:
+        names, test_names = ([item.name for item in classes] for classes in (CLASSES, test.classes))
+        if sorted(test_names) != sorted(names):
+            raise PipelineError(
+                f"{KEY}.classes: the names are {', '.join(test_names)}, but the composites have the classes "
+                f"{', '.join(names)}. Declare exactly these, with their values in the masks of {test.path}."
+            )
+        images = ImageMaskData(
+            **{name: getattr(test, name) for name in ImageMaskFolder.model_fields},
+            image_size=data.image_size,
+            channels=3,
+            showcase_ids=[],  # the composites have a showcase
+            seed=data.seed,
+            max_train_images=None,
+        )
+        self._training = CompositeSource(data)
+        self._test = ImageMaskSource(images, collect_folder(test, list(CLASSES), KEY), KEY)
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
-        """Read the test split of one source, then the splits of the other.
+        """Read the test split from the folder, then compose the others.
 
         Raises:
             PipelineError: Test images have 16 bits.
@@ -49,36 +68,4 @@ class CrossDomainSource:
             classes=training.classes,
             tables={**training.tables, TEST: test.tables[TEST]},
             origins={**training.origins, TEST: test.origins[TEST]},
-            skipped=(*training.skipped, *test.skipped),
-            error=training.error or test.error,
         )
-
-
-def create_cross_domain_source(data: CompositesData, test: ExternalTestFolder) -> Source:
-    """Create composites for training and a folder for testing, with the same classes and size.
-
-    Raises:
-        PipelineError: The classes differ, or the files of a source are missing.
-    """
-    names = [item.name for item in CLASSES]
-    values = [item.name for item in test.classes]
-    if sorted(values) != sorted(names):
-        raise PipelineError(
-            f"{KEY}.classes: the names are {', '.join(values)}, but the composites have the classes "
-            f"{', '.join(names)}. Declare exactly these, with their values in the masks of {test.path}."
-        )
-    images = ImageMaskData(
-        path=test.path,
-        resize=test.resize,
-        splits=test.splits,
-        on_invalid=test.on_invalid,
-        mask_orientation=test.mask_orientation,
-        near_duplicates=test.near_duplicates,
-        image_size=data.image_size,
-        channels=3,
-        showcase_ids=[],  # the composites have a showcase
-        seed=data.seed,
-        max_train_images=None,
-    )
-    collection = collect_folder(test, list(CLASSES), KEY)
-    return CrossDomainSource(CompositeSource(data), ImageMaskSource(images, collection, KEY))

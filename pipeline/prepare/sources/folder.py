@@ -14,13 +14,7 @@ from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.params.data.fields import list_values
 from pipeline.params.data.image_data import ExternalTestFolder, FolderData
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import (
-    ImageMaskPair,
-    InstanceMaskReader,
-    MaskReader,
-    PairCollection,
-    ValueMaskReader,
-)
+from pipeline.prepare.image_mask_pair import ImageMaskPair, InstanceMaskReader, PairCollection, ValueMaskReader
 from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.splitting.read_splits import read_splits
 
@@ -28,14 +22,7 @@ IMAGES, MASKS = "images", "masks"  # folders of a source
 
 
 class ImageFiles:
-    """Image files below a folder.
-
-    Attributes:
-        by_id: paths relative to the folder of the source.
-        unusable: ids of invalid or ambiguous names.
-        issues: of these names.
-        skipped: file and reason, of other files.
-    """
+    """Image files below a folder."""
 
     def __init__(
         self,
@@ -45,14 +32,9 @@ class ImageFiles:
         expected: str = f"{IMAGES}/ and {MASKS}/",
         endings: tuple[str, ...] = ENDINGS,
     ) -> None:
-        """List the files of `folder`/`kind`.
+        """List the files with some endings in the folder `kind` of the folder of a source.
 
-        Args:
-            folder: of the source.
-            kind: folder in it.
-            key: of the folder, for messages.
-            expected: content of the folder, for messages.
-            endings: of files that are read.
+        `key` is of the folder, and `expected` its content, for messages.
 
         Raises:
             PipelineError: The folder does not exist or has no image, or a folder is a link.
@@ -60,10 +42,10 @@ class ImageFiles:
         top = folder / kind
         if not top.is_dir():
             raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
-        self.issues: list[DataIssue] = []
-        self.skipped: list[tuple[str, str]] = []
-        self.by_id: dict[str, str] = {}
-        self.unusable: set[str] = set()
+        self.by_id: dict[str, str] = {}  # paths relative to the folder of the source
+        self.unusable: set[str] = set()  # ids of invalid or ambiguous names
+        self.issues: list[DataIssue] = []  # of these names
+        self.skipped: list[tuple[str, str]] = []  # file and reason, of other files
         found: dict[str, list[str]] = {}
         for path in _list_files(top, key):
             name = f"{kind}/{path}"
@@ -87,10 +69,7 @@ class ImageFiles:
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:
     """Collect the pairs of a folder with `images/`, `masks/` and an optional list of splits.
 
-    Args:
-        data: section of the parameters.
-        classes: in the order of their indices.
-        key: of the section, for messages.
+    `key` is of the section, for messages.
 
     Raises:
         PipelineError: A folder or the list is missing, empty or invalid.
@@ -119,21 +98,12 @@ def collect_folder(data: FolderData | ExternalTestFolder, classes: list[Segmenta
         issues=[*unpaired, *images.issues, *masks.issues],
         skipped=[*images.skipped, *masks.skipped],
         notices=splits.notices,
-        rows=splits.rows,
-        split_source=splits.source,
-        split_error=splits.mistake,
+        splits=splits,
     )
 
 
 def check_suffix(images: abc.Collection[str], masks: abc.Collection[str], folder: Path, key: str) -> None:
-    """Raise if no mask has the name of an image, but all would without a suffix such as _mask.
-
-    Args:
-        images: ids.
-        masks: ids.
-        folder: of the source.
-        key: of the folder, for messages.
-    """
+    """Raise if no mask has the name of an image, but all would without a suffix such as _mask."""
     if set(images) & set(masks):
         return
     suffixes = {mask[len(image) :] for mask in masks if (image := _find_longest_prefix(mask, images))}
@@ -151,14 +121,15 @@ def _find_longest_prefix(mask: str, images: abc.Collection[str]) -> str:
     return next((mask[:end] for end in range(len(mask) - 1, 0, -1) if mask[:end] in images), "")
 
 
-def _create_reader(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]) -> MaskReader:
-    of_name = {item.name: list_values(item.mask_value) for item in data.classes}
+def _create_reader(
+    data: FolderData | ExternalTestFolder, classes: list[SegmentationClass]
+) -> InstanceMaskReader | ValueMaskReader:
+    by_name = {item.name: list_values(item.mask_value) for item in data.classes}
+    values = tuple(by_name[item.name] for item in classes)
     if isinstance(data, FolderData) and data.instances:
-        place = {of_name[item.name][0]: index for index, item in enumerate(classes)}
-        return InstanceMaskReader(data.instances.border, (place[0], place[1], place[2]))
-    return ValueMaskReader(
-        tuple(of_name[item.name] for item in classes), list_values(data.ignore_value), data.mask_threshold
-    )
+        background, inside, border = (values.index((value,)) for value in range(3))
+        return InstanceMaskReader(data.instances.border, (background, inside, border))
+    return ValueMaskReader(values, list_values(data.ignore_value), data.mask_threshold)
 
 
 def _list_files(top: Path, key: str) -> list[PurePosixPath]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,22 +21,18 @@ from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, Pale
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
 from pipeline.prepare.safe_read import read_limited
-from pipeline.prepare.size_ceilings import measure_size_ceilings
-from pipeline.prepare.size_effects import measure_size_effects
+from pipeline.prepare.sample_ids import format_count
+from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
+from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
-from pipeline.prepare.split_tables import tabulate_samples
+from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
 from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
 
 
 class ImageMaskSource:
-    """The pairs of a collection, assigned to splits.
-
-    Args:
-        data: section of the parameters.
-        collection: pairs of the source.
-        key: of the section, for messages.
+    """The pairs of a collection, assigned to splits. `key` is of the section, for messages.
 
     Raises:
         PipelineError: The splits, the showcase or a pair of distinct images are invalid. The error names the invalid
@@ -46,7 +41,7 @@ class ImageMaskSource:
 
     def __init__(self, data: ImageMaskData, collection: PairCollection, key: str = "data") -> None:
         self._data, self._collection, self._key = data, collection, key
-        rows, pattern = collection.rows or {}, None if collection.split_error else data.splits.group_regex
+        rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
         groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
         self._issues = (*collection.issues, *without_group)  # of files that are not decoded
         self._settings = DecodeSettings(
@@ -54,8 +49,8 @@ class ImageMaskSource:
         )
         ids = sorted(collection.pairs.keys() - {issue.id for issue in without_group})
         try:
-            if collection.split_error:
-                raise PipelineError(collection.split_error)
+            if collection.splits.error:
+                raise PipelineError(collection.splits.error)
             known = collection.pairs.keys() | {issue.id for issue in collection.issues}
             self._distinct = parse_distinct(data.near_duplicates, known, key)
             shares = self._measure_shares(ids) if data.splits.stratify else {}
@@ -65,7 +60,7 @@ class ImageMaskSource:
                 rows,
                 groups,
                 data,
-                collection.split_source,
+                collection.splits.source,
                 presence if data.splits.stratify else None,
                 lambda names: self._find_showable(shares or self._measure_shares(names), names),
             )
@@ -81,35 +76,24 @@ class ImageMaskSource:
 
         Invalid pairs are not written. An image that is a near-duplicate of one in a split read earlier is invalid.
         """
+        collection, size, resize = self._collection, self._data.image_size, self._data.resize
         checks = _PairChecks(self._data, self._distinct)
-        tables = tabulate_samples(self._decode_valid(splits, checks), self._collection.classes, write)
-        measured = [name for split in SPLITS if split in splits for name in self._assignment.ids[split]]
-        pairs = [self._collection.pairs[name] for name in measured]
-        size, resize = self._data.image_size, self._data.resize
-        effects = measure_size_effects(pairs, self._collection, size, resize)
-        ceilings = measure_size_ceilings(pairs, self._collection, size, resize)
-        notices = [
-            *self._collection.notices,
-            *checks.counter.describe_darkness(),
-            *self._suggest_groups(),
-            *([effects.sentence()] if effects.is_lossy else []),
-            *([ceilings.sentence(size)] if ceilings.sizes and not ceilings.at(size).is_good else []),
-            *self._describe_showcase(checks.duplicates),
-            *self._describe_leaks(checks.duplicates),
-        ]
+        tables = tabulate_samples(self._decode_valid(splits, checks), collection.classes, write)
+        pairs = [collection.pairs[name] for split in SPLITS if split in splits for name in self._assignment.ids[split]]
+        effects = measure_size_effects(pairs, collection, size, resize)
+        ceilings = measure_size_ceilings(pairs, collection, size, resize)
         issues = (*self._issues, *checks.issues)
+        reasons = ((issue.id, issue.reason) for issue in issues)
         return SourceData(
-            title=self._collection.title,
-            credit=self._collection.credit,
-            classes=self._collection.classes,
+            title=collection.title,
+            credit=collection.credit,
+            classes=collection.classes,
             tables=tables,
-            stats=checks.counter.build_stats(checks.duplicates.within, notices),
-            origins={split: SplitOrigin(self._find_key(split), self._suggest_remedy(split)) for split in READ_ORDER},
-            skipped=(
-                *self._collection.skipped,
-                *self._assignment.excluded,
-                *((issue.id, issue.reason) for issue in issues),
+            stats=checks.counter.build_stats(
+                checks.duplicates.within, list(self._find_notices(checks, effects, ceilings))
             ),
+            origins={split: self._describe_origin(split) for split in READ_ORDER},
+            skipped=(*collection.skipped, *self._assignment.excluded, *reasons),
             error=self._build_error(issues),
             size_effects=effects,
             size_ceilings=ceilings,
@@ -124,23 +108,18 @@ class ImageMaskSource:
             if decoded is None:
                 continue
             group = self._assignment.groups.get(name)
-            yield (
-                split,
-                Sample(
-                    id=name,
-                    groups={} if group is None else {"group": group},
-                    image=decoded.image,
-                    mask=decoded.mask,
-                    height=decoded.height,
-                    width=decoded.width,
-                    sha256=decoded.sha256,
-                    has_ignored=self._has_ignored(decoded),
-                ),
+            inner = locate_inner((decoded.height, decoded.width), self._data.image_size, self._data.resize)
+            sample = Sample(
+                id=name,
+                groups={} if group is None else {"group": group},
+                image=decoded.image,
+                mask=decoded.mask,
+                height=decoded.height,
+                width=decoded.width,
+                sha256=decoded.sha256,
+                has_ignored=bool((decoded.mask[inner] == IGNORE).any()),
             )
-
-    def _has_ignored(self, decoded: DecodedPair) -> bool:
-        inner = locate_inner((decoded.height, decoded.width), self._data.image_size, self._data.resize)
-        return bool((decoded.mask[inner] == IGNORE).any())
+            yield split, sample
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
         """Measure the share of each class in the evaluated pixels of each mask; 0 if a pair cannot be decoded."""
@@ -173,8 +152,8 @@ class ImageMaskSource:
         return is_published_leak or issue.id in self._collection.known_broken
 
     def _decode_duplicates(self, duplicates: NearDuplicateCheck) -> Iterator[DuplicatePair]:
-        for name, other, splits in duplicates.pairs():
-            yield DuplicatePair((name, other), splits, (self._decode_image(name), self._decode_image(other)))
+        for (one, other), splits in duplicates.pairs():
+            yield DuplicatePair((one, other), splits, (self._decode_image(one), self._decode_image(other)))
 
     def _decode_image(self, name: str) -> NDArray[Any]:
         """Decode an image without its mask, which may be invalid."""
@@ -182,66 +161,54 @@ class ImageMaskSource:
         image, _, _ = read_fitted(content, self._data.channels, self._data.image_size, self._data.resize)
         return image
 
-    @property
-    def _written_splits(self) -> set[str] | None:
-        rows = self._collection.rows
-        return None if rows is None else {row.split for row in rows.values()}
-
-    def _find_key(self, split: str) -> str:
+    def _describe_origin(self, split: str) -> SplitOrigin:
+        rows = self._collection.splits.rows
+        written = None if rows is None else {row.split for row in rows.values()}
         if split == SHOWCASE:
-            return f"{self._key}.showcase_ids"
-        if self._written_splits not in (None, {""}):
-            return self._collection.split_source
-        return f"{self._key}.splits.{split}" if split in SPLITS[1:] else f"{self._key}.splits"
-
-    def _suggest_remedy(self, split: str) -> str:
+            key = f"{self._key}.showcase_ids"
+        elif written not in (None, {""}):
+            key = self._collection.splits.source
+        else:
+            key = f"{self._key}.splits.{split}" if split in SPLITS[1:] else f"{self._key}.splits"
         share = "smaller shares" if split == SPLITS[0] else "a larger share"
-        written = self._written_splits
         if written is None:
             other = f"{share} or another data.seed, or write {DEFAULT_LIST.file}"
         elif written & {"", TRAINVAL}:
             other = f"other splits, {share} in {self._key}.splits or another data.seed"
         else:
             other = "other splits"
-        return f"Add images to {self._key}.path, or choose {other}."
+        return SplitOrigin(key, f"Add images to {self._key}.path, or choose {other}.")
 
-    def _suggest_groups(self) -> list[str]:
-        if self._assignment.groups or self._collection.is_published:
-            return []
-        found = suggest_groups([name_below_images(pair.image) for pair in self._collection.pairs.values()])
-        return [found.sentence(self._key)] if found else []
-
-    def _describe_showcase(self, duplicates: NearDuplicateCheck) -> list[str]:
-        if not (pairs := duplicates.of_showcase):
-            return []
-        alike = "1 training image looks" if len(pairs) == 1 else f"{len(pairs)} training images look"
-        return [
-            f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
-            f"memory. Choose another in {self._key}.showcase_ids."
-        ]
-
-    def _describe_leaks(self, duplicates: NearDuplicateCheck) -> list[str]:
-        """Report images that were skipped as near-duplicates of another split; nothing if they are an error."""
-        if self._data.on_invalid == "error" and not self._collection.is_published:
-            return []
-        leaks = Counter(splits for _, _, splits in duplicates.leaks())
-        notice = describe_leaks(leaks, self._collection.is_published)
-        return [notice] if notice else []
+    def _find_notices(self, checks: _PairChecks, effects: SizeEffects, ceilings: SizeCeilings) -> Iterator[str]:
+        """Describe possible mistakes in the data."""
+        yield from self._collection.notices
+        yield from checks.counter.describe_darkness()
+        is_published, size = self._collection.is_published, self._data.image_size
+        if not self._assignment.groups and not is_published:
+            names = [name_below_images(pair.image) for pair in self._collection.pairs.values()]
+            if suggestion := suggest_groups(names):
+                yield suggestion.sentence(self._key)
+        if effects.is_lossy:
+            yield effects.sentence()
+        if ceilings.sizes and not ceilings.at(size).is_good:
+            yield ceilings.sentence(size)
+        if pairs := checks.duplicates.of_showcase:
+            alike = format_count(len(pairs), "training image looks", "training images look")
+            yield (
+                f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
+                f"memory. Choose another in {self._key}.showcase_ids."
+            )
+        if self._data.on_invalid == "skip" or is_published:  # otherwise leaks are an error
+            yield from describe_leaks(checks.duplicates.leaks(), is_published)
 
 
 class _PairChecks:
-    """Decode the pairs of a source and check them one after the other.
-
-    Attributes:
-        issues: found so far, as the next ones.
-        duplicates: near-duplicates.
-        counter: statistics of the valid pairs.
-    """
+    """Check the decoded pairs of a source one after the other."""
 
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
-        self.counter = StatsCounter()
+        self.counter = StatsCounter()  # of the valid pairs
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
         self._first: tuple[ImageMaskPair, DecodedPair] | None = None
@@ -274,7 +241,7 @@ class _PairChecks:
 def _compute_class_shares(result: DecodeResult, num_classes: int) -> ClassShares:
     if result.decoded is None:
         return np.zeros(num_classes)
-    pixels = np.bincount(result.decoded.mask.ravel(), minlength=IGNORE + 1)[:num_classes]
+    pixels = count_pixels(result.decoded.mask, num_classes)
     return pixels / max(int(pixels.sum()), 1)
 
 

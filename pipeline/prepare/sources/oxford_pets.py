@@ -11,9 +11,9 @@ from pathlib import Path
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import OxfordPetsData
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, ValueMaskReader
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, SplitRow, ValueMaskReader, WrittenSplits
 from pipeline.prepare.sample_ids import join_names
-from pipeline.prepare.splitting.read_splits import TRAINVAL, SplitRow
+from pipeline.prepare.splitting.read_splits import TRAINVAL
 
 TEST_SPLIT = "test"
 SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # split to file
@@ -30,20 +30,12 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Part:
-    """An archive of the data set.
+    """An archive of the data set."""
 
-    Attributes:
-        folder: that the archive contains.
-        urls: of the authors, then of a mirror.
-        md5: of the archive.
-        max_bytes: limit when unpacking, more than twice the actual size.
-        max_files: limit when unpacking, likewise.
-    """
-
-    folder: str
-    urls: tuple[str, ...]
+    folder: str  # that the archive contains
+    urls: tuple[str, ...]  # of the authors, then of a mirror
     md5: str
-    max_bytes: int
+    max_bytes: int  # limit when unpacking, more than twice the actual size, as the next one
     max_files: int
 
     @property
@@ -52,23 +44,18 @@ class Part:
         return f"{self.folder}.tar.gz"
 
 
+_SERVERS = ("https://www.robots.ox.ac.uk/~vgg/data/pets/data", "https://thor.robots.ox.ac.uk/datasets/pets")
 PARTS = (
     Part(
         "images",
-        (
-            "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-            "https://thor.robots.ox.ac.uk/datasets/pets/images.tar.gz",
-        ),
+        tuple(f"{server}/images.tar.gz" for server in _SERVERS),
         md5="5c4f3ee8e5d25df40f4fd59a7f44e54c",
         max_bytes=2_000_000_000,
         max_files=20_000,
     ),
     Part(
         "annotations",
-        (
-            "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
-            "https://thor.robots.ox.ac.uk/datasets/pets/annotations.tar.gz",
-        ),
+        tuple(f"{server}/annotations.tar.gz" for server in _SERVERS),
         md5="95a8c909bbe2e81eed6a22bccdf3f68f",
         max_bytes=500_000_000,
         max_files=60_000,
@@ -84,17 +71,11 @@ KNOWN_BROKEN = frozenset(
 
 @dataclass(frozen=True)
 class PetsFiles:
-    """Files of the data set, in the order of ids.
+    """Files of the data set, in the order of ids."""
 
-    Attributes:
-        pairs: image and trimap by id, relative to the folder.
-        splits: "trainval" or "test" by id.
-        skipped: id or file, and the reason.
-    """
-
-    pairs: dict[str, tuple[str, str]]
-    splits: dict[str, str]
-    skipped: list[tuple[str, str]]
+    pairs: dict[str, tuple[str, str]]  # image and trimap by id, relative to the folder
+    splits: dict[str, str]  # "trainval" or "test" by id
+    skipped: list[tuple[str, str]]  # id or file, and the reason
 
 
 def find_pets_files(folder: Path) -> PetsFiles:
@@ -222,8 +203,10 @@ def collect_pets(data: OxfordPetsData) -> PairCollection:
         pairs={name: ImageMaskPair(name, image, trimap) for name, (image, trimap) in found.pairs.items()},
         masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
         skipped=found.skipped,
-        rows={name: SplitRow(split) for name, split in found.splits.items()},
-        split_source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
+        splits=WrittenSplits(
+            {name: SplitRow(split) for name, split in found.splits.items()},
+            source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
+        ),
         known_broken=KNOWN_BROKEN,
         is_published=True,
     )

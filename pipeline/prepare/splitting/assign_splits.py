@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import ImageMaskData, SplitShares
+from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.sample_ids import image_id
-from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST, SplitRow
+from pipeline.prepare.splitting.read_splits import TRAINVAL, VALTEST
 
 ClassShares = NDArray[np.float64]  # of each class in the evaluated pixels of an image
 

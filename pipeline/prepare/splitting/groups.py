@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.image_mask_pair import ImageMaskPair
-from pipeline.prepare.splitting.read_splits import SplitRow, strip_split_folders
+from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow
+from pipeline.prepare.splitting.read_splits import strip_split_folders
 
 RESERVED_CHARACTERS = ";="  # separators in samples.csv
 

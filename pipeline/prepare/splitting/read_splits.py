@@ -6,19 +6,18 @@ import csv
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import SplitFile
+from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
 from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
 
-DEFAULT_LIST = SplitFile(
-    file="splits.csv", id="id", split="split", group="group"
-)  # next to images/; the group column is optional
+# Next to images/; the column of groups is optional.
+DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group")
 TRAINVAL = "trainval"  # training or validation, in data sets with an official test split
-
 VALTEST = "valtest"  # validation or test, if folders are named train and val only
 
 # Followed by a year or a word, as in train2017 or test_set.
@@ -28,14 +27,6 @@ _FOLDER_NAMES = {
     "validation": re.compile(rf"(val|valid|validate|validation|dev|eval|evaluation){_SUFFIX}", re.IGNORECASE),
     "test": re.compile(rf"(test|testing|tst|hold[ _-]?out){_SUFFIX}", re.IGNORECASE),
 }
-
-
-@dataclass(frozen=True)
-class SplitRow:
-    """Split and group of an image; empty if not given."""
-
-    split: str = ""
-    group: str = ""
 
 
 def read_split_list(
@@ -130,23 +121,6 @@ def _find_row_problem(
     return ""
 
 
-@dataclass(frozen=True)
-class WrittenSplits:
-    """Split and group of each image, from a list or from folders.
-
-    Attributes:
-        rows: by id; None if there is neither a list nor a folder that is named like a split.
-        source: the list or the folder, for messages; the path of a list if there is none.
-        notices: how folders were interpreted.
-        mistake: why the splits cannot be read; empty if they can.
-    """
-
-    rows: Mapping[str, SplitRow] | None
-    source: str
-    notices: tuple[str, ...] = ()
-    mistake: str = ""
-
-
 def read_splits(
     folder: Path,
     declared: SplitFile | None,
@@ -176,7 +150,7 @@ def read_splits(
         where = DEFAULT_LIST.file if rows is None else f"their splits into {file}"
         by_folder = read_split_folders(undecided, f"{key}.path", where, needs_training)
     except PipelineError as error:
-        return WrittenSplits(None, str(file), mistake=str(error))
+        return WrittenSplits(None, str(file), error=str(error))
     if by_folder is None:
         only_train = bool(undecided) and all(map(_find_splits, undecided.values()))
         return WrittenSplits(rows, str(file), (_describe_training_folder(key),) if only_train else ())
