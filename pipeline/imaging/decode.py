@@ -20,9 +20,8 @@ from .extra_bands import (
     has_extra_band,
     is_invisible,
 )
-from .header_reader import MAX_PAGES, HeaderReader
 from .resize import Resize, compute_inner_size, fit_image, pad_image
-from .tiff import count_tiff_channels, describe_channels, read_channels
+from .tiff import MAX_PAGES, HeaderReader, count_tiff_channels, describe_channels, read_channels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -24,32 +24,15 @@ def classify_instances(ids: NDArray[np.integer[Any]], border: int) -> NDArray[np
     is no border along the image's edge. An object at most 2 x `border` pixels wide has no inside.
 
     Args:
-        ids: H x W; 0 is background, and each object has its own number above 0.
+        ids: H x W, of at most 32 bits; 0 is background, and each object has its own number above 0.
         border: Width in px; 0 for no border.
     """
-    is_object = ids > 0
-    largest = np.iinfo(ids.dtype).max
-    highest = _filter_square(ids, border, np.maximum, 0)
-    lowest = _filter_square(np.where(is_object, ids, largest), border, np.minimum, largest)  # of objects
-    near_background = _filter_square(~is_object, border, np.logical_or, False)
+    from scipy import ndimage  # takes 0.2 s, in each process that decodes images
+
+    is_object, side = ids > 0, 2 * border + 1
+    lowest_object = np.where(is_object, ids, np.iinfo(ids.dtype).max)
+    highest = ndimage.maximum_filter(ids, side, mode="nearest")
+    lowest = ndimage.minimum_filter(lowest_object, side, mode="nearest")
+    near_background = ndimage.maximum_filter(~is_object, side, mode="nearest")
     is_border = (lowest < highest) | (is_object & near_background)
     return np.where(is_border, BORDER, is_object).astype(np.uint8)
-
-
-def _filter_square(values: NDArray[Any], radius: int, extreme: np.ufunc, outside: int) -> NDArray[Any]:
-    """Compute the extreme value in a square around each pixel, inside the image.
-
-    Args:
-        values: H x W.
-        radius: Of the square, px to each side; the passes grow with its logarithm.
-        extreme: Of two arrays, such as `np.maximum`.
-        outside: A value that is never the extreme.
-    """
-    values, side = np.pad(values, radius, constant_values=outside), 2 * radius + 1
-    for _ in range(values.ndim):
-        width = 1  # of the windows whose extremes are in `values`
-        while width < side:
-            step = min(width, side - width)
-            values, width = extreme(values[step:], values[:-step]), width + step
-        values = values.T
-    return values

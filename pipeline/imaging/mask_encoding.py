@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from . import IGNORE
 
@@ -47,23 +48,15 @@ class MaskEncoding:
         """Return whether each pixel of a mask has one of these values, or any value if there is a threshold."""
         if self.threshold is not None:
             return True
-        low, high = int(mask.min()), int(mask.max())
-        first, end = np.searchsorted(self.values, (low, high + 1))
-        if end - first == high - low + 1:  # the usual case: values without a gap
-            return True
-        if mask.dtype == np.uint8:
-            return not mask.tobytes().translate(None, delete=self._bytes)  # twice as fast as numpy
-        return bool((self.values[self._find(mask)] == mask).all())
+        # The values of 8 bits are listed first, by Pillow, which is several times as fast.
+        values = np.flatnonzero(Image.fromarray(mask).histogram()) if mask.dtype == np.uint8 else mask
+        return bool(np.isin(values, self.values).all())
 
     def to_indices(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Look up the class index, or IGNORE, of each pixel of a mask that this encoding `covers`."""
         if self.threshold is not None:
             return self.classes.take(mask >= self.threshold)
-        return self.classes.take(self._find(mask)) if self.are_colors else self._table.take(mask)
-
-    def _find(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-        """Find the index of each pixel's value in `values`; the last index for higher values."""
-        return np.searchsorted(self.values, mask).clip(max=len(self.values) - 1)
+        return self.classes.take(np.searchsorted(self.values, mask)) if self.are_colors else self._table.take(mask)
 
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
@@ -71,11 +64,6 @@ class MaskEncoding:
         table = np.zeros(self.values[-1] + 1, np.uint8)
         table[self.values] = self.classes
         return table
-
-    @cached_property
-    def _bytes(self) -> bytes:
-        """The values below 256."""
-        return bytes(self.values[self.values < 256].tolist())
 
     def count_unknown(self, mask: NDArray[np.integer[Any]]) -> dict[str, int]:
         """Count the pixels of each value without a class; values are formatted as in `params.yaml`."""

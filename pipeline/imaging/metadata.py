@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -49,27 +50,31 @@ class ImageMetadata:
     @classmethod
     def read(cls, content: bytes) -> ImageMetadata:
         """Read the metadata of a file that could be decoded; if Pillow cannot, it is a TIFF of other channels."""
+        orientation = read_orientation(content)
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:  # odd metadata
                 deep = file.mode.startswith("I") or file.mode == "F"
                 kind = "16-bit gray" if deep else _KINDS.get(file.mode, file.mode)
-                orientation = _orientation(file)
                 if has_extra_band(file):
                     return cls(f"{kind.removesuffix(' with alpha')} {_EXTRA_BAND}", orientation, False)
                 return cls(kind, orientation, file.has_transparency_data and _any_transparent(file))
         except Exception:  # decoders raise anything
-            return cls("TIFF of other channels", _tiff_orientation(content), False)
+            return cls("TIFF of other channels", orientation, False)
 
 
 def read_orientation(content: bytes) -> int:
     """Read the EXIF orientation of a file, 1 to 8; 1 (upright) if it has none or cannot be read."""
     if not content.startswith(TIFF_MAGIC) and not any(mark in content for mark in _EXIF_MARKS):
-        return UPRIGHT  # saves most masks from a second look at their header
+        return UPRIGHT  # saves most files from a second look at their header
+    orientation = UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as file:
-            return _orientation(file)
+            orientation = file.getexif().get(Tag.Orientation, UPRIGHT)
     except Exception:  # decoders raise anything
-        return _tiff_orientation(content)
+        if content.startswith(TIFF_MAGIC):  # of channels that Pillow does not read; its other reader turns it, too
+            with contextlib.suppress(ImageError):
+                orientation = read_tiff_orientation(content)
+    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def swaps_sides(orientation: int) -> bool:
@@ -85,22 +90,6 @@ def fits_either_way(orientation: int, height: int, width: int) -> bool:
 def reverse_orientation(orientation: int) -> int:
     """Return the orientation that undoes another one."""
     return {6: 8, 8: 6}.get(orientation, orientation)
-
-
-def _orientation(file: Image.Image) -> int:
-    return _validate(file.getexif().get(Tag.Orientation, UPRIGHT))
-
-
-def _tiff_orientation(content: bytes) -> int:
-    """Read the orientation of a TIFF that Pillow cannot open; its reader turns it, too."""
-    try:
-        return _validate(read_tiff_orientation(content)) if content.startswith(TIFF_MAGIC) else UPRIGHT
-    except ImageError:
-        return UPRIGHT
-
-
-def _validate(orientation: int) -> int:
-    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def _any_transparent(file: Image.Image) -> bool:

@@ -72,19 +72,18 @@ def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[Segmentat
 
 def _describe_missing(tables: Mapping[str, SplitTable]) -> Iterable[str]:
     for split in SPLITS:
-        images = len(tables[split].rows)
-        if images and (missing := tables[split].missing()):
-            masks = f"the {images} masks" if images > 1 else "the one mask"
-            if len(missing) == 1:
-                yield (
-                    f"class '{missing[0]}' occurs in none of {masks} of the split '{split}': its scores are undefined "
-                    f"there."
-                )
-            else:
-                yield (
-                    f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
-                    f"undefined there: {join_names(missing)}."
-                )
+        images, missing = len(tables[split].rows), tables[split].missing()
+        masks = f"the {images} masks" if images > 1 else "the one mask"
+        if images and len(missing) == 1:
+            yield (
+                f"class '{missing[0]}' occurs in none of {masks} of the split '{split}': its scores are undefined "
+                f"there."
+            )
+        elif images and missing:
+            yield (
+                f"{len(missing)} classes occur in none of {masks} of the split '{split}', so their scores are "
+                f"undefined there: {join_names(missing)}."
+            )
 
 
 def _describe_unlearned(tables: Mapping[str, SplitTable]) -> Iterable[str]:

@@ -85,12 +85,7 @@ class MaskReader(ABC):
     def decode_fitted(self, content: bytes, size: int, resize: Resize, orientation: int = UPRIGHT) -> FittedMask:
         """Decode a mask and resize it as `fit_mask` does; raises the same as `decode`.
 
-        Args:
-            content: that the mask is decoded from.
-            size: of the square, px.
-            resize: how the mask is resized into the square.
-            orientation: EXIF orientation of the image whose stored pixels the mask covers; ignored if the mask file
-                has its own.
+        `orientation` is of the image whose stored pixels the mask covers; ignored if the mask file has its own.
         """
         mask = self._decode(content)
         values = mask.values if mask.has_orientation else orient_mask(mask.values, orientation)

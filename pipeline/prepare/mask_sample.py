@@ -19,11 +19,7 @@ def sample_masks(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the class indices of evenly spaced masks, one at a time: a hundred large ones exceed the memory.
 
-    Args:
-        pairs: whose masks to decode; masks that cannot be decoded are left out.
-        collection: that they are from.
-        max_masks: how many to decode.
-        max_pixels: of all masks together; the first mask may have more.
+    Masks that cannot be decoded are left out. `max_pixels` is of all together, but the first mask may have more.
     """
     pixels = 0
     for pair in _reorder(sample_evenly(pairs, max_masks)):

@@ -122,10 +122,7 @@ def _to_gray(image: NDArray[Any]) -> Image.Image:
 def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> dict[str, set[str]]:
     """Read which images each image is declared to be different from.
 
-    Args:
-        limits: with the declared pairs.
-        names: ids of all images, including those without a usable mask.
-        key: of the section, for messages.
+    `names` are the ids of all images, including those without a usable mask; `key` is of the section, for messages.
 
     Raises:
         PipelineError: A pair names an unknown image, or one image twice.
@@ -150,11 +147,8 @@ def parse_distinct(limits: NearDuplicates, names: Collection[str], key: str) -> 
 class NearDuplicateCheck:
     """Search for near-duplicates of each image among those before it, across splits and within them.
 
-    Args:
-        limits: of near-duplicates.
-        distinct: the images that each image is declared to be different from.
-        chooses_showcase: whether the showcase is chosen from the training images. If so, training images that resemble
-            it are kept and reported, since the user did not choose it.
+    `distinct` has the images that each image is declared to be different from. If `chooses_showcase`, the showcase is
+    chosen from the training images: those that resemble it are kept and reported, since the user did not choose it.
     """
 
     def __init__(

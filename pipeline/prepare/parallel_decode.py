@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -60,11 +60,6 @@ class DecodeSettings:
     masks: MaskReader
     mask_orientation: MaskOrientation | None = None
 
-    @property
-    def sample_bytes(self) -> int:
-        """Approximate memory of a decoded pair."""
-        return self.image_size**2 * (2 * (self.channels or 3) + 1)
-
     def key(self, sha256: str) -> str:
         """Compute the cache key of a pair from the hash of its files and these settings."""
         settings = (CACHE_VERSION, self.image_size, self.resize, self.channels, self.masks, self.mask_orientation)
@@ -88,7 +83,10 @@ def decode_pairs(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, folder: Path = CACHE_FOLDER
 ) -> Iterator[DecodeResult]:
     """Decode pairs, many of them in parallel, with a cache in `folder`; yield one result per pair, in their order."""
-    cache = _open_cache(folder)
+    cache: DecodedPairCache | None = None
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        cache = DecodedPairCache(folder)
     results = (
         (decode_pair(pair, settings, cache) for pair in pairs)
         if len(pairs) < MIN_PARALLEL
@@ -156,19 +154,12 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
         issues.append(DataIssue(IssueKind.VALUES, pair.id, file, undeclared=error.pixels))
 
 
-def _open_cache(folder: Path) -> DecodedPairCache | None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return DecodedPairCache(folder)
-
-
 def _decode_in_parallel(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache | None
 ) -> Iterator[DecodeResult]:
     num_workers = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // MIN_PARALLEL)
-    batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // settings.sample_bytes))
+    pair_bytes = settings.image_size**2 * (2 * (settings.channels or 3) + 1)  # at most
+    batch_size = max(1, min(_BATCH_PAIRS, _BATCH_BYTES // pair_bytes))
     rest = iter(pairs)
     pending: deque[Future[list[DecodeResult]]] = deque()
     pool = ProcessPoolExecutor(num_workers, _CONTEXT, initializer=_start_worker)

@@ -99,15 +99,9 @@ class SizeCeilings:
 def measure_size_ceilings(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
 ) -> SizeCeilings:
-    """Bring masks to a size and to larger ones and back, and compare them with the originals.
+    """Bring a sample of the pairs' masks to a size, and to larger ones, and back; compare them with the originals.
 
     Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
-
-    Args:
-        pairs: a sample of their masks, evenly spaced, is decoded; masks that cannot be decoded are left out.
-        collection: that they are from.
-        size: the smallest size to try, px.
-        resize: how masks come into the square.
     """
     sizes = [size, *(larger for larger in SIZES if larger > size)]
     same, either = np.zeros((2, len(sizes), 256), np.int64)
@@ -153,10 +147,7 @@ def _count_values(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = Non
 def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Column] = ()) -> list[str]:
     """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
 
-    Args:
-        ceilings: of the sizes.
-        marked: the size whose row begins with >.
-        columns: to add behind the classes.
+    The row of the size `marked` begins with >. `columns` are added behind the classes.
     """
     if not ceilings.sizes:
         return []

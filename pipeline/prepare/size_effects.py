@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging.resize import Resize, locate_inner
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
@@ -67,61 +65,49 @@ class SizeEffects:
 def measure_size_effects(
     pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
 ) -> SizeEffects:
-    """Compare masks at their own size with the same masks at the prepared size.
-
-    Args:
-        pairs: a sample of their masks, evenly spaced, is decoded; masks that cannot be decoded are left out.
-        collection: that they are from.
-        size: of the prepared images, px.
-        resize: how they come into the square.
-    """
-    classes = [(index, one) for index, one in enumerate(collection.classes) if one.foreground]
+    """Compare a sample of the pairs' masks at their own size with the same masks at the prepared size, px."""
     sizes = [size, *(larger for larger in SIZES if larger > size)]
-    counts = {(tried, index): _Counts() for tried in sizes for index, _ in classes}
+    # By class, and by size and class; before and after are sums of a class's shares of the pixels.
+    objects, before = np.zeros(256, np.int64), np.zeros(256)
+    kept, after = np.zeros((len(sizes), 256), np.int64), np.zeros((len(sizes), 256))
     masks = longest = 0
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
-        _count(mask, counts, resize)
-    by_size = {tried: _effects(classes, counts, tried) for tried in sizes if tried == size or tried < longest + 32}
-    effects = by_size.pop(size)
-    lossless = (tried for tried, found in by_size.items() if not any(effect.is_lossy for effect in found))
-    sufficient = next(lossless, None) if any(effect.is_lossy for effect in effects) else None
+        pixels = Image.fromarray(mask).histogram()  # of each class; numpy needs eight bytes per pixel for it
+        for index, one in enumerate(collection.classes):
+            if not one.foreground or not pixels[index]:
+                continue
+            regions, number = ndimage.label(mask == index, np.ones((3, 3)), output=np.int32)
+            share, image = pixels[index] / mask.size, Image.fromarray(regions)
+            objects[index] += number
+            before[index] += share
+            for place, tried in enumerate(sizes):
+                is_enlarged = tried >= max(mask.shape) + 32  # never proposed, and nothing is lost
+                counted = (number, share) if is_enlarged else _count_kept(image, number, tried, resize)
+                kept[place, index] += counted[0]
+                after[place, index] += counted[1]
+
+    def build_effects(place: int) -> tuple[ClassEffect, ...]:
+        return tuple(
+            ClassEffect(
+                one.name, int(objects[index]), int(kept[place, index]), float(after[place, index] / before[index])
+            )
+            for index, one in enumerate(collection.classes)
+            if objects[index]
+        )
+
+    effects, sufficient = build_effects(0), None
+    if any(effect.is_lossy for effect in effects):
+        larger = (place for place, tried in enumerate(sizes) if place and tried < longest + 32)
+        lossless = (sizes[place] for place in larger if not any(effect.is_lossy for effect in build_effects(place)))
+        sufficient = next(lossless, None)
     return SizeEffects(size, masks, effects, sufficient)
 
 
-@dataclass
-class _Counts:
-    """Counts of a class at a size, over all masks so far; see `ClassEffect`."""
-
-    objects: int = 0
-    kept: int = 0
-    before: float = 0.0  # sum of its shares of the pixels, at the masks' own size
-    after: float = 0.0
-
-
-def _count(mask: NDArray[np.uint8], counts: Mapping[tuple[int, int], _Counts], resize: Resize) -> None:
-    """Add a mask to the counts, which are by size and class index."""
-    pixels = Image.fromarray(mask).histogram()  # of each class; numpy needs eight bytes per pixel for it
-    for index in {index for _, index in counts if pixels[index]}:
-        regions, number = ndimage.label(mask == index, np.ones((3, 3)), output=np.int32)
-        share, image = pixels[index] / mask.size, Image.fromarray(regions)
-        for (size, of), found in counts.items():
-            if of != index:
-                continue
-            found.objects += number
-            found.before += share
-            if size >= max(mask.shape) + 32:  # never proposed, and nothing is lost
-                found.kept, found.after = found.kept + number, found.after + share
-                continue
-            rows, columns = locate_inner(mask.shape, size, resize)
-            shape = (columns.stop - columns.start, rows.stop - rows.start)
-            small = np.asarray(image.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
-            found.kept += int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
-            found.after += int(np.count_nonzero(small)) / small.size
-
-
-def _effects(
-    classes: Iterable[tuple[int, SegmentationClass]], counts: Mapping[tuple[int, int], _Counts], size: int
-) -> tuple[ClassEffect, ...]:
-    found = [(one.name, counts[size, index]) for index, one in classes]
-    return tuple(ClassEffect(name, of.objects, of.kept, of.after / of.before) for name, of in found if of.objects)
+def _count_kept(regions: Image.Image, number: int, size: int, resize: Resize) -> tuple[int, float]:
+    """Count the numbered regions with a pixel at the prepared size, and compute the share of their pixels."""
+    rows, columns = locate_inner((regions.height, regions.width), size, resize)
+    shape = (columns.stop - columns.start, rows.stop - rows.start)
+    small = np.asarray(regions.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
+    kept = int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
+    return kept, int(np.count_nonzero(small)) / small.size

@@ -34,11 +34,6 @@ class Sample:
     sha256: str  # of the concatenated source files
     has_ignored: bool = False  # whether the original mask has ignored pixels
 
-    @property
-    def groups_text(self) -> str:
-        """The groups as in `samples.csv`: factor=name;factor=name."""
-        return ";".join(f"{factor}={name}" for factor, name in self.groups.items())
-
 
 SampleWriter = Callable[[str, Sample], None]  # called with the split of the sample
 
@@ -75,7 +70,7 @@ class Source(Protocol):
         """Decode all samples, one at a time and always in the same order.
 
         Args:
-            write: called with each valid sample; not called again for samples that were skipped.
+            write: called with each valid sample.
             splits: to read, in this order.
 
         Raises:

@@ -42,7 +42,9 @@ class SplitTable:
         if sample.has_ignored:
             self.ignored_beside_foreground += bool(has_foreground)
             self.ignored_for_foreground += bool(has_pixels and not has_foreground)
-        self.rows.append(_format_row(sample, self.split, pixels))
+        groups = ";".join(f"{factor}={name}" for factor, name in sample.groups.items())
+        cells = (sample.id, self.split, groups, sample.height, sample.width, sample.sha256, pixels.sum())
+        self.rows.append([*map(str, cells), *(f"{share:.6f}" for share in pixels / max(pixels.sum(), 1))])
         self.groups.update(sample.groups.items())
 
     def missing(self) -> list[str]:
@@ -94,20 +96,15 @@ def _describe_unusable(data: SourceData, table: SplitTable) -> PipelineError | N
     missing = table.missing()
     enough = len(data.classes) - 1 if table.split == SPLITS[0] else len(data.classes)
     if table.split in SPLITS and len(missing) >= enough:
-        needed = (
-            "training needs two classes or more" if missing and table.split == SPLITS[0] else "no pixel is evaluated"
-        )
+        present = ", ".join(one.name for one in data.classes if one.name not in missing)
+        needed = "training needs two classes or more" if table.split == SPLITS[0] else "no pixel is evaluated"
         return PipelineError(
             f"{origin.key}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
-            f"'{table.split}', nor does any other but {_list_present(data.classes, missing)}; {needed}. "
+            f"'{table.split}', nor does any other but {present or 'ignored pixels'}; {needed}. "
             f"{origin.remedy} Masks are counted at {table.size} px: objects that vanish at that size need a larger "
             f"data.image_size."
         )
     return None
-
-
-def _list_present(classes: Sequence[SegmentationClass], missing: Sequence[str]) -> str:
-    return ", ".join(one.name for one in classes if one.name not in missing) or "ignored pixels"
 
 
 def count_pixels(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
@@ -115,10 +112,3 @@ def count_pixels(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]
     pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)
     assert not pixels[num_classes:IGNORE].any(), "a mask has an index without a class"
     return pixels[:num_classes]
-
-
-def _format_row(sample: Sample, split: str, pixels: NDArray[np.int64]) -> list[str]:
-    shares = pixels / max(pixels.sum(), 1)
-    counted = str(pixels.sum())
-    texts = (sample.id, split, sample.groups_text, str(sample.height), str(sample.width), sample.sha256, counted)
-    return [*texts, *(f"{share:.6f}" for share in shares)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -110,12 +111,11 @@ class ValidationReport:
 
     def _list_skipped(self) -> Sequence[str]:
         skipped = self.data.skipped
-        if not skipped:
-            return []
-        shown = skipped[:_MAX_REASONS]
-        lines = [f"  {escape_unprintable(name)}: {escape_unprintable(reason)}" for name, reason in shown]
-        more = [f"  and {len(skipped) - _MAX_REASONS:,} more"] if len(skipped) > _MAX_REASONS else []
-        return [f"{len(skipped):,} skipped:", *lines, *more]
+        lines = [f"{len(skipped):,} skipped:"] if skipped else []
+        lines += [f"  {escape_unprintable(name)}: {escape_unprintable(why)}" for name, why in skipped[:_MAX_REASONS]]
+        if len(skipped) > _MAX_REASONS:
+            lines.append(f"  and {len(skipped) - _MAX_REASONS:,} more")
+        return lines
 
 
 def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
@@ -127,8 +127,11 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
         PipelineError: The stage `prepare` would refuse the data. The message ends with the notices.
     """
     found = create_source(data).read(lambda *_: None)
-    stats, sheet = add_mask_notices(found), _draw_duplicates(found)
+    stats = add_mask_notices(found)
     stats = replace(stats, notices=tuple(dict.fromkeys((*notices, *stats.notices))))
+    sheet = None
+    with contextlib.suppress(OSError):  # the folder is not writable
+        sheet = write_contact_sheet(found.duplicates, CONTACT_SHEET)
     try:
         check_splits(found)
     except PipelineError as error:
@@ -139,11 +142,3 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
 
 def _format_notices(stats: DatasetStats) -> list[str]:
     return [f"Notice: {escape_unprintable(notice)}" for notice in stats.notices]
-
-
-def _draw_duplicates(data: SourceData) -> Path | None:
-    """Write `CONTACT_SHEET`; return None if there are no near-duplicates or the folder is not writable."""
-    try:
-        return write_contact_sheet(data.duplicates, CONTACT_SHEET)
-    except OSError:
-        return None

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from pipeline.imaging.instances import BACKGROUND, BORDER, INSIDE, classify_instances
 
-DTYPES = (np.uint8, np.uint16, np.int32, np.int64)
+DTYPES = (np.uint8, np.uint16, np.int32)
 NEIGHBORS = np.ones((3, 3))  # including diagonal ones
 
 WIDTHS = st.integers(1, 4)

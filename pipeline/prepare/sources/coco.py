@@ -84,8 +84,9 @@ def collect_coco(data: CocoData, classes: Sequence[SegmentationClass]) -> PairCo
         credit="",  # known to the user
         classes=classes,
         pairs={
-            name: ImageMaskPair(name, files.by_id[name], _serialize_annotations(images[name]))
+            name: ImageMaskPair(name, files.by_id[name], json.dumps([*size, images[name].annotations]))
             for name in sorted(usable)
+            if (size := images[name].size)  # an image without a size has an issue
         },
         masks=CocoMaskReader(data.annotations, tuple(sorted(index_of.items())), background, data.crowd == "object"),
         issues=[*issues, *files.issues],
@@ -127,8 +128,3 @@ def _count_undeclared(image: CocoImage, coco: CocoAnnotations, index_of: Mapping
         if number not in index_of:
             undeclared[coco.categories[number]] += count
     return undeclared
-
-
-def _serialize_annotations(image: CocoImage) -> str:
-    assert image.size is not None
-    return json.dumps([*image.size, image.annotations])

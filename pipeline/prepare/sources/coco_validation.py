@@ -134,11 +134,7 @@ class CocoAnnotations:
 
 
 def read_coco(path: Path, key: str) -> CocoAnnotations:
-    """Read images, categories and masks from a file of COCO instances.
-
-    Args:
-        path: of the JSON.
-        key: of the file in the parameters, for messages.
+    """Read images, categories and masks from a file of COCO instances; `key` is its parameter, for messages.
 
     Raises:
         PipelineError: The file does not exist or has invalid entries; all kinds are reported with counts and examples.

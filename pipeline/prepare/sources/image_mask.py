@@ -123,8 +123,11 @@ class ImageMaskSource:
 
     def _measure_shares(self, names: Sequence[str]) -> dict[str, ClassShares]:
         """Measure the share of each class in the evaluated pixels of each mask; 0 if a pair cannot be decoded."""
-        results = decode_pairs([self._collection.pairs[name] for name in names], self._settings)
-        return {result.pair.id: _compute_class_shares(result, len(self._collection.classes)) for result in results}
+        num_classes, shares = len(self._collection.classes), {}
+        for result in decode_pairs([self._collection.pairs[name] for name in names], self._settings):
+            pixels = count_pixels(result.decoded.mask, num_classes) if result.decoded else np.zeros(num_classes)
+            shares[result.pair.id] = pixels / max(int(pixels.sum()), 1)
+        return shares
 
     def _find_showable(self, shares: Mapping[str, ClassShares], names: Sequence[str]) -> dict[str, ClassShares]:
         """Find the images with foreground, with their class shares."""
@@ -142,14 +145,16 @@ class ImageMaskSource:
 
     def _build_error(self, issues: Sequence[DataIssue]) -> PipelineError | None:
         """Build the error for invalid files, unless they are skipped or known to the authors of the data set."""
-        wrong = [issue for issue in issues if not self._is_known(issue)]
-        if not wrong or self._data.on_invalid == "skip":
+        collection = self._collection
+        unknown = [
+            issue
+            for issue in issues
+            if issue.id not in collection.known_broken
+            and not (collection.is_published and issue.kind is IssueKind.LOOKS_ALIKE)
+        ]
+        if not unknown or self._data.on_invalid == "skip":
             return None
-        return build_error(wrong, self._key, str(self._collection.folder))
-
-    def _is_known(self, issue: DataIssue) -> bool:
-        is_published_leak = self._collection.is_published and issue.kind is IssueKind.LOOKS_ALIKE
-        return is_published_leak or issue.id in self._collection.known_broken
+        return build_error(unknown, self._key, str(collection.folder))
 
     def _decode_duplicates(self, duplicates: NearDuplicateCheck) -> Iterator[DuplicatePair]:
         for (one, other), splits in duplicates.pairs():
@@ -236,13 +241,6 @@ class _PairChecks:
             return []
         detail = f"{_describe_array(decoded)}, but {first_pair.image} {_describe_array(first)}"
         return [DataIssue(IssueKind.DEPTH, pair.id, pair.image, detail)]
-
-
-def _compute_class_shares(result: DecodeResult, num_classes: int) -> ClassShares:
-    if result.decoded is None:
-        return np.zeros(num_classes)
-    pixels = count_pixels(result.decoded.mask, num_classes)
-    return pixels / max(int(pixels.sum()), 1)
 
 
 def _describe_array(decoded: DecodedPair) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,45 +84,43 @@ def find_pets_files(folder: Path) -> PetsFiles:
         PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid.
     """
     _check_parts(folder)
-    images, trimaps = _FileIndex(folder, IMAGES, ".jpg"), _FileIndex(folder, TRIMAPS, ".png")
+    other_files: list[tuple[str, str]] = []
+    images = _list_files(folder, IMAGES, ".jpg", other_files)
+    trimaps = _list_files(folder, TRIMAPS, ".png", other_files)
     splits = _read_splits(folder)
-    for files in (images, trimaps):
-        if missing := [f"{name}{files.ending}" for name in splits if name not in files.by_id]:
+    for kind, files, ending in ((IMAGES, images, ".jpg"), (TRIMAPS, trimaps, ".png")):
+        if missing := [f"{name}{ending}" for name in splits if name not in files]:
             raise PipelineError(
-                f"{folder / files.kind}: {len(missing)} of the {len(splits)} files that the lists in "
-                f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, files.kind)}"
+                f"{folder / kind}: {len(missing)} of the {len(splits)} files that the lists in "
+                f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, kind)}"
             )
-    unlisted = [
-        (name, f"neither {' nor '.join(SPLIT_LISTS.values())} names it") for name in images.by_id if name not in splits
-    ]
-    without_image = [
-        (file, "there is no image to it") for name, file in trimaps.by_id.items() if name not in images.by_id
-    ]
+    unlisted = f"neither {' nor '.join(SPLIT_LISTS.values())} names it"
     return PetsFiles(
-        pairs={name: (images.by_id[name], trimaps.by_id[name]) for name in splits},
+        pairs={name: (images[name], trimaps[name]) for name in splits},
         splits=splits,
-        skipped=[*unlisted, *without_image, *images.skipped, *trimaps.skipped],
+        skipped=[
+            *((name, unlisted) for name in images if name not in splits),
+            *((file, "there is no image to it") for name, file in trimaps.items() if name not in images),
+            *other_files,
+        ],
     )
 
 
-class _FileIndex:
-    """Files of a kind by id, sorted, and other files next to them."""
-
-    def __init__(self, folder: Path, kind: str, ending: str) -> None:
-        self.kind, self.ending = kind, ending
-        self.by_id: dict[str, str] = {}
-        self.skipped: list[tuple[str, str]] = []
-        top = folder / kind
-        if not top.is_dir():
-            raise PipelineError(f"{top} is missing. {_describe_fix(folder, kind)}")
-        for path in sorted(top.iterdir()):
-            file = f"{kind}/{path.name}"
-            if path.name.startswith("."):
-                self.skipped.append((file, "hidden files, as macOS writes them, are not read"))
-            elif path.suffix != ending or not path.is_file():
-                self.skipped.append((file, f"only files ending in {ending} are read"))
-            else:
-                self.by_id[path.stem] = file
+def _list_files(folder: Path, kind: str, ending: str, skipped: list[tuple[str, str]]) -> dict[str, str]:
+    """List the files of a kind by id, sorted; add other files next to them to `skipped`."""
+    top = folder / kind
+    if not top.is_dir():
+        raise PipelineError(f"{top} is missing. {_describe_fix(folder, kind)}")
+    files = {}
+    for path in sorted(top.iterdir()):
+        file = f"{kind}/{path.name}"
+        if path.name.startswith("."):
+            skipped.append((file, "hidden files, as macOS writes them, are not read"))
+        elif path.suffix != ending or not path.is_file():
+            skipped.append((file, f"only files ending in {ending} are read"))
+        else:
+            files[path.stem] = file
+    return files
 
 
 def _check_parts(folder: Path) -> None:
@@ -145,37 +142,31 @@ def _read_splits(folder: Path) -> dict[str, str]:
     """Read the split of each listed image."""
     splits: dict[str, str] = {}
     for split, name in SPLIT_LISTS.items():
-        found = list(_read_list(folder, name))
-        if not found:
-            raise PipelineError(f"{folder / name} names no image. {_describe_fix(folder, name)}")
-        for number, image in found:
+        path, fix, num_before = folder / name, _describe_fix(folder, name), len(splits)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise PipelineError(f"{path} is missing. {fix}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise PipelineError(f"{path} cannot be read ({error}). {fix}") from None
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            if not re.fullmatch(r"\w+(\s+\d+){3}\s*", line, re.ASCII):
+                raise PipelineError(
+                    f"{path}, line {number}: '{line[:80]}' must be an image's name and three numbers: its class, "
+                    f"species and breed. {fix}"
+                )
+            image = line.split()[0]
             if image in splits:
                 raise PipelineError(
-                    f"{folder / name}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]}, too; remove one of "
-                    f"the lines. {_describe_fix(folder, name)}"
+                    f"{path}, line {number}: '{image}' is in {SPLIT_LISTS[splits[image]]}, too; remove one of the "
+                    f"lines. {fix}"
                 )
             splits[image] = split
+        if len(splits) == num_before:
+            raise PipelineError(f"{path} names no image. {fix}")
     return dict(sorted(splits.items()))
-
-
-def _read_list(folder: Path, name: str) -> Iterator[tuple[int, str]]:
-    """Read the images of a list, each with its line number."""
-    path = folder / name
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise PipelineError(f"{path} is missing. {_describe_fix(folder, name)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} cannot be read ({error}). {_describe_fix(folder, name)}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if not re.fullmatch(r"\w+(\s+\d+){3}\s*", line, re.ASCII):
-            raise PipelineError(
-                f"{path}, line {number}: '{line[:80]}' must be an image's name and three numbers: its class, species "
-                f"and breed. {_describe_fix(folder, name)}"
-            )
-        yield number, line.split()[0]
 
 
 def _describe_fix(folder: Path, inside: str) -> str:

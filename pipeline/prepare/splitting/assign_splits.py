@@ -27,33 +27,13 @@ MAX_COMPARED = 500  # images; enough for a stable median, and the others are not
 FindShowable = Callable[[Sequence[str]], Mapping[str, ClassShares]]
 
 
-def find_most_typical(shares: Mapping[str, ClassShares], candidates: Collection[str]) -> str:
-    """Return the candidate whose class shares are closest to the median of all images.
-
-    The distance is the sum of the absolute differences. Ties go to the first candidate in the order of `shares`.
-
-    Args:
-        shares: by image.
-        candidates: one or more of these images.
-    """
-    median = np.median(np.stack(list(shares.values())), axis=0)
-    distances = {name: float(np.abs(shares[name] - median).sum()) for name in shares if name in candidates}
-    return min(distances, key=lambda name: round(distances[name], 9))
-
-
 @dataclass(frozen=True)
 class SplitAssignment:
-    """Splits of all images.
+    """Splits of all images."""
 
-    Attributes:
-        ids: by split and the showcase.
-        groups: by id, of the images that have one.
-        excluded: id and reason of images that share the group of the showcase.
-    """
-
-    ids: dict[str, list[str]]
-    groups: dict[str, str]
-    excluded: list[tuple[str, str]]
+    ids: dict[str, list[str]]  # by split and the showcase
+    groups: dict[str, str]  # by id, of the images that have one
+    excluded: list[tuple[str, str]]  # id and reason of images that share the group of the showcase
 
 
 def assign_splits(
@@ -135,13 +115,9 @@ def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:
 
 
 def apportion(sizes: Sequence[int], share: float) -> list[int]:
-    """Apportion a share of all images to strata by largest remainders, so that the total is exact.
+    """Apportion a share of all images to strata of these sizes by largest remainders, so that the total is exact.
 
     Equal remainders are rounded up in the first strata.
-
-    Args:
-        sizes: of the strata.
-        share: of all images.
     """
     exact = [share * size for size in sizes]
     counts = [math.floor(count) for count in exact]
@@ -218,20 +194,20 @@ def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
 
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
     """Find the images that `data.showcase_ids` names."""
-    shown = [image_id(name) for name in data.showcase_ids or ()]
-    for name, written in zip(shown, data.showcase_ids or (), strict=True):
-        if name not in ids:
+    written_ids = data.showcase_ids or []
+    for written in written_ids:
+        if image_id(written) not in ids:
             raise PipelineError(
                 f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/ "
                 f"without extension, or null to have one chosen."
             )
-    return shown
+    return [image_id(written) for written in written_ids]
 
 
 def _choose_showcase(
     seed: int, groups: Mapping[str, str], splits: Mapping[str, str], find_showable: FindShowable
 ) -> list[str]:
-    """Choose a training image to show: the most typical image of the smallest groups.
+    """Choose a training image to show: of the smallest groups, the one with class shares closest to the median.
 
     Its group leaves the training set with it, so it is not taken from the only group with foreground.
     """
@@ -251,7 +227,9 @@ def _choose_showcase(
     if not shares or (len(units) == 1 and others):
         return others[:1]
     smallest = min(sizes[name] for name in shares)
-    return [find_most_typical(shares, {name for name in shares if sizes[name] == smallest})]
+    median = np.median(np.stack(list(shares.values())), axis=0)
+    distances = {name: float(np.abs(shares[name] - median).sum()) for name in shares if sizes[name] == smallest}
+    return [min(distances, key=lambda name: round(distances[name], 9))]
 
 
 def _check_groups(ids: Sequence[str], groups: Mapping[str, str], written: Mapping[str, str], source: str) -> None:

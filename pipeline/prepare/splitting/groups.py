@@ -12,7 +12,7 @@ from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow
 from pipeline.prepare.splitting.read_splits import strip_split_folders
 
-RESERVED_CHARACTERS = ";="  # separators in samples.csv
+_RESERVED = set(";=")  # separators in samples.csv
 
 # Names that number the images of a group, the widest groups first: too wide groups make splits uneven, too narrow ones
 # leave related images in two splits.
@@ -51,8 +51,7 @@ class GroupSuggestion:
 def suggest_groups(paths: Sequence[str]) -> GroupSuggestion | None:
     """Find groups that names such as patient1_slice07 suggest: most of several images, and none of nearly all.
 
-    Args:
-        paths: of the images below images/, without their endings.
+    `paths` are below images/, without their endings.
     """
     names = [strip_split_folders(path) for path in paths]
     depths = {path.count("/") - name.count("/") for path, name in zip(paths, names, strict=True)}
@@ -93,18 +92,12 @@ def name_below_images(file: str) -> str:
 def find_groups(
     pairs: Iterable[ImageMaskPair], rows: Mapping[str, SplitRow], pattern: str | None
 ) -> tuple[dict[str, str], list[DataIssue]]:
-    """Find the group of each image.
+    """Find groups by id, in the list of splits or by a pattern, and issues of images without a group.
 
-    Args:
-        pairs: of image and mask.
-        rows: of the list of splits.
-        pattern: regular expression, searched in paths below images/ without extension; its ( ) is the group.
-
-    Returns:
-        Groups by id, and issues of images without a group that the pattern should find.
+    The pattern is a regular expression, searched in paths below images/ without extension; its ( ) is the group.
     """
     groups: dict[str, str] = {}
-    faults = []
+    issues = []
     for pair in pairs:
         if pair.id in rows and rows[pair.id].group:
             groups[pair.id] = rows[pair.id].group
@@ -112,9 +105,9 @@ def find_groups(
             found = re.search(pattern, name_below_images(pair.image))
             group = (found[1] or "") if found else ""
             if not group:
-                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))
-            elif set(group) & set(RESERVED_CHARACTERS):
-                faults.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
+                issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image))
+            elif set(group) & _RESERVED:
+                issues.append(DataIssue(IssueKind.NO_GROUP, pair.id, pair.image, f"'{group}', but without ; and ="))
             else:
                 groups[pair.id] = group
-    return groups, faults
+    return groups, issues

@@ -32,17 +32,9 @@ _FOLDER_NAMES = {
 def read_split_list(
     folder: Path, declared: SplitFile | None, ids: Collection[str], usable: Collection[str], key: str
 ) -> dict[str, SplitRow] | None:
-    """Read the split and the group of each image from a list.
+    """Read one row per image from a list; return None if none is declared and `splits.csv` does not exist.
 
-    Args:
-        folder: of the source, which the path of the list is relative to.
-        declared: the list; None for `splits.csv`, if it exists.
-        ids: that the list may contain.
-        usable: ids that the list must contain.
-        key: of the list in the parameters, for messages.
-
-    Returns:
-        One row per image; None if no list is declared and `splits.csv` does not exist.
+    `key` is of the list; the other arguments are those of `read_splits`.
 
     Raises:
         PipelineError: The list, a column or an image is missing, or a line has an unknown image, a repeated one or an
@@ -85,7 +77,6 @@ def read_split_list(
 
 
 def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | None, key: str) -> None:
-    there = ", ".join(columns) or "none"
     if declared is None:
         if not {DEFAULT_LIST.id, DEFAULT_LIST.split} <= set(columns):
             raise PipelineError(
@@ -93,13 +84,13 @@ def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | Non
                 f"{','.join(columns) or 'missing'}. Declare columns of other names in {key}."
             )
         return
-    mistakes = []
+    mistakes, present = [], ", ".join(columns) or "none"
     for role in ("id", "split", "group"):
         name = getattr(declared, role)
         if name is not None and name not in columns:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.4)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            mistakes.append(f"{key}.{role}: {path} has no column '{name}'; its columns are {there}.{hint}")
+            mistakes.append(f"{key}.{role}: {path} has no column '{name}'; its columns are {present}.{hint}")
     if mistakes:
         raise PipelineError("\n".join(mistakes))
 
@@ -152,8 +143,12 @@ def read_splits(
     except PipelineError as error:
         return WrittenSplits(None, str(file), error=str(error))
     if by_folder is None:
+        notice = (
+            f"All images are in training folders, and are split into training, validation and test ({key}.splits). If "
+            f"there are validation or test images elsewhere, move them to images/val and images/test."
+        )
         only_train = bool(undecided) and all(map(_find_splits, undecided.values()))
-        return WrittenSplits(rows, str(file), (_describe_training_folder(key),) if only_train else ())
+        return WrittenSplits(rows, str(file), (notice,) if only_train else ())
     notice = _describe_split_folders(by_folder, key)
     if rows is None:
         return WrittenSplits(by_folder, str(folder / "images"), (f"{notice} A splits.csv would replace them.",))
@@ -205,22 +200,12 @@ def read_split_folders(
 
 def _describe_split_folders(rows: Mapping[str, SplitRow], key: str) -> str:
     """Describe how folders that are named like splits were interpreted."""
-    there = {row.split for row in rows.values()}
-    if TRAINVAL in there:
+    splits, rest = {row.split for row in rows.values()}, ""
+    if TRAINVAL in splits:
         rest = f"; a share of the training folder is used for validation ({key}.splits.validation)"
-    elif VALTEST in there:
+    elif VALTEST in splits:
         rest = "; without a test folder, half of the validation folder is used for testing"
-    else:
-        rest = ""
     return f"The folders in images/ are named like splits and are used as splits{rest}."
-
-
-def _describe_training_folder(key: str) -> str:
-    """Describe that a single training folder is split."""
-    return (
-        f"All images are in training folders, and are split into training, validation and test ({key}.splits). If "
-        f"there are validation or test images elsewhere, move them to images/val and images/test."
-    )
 
 
 def strip_split_folders(path: str) -> str:
