@@ -100,13 +100,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> No
                         raise tarfile.TarError(f"it has more than {max_files:,} files or {max_bytes:,} bytes")
                     if not (member.isfile() or member.isdir()):
                         raise tarfile.TarError(f"{escape_unprintable(member.name)} is neither a file nor a folder")
-                    if not _is_hidden(member.name):
+                    is_hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(member.name).parts)
+                    if not is_hidden:
                         members.extract(member, target, filter="data")
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise PipelineError(
                 f"{archive} cannot be unpacked: {error}. Nothing was unpacked. Download the archive again."
             ) from None
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)

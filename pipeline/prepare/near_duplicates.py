@@ -73,9 +73,6 @@ class NearDuplicateIndex:
         self._hashes = np.empty(0, np.uint64)
         self._thumbnails = np.empty((0, THUMBNAIL_SIDE * THUMBNAIL_SIDE), np.uint8)
 
-    def __len__(self) -> int:
-        return len(self._names)
-
     def find(self, fingerprint: ImageFingerprint, distinct: Container[str] = ()) -> list[str]:
         """Find the names of an image's near-duplicates, in the order in which they were added.
 

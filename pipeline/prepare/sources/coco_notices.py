@@ -67,66 +67,49 @@ class AnnotationStats:
 
     def notices(self, crowd: Crowd) -> tuple[str, ...]:
         """Describe what the owner of the data should check; `crowd` is as in the section."""
-        notices = [
-            self._describe_crowds(crowd),
-            self._describe_unused(),
-            self._describe_crowd_categories(crowd),
-            *self._describe_similar_names(),
-            self._describe_empty(),
-            *self._describe_repeated(),
-            self._describe_unannotated(),
-        ]
-        return tuple(filter(None, notices))
+        return (*self._describe_crowds(crowd), *self._describe_categories(crowd), *self._describe_annotations())
 
-    def _describe_crowds(self, crowd: Crowd) -> str:
-        if not self._crowds:
-            return ""
-        if crowd == "object":
+    def _describe_crowds(self, crowd: Crowd) -> Iterator[str]:
+        if self._crowds and crowd == "object":
             evidence = f" {self.single_crowds}." if self.single_crowds else ""
-            return (
+            yield (
                 f"{self.crowd_count}, and data.crowd: object draws them like all other annotations.{evidence} If they "
                 f"mark groups of objects, set data.crowd: ignore."
             )
-        notice = f"{self.crowd_count}: the pixels of crowds are ignored, in training and in scores."
-        if not self._objects:
-            notice += " No annotation is left as an object."
-        if self.single_crowds:
-            notice += (
-                f" {self.single_crowds}, and some tools set iscrowd: 1 for every RLE. If they are objects, set "
-                f"data.crowd: object."
+        elif self._crowds:
+            notice = f"{self.crowd_count}: the pixels of crowds are ignored, in training and in scores."
+            if not self._objects:
+                notice += " No annotation is left as an object."
+            if self.single_crowds:
+                notice += (
+                    f" {self.single_crowds}, and some tools set iscrowd: 1 for every RLE. If they are objects, set "
+                    f"data.crowd: object."
+                )
+            yield notice
+
+    def _describe_categories(self, crowd: Crowd) -> Iterator[str]:
+        used, only_crowds = self.used, self.only_crowds
+        unused = list(dict.fromkeys(name for name in self._categories.values() if name not in self._used.values()))
+        if used and unused:
+            what = format_count(len(unused), "category has", "categories have")
+            pronoun = "it" if len(unused) == 1 else "them"
+            yield (
+                f"{what} no usable annotation in the images, so `pipeline init` makes no class of {pronoun}: "
+                f"{_quote_names(unused)}."
             )
-        return notice
-
-    def _describe_unused(self) -> str:
-        used = set(self.used)
-        unused = [name for name in dict.fromkeys(self._categories.values()) if name not in used]
-        if not unused or not self._used:
-            return ""
-        what = format_count(len(unused), "category has", "categories have")
-        pronoun = "it" if len(unused) == 1 else "them"
-        return (
-            f"{what} no usable annotation in the images, so `pipeline init` makes no class of {pronoun}: "
-            f"{_quote_names(unused)}."
-        )
-
-    def _describe_crowd_categories(self, crowd: Crowd) -> str:
-        only = self.only_crowds
-        if crowd == "object" or not only or not self._objects:
-            return ""
-        what = "category" if len(only) == 1 else "categories"
-        return (
-            f"Only crowds have the {what} {_quote_names(only)}: none of their pixels has a class while crowds are "
-            f"ignored."
-        )
-
-    def _describe_similar_names(self) -> Iterator[str]:
-        for name in self.used:
+        if crowd == "ignore" and only_crowds and self._objects:
+            what = "category" if len(only_crowds) == 1 else "categories"
+            yield (
+                f"Only crowds have the {what} {_quote_names(only_crowds)}: none of their pixels has a class while "
+                f"crowds are ignored."
+            )
+        for name in used:
             numbers = [str(number) for number, other in self._used.items() if other == name]
             if len(numbers) > 1:
                 quoted = _quote_names([name])
                 yield f"The category {quoted} has several ids ({join_names(numbers)}): they are one class."
         similar: dict[str, list[str]] = {}
-        for name in self.used:
+        for name in used:
             similar.setdefault(" ".join(unicodedata.normalize("NFKC", name).split()).casefold(), []).append(name)
         for names in similar.values():
             if len(names) > 1:
@@ -135,14 +118,10 @@ class AnnotationStats:
                     f"the same, give one class all of them."
                 )
 
-    def _describe_empty(self) -> str:
-        names = [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]
-        if not names:
-            return ""
-        what = format_count(len(names), "annotation covers", "annotations cover")
-        return f"{what} no pixel of the image: outside of it, too small or empty: {join_names(names)}."
-
-    def _describe_repeated(self) -> Iterator[str]:
+    def _describe_annotations(self) -> Iterator[str]:
+        if empty := [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]:
+            what = format_count(len(empty), "annotation covers", "annotations cover")
+            yield f"{what} no pixel of the image: outside of it, too small or empty: {join_names(empty)}."
         if repeated := sum(image.repeated for image in self._images):
             what = format_count(repeated, "annotation repeats", "annotations repeat")
             yield f"{what} another one of the same image, outline and category; this does not change the masks."
@@ -151,16 +130,12 @@ class AnnotationStats:
                 f"{format_count(conflicting, 'annotation has', 'annotations have')} the outline of another one of the "
                 f"same image, but another category: only the one with the highest id is seen."
             )
-
-    def _describe_unannotated(self) -> str:
-        count = sum(not (image.objects or image.crowds or image.issues) for image in self._images)
-        if not count:
-            return ""
-        has, it, it_is = ("has", "it", "it is") if count == 1 else ("have", "them", "they are")
-        return (
-            f"{count:,} of {len(self._images):,} images {has} no annotation, so all of {it} is background. If {it_is} "
-            f"not annotated yet, leave {it} out."
-        )
+        if count := sum(not (image.objects or image.crowds or image.issues) for image in self._images):
+            has, it, it_is = ("has", "it", "it is") if count == 1 else ("have", "them", "they are")
+            yield (
+                f"{count:,} of {len(self._images):,} images {has} no annotation, so all of {it} is background. If "
+                f"{it_is} not annotated yet, leave {it} out."
+            )
 
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:
         """Take the segmentations of evenly spaced crowds, with the size of their image."""

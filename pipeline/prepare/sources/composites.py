@@ -77,13 +77,15 @@ class CompositeSource:
 
     def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
         """Compose the samples, each with its own random generator: more samples do not change the first ones."""
+        keys = {split: f"data.samples.{split}" for split in SPLITS} | {SHOWCASE: "data.path"}
+        remedy = "Ask for more samples by {}, or for larger ones by data.image_size."
         return SourceData(
             title=TITLE,
             credit=CREDIT,
             classes=CLASSES,
             tables=tabulate_samples(self._compose(splits), CLASSES, write),
             stats=DatasetStats(formats={}, rotated=0, transparent=0, compared=0, duplicates=0, first_duplicates=()),
-            origins={split: _describe_origin(split) for split in READ_ORDER},
+            origins={split: SplitOrigin(key, remedy.format(key)) for split, key in keys.items()},
         )
 
     def _compose(self, splits: Sequence[str]) -> Iterator[tuple[str, Sample]]:
@@ -141,11 +143,6 @@ class CompositeSource:
             scene.astype(np.float32), [compositing.place(pose, size, *place)], self._data.composition.border
         )
         return _build_sample(f"{SHOWCASE}-{animal.name}", animal, background, image, mask)
-
-
-def _describe_origin(split: str) -> SplitOrigin:
-    key = f"data.samples.{split}" if split in SPLITS else "data.path"
-    return SplitOrigin(key, f"Ask for more samples by {key}, or for larger ones by data.image_size.")
 
 
 def _build_sample(

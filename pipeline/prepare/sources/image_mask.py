@@ -216,7 +216,7 @@ class _PairChecks:
         self.counter = StatsCounter()  # of the valid pairs
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
-        self._first: tuple[ImageMaskPair, DecodedPair] | None = None
+        self._first: tuple[str, str] | None = None  # file of the first image, and its bits and channels
 
     def check(self, result: DecodeResult, split: str) -> DecodedPair | None:
         """Check a pair; return None if it is invalid."""
@@ -235,14 +235,10 @@ class _PairChecks:
 
     def _check_array(self, pair: ImageMaskPair, decoded: DecodedPair) -> list[DataIssue]:
         """Check that an image has the type and the channels of the first one."""
-        self._first = self._first or (pair, decoded)
-        first_pair, first = self._first
-        if (decoded.image.dtype, decoded.image.shape) == (first.image.dtype, first.image.shape):
+        channels = decoded.image.shape[-1]
+        kind = f"{8 * decoded.image.dtype.itemsize} bits, {channels} channel{'s' if channels > 1 else ''}"
+        self._first = self._first or (pair.image, kind)
+        first_image, first_kind = self._first
+        if kind == first_kind:
             return []
-        detail = f"{_describe_array(decoded)}, but {first_pair.image} {_describe_array(first)}"
-        return [DataIssue(IssueKind.DEPTH, pair.id, pair.image, detail)]
-
-
-def _describe_array(decoded: DecodedPair) -> str:
-    channels = decoded.image.shape[-1]
-    return f"{8 * decoded.image.dtype.itemsize} bits, {channels} channel{'s' if channels > 1 else ''}"
+        return [DataIssue(IssueKind.DEPTH, pair.id, pair.image, f"{kind}, but {first_image} {first_kind}")]
