@@ -59,7 +59,7 @@ def _draw_inverse_maps(images: Tensor, ranges: Augmentation, generator: torch.Ge
 
 
 def _change_photometry(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast and colors, blur, and erase a part of each sample (N x C x H x W in 0..1).
+    """Change brightness, contrast and colors, blur, and erase a part of each sample; masks stay the same.
 
     A range of 0 draws nothing, so that the other changes' draws stay the same.
     """

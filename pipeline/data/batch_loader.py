@@ -13,7 +13,7 @@ GPU_MEMORY_FRACTION = 0.5  # of a GPU's free memory that a split may fill; the r
 
 
 class BatchLoader:
-    """BatchLoader of a split by the indices of their samples.
+    """Loads samples of a split by their indices.
 
     On a CPU they are read from the memory-mapped file. A GPU keeps the whole split in its stored type if it has enough
     memory: then each step transfers only indices.

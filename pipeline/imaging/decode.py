@@ -96,11 +96,6 @@ def count_channels(content: bytes) -> int:
     return count_tiff_channels(content) if content.startswith(TIFF_MAGIC) else len(decode(content).getbands())
 
 
-def is_white_zero(image: Image.Image) -> bool:
-    """Return whether a TIFF's photometric interpretation is MINISWHITE."""
-    return getattr(image, "tag_v2", {}).get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
-
-
 def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decode a file of one image, turned upright.
 
@@ -126,6 +121,13 @@ def decode(content: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
         raise ImageError(_describe_error(error, formats)) from None
 
 
+def read_deep(image: Image.Image) -> NDArray[np.uint16]:
+    """Read 16-bit gray with white as the highest value; Pillow inverts such TIFFs only up to 8 bits."""
+    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)  # astype: the file may be big-endian
+    is_white_zero = getattr(image, "tag_v2", {}).get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
+    return ~values if is_white_zero else values
+
+
 def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
     """Do what `read_image` does, but return RGB as Pillow has it."""
     if channels not in (None, 1, 3):
@@ -143,7 +145,7 @@ def _read(content: bytes, channels: int | None) -> Image.Image | NDArray[Any]:
     if image.mode.startswith("I;16"):
         if channels == 3:
             raise ImageError("is 16-bit gray, which has 1 channel, but 3 are expected")
-        return _read_deep(image)[..., None]
+        return read_deep(image)[..., None]
     if image.mode in ("I", "F"):
         raise ImageError("has 32-bit pixels; save it with 8 bits per channel, or as 16-bit gray")
     if has_extra_band(image):
@@ -191,12 +193,6 @@ def _read_tiff_colors(content: bytes, image: Image.Image) -> Image.Image | None:
         bands = _read_channels(content, count_bands(image))
         return Image.fromarray(np.ascontiguousarray(bands[..., :3])) if bands.dtype == np.uint8 else None
     return None
-
-
-def _read_deep(image: Image.Image) -> NDArray[np.uint16]:
-    """Read 16-bit gray with white as the highest value; Pillow inverts such TIFFs only up to 8 bits."""
-    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)  # astype: the file may be big-endian
-    return ~values if is_white_zero(image) else values
 
 
 def _count_images(file: Image.Image) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, is_white_zero
+from .decode import ENDINGS, FORMATS, TIFF_MAGIC, decode, read_deep
 from .errors import ImageError
 from .metadata import UPRIGHT, read_orientation
 from .tiff import read_labels, turn_upright
@@ -54,9 +54,7 @@ def decode_mask(content: bytes, colors: bool, max_value: int = MAX_VALUE) -> Dec
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if colors:
             raise ImageError("is gray with more than 8 bits, but the values of the classes are colors")
-        values = np.asarray(image)
-        if image.mode.startswith("I;16") and is_white_zero(image):
-            values = ~values.astype(np.uint16)
+        values = read_deep(image) if image.mode.startswith("I;16") else np.asarray(image)
         return _decoded_gray(_narrow(values, max_value), has_orientation)
     if colors:
         channels = np.asarray(image.convert("RGB")).astype(np.int32)

@@ -86,7 +86,7 @@ def read_channels(content: bytes, channels: int) -> NDArray[Any]:
     with _pages(content) as (pages, reader):
         found = _channels(pages)
         if found != channels:
-            raise ImageError(f"has {_format_channels(found)}, but {_format_expected(channels)}")
+            raise ImageError(_describe_mismatch(found, channels))
         _check_size(pages, content)
         tags = pages[0].tags
         photometric, orientation = (tags.valueof(tag) for tag in (Tag.PhotometricInterpretation, Tag.Orientation))
@@ -167,7 +167,7 @@ def describe_channels(content: bytes, channels: int | None) -> str | None:
     if found == 1 or (channels is None and found > MAX_CHANNELS):
         return None
     if channels is not None:
-        return f"has {found} channels, but {_format_expected(channels)}"
+        return _describe_mismatch(found, channels)
     if len(pages) > 1:
         return (
             f"holds {found} images; save one per file or, if they are the channels of one image, set data.channels: "
@@ -246,8 +246,8 @@ def _format_channels(channels: int) -> str:
     return f"{channels} channel{'s' * (channels != 1)}"
 
 
-def _format_expected(channels: int) -> str:
-    return f"{channels} {'is' if channels == 1 else 'are'} expected"
+def _describe_mismatch(found: int, channels: int) -> str:
+    return f"has {_format_channels(found)}, but {channels} {'is' if channels == 1 else 'are'} expected"
 
 
 def _name_enum(value: Any) -> str:

@@ -49,14 +49,13 @@ class StatsCounter:
             notices=tuple(notices),
         )
 
-    def describe_darkness(self) -> list[str]:
+    def describe_darkness(self) -> Iterable[str]:
         """Report images that use a small part of their value range, such as 12-bit images in 16-bit files."""
-        if not self._compared or self._brightest >= DARK_BELOW:
-            return []
-        return [
-            f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
-            f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
-        ]
+        if self._compared and self._brightest < DARK_BELOW:
+            yield (
+                f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
+                f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
+            )
 
 
 def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[SegmentationClass]) -> list[str]:

@@ -240,8 +240,8 @@ def _draw(sheet: Image.Image, pair: DuplicatePair, left: int, top: int) -> None:
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    if font.getlength(text) <= SHOWN_SIDE - 4:
-        return text
-    while text and font.getlength(f"{text}…") > SHOWN_SIDE - 4:
+    shortened = text
+    while font.getlength(shortened) > SHOWN_SIDE - 4:
         text = text[:-1]
-    return f"{text}…"
+        shortened = f"{text}…"
+    return shortened

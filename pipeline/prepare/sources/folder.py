@@ -43,8 +43,7 @@ class ImageFiles:
         if not top.is_dir():
             raise PipelineError(f"{key}: the folder {top} does not exist. Set {key} to the folder with {expected}.")
         self.by_id: dict[str, str] = {}  # paths relative to the folder of the source
-        self.unusable: set[str] = set()  # ids of invalid or ambiguous names
-        self.issues: list[DataIssue] = []  # of these names
+        self.issues: list[DataIssue] = []  # of invalid or ambiguous names
         self.skipped: list[tuple[str, str]] = []  # file and reason, of other files
         found: dict[str, list[str]] = {}
         for path in _list_files(top, key):
@@ -61,9 +60,8 @@ class ImageFiles:
                 self.issues.append(DataIssue(IssueKind.NAME, name, several[0], reason))
             elif len(several) > 1:
                 self.issues.append(DataIssue(IssueKind.DOUBLE, name, " and ".join(sorted(several))))
-            if reason or len(several) > 1:
-                self.unusable.add(name)
             self.by_id[name] = min(several)
+        self.unusable = {issue.id for issue in self.issues}
 
 
 def collect_folder(data: FolderData | ExternalTestFolder, classes: list[SegmentationClass], key: str) -> PairCollection:

@@ -194,14 +194,13 @@ def get_unit(name: str, groups: Mapping[str, str]) -> tuple[str, str]:
 
 def _find_named(data: ImageMaskData, ids: Collection[str]) -> list[str]:
     """Find the images that `data.showcase_ids` names."""
-    written_ids = data.showcase_ids or []
-    for written in written_ids:
+    for written in data.showcase_ids or ():
         if image_id(written) not in ids:
             raise PipelineError(
                 f"data.showcase_ids: there is no image '{written}' in {data.path}; write the path below images/ "
                 f"without extension, or null to have one chosen."
             )
-    return [image_id(written) for written in written_ids]
+    return [image_id(written) for written in data.showcase_ids or ()]
 
 
 def _choose_showcase(
