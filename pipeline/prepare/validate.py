@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, PreparedData
@@ -87,8 +87,7 @@ class ValidationReport:
             lines.append("no image looks the same as one of another split")
         if stats.duplicates:
             pairs = join_names([f"{one} and {other}" for one, other in stats.first_duplicates])
-            more = f", and {stats.duplicates - len(stats.first_duplicates):,} more"
-            more = more if stats.duplicates > len(stats.first_duplicates) else ""
+            more = f", and {rest:,} more" if (rest := stats.duplicates - len(stats.first_duplicates)) else ""
             alike = format_count(stats.duplicates, "looks", "look")
             lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
         if self.sheet:
@@ -96,11 +95,9 @@ class ValidationReport:
         return lines
 
     def _build_split_table(self) -> Table:
-        columns = Table(box=None, pad_edge=False)
-        columns.add_column("")
-        for split in (*SPLITS, SHOWCASE):
-            columns.add_column(split, justify="right")
-        tables = [self.data.tables[split] for split in (*SPLITS, SHOWCASE)]
+        splits = (*SPLITS, SHOWCASE)
+        columns = Table("", *(Column(split, justify="right") for split in splits), box=None, pad_edge=False)
+        tables = [self.data.tables[split] for split in splits]
         columns.add_row("images", *(f"{len(table.rows):,}" for table in tables))
         if any(table.groups for table in tables):
             columns.add_row("groups", *(f"{len(table.groups):,}" for table in tables))
