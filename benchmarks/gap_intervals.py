@@ -72,13 +72,13 @@ def simulate_interval(
         seed=int(rng.integers(2**31)),
         num_resamples=num_resamples,
     )
-    assert estimate.interval is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
     # The true training loss is the mean over all images trained on, including those that are not compared.
     others = [simulate_losses(population, train_curve, rng) for _ in range(TRAIN_FACTOR - 1)]
     train_loss = np.mean([losses.compute_means()[best] for losses in (train, *others)])
     true_gap = val_curve[best] - train_loss
-    interval = estimate.interval
-    return bool(interval.low <= true_gap <= interval.high), interval.high - interval.low
+    return bool(estimate.low <= true_gap <= estimate.high), estimate.high - estimate.low
 
 
 def main() -> None:

@@ -23,11 +23,6 @@ ONE_CLASS_LABEL = "no better than predicting one class everywhere"
 FallbackVerdict = Literal["underfitting", "memorizing", "undecided"]
 
 
-def find_most_frequent_class(shares: Floats) -> int:
-    """Return the index of the class with the largest share, the first of several."""
-    return int(np.argmax(shares))
-
-
 def compute_class_prior_baseline(
     train_shares: Floats, shares: Floats, classes: tuple[SegmentationClass, ...]
 ) -> Scores:
@@ -47,7 +42,7 @@ def compute_class_prior_baseline(
     loss = float(-(shares * np.log(np.maximum(train_shares, MIN_CLASS_SHARE))).sum())
     pixels = np.round(shares * 1e9).astype(np.int64)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    confusion[:, find_most_frequent_class(train_shares)] = pixels
+    confusion[:, np.argmax(train_shares)] = pixels
     return compute_scores(loss, confusion, classes)
 
 
@@ -71,7 +66,7 @@ class OneClassBaseline:
     ) -> OneClassBaseline:
         """Compute the baseline of a set; arguments as for `compute_class_prior_baseline`."""
         scores = compute_class_prior_baseline(train_shares, shares, classes)
-        return cls(scores, classes[find_most_frequent_class(train_shares)], classes)
+        return cls(scores, classes[np.argmax(train_shares)], classes)
 
     def is_beaten_by(self, scores: Scores) -> bool | None:
         """Return whether the scores of a run on the same set are better.

@@ -49,6 +49,14 @@ class _LossesByEpoch:
     train: dict[int, list[float]] = field(default_factory=dict)
     val: dict[int, list[float]] = field(default_factory=dict)
 
+    def add(self, side: str, row: dict[str, str], epoch: str, column: str, location: str) -> None:
+        """Add the value in a column of a row; `side` is train or val."""
+        number = _parse_number(row[epoch], location, "the epoch")
+        if not math.isfinite(number) or number != int(number):
+            raise PipelineError(f"{location}: the epoch must be a whole number, but is '{row[epoch]}'.")
+        values: dict[int, list[float]] = getattr(self, side)
+        values.setdefault(int(number), []).append(_parse_number(row[column], location, column))
+
 
 @dataclass(frozen=True)
 class RunCurves:
@@ -129,7 +137,7 @@ def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
     """Read DVCLive's `plots/metrics`: one table per metric, with its name."""
     losses = _LossesByEpoch()
     files = {file.relative_to(path).with_suffix("").as_posix(): file for file in sorted(path.rglob("*.tsv"))}
-    for values, names in ((losses.train, TRAIN_NAMES), (losses.val, VAL_NAMES)):
+    for side, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES)):
         file = next((files[name] for name in names if name in files), None)
         if file is None:
             content = ", ".join(files) or "no .tsv file"
@@ -141,7 +149,7 @@ def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
             value = next((name for name in reversed(row) if name not in (*EPOCH_NAMES, "timestamp")), None)
             if epoch is None or value is None:
                 raise PipelineError(f"{file} has the columns {', '.join(row)}; expected are step and the metric.")
-            values.setdefault(_parse_epoch(row[epoch], location), []).append(_parse_number(row[value], location, value))
+            losses.add(side, row, epoch, value, location)
     return losses
 
 
@@ -154,11 +162,9 @@ def _read_table(path: Path) -> dict[str, _LossesByEpoch]:
         epoch, columns = _find_column(row, EPOCH_NAMES), _find_loss_columns(row)
         if epoch is None or columns is None:
             raise PipelineError(f"{path} has the columns {', '.join(row)}; {EXPECTED}.")
-        for values, column in zip((losses.train, losses.val), columns, strict=True):
+        for side, column in zip(("train", "val"), columns, strict=True):
             if column is not None and row[column].strip():
-                values.setdefault(_parse_epoch(row[epoch], location), []).append(
-                    _parse_number(row[column], location, column)
-                )
+                losses.add(side, row, epoch, column, location)
     if not runs:
         raise PipelineError(f"{path} has no rows below its first line; {EXPECTED}.")
     return runs
@@ -209,13 +215,6 @@ def _parse_number(text: str, location: str, name: str) -> float:
         return float(text)
     except ValueError:
         raise PipelineError(f"{location}: {name} must be a number such as 0.25, but is '{text}'.") from None
-
-
-def _parse_epoch(text: str, location: str) -> int:
-    number = _parse_number(text, location, "the epoch")
-    if not math.isfinite(number) or number != int(number):
-        raise PipelineError(f"{location}: the epoch must be a whole number, but is '{text}'.")
-    return int(number)
 
 
 def _create_curves(run: str, losses: _LossesByEpoch, path: Path) -> RunCurves:

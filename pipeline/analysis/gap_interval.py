@@ -53,28 +53,22 @@ class GroupedLosses:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Confidence interval, in the unit of the estimated number."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class GapInterval:
     """Uncertainty of a gap as a statement about other images of the same kind.
 
     Attributes:
-        interval: at `CONFIDENCE_LEVEL`, in nats per pixel, centered on the gap corrected for selection bias; None if
-            `reason` is given.
+        low: lower end of the interval at `CONFIDENCE_LEVEL`, in nats per pixel, which is centered on the gap corrected
+            for selection bias; None if `reason` is given.
+        high: its upper end.
         selection_bias: how much too low the gap at the best epoch is because the same images chose that epoch, in nats
             per pixel, to be added to the gap. It is estimated on the groups that a resample leaves out (Efron and
             Tibshirani, Improvements on cross-validation, Journal of the American Statistical Association 92, 1997).
         reason: why there is no interval; empty otherwise.
     """
 
-    interval: Interval | None
-    selection_bias: float | None
+    low: float | None = None
+    high: float | None = None
+    selection_bias: float | None = None
     reason: str = ""
 
 
@@ -103,16 +97,12 @@ def estimate_gap(
         The interval, or the reason why there is none.
     """
     if not (np.isfinite(validation.losses).all() and np.isfinite(train.losses).all()):
-        return GapInterval(None, None, "some losses are NaN or infinite")
+        return GapInterval(reason="some losses are NaN or infinite")
     unseen_share = 1 - len(train.pixels) / max(num_train_images, len(train.pixels))
     for name, images, is_sample in (("validation", validation, True), ("the training side", train, unseen_share > 0)):
         if is_sample and images.num_groups < MIN_GROUPS:
-            return GapInterval(
-                None,
-                None,
-                f"{name} has {images.num_groups} {'groups' if images.has_groups else 'images'}, fewer than the "
-                f"{MIN_GROUPS} that an interval requires",
-            )
+            found = f"{images.num_groups} {'groups' if images.has_groups else 'images'}"
+            return GapInterval(reason=f"{name} has {found}, fewer than the {MIN_GROUPS} that an interval requires")
     generator = np.random.default_rng(seed)
     measured_epoch = int(validation.compute_means().argmin()) if epoch is None else epoch
     sides = [_ClusteredMean(validation, 1.0)] + (
@@ -140,7 +130,7 @@ def estimate_gap(
         pivots = np.nan_to_num((deviation - deviation.mean()) / np.concatenate(errors))
     margin = float(np.quantile(np.abs(pivots), CONFIDENCE_LEVEL)) * error
     gap = float((validation.compute_means() - train.compute_means())[measured_epoch]) + selection_bias
-    return GapInterval(Interval(gap - margin, gap + margin), selection_bias)
+    return GapInterval(gap - margin, gap + margin, selection_bias)
 
 
 @dataclass(frozen=True)

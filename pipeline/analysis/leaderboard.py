@@ -63,6 +63,11 @@ class AuthorResults:
     num_diverged: int
 
     @property
+    def num_runs(self) -> int:
+        """The number of runs, finished or diverged."""
+        return len(self.losses) + self.num_diverged
+
+    @property
     def best(self) -> SettingResult | None:
         """The setting with the lowest mean validation loss; None if every setting has a diverged seed."""
         return self.settings[0] if self.settings else None
@@ -115,6 +120,6 @@ def _summarize_setting(runs: Sequence[SeedResult]) -> SettingResult | None:
         seeds=len(runs),
         val_loss=mean,
         val_loss_sd=sd,
-        gap=compute_mean_and_sd([run.gap for run in runs if run.gap is not None])[0],
-        val_mean_iou=compute_mean_and_sd([run.val_mean_iou for run in runs if run.val_mean_iou is not None])[0],
+        gap=compute_mean_and_sd(run.gap for run in runs)[0],
+        val_mean_iou=compute_mean_and_sd(run.val_mean_iou for run in runs)[0],
     )

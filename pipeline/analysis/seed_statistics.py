@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from scipy import stats
 
 
-def compute_mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Compute mean and sample standard deviation; None for no value, and a deviation of None for a single one."""
-    return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+def compute_mean_and_sd(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Compute mean and sample standard deviation of the values that are defined.
+
+    The mean of no value is None, and so is the deviation of a single one.
+    """
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None, stdev(defined) if len(defined) > 1 else None
 
 
 def find_median_index(values: Sequence[float]) -> int:
@@ -40,15 +44,7 @@ class PairedDifference:
 
 
 def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference | None:
-    """Compare two sets of values by seed.
-
-    Args:
-        first: values by seed.
-        second: values by seed, in the same unit.
-
-    Returns:
-        The difference over the seeds that both have; None if they have none in common.
-    """
+    """Compare two sets of values by seed, over the seeds that both have; None if they have none in common."""
     shared = sorted(set(first) & set(second))
     if not shared:
         return None

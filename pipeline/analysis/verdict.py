@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,22 +85,32 @@ def judge(
     search = _search_onset(curves, not_checked)
     onset = search.onset if search and search.onset and _training_improves(curves, search.onset) else None
     case = _Case(curves, baseline, thresholds or Thresholds(), gaps, search, onset, one_class)
+    word, reason = _choose_verdict(case)
+    times = f", {gaps.ratio:.2f} times as high" if gaps.ratio else ""
+    losses = f"training is at {curves.train[-1]:.3f}, validation at {curves.val[-1]:.3f}{times}"
+    evidence = [f"after {_format_epochs(curves)} {losses}"]
+    onset_epochs = None
+    if onset is not None:
+        onset_epochs = curves.epochs[onset.index], curves.epochs[onset.low], curves.epochs[onset.high]
+        share, when = case.compute_rise_share(onset.rise), "after epoch {} (between {} and {})".format(*onset_epochs)
+        evidence.append(f"validation rises by {share:.1%} {when}, while training does not")
+    if reason:
+        evidence.append(reason)
     if baseline is None:
         not_checked.append("Underfitting by the classes' shares: their loss, the baseline, is not known.")
     if gaps.ratio is None:
         not_checked.append("Memorizing: the training loss is not positive, so there is no ratio.")
-    word, reason = next(result for check in _CHECKS if (result := check(case)))
-    if one_class is not None and one_class.not_checked:
-        not_checked.append(one_class.not_checked)
-    label = one_class.phrase if one_class is not None and one_class.beats_on_validation is False else ""
-    phrases = (case.describe_losses(), case.describe_rise() if onset else "", reason, label)
-    evidence = tuple(phrase for phrase in phrases if phrase)
-    return Verdict(word, evidence, tuple(not_checked), gaps, case.list_onset_epochs())
+    if one_class is not None:
+        if one_class.not_checked:
+            not_checked.append(one_class.not_checked)
+        if one_class.beats_on_validation is False:
+            evidence.append(one_class.phrase)
+    return Verdict(word, tuple(evidence), tuple(not_checked), gaps, onset_epochs)
 
 
 @dataclass(frozen=True)
 class _Case:
-    """Input of the checks."""
+    """What the verdict depends on."""
 
     curves: LossCurves
     baseline: float | None
@@ -111,88 +120,39 @@ class _Case:
     onset: Onset | None
     one_class: OneClassCheck | None
 
-    def list_onset_epochs(self) -> tuple[int, int, int] | None:
-        if self.onset is None:
-            return None
-        epochs = self.curves.epochs
-        return epochs[self.onset.index], epochs[self.onset.low], epochs[self.onset.high]
-
     def compute_rise_share(self, rise: float) -> float:
         """Compute a fitted rise as a share of the lowest fitted loss."""
         lowest = float(self.curves.val[-1]) - rise
         return rise / lowest if lowest > 0 else float("inf")
 
-    def describe_losses(self) -> str:
-        train, val = self.curves.train[-1], self.curves.val[-1]
-        times = f", {self.gaps.ratio:.2f} times as high" if self.gaps.ratio else ""
-        return f"after {_format_epochs(self.curves)} training is at {train:.3f}, validation at {val:.3f}{times}"
 
-    def describe_rise(self) -> str:
-        epochs = self.list_onset_epochs()
-        assert epochs is not None
-        assert self.onset is not None
-        when = f"after epoch {epochs[0]} (between {epochs[1]} and {epochs[2]})"
-        share = self.compute_rise_share(self.onset.rise)
-        return f"validation rises by {share:.1%} {when}, while training does not"
-
-
-def _check_underfitting(case: _Case) -> tuple[VerdictWord, str] | None:
-    last, first = float(case.curves.train[-1]), float(case.curves.train[0])
+def _choose_verdict(case: _Case) -> tuple[VerdictWord, str]:
+    """Return the first verdict that applies, and its reason."""
+    curves, thresholds, ratio = case.curves, case.thresholds, case.gaps.ratio
+    last, first = float(curves.train[-1]), float(curves.train[0])
     if case.baseline is not None:
-        if last <= case.thresholds.underfitting * case.baseline:
-            return None
-        known = f"{case.baseline:.3f}, the loss of knowing the classes' shares alone"
-        return "underfitting", f"training ends at {last / case.baseline:.2f} of {known}"
-    if len(case.curves.epochs) == 1 or last <= (1 - MIN_PROGRESS) * first:
-        return None
-    return "underfitting", f"training ends at {last / first:.2f} of its first value"
-
-
-def _check_overfitting(case: _Case) -> tuple[VerdictWord, str] | None:
-    threshold = case.thresholds.overfitting
-    if case.onset is None or case.compute_rise_share(case.onset.rise) < threshold:
-        return None
-    return "overfitting", f"a rise of {threshold:.0%} counts as overfitting"
-
-
-def _check_memorizing(case: _Case) -> tuple[VerdictWord, str] | None:
-    if case.gaps.ratio is None or case.gaps.ratio < case.thresholds.memorizing:
-        return None
-    return "memorizing", f"{case.thresholds.memorizing:g} times count as memorizing"
-
-
-def _check_undecided(case: _Case) -> tuple[VerdictWord, str] | None:
-    if len(case.curves.epochs) == 1:
+        if last > thresholds.underfitting * case.baseline:
+            known = f"{case.baseline:.3f}, the loss of knowing the classes' shares alone"
+            return "underfitting", f"training ends at {last / case.baseline:.2f} of {known}"
+    elif len(curves.epochs) > 1 and last > (1 - MIN_PROGRESS) * first:
+        return "underfitting", f"training ends at {last / first:.2f} of its first value"
+    if case.onset is not None and case.compute_rise_share(case.onset.rise) >= thresholds.overfitting:
+        return "overfitting", f"a rise of {thresholds.overfitting:.0%} counts as overfitting"
+    if ratio is not None and ratio >= thresholds.memorizing:
+        return "memorizing", f"{thresholds.memorizing:g} times count as memorizing"
+    if len(curves.epochs) == 1:
         return "undecided", "one epoch shows no direction"
     search = case.search
-    if search is not None and search.is_doubtful:
-        share = case.compute_rise_share(search.rise)
-        if share >= case.thresholds.overfitting:
-            rise = f"by {share:.1%}: that saves {search.evidence:.0f} times the noise's variance"
-            certain = f"{CERTAIN_EVIDENCE:.0f} times would be certain"
-            return "undecided", f"validation may be rising {rise}, and {certain}"
-    if case.gaps.best_epoch == case.curves.epochs[0]:
+    if search is not None and search.is_doubtful and case.compute_rise_share(search.rise) >= thresholds.overfitting:
+        return "undecided", (
+            f"validation may be rising by {case.compute_rise_share(search.rise):.1%}: that saves {search.evidence:.0f} "
+            f"times the noise's variance, and {CERTAIN_EVIDENCE:.0f} times would be certain"
+        )
+    if case.gaps.best_epoch == curves.epochs[0]:
         return "undecided", "validation was never lower than after the first epoch"
-    return None
-
-
-def _check_one_class(case: _Case) -> tuple[VerdictWord, str] | None:
-    word = case.one_class.fallback_verdict if case.one_class else None
-    return (word, "") if word else None
-
-
-def _conclude_learning(case: _Case) -> tuple[VerdictWord, str]:
-    return "learning", f"{case.thresholds.memorizing:g} times would count as memorizing" if case.gaps.ratio else ""
-
-
-_CHECKS: tuple[Callable[[_Case], tuple[VerdictWord, str] | None], ...] = (
-    _check_underfitting,
-    _check_overfitting,
-    _check_memorizing,
-    _check_undecided,
-    _check_one_class,
-    _conclude_learning,
-)
+    if case.one_class is not None and case.one_class.fallback_verdict is not None:
+        return case.one_class.fallback_verdict, ""
+    return "learning", f"{thresholds.memorizing:g} times would count as memorizing" if ratio else ""
 
 
 def _judge_diverged(curves: LossCurves) -> Verdict:

@@ -128,6 +128,22 @@ class Summary(Record):
         assert self.baseline.loss is not None
         return self.baseline.loss
 
+    def get_run(self, name: str) -> RunSummary:
+        """Return a run by its name."""
+        return next(row for row in self.runs if row.run == name)
+
+    def get_setting(self, best: BestSetting) -> SettingSummary:
+        """Return the summary of a setting over its seeds."""
+        return next(
+            row for row in self.settings if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)
+        )
+
+    def list_runs(self, setting: SettingSummary | BestSetting) -> list[RunSummary]:
+        """Return the runs of a setting, one per seed."""
+        return [
+            row for row in self.runs if (row.variant, row.learning_rate) == (setting.variant, setting.learning_rate)
+        ]
+
 
 @dataclass(frozen=True)
 class Finding(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -10,10 +10,9 @@ import pandas as pd
 from pipeline.analysis.baselines import compute_class_prior_baseline
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.analysis.verdict import Thresholds
-from pipeline.artifacts.comparison import BestSetting, RunSummary, Summary
-from pipeline.artifacts.prepared_data import SPLITS, Dataset, compute_class_shares
+from pipeline.artifacts.comparison import RunSummary, Summary
+from pipeline.artifacts.prepared_data import SPLITS, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
-from pipeline.artifacts.scores import Scores
 from pipeline.atomic_io import as_json, write_text
 from pipeline.compare.findings import list_findings
 from pipeline.compare.gap_breakdown import break_down_gap, list_rows
@@ -48,7 +47,8 @@ def compare(
     is_grid = cells is None
     cells = params.cells() if cells is None else cells
     data, samples = project.prepared.dataset, project.prepared.samples
-    prior = _class_prior_baseline(data, samples)
+    train_shares, val_shares = (compute_class_shares(samples, split, data.classes) for split in SPLITS[:2])
+    prior = compute_class_prior_baseline(train_shares, val_shares, data.classes)
     assert prior.loss is not None  # there are evaluated pixels
     judge = RunJudge(samples, prior.loss, Thresholds(**params.verdict.model_dump()), data.classes)
     folders = {cell.name: (project.run(cell.name), project.evaluation(cell.name)) for cell in cells}
@@ -60,15 +60,16 @@ def compare(
         for cell in cells
     ]
     gap_parts = {row.run: break_down_gap(*folders[row.run], samples) for row in rows if row.status == "finished"}
-    shares = compute_class_shares(samples, "validation", data.classes).tolist()
-    by_name = {item.name: share for item, share in zip(data.classes, shares, strict=True)}
+    by_name = dict(zip((item.name for item in data.classes), val_shares.tolist(), strict=True))
     rows = [check_class_mix(row, gap_parts.get(row.run, []), by_name, params.verdict.memorizing) for row in rows]
     settings = summarize_settings(rows)
     selected = select_best_settings(settings)
     best = selected[0] if selected else None
     if best is not None and is_grid:
+        # Test scores of the one setting that validation chose; those of other settings are never read.
         seeds = [row.run for row in rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
-        best = _add_test_scores(best, {run: folders[run][1].metrics.test for run in seeds})
+        tests = {run: folders[run][1].metrics.test for run in seeds}
+        best = replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
     summary = Summary(
         baseline=prior,
         runs=tuple(rows),
@@ -87,17 +88,6 @@ def compare(
         new.write_gap_parts(list_rows(gap_parts))
     write_text(project.root / METRICS, as_json(_list_dvc_metrics(summary)))
     return summary
-
-
-def _add_test_scores(best: BestSetting, tests: Mapping[str, Scores | None]) -> BestSetting:
-    """Add the test scores of the one setting that validation chose; those of other settings are never read."""
-    return replace(best, test=tests[best.run], test_by_seed=tuple(test for test in tests.values() if test))
-
-
-def _class_prior_baseline(data: Dataset, samples: pd.DataFrame) -> Scores:
-    """Return the scores on validation of predicting the training images' class shares everywhere."""
-    train, validation = (compute_class_shares(samples, split, data.classes) for split in SPLITS[:2])
-    return compute_class_prior_baseline(train, validation, data.classes)
 
 
 def _list_curve_rows(row: RunSummary, history: pd.DataFrame) -> Iterator[tuple[object, ...]]:
@@ -125,8 +115,7 @@ def _list_dvc_metrics(summary: Summary) -> dict[str, object]:
     }
     if summary.best and summary.best.test_by_seed:
         for name in ("loss", "accuracy", "mean_iou"):
-            values = [getattr(scores, name) for scores in summary.best.test_by_seed]
-            mean, sd = compute_mean_and_sd([value for value in values if value is not None])
+            mean, sd = compute_mean_and_sd(getattr(scores, name) for scores in summary.best.test_by_seed)
             if mean is not None:
                 metrics[f"test_{name}"] = {"mean": mean, "sd": sd}
     return metrics

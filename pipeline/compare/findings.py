@@ -7,18 +7,9 @@ from statistics import fmean
 
 from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
-from pipeline.artifacts.comparison import Finding, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
-from pipeline.compare.formatting import (
-    find_runs,
-    find_setting,
-    format_mean,
-    format_seeds,
-    format_signed,
-    get_losses,
-    list_names,
-    require,
-)
+from pipeline.compare.run_findings import format_seeds
 
 SIGNIFICANT = 0.05  # Fisher's convention
 MIN_IMAGES = 3  # of validation that have a class: the gap of a class in fewer says little
@@ -27,52 +18,46 @@ MIN_CALIBRATION_GAP = 0.005  # of the pixels: a smaller difference between confi
 
 
 def list_findings(summary: Summary, parts: dict[str, list[GapPart]]) -> list[Finding]:
-    """Return what the grid shows, the most important first.
-
-    Args:
-        summary: of the grid.
-        parts: of the gap of each finished run.
-    """
-    if summary.best is None:
+    """Return what the grid shows, the most important first; `parts` are those of each finished run's gap."""
+    best = summary.best
+    if best is None:
         none = Finding("none_ranked", "No setting finished with all its seeds, so nothing can be ranked.", ())
         return [none, *filter(None, [run_findings.one_class_other_runs(summary)]), *run_findings.lost_runs(summary)]
     found = [
-        run_findings.missed_classes(summary),
+        run_findings.missed_classes(summary, best),
         run_findings.one_class_best_setting(summary),
-        _best(summary),
-        _best_rate(summary),
+        _best(summary, best),
+        _best_rate(summary, best),
         *_tenth(summary),
         _gap(summary),
-        run_findings.verdicts(summary),
+        run_findings.verdicts(summary, best),
         run_findings.one_class_other_runs(summary),
         run_findings.onsets(summary),
-        _widest_class(summary, parts),
-        _certainty(summary),
-        *_variants(summary),
+        _widest_class(summary, best, parts),
+        _certainty(summary, best),
+        *_variants(summary, best),
     ]
     return [finding for finding in [*found, *run_findings.lost_runs(summary)] if finding]
 
 
-def _best(summary: Summary) -> Finding | None:
-    assert summary.best is not None
-    row = find_setting(summary, summary.best.variant, summary.best.learning_rate)
-    share = 1 - require(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
+def _best(summary: Summary, best: BestSetting) -> Finding:
+    row = summary.get_setting(best)
+    share = 1 - _require(row.val_loss_mean) / summary.baseline_loss if summary.baseline_loss > 0 else 0.0
     prior = f"the class-prior baseline of {summary.baseline_loss:.3f}"
     return Finding(
         "best",
-        f"{summary.best.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
-        f"{format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {format_seeds(row.seeds)}, "
+        f"{row.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
+        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {format_seeds(row.seeds)}, "
         + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned."),
-        (summary.best.run,),
+        (best.run,),
     )
 
 
-def _best_rate(summary: Summary) -> Finding | None:
+def _best_rate(summary: Summary, best: BestSetting) -> Finding | None:
     """Compare the best learning rate with the second best of the same variant."""
-    assert summary.best is not None
     rivals = sorted(
-        (row for row in summary.settings if row.variant == summary.best.variant and row.ranked),
-        key=lambda row: require(row.val_loss_mean),
+        (row for row in summary.settings if row.variant == best.variant and row.ranked),
+        key=lambda row: _require(row.val_loss_mean),
     )
     if len(rivals) < 2:
         return None
@@ -82,30 +67,28 @@ def _best_rate(summary: Summary) -> Finding | None:
         f"Among the learning rates of {first.variant}, {first.learning_rate} is ahead of {second.learning_rate} by "
         f"{_describe_lead(differences[0])}. {_describe_significance(differences)[0]}"
     )
-    return Finding("best_rate", sentence, list_names(summary, first) + list_names(summary, second))
+    return Finding("best_rate", sentence, _list_names(summary, first, second))
 
 
 def _tenth(summary: Summary) -> list[Finding]:
     """Compare each variant's best learning rate with a tenth of it: the question of the original exercise."""
     found = []
     for best in summary.best_of_variant:
-        here = find_setting(summary, best.variant, best.learning_rate)
+        here = summary.get_setting(best)
         tenth = [
             row
             for row in summary.settings
             if row.variant == best.variant and row.ranked and math.isclose(row.learning_rate * 10, best.learning_rate)
         ]
         if tenth:
-            change = require(tenth[0].val_loss_mean) - require(here.val_loss_mean)
+            change = _require(tenth[0].val_loss_mean) - _require(here.val_loss_mean)
             comparison = "higher" if change >= 0 else "lower"
             sentence = (
                 f"At a tenth of {best.variant}'s best learning rate, {tenth[0].learning_rate}, the validation loss is "
-                f"{abs(change):.3f} nats per pixel {comparison}; the gap goes from {format_signed(here.gap_mean)} to "
-                f"{format_signed(tenth[0].gap_mean)}."
+                f"{abs(change):.3f} nats per pixel {comparison}; the gap goes from {_format_signed(here.gap_mean)} to "
+                f"{_format_signed(tenth[0].gap_mean)}."
             )
-            found.append(
-                Finding(f"tenth_{best.variant}", sentence, list_names(summary, here) + list_names(summary, tenth[0]))
-            )
+            found.append(Finding(f"tenth_{best.variant}", sentence, _list_names(summary, here, tenth[0])))
     return found
 
 
@@ -113,43 +96,40 @@ def _gap(summary: Summary) -> Finding | None:
     ranked = [row for row in summary.settings if row.ranked and row.gap_mean is not None]
     if not ranked:
         return None
-    widest = max(ranked, key=lambda row: require(row.gap_mean))
-    if require(widest.gap_mean) < MIN_GAP:
+    widest = max(ranked, key=lambda row: _require(row.gap_mean))
+    if _require(widest.gap_mean) < MIN_GAP:
         sentence = (
             f"No gap: at no learning rate is the mean validation loss more than {MIN_GAP} nats per pixel above the "
             f"training loss at the best epoch."
         )
-        return Finding("widest_gap", sentence, list_names(summary, widest))
-    sentence = (
-        f"The widest gap between validation and training loss at the best epoch is "
-        f"{format_mean(widest.gap_mean, widest.gap_sd)} nats per pixel: {widest.variant} at {widest.learning_rate}."
-    )
-    return Finding("widest_gap", sentence, list_names(summary, widest))
+    else:
+        sentence = (
+            f"The widest gap between validation and training loss at the best epoch is "
+            f"{_format_mean(widest.gap_mean, widest.gap_sd)} nats per pixel: {widest.variant} at "
+            f"{widest.learning_rate}."
+        )
+    return Finding("widest_gap", sentence, _list_names(summary, widest))
 
 
-def _variants(summary: Summary) -> list[Finding]:
+def _variants(summary: Summary, best: BestSetting) -> list[Finding]:
     """Compare each other variant with the best one, each at its own best learning rate."""
-    assert summary.best is not None
-    first = find_setting(summary, summary.best.variant, summary.best.learning_rate)
+    first = summary.get_setting(best)
     found = []
-    others = [find_setting(summary, other.variant, other.learning_rate) for other in summary.best_of_variant[1:]]
+    others = [summary.get_setting(other) for other in summary.best_of_variant[1:]]
     differences = [_difference(summary, first, other) for other in others]
     for second, difference, weight in zip(others, differences, _describe_significance(differences), strict=True):
         sentence = (
             f"{second.variant} at its best learning rate, {second.learning_rate}, has a validation loss of "
-            f"{format_mean(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
+            f"{_format_mean(second.val_loss_mean, second.val_loss_sd)}; {first.variant} is below it by "
             f"{_describe_lead(difference)}. {weight}"
         )
-        found.append(
-            Finding(f"variant_{second.variant}", sentence, list_names(summary, first) + list_names(summary, second))
-        )
+        found.append(Finding(f"variant_{second.variant}", sentence, _list_names(summary, first, second)))
     return found
 
 
-def _widest_class(summary: Summary, parts: dict[str, list[GapPart]]) -> Finding | None:
+def _widest_class(summary: Summary, best: BestSetting, parts: dict[str, list[GapPart]]) -> Finding | None:
     """Name the class with the widest gap of the best setting if all its seeds agree."""
-    assert summary.best is not None
-    rows = find_runs(summary, summary.best)
+    rows = summary.list_runs(best)
     by_run = [
         [part for part in parts.get(row.run, ()) if part.part == "class" and part.images >= MIN_IMAGES] for row in rows
     ]
@@ -160,16 +140,15 @@ def _widest_class(summary: Summary, parts: dict[str, list[GapPart]]) -> Finding 
         return None
     train, val = (fmean(getattr(part, side) for part in widest) for side in ("train_loss", "val_loss"))
     sentence = (
-        f"{summary.best.variant} at {summary.best.learning_rate} has the widest gap on {widest[0].name}: the loss "
+        f"{best.variant} at {best.learning_rate} has the widest gap on {widest[0].name}: the loss "
         f"of that class is {train:.3f} nats per pixel on training images and {val:.3f} on validation{_agreement(rows)}."
     )
     return Finding("widest_class", sentence, tuple(row.run for row in rows))
 
 
-def _certainty(summary: Summary) -> Finding | None:
+def _certainty(summary: Summary, best: BestSetting) -> Finding | None:
     """Report overconfidence or underconfidence of the best setting if all its seeds agree."""
-    assert summary.best is not None
-    rows = find_runs(summary, summary.best)
+    rows = summary.list_runs(best)
     sure, right = (
         [value for value in (getattr(row, name) for row in rows) if value is not None]
         for name in ("val_confidence", "val_accuracy")
@@ -179,14 +158,18 @@ def _certainty(summary: Summary) -> Finding | None:
     excess = [confidence - accuracy for confidence, accuracy in zip(sure, right, strict=True)]
     if not excess or min(map(abs, excess)) < MIN_CALIBRATION_GAP or min(excess) < 0 < max(excess):
         return None
-    errors = [fmean(require(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
+    errors = [fmean(_require(getattr(row, f"{side}_calibration_error")) for row in rows) for side in ("train", "val")]
     word = "overconfident" if excess[0] > 0 else "underconfident"
     sentence = (
-        f"On validation {summary.best.variant} at {summary.best.learning_rate} is {word}: its mean confidence is "
+        f"On validation {best.variant} at {best.learning_rate} is {word}: its mean confidence is "
         f"{fmean(sure):.1%}, and {fmean(right):.1%} of the pixels are correct{_agreement(rows)}; the expected "
         f"calibration error is {errors[1]:.3f}, on training {errors[0]:.3f}."
     )
     return Finding("certainty", sentence, tuple(row.run for row in rows))
+
+
+def _list_names(summary: Summary, *settings: SettingSummary) -> tuple[str, ...]:
+    return tuple(row.run for setting in settings for row in summary.list_runs(setting))
 
 
 def _agreement(rows: list[RunSummary]) -> str:
@@ -194,13 +177,15 @@ def _agreement(rows: list[RunSummary]) -> str:
 
 
 def _difference(summary: Summary, first: SettingSummary, second: SettingSummary) -> PairedDifference:
-    paired = compute_paired_difference(get_losses(summary, first), get_losses(summary, second))
+    by_seed = (
+        {row.seed: row.val_loss for row in summary.list_runs(setting) if row.val_loss is not None}
+        for setting in (first, second)
+    )
+    paired = compute_paired_difference(*by_seed)
     if paired is not None:
         return paired
     # Runs from MLflow may have no seed in common.
-    assert first.val_loss_mean is not None
-    assert second.val_loss_mean is not None
-    return PairedDifference(first.val_loss_mean - second.val_loss_mean, 0, 0, None, None)
+    return PairedDifference(_require(first.val_loss_mean) - _require(second.val_loss_mean), 0, 0, None, None)
 
 
 def _describe_lead(difference: PairedDifference) -> str:
@@ -231,3 +216,19 @@ def _describe_p_value(p: float, several: str) -> str:
     if p < SIGNIFICANT:
         return f"The difference is significant (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{several})."
     return f"The difference is not significant (p = {p:.2f}{several})."
+
+
+def _require(value: float | None) -> float:
+    """Return a number that every ranked setting has."""
+    assert value is not None, "ranked settings have all their numbers"
+    return value
+
+
+def _format_mean(mean: float | None, sd: float | None) -> str:
+    """Format mean ± standard deviation; the mean alone if there is one seed."""
+    return f"{_require(mean):.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
+
+
+def _format_signed(value: float | None) -> str:
+    """Format a number with its sign."""
+    return f"{_require(value):+.3f}"

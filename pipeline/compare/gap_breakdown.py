@@ -15,11 +15,6 @@ from pipeline.errors import PipelineError
 def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.DataFrame) -> list[GapPart]:
     """Return the parts of a finished run's gap: classes first, then groups, then images.
 
-    Args:
-        trained: the run's folder.
-        evaluated: the folder of its evaluation.
-        samples: of the prepared data.
-
     Raises:
         PipelineError: A file of the run is missing, broken, or of other data.
     """

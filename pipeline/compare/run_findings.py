@@ -8,9 +8,8 @@ from statistics import fmean
 
 from pipeline.analysis.baselines import ONE_CLASS_LABEL
 from pipeline.analysis.scores import name_foreground_iou
-from pipeline.artifacts.comparison import Finding, RunSummary, Summary
+from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
-from pipeline.compare.formatting import find_runs, find_setting, format_seeds
 
 MAX_CLASSES = 12  # missed classes that are named; more are counted
 MAX_REASONS = 3  # runs without results whose reason is given; the table of all runs has the others
@@ -22,11 +21,10 @@ ENDS = {
 }
 
 
-def verdicts(summary: Summary) -> Finding | None:
+def verdicts(summary: Summary, best: BestSetting) -> Finding | None:
     """Count the verdicts of the runs with the lowest validation loss, and those of the others."""
-    assert summary.best is not None
     judged = [(row.run, row.judgment) for row in summary.runs if row.judgment]
-    here = {row.run for row in find_runs(summary, summary.best)}
+    here = {row.run for row in summary.list_runs(best)}
     at_best = Counter(judgment.verdict for run, judgment in judged if run in here)
     others = Counter(judgment.verdict for run, judgment in judged if run not in here)
     if not at_best:
@@ -48,7 +46,7 @@ def onsets(summary: Summary) -> Finding | None:
         return None
     places, named = [], []
     for rate in summary.settings:
-        rows = [row for row in find_runs(summary, rate) if row.status == "finished"]
+        rows = [row for row in summary.list_runs(rate) if row.status == "finished"]
         found = [(row.run, row.judgment.onset) for row in rows if row.judgment and row.judgment.onset]
         if rows and len(found) * 2 > len(rows):
             low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
@@ -81,11 +79,9 @@ def _first_sentence(reason: str) -> str:
     return (reason.splitlines() or ["unknown reason"])[0].partition(". ")[0].rstrip(".")
 
 
-def missed_classes(summary: Summary) -> Finding | None:
+def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     """Name the classes that at least one run of the best setting misses; None if every run segments all."""
-    if summary.best is None:
-        return None
-    rows = [row for row in find_runs(summary, summary.best) if row.status == "finished"]
+    rows = [row for row in summary.list_runs(best) if row.status == "finished"]
     by_class: dict[str, list[MissedClass]] = {}
     for row in rows:
         for missed in row.missed_classes:
@@ -100,12 +96,12 @@ def missed_classes(summary: Summary) -> Finding | None:
     ]
     if len(classes) > MAX_CLASSES:
         names.append(f"{len(classes) - MAX_CLASSES} more")
-    who = f"{summary.best.variant} at {summary.best.learning_rate}"
+    who = f"{best.variant} at {best.learning_rate}"
     over = "" if len(rows) == 1 else f" in at least one of {format_seeds(len(rows))}"
     sentence = (
         f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
         f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
-        f"{MIN_CLASS_IOU}.{_fewer_elsewhere(summary)}"
+        f"{MIN_CLASS_IOU}.{_fewer_elsewhere(summary, best)}"
     )
     return Finding("missed_classes", sentence, tuple(row.run for row in rows if row.missed_classes))
 
@@ -121,10 +117,9 @@ def _describe_miss(found: list[MissedClass], runs: int) -> str:
     return how if len(found) == runs else f"{how}, {len(found)} of {runs} runs"
 
 
-def _fewer_elsewhere(summary: Summary) -> str:
+def _fewer_elsewhere(summary: Summary, best: BestSetting) -> str:
     """Name the setting that misses the fewest classes, if it is another one."""
-    assert summary.best is not None
-    here = find_setting(summary, summary.best.variant, summary.best.learning_rate).missed_classes
+    here = summary.get_setting(best).missed_classes
     others = [(row.missed_classes, row) for row in summary.settings if row.ranked and row.missed_classes is not None]
     fewest, row = min(others, key=lambda pair: pair[0])
     if here is None or fewest >= here:
@@ -137,7 +132,7 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
     """Name the runs of the best setting that do no better; None if all do better or none can be checked."""
     if summary.best is None:
         return None
-    rows = find_runs(summary, summary.best)
+    rows = summary.list_runs(summary.best)
     failing = _select_failing(rows)
     if not failing:
         return None
@@ -152,7 +147,7 @@ def one_class_best_setting(summary: Summary) -> Finding | None:
 
 def one_class_other_runs(summary: Summary) -> Finding | None:
     """Count the runs at other settings that do no better; None if all do better, those of the best setting too."""
-    best = {row.run for row in find_runs(summary, summary.best)} if summary.best else set()
+    best = {row.run for row in summary.list_runs(summary.best)} if summary.best else set()
     checked = [row for row in summary.runs if row.run not in best and _beats_baseline(row) is not None]
     failing = _select_failing(checked)
     if not checked or not (failing or one_class_best_setting(summary)):
@@ -187,3 +182,8 @@ def _select_failing(rows: list[RunSummary]) -> list[RunSummary]:
 
 def _beats_baseline(row: RunSummary) -> bool | None:
     return row.judgment.beats_baseline if row.judgment else None
+
+
+def format_seeds(count: int) -> str:
+    """Format a number of seeds."""
+    return f"{count} seed" + ("" if count == 1 else "s")

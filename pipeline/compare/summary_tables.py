@@ -18,26 +18,19 @@ def summarize_run(
 ) -> RunSummary:
     """Summarize a cell's run; a run that is missing or diverged has a reason instead of numbers.
 
-    Args:
-        cell: of the grid.
-        trained: the run's folder.
-        evaluated: the folder of its evaluation.
-        project: for the commands in messages.
-        failure: how training or evaluation failed most recently: the folders are outdated.
+    If training or evaluation failed most recently (`failure`), the folders are outdated.
     """
     if failure is not None and failure.state != "running":
-        return _create_row(cell, failure.state, failure.reason, None, None)
+        return _create_row(cell, failure.state, failure.reason)
     command = project.make_command("report")
     try:
         record, evaluation = trained.record, evaluated.metrics
     except PipelineError as error:
-        return _create_row(cell, "missing", str(error), None, None)
+        return _create_row(cell, "missing", str(error))
     if record.cell != cell.model_dump(mode="json"):
-        reason = f"It was trained with other parameters; `{command}` retrains it."
-        return _create_row(cell, "missing", reason, None, None)
+        return _create_row(cell, "missing", f"It was trained with other parameters; `{command}` retrains it.")
     if evaluation.key != record.key:
-        reason = f"Its evaluation belongs to an earlier training; `{command}` repeats it."
-        return _create_row(cell, "missing", reason, None, None)
+        return _create_row(cell, "missing", f"Its evaluation belongs to an earlier training; `{command}` repeats it.")
     if record.status == "diverged":
         reason = f"The loss was NaN or infinite in epoch {record.diverged_epoch} of {cell.train.epochs}."
         return _create_row(cell, "diverged", reason, record, evaluation)
@@ -45,7 +38,7 @@ def summarize_run(
 
 
 def _create_row(
-    cell: Cell, status: RunStatus, reason: str, record: RunRecord | None, found: RunEvaluation | None
+    cell: Cell, status: RunStatus, reason: str, record: RunRecord | None = None, found: RunEvaluation | None = None
 ) -> RunSummary:
     train, validation = (found.train, found.validation) if found else (None, None)
     return RunSummary(
@@ -89,9 +82,9 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
     losses = [row.val_loss for row in finished if row.val_loss is not None]
     ranked = len(losses) == len(group)
     val_loss, val_loss_sd = compute_mean_and_sd(losses)
-    gap, gap_sd = compute_mean_and_sd([row.gap for row in finished if row.gap is not None])
+    gap, gap_sd = compute_mean_and_sd(row.gap for row in finished)
+    iou, iou_sd = compute_mean_and_sd(row.val_mean_iou for row in finished)
     beating = [row.judgment.beats_baseline for row in finished if row.judgment]
-    iou, iou_sd = compute_mean_and_sd([row.val_mean_iou for row in finished if row.val_mean_iou is not None])
     return SettingSummary(
         variant=variant,
         learning_rate=learning_rate,
@@ -105,8 +98,8 @@ def _summarize_setting(variant: str, learning_rate: float, group: list[RunSummar
         gap_sd=gap_sd,
         val_mean_iou_mean=iou,
         val_mean_iou_sd=iou_sd,
-        missed_classes=compute_mean_and_sd([float(len(row.missed_classes)) for row in finished])[0],
-        beats_baseline=compute_mean_and_sd([float(one) for one in beating if one is not None])[0],
+        missed_classes=compute_mean_and_sd(len(row.missed_classes) for row in finished)[0],
+        beats_baseline=compute_mean_and_sd(beating)[0],
     )
 
 

@@ -26,7 +26,6 @@ from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
 from pipeline.artifacts.prepared_data import SegmentationClass, compute_class_shares
 from pipeline.artifacts.run_folder import RunFolder, Side
-from pipeline.artifacts.scores import Scores
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
 
@@ -64,18 +63,20 @@ class RunJudge:
         num_train_images = round(min(cell.max_train_images or total, total) * evaluated)
         gap = estimate_gap(validation, train, None, num_train_images=num_train_images)
         no_interval = (f"Interval of the gap: {gap.reason}.",) if gap.reason else ()
+        iou_gap, iou_gap_last = _compute_iou_gaps(history, scored)
+        iou_fall = float(history["val_mean_iou"].max() - history["val_mean_iou"].iloc[-1])
         return Judgment(
             verdict=found.word,
             evidence=found.evidence,
             not_checked=(*found.not_checked, *no_interval),
             ratio=found.gaps.ratio if found.gaps else None,
             rise=found.gaps.rise if found.gaps else None,
-            iou_gap=_iou_gap(scored),
-            iou_gap_last=_last_iou_gap(history, scored),
-            iou_fall=_defined(history["val_mean_iou"].max() - history["val_mean_iou"].iloc[-1]),
+            iou_gap=iou_gap,
+            iou_gap_last=iou_gap_last,
+            iou_fall=None if np.isnan(iou_fall) else iou_fall,
             onset=found.onset[1:] if found.onset else None,
-            gap_low=gap.interval.low if gap.interval else None,
-            gap_high=gap.interval.high if gap.interval else None,
+            gap_low=gap.low,
+            gap_high=gap.high,
             selection_bias=gap.selection_bias,
             beats_baseline=one_class.beats_on_validation if one_class else None,
         )
@@ -108,45 +109,26 @@ class RunJudge:
         return GroupedLosses(losses, found.pixels[evaluated], create_labels(groups), has_groups)
 
 
-def _iou_gap(scored: RunEvaluation) -> float | None:
-    """Compute the gap of mean IoU, over the classes that the ground truth of both sides has."""
-    if scored.train is None or scored.validation is None:
-        return None
+def _compute_iou_gaps(history: pd.DataFrame, scored: RunEvaluation) -> tuple[float | None, float | None]:
+    """Compute the gap of mean IoU at the best and at the last epoch, over the classes that both sides have."""
     train, validation = scored.train, scored.validation
-    if _present(train) == _present(validation):
-        return None if train.mean_iou is None or validation.mean_iou is None else train.mean_iou - validation.mean_iou
-    differences = [
-        own - value
-        for name in _common(scored)
-        if (own := train.iou[name]) is not None and (value := validation.iou[name]) is not None
-    ]
-    return fmean(differences) if differences else None
-
-
-def _last_iou_gap(history: pd.DataFrame, scored: RunEvaluation) -> float | None:
-    """Compute the gap of mean IoU after the last epoch, over the classes of `_iou_gap`."""
-    means = []
-    for side in ("train", "val"):
-        columns = [f"{side}_iou_{name}" for name in _common(scored)]
-        if not columns or not set(columns) <= set(history):
-            return None
-        means.append(float(history[columns].iloc[-1].mean()))
-    return means[0] - means[1]
-
-
-def _common(scored: RunEvaluation) -> list[str]:
-    """List the classes that the ground truth of both sides has."""
-    if scored.train is None or scored.validation is None:
-        return []
-    return [name for name in _present(scored.train) if name in _present(scored.validation)]
-
-
-def _present(scores: Scores) -> list[str]:
-    return [name for name, iou in scores.iou.items() if iou is not None]
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    if train is None or validation is None:
+        return None, None
+    train_iou, val_iou = (
+        {name: iou for name, iou in scores.iou.items() if iou is not None} for scores in (train, validation)
+    )
+    common = [name for name in train_iou if name in val_iou]
+    best = last = None
+    if train_iou.keys() == val_iou.keys():
+        if train.mean_iou is not None and validation.mean_iou is not None:
+            best = train.mean_iou - validation.mean_iou
+    elif common:
+        best = fmean(train_iou[name] - val_iou[name] for name in common)
+    columns = [[f"{side}_iou_{name}" for name in common] for side in ("train", "val")]
+    if common and {*columns[0], *columns[1]} <= {*history}:
+        at_train, at_validation = (float(history[names].iloc[-1].mean()) for names in columns)
+        last = at_train - at_validation
+    return best, last
 
 
 def check_class_mix(

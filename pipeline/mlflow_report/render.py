@@ -64,13 +64,12 @@ def _add_authors(fetched: list[FetchedRun]) -> list[FetchedRun]:
     """Append the author to the variant of each run, if there are several authors: their variants may differ."""
     if len({one.author for one in fetched}) < 2:
         return fetched
-    return [_rename(one, f"{one.record.cell['variant']}@{_sanitize(one.author)}") for one in fetched]
-
-
-def _rename(one: FetchedRun, variant: str) -> FetchedRun:
-    cell = {**one.record.cell, "variant": variant}
-    name = read_run_config(replace(one.record, cell=cell), one.run).name
-    return replace(one, record=replace(one.record, run=name, cell=cell))
+    renamed = []
+    for one in fetched:
+        cell = {**one.record.cell, "variant": f"{one.record.cell['variant']}@{_sanitize(one.author)}"}
+        name = read_run_config(replace(one.record, cell=cell), one.run).name
+        renamed.append(replace(one, record=replace(one.record, run=name, cell=cell)))
+    return renamed
 
 
 def _sanitize(author: str) -> str:

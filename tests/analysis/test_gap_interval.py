@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.analysis.gap_interval import GapInterval, GroupedLosses, Interval, estimate_gap
+from pipeline.analysis.gap_interval import GapInterval, GroupedLosses, estimate_gap
 
 PIXELS = 4096
 
@@ -25,22 +25,23 @@ def estimate_loss(validation: GroupedLosses, epoch: int | None) -> GapInterval:
     return estimate_gap(validation, zero, epoch, num_train_images=len(validation.pixels))
 
 
-def get_interval(estimate: GapInterval) -> Interval:
-    assert estimate.interval is not None
-    return estimate.interval
+def get_interval(estimate: GapInterval) -> tuple[float, float]:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.low, estimate.high
 
 
 def measure_width(estimate: GapInterval) -> float:
-    interval = get_interval(estimate)
-    return interval.high - interval.low
+    low, high = get_interval(estimate)
+    return high - low
 
 
 def test_estimate_gap_of_many_normal_losses_is_close_to_students_interval() -> None:
     losses = np.random.default_rng(0).normal(0.3, 0.05, 400)
-    interval = get_interval(estimate_loss(make_losses(losses), 0))
+    low, high = get_interval(estimate_loss(make_losses(losses), 0))
     error = losses.std(ddof=1) / 20
-    assert interval.low == pytest.approx(losses.mean() - 1.966 * error, abs=0.1 * error)
-    assert interval.high == pytest.approx(losses.mean() + 1.966 * error, abs=0.1 * error)
+    assert low == pytest.approx(losses.mean() - 1.966 * error, abs=0.1 * error)
+    assert high == pytest.approx(losses.mean() + 1.966 * error, abs=0.1 * error)
 
 
 def test_estimate_gap_of_skewed_losses_is_wider_than_students_interval() -> None:
@@ -66,7 +67,7 @@ def test_estimate_gap_with_two_kinds_of_groups_adds_their_variances() -> None:
 
 def test_estimate_gap_below_ten_groups_has_a_reason_instead_of_an_interval() -> None:
     estimate = estimate_loss(make_losses(draw_losses(5, 36), np.arange(36) % 9), 0)
-    assert estimate.interval is None
+    assert estimate.low is None
     assert "9 groups" in estimate.reason
 
 
@@ -76,7 +77,7 @@ def test_estimate_gap_resamples_the_training_side_only_if_it_is_a_sample() -> No
     assert measure_width(estimate_gap(validation, train, 0, num_train_images=40)) == pytest.approx(exact, rel=1e-9)
     assert measure_width(estimate_gap(validation, train, 0, num_train_images=80)) > exact
     few = make_losses(draw_losses(7, 5, 0.2))
-    assert estimate_gap(validation, few, 0, num_train_images=5).interval is not None
+    assert estimate_gap(validation, few, 0, num_train_images=5).low is not None
     assert "training side has 5" in estimate_gap(validation, few, 0, num_train_images=50).reason
 
 
@@ -87,8 +88,7 @@ def test_estimate_gap_at_the_best_epoch_corrects_for_selection_bias() -> None:
     lowest = table.mean(axis=1).min()
     assert estimate.selection_bias is not None
     assert 0.6 * (0.3 - lowest) < estimate.selection_bias < 1.4 * (0.3 - lowest)
-    interval = get_interval(estimate)
-    assert interval.high + interval.low > 2 * lowest
+    assert sum(get_interval(estimate)) > 2 * lowest
     assert estimate_loss(make_losses(table), 3).selection_bias == 0
 
 
@@ -101,16 +101,15 @@ def test_estimate_gap_is_invariant_to_the_order_of_images_and_to_a_constant() ->
         estimate_loss(make_losses(losses[order], groups[order]), 0),
         estimate_gap(make_losses(losses + 1, groups), ones, 0, num_train_images=50),
     ):
-        interval = get_interval(estimate)
-        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+        assert get_interval(estimate) == pytest.approx(expected, abs=1e-9)
 
 
 def test_estimate_gap_of_equal_losses_has_width_0() -> None:
     interval = get_interval(estimate_loss(make_losses(np.full(20, 0.25)), 0))
-    assert (interval.low, interval.high) == pytest.approx((0.25, 0.25))
+    assert interval == pytest.approx((0.25, 0.25))
 
 
 def test_estimate_gap_of_nan_has_a_reason_instead_of_an_interval() -> None:
     estimate = estimate_loss(make_losses(np.full(20, np.nan)), 0)
-    assert estimate.interval is None
+    assert estimate.low is None
     assert "NaN" in estimate.reason

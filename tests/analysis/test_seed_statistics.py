@@ -29,6 +29,7 @@ def test_compute_mean_and_sd_by_hand() -> None:
     assert compute_mean_and_sd([]) == (None, None)
     assert compute_mean_and_sd([2.0]) == (2.0, None)
     assert compute_mean_and_sd([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert compute_mean_and_sd([None, 1.0, None, 3.0]) == (2.0, pytest.approx(2**0.5))
 
 
 def test_compute_paired_difference_uses_common_seeds_only() -> None:
