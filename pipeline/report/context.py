@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import pandas as pd
 
 from pipeline.analysis.curve_readers import ExternalResult, read_results
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
-from pipeline.errors import PipelineError
 from pipeline.imaging.resize import Resize
 from pipeline.params import Report
-from pipeline.report.view_models import Frame, Notice
+from pipeline.report.primary_score import PrimaryScore
+from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
 
 
 class ReportContext:
@@ -39,23 +41,31 @@ class ReportContext:
         return self.project.prepared.dataset
 
     @cached_property
-    def sample_ids(self) -> dict[str, tuple[str, ...]]:
-        """IDs of the samples by split, in the order of the arrays."""
-        splits = self.project.prepared.samples.groupby("split", sort=False)
-        return {str(split): tuple(rows["id"]) for split, rows in splits}
+    def primary_score(self) -> PrimaryScore:
+        """The primary score of these classes."""
+        return PrimaryScore.of([item.name for item in self.dataset.classes if item.foreground])
 
     @cached_property
-    def _shapes(self) -> dict[str, list[tuple[int, int]]]:
-        """Height and width of the originals by split, in the order of the arrays."""
-        splits = self.project.prepared.samples.groupby("split", sort=False)
-        return {str(split): list(zip(rows["height"], rows["width"], strict=True)) for split, rows in splits}
+    def _samples(self) -> dict[str, pd.DataFrame]:
+        """Rows of `samples.csv` by split, in the order of the arrays."""
+        return {str(split): rows for split, rows in self.project.prepared.samples.groupby("split", sort=False)}
+
+    @cached_property
+    def sample_ids(self) -> dict[str, tuple[str, ...]]:
+        """IDs of the samples by split, in the order of the arrays."""
+        return {split: tuple(rows["id"]) for split, rows in self._samples.items()}
+
+    def read_sample(self, split: str, row: int) -> tuple[ImageArray, Mask, Frame]:
+        """Read a sample's image and mask, with how its original was fitted into its square."""
+        prepared = self.project.prepared
+        return prepared.read_image(split, row), prepared.read_mask(split, row), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
         """Return how a sample's original was fitted into its square; a composite fills it."""
         if split in self._composite_splits:
             return Frame(1, 1, self._resize)
-        height, width = self._shapes[split][row]
-        return Frame(int(height), int(width), self._resize)
+        original = self._samples[split].iloc[row]
+        return Frame(int(original["height"]), int(original["width"]), self._resize)
 
     def read_image_scores(self, run: str, score: str, split: str = "") -> dict[str, float]:
         """Read a score of a run's images by sample, without undefined ones; of all splits or of one."""
@@ -76,14 +86,13 @@ class ExternalResults:
 def read_external_results(report: Report, project: Project) -> ExternalResults:
     """Read the files that the parameters name, in `reports/external_results/` of the project."""
     results: list[ExternalResult] = []
-    sources, problems = [], []
-    home = project.home
+    sources: list[tuple[str, str]] = []
+    problems: list[Notice] = []
     for reference in report.external_results:
-        try:
-            for found in read_results(home / EXTERNAL_RESULTS / reference.file):
+        with collect_problem(problems, f"{reference.name} is not shown"):
+            for found in read_results(project.home / EXTERNAL_RESULTS / reference.file):
                 name = f"{reference.name}: {found.name}" if found.name else reference.name
-                results.append(ExternalResult(name, found.curves, found.numbers))
+                results.append(replace(found, name=name))
             sources.append((reference.name, reference.source))
-        except PipelineError as error:
-            problems.append(Notice(f"{reference.name} is not shown", str(error).replace(f"{home}/", ""), is_fault=True))
+    problems = [replace(notice, text=notice.text.replace(f"{project.home}/", "")) for notice in problems]
     return ExternalResults(tuple(results), tuple(sources), tuple(problems))

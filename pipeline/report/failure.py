@@ -31,12 +31,10 @@ SECTIONS = {
 class Failure:
     """A stage that failed or was killed."""
 
-    name: str
-    reason: str
-    ended: str  # local time
+    status: StageStatus
     lines: str  # empty if there is nothing beside the reason
     command: str
-    parameters: tuple[tuple[str, str], ...]  # none if params.yaml cannot be read
+    parameters: list[tuple[str, str]]  # none if params.yaml cannot be read
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ def render_failure_page(params: Params | None, report: Path | None = None, proje
         PipelineError: A template is missing or invalid.
     """
     project = project or Project()
-    failures = tuple(_build_failure(one, params, project) for one in find_failures(params, project))
+    failed = find_failures(params, project)
     running = [one.name for one in list_stage_statuses(project.root) if one.state == "running"]
     page = FailurePage(
-        title="The report could not be finished" if failures else "No failure is recorded",
-        sentence=_describe_failures([failure.name for failure in failures], project),
+        title="The report could not be finished" if failed else "No failure is recorded",
+        sentence=_describe_failures([one.name for one in failed], project),
         running=f"Running: {join_words(running)}." if running else "",
         report=os.path.relpath(report, project.root / REPORTS) if report else "",
-        failures=failures,
+        failures=tuple(_build_failure(one, params, project) for one in failed),
     )
     path = project.root / FAILURE
     write_text(path, render_html(TEMPLATE, page, project))
@@ -99,14 +97,8 @@ def _describe_failures(names: list[str], project: Project) -> str:
 def _build_failure(one: StageStatus, params: Params | None, project: Project) -> Failure:
     lines = "\n".join(one.lines)
     again = project.make_command("report") if one.stage == "sweep" else project.shell_command(f"dvc repro {one.name}")
-    return Failure(
-        name=one.name,
-        reason=one.reason,
-        ended=one.time.strftime("%Y-%m-%d %H:%M"),
-        lines="" if lines == one.reason else lines,
-        command=again,
-        parameters=tuple(flatten_parameters(_select_parameters(one, params))) if params else (),
-    )
+    parameters = flatten_parameters(_select_parameters(one, params)) if params else []
+    return Failure(one, "" if lines == one.reason else lines, again, parameters)
 
 
 def _select_parameters(one: StageStatus, params: Params) -> Mapping[str, Any]:

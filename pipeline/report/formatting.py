@@ -31,11 +31,6 @@ def format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
     return f"{format_number(mean, digits)}\u00a0±\u00a0{format_number(sd, digits)}"
 
 
-def format_learning_rate(learning_rate: float) -> str:
-    """Format a learning rate as in the run's name."""
-    return str(learning_rate)
-
-
 def format_percent(fraction: float) -> str:
     """Format a fraction as a percentage."""
     return f"{100 * fraction:.1f} %"
@@ -51,8 +46,10 @@ def pluralize(count: int, singular: str, plural: str | None = None) -> str:
     return f"{format_count(count)} {singular if count == 1 else plural or singular + 's'}"
 
 
-def join_words(items: Sequence[str]) -> str:
-    """Join words: a, b and c."""
+def join_words(items: Sequence[str], limit: int | None = None) -> str:
+    """Join words: a, b and c; or, if there are more than `limit`: a, b and 3 more."""
+    if limit is not None and len(items) > limit:
+        items = [*items[:limit], f"{len(items) - limit} more"]
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"

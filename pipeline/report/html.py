@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pipeline.artifacts.project import TEMPLATES, Project
 from pipeline.errors import PipelineError
 from pipeline.report.figures import svg
-from pipeline.report.formatting import mark_code
+from pipeline.report.formatting import format_count, format_number, format_spread, mark_code
 
 STYLE, SCRIPTS = "page.css", ("sort.js", "panel.js", "curves.js", "compare.js", "enlarge.js")
 
@@ -23,13 +23,7 @@ POLICY = (
 
 
 def render_html(template: str, page: object, project: Project, num_learning_rates: int = 1) -> str:
-    """Render a page.
-
-    Args:
-        template: File name of the template.
-        page: View model of the page.
-        project: With the templates.
-        num_learning_rates: How many learning rates need a color.
+    """Render a page with the project's templates; each learning rate gets a color.
 
     Raises:
         PipelineError: A template is missing or invalid.
@@ -42,7 +36,7 @@ def render_html(template: str, page: object, project: Project, num_learning_rate
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = mark_code
+    environment.filters |= {"code": mark_code, "number": format_number, "spread": format_spread, "count": format_count}
     try:
         style, script = _read_source(environment, STYLE), "\n".join(_read_source(environment, name) for name in SCRIPTS)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

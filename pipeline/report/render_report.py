@@ -15,35 +15,22 @@ from pipeline.params.data import Data
 from pipeline.params.data.composites import CompositesData
 from pipeline.report.context import ReportContext, read_external_results
 from pipeline.report.html import render_html
-from pipeline.report.run_selection import RunSelection, select_runs
-from pipeline.report.sections.authors import Authors, TeamResults, build_authors
-from pipeline.report.sections.curves import Curves, build_curves
+from pipeline.report.run_selection import select_runs
+from pipeline.report.sections.authors import TeamResults, build_authors
+from pipeline.report.sections.curves import build_curves
 from pipeline.report.sections.data_card import DataCard, build_data_card
-from pipeline.report.sections.examples import Examples, build_examples
-from pipeline.report.sections.findings import Findings, build_findings
-from pipeline.report.sections.gap_breakdown import GapBreakdown, build_gap_breakdown
+from pipeline.report.sections.examples import build_examples
+from pipeline.report.sections.findings import build_findings
+from pipeline.report.sections.gap_breakdown import build_gap_breakdown
 from pipeline.report.sections.header import Header, build_header
-from pipeline.report.sections.notes import Notes, build_notes
-from pipeline.report.sections.reproduce import Reproduce, build_reproduce
-from pipeline.report.sections.results import ResultsOverview, build_results
-from pipeline.report.sections.run_table import RunTable, build_run_table
-from pipeline.report.sections.test_scores import TestScores, build_test_scores
+from pipeline.report.sections.notes import build_notes
+from pipeline.report.sections.reproduce import build_reproduce
+from pipeline.report.sections.results import build_results
+from pipeline.report.sections.run_table import build_run_table
+from pipeline.report.sections.test_scores import build_test_scores
 from pipeline.report.view_models import NothingToShowError, Notice
 
 TEMPLATE = "page.html"
-Body = (
-    Authors
-    | Notes
-    | Findings
-    | Curves
-    | ResultsOverview
-    | RunTable
-    | GapBreakdown
-    | TestScores
-    | Examples
-    | DataCard
-    | Reproduce
-)
 
 
 @dataclass(frozen=True)
@@ -67,12 +54,11 @@ class RunSource:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: its content, or a notice if that could not be built."""
+    """A section of the page: the values of its template, or a notice if they could not be built."""
 
     id: str
     title: str
-    template: str
-    body: Body | Notice
+    body: object
 
     @property
     def is_missing(self) -> bool:
@@ -105,7 +91,7 @@ def render_report(
     provenance: bool = False,
     source: RunSource | None = None,
 ) -> RenderedReport:
-    """Write the report of a selection of runs.
+    """Write the report of a selection of runs; a section whose files are missing or broken becomes a notice.
 
     Args:
         params: The parameters of the project.
@@ -123,33 +109,21 @@ def render_report(
         Project(source.folder) if source else project, _list_composite_splits(params.data), params.data.resize
     )
     selection = select_runs(context.summary, run_spec)
+    data: list[Section] = []
+    authors: list[Section] = []
     if source:
         selection = replace(selection, origin=source.origin, notices=source.notices)
-    page = build_page(params, context, selection, project, provenance=provenance, team=source.team if source else None)
-    path = out if out is not None else project.root / selection.out
-    num_learning_rates = len({row.learning_rate for row in context.summary.runs})
-    write_text(path, render_html(TEMPLATE, page, project, num_learning_rates))
-    return RenderedReport(path, page.faults, selection.notices)
-
-
-def build_page(
-    params: Params,
-    context: ReportContext,
-    selection: RunSelection,
-    project: Project,
-    *,
-    provenance: bool,
-    team: TeamResults | None = None,
-) -> Page:
-    """Build the view model of the page; a section whose files are missing or broken becomes a notice."""
-    external = read_external_results(params.report, project)
-    data = _build_data(context)
+        if len({result.author for result in source.team.results}) > 1:
+            authors = [_build("authors", "By author", lambda: build_authors(source.team, context))]
+    if context.project.prepared.path.is_dir():  # else the header reports it
+        data = [_build("data", "The data", lambda: build_data_card(context))]
     has_leakage = any(isinstance(section.body, DataCard) and section.body.leakage for section in data)
-    return Page(
-        header=build_header(params, context, selection),
-        sections=(
+    external = read_external_results(params.report, project)
+    page = Page(
+        build_header(params, context, selection),
+        (
             *(data if has_leakage else ()),  # first, because it puts all scores in doubt
-            *_build_team(team, context),
+            *authors,
             _build("notes", "Notes", lambda: build_notes(project, params.report.notes_file, context, selection)),
             _build("findings", "Findings", lambda: build_findings(context, selection)),
             _build("curves", "Loss curves", lambda: build_curves(context, selection, external)),
@@ -166,31 +140,19 @@ def build_page(
             ),
         ),
     )
+    path = out if out is not None else project.root / selection.out
+    num_learning_rates = len({row.learning_rate for row in context.summary.runs})
+    write_text(path, render_html(TEMPLATE, page, project, num_learning_rates))
+    return RenderedReport(path, page.faults, selection.notices)
 
 
-def _build_team(team: TeamResults | None, context: ReportContext) -> tuple[Section, ...]:
-    """Build the section on results by author, if there are several authors."""
-    if team is None or len({result.author for result in team.results}) < 2:
-        return ()
-    return (_build("authors", "By author", lambda: build_authors(team, context)),)
-
-
-def _build_data(context: ReportContext) -> tuple[Section, ...]:
-    """Build the section on the data; none without prepared data, which the header reports."""
-    if not context.project.prepared.path.is_dir():
-        return ()
-    return (_build("data", "The data", lambda: build_data_card(context)),)
-
-
-def _build(name: str, title: str, build: Callable[[], Body]) -> Section:
-    body: Body | Notice
+def _build(name: str, title: str, build: Callable[[], object]) -> Section:
     try:
-        body = build()
+        return Section(name, title, build())
     except NothingToShowError as error:
-        body = Notice.from_error(f"{title}: nothing to show", error)
+        return Section(name, title, Notice.from_error(f"{title}: nothing to show", error))
     except PipelineError as error:
-        body = Notice.from_error(f"{title}: missing", error)
-    return Section(name, title, f"{name}.html", body)
+        return Section(name, title, Notice.from_error(f"{title}: missing", error))
 
 
 def _list_composite_splits(data: Data) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 
 import pandas as pd
 
@@ -47,44 +46,26 @@ def is_filter(run_spec: str) -> bool:
 def filter_runs(rows: Sequence[RunSummary], expression: str) -> tuple[RunSummary, ...]:
     """Select the runs for which an expression holds; a missing value equals nothing and is neither above nor below.
 
-    Args:
-        rows: The runs.
-        expression: The filter.
-
     Raises:
         PipelineError: The expression is not valid, or names an unknown column.
     """
     if len(expression) > MAX_LENGTH:
         raise PipelineError(f"--runs: a filter may have {MAX_LENGTH} characters, but this one has {len(expression)}.")
-    _check(expression)
-    found = _build_table(rows).query(expression.strip(), engine="python")
-    return tuple(rows[place] for place in found.index)
-
-
-def _build_table(rows: Sequence[RunSummary]) -> pd.DataFrame:
-    values = [
-        {
-            **{field.name: getattr(row, field.name) for field in fields(row) if field.name in COLUMNS},
-            "verdict": row.judgment.verdict if row.judgment else None,
-        }
-        for row in rows
-    ]
-    table = pd.DataFrame(values, columns=list(COLUMNS))
-    return table.astype({**dict.fromkeys(TEXT_COLUMNS, object), **dict.fromkeys(NUMBER_COLUMNS, float)})
-
-
-def _check(expression: str) -> None:
-    """Raise `PipelineError` unless an expression consists of what a filter may contain."""
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        tree = ast.parse(expression, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         single = re.search(r"(?<![<>=!])=(?!=)", expression)
         hint = "compare with ==, and put text in quotes" if single else "combine comparisons with and, or"
         raise _error(expression, f"is not a valid filter; {hint}") from None
     _check_condition(tree.body, expression)
+    values = [{**vars(row), "verdict": row.judgment.verdict if row.judgment else None} for row in rows]
+    types = {**dict.fromkeys(TEXT_COLUMNS, object), **dict.fromkeys(NUMBER_COLUMNS, float)}
+    table = pd.DataFrame(values, columns=list(COLUMNS)).astype(types)
+    return tuple(rows[place] for place in table.query(expression, engine="python").index)
 
 
 def _check_condition(node: ast.expr, expression: str) -> None:
+    """Raise `PipelineError` unless a condition consists of what a filter may contain."""
     if isinstance(node, ast.BoolOp):
         for value in node.values:
             _check_condition(value, expression)
@@ -93,20 +74,19 @@ def _check_condition(node: ast.expr, expression: str) -> None:
     elif isinstance(node, ast.Compare):
         _check_comparison(node, expression)
     else:
-        part = ast.unparse(node)
-        raise _error(expression, f"'{part}' is not a comparison; combine comparisons with and, or, not")
+        problem = "is not a comparison; combine comparisons with and, or, not"
+        raise _error(expression, f"'{ast.unparse(node)}' {problem}")
 
 
 def _check_comparison(node: ast.Compare, expression: str) -> None:
     operands, part = [node.left, *node.comparators], ast.unparse(node)
     types = {_find_type(operand, expression) for operand in operands}
-    columns = [operand for operand in operands if isinstance(operand, ast.Name)]
+    columns = [operand.id for operand in operands if isinstance(operand, ast.Name)]
     if not columns:
         raise _error(expression, f"'{part}' compares no column; columns: {', '.join(COLUMNS)}")
     if len(types) > 1:
-        name = columns[0].id
-        kind = "text: write the other side in quotes" if name in TEXT_COLUMNS else "a number"
-        raise _error(expression, f"'{part}': {name} is {kind}")
+        kind = "text: write the other side in quotes" if columns[0] in TEXT_COLUMNS else "a number"
+        raise _error(expression, f"'{part}': {columns[0]} is {kind}")
     for operator, right in zip(node.ops, node.comparators, strict=True):
         if isinstance(operator, ast.In | ast.NotIn) != isinstance(right, ast.List | ast.Tuple):
             raise _error(expression, f"'{part}': write a list after in, such as seed in [0, 1], and only there")
@@ -136,4 +116,4 @@ def _find_type(node: ast.expr, expression: str) -> type:
 
 
 def _error(expression: str, problem: str) -> PipelineError:
-    return PipelineError(f'--runs {expression.strip()}: {problem}. Example: --runs "{EXAMPLE}"')
+    return PipelineError(f'--runs {expression}: {problem}. Example: --runs "{EXAMPLE}"')

@@ -59,62 +59,54 @@ def select_runs(summary: Summary, run_spec: str | None) -> RunSelection:
         raise PipelineError("The comparison contains no runs. Train some with `make report`.")
     if run_spec is None:
         return RunSelection("all", summary.runs, REPORT)
-    if run_spec.strip() == "all":
+    spec = run_spec.strip()
+    if spec == "all":
         return RunSelection("all", summary.runs, REPORTS / "all.html")
-    if match := re.fullmatch(r"best(?::(.*))?", run_spec.strip()):
+    if match := re.fullmatch(r"best(?::(.*))?", spec):
         return _select_best(summary, match[1])
-    if is_filter(run_spec):
-        return _select_by_filter(summary, run_spec)
-    return _select_by_name(summary, run_spec)
+    rows = filter_runs(summary.runs, spec) if is_filter(spec) else _select_by_name(summary, spec)
+    if not rows:
+        raise PipelineError(f"No run matches {spec}; {_list_available(summary)}")
+    return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
 
 
 def _select_best(summary: Summary, count: str | None) -> RunSelection:
     if summary.best is None:
         raise PipelineError(
             "There is no best run: no learning rate finished all its seeds. Name runs instead; "
-            + _list_available([row.run for row in summary.runs])
+            + _list_available(summary)
         )
     if count is None:
-        best = summary.best.run
-        return RunSelection("best", tuple(row for row in summary.runs if row.run == best), REPORTS / "best.html")
+        return RunSelection("best", (summary.get_run(summary.best.run),), REPORTS / "best.html")
     if not re.fullmatch(r"[1-9]\d*", count):
         raise PipelineError(f"'best:{count}' must have a positive whole number after the colon, such as best:3.")
     ranked = sorted((rate.val_loss_mean, rate.run) for rate in summary.settings if rate.run and rate.val_loss_mean)
-    wanted = {run for _, run in ranked[: int(count)]}
-    rows = tuple(row for row in summary.runs if row.run in wanted)
+    best = {run for _, run in ranked[: int(count)]}
+    rows = tuple(row for row in summary.runs if row.run in best)
     return RunSelection("named", rows, REPORTS / f"best-{len(rows)}.html")
 
 
-def _select_by_filter(summary: Summary, expression: str) -> RunSelection:
-    rows = filter_runs(summary.runs, expression)
-    if not rows:
-        raise PipelineError(
-            f"No run matches {expression.strip()}; " + _list_available([row.run for row in summary.runs])
-        )
-    return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
-
-
-def _select_by_name(summary: Summary, run_spec: str) -> RunSelection:
+def _select_by_name(summary: Summary, run_spec: str) -> tuple[RunSummary, ...]:
     known = [row.run for row in summary.runs]
     patterns = {name.strip() for name in run_spec.split(",")} - {""}
-    if not patterns:
-        raise PipelineError(
-            "The selection is empty. Write all, best, a filter, or names of runs; " + _list_available(known)
-        )
-    wanted = {name for pattern in patterns for name in fnmatch.filter(known, pattern) or [pattern]}
-    if unknown := sorted(wanted - set(known)):
-        nearest = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, unknown[0], name).ratio())
-        noun = "run" if len(unknown) == 1 else "runs"
+    names = {name for pattern in patterns for name in fnmatch.filter(known, pattern) or [pattern]}
+    unknown = sorted(names - set(known))
+    if unknown:
         quoted = ", ".join(f"'{name}'" for name in unknown)
-        raise PipelineError(
-            f"The comparison has no {noun} {quoted}. Write all, best, a filter, or names of runs; "
-            + _list_available(nearest)
-        )
-    rows = tuple(row for row in summary.runs if row.run in wanted)
-    return RunSelection("named", rows, REPORTS / f"{create_file_stem([row.run for row in rows])}.html")
+        problem = f"The comparison has no run{'' if len(unknown) == 1 else 's'} {quoted}."
+    elif not names:
+        problem = "The selection is empty."
+    else:
+        return tuple(row for row in summary.runs if row.run in names)
+    choices = _list_available(summary, nearest=unknown[0] if unknown else "")
+    raise PipelineError(f"{problem} Write all, best, a filter, or names of runs; {choices}")
 
 
-def _list_available(names: list[str]) -> str:
+def _list_available(summary: Summary, nearest: str = "") -> str:
+    """List the names of the runs, the most similar to a name first."""
+    names = [row.run for row in summary.runs]
+    if nearest:
+        names.sort(key=lambda name: -difflib.SequenceMatcher(None, nearest, name).ratio())
     rest = len(names) - MAX_LISTED
     return "runs: " + ", ".join(names[:MAX_LISTED]) + (f" and {rest} more." if rest > 0 else ".")
 

@@ -12,10 +12,10 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from pipeline.artifacts.comparison import Judgment, RunSummary, SettingSummary, Summary
+from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
 from pipeline.errors import PipelineError
 from pipeline.report.figures.feature_maps import NAMES
-from pipeline.report.formatting import MISSING, format_learning_rate, format_number, format_percent, suggest_closest
+from pipeline.report.formatting import MISSING, format_number, format_percent, suggest_closest
 
 # Placeholder of a figure in Markdown, in private-use characters; it becomes a paragraph of its own in HTML.
 _PICTURE = "\ue000{}\ue001"
@@ -31,59 +31,46 @@ _RUN = dict.fromkeys(
 )
 
 
-class TemplateValues:
-    """Values for the notes.
+def _build_values(summary: Summary) -> dict[str, Any]:
+    """Build the values by name; unknown ones are None.
 
     `best`, `baseline`, `run(name)` and `rate(variant, learning_rate)` have numbers; `picture(name)`, in a paragraph of
     its own, becomes a figure of feature maps.
     """
+    runs = {row.run: row for row in summary.runs}
+    settings = {f"rate('{row.variant}', {row.learning_rate})": row for row in summary.settings}
 
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-
-    def build(self) -> dict[str, Any]:
-        """Build the values by name; unknown ones are None."""
-        return {
-            "best": self._best(),
-            "baseline": SimpleNamespace(**_flatten(asdict(self._summary.baseline))),
-            "run": self._run,
-            "rate": self._rate,
-            "picture": _picture,
-        }
-
-    def _best(self) -> SimpleNamespace:
-        """Build the values of the grid's best run with its test scores; all None if nothing is ranked."""
-        best = self._summary.best
-        found = vars(self._run(best.run)) if best else _RUN
-        test = best.test if best else None
-        scores = {"test_loss": "loss", "test_accuracy": "accuracy", "test_mean_iou": "mean_iou"}
-        return SimpleNamespace(**found, **{name: getattr(test, score, None) for name, score in scores.items()})
-
-    def _run(self, name: str) -> SimpleNamespace:
-        rows = {row.run: row for row in self._summary.runs}
-        if name not in rows:
-            raise PipelineError(f"unknown run '{name}'; {suggest_closest(str(name), rows)}")
-        row = asdict(rows[name])
+    def run(name: str) -> SimpleNamespace:
+        if name not in runs:
+            raise PipelineError(f"unknown run '{name}'; {suggest_closest(str(name), runs)}")
+        row = asdict(runs[name])
         return SimpleNamespace(**{**_RUN, **_flatten({**row, **(row["judgment"] or {})})})
 
-    def _rate(self, variant: str, learning_rate: float) -> SimpleNamespace:
-        rows: dict[str, SettingSummary] = {
-            f"rate('{row.variant}', {row.learning_rate})": row for row in self._summary.settings
-        }
-        for row in rows.values():
+    def rate(variant: str, learning_rate: float) -> SimpleNamespace:
+        requested = f"rate('{variant}', {learning_rate})"
+        for row in settings.values():
             if (row.variant, row.learning_rate) == (variant, learning_rate):
                 return SimpleNamespace(**_flatten(asdict(row)))
-        requested = f"rate('{variant}', {learning_rate})"
-        raise PipelineError(f"the grid has no {requested}; {suggest_closest(requested, rows)}")
+        raise PipelineError(f"the grid has no {requested}; {suggest_closest(requested, settings)}")
+
+    def picture(name: str) -> str:
+        if name not in NAMES:
+            raise PipelineError(f"unknown picture '{name}'; {suggest_closest(str(name), NAMES)}")
+        return _PICTURE.format(name)
+
+    best = summary.best
+    scores = {f"test_{name}": getattr(best and best.test, name, None) for name in ("loss", "accuracy", "mean_iou")}
+    return {
+        "best": SimpleNamespace(**(vars(run(best.run)) if best else _RUN), **scores),
+        "baseline": SimpleNamespace(**_flatten(asdict(summary.baseline))),
+        "run": run,
+        "rate": rate,
+        "picture": picture,
+    }
 
 
 def fill_template(text: str, summary: Summary, path: str) -> str:
-    """Replace `{{ }}` in a text by values; other braces stay.
-
-    Args:
-        text: Markdown.
-        summary: The comparison.
-        path: The file of the text, for messages.
+    """Replace `{{ }}` in the text of the file `path` by values; other braces stay.
 
     Raises:
         PipelineError: A name is unknown, or an expression is invalid; the message gives the line.
@@ -98,7 +85,7 @@ def fill_template(text: str, summary: Summary, path: str) -> str:
         keep_trailing_newline=True,
     )
     environment.globals.clear()
-    environment.globals.update(TemplateValues(summary).build())
+    environment.globals.update(_build_values(summary))
     # In place of Jinja's filter, whose result would be formatted with three decimals again.
     environment.filters["round"] = lambda value, digits=0: format_number(value, digits)
     environment.filters["percent"] = lambda value: MISSING if value is None else format_percent(value)
@@ -108,12 +95,6 @@ def fill_template(text: str, summary: Summary, path: str) -> str:
         raise PipelineError(f"{path}, line {error.lineno}: invalid expression in the braces: {error}") from None
     except (jinja2.TemplateError, PipelineError, TypeError, ValueError) as error:
         raise PipelineError(f"{path}, line {_find_line(error)}: {error}") from None
-
-
-def _picture(name: str) -> str:
-    if name not in NAMES:
-        raise PipelineError(f"unknown picture '{name}'; {suggest_closest(str(name), NAMES)}")
-    return _PICTURE.format(name)
 
 
 class _Unknown(jinja2.StrictUndefined):
@@ -137,7 +118,7 @@ def _flatten(row: dict[str, Any]) -> dict[str, Any]:
     """Drop lists and sections, and spell learning rates as in run names."""
     values = {name: value for name, value in row.items() if not isinstance(value, (dict, list, tuple))}
     if "learning_rate" in values:
-        values["learning_rate"] = format_learning_rate(values["learning_rate"])
+        values["learning_rate"] = str(values["learning_rate"])
     return values
 
 

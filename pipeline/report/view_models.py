@@ -1,11 +1,13 @@
-"""Values that several sections show; templates print them and compute nothing.
+"""Values that several sections show.
 
 A section is a module in `sections/` with its view classes and a function that builds them from the stages' files, a
-template in `reports/templates`, and a line in `render_report.py`.
+template in `reports/templates` that formats their numbers, and a line in `render_report.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -38,6 +40,15 @@ class Notice:
     def from_error(cls, title: str, error: PipelineError) -> Notice:
         """Create the notice for content that could not be built."""
         return cls(title, str(error), is_fault=not isinstance(error, NothingToShowError))
+
+
+@contextmanager
+def collect_problem(problems: list[Notice], title: str) -> Iterator[None]:
+    """Add a notice to `problems` if the block cannot build its content."""
+    try:
+        yield
+    except PipelineError as error:
+        problems.append(Notice.from_error(title, error))
 
 
 @dataclass(frozen=True)

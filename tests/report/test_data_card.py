@@ -47,7 +47,7 @@ def section(project: ReportProject) -> str:
     """The section in a page of nothing else, which takes less time than the whole one."""
     context = ReportContext(Project(project.root))
     above = build_header(project.params, context, select_runs(context.summary, None))
-    alone = Page(above, (Section("data", "The data", "data.html", build_data_card(context)),))
+    alone = Page(above, (Section("data", "The data", build_data_card(context)),))
     return part(render_html("page.html", alone, Project(project.root)), "data")
 
 

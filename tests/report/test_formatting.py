@@ -25,6 +25,7 @@ def test_spread_needs_both_numbers() -> None:
 
 def test_listing_and_plural() -> None:
     assert [join_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert (join_words("abcd", 3), join_words("abc", 3)) == ("a, b, c and 1 more", "a, b and c")
     assert (pluralize(1, "seed"), pluralize(2, "seed")) == ("1 seed", "2 seeds")
 
 

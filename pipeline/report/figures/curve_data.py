@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from pipeline.report.figures import svg
-from pipeline.report.formatting import format_learning_rate, format_number
+from pipeline.report.formatting import format_number
 
 HEADROOM = 3.0  # times the baseline, the end of the axis: diverging losses do not compress the other curves
 MIN_TICKS = 4
@@ -47,20 +47,16 @@ class LossAxis:
 
     def choose_ticks(self, label: float) -> list[float]:
         """Choose round values, without those that would overlap the label of the line at `label`."""
-        return [tick for tick in self._list_round_values() if not 0.97 * label < tick < 1.25 * label]
-
-    def _list_round_values(self) -> list[float]:
-        if not self.is_log:
-            step = _round_step(self.high / 5)
-            return [step * i for i in range(int(self.high / step) + 1)]
-        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        found: list[float] = []
-        for bases in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-            candidates = [base * 10.0**power for power in powers for base in bases]
-            found = [tick for tick in candidates if self.low <= tick <= self.high]
-            if len(found) >= MIN_TICKS:
-                break
-        return found
+        if self.is_log:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for bases in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+                ticks = [base * 10.0**power for power in powers for base in bases]
+                ticks = [tick for tick in ticks if self.low <= tick <= self.high]
+                if len(ticks) >= MIN_TICKS:
+                    break
+        else:
+            ticks = list(MaxNLocator(5, steps=(1, 2, 5, 10)).tick_values(0, self.high))
+        return [tick for tick in ticks if tick <= self.high and not 0.97 * label < tick < 1.25 * label]
 
 
 def aggregate_runs(rows: pd.DataFrame) -> LossCurve | None:
@@ -88,40 +84,38 @@ def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
     return LossAxis(0.9 * lowest if log else 0.0, high, log, clipped)
 
 
-def _round_step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * base for base in (1, 2, 5, 10) if power * base >= rough)
-
-
 DECIMALS = 6  # of a run's losses; the script rounds them to three
 
 
-@dataclass(frozen=True)
-class RunCurve:
-    """A run's curves, as far as its losses are finite."""
+def export_runs(table: pd.DataFrame, learning_rates: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
+    """Export each run's losses in `curves.csv` by variant, at epochs where training and validation loss are finite.
 
-    run: str
-    learning_rate: float
-    epochs: tuple[int, ...]
-    validation: tuple[float, ...]  # nats per pixel
-    training: tuple[float, ...]
+    The index of a learning rate in the grid is that of its color.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (variant, learning_rate, run), rows in table.groupby(["variant", "learning_rate", "run"], sort=False):
+        losses = rows.pivot(index="epoch", columns="split", values="loss").reindex(columns=["validation", "train"])
+        losses = losses.dropna().sort_index()
+        if len(losses):
+            content = {
+                "name": run,
+                "rate": learning_rates.index(learning_rate),
+                "epochs": losses.index.tolist(),
+                "validation": [round(loss, DECIMALS) for loss in losses["validation"]],
+                "training": [round(loss, DECIMALS) for loss in losses["train"]],
+            }
+            found.setdefault(str(variant), []).append(content)
+    return found
 
 
 def export_curves(
     axes: Axes,
     learning_rates: Sequence[float],
     means: Mapping[float, tuple[LossCurve, LossCurve]],
-    run_curves: Sequence[RunCurve],
+    runs: Sequence[dict[str, Any]],
 ) -> str:
-    """Export curves as JSON for the page's script.
-
-    Args:
-        axes: Axes of the drawn figure.
-        learning_rates: Of the grid; the index of one is that of its color.
-        means: Validation and training curves over seeds by learning rate.
-        run_curves: The curves of single runs.
-    """
-    box = svg.get_extent(axes)
+    """Export the position of the axes, the means over seeds and the result of `export_runs` as JSON for the script."""
+    box = axes.get_position()  # fractions of the figure's width and height, from the lower left
     (first, last), (low, high) = axes.get_xlim(), axes.get_ylim()
     content = {
         "left": round(box.x0, 4),
@@ -133,23 +127,16 @@ def export_curves(
         "low": float(f"{low:.4g}"),
         "high": float(f"{high:.4g}"),
         "log": axes.get_yscale() == "log",
-        "series": [_export_mean(rate, learning_rates.index(rate), *lines) for rate, lines in means.items()],
-        "runs": [_export_run(curve, learning_rates.index(curve.learning_rate)) for curve in run_curves],
+        "series": [
+            {
+                "name": f"learning rate {learning_rate}",
+                "rate": learning_rates.index(learning_rate),
+                "epochs": validation.epochs.tolist(),
+                "validation": [format_number(float(loss)) for loss in validation.mean],
+                "training": [format_number(float(loss)) for loss in training.mean],
+            }
+            for learning_rate, (validation, training) in means.items()
+        ],
+        "runs": runs,
     }
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
-
-
-def _export_mean(learning_rate: float, index: int, validation: LossCurve, training: LossCurve) -> dict[str, Any]:
-    """Export means as formatted numbers."""
-    return {
-        "name": f"learning rate {format_learning_rate(learning_rate)}",
-        "rate": index,
-        "epochs": validation.epochs.tolist(),
-        "validation": [format_number(float(loss)) for loss in validation.mean],
-        "training": [format_number(float(loss)) for loss in training.mean],
-    }
-
-
-def _export_run(curve: RunCurve, index: int) -> dict[str, Any]:
-    losses = {side: [round(loss, DECIMALS) for loss in getattr(curve, side)] for side in ("validation", "training")}
-    return {"name": curve.run, "rate": index, "epochs": curve.epochs, **losses}

@@ -37,25 +37,29 @@ def create_feature_map_figures(context: ReportContext, selection: RunSelection) 
     else:
         return {}
     image = image_html.render_image(context.project.prepared.read_image(SHOWCASE, 0), "The showcase", "Image")
-    rows = {
-        name: (
-            image,
-            *(image_html.render_gray(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)),
-        )
+    skip, below = (
+        [image_html.render_gray(one, f"{what}, map {n}") for n, one in enumerate(maps[name], start=1)]
         for name, what in (("skip", "Top skip connection"), ("below", "Decoder input from below"))
-    }
-    (h, w), (high, wide) = maps["before"].shape, maps["after"].shape
-    rows["upsampling"] = (
-        image,
-        image_html.render_gray(maps["before"], "A feature map before the deepest upsampling", f"{h} × {w} pixels"),
-        image_html.render_gray(maps["after"], "A feature map after the deepest upsampling", f"{high} × {wide} pixels"),
     )
-    captions = {
-        "skip": f"Feature maps of the encoder on the top skip connection of {run}, those with the highest variance.",
-        "below": f"Feature maps of the decoder at the same level of {run}, those with the highest variance.",
-        "upsampling": f"The deepest upsampling of {run}: feature maps with the highest variance before and after it.",
+    before, after = (
+        image_html.render_gray(
+            maps[name], f"A feature map {name} the deepest upsampling", "{} × {} pixels".format(*maps[name].shape)
+        )
+        for name in ("before", "after")
+    )
+    variance = "those with the highest variance"
+    return {
+        "skip": FeatureMapFigure(
+            (image, *skip), f"Feature maps of the encoder on the top skip connection of {run}, {variance}."
+        ),
+        "below": FeatureMapFigure(
+            (image, *below), f"Feature maps of the decoder at the same level of {run}, {variance}."
+        ),
+        "upsampling": FeatureMapFigure(
+            (image, before, after),
+            f"The deepest upsampling of {run}: feature maps with the highest variance before and after it.",
+        ),
     }
-    return {name: FeatureMapFigure(rows[name], captions[name]) for name in NAMES}
 
 
 def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:

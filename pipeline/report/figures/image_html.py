@@ -31,22 +31,17 @@ TILE = 12  # px, of the checkerboard behind a cut-out
 
 def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
     """Render an image as WebP."""
-    largest = frame.max_size if frame else MAX_SIZE
-    image_file = encode_webp(_shrink(to_rgb(image), Image.Resampling.LANCZOS, largest), alt, caption)
-    return _set_aspect(replace(image_file, stretched=find_display_range(image) is not None), frame)
+    shown = _shrink(to_rgb(image), Image.Resampling.LANCZOS, frame.max_size if frame else MAX_SIZE)
+    return replace(encode_webp(shown, alt, caption, frame), stretched=find_display_range(image) is not None)
 
 
 def render_mask(
-    values: Mask,
-    classes: tuple[SegmentationClass, ...],
-    alt: str,
-    caption: str = "",
-    frame: Frame | None = None,
+    values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
     """Render a mask in its classes' colors as PNG; ignored pixels are transparent."""
     palette = [parse_color(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
-    return _encode_png(indices, [*palette, (0, 0, 0)], len(classes), alt, caption, frame)
+    return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))
 
 
 def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: Frame | None = None) -> EmbeddedImage:
@@ -56,7 +51,7 @@ def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: F
     for index, kind in enumerate(kinds, start=1):
         indices[kind.pixels] = index
     colors = [parse_color(color) for color in (GROUND, *(kind.color for kind in kinds))]
-    return _encode_png(indices, colors, None, alt, caption, frame)
+    return _encode_png(indices, colors, alt, caption, frame)
 
 
 def compute_opacity(mask: Mask, classes: tuple[SegmentationClass, ...]) -> npt.NDArray[np.float64]:
@@ -78,12 +73,12 @@ def render_cutout(
     board = Image.fromarray(np.where((rows + columns) % 2, 236, 214).astype(np.uint8)).convert("RGB")
     large = rgb.resize(size, Image.Resampling.LANCZOS)
     composite = _shrink(Image.composite(large, board, alpha), Image.Resampling.LANCZOS, MAX_CUTOUT_SIZE)
-    return _set_aspect(encode_webp(composite, alt, caption), frame)
+    return encode_webp(composite, alt, caption, frame)
 
 
 def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
     """Render a feature map (H x W, 0 to 255) as gray PNG."""
-    return _encode_png(values, [(level, level, level) for level in range(256)], None, alt, caption)
+    return _encode_png(values, [(level, level, level) for level in range(256)], alt, caption)
 
 
 def create_legend_entry(item: SegmentationClass) -> LegendEntry:
@@ -93,10 +88,10 @@ def create_legend_entry(item: SegmentationClass) -> LegendEntry:
 
 
 def to_rgb(image: ImageArray) -> Image.Image:
-    """An image of any channels and depth as a person can look at it.
+    """Convert an image of any channels and depth for display.
 
-    Of three channels or more the first three, as red, green and blue; of fewer the first one, as gray. Stretched over
-    its `display_range`, if it has one.
+    Of three channels or more the first three are red, green and blue; of fewer the first one is gray. The values are
+    stretched to the display range, if there is one.
     """
     shown = _select_channels(image)
     if (limits := find_display_range(image)) is not None:
@@ -126,18 +121,11 @@ def _select_channels(image: ImageArray) -> npt.NDArray[Any]:
     return values[..., :3] if values.shape[-1] >= 3 else np.repeat(values[..., :1], 3, axis=-1)
 
 
-def encode_webp(image_file: Image.Image, alt: str, caption: str, quality: int = QUALITY) -> EmbeddedImage:
-    """Encode an image as WebP."""
-    buffer = io.BytesIO()
-    image_file.save(buffer, "WEBP", quality=quality, method=4)
-    return EmbeddedImage(
-        _create_data_uri("webp", buffer),
-        alt,
-        caption,
-        *image_file.size,
-        is_mask=False,
-        aspect=image_file.width / image_file.height,
-    )
+def encode_webp(
+    image_file: Image.Image, alt: str, caption: str, frame: Frame | None = None, quality: int = QUALITY
+) -> EmbeddedImage:
+    """Encode an image as WebP, shown in the proportions of the frame."""
+    return _embed(image_file, "webp", alt, caption, frame, quality=quality, method=4)
 
 
 def parse_color(color: str) -> tuple[int, int, int]:
@@ -154,10 +142,6 @@ def parse_color(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def _set_aspect(image_file: EmbeddedImage, frame: Frame | None) -> EmbeddedImage:
-    return image_file if frame is None else replace(image_file, aspect=frame.aspect)
-
-
 def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int) -> Image.Image:
     longest = max(image_file.size)
     if longest <= largest:
@@ -169,27 +153,21 @@ def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int)
 def _encode_png(
     indices: Mask,
     colors: list[tuple[int, int, int]],
-    transparent: int | None,
     alt: str,
     caption: str,
     frame: Frame | None = None,
+    **options: Any,
 ) -> EmbeddedImage:
-    largest = frame.max_size if frame else MAX_SIZE
-    image_file = _shrink(Image.fromarray(indices), Image.Resampling.NEAREST, largest)
+    image_file = _shrink(Image.fromarray(indices), Image.Resampling.NEAREST, frame.max_size if frame else MAX_SIZE)
     image_file.putpalette([channel for color in colors for channel in color])
+    return _embed(image_file, "png", alt, caption, frame, optimize=True, **options)
+
+
+def _embed(
+    image_file: Image.Image, kind: str, alt: str, caption: str, frame: Frame | None, **options: Any
+) -> EmbeddedImage:
     buffer = io.BytesIO()
-    options = {} if transparent is None else {"transparency": transparent}
-    image_file.save(buffer, "PNG", optimize=True, **options)
-    found = EmbeddedImage(
-        _create_data_uri("png", buffer),
-        alt,
-        caption,
-        *image_file.size,
-        is_mask=True,
-        aspect=image_file.width / image_file.height,
-    )
-    return _set_aspect(found, frame)
-
-
-def _create_data_uri(kind: str, buffer: io.BytesIO) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    image_file.save(buffer, kind, **options)
+    src = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    aspect = frame.aspect if frame else image_file.width / image_file.height
+    return EmbeddedImage(src, alt, caption, *image_file.size, is_mask=kind == "png", aspect=aspect)

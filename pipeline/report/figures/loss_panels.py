@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -12,8 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pipeline.analysis.curves import LossCurves
 from pipeline.report.figures import svg
-from pipeline.report.figures.curve_data import LossAxis, LossCurve, RunCurve, export_curves
-from pipeline.report.formatting import format_learning_rate
+from pipeline.report.figures.curve_data import LossAxis, LossCurve, export_curves
 
 LABEL_POSITION = 1.12  # times the baseline, the middle of its label above the line
 AXIS_OVERFLOW = 1.1  # times the axis' end; only losses above are mentioned
@@ -36,13 +36,13 @@ class CurvePlot:
     """Curves and settings of all panels."""
 
     means: dict[CurveKey, LossCurve]  # over finished runs
-    runs: dict[str, tuple[RunCurve, ...]]  # curves of single runs by variant
+    runs: dict[str, list[dict[str, Any]]]  # curves of single runs by variant, for the page's script
     diverged: dict[CurveKey, tuple[LossCurve, ...]]  # one curve per diverged run, which would distort the mean
     learning_rates: tuple[float, ...]  # of the whole grid, so that colors are the same on every page
     axis: LossAxis
     baseline: float
     epochs: int
-    onsets: dict[tuple[str, float], tuple[tuple[int, int], ...]]  # intervals of epochs by variant and learning rate
+    onsets: dict[tuple[str, float], list[tuple[int, int]]]  # intervals of epochs by variant and learning rate
     external: tuple[tuple[str, LossCurves], ...]  # external results, with their names
 
 
@@ -59,8 +59,8 @@ def draw_panel(plot: CurvePlot, variant: str, panel: int, size: tuple[float, flo
     means = {
         learning_rate: (validation, training)
         for learning_rate in plot.learning_rates
-        if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None
-        and (training := plot.means.get((variant, learning_rate, "train"))) is not None
+        if (validation := plot.means.get((variant, learning_rate, "validation")))
+        and (training := plot.means.get((variant, learning_rate, "train")))
     }
     values = export_curves(axes, plot.learning_rates, means, plot.runs.get(variant, ()))
     return Panel(variant, drawing, values, _describe_overflow(plot, variant))
@@ -71,12 +71,12 @@ def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, l
     color, before = svg.get_series_color(index), set(axes.get_children())
     for curve in plot.diverged.get((variant, learning_rate, "validation"), ()):
         _draw_diverged(axes, curve, color, plot.axis.high)
-    if (training := plot.means.get((variant, learning_rate, "train"))) is not None:
+    if training := plot.means.get((variant, learning_rate, "train")):
         _draw_mean(axes, training, color, "--", 1.3)
-    if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None:
+    if validation := plot.means.get((variant, learning_rate, "validation")):
         _draw_mean(axes, validation, color, "-", 1.9)
         lowest = (validation.epochs[validation.best], validation.mean[validation.best])
-        axes.plot(*lowest, marker=svg.get_marker(index), color=color, markersize=7.5)
+        axes.plot(*lowest, marker=svg.get_marker(index)[0], color=color, markersize=7.5)
     for low, high in plot.onsets.get((variant, learning_rate), ()):
         # At the lower edge, at a different height for each learning rate.
         height = 0.015 + 0.03 * index
@@ -173,7 +173,5 @@ def _describe_overflow(plot: CurvePlot, variant: str) -> tuple[str, ...]:
         drawn += [item for key, group in plot.diverged.items() if key[:2] == (variant, learning_rate) for item in group]
         peak = max((float(item.high.max()) for item in drawn), default=0.0)
         if peak > AXIS_OVERFLOW * plot.axis.high:
-            sentences.append(
-                f"At learning rate {format_learning_rate(learning_rate)} the loss reaches {peak:.3g}, above the axis."
-            )
+            sentences.append(f"At learning rate {learning_rate} the loss reaches {peak:.3g}, above the axis.")
     return tuple(sentences)

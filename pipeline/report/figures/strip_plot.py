@@ -47,11 +47,6 @@ class LossRange:
         """Whether a linear axis would squash the lowest losses."""
         return self.low > 0 and self.high / self.low > LOG_MIN_RATIO
 
-    def locate(self, loss: float) -> float:
-        """Return the position of a loss between the ends, 0 to 1."""
-        low, high, here = (math.log(one) if self.is_log else one for one in (self.low, self.high, loss))
-        return (here - low) / (high - low)
-
     def apply(self, axes: Axes) -> None:
         """Set scale, limits and ticks."""
         if self.is_log:
@@ -75,7 +70,7 @@ def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float
         axes = figure.add_subplot()
         span.apply(axes)
         if baseline > 0:
-            _draw_baseline(axes, baseline, is_right=span.locate(baseline) > 0.5)
+            _draw_baseline(axes, baseline)
         for place, author in enumerate(authors):
             _draw_author(axes, place, author, span.high, svg.INK if author.name == mine else svg.QUIET)
         axes.set_yticks(range(len(authors)), [_shorten(author.name) for author in authors])
@@ -87,7 +82,8 @@ def draw_strip_plot(authors: Sequence[AuthorResults], mine: str, baseline: float
         return svg.render_svg(figure, "authors")
 
 
-def _draw_baseline(axes: Axes, baseline: float, *, is_right: bool) -> None:
+def _draw_baseline(axes: Axes, baseline: float) -> None:
+    is_right = (axes.transScale + axes.transLimits).transform((baseline, 0))[0] > 0.5
     axes.axvline(baseline, color=svg.QUIET, linewidth=1)
     axes.annotate(
         "class-prior baseline",

@@ -11,11 +11,9 @@ import matplotlib
 import matplotlib.style
 from markupsafe import Markup
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from pipeline.artifacts.project import TEMPLATES, Project
 
@@ -45,11 +43,6 @@ def use_style(project: Project) -> Iterator[None]:
         yield
 
 
-def get_extent(axes: Axes) -> Bbox:
-    """Return the position of the axes as fractions of the figure's width and height, from the lower left."""
-    return axes.get_position()
-
-
 def render_svg(figure: Figure, name: str) -> Markup:
     """Render a figure as SVG for HTML; `name` makes its ids unique in the page."""
     FigureCanvasSVG(figure)
@@ -75,7 +68,6 @@ def render_svg(figure: Figure, name: str) -> Markup:
 _LIGHT = (0.02, 0.62)
 _DARK = (0.46, 0.94)
 
-# Markers: matplotlib's name, and an SVG path in a box from -4 to 4.
 _MARKS = (
     ("o", "M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0-6.8 0z"),
     ("s", "M-3-3h6v6h-6z"),
@@ -88,20 +80,13 @@ _MARKS = (
 
 def write_css_variables(count: int) -> tuple[str, str]:
     """Write the CSS declarations of `--rate-0` and following, for light and dark mode: cold to hot colors."""
-    return _write_declarations(count, _LIGHT), _write_declarations(count, _DARK)
+    modes = []
+    for low, high in (_LIGHT, _DARK):
+        colors = [colormaps["plasma"](low + (high - low) * (i / (count - 1) if count > 1 else 0)) for i in range(count)]
+        modes.append(" ".join(f"--rate-{i}: {to_hex(color)};" for i, color in enumerate(colors)))
+    return modes[0], modes[1]
 
 
-def get_marker(index: int) -> str:
-    """Return matplotlib's name of a learning rate's marker."""
-    return _MARKS[index % len(_MARKS)][0]
-
-
-def get_marker_path(index: int) -> str:
-    """Return a learning rate's marker as an SVG path."""
-    return _MARKS[index % len(_MARKS)][1]
-
-
-def _write_declarations(count: int, span: tuple[float, float]) -> str:
-    low, high = span
-    colors = [colormaps["plasma"](low + (high - low) * (i / (count - 1) if count > 1 else 0)) for i in range(count)]
-    return " ".join(f"--rate-{i}: {to_hex(color)};" for i, color in enumerate(colors))
+def get_marker(index: int) -> tuple[str, str]:
+    """Return a learning rate's marker: matplotlib's name, and an SVG path in a box from -4 to 4."""
+    return _MARKS[index % len(_MARKS)]

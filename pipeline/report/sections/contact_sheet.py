@@ -24,9 +24,7 @@ MAX_IMAGES = 24
 class ContactSheet:
     """Thumbnails of each split, and how they are drawn."""
 
-    splits: tuple[
-        tuple[str, tuple[EmbeddedImage, ...]], ...
-    ]  # name of the split, and images captioned with the samples' ids
+    splits: tuple[tuple[str, tuple[EmbeddedImage, ...]], ...]  # name, and images captioned with the samples' ids
     caption: str
     is_stretched: bool  # whether the contrast of an image is increased
 
@@ -38,58 +36,38 @@ def build_contact_sheet(context: ReportContext) -> ContactSheet:
         PipelineError: An array or the classes cannot be read.
     """
     rows = select_rows({split: len(context.sample_ids[split]) for split in SPLITS if split in context.sample_ids})
-    read = {
-        split: [
-            (
-                context.sample_ids[split][row],
-                context.project.prepared.read_image(split, row),
-                context.project.prepared.read_mask(split, row),
-                context.get_frame(split, row),
-            )
-            for row in places
-        ]
-        for split, places in rows.items()
-    }
-    shown = [sample for samples in read.values() for sample in samples]
-    splits = tuple(
-        (
-            SPLIT_NAMES[split].capitalize(),
-            tuple(
-                render_thumbnail(
-                    image, mask, context.dataset.classes, f"{name} with the outlines of its mask", name, frame
-                )
-                for name, image, mask, frame in samples
-            ),
-        )
-        for split, samples in read.items()
-    )
+    splits, masks = [], []
+    for split, places in rows.items():
+        thumbnails = []
+        for row in places:
+            name, (image, mask, frame) = context.sample_ids[split][row], context.read_sample(split, row)
+            alt = f"{name} with the outlines of its mask"
+            thumbnails.append(render_thumbnail(image, mask, context.dataset.classes, alt, name, frame))
+            masks.append((mask, frame))
+        splits.append((SPLIT_NAMES[split].capitalize(), tuple(thumbnails)))
     return ContactSheet(
-        splits=splits,
-        caption=_caption(shown[0][1], [(mask, frame) for _, _, mask, frame in shown]),
-        is_stretched=any(picture.stretched for _, found in splits for picture in found),
+        splits=tuple(splits),
+        caption=_caption(image.shape, masks),
+        is_stretched=any(thumbnail.stretched for _, thumbnails in splits for thumbnail in thumbnails),
     )
 
 
 def select_rows(counts: Mapping[str, int]) -> dict[str, list[int]]:
     """Select rows of each split at even distances, the same number of each split if it has enough."""
     shown = dict.fromkeys(counts, 0)
-    while sum(shown.values()) < MAX_IMAGES and (
-        open_ones := [split for split in counts if shown[split] < counts[split]]
-    ):
-        shown[min(open_ones, key=lambda split: shown[split])] += 1
+    for _ in range(min(MAX_IMAGES, sum(counts.values()))):
+        incomplete = [split for split in counts if shown[split] < counts[split]]
+        shown[min(incomplete, key=lambda split: shown[split])] += 1
     return {
         split: [(2 * place + 1) * counts[split] // (2 * count) for place in range(count)]
         for split, count in shown.items()
     }
 
 
-def _caption(image: ImageArray, masks: list[tuple[Mask, Frame]]) -> str:
-    """Describe how the images are drawn, and which channels are not shown."""
-    height, width, channels = image.shape
-    fitted = {
-        "stretch": ", here in the proportions of the originals",
-        "letterbox": ", here without padding",
-    }
+def _caption(shape: tuple[int, ...], masks: list[tuple[Mask, Frame]]) -> str:
+    """Describe how images of a shape (H, W, C) are drawn, and which channels are not shown."""
+    height, width, channels = shape
+    fitted = {"stretch": ", here in the proportions of the originals", "letterbox": ", here without padding"}
     reshaped = [fitted[frame.resize] for _, frame in masks if frame.height != frame.width][:1]
     sentences = [
         f"As prepared, {width} × {height} pixels{''.join(reshaped)}. Each region is outlined in its class’s color; "
@@ -122,28 +100,22 @@ def render_thumbnail(
 ) -> EmbeddedImage:
     """Render a small WebP: regions outlined in their classes' colors, foreground tinted, ignored pixels gray.
 
-    Args:
-        image: H x W x C, 8 or 16 bits.
-        mask: H x W, class indices or IGNORE.
-        classes: The classes.
-        alt: Alternative text.
-        caption: Caption.
-        frame: The original's proportions; None for those of the image.
+    It has the proportions of the frame; without one, those of the image.
     """
-    photo, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
-    aspect = frame.aspect if frame else photo.width / photo.height
+    rgb, indices = image_html.to_rgb(frame.crop(image) if frame else image), frame.crop(mask) if frame else mask
+    aspect = frame.aspect if frame else rgb.width / rgb.height
     for size, quality in _STEPS:
         shape = (max(1, round(size * min(aspect, 1))), max(1, round(size / max(aspect, 1))))
-        found = image_html.encode_webp(_draw_thumbnail(photo, indices, classes, shape), alt, caption, quality)
+        found = image_html.encode_webp(_draw_thumbnail(rgb, indices, classes, shape), alt, caption, quality=quality)
         if len(found.src) <= MAX_BYTES * 4 / 3:
             break
     return replace(found, stretched=image_html.find_display_range(image) is not None)
 
 
 def _draw_thumbnail(
-    photo: Image.Image, mask: Mask, classes: tuple[SegmentationClass, ...], shape: tuple[int, int]
+    rgb: Image.Image, mask: Mask, classes: tuple[SegmentationClass, ...], shape: tuple[int, int]
 ) -> Image.Image:
-    pixels = np.asarray(photo.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
+    pixels = np.asarray(rgb.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colors = np.full((256, 3), VEIL_COLOR)
     colors[: len(classes)] = [image_html.parse_color(item.color) for item in classes]

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from pipeline.report.context import ExternalResults, ReportContext
 from pipeline.report.figures import svg
-from pipeline.report.figures.curve_data import LossAxis, LossCurve, RunCurve, aggregate_runs, choose_axis
+from pipeline.report.figures.curve_data import LossAxis, LossCurve, aggregate_runs, choose_axis, export_runs
 from pipeline.report.figures.loss_panels import CurveKey, CurvePlot, Panel, draw_panel
-from pipeline.report.formatting import format_learning_rate, format_number
+from pipeline.report.formatting import format_number
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import NothingToShowError
-
-
-@dataclass(frozen=True)
-class LearningRateEntry:
-    """A learning rate in the legend of the curves."""
-
-    text: str
-    index: int  # among the grid's learning rates
-    color: str  # CSS value
-    marker: str  # SVG path in a box from -4 to 4
 
 
 @dataclass(frozen=True)
 class Curves:
     """One panel per variant, with a shared loss axis."""
 
-    learning_rates: tuple[LearningRateEntry, ...]
+    learning_rates: tuple[tuple[int, float, str], ...]  # index among the grid's, value, and marker as an SVG path
     panels: tuple[Panel, ...]
     columns: int
     baseline: str
@@ -57,9 +45,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         panels = tuple(draw_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return Curves(
         learning_rates=tuple(
-            LearningRateEntry(
-                format_learning_rate(learning_rate), index, f"var(--rate-{index})", svg.get_marker_path(index)
-            )
+            (index, learning_rate, svg.get_marker(index)[1])
             for index, learning_rate in enumerate(plot.learning_rates)
             if any(key[1] == learning_rate for key in (*plot.means, *plot.diverged))
         ),
@@ -78,40 +64,34 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
     means: dict[CurveKey, LossCurve] = {}
     diverged_curves: dict[CurveKey, tuple[LossCurve, ...]] = {}
     diverged = {row.run for row in selection.rows if row.status == "diverged"}
+    onsets: dict[tuple[str, float], list[tuple[int, int]]] = {}
+    for row in selection.rows:
+        if row.judgment and row.judgment.onset:
+            onsets.setdefault((row.variant, row.learning_rate), []).append(row.judgment.onset)
     table = context.project.comparison.curves[context.project.comparison.curves["run"].isin(selection.names)]
     for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
         key = (str(variant), float(str(learning_rate)), str(split))
         is_diverged = rows["run"].isin(diverged)
-        if (mean := aggregate_runs(rows[~is_diverged])) is not None:
+        if mean := aggregate_runs(rows[~is_diverged]):
             means[key] = mean
-        if found := tuple(
-            curve for _, run in rows[is_diverged].groupby("run") if (curve := aggregate_runs(run)) is not None
-        ):
+        if found := tuple(filter(None, (aggregate_runs(run) for _, run in rows[is_diverged].groupby("run")))):
             diverged_curves[key] = found
     lines = [*means.values(), *(curve for group in diverged_curves.values() for curve in group)]
     if not lines:
         raise NothingToShowError("No run has a finite loss, so there is no curve.")
     baseline = context.summary.baseline_loss
+    learning_rates = tuple(sorted({row.learning_rate for row in context.summary.runs}))
     return CurvePlot(
         means=means,
-        runs=_build_run_curves(table),
+        runs=export_runs(table, learning_rates),
         diverged=diverged_curves,
-        learning_rates=tuple(sorted({row.learning_rate for row in context.summary.runs})),
+        learning_rates=learning_rates,
         axis=choose_axis(lines, baseline),
         baseline=baseline,
         epochs=max(int(item.epochs.max()) for item in lines),
-        onsets=_find_onsets(selection),
+        onsets=onsets,
         external=tuple((result.name, result.curves) for result in external.results if result.curves),
     )
-
-
-def _find_onsets(selection: RunSelection) -> dict[tuple[str, float], tuple[tuple[int, int], ...]]:
-    found: dict[tuple[str, float], tuple[tuple[int, int], ...]] = {}
-    for row in selection.rows:
-        if row.judgment and row.judgment.onset:
-            key = (row.variant, row.learning_rate)
-            found[key] = (*found.get(key, ()), row.judgment.onset)
-    return found
 
 
 def _describe_axis(shared: LossAxis) -> str:
@@ -120,21 +100,3 @@ def _describe_axis(shared: LossAxis) -> str:
         return f"{scale} and the same in all panels."
     end = format_number(shared.high, 2)
     return f"{scale}, the same in all panels, and ends at {end}; higher losses are listed below each panel."
-
-
-def _build_run_curves(table: pd.DataFrame) -> dict[str, tuple[RunCurve, ...]]:
-    """Build each run's curves by variant, at epochs with finite training and validation loss."""
-    found: dict[str, list[RunCurve]] = {}
-    for (variant, learning_rate, run), rows in table.groupby(["variant", "learning_rate", "run"], sort=False):
-        sides = rows.pivot(index="epoch", columns="split", values="loss").reindex(columns=["validation", "train"])
-        sides = sides.dropna().sort_index()
-        curve = RunCurve(
-            run=str(run),
-            learning_rate=float(str(learning_rate)),
-            epochs=tuple(int(epoch) for epoch in sides.index),
-            validation=tuple(sides["validation"].astype(float)),
-            training=tuple(sides["train"].astype(float)),
-        )
-        if curve.epochs:
-            found.setdefault(str(variant), []).append(curve)
-    return {variant: tuple(curves) for variant, curves in found.items()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass
 from pipeline.artifacts.project import Project
-from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, svg
 from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, join_words, pluralize
@@ -29,16 +27,7 @@ from pipeline.report.sections.split_leakage import (
     find_split_leakage,
     list_groups,
 )
-from pipeline.report.view_models import LegendEntry, Notice
-
-
-@dataclass(frozen=True)
-class ClassShareRow:
-    """A class in the table, which is also the figure's legend."""
-
-    number: int
-    key: LegendEntry
-    shares: tuple[str, ...]
+from pipeline.report.view_models import LegendEntry, Notice, collect_problem
 
 
 @dataclass(frozen=True)
@@ -49,8 +38,8 @@ class DataCard:
     disjoint: str  # sentence on splits without leakage; else empty
     leakage: SplitLeakage | None
     splits: tuple[str, ...]
-    counts: tuple[tuple[str, tuple[str, ...]], ...]  # name, and count in each split
-    classes: tuple[ClassShareRow, ...]
+    counts: dict[str, list[int]]  # in each split, by name
+    classes: tuple[tuple[LegendEntry, tuple[str, ...]], ...]  # legend of the figure, and the share in each split
     figure: Markup
     is_wide: bool  # the figure
     nearly_empty: str  # sentence; empty if there are none
@@ -95,8 +84,6 @@ class _SplitStatistics:
 NEARLY_EMPTY = 0.001  # of a split's evaluated pixels; scores of classes with a smaller share mean little
 MAX_NAMED = 10  # classes in the sentence on nearly empty ones
 
-T = TypeVar("T")
-
 
 def build_data_card(context: ReportContext) -> DataCard:
     """Build the data card.
@@ -110,19 +97,22 @@ def build_data_card(context: ReportContext) -> DataCard:
     if not splits:
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no image of a split")
     problems: list[Notice] = []
+    sheet, files, skipped = None, None, None
+    with collect_problem(problems, "No example images"):
+        sheet = build_contact_sheet(context)
+    with collect_problem(problems, "The files are not described"):
+        files = describe_files(context.project.prepared.stats)
+    with collect_problem(problems, "Skipped files are not listed"):
+        skipped = describe_skipped(context.project.prepared.skipped)
     leakage = find_split_leakage(samples)
     return DataCard(
         sentence=_describe_images(splits, int((samples["split"] == SHOWCASE).sum())),
         disjoint="" if leakage else describe_disjoint_splits(samples),
         leakage=leakage,
         splits=tuple(split.name.capitalize() for split in splits),
-        counts=_build_counts(splits),
+        counts=_count_images(splits),
         classes=tuple(
-            ClassShareRow(
-                place + 1,
-                image_html.create_legend_entry(item),
-                tuple(_format_share(split.shares[place]) for split in splits),
-            )
+            (image_html.create_legend_entry(item), tuple(_format_share(split.shares[place]) for split in splits))
             for place, item in enumerate(classes)
         ),
         figure=draw_class_shares(
@@ -131,16 +121,10 @@ def build_data_card(context: ReportContext) -> DataCard:
             context.project,
         ),
         is_wide=len(classes) > MAX_NARROW_CLASSES,
-        nearly_empty=_nearly_empty([item.name for item in classes], splits),
-        sheet=_build_or_notice("No example images", problems, lambda: build_contact_sheet(context)),
-        files=_build_or_notice(
-            "The files are not described",
-            problems,
-            lambda: describe_files(context.project.prepared.stats),
-        ),
-        skipped=_build_or_notice(
-            "Skipped files are not listed", problems, lambda: describe_skipped(context.project.prepared.skipped)
-        ),
+        nearly_empty=_describe_nearly_empty([item.name for item in classes], splits),
+        sheet=sheet,
+        files=files,
+        skipped=skipped,
         problems=tuple(problems),
     )
 
@@ -159,23 +143,18 @@ def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> s
     return f"{images}. {kinds}, from {low} to {high} pixels, most often {most} ({share})."
 
 
-def _build_counts(splits: Sequence[_SplitStatistics]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _count_images(splits: Sequence[_SplitStatistics]) -> dict[str, list[int]]:
+    """Count images, groups and pixels in each split."""
     groups = [list_groups(split.rows) for split in splits]
-    ignored = [split.ignored for split in splits]
-    factors = dict.fromkeys(factor for rows in groups for factor in rows["factor"].unique())
-    counts = {
-        "Images": [len(split.rows) for split in splits],
-        "Images without foreground": [split.without for split in splits],
-        **({"Images without evaluated pixels": ignored} if any(ignored) else {}),
-        **{
-            "Groups" if factor == "group" else f"Groups: {factor}": [
-                rows.loc[rows["factor"] == factor, "name"].nunique() for rows in groups
-            ]
-            for factor in factors
-        },
-        "Evaluated pixels": [split.evaluated for split in splits],
-    }
-    return tuple((what, tuple(map(format_count, numbers))) for what, numbers in counts.items())
+    counts = {"Images": [len(split.rows) for split in splits]}
+    counts["Images without foreground"] = [split.without for split in splits]
+    if any(split.ignored for split in splits):
+        counts["Images without evaluated pixels"] = [split.ignored for split in splits]
+    for factor in dict.fromkeys(factor for rows in groups for factor in rows["factor"]):
+        title = "Groups" if factor == "group" else f"Groups: {factor}"
+        counts[title] = [rows.loc[rows["factor"] == factor, "name"].nunique() for rows in groups]
+    counts["Evaluated pixels"] = [split.evaluated for split in splits]
+    return counts
 
 
 def _format_share(share: float) -> str:
@@ -184,7 +163,7 @@ def _format_share(share: float) -> str:
     return f"< {format_percent(NEARLY_EMPTY)}" if 0 < share < NEARLY_EMPTY else format_percent(share)
 
 
-def _nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatistics]) -> str:
+def _describe_nearly_empty(names: Sequence[str], splits: Sequence[_SplitStatistics]) -> str:
     """Report classes with few or no pixels in a split; empty if there are none."""
     rare, missing = [], []
     for place, name in enumerate(names):
@@ -214,28 +193,13 @@ def _list_first(found: Sequence[str]) -> str:
     return join_words([*found[:MAX_NAMED], *more])
 
 
-def _build_or_notice(title: str, problems: list[Notice], build: Callable[[], T]) -> T | None:
-    """Build a part of the card; if a file cannot be read, add a notice to `problems`."""
-    try:
-        return build()
-    except PipelineError as error:
-        problems.append(Notice.from_error(title, error))
-        return None
-
-
 NARROW, WIDE, ROW, MARGIN = 4.8, 6.9, 0.42, 0.55  # inches
 MAX_NARROW_CLASSES = 8  # bars of more classes are wide
 DIGIT = 0.14  # inches, width of a digit of a segment's number
 
 
 def draw_class_shares(shares: Mapping[str, Sequence[float]], colors: Sequence[str], project: Project) -> Markup:
-    """Draw a bar per split with a segment per class, in the class's color and with its number.
-
-    Args:
-        shares: Fraction of each class by the bar's label, from top to bottom.
-        colors: Colors of the classes, #rrggbb.
-        project: With the style of figures.
-    """
+    """Draw a bar per label of `shares` with a segment per class, in the class's color (#rrggbb) and with its number."""
     width = NARROW if len(colors) <= MAX_NARROW_CLASSES else WIDE
     with svg.use_style(project):
         figure = Figure((width, MARGIN + ROW * len(shares)), layout="constrained")

@@ -12,14 +12,14 @@ from pipeline.report.formatting import format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
-from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice
+from pipeline.report.view_models import EmbeddedImage, LegendEntry, NothingToShowError, Notice, collect_problem
 
 
 @dataclass(frozen=True)
 class Examples:
     """Example predictions side by side, and the leading run's prediction for the showcase over epochs."""
 
-    leading_run: str  # the run of the extremes; empty if there are none
+    leading_run: str  # the run of the extremes and of the strip; may be empty
     extremes: tuple[Sample, ...]  # its best, its median and its worst image
     runs: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -28,7 +28,6 @@ class Examples:
     errors: tuple[LegendEntry, ...]
     omitted: str
     strip: tuple[EmbeddedImage, ...]
-    strip_run: str
     problems: tuple[Notice, ...]
 
 
@@ -43,13 +42,11 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         PipelineError: The data are missing, or no run has predictions.
     """
     names = _list_runs(context, selection)
-    shown, problems = names[:MAX_RUNS], list[Notice]()
+    shown, num_omitted, problems = names[:MAX_RUNS], len(names) - MAX_RUNS, list[Notice]()
     kept: dict[str, frozenset[str]] = {}
     for name in shown:
-        try:
+        with collect_problem(problems, f"{name}: no example predictions"):
             kept[name] = context.project.evaluation(name).list_examples()
-        except PipelineError as error:
-            problems.append(Notice.from_error(f"{name}: no example predictions", error))
     run = find_leading_run(context.summary, selection) or ""
     extremes = _build_extremes(context, run, kept[run], problems) if run in kept else ()
     samples = _build_samples(context, kept, {sample.id for sample in extremes}, problems)
@@ -63,18 +60,18 @@ def build_examples(context: ReportContext, selection: RunSelection) -> Examples:
         extremes=extremes,
         runs=tuple(kept),
         samples=samples,
-        score=_explain_score([item.name for item in context.dataset.classes if item.foreground]),
+        score=_explain_score(context.primary_score),
         classes=build_class_legend([*extremes, *samples], context.dataset.classes),
         errors=build_error_legend([*extremes, *samples]),
-        omitted=_describe_omitted(len(names) - len(shown)),
+        omitted=f"{pluralize(num_omitted, 'further run')} would make the page too large: select fewer."
+        if num_omitted > 0
+        else "",
         strip=strip,
-        strip_run=run,
         problems=tuple(problems),
     )
 
 
-def _explain_score(foreground: list[str]) -> str:
-    primary = PrimaryScore.of(foreground)
+def _explain_score(primary: PrimaryScore) -> str:
     if primary.is_mean:
         return "The number below each pair is mean IoU over the classes of the image."
     return f"The number below each pair is the {primary.name}: intersection over union of prediction and ground truth."
@@ -87,19 +84,13 @@ def _list_runs(context: ReportContext, selection: RunSelection) -> list[str]:
     return [item.run for item in context.summary.best_of_variant if item.run in selection.names]
 
 
-def _describe_omitted(count: int) -> str:
-    return f"{pluralize(count, 'further run')} would make the page too large: select fewer." if count > 0 else ""
-
-
 def _build_extremes(
     context: ReportContext, run: str, kept: frozenset[str], problems: list[Notice]
 ) -> tuple[Sample, ...]:
     """Show the validation images with the lowest, median and highest loss of a run, if it has their predictions."""
-    try:
+    losses: dict[str, float] = {}
+    with collect_problem(problems, f"{run}: its best and worst images are unknown"):
         losses = context.read_image_scores(run, "loss", "validation")
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{run}: its best and worst images are unknown", error))
-        return ()
     ordered = sorted(losses, key=lambda sample: losses[sample])  # of images with evaluated pixels
     if not ordered:
         return ()
@@ -125,22 +116,20 @@ def _build_samples(
 
 def _build_strip(context: ReportContext, run: str, problems: list[Notice]) -> tuple[EmbeddedImage, ...]:
     """Draw a run's predictions for the showcase at epochs spread over training, including the best epoch."""
-    try:
+    with collect_problem(problems, f"{run}: no predictions for the showcase over epochs"):
         masks, kept = context.project.run(run).read_showcase_masks()[:, 0], context.project.run(run).record.best_epoch
         classes, frame = context.dataset.classes, context.get_frame(SHOWCASE, 0)
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{run}: no predictions for the showcase over epochs", error))
-        return ()
-    return tuple(
-        image_html.render_mask(
-            frame.crop(masks[epoch - 1]),
-            classes,
-            f"Prediction for the showcase after epoch {epoch}",
-            f"Epoch {epoch}, best" if epoch == kept else f"Epoch {epoch}",
-            frame,
+        return tuple(
+            image_html.render_mask(
+                frame.crop(masks[epoch - 1]),
+                classes,
+                f"Prediction for the showcase after epoch {epoch}",
+                f"Epoch {epoch}, best" if epoch == kept else f"Epoch {epoch}",
+                frame,
+            )
+            for epoch in _choose_epochs(len(masks), kept)
         )
-        for epoch in _choose_epochs(len(masks), kept)
-    )
+    return ()
 
 
 def _choose_epochs(last: int, kept: int | None) -> list[int]:

@@ -5,31 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import format_learning_rate
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import NothingToShowError
 
 
 @dataclass(frozen=True)
-class FindingItem:
-    """A finding and its evidence."""
-
-    sentence: str
-    evidence: tuple[tuple[str, str], ...]  # text of a link, and the run in the table that it points to
-
-
-@dataclass(frozen=True)
 class Findings:
-    """Findings, the most important first."""
+    """Findings, the most important first.
 
-    lines: tuple[FindingItem, ...]
+    Attributes:
+        lines: A sentence each, and its evidence: text of a link, and the run in the table that it points to.
+    """
+
+    lines: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
 
 def build_findings(context: ReportContext, selection: RunSelection) -> Findings:
     """Select the findings on runs of this page, or on no run in particular."""
     names = set(selection.names)
     found = tuple(
-        FindingItem(item.sentence, _build_evidence(selection, item.runs))
+        (item.sentence, _build_evidence(selection, item.runs))
         for item in context.project.comparison.findings
         if not item.runs or names & set(item.runs)
     )
@@ -45,6 +40,6 @@ def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> tuple[tu
         if row.run in names:
             seeds.setdefault((row.variant, row.learning_rate), []).append(row.run)
     return tuple(
-        (runs[0] if len(runs) == 1 else f"{variant} at {format_learning_rate(rate)}, {len(runs)} seeds", runs[0])
+        (runs[0] if len(runs) == 1 else f"{variant} at {rate}, {len(runs)} seeds", runs[0])
         for (variant, rate), runs in seeds.items()
     )

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.artifacts.prepared_data import SegmentationClass
-from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.formatting import format_number
-from pipeline.report.primary_score import PrimaryScore
-from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, Notice
+from pipeline.report.view_models import EmbeddedImage, Frame, LegendEntry, Mask, Notice, collect_problem
 
 MAX_LARGE_RUNS = 4  # images are smaller for more runs
 SMALL_SIZE = 288  # px
@@ -58,97 +56,68 @@ def build_samples(
     """Build validation images with the predictions of runs.
 
     Args:
-        context: The files.
+        context: The artifacts.
         kept: The samples with stored predictions of each run.
         wanted: The samples to show, in order.
         problems: Receives a notice for each missing file.
     """
-    primary = PrimaryScore.of([item.name for item in context.dataset.classes if item.foreground])
-    ious: dict[str, dict[str, float]] = {}
+    field = context.primary_score.field
+    scores: dict[str, dict[str, float]] = {run: {} for run in kept}
     for run in kept:
-        try:
-            ious[run] = context.read_image_scores(run, primary.field)
-        except PipelineError as error:
-            ious[run] = {}
-            problems.append(Notice.from_error(f"{run}: no IoU below its predictions", error))
+        with collect_problem(problems, f"{run}: no IoU below its predictions"):
+            scores[run] = context.read_image_scores(run, field)
     rows = {sample: row for row, sample in enumerate(context.sample_ids.get("validation", ()))}
     found = []
     for sample in wanted:
-        row = rows[sample]
-        image, ground_truth = (
-            context.project.prepared.read_image("validation", row),
-            context.project.prepared.read_mask("validation", row),
-        )
-        frame = context.get_frame("validation", row)
+        image, ground_truth, frame = context.read_sample("validation", rows[sample])
         if len(kept) > MAX_LARGE_RUNS:
             frame = replace(frame, max_size=SMALL_SIZE)
-        predictions = tuple(
-            _build_prediction(context, run, sample, ground_truth, frame, primary, ious[run], problems)
-            if sample in kept[run]
-            else None
-            for run in kept
+        predictions: list[PredictionImage | None] = []
+        for run, samples in kept.items():
+            predictions.append(None)
+            if sample in samples:
+                with collect_problem(problems, f"{run}: no prediction for {sample}"):
+                    score = _format_score(context, scores[run].get(sample), ground_truth)
+                    predictions[-1] = _build_prediction(context, run, sample, ground_truth, frame, score)
+        shown = frame.crop(ground_truth)
+        found.append(
+            Sample(
+                id=sample,
+                image=image_html.render_image(frame.crop(image), f"Image {sample}", frame=frame),
+                ground_truth=image_html.render_mask(
+                    shown, context.dataset.classes, f"Ground truth of {sample}", frame=frame
+                ),
+                predictions=tuple(predictions),
+                has_ignored=bool((shown == IGNORE).any()),
+            )
         )
-        found.append(_build_sample(context, sample, image, ground_truth, frame, predictions))
     return tuple(found)
 
 
-def _build_sample(
-    context: ReportContext,
-    sample: str,
-    image: ImageArray,
-    ground_truth: Mask,
-    frame: Frame,
-    predictions: tuple[PredictionImage | None, ...],
-) -> Sample:
-    classes = context.dataset.classes
-    return Sample(
-        id=sample,
-        image=image_html.render_image(frame.crop(image), f"Image {sample}", frame=frame),
-        ground_truth=image_html.render_mask(
-            frame.crop(ground_truth), classes, f"Ground truth of {sample}", frame=frame
-        ),
-        predictions=predictions,
-        has_ignored=bool((frame.crop(ground_truth) == IGNORE).any()),
-    )
-
-
 def _build_prediction(
-    context: ReportContext,
-    run: str,
-    sample: str,
-    ground_truth: Mask,
-    frame: Frame,
-    primary: PrimaryScore,
-    ious: dict[str, float],
-    problems: list[Notice],
-) -> PredictionImage | None:
+    context: ReportContext, run: str, sample: str, ground_truth: Mask, frame: Frame, score: str
+) -> PredictionImage:
     classes = context.dataset.classes
-    try:
-        prediction = context.project.evaluation(run).read_example(sample)
-        wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{run}: no prediction for {sample}", error))
-        return None
+    prediction = context.project.evaluation(run).read_example(sample)
+    wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
     return PredictionImage(
         prediction=image_html.render_mask(
             frame.crop(prediction), classes, f"Prediction for {sample} by {run}", frame=frame
         ),
         errors=image_html.render_errors(wrong, f"Errors of {run} in {sample}: {wrong.describe()}", frame=frame),
         error_keys=wrong.keys,
-        score=_format_score(primary, ious.get(sample), ground_truth, classes),
+        score=score,
     )
 
 
-def _format_score(
-    primary: PrimaryScore, iou: float | None, ground_truth: Mask, classes: tuple[SegmentationClass, ...]
-) -> str:
+def _format_score(context: ReportContext, iou: float | None, ground_truth: Mask) -> str:
     """Format the primary score of an image, or say why it is undefined."""
     evaluated = ground_truth != IGNORE
     if not evaluated.any():
         return "no evaluated pixels"
-    if primary.is_mean:
+    if context.primary_score.is_mean:
         return f"mean IoU {format_number(iou, 2)}"
-    if is_foreground(ground_truth[evaluated], classes).any():
+    if is_foreground(ground_truth[evaluated], context.dataset.classes).any():
         return f"IoU {format_number(iou, 2)}"
     if iou is None:
         return "no foreground, none predicted"

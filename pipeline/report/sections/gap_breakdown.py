@@ -10,14 +10,13 @@ from matplotlib.figure import Figure
 
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.project import Project
-from pipeline.artifacts.scores import Calibration
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import svg
 from pipeline.report.formatting import format_number, format_percent
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.sections.gallery import Sample, build_class_legend, build_error_legend, build_samples
-from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice
+from pipeline.report.view_models import LegendEntry, NothingToShowError, Notice, collect_problem
 
 
 @dataclass(frozen=True)
@@ -25,19 +24,8 @@ class ClassGapRow:
     """A class's scores on training and validation images."""
 
     name: str
-    figures: tuple[str, ...]
-    is_widest: bool  # whether it has the largest gap
-
-
-@dataclass(frozen=True)
-class GroupGapRow:
-    """A group of validation images with one of the largest gaps."""
-
-    kind: str
-    name: str
-    images: str
-    val_loss: str
-    gap: str
+    numbers: tuple[float | None, ...]  # under `CLASS_HEADINGS`
+    is_widest: bool = False  # whether it has the largest gap
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class GapBreakdown:
     sentence: str
     class_headings: tuple[str, ...]
     classes: tuple[ClassGapRow, ...]
-    groups: tuple[GroupGapRow, ...]
+    groups: tuple[tuple[str, str, int, float, float], ...]  # kind, name, validation images, validation loss and gap
     reliability: Markup  # a figure; empty if it cannot be drawn
     calibration: str
     worst: tuple[Sample, ...]
@@ -72,16 +60,21 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
     run = find_leading_run(context.summary, selection)
     if run is None:
         raise NothingToShowError("No run on this page has finished, so there is no gap.")
+    row = context.summary.get_run(run)
     parts = context.project.comparison.gap_parts[context.project.comparison.gap_parts["run"] == run]
-    classes = parts[parts["part"] == "class"]
     problems: list[Notice] = []
-    curve, calibration = _build_calibration(context, run, problems)
-    row = next(row for row in context.summary.runs if row.run == run)
-    worst = _build_worst(context, run, parts[parts["part"] == "image"], problems)
+    curve, calibration = Markup(""), ""
+    with collect_problem(problems, f"{run}: no reliability curve"):
+        curve, calibration = _build_calibration(context, run)
+    worst: tuple[Sample, ...] = ()
+    with collect_problem(problems, f"{run}: no predictions for its worst images"):
+        kept = context.project.evaluation(run).list_examples()
+        names = [str(name) for name in parts.loc[parts["part"] == "image", "name"].head(MAX_IMAGES) if name in kept]
+        worst = build_samples(context, {run: kept}, names, problems)
     return GapBreakdown(
         sentence=_describe_verdict(row),
         class_headings=CLASS_HEADINGS,
-        classes=(*_build_class_rows(classes), _build_total(row, classes, _count_classes(context, len(classes)))),
+        classes=_build_class_rows(row, parts[parts["part"] == "class"], len(context.summary.baseline.iou)),
         groups=_build_group_rows(parts[parts["part"] == "group"]),
         reliability=curve,
         calibration=calibration,
@@ -91,13 +84,6 @@ def build_gap_breakdown(context: ReportContext, selection: RunSelection) -> GapB
         run=run,
         problems=tuple(problems),
     )
-
-
-def _count_classes(context: ReportContext, default: int) -> int:
-    try:
-        return len(context.dataset.classes)
-    except PipelineError:
-        return default
 
 
 def _describe_verdict(row: RunSummary) -> str:
@@ -118,75 +104,50 @@ def _describe_verdict(row: RunSummary) -> str:
     return sentence
 
 
-def _build_total(row: RunSummary, parts: pd.DataFrame, classes: int) -> ClassGapRow:
-    """Build the row of all pixels; mean IoU is over the classes on both sides if one of `classes` is missing."""
+def _build_class_rows(row: RunSummary, parts: pd.DataFrame, num_classes: int) -> tuple[ClassGapRow, ...]:
+    """Build a row per class, the largest gap first, and one of all pixels.
+
+    Mean IoU is over the classes on both sides if one of the classes is missing on a side.
+    """
+    widest = parts["gap"].idxmax() if len(parts) > 1 else None
+    rows = [
+        ClassGapRow(
+            part["name"], tuple(part[["train_loss", "val_loss", "gap", "train_iou", "val_iou"]]), index == widest
+        )
+        for index, part in parts.sort_values("gap", ascending=False, kind="stable").iterrows()
+    ]
     name = "all (mean IoU)"
     gap, val_iou = row.judgment.iou_gap if row.judgment else None, row.val_mean_iou
     train_iou = None if gap is None or val_iou is None else val_iou + gap
-    if len(parts) < classes:
+    if len(parts) < num_classes:
         name = "all (mean IoU of the classes above)"
         train_iou, val_iou = (float(parts[side].mean()) for side in ("train_iou", "val_iou"))
-    numbers = (row.train_loss, row.val_loss, row.gap, train_iou, val_iou)
-    return ClassGapRow(name, tuple(format_number(number) for number in numbers), is_widest=False)
+    return (*rows, ClassGapRow(name, (row.train_loss, row.val_loss, row.gap, train_iou, val_iou)))
 
 
-def _build_class_rows(parts: pd.DataFrame) -> tuple[ClassGapRow, ...]:
-    """Build a row per class, the largest gap first."""
-    columns = ("train_loss", "val_loss", "gap", "train_iou", "val_iou")
-    widest = parts["gap"].idxmax() if len(parts) > 1 else None
-    return tuple(
-        ClassGapRow(str(row["name"]), tuple(format_number(row[column]) for column in columns), index == widest)
-        for index, row in parts.sort_values("gap", ascending=False, kind="stable").iterrows()
-    )
+def _build_group_rows(parts: pd.DataFrame) -> tuple[tuple[str, str, int, float, float], ...]:
+    """Build a row per group of the largest gaps of each kind."""
+    rows = []
+    for kind, parts_of_kind in parts.groupby(parts["name"].str.split("=", n=1).str[0], sort=False):
+        for _, part in parts_of_kind.head(MAX_GROUPS).iterrows():
+            name = part["name"].partition("=")[2]
+            rows.append((str(kind), name, part["images"], part["val_loss"], part["gap"]))
+    return tuple(rows)
 
 
-def _build_group_rows(parts: pd.DataFrame) -> tuple[GroupGapRow, ...]:
-    lines = []
-    kinds = parts["name"].str.split("=", n=1, expand=True)
-    for kind in dict.fromkeys(kinds[0]) if len(parts) else ():
-        for index, row in parts[kinds[0] == kind].head(MAX_GROUPS).iterrows():
-            lines.append(
-                GroupGapRow(
-                    kind=str(kind),
-                    name=str(kinds.loc[index, 1]),
-                    images=str(row["images"]),
-                    val_loss=format_number(row["val_loss"]),
-                    gap=format_number(row["gap"]),
-                )
-            )
-    return tuple(lines)
-
-
-def _build_calibration(context: ReportContext, run: str, problems: list[Notice]) -> tuple[Markup, str]:
-    """Build the reliability curve and a sentence on it; a notice if there is none."""
-    try:
-        scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
-        train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
-        if train is None or validation is None or scored is None or scored.accuracy is None:
-            raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
-        return draw_reliability_curve(table, context.project), _describe_calibration(train, validation, scored.accuracy)
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{run}: no reliability curve", error))
-        return Markup(""), ""
-
-
-def _describe_calibration(train: Calibration, validation: Calibration, accuracy: float) -> str:
-    return (
+def _build_calibration(context: ReportContext, run: str) -> tuple[Markup, str]:
+    """Build the reliability curve and a sentence on it."""
+    scores, table = context.project.evaluation(run).metrics, context.project.evaluation(run).read_calibration()
+    train, validation, scored = scores.train_calibration, scores.val_calibration, scores.validation
+    if train is None or validation is None or scored is None or scored.accuracy is None:
+        raise PipelineError(f"The evaluation of {run} contains no calibration. Run `dvc repro evaluate@{run}`.")
+    sentence = (
         f"On validation, its mean confidence (the probability of the predicted class) is "
-        f"{format_percent(validation.confidence)}, and its accuracy {format_percent(accuracy)}. The "
+        f"{format_percent(validation.confidence)}, and its accuracy {format_percent(scored.accuracy)}. The "
         f"expected calibration error is {format_number(validation.error)} on validation and "
         f"{format_number(train.error)} on training images. Below the gray line, the network is overconfident."
     )
-
-
-def _build_worst(context: ReportContext, run: str, parts: pd.DataFrame, problems: list[Notice]) -> tuple[Sample, ...]:
-    try:
-        kept = context.project.evaluation(run).list_examples()
-        wanted = [str(name) for name in parts["name"].head(MAX_IMAGES) if name in kept]
-        return build_samples(context, {run: kept}, wanted, problems)
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{run}: no predictions for its worst images", error))
-        return ()
+    return draw_reliability_curve(table, context.project), sentence
 
 
 RELIABILITY_SIZE = (4.6, 3.8)  # inches

@@ -36,23 +36,20 @@ TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
 def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> Notes:
     """Render the file that `report.notes_file` names, with its values and figures.
 
-    Args:
-        project: With the notes; the runs may be from elsewhere.
-        path: The file, relative to the folder.
-        context: The files.
-        selection: The runs of the page.
+    The notes are in the project, even if the runs are from elsewhere.
 
     Raises:
         PipelineError: The file is missing or empty, or names an unknown value or figure.
     """
+    advice = "Write in Markdown what you expected and what you learned."
     try:
         text = (project.root / path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise PipelineError(f"{path} is missing. Write in Markdown what you expected and what you learned.") from None
+        raise PipelineError(f"{path} is missing. {advice}") from None
     except UnicodeDecodeError as error:
         raise PipelineError(f"{path} is not UTF-8 ({error}). Save it with that encoding.") from None
     if not text.strip():
-        raise PipelineError(f"{path} is empty. Write in Markdown what you expected and what you learned.")
+        raise PipelineError(f"{path} is empty. {advice}")
     html = render_markdown(fill_template(text, context.summary, path))
     figures = create_feature_map_figures(context, selection) if PICTURE_MARK.search(html) else {}
     pieces = PICTURE_MARK.split(html)  # text, name, text, ..., text

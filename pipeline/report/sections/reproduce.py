@@ -1,10 +1,12 @@
-"""Commands, parameters and files to reproduce the numbers."""
+"""Commands, parameters and files to reproduce the numbers; optionally date, durations and versions."""
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.artifacts.comparison import Comparison
@@ -17,33 +19,26 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_sections
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import flatten_parameters, format_count
-from pipeline.report.provenance import ProvenanceFact, collect_provenance
+from pipeline.report.formatting import flatten_parameters, format_count, join_words
 from pipeline.report.run_selection import RunSelection, find_leading_run
-from pipeline.report.view_models import Notice
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command and its effect."""
-
-    line: str
-    effect: str
+from pipeline.report.view_models import Notice, collect_problem
+from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
 
 
 @dataclass(frozen=True)
 class Reproduce:
     """How to reproduce the numbers."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[tuple[str, str], ...]  # command, and its effect
     identity: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, str], ...]
     sources: tuple[tuple[str, str], ...]  # section, and the files of its numbers
-    provenance: tuple[ProvenanceFact, ...]  # facts that differ between identical runs; empty by default
+    provenance: tuple[tuple[str, str, str], ...]  # name, value and address of a link; empty by default
     run: str
     problems: tuple[Notice, ...]
 
 
+UNKNOWN_TIMES = f"unknown: DVC restores runs without {RunFolder.TIMING}"
 _RUN, _EVALUATED = RUNS / "<run>", EVALUATION / "<run>"
 SOURCES = (
     ("Findings", f"{COMPARISON / Comparison.FINDINGS}"),
@@ -65,23 +60,17 @@ SOURCES = (
 def build_reproduce(params: Params, context: ReportContext, selection: RunSelection, *, provenance: bool) -> Reproduce:
     """Build the commands, and what identifies the data and the leading run.
 
-    Args:
-        params: The parameters of the project.
-        context: The files.
-        selection: The runs of the page.
-        provenance: Whether to add facts that differ between identical runs.
+    With `provenance` it includes facts that differ between identical runs.
     """
     project = context.project
     run = find_leading_run(context.summary, selection) or selection.rows[0].run
-    problems = []
+    problems: list[Notice] = []
     identity: list[tuple[str, str]] = []
     key = ""
     parameters: list[tuple[str, str]] = []
-    try:
+    with collect_problem(problems, "The fingerprint of the data is unknown"):
         identity.append(("data fingerprint", context.dataset.fingerprint))
-    except PipelineError as error:
-        problems.append(Notice.from_error("The fingerprint of the data is unknown", error))
-    try:
+    with collect_problem(problems, f"The parameters of {run} are unknown"):
         record = context.project.run(run).record
         key = record.key
         identity.append((f"run key of {run}", key))
@@ -90,9 +79,7 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
             ("trainable_parameters", format_count(record.trainable_parameters)),
             *flatten_parameters(record.cell),
         ]
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"The parameters of {run} are unknown", error))
-    identity += [*_read_hashes(project, run)]
+    identity += _read_hashes(project, run)
     return Reproduce(
         commands=_build_commands(params, project, run, selection),
         identity=tuple(identity),
@@ -100,21 +87,21 @@ def build_reproduce(params: Params, context: ReportContext, selection: RunSelect
         sources=tuple((name, _prefix_paths(project.root, files)) for name, files in SOURCES)
         if selection.origin
         else SOURCES,
-        provenance=collect_provenance(params, selection, run, key, project) if provenance else (),
+        provenance=_collect_provenance(params, selection, run, key, project) if provenance else (),
         run=run,
         problems=tuple(problems),
     )
 
 
-def _build_commands(params: Params, project: Project, run: str, selection: RunSelection) -> tuple[Command, ...]:
-    browse = Command(project.make_command("ui"), "browse and compare all runs in MLflow")
+def _build_commands(params: Params, project: Project, run: str, selection: RunSelection) -> tuple[tuple[str, str], ...]:
+    browse = (project.make_command("ui"), "browse and compare all runs in MLflow")
     if selection.origin:
         again = f"pipeline report --runs {shlex.quote(selection.origin)}"
-        return (Command(again, "this page, from the current runs in MLflow"), browse)
+        return ((again, "this page, from the current runs in MLflow"), browse)
     return (
-        Command(_build_report_command(params, project), "everything that is out of date, then this page"),
-        Command(project.shell_command("pipeline report --runs best"), "this page for the best run only"),
-        Command(project.shell_command(f"dvc repro train@{run}"), "this run, from the same data and parameters"),
+        (_build_report_command(params, project), "everything that is out of date, then this page"),
+        (project.shell_command("pipeline report --runs best"), "this page for the best run only"),
+        (project.shell_command(f"dvc repro train@{run}"), "this run, from the same data and parameters"),
         browse,
     )
 
@@ -143,3 +130,47 @@ def _read_hashes(project: Project, run: str) -> list[tuple[str, str]]:
         md5 = next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
         found += [(f"DVC’s hash of {path}", str(md5))] if md5 else []
     return found
+
+
+def _collect_provenance(
+    params: Params, selection: RunSelection, run: str, key: str, project: Project
+) -> tuple[tuple[str, str, str], ...]:
+    """Collect date, durations, versions and the place of a run in MLflow; unknown ones say so."""
+    timings = [timing for name in selection.names if (timing := project.run(name).read_timing())]
+    return (
+        ("rendered", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), ""),
+        ("git commit", _describe_commit(project.root), ""),
+        ("trained for", _describe_durations([timing.seconds for timing in timings], len(selection.names)), ""),
+        ("processor", join_words(sorted({timing.processor for timing in timings})) or UNKNOWN_TIMES, ""),
+        ("torch", join_words(sorted({timing.torch for timing in timings})) or UNKNOWN_TIMES, ""),
+        ("Python", platform.python_version(), ""),
+        ("MLflow", *_locate_in_mlflow(params, run, key, project)),
+    )
+
+
+def _locate_in_mlflow(params: Params, run: str, key: str, project: Project) -> tuple[str, str]:
+    """Return the run with the address of its page on the server, or the command that opens MLflow on this machine."""
+    from pipeline.tracking.search import find_run_url
+
+    try:
+        address = find_run_url(params.tracking, key)
+    except PipelineError as error:
+        return str(error), ""
+    where = run if address else project.make_command("ui")
+    return f"{where}, experiment {params.tracking.experiment}", address or ""
+
+
+def _describe_durations(seconds: list[float], count: int) -> str:
+    if not seconds:
+        return UNKNOWN_TIMES
+    known = "" if len(seconds) == count else f" ({len(seconds)} of {count} runs)"
+    each = f"{min(seconds):.0f} to {max(seconds):.0f} s per run, {sum(seconds) / 60:.1f} min in total"
+    return each + known
+
+
+def _describe_commit(root: Path) -> str:
+    found = read_git_commit(root)
+    if found == UNKNOWN:
+        return "none: not a git repository"
+    commit = found.removesuffix(DIRTY)
+    return commit if commit == found else f"{commit}, with uncommitted changes"

@@ -14,7 +14,7 @@ from pipeline.analysis.verdict import judge
 from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU
 from pipeline.report.context import ExternalResults
-from pipeline.report.formatting import MISSING, format_learning_rate, format_number, pluralize
+from pipeline.report.formatting import MISSING, format_number, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import Notice
@@ -22,28 +22,18 @@ from pipeline.report.view_models import Notice
 
 @dataclass(frozen=True)
 class RunTableRow:
-    """A run in the table of all runs."""
-
-    run: str
-    learning_rate: str
-    seed: str
-    verdict: str  # one word
-    label: str  # on masks no better than the baseline of one class, or on missed classes; else empty
-    evidence: str  # may be empty
-    reason: str  # in place of the figures, if there are none
-    figures: tuple[str, ...]
-    values: str  # JSON list of sort keys, one per column
-    is_best: bool
-
-
-@dataclass(frozen=True)
-class ExternalResultRow:
-    """An external result below the runs."""
+    """A run or an external result in the table of all runs."""
 
     name: str
-    verdict: str
-    evidence: str
+    verdict: str  # one word
+    evidence: str  # may be empty
     figures: tuple[str, ...]
+    learning_rate: float | None = None  # this and the following: of runs only
+    seed: int | None = None
+    label: str = ""  # on masks no better than the baseline of one class, or on missed classes; else empty
+    reason: str = ""  # in place of the figures, if there are none
+    values: str = ""  # JSON list of sort keys, one per column
+    is_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,19 +45,13 @@ class RunTable:
     lines: tuple[RunTableRow, ...]
     not_checked: tuple[str, ...]  # sentences: checks that were not possible, and why
     missed_below: float  # IoU
-    external: tuple[ExternalResultRow, ...]
+    external: tuple[RunTableRow, ...]
     sources: tuple[tuple[str, str], ...]  # name of an external result, and its author or publication
     problems: tuple[Notice, ...]
 
 
-@dataclass(frozen=True)
-class ScoreColumn:
-    """A column of scores, which depend on the classes of the data."""
-
-    heading: str
-    get: Callable[[RunSummary], float | None]
-    external_name: str  # the same score in external results; empty if there is none
-
+ScoreColumn = tuple[str, Callable[[RunSummary], float | None], str]
+"""Heading, score of a run, and name of the same score in external results; empty if there is none."""
 
 FIGURES = ("Best epoch", "Training loss", "Validation loss", "Gap")  # then the scores
 
@@ -76,7 +60,7 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
     """Build a row per run, or the reason why it has no scores, and rows of external results below."""
     best = {selection.run for selection in summary.best_of_variant}
     scores = _choose_columns(summary)
-    figures = (*FIGURES, *(score.heading for score in scores))
+    figures = (*FIGURES, *(heading for heading, _, _ in scores))
     return RunTable(
         headings=("Run", "Learning rate", "Seed", "Verdict", *figures),
         num_figures=len(figures),
@@ -92,11 +76,11 @@ def build_run_table(selection: RunSelection, summary: Summary, external: Externa
 def _choose_columns(summary: Summary) -> tuple[ScoreColumn, ...]:
     """Choose the scores; foreground IoU is left out if no run has one, as where every class is foreground."""
     primary, foreground = PrimaryScore.of(summary.foreground), name_foreground_iou(summary.foreground)
-    columns = [ScoreColumn("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
+    columns: list[ScoreColumn] = [("Mean IoU", lambda row: row.val_mean_iou, "mean_iou")]
     if any(row.val_foreground_iou is not None for row in summary.runs):
         heading = f"{foreground[:1].upper()}{foreground[1:]}"
-        columns.append(ScoreColumn(heading, lambda row: row.val_foreground_iou, "foreground_iou"))
-    return (*columns, ScoreColumn(f"Showcase, {primary.name}", primary.of_showcase, ""))
+        columns.append((heading, lambda row: row.val_foreground_iou, "foreground_iou"))
+    return (*columns, (f"Showcase, {primary.name}", primary.of_showcase, ""))
 
 
 def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
@@ -110,24 +94,25 @@ def _list_unchecked(selection: RunSelection) -> tuple[str, ...]:
 
 
 def _build_row(row: RunSummary, scores: tuple[ScoreColumn, ...], is_best: bool) -> RunTableRow:
-    losses = (row.train_loss, row.val_loss, row.gap, *(score.get(row) for score in scores))
-    empty = row.status != "finished"  # scores from before divergence are not ranked
-    epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
-    sortable = [None] * (1 + len(losses)) if empty else [row.best_epoch, *losses]
-    verdict = row.judgment.verdict if row.judgment else row.status
-    values = (row.run, row.learning_rate, row.seed, verdict, *sortable)
-    figures = [format_number(value) for value in losses]
-    figures[2] += _format_interval(row.judgment)
+    numbers = (row.train_loss, row.val_loss, row.gap, *(get(row) for _, get, _ in scores))
+    verdict, evidence = (row.judgment.verdict, row.judgment.evidence) if row.judgment else (row.status, ())
+    figures: tuple[str, ...] = ()
+    sortable: tuple[float | None, ...] = (None,) * (1 + len(numbers))
+    if row.status == "finished":  # scores from before divergence are not ranked
+        epoch = f"{MISSING if row.best_epoch is None else row.best_epoch} / {row.epochs}"
+        train, val, gap, *others = map(format_number, numbers)
+        figures = (epoch, train, val, gap + _format_interval(row.judgment), *others)
+        sortable = (row.best_epoch, *numbers)
     return RunTableRow(
-        run=row.run,
-        learning_rate=format_learning_rate(row.learning_rate),
-        seed=str(row.seed),
+        name=row.run,
         verdict=verdict,
+        evidence="; ".join(evidence),
+        figures=figures,
+        learning_rate=row.learning_rate,
+        seed=row.seed,
         label=_describe_warning(row),
-        evidence="; ".join(row.judgment.evidence) if row.judgment else "",
-        reason=row.reason or "It has no scores." if empty else "",
-        figures=() if empty else (epoch, *figures),
-        values=json.dumps(values, allow_nan=False),
+        reason="" if figures else row.reason or "It has no scores.",
+        values=json.dumps((row.run, row.learning_rate, row.seed, verdict, *sortable), allow_nan=False),
         is_best=is_best,
     )
 
@@ -140,24 +125,17 @@ def _describe_warning(row: RunSummary) -> str:
     return "; ".join(labels)
 
 
-def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...]) -> ExternalResultRow:
-    verdict = judge(result.curves) if result.curves else None
+def _build_external_row(result: ExternalResult, scores: tuple[ScoreColumn, ...]) -> RunTableRow:
     train, val = (result.numbers.get(name) for name in ("train_loss", "val_loss"))
-    numbers = (
-        train,
-        val,
-        None if train is None or val is None else val - train,
-        *(result.numbers.get(score.external_name) for score in scores),
-    )
-    epoch = MISSING
-    if result.curves and verdict and verdict.gaps:
-        epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
-    return ExternalResultRow(
-        name=result.name,
-        verdict=verdict.word if verdict else MISSING,
-        evidence="; ".join(verdict.evidence) if verdict else "",
-        figures=(epoch, *(format_number(number) for number in numbers)),
-    )
+    gap = None if train is None or val is None else val - train
+    numbers = (train, val, gap, *(result.numbers.get(name) for _, _, name in scores))
+    word, evidence, epoch = MISSING, "", MISSING
+    if result.curves:
+        verdict = judge(result.curves)
+        word, evidence = verdict.word, "; ".join(verdict.evidence)
+        if verdict.gaps:
+            epoch = f"{verdict.gaps.best_epoch} / {len(result.curves.epochs)}"
+    return RunTableRow(result.name, word, evidence, (epoch, *map(format_number, numbers)))
 
 
 def _format_interval(judgment: Judgment | None) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from pipeline.artifacts.comparison import RunSummary
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, SegmentationClass
 from pipeline.artifacts.project import SHOWCASE_PREDICTIONS
 from pipeline.artifacts.showcase_predictions import ShowcaseResult
@@ -19,7 +18,6 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
 from pipeline.report.formatting import format_number, format_percent, join_words, pluralize
-from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
 
@@ -65,39 +63,28 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     if not ids:
         raise context.project.prepared.unreadable(PreparedData.SAMPLES, "it lists no showcase")
     classes = context.dataset.classes
-    image, ground_truth = (
-        context.project.prepared.read_image(SHOWCASE, 0),
-        context.project.prepared.read_mask(SHOWCASE, 0),
-    )
+    image, ground_truth, frame = context.read_sample(SHOWCASE, 0)
     prediction = _read_prediction(context, run, ids[0])
-    frame = context.get_frame(SHOWCASE, 0)
-    wrong = PredictionErrors.between(prediction, ground_truth, classes, frame)
+    errors = PredictionErrors.between(prediction, ground_truth, classes, frame)
     image, prediction, ground_truth = frame.crop(image), frame.crop(prediction), frame.crop(ground_truth)
-    row = next(row for row in summary.runs if row.run == run)
     is_cut_out = _has_main_object(ground_truth, classes)
-    masks = (
-        _render_cutouts(image, prediction, ground_truth if wrong.is_scored else None, classes, frame)
-        if is_cut_out
-        else _render_masks(prediction, ground_truth if wrong.is_scored else None, classes, frame)
-    )
-    verdict, detail, is_failure = _describe_result(row, prediction, ground_truth, classes, is_cut_out=is_cut_out)
-    edges = join_words([item.name for item in classes if item.is_boundary])
+    verdict, detail, is_failure = _describe_result(context, run, prediction, ground_truth, is_cut_out=is_cut_out)
     if run != summary.best.run:
         detail += f" {run} has the lowest validation loss of the runs on this page."
+    if is_cut_out and (edges := join_words([item.name for item in classes if item.is_boundary])):
+        detail += f" Half transparent in both cut-outs: {edges}."
+    present = np.unique([prediction, ground_truth])
+    legend = [image_html.create_legend_entry(item) for index, item in enumerate(classes) if index in present]
+    masks = [prediction, ground_truth] if errors.is_scored else [prediction]
+    shown_errors = errors if errors.is_scored else None
     return Showcase(
-        images=(
-            image_html.render_image(image, f"The showcase, {ids[0]}", "Image", frame),
-            *masks,
-            *(
-                [image_html.render_errors(wrong, f"Errors: {wrong.describe()}", "Errors", frame)]
-                if wrong.is_scored
-                else []
-            ),
+        images=_render_row(
+            image, f"The showcase, {ids[0]}", masks, shown_errors, classes, frame, is_cut_out=is_cut_out
         ),
-        classes=() if is_cut_out else _build_legend((prediction, ground_truth), classes),
-        errors=wrong.keys if wrong.is_scored else (),
+        classes=() if is_cut_out else tuple(legend),
+        errors=errors.keys if errors.is_scored else (),
         verdict=verdict,
-        detail=f"{detail} Half transparent in both cut-outs: {edges}." if edges and is_cut_out else detail,
+        detail=detail,
         is_failure=is_failure,
     )
 
@@ -116,37 +103,29 @@ def _has_main_object(ground_truth: Mask, classes: tuple[SegmentationClass, ...])
     return bool(sizes.max() >= MIN_MAIN_OBJECT * sizes.sum() and sizes.max() >= MIN_COMPACTNESS * box)
 
 
-def _render_cutouts(
+def _render_row(
     image: ImageArray,
-    prediction: Mask,
-    ground_truth: Mask | None,
+    alt: str,
+    masks: list[Mask],
+    errors: PredictionErrors | None,
     classes: tuple[SegmentationClass, ...],
     frame: Frame | None = None,
-) -> list[EmbeddedImage]:
-    shown = [(prediction, "Predicted foreground", "Cut-out")]
-    if ground_truth is not None:
-        shown.append((ground_truth, "Foreground of the ground truth", "Ground truth"))
-    return [
-        image_html.render_cutout(
-            image, image_html.compute_opacity(mask, classes), f"{alt}, over a checkerboard", caption, frame
-        )
-        for mask, alt, caption in shown
-    ]
-
-
-def _render_masks(
-    prediction: Mask, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...], frame: Frame | None = None
-) -> list[EmbeddedImage]:
-    shown = [image_html.render_mask(prediction, classes, "Prediction", "Prediction", frame)]
-    if ground_truth is not None:
-        shown.append(image_html.render_mask(ground_truth, classes, "Ground truth", "Ground truth", frame))
-    return shown
-
-
-def _build_legend(masks: tuple[Mask, ...], classes: tuple[SegmentationClass, ...]) -> tuple[LegendEntry, ...]:
-    """Make the legend of the classes that occur in these masks."""
-    present = set(np.unique(np.stack(masks)).tolist())
-    return tuple(image_html.create_legend_entry(item) for index, item in enumerate(classes) if index in present)
+    *,
+    is_cut_out: bool,
+) -> tuple[EmbeddedImage, ...]:
+    """Render an image, its prediction, and the ground truth and the errors if there is ground truth."""
+    images = [image_html.render_image(image, alt, "Image", frame)]
+    if is_cut_out:
+        names = (("Predicted foreground", "Cut-out"), ("Foreground of the ground truth", "Ground truth"))
+        for mask, (content, caption) in zip(masks, names, strict=False):
+            opacity, alt = image_html.compute_opacity(mask, classes), f"{content}, over a checkerboard"
+            images.append(image_html.render_cutout(image, opacity, alt, caption, frame))
+    else:
+        for mask, name in zip(masks, ("Prediction", "Ground truth"), strict=False):
+            images.append(image_html.render_mask(mask, classes, name, name, frame))
+    if errors is not None:
+        images.append(image_html.render_errors(errors, f"Errors: {errors.describe()}", "Errors", frame))
+    return tuple(images)
 
 
 def build_user_images(params: Params, context: ReportContext, selection: RunSelection) -> tuple[UserImage, ...]:
@@ -170,29 +149,22 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
 def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult) -> UserImage:
     image, prediction, ground_truth = context.project.showcase.read_image(place)
     classes = context.dataset.classes
-    if sum(item.foreground for item in classes) == 1:
-        masks = _render_cutouts(image, prediction, ground_truth, classes)
-    else:
-        masks = _render_masks(prediction, ground_truth, classes)
-    shown = [image_html.render_image(image, found.title, "Image"), *masks]
+    masks, errors, score = [prediction], None, ""
     if ground_truth is not None:
-        wrong = PredictionErrors.between(prediction, ground_truth, classes)
-        shown.append(image_html.render_errors(wrong, f"Errors: {wrong.describe()}", "Errors"))
-    return UserImage(found.title, _describe_user_score(found, ground_truth, classes), tuple(shown))
+        masks.append(ground_truth)
+        errors = PredictionErrors.between(prediction, ground_truth, classes)
+        score = _describe_user_score(context, found, bool(is_foreground(ground_truth, classes).any()))
+    is_cut_out = sum(item.foreground for item in classes) == 1
+    return UserImage(found.title, score, _render_row(image, found.title, masks, errors, classes, is_cut_out=is_cut_out))
 
 
-def _describe_user_score(
-    found: ShowcaseResult, ground_truth: Mask | None, classes: tuple[SegmentationClass, ...]
-) -> str:
-    if ground_truth is None:
-        return ""
-    primary = PrimaryScore.of([item.name for item in classes if item.foreground])
+def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_foreground: bool) -> str:
+    primary = context.primary_score
     if primary.is_mean:
         return f"Mean IoU {format_number(found.mean_iou)} over the classes of its ground truth."
     if found.iou is None:
         return f"It has no foreground, and none was predicted: {primary.name} is undefined."
-    score = f"{primary.name} {format_number(found.iou)}"
-    return f"{score}." if is_foreground(ground_truth, classes).any() else f"{score}: it has no foreground."
+    return f"{primary.name} {format_number(found.iou)}{'' if has_foreground else ': it has no foreground'}."
 
 
 def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
@@ -208,23 +180,18 @@ def _read_prediction(context: ReportContext, run: str, sample: str) -> Mask:
 
 
 def _describe_result(
-    row: RunSummary,
-    prediction: Mask,
-    ground_truth: Mask,
-    classes: tuple[SegmentationClass, ...],
-    *,
-    is_cut_out: bool,
+    context: ReportContext, run: str, prediction: Mask, ground_truth: Mask, *, is_cut_out: bool
 ) -> tuple[str, str, bool]:
     """Describe how well a run segments the showcase.
 
     Returns:
         A few words, one or two sentences, and whether it is a failure.
     """
-    where = f"{row.run} was neither trained nor selected on this image."
+    classes, primary = context.dataset.classes, context.primary_score
+    where = f"{run} was neither trained nor selected on this image."
     evaluated = ground_truth != IGNORE
     if not evaluated.any():
         return "Not scored", f"This image has no evaluated pixels, so its scores are undefined. {where}", False
-    primary = PrimaryScore.of([item.name for item in classes if item.foreground])
     if not primary.is_mean and not is_foreground(ground_truth[evaluated], classes).any():
         share = float(is_foreground(prediction[evaluated], classes).mean())
         if share == 0:
@@ -232,22 +199,22 @@ def _describe_result(
             return "No foreground, none predicted", detail, False
         detail = f"This image has no foreground, and {format_percent(share)} of its pixels were predicted as such"
         return "False positive", f"{detail}: {primary.name} 0. {where}", True
-    iou = primary.of_showcase(row)
+    iou = primary.of_showcase(context.summary.get_run(run))
     if iou is None:
-        return "Not measured", f"The comparison has no {primary.name} of the showcase for {row.run}.", True
+        return "Not measured", f"The comparison has no {primary.name} of the showcase for {run}.", True
     if primary.is_mean:
         return (
             f"Mean IoU {format_number(iou)}",
             f"{_describe_classes(prediction, ground_truth, classes)} {where}",
             False,
         )
+    score = f"{primary.name} {format_number(iou)}"
     if not is_cut_out:
-        return f"{primary.name} {format_number(iou)}", where, False
+        return score, where, False
     if iou < SHOWCASE_MIN_IOU:
         needed = format_number(SHOWCASE_MIN_IOU, 2)
-        detail = f"{primary.name} {format_number(iou)}, below {needed}, the minimum for a clean cut-out. {where}"
-        return "Cut-out failed", detail, True
-    return "Clean cut-out", f"{primary.name} {format_number(iou)}. {where}", False
+        return "Cut-out failed", f"{score}, below {needed}, the minimum for a clean cut-out. {where}", True
+    return "Clean cut-out", f"{score}. {where}", False
 
 
 def _describe_classes(prediction: Mask, ground_truth: Mask, classes: tuple[SegmentationClass, ...]) -> str:
@@ -257,5 +224,4 @@ def _describe_classes(prediction: Mask, ground_truth: Mask, classes: tuple[Segme
     count = f"This image has {pluralize(len(present), 'class', 'classes')}."
     if not absent:
         return count
-    more = [f"{len(absent) - MAX_NAMED_CLASSES} more"] if len(absent) > MAX_NAMED_CLASSES else []
-    return f"{count} Not predicted: {join_words([*absent[:MAX_NAMED_CLASSES], *more])}."
+    return f"{count} Not predicted: {join_words(absent, MAX_NAMED_CLASSES)}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -80,9 +79,11 @@ def _find_shared(
     table = pd.DataFrame({"key": keys, "split": splits, "name": keys if names is None else names})
     table = table.drop_duplicates(["key", "split"])
     shared = table[table.duplicated("key", keep=False)]
-    return [_create_group(kind, rows["name"], rows["split"]) for _, rows in shared.groupby("key", sort=False)]
-
-
-def _create_group(kind: str, names: Iterable[str], splits: Iterable[str]) -> LeakedGroup:
-    listed = join_words([SPLIT_NAMES.get(split, split) for split in splits])
-    return LeakedGroup(kind, " = ".join(dict.fromkeys(names)), listed)
+    return [
+        LeakedGroup(
+            kind,
+            " = ".join(dict.fromkeys(rows["name"])),
+            join_words([SPLIT_NAMES.get(split, split) for split in rows["split"]]),
+        )
+        for _, rows in shared.groupby("key", sort=False)
+    ]

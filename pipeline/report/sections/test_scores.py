@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline.analysis.scores import name_object_iou
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
@@ -13,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.formatting import format_number, format_spread, join_words
 from pipeline.report.run_selection import RunSelection
-from pipeline.report.view_models import NothingToShowError, Notice
+from pipeline.report.view_models import NothingToShowError, Notice, collect_problem
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,6 @@ class ScoreRow:
     split: str
     figures: tuple[str, ...]
     is_test: bool
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table of scores."""
-
-    heading: str
-    value: Callable[[Scores], float | None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,8 @@ class TestScores:
     means: str  # sentence on the number of classes of each mean IoU, if the splits differ; else empty
     problems: tuple[Notice, ...]
 
+
+Columns = dict[str, Callable[[Scores], float | None]]  # the score under each heading
 
 MAX_WIDTH = 1024  # px, of a table on a screen of 1280 px
 WIDE, NARROW, PADDING = 7.8, 4.0, 19.2  # px, about: of a character, of one of `.,|il` or a space, of a column
@@ -74,26 +69,27 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
         )
     problems: list[Notice] = []
     train = validation = None
-    try:
+    with collect_problem(problems, f"{best.run}: no scores of training and validation"):
         scores = context.project.evaluation(best.run).metrics
         train, validation = scores.train, scores.validation
-    except PipelineError as error:
-        problems.append(Notice.from_error(f"{best.run}: no scores of training and validation", error))
-    names = tuple(best.test.iou)
-    splits = (("Training (fixed subset)", train), ("Validation", validation), ("Test", best.test))
-    known = [(split, scores) for split, scores in splits if scores]
-    columns = _set_columns(context.summary, [scores for _, scores in known])
-    every = (*columns, *(_class_column(name) for name in names))
-    headings = tuple(column.heading for column in every)
-    lines = (
-        *(ScoreRow(split, _figures(scores, every), is_test=split == "Test") for split, scores in known),
-        *_over_seeds(best.test_by_seed, every),
-    )
-    is_wide = _width(headings, lines) > MAX_WIDTH
+    splits = {"Training (fixed subset)": train, "Validation": validation, "Test": best.test}
+    known = {split: scores for split, scores in splits.items() if scores}
+    columns, names = _choose_columns(context.summary, [*known.values()]), tuple(best.test.iou)
+    every: Columns = {**columns, **{f"IoU of {name}": partial(_get_iou, name=name) for name in names}}
+    lines = [
+        ScoreRow(split, tuple(format_number(get(scores)) for get in every.values()), is_test=split == "Test")
+        for split, scores in known.items()
+    ]
+    if len(best.test_by_seed) > 1:
+        spreads = [compute_mean_and_sd(map(get, best.test_by_seed)) for get in every.values()]
+        figures = tuple(format_spread(mean, sd) for mean, sd in spreads)
+        lines.append(ScoreRow(f"Test, over {len(best.test_by_seed)} seeds", figures, is_test=False))
+    is_wide = _estimate_width([*every], lines) > MAX_WIDTH
     shown = len(columns) if is_wide else len(every)
+    judgment = context.summary.get_run(best.run).judgment
     return TestScores(
-        sentence=_describe(best.run, best.test, validation, _get_selection_bias(context, best.run)),
-        headings=headings[:shown],
+        sentence=_describe(best.run, best.test, validation, judgment.selection_bias if judgment else None),
+        headings=tuple(every)[:shown],
         lines=tuple(replace(line, figures=line.figures[:shown]) for line in lines),
         by_class=tuple(
             ScoreRow(name, tuple(line.figures[place] for line in lines), is_test=False)
@@ -101,7 +97,7 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
             if is_wide
         ),
         splits=tuple(line.split for line in lines),
-        has_undefined=any(column.value(scores) is None for _, scores in known for column in every),
+        has_undefined=any(get(scores) is None for scores in known.values() for get in every.values()),
         size=_describe_size(context),
         means=_describe_means(known),
         problems=tuple(problems),
@@ -124,64 +120,44 @@ def _describe_size(context: ReportContext) -> str:
     )
 
 
-def _describe_means(known: Sequence[tuple[str, Scores]]) -> str:
-    counts = {split: sum(iou is not None for iou in scores.iou.values()) for split, scores in known}
+def _describe_means(known: Mapping[str, Scores]) -> str:
+    counts = {split: sum(iou is not None for iou in scores.iou.values()) for split, scores in known.items()}
     if len(set(counts.values())) < 2:
         return ""
     listed = join_words([f"{count} ({split})" for split, count in counts.items()])
     return f"Each mean IoU is over the classes in its images, whose number differs: {listed}."
 
 
-def _width(headings: Sequence[str], lines: Sequence[ScoreRow]) -> float:
+def _estimate_width(headings: Sequence[str], lines: Sequence[ScoreRow]) -> float:
     """Estimate the width of a table in px; headings wrap at spaces, figures do not."""
     columns = zip(headings, *(line.figures for line in lines), strict=True)
     cells = [[line.split for line in lines], *((*heading.split(), *figures) for heading, *figures in columns)]
-    return sum(PADDING + max(map(_text_width, texts), default=0) for texts in cells)
+    return sum(
+        PADDING + max(sum(NARROW if letter in ".,|il " else WIDE for letter in text) for text in texts)
+        for texts in cells
+    )
 
 
-def _text_width(text: str) -> float:
-    return sum(NARROW if character in ".,|il " else WIDE for character in text)
-
-
-def _set_columns(summary: Summary, known: Sequence[Scores]) -> tuple[Column, ...]:
+def _choose_columns(summary: Summary, known: Sequence[Scores]) -> Columns:
     """Choose the columns on all classes.
 
     The IoU of a single foreground class is that of the class, and not repeated. Scores that are undefined for these
     classes are left out.
     """
-    columns = [
-        Column("Loss", lambda scores: scores.loss),
-        Column("Accuracy", lambda scores: scores.accuracy),
-        Column("Mean IoU", lambda scores: scores.mean_iou),
-    ]
+    columns: Columns = {
+        "Loss": lambda scores: scores.loss,
+        "Accuracy": lambda scores: scores.accuracy,
+        "Mean IoU": lambda scores: scores.mean_iou,
+    }
     if len(summary.foreground) != 1 and any(scores.foreground_iou is not None for scores in known):
-        columns.append(Column("Foreground IoU", lambda scores: scores.foreground_iou))
+        columns["Foreground IoU"] = lambda scores: scores.foreground_iou
     if any(scores.object_iou is not None for scores in known):
-        columns.append(Column(name_object_iou(summary.foreground, summary.boundary), lambda scores: scores.object_iou))
-    return tuple(columns)
+        columns[name_object_iou(summary.foreground, summary.boundary)] = lambda scores: scores.object_iou
+    return columns
 
 
-def _class_column(name: str) -> Column:
-    return Column(f"IoU of {name}", lambda scores: scores.iou.get(name))
-
-
-def _figures(scores: Scores, columns: tuple[Column, ...]) -> tuple[str, ...]:
-    return tuple(format_number(column.value(scores)) for column in columns)
-
-
-def _over_seeds(seeds: tuple[Scores, ...], columns: tuple[Column, ...]) -> tuple[ScoreRow, ...]:
-    """Compute mean and standard deviation over the seeds of the chosen learning rate; empty for one seed."""
-    if len(seeds) < 2:
-        return ()
-    values = ([column.value(scores) for scores in seeds] for column in columns)
-    spreads = (compute_mean_and_sd([value for value in column if value is not None]) for column in values)
-    figures = tuple(format_spread(mean, sd) for mean, sd in spreads)
-    return (ScoreRow(f"Test, over {len(seeds)} seeds", figures, is_test=False),)
-
-
-def _get_selection_bias(context: ReportContext, run: str) -> float | None:
-    row = next(row for row in context.summary.runs if row.run == run)
-    return row.judgment.selection_bias if row.judgment else None
+def _get_iou(scores: Scores, name: str) -> float | None:
+    return scores.iou.get(name)
 
 
 def _describe(run: str, score: Scores, validation: Scores | None, selection_bias: float | None) -> str:
