@@ -34,7 +34,7 @@ def measure_grid(shape: tuple[int, int, int]) -> tuple[int, float, float, float,
         project = ReportProject(
             Path(folder),
             variants=tuple(f"variant_{number}" for number in range(num_variants)),
-            rates=tuple(10 ** -(1 + number / 4) for number in range(num_learning_rates)),
+            learning_rates=tuple(10 ** -(1 + number / 4) for number in range(num_learning_rates)),
             seeds=(0, 1, 2),
             size=96,
             epochs=epochs,

@@ -1,4 +1,4 @@
-"""A project of a size that trains in a second, for every test that needs one."""
+"""Shared fixtures: a tiny project that trains in about a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.params.file import read_params
 from tests.preloaded import PreloadedCommands
 
-# No test measures time: Hypothesis would fail examples that take long on a busy machine.
+# No deadline: on a busy machine, Hypothesis would fail slow examples.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -32,41 +32,41 @@ TINY: dict[str, Any] = {
 }
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Changes laid over the base, section by section."""
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge changes into the base recursively and return the result."""
     result = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
+        are_sections = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merge(result[key], value) if are_sections else value
     return result
 
 
 def write_params(folder: Path, changes: dict[str, Any]) -> Path:
-    """The shipped params.yaml with `TINY` and then these changes laid over it."""
+    """Write the shipped params.yaml, overridden by `TINY` and then by these changes."""
     yaml = YAML(typ="safe")
     shipped = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     path = folder / "params.yaml"
     with path.open("w", encoding="utf-8") as file:
-        yaml.dump(merged(merged(shipped, TINY), changes), file)
+        yaml.dump(merge(merge(shipped, TINY), changes), file)
     return path
 
 
 @pytest.fixture(autouse=True)
-def _custom_of_each_project() -> Iterator[None]:
-    """Forget imported modules of `custom/`: each test has a project of its own, and Python keeps what it imported."""
+def _forget_custom_modules() -> Iterator[None]:
+    """Remove modules of `custom/` from `sys.modules`, because each test has its own project."""
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "custom"]:
         del sys.modules[name]
 
 
 @pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `init` skip its training steps on blank images, which take seconds."""
+def skip_grid_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the training steps that `init` times on blank images, which take seconds."""
     monkeypatch.setattr("pipeline.init.grid_time.measure_grid_time", lambda *_: None)
 
 
 def write_custom(project: Path, **modules: str) -> Path:
-    """Write modules, by name, into a project's `custom/`."""
+    """Write modules, given by name, into a project's `custom/`."""
     folder = project / "custom"
     folder.mkdir(exist_ok=True)
     for name, source in {"__init__": "", **modules}.items():
@@ -76,20 +76,20 @@ def write_custom(project: Path, **modules: str) -> Path:
 
 @pytest.fixture
 def params_with(tmp_path: Path) -> Callable[[dict[str, Any]], Params]:
-    """Reads the tiny parameters with changes laid over them."""
+    """Return a function that reads the tiny parameters with changes applied."""
     return lambda changes: read_params(write_params(tmp_path, changes))
 
 
 @pytest.fixture(scope="session")
 def commands() -> Iterator[PreloadedCommands]:
-    """`pipeline` and `dvc` in processes that start without their imports."""
+    """`pipeline` and `dvc` in processes with their imports already loaded."""
     with PreloadedCommands.running() as commands:
         yield commands
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store in SQLite, made once: its tables take seconds to make."""
+    """An MLflow SQLite store, created once because creating its tables takes seconds."""
     from pipeline.tracking.store import open_client
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
@@ -99,7 +99,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project's folder in which `prepare` has run on the bundled data."""
+    """A project folder after `prepare` has run on the bundled data."""
     from pipeline.prepare.prepare_data import prepare
 
     folder = tmp_path_factory.mktemp("prepared")
@@ -110,7 +110,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the prepared project to train in, the current folder, tracked into a store of its own."""
+    """A copy of the prepared project with its own MLflow store, as the current folder."""
     root = tmp_path / "project"
     shutil.copytree(prepared, root)
     shutil.copy(store, root / "mlflow.db")
@@ -121,7 +121,7 @@ def project(prepared: Path, store: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project's folder with one run, `TRAINED`, evaluated and compared, in an MLflow of its own (mlflow.db)."""
+    """A project folder with one evaluated and compared run, `TRAINED`, and its own MLflow store (mlflow.db)."""
     from pipeline.compare.compare_runs import compare
     from pipeline.evaluate.evaluate_run import evaluate_run
     from pipeline.train.train_cell import train_and_log

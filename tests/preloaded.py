@@ -1,8 +1,8 @@
-"""Run `pipeline` and `dvc` in processes that are forked from one with the heavy libraries imported.
+"""Run `pipeline` and `dvc` in processes forked from a server that has imported the heavy libraries.
 
-A command starts seconds earlier than in a new interpreter. It is a process of its own, with its own environment,
-folder, output and exit code, and imports the code of its project. A test that kills a command or reads its command line
-starts the real one instead.
+A command starts seconds earlier than in a new interpreter. It still runs in its own process, with its own environment,
+folder, output and exit code, and imports the code of its project. Tests that kill a command or read its command line
+start the real one instead.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from pathlib import Path
 
 COMMANDS = {"pipeline": "pipeline.cli", "dvc": "dvc.cli"}
 WORKER = "python-worker"
-MOST_FILES = 64
-# Never `pipeline`: a project has a copy of it.
+MAX_FILES = 64
+# Not `pipeline`: each project has its own copy.
 LIBRARIES = (
     "click", "dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo", "filelock", "imagehash", "jinja2",
     "markdown_it", "matplotlib.backends.backend_svg", "matplotlib.figure", "mlflow", "pandas", "pydantic",
     "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "ruamel.yaml", "safetensors.torch", "scipy.ndimage",
     "scipy.optimize", "scipy.stats", "scmrepo.git", "tifffile", "torch", "torch._dynamo", "torch.utils.data",
 )  # fmt: skip
-# A stand-in for a command on the PATH, or for the interpreter that `multiprocessing` starts: it passes everything on to
-# the server, also its open files and signals, and ends as the process there ends. -I -S: no site-packages.
-STAND_IN = """#!{python} -IS
+# Replaces a command on the PATH, or the interpreter that `multiprocessing` starts. It forwards arguments, open files
+# and signals to the server and exits as the forked process exits. -I -S: skip site-packages, to start fast.
+PROXY_SCRIPT = """#!{python} -IS
 import json, os, signal, socket, sys
 files = [int(name) for name in os.listdir("/dev/fd") if os.path.exists("/dev/fd/" + name)]
 with socket.socket(socket.AF_UNIX) as server:
@@ -58,7 +58,7 @@ sys.exit(code)
 
 
 class PreloadedCommands:
-    """A server that runs the commands, and a folder for the PATH with their stand-ins."""
+    """A server that runs the commands, and a folder for the PATH with their proxy scripts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,15 +66,15 @@ class PreloadedCommands:
     @classmethod
     @contextlib.contextmanager
     def running(cls) -> Iterator[PreloadedCommands]:
-        """Start the server; it ends when the block does."""
-        # Not pytest's folder: the path of a socket has 100 characters at most.
+        """Run the server until the block ends."""
+        # Not pytest's folder: a socket's path has at most about 100 characters.
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             address = folder / "socket"
             for name in (*COMMANDS, WORKER):
-                stand_in = folder / name
-                stand_in.write_text(STAND_IN.format(python=sys.executable, address=str(address)), encoding="utf-8")
-                stand_in.chmod(0o755)
+                proxy = folder / name
+                proxy.write_text(PROXY_SCRIPT.format(python=sys.executable, address=str(address)), encoding="utf-8")
+                proxy.chmod(0o755)
             environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             with subprocess.Popen(
                 [sys.executable, __file__, str(address), str(folder / WORKER)],
@@ -92,7 +92,7 @@ class PreloadedCommands:
                     server.kill()
 
     def run(self, *command: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in a folder; also commands that it starts, such as those of DVC and make, are preloaded."""
+        """Run a command in a folder; commands that it starts, such as those of DVC and make, are preloaded too."""
         search = f"{self._folder}{os.pathsep}{environment['PATH']}"
         program = shutil.which(command[0], path=search)
         assert program, f"{command[0]} is not installed"
@@ -107,21 +107,21 @@ class PreloadedCommands:
 
 
 def serve(address: str, worker: str) -> None:
-    """Fork a process for each command that a stand-in sends, until the tests have ended.
+    """Fork a process for each command that a proxy script sends, until the tests end.
 
     Args:
-        address: path of the socket that the stand-ins connect to.
-        worker: path of the stand-in for the interpreter of `multiprocessing`.
+        address: path of the socket that the proxy scripts connect to.
+        worker: path of the proxy script that replaces the interpreter of `multiprocessing`.
     """
     for name in LIBRARIES:
         importlib.import_module(name)
     multiprocessing.set_executable(worker)
-    gc.freeze()  # a collection in a command would copy every page
+    gc.freeze()  # a garbage collection in a forked process would copy every memory page
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     print("ready", flush=True)
-    while listener in select.select([listener, sys.stdin], [], [])[0]:  # stdin ends with the process of the tests
+    while listener in select.select([listener, sys.stdin], [], [])[0]:  # stdin closes when the test process ends
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -132,13 +132,13 @@ def serve(address: str, worker: str) -> None:
                 pass
     else:
         return
-    data, files, _, _ = socket.recv_fds(connection, 2**20, MOST_FILES)
+    data, files, _, _ = socket.recv_fds(connection, 2**20, MAX_FILES)
     while not data.endswith(b"\n"):
         data += connection.recv(2**20)
     command = os.fork()
     if command == 0:
         connection.close()
-        run_here(*json.loads(data), received=files)
+        run_in_process(*json.loads(data), received=files)
     connection.sendall(b"%d\n" % command)
     for file in files:
         os.close(file)
@@ -147,21 +147,21 @@ def serve(address: str, worker: str) -> None:
     os._exit(0)
 
 
-def run_here(
+def run_in_process(
     name: str, arguments: list[str], folder: str, environment: dict[str, str], files: list[int], received: list[int]
 ) -> None:
-    """Run a command in this process, as if it had started with these open files, in this folder and environment."""
-    apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1000) for file in received]
+    """Run a command in this process, as if started with these open files in this folder and environment."""
+    duplicates = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1000) for file in received]
     for file in received:
         os.close(file)
-    for file, number in zip(apart, files, strict=True):
+    for file, number in zip(duplicates, files, strict=True):
         os.dup2(file, number)
         os.close(file)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.modules["__main__"] = types.ModuleType("__main__")  # what a worker would import first
+    sys.modules["__main__"] = types.ModuleType("__main__")  # a worker process would import it first
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     random.seed()
     code: object = None
@@ -180,7 +180,7 @@ def run_here(
         code = 1
     if isinstance(code, str):
         print(code, file=sys.stderr)
-    # Python's exit without the last step: to free all that was imported takes half a second.
+    # Skip the last step of Python's exit: freeing all imported modules takes half a second.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""MLflow's server as a team has it: its files behind it, on a free port of this machine."""
+"""An MLflow server that proxies artifacts, as a team would run it, on a free local port."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+def find_free_port() -> int:
+    """Find an unused port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class MlflowServer:
-    """A server over a database; killed as the system kills, and started again."""
+    """An MLflow server over a database that can be killed with SIGKILL and restarted."""
 
     def __init__(
         self, database: str, folder: Path, *options: str, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._port = free_port()
+        self._port = find_free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database]
         self._command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
@@ -39,7 +39,7 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Return when it answers."""
+        """Start the server and wait until it answers."""
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -58,14 +58,14 @@ class MlflowServer:
         raise AssertionError("the server does not answer")
 
     def kill(self) -> None:
-        """End it and its processes, in the middle of whatever they do."""
+        """Kill the server and its child processes with SIGKILL."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[str]:
-        """The server's address, for as long as the block runs."""
+        """Run the server and yield its address."""
         self.start()
         try:
             yield self.address

@@ -1,4 +1,4 @@
-"""The program that reads the output ends early, as `head` does: the command ends quietly."""
+"""Commands whose output is piped into a program that exits early, such as `head`, exit quietly."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.conftest import ROOT, TRAINED, write_params
 PIPELINE = (sys.executable, "-c", "from pipeline.cli import main; main()")
 
 
-def run_without_reader(*arguments: str, errors: bool = False) -> tuple[int, str]:
-    """Run a command whose stdout (with `errors` also stderr) has no reader; return its exit code and stderr."""
+def run_without_reader(*arguments: str, close_stderr: bool = False) -> tuple[int, str]:
+    """Run a command whose stdout (with `close_stderr` also stderr) has no reader; return its exit code and stderr."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
         done = subprocess.run(
             [*PIPELINE, *arguments],
             stdout=write_end,
-            stderr=write_end if errors else subprocess.PIPE,
+            stderr=write_end if close_stderr else subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             text=True,
             check=False,
@@ -40,20 +40,22 @@ def run_without_reader(*arguments: str, errors: bool = False) -> tuple[int, str]
     [["--help"], ["--version"], ["train", "--help"], ["params"], ["params", "--schema"], ["judge", "history.csv"]],
     ids=" ".join,
 )
-def test_output_without_a_reader_ends_the_command_quietly(project: Path, arguments: list[str]) -> None:
+def test_command_without_stdout_reader_exits_quietly(project: Path, arguments: list[str]) -> None:
     rows = [f"{epoch},{1 / epoch},{1.2 / epoch}" for epoch in range(1, 9)]
     (project / "history.csv").write_text("\n".join(["epoch,train_loss,val_loss", *rows]), encoding="utf-8")
     assert run_without_reader(*arguments) == (EXIT_CODE, "")
 
 
-def test_a_table_without_a_reader_ends_quietly(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_without_stdout_reader_exits_quietly(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(trained)
     image = next((ROOT / "data/sample/backgrounds").glob("*.jpg"))
     code, errors = run_without_reader("predict", str(image), "--run", TRAINED, "--out", str(tmp_path))
     assert (code, errors) == (EXIT_CODE, "")
 
 
-def test_a_mistake_keeps_its_exit_code_and_message_without_a_reader(project: Path) -> None:
+def test_error_without_stdout_reader_keeps_exit_code_and_message(project: Path) -> None:
     code, errors = run_without_reader("nosuch")
     assert (code, "No such command 'nosuch'" in errors) == (2, True)
     (project / "params.yaml").unlink()
@@ -61,23 +63,25 @@ def test_a_mistake_keeps_its_exit_code_and_message_without_a_reader(project: Pat
     assert (code, "params.yaml is missing" in errors) == (1, True)
 
 
-def test_an_error_without_a_reader_ends_quietly(project: Path) -> None:
-    assert run_without_reader("nosuch", errors=True)[0] == EXIT_CODE
+def test_error_without_stderr_reader_exits_quietly(project: Path) -> None:
+    assert run_without_reader("nosuch", close_stderr=True)[0] == EXIT_CODE
 
 
-def test_a_training_without_a_reader_ends_as_killed(project: Path) -> None:
+def test_train_without_reader_is_recorded_as_killed(project: Path) -> None:
     write_params(project, {"train": {"epochs": 500}})
-    code, _ = run_without_reader("train", "--variant", "unet", "--learning-rate", "0.01", "--seed", "0", errors=True)
+    code, _ = run_without_reader(
+        "train", "--variant", "unet", "--learning-rate", "0.01", "--seed", "0", close_stderr=True
+    )
     assert code == EXIT_CODE
-    found = read_stage_status("train", "unet-0.01-0", project)
-    assert found is not None
-    assert found.state == "killed"
+    status = read_stage_status("train", "unet-0.01-0", project)
+    assert status is not None
+    assert status.state == "killed"
     with sqlite3.connect(project / "mlflow.db") as store:
         assert store.execute("SELECT status FROM runs").fetchall() == [("KILLED",)]
     store.close()
 
 
-def test_a_broken_pipe_elsewhere_is_an_error(project: Path) -> None:
+def test_broken_pipe_of_another_file_is_an_error(project: Path) -> None:
     code = (
         "from pipeline.cli import main\n"
         "def fail(*_): raise BrokenPipeError(32, 'Broken pipe', 'worker')\n"

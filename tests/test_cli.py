@@ -1,4 +1,4 @@
-"""The command line: quick help, exit codes, no traceback for a user's mistake."""
+"""The command line: fast help, exit codes and error messages without tracebacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMANDS = [[], *([name] for name in sorted(main.commands)), ["data", "check"], 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "pipeline")
-def test_help_imports_nothing_heavy(command: list[str]) -> None:
+def test_help_imports_no_heavy_library(command: list[str]) -> None:
     code = (
         "import sys; from pipeline.cli import main\n"
         f"try: main({[*command, '--help']!r})\n"
@@ -27,7 +27,7 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_every_command_says_what_it_does() -> None:
+def test_every_command_has_a_help_sentence() -> None:
     for command in main.commands.values():
         assert command.help
         assert command.get_short_help_str(limit=200).endswith((".", ":")) or command.help.splitlines()[0].endswith(".")
@@ -40,35 +40,35 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_wrong_usage_ends_with_2() -> None:
+def test_wrong_usage_exits_with_2() -> None:
     assert run("train", "--variant", "unet", "--learning-rate", "fast", "--seed", "0")[0] == 2
     assert run("trian")[0] == 2
     assert run("sweep", "--workers", "0")[0] == 2
 
 
-def test_a_mistake_ends_with_1_and_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_params_exits_with_1_and_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = run("params")
+    code, output = run("params")
     assert code == 1
-    assert "params.yaml is missing" in said
+    assert "params.yaml is missing" in output
 
 
-def test_an_unprepared_project_is_told_what_to_do(project: Path) -> None:
+def test_train_without_prepared_data_names_the_command_to_run(project: Path) -> None:
     (project / "data/prepared/classes.json").unlink()
-    code, said = run("train", "--variant", "unet", "--learning-rate", "1e-3", "--seed", "0")
+    code, output = run("train", "--variant", "unet", "--learning-rate", "1e-3", "--seed", "0")
     assert code == 1
-    assert "classes.json is missing" in said
-    assert "`dvc repro prepare`" in said
+    assert "classes.json is missing" in output
+    assert "`dvc repro prepare`" in output
 
 
-def test_a_missing_run_is_named(project: Path) -> None:
-    code, said = run("evaluate", "unet-0.001-0")
+def test_evaluate_without_run_names_the_command_to_run(project: Path) -> None:
+    code, output = run("evaluate", "unet-0.001-0")
     assert code == 1
-    assert "run.json is missing" in said
-    assert "`dvc repro train@unet-0.001-0`" in said
+    assert "run.json is missing" in output
+    assert "`dvc repro train@unet-0.001-0`" in output
 
 
 def test_params_lists_the_grid_and_prints_a_schema(project: Path) -> None:
-    code, said = run("params")
-    assert (code, said.split()[0]) == (0, "unet-0.01-0")
+    code, output = run("params")
+    assert (code, output.split()[0]) == (0, "unet-0.01-0")
     assert '"$defs"' in run("params", "--schema")[1]

@@ -1,4 +1,4 @@
-"""DVC sees every module that decides what a stage writes: those that the stage imports, directly or not."""
+"""The DVC dependencies of each stage include every module that affects its outputs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MODULES = {
     "showcase": "predict_showcase",
     "report": "render_report",
 }
-# Code that moves, checks or records data and changes no byte of an output. For the parameters DVC depends on their
-# values, for the file formats on `pipeline/artifacts/format.py:FORMAT`.
-NOT_IN_OUTPUTS = {
+# Code that moves, checks or records data without affecting outputs. DVC depends on the values of the parameters, and on
+# `pipeline/artifacts/format.py:FORMAT` for the file formats.
+IRRELEVANT_FOR_OUTPUTS = {
     "__init__",
     "artifacts",
     "atomic_io",
@@ -35,7 +35,7 @@ NOT_IN_OUTPUTS = {
 
 
 def find_imports(module: Path) -> set[Path]:
-    """Find the files of this package that a module imports, those for type checkers aside."""
+    """Find the files of this package that a module imports, without imports for type checkers."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     for_types = {
         id(inner)
@@ -56,17 +56,17 @@ def find_imports(module: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_dvc_dependencies_of_a_stage_have_all_modules_that_it_imports(stage: str) -> None:
-    found, unread = set[Path](), {ROOT / "pipeline" / stage / f"{MODULES[stage]}.py"}
-    while unread:
-        module = unread.pop()
+def test_dvc_dependencies_include_all_imported_modules(stage: str) -> None:
+    found, unvisited = set[Path](), {ROOT / "pipeline" / stage / f"{MODULES[stage]}.py"}
+    while unvisited:
+        module = unvisited.pop()
         found.add(module)
-        unread |= find_imports(module) - found
+        unvisited |= find_imports(module) - found
     deps = [ROOT / path for path in STAGES[stage]["deps"]]
     missing = [
         str(module.relative_to(ROOT))
         for module in sorted(found)
-        if module.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py") not in NOT_IN_OUTPUTS
+        if module.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py") not in IRRELEVANT_FOR_OUTPUTS
         and not any(module.is_relative_to(path) for path in deps)
     ]
     assert len(found) > 10

@@ -1,4 +1,4 @@
-"""A disk that fills up, on a file system of its own: a sentence names the file and the remedy, never a traceback."""
+"""Commands on a full disk report the file and the remedy instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.artifacts.run_folder import RunFolder
 from tests.conftest import ROOT, TRAINED
 from tests.preloaded import PreloadedCommands
 
-SENTENCE = "the disk is full. Free some space, then run the same command again."
-STORE_SENTENCE = (
+MESSAGE = "the disk is full. Free some space, then run the same command again."
+STORE_MESSAGE = (
     "SQLite cannot use this MLflow store: database or disk is full. Free some space, then run the same command again."
 )
 Run = Callable[..., tuple[int, str]]
@@ -27,27 +27,27 @@ TRAIN = ("train", "--variant", "unet", "--learning-rate", "0.01", "--seed", "1")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """An empty file system of 40 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", place], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("mounting a file system takes root")
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", mount_point]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system needs root")
     try:
-        yield place
+        yield mount_point
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", mount_point], check=True)
 
 
 @pytest.fixture
 def project(disk: Path, trained: Path) -> Path:
-    """A trained project on that disk."""
+    """A trained project on the small disk."""
     copy = Path(shutil.copytree(trained, disk / "project"))
     (copy / "data/sample").symlink_to(ROOT / "data/sample")
     return copy
 
 
 def fill(folder: Path, leave: int = 0) -> None:
-    """Fill the disk that a folder is on, and leave some bytes."""
+    """Fill the disk of a folder except for `leave` bytes."""
     with (folder / "filler").open("wb", buffering=0) as file:
         try:
             while True:
@@ -58,16 +58,16 @@ def fill(folder: Path, leave: int = 0) -> None:
 
 @pytest.fixture
 def run(commands: PreloadedCommands) -> Run:
-    """Run a command of the pipeline in a folder; return its exit code and everything it printed."""
+    """Return a function that runs a `pipeline` command in a folder and returns its exit code and output."""
 
     def run(folder: Path, *arguments: str) -> tuple[int, str]:
-        left_out = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
-        kept = {key: value for key, value in os.environ.items() if key not in left_out}
+        excluded = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
+        kept = {key: value for key, value in os.environ.items() if key not in excluded}
         done = commands.run("pipeline", *arguments, folder=folder, environment={**kept, "PYTHONPATH": str(ROOT)})
-        said = done.stdout + done.stderr
-        assert "Traceback" not in said
-        assert "[SQL" not in said
-        return done.returncode, said
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output
+        assert "[SQL" not in output
+        return done.returncode, output
 
     return run
 
@@ -84,27 +84,27 @@ def run(commands: PreloadedCommands) -> Run:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_a_full_disk_is_reported_with_the_file(project: Path, arguments: tuple[str, ...], file: str, run: Run) -> None:
+def test_command_on_a_full_disk_names_the_file(project: Path, arguments: tuple[str, ...], file: str, run: Run) -> None:
     shutil.copytree(ROOT / "reports/templates", project / "reports/templates")
     shutil.copy(ROOT / "reports/notes.md", project / "reports")
     before = {path for path in project.iterdir() if path.is_file()}
     fill(project)
-    code, said = run(project, *arguments)
-    assert (code, said.splitlines()[-1]) == (1, f"Error: {file}: {SENTENCE}")
-    assert {path for path in project.iterdir() if path.is_file()} - before == {project / "filler"}  # no half a file
+    code, output = run(project, *arguments)
+    assert (code, output.splitlines()[-1]) == (1, f"Error: {file}: {MESSAGE}")
+    assert {path for path in project.iterdir() if path.is_file()} - before == {project / "filler"}  # no partial file
 
 
-def test_commands_that_write_to_mlflow_name_the_full_store(project: Path, run: Run) -> None:
+def test_promote_and_sync_name_the_store_on_a_full_disk(project: Path, run: Run) -> None:
     fill(project)
-    code, said = run(project, "promote")
-    assert (code, f"Error: {project}/mlflow.db: {STORE_SENTENCE}" in said) == (1, True)
-    code, said = run(project, "sync", "--tracking-uri", f"sqlite:///{project}/new.db")
-    assert (code, f"Error: {project}/new.db: {STORE_SENTENCE} No run was uploaded;" in said) == (1, True)
+    code, output = run(project, "promote")
+    assert (code, f"Error: {project}/mlflow.db: {STORE_MESSAGE}" in output) == (1, True)
+    code, output = run(project, "sync", "--tracking-uri", f"sqlite:///{project}/new.db")
+    assert (code, f"Error: {project}/new.db: {STORE_MESSAGE} No run was uploaded;" in output) == (1, True)
     assert not list(project.glob("new.db.partial*"))
 
 
-def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, tmp_path: Path, run: Run) -> None:
-    """The store is on the full disk, the run folders are on another one."""
+def test_train_continues_while_the_store_is_full(disk: Path, project: Path, tmp_path: Path, run: Run) -> None:
+    """The store is on the full disk, the run folders on another one."""
     elsewhere = Path(shutil.copytree(project, tmp_path / "elsewhere"))
     store = disk / "store" / "mlflow.db"
     store.parent.mkdir()
@@ -114,29 +114,29 @@ def test_a_training_goes_on_while_the_store_is_full(disk: Path, project: Path, t
     assert changed != text
     (elsewhere / "params.yaml").write_text(changed.replace("seed: [0]", "seed: [1]"), encoding="utf-8")
     fill(disk)
-    code, said = run(elsewhere, *TRAIN)
+    code, output = run(elsewhere, *TRAIN)
     assert code == 0
     assert (elsewhere / RUNS / "unet-0.01-1" / RunFolder.RECORD).exists()
-    (warning,) = [line for line in said.splitlines() if "MLflow at" in line]
+    (warning,) = [line for line in output.splitlines() if "MLflow at" in line]
     assert warning.startswith("Run unet-0.01-1: MLflow at sqlite:///")
     assert "fails (database or disk is full). Training continues" in warning
     (disk / "project/filler").unlink(missing_ok=True)
     (disk / "filler").unlink()
-    code, said = run(elsewhere, "sync")
-    assert (code, "1 run, 1 of them new" in said) == (0, True)
+    code, output = run(elsewhere, "sync")
+    assert (code, "1 run, 1 of them new" in output) == (0, True)
     with sqlite3.connect(store) as opened:
         assert ("unet-0.01-1", "FINISHED") in opened.execute("SELECT name, status FROM runs").fetchall()
     opened.close()
 
 
-def test_a_training_without_room_for_its_checkpoints_names_the_run(project: Path, run: Run) -> None:
+def test_train_without_space_for_checkpoints_names_the_run(project: Path, run: Run) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("seed: [0]", "seed: [1]"), encoding="utf-8")
     fill(project, leave=100_000)
-    code, said = run(project, *TRAIN)
-    warning = next(line for line in said.splitlines() if "checkpoint" in line)
+    code, output = run(project, *TRAIN)
+    warning = next(line for line in output.splitlines() if "checkpoint" in line)
     assert "unet-0.01-1" in warning
     assert "without a checkpoint" in warning
     assert "No space left on device" in warning
     assert code in (0, 1)
-    assert code == 0 or said.splitlines()[-1] == f"Error: runs/unet-0.01-1: {SENTENCE}"
+    assert code == 0 or output.splitlines()[-1] == f"Error: runs/unet-0.01-1: {MESSAGE}"

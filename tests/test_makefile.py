@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# Writes the current folder and the arguments, one per line, and fails if asked to.
+# Writes the current folder and the arguments, one per line; fails if $FAILING contains the command.
 STUB = """#!/bin/sh
 { echo "$0" | sed 's#.*/##'; pwd; for word in "$@"; do echo "$word"; done; echo; } >> "$CALLS"
 case " $FAILING " in *" $1 "*) exit 1;; esac
@@ -30,7 +30,7 @@ class Checkout:
     calls_file: Path
 
     def make(self, *words: str, code: int = 0, **variables: str) -> str:
-        """Run make and return everything it printed."""
+        """Run make and return its output."""
         kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DATA", "SET")}
         done = subprocess.run(
             ["make", "--no-print-directory", *words],
@@ -68,28 +68,28 @@ def checkout(tmp_path: Path, request: pytest.FixtureRequest) -> Checkout:
     return Checkout(root, tmp_path / "calls")
 
 
-def test_make_report_prints_a_link_that_a_terminal_opens(checkout: Checkout) -> None:
+def test_make_report_prints_a_clickable_link(checkout: Checkout) -> None:
     link = (checkout.root / "reports/learning-report.html").as_uri()
     assert checkout.make("report").splitlines()[-1] == f"The report: {link}"
     study = (checkout.root / "studies/skip/reports/learning-report.html").as_uri()
-    said = checkout.make("report", "SET=skip", 'DATA=/mnt/my photos (ü) "1" o\'b')
-    assert said.splitlines()[-1] == f"The report: {study}"
+    output = checkout.make("report", "SET=skip", 'DATA=/mnt/my photos (ü) "1" o\'b')
+    assert output.splitlines()[-1] == f"The report: {study}"
     calls = checkout.calls()
     assert ["pipeline", str(checkout.root), "sweep"] in calls
     assert ["pipeline", str(checkout.root / "studies/skip"), "sweep"] in calls
     assert ["pipeline", str(checkout.root), "study", "skip", "--data", '/mnt/my photos (ü) "1" o\'b'] in calls
 
 
-def test_make_report_that_fails_prints_a_link_to_the_reasons(checkout: Checkout) -> None:
+def test_make_report_after_a_failure_links_the_failure_page(checkout: Checkout) -> None:
     for words, folder in ((["report"], "."), (["report", "SET=skip"], "studies/skip")):
-        said = checkout.make(*words, code=2, FAILING="sweep")
+        output = checkout.make(*words, code=2, FAILING="sweep")
         link = (checkout.root / folder / "reports/failure.html").as_uri()
-        assert f"What failed, and why: {link}" in said.splitlines()
-        assert "The report:" not in said
+        assert f"What failed, and why: {link}" in output.splitlines()
+        assert "The report:" not in output
     assert "Failed:" not in checkout.make("report", code=2, FAILING="sweep failure")
 
 
-def test_make_ui_runs_in_the_folder_of_the_study(checkout: Checkout) -> None:
+def test_make_ui_runs_in_the_study_folder(checkout: Checkout) -> None:
     checkout.make("ui", "SET=skip", "PORT=5001")
     assert checkout.calls() == [["pipeline", str(checkout.root / "studies/skip"), "ui", "--port", "5001"]]
     assert "There is no folder studies/no such yet" in checkout.make("ui", "SET=no such", code=2)
@@ -103,9 +103,9 @@ def test_make_installs_nothing_into_a_linked_environment(checkout: Checkout, tmp
         stamp.unlink()
     before = {path.name for path in other.rglob("*")}
     for target in ("report", "install", "test", "studies"):
-        said = checkout.make(target, code=2)
-        assert f".venv is a link to {other}" in said
-        assert "rm .venv" in said
+        output = checkout.make(target, code=2)
+        assert f".venv is a link to {other}" in output
+        assert "rm .venv" in output
     assert checkout.calls() == []
     (checkout.root / "pipeline").mkdir()
     (checkout.root / "pipeline/__init__.py").touch()
@@ -114,10 +114,12 @@ def test_make_installs_nothing_into_a_linked_environment(checkout: Checkout, tmp
     assert {path.name for path in other.rglob("*")} == before
 
 
-def test_git_ignores_an_environment_that_is_a_link(tmp_path: Path) -> None:
+def test_git_ignores_a_linked_environment(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".gitignore", tmp_path)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".venv").symlink_to("elsewhere")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    said = subprocess.run(["git", "status", "--short"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    assert ".venv" not in said
+    output = subprocess.run(
+        ["git", "status", "--short"], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    assert ".venv" not in output

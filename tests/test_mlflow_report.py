@@ -1,4 +1,4 @@
-"""Reports of runs that only an MLflow server has: trained through it, fetched from it, and rendered as from disk."""
+"""Reports of runs that exist only on an MLflow server."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ pytestmark = pytest.mark.timeout(120)
 
 @dataclass(frozen=True)
 class Team:
-    """A project whose runs were sent to a server and are gone from its disk."""
+    """A project whose runs were logged to a server and deleted from its disk."""
 
     root: Path
     params: Params
     server: str
-    experiment: str  # its id
-    ids: dict[str, str]  # by name
-    keys: dict[str, str]
-    table: list[str]  # the table of all runs, as it was rendered from disk
+    experiment_id: str
+    run_ids: dict[str, str]  # by run name
+    run_keys: dict[str, str]  # by run name
+    table: list[str]  # rows of the table of all runs, rendered from disk
 
 
 def evaluate(params: Params, run: str) -> None:
@@ -56,21 +56,21 @@ def evaluate(params: Params, run: str) -> None:
     list(sync_runs(params, [run]))
 
 
-def table(page: Path) -> list[str]:
+def read_table(page: Path) -> list[str]:
     return re.findall(r'<tr id="run-.*?</tr>', page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    root, folder = tmp_path_factory.mktemp("team") / "project", tmp_path_factory.mktemp("server")
+    root, server_folder = tmp_path_factory.mktemp("team") / "project", tmp_path_factory.mktemp("server")
     shutil.copytree(prepared, root)
-    shutil.copy(store, folder / "mlflow.db")
+    shutil.copy(store, server_folder / "mlflow.db")
     for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     with (
         pytest.MonkeyPatch.context() as patch,
-        MlflowServer(f"sqlite:///{folder}/mlflow.db", folder).running() as server,
+        MlflowServer(f"sqlite:///{server_folder}/mlflow.db", server_folder).running() as server,
     ):
         patch.chdir(root)
         patch.delenv("DVC_ROOT", raising=False)
@@ -80,10 +80,10 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
             train_and_log(params, cell)
             evaluate(params, cell.name)
         compare(params, cells=params.cells()[:3])
-        before = table(render_report(params, None, root / "from-disk.html").path)
+        before = read_table(render_report(params, None, root / "from-disk.html").path)
         keys = {name: Project(root).run(name).record.key for name in NAMES}
-        for gone in (RUNS, EVALUATION, COMPARISON):
-            shutil.rmtree(root / gone)
+        for folder in (RUNS, EVALUATION, COMPARISON):
+            shutil.rmtree(root / folder)
         client = open_client(server)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
         assert experiment is not None
@@ -92,47 +92,47 @@ def team(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(autouse=True)
-def there(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_server(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(team.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", team.server)
 
 
-def test_fetched_runs_are_rendered_as_those_on_disk(team: Team) -> None:
+def test_fetched_runs_are_rendered_as_runs_on_disk(team: Team) -> None:
     page = render_mlflow_report(team.params, "metrics.val_loss_best < 100")
     assert page.faults == ()
     assert page.path == Path("reports/mlflow-unet-0.01-0+unet-0.01-1+unet-0.001-0.html")
-    assert table(page.path) == team.table
+    assert read_table(page.path) == team.table
     assert len(team.table) == 3
     html = page.path.read_text(encoding="utf-8")
     assert "This page shows 3 runs from MLflow (mlflow:metrics.val_loss_best &lt; 100)" in html
-    assert "the lowest validation loss of these runs" in html  # so short a training is no result
-    assert "their test scores are not shown" in html  # whoever picks runs by their scores has seen too much for a test
+    assert "the lowest validation loss of these runs" in html  # training was too short for a verdict
+    assert "their test scores are not shown" in html  # selecting runs by their scores biases the test scores
     assert "pipeline report --runs &#39;mlflow:metrics.val_loss_best &lt; 100&#39;" in html
-    assert html.count("data:image/") > 10  # examples and showcase came too
+    assert html.count("data:image/") > 10  # examples and showcase were fetched too
     assert not list((team.root / DOWNLOADS).rglob("*.safetensors"))
 
 
-def test_each_run_is_fetched_once_and_again_where_it_was_harmed(team: Team) -> None:
-    render_mlflow_report(team.params, ",".join(team.ids.values()))
-    folders = [team.root / DOWNLOADS / run_id for run_id in team.ids.values()]
+def test_run_is_fetched_once_and_a_damaged_file_again(team: Team) -> None:
+    render_mlflow_report(team.params, ",".join(team.run_ids.values()))
+    folders = [team.root / DOWNLOADS / run_id for run_id in team.run_ids.values()]
     cached = {path: path.stat().st_ino for folder in folders for path in folder.rglob("*.*") if path.is_file()}
     assert len(cached) > 3 * 8
-    render_mlflow_report(team.params, ",".join(team.ids.values()))
+    render_mlflow_report(team.params, ",".join(team.run_ids.values()))
     assert {path: path.stat().st_ino for path in cached} == cached
-    harmed = team.root / DOWNLOADS / team.ids[NAMES[0]] / "run" / RunFolder.HISTORY
-    whole = harmed.read_bytes()
-    harmed.write_bytes(whole[::-1])  # as long as it was
-    assert render_mlflow_report(team.params, ",".join(team.ids.values())).faults == ()
-    assert harmed.read_bytes() == whole
+    damaged = team.root / DOWNLOADS / team.run_ids[NAMES[0]] / "run" / RunFolder.HISTORY
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[::-1])  # of the same size
+    assert render_mlflow_report(team.params, ",".join(team.run_ids.values())).faults == ()
+    assert damaged.read_bytes() == content
 
 
-def test_latest_is_the_run_that_began_last(team: Team) -> None:
+def test_latest_selects_the_run_started_last(team: Team) -> None:
     page = render_mlflow_report(team.params, "latest", team.root / "latest.html")
     assert re.findall(r'id="run-([\w.-]+)"', page.path.read_text(encoding="utf-8")) == [NAMES[2]]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("selection", "message"),
     [
         (" ", r"mlflow: names no run. Give latest, ids of 32 hexadecimal digits"),
         ("metrics.val_loss_best < 0", r"no finished run for 'metrics.val_loss_best < 0'; finished are unet-0.001-0"),
@@ -140,41 +140,43 @@ def test_latest_is_the_run_that_began_last(team: Team) -> None:
         ("0123456789abcdef" * 2, r"no run 0123456789abcdef"),
     ],
 )
-def test_what_means_no_run_is_answered_with_what_there_is(team: Team, wanted: str, said: str) -> None:
-    with pytest.raises(PipelineError, match=said):
-        render_mlflow_report(team.params, wanted)
+def test_selection_without_runs_is_reported(team: Team, selection: str, message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        render_mlflow_report(team.params, selection)
 
 
-def test_of_runs_of_one_name_the_newest_counts_or_the_one_that_is_named(team: Team) -> None:
+def test_search_selects_the_newest_run_of_a_name_and_an_id_any(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
     train_and_log(other, other.cell("unet", 0.01, 0))
     evaluate(other, NAMES[0])
     client = open_client(team.server)
-    both = client.search_runs([team.experiment], f"attributes.run_name = '{NAMES[0]}'")
+    both = client.search_runs([team.experiment_id], f"attributes.run_name = '{NAMES[0]}'")
     assert len(both) == 2
 
-    def epochs(wanted: str) -> str:
-        rows = table(render_mlflow_report(team.params, wanted, team.root / "one.html").path)
-        (found,) = [re.search(r"\d / (\d)", row) for row in rows if f'id="run-{NAMES[0]}"' in row]
-        assert found
-        return found[1]
+    def read_epochs(selection: str) -> str:
+        rows = read_table(render_mlflow_report(team.params, selection, team.root / "one.html").path)
+        (match,) = [re.search(r"\d / (\d)", row) for row in rows if f'id="run-{NAMES[0]}"' in row]
+        assert match
+        return match[1]
 
-    assert epochs(team.ids[NAMES[0]]) == "2"
-    assert epochs("metrics.val_loss_best < 100") == "1"  # the newest
+    assert read_epochs(team.run_ids[NAMES[0]]) == "2"
+    assert read_epochs("metrics.val_loss_best < 100") == "1"  # the newest
     with pytest.raises(PipelineError, match=rf"2 runs are named {NAMES[0]}: [0-9a-f]{{32}}, [0-9a-f]{{32}}"):
         render_mlflow_report(team.params, ",".join(run.info.run_id for run in both))
 
 
-def test_a_run_that_was_not_evaluated_is_passed_over(team: Team) -> None:
+def test_run_without_evaluation_is_skipped(team: Team) -> None:
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 1}}))
     train_and_log(other, other.cell("unet", 0.001, 1))
-    assert "unet-0.001-1" not in "".join(table(render_mlflow_report(team.params, "latest", team.root / "a.html").path))
+    assert "unet-0.001-1" not in "".join(
+        read_table(render_mlflow_report(team.params, "latest", team.root / "a.html").path)
+    )
     page = render_mlflow_report(team.params, "metrics.`loss/val` < 100", team.root / "a.html")
-    assert len(table(page.path)) == 3
+    assert len(read_table(page.path)) == 3
 
 
-def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same variant, rate and seed of another person is another run; a third who tried nothing here has no place."""
+def test_report_of_several_authors_has_a_leaderboard(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the same cell by different authors are separate runs; authors without a run are not listed."""
     other = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
     client = open_client(team.server)
     before = render_mlflow_report(team.params, "metrics.val_loss_best < 100", team.root / "alone.html")
@@ -191,53 +193,56 @@ def test_a_class_stands_together_by_author(team: Team, monkeypatch: pytest.Monke
         assert sum(name.startswith("unet@eve_i_-") and name.endswith("-0.001-0") for name in names) == 1
         assert re.search(r"2 people trained \d+ runs on these images", html)
         assert "eve <i>" not in html
-        assert re.search(r'<tr class="best"><td class="n">\d</td><th scope="row">eve &lt;i&gt;</th>', html)  # who looks
-        (hers,) = client.search_runs([team.experiment], "tags.`mlflow.user` = 'eve <i>' and params.seed = '1'")
-        both = render_mlflow_report(team.params, f"{team.ids[NAMES[2]]},{hers.info.run_id}", team.root / "both.html")
+        # The reader's row is marked.
+        assert re.search(r'<tr class="best"><td class="n">\d</td><th scope="row">eve &lt;i&gt;</th>', html)
+        (eve_run,) = client.search_runs([team.experiment_id], "tags.`mlflow.user` = 'eve <i>' and params.seed = '1'")
+        both = render_mlflow_report(
+            team.params, f"{team.run_ids[NAMES[2]]},{eve_run.info.run_id}", team.root / "both.html"
+        )
         assert "no seed in common" in both.path.read_text("utf-8")
-        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "nobody")  # a server with passwords knows better who looks
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "nobody")  # takes precedence over LOGNAME
         html = render_mlflow_report(team.params, "latest", team.root / "latest.html").path.read_text("utf-8")
-        assert re.findall(r'id="run-([^"]+)"', html) == ["unet-0.001-1"]  # of one author: no need to sign it
+        assert re.findall(r'id="run-([^"]+)"', html) == ["unet-0.001-1"]  # runs of one author are not prefixed
         assert "2 people trained " in html
         assert '<tr class="best"><td class="n">' not in html
     finally:
         delete_runs_of(team, "eve <i>")
 
 
-def test_photographs_of_the_grid_are_left_to_it(team: Team) -> None:
+def test_missing_showcase_images_are_no_fault_of_fetched_runs(team: Team) -> None:
     report = team.params.report.model_copy(update={"showcase": [ShowcaseImage(file="dog.png")]})
     params = team.params.model_copy(update={"report": report})
-    assert render_mlflow_report(params, team.ids[NAMES[1]], team.root / "a.html").faults == ()
+    assert render_mlflow_report(params, team.run_ids[NAMES[1]], team.root / "a.html").faults == ()
 
 
-def test_a_run_that_came_to_no_end_is_told(team: Team) -> None:
+def test_run_without_files_is_reported(team: Team) -> None:
     client = open_client(team.server)
-    empty = client.create_run(team.experiment, run_name="somebody-else")
-    with pytest.raises(PipelineError, match=r"somebody-else .* has no folder evaluation and no folder run"):
+    empty = client.create_run(team.experiment_id, run_name="other-user")
+    with pytest.raises(PipelineError, match=r"other-user .* has no folder evaluation and no folder run"):
         render_mlflow_report(team.params, empty.info.run_id)
 
 
-def test_a_run_whose_name_leads_elsewhere_is_refused(team: Team, tmp_path: Path) -> None:
-    """Whoever may write to the server must not write to the disks of those who read from it."""
+def test_run_name_with_a_path_is_refused(team: Team, tmp_path: Path) -> None:
+    """Write access to the server must not give write access to its readers' disks."""
     client = open_client(team.server)
-    good = client.get_run(team.ids[NAMES[1]])
-    folder = team.root / DOWNLOADS / team.ids[NAMES[1]]
-    render_mlflow_report(team.params, team.ids[NAMES[1]], tmp_path / "a.html")
+    source = client.get_run(team.run_ids[NAMES[1]])
+    folder = team.root / DOWNLOADS / team.run_ids[NAMES[1]]
+    render_mlflow_report(team.params, team.run_ids[NAMES[1]], tmp_path / "a.html")
     shutil.copytree(folder, tmp_path / "copy")
     record = tmp_path / "copy/run" / RunFolder.RECORD
     record.write_text(record.read_text().replace(f'"run": "{NAMES[1]}"', '"run": "../../../elsewhere"'))
-    wrong = client.create_run(good.info.experiment_id, run_name="wrong", tags={RUN_KEY: good.data.tags[RUN_KEY]})
+    wrong = client.create_run(source.info.experiment_id, run_name="wrong", tags={RUN_KEY: source.data.tags[RUN_KEY]})
     for part in ("run", "evaluation"):
         client.log_artifacts(wrong.info.run_id, str(tmp_path / "copy" / part), part)
     with pytest.raises(PipelineError, match=r"'\.\./\.\./\.\./elsewhere' in run\.json"):
         render_mlflow_report(team.params, wrong.info.run_id)
     assert not list(team.root.rglob("elsewhere"))
-    client.delete_run(wrong.info.run_id)  # the other tests know one run of this key
+    client.delete_run(wrong.info.run_id)  # other tests expect one run with this key
 
 
 @contextlib.contextmanager
-def other_data(team: Team) -> Iterator[None]:
-    """Prepared data with another fingerprint."""
+def change_fingerprint(team: Team) -> Iterator[None]:
+    """Change the fingerprint of the prepared data inside the block."""
     path = team.root / PREPARED / PreparedData.CLASSES
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r'"fingerprint": "\w+"', f'"fingerprint": "{"0" * 64}"', text), encoding="utf-8")
@@ -247,28 +252,31 @@ def other_data(team: Team) -> Iterator[None]:
         path.write_text(text, encoding="utf-8")
 
 
-def test_a_run_of_other_data_given_by_its_id_is_refused(team: Team) -> None:
-    with other_data(team), pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared"):
-        render_mlflow_report(team.params, team.ids[NAMES[1]])
+def test_run_id_of_other_data_is_refused(team: Team) -> None:
+    with (
+        change_fingerprint(team),
+        pytest.raises(PipelineError, match=r"unet-0.01-1: trained on other data than data/prepared"),
+    ):
+        render_mlflow_report(team.params, team.run_ids[NAMES[1]])
 
 
-def test_a_search_without_runs_of_the_prepared_data_says_what_it_matched(team: Team) -> None:
-    said = (
+def test_search_without_runs_of_the_prepared_data_lists_its_matches(team: Team) -> None:
+    message = (
         r"no run of the data in data/prepared to show for 'latest'\.\n\d runs were trained on other data .*unet-0.01-1"
     )
-    with other_data(team), pytest.raises(PipelineError, match=said):
+    with change_fingerprint(team), pytest.raises(PipelineError, match=message):
         render_mlflow_report(team.params, "latest")
 
 
-def test_a_run_of_other_data_is_named_and_does_not_replace_an_older_one(
+def test_run_of_other_data_is_reported_and_does_not_replace_an_older_run(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOGNAME", "mia")
-    mias = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
-    train_and_log(mias, mias.cell("unet", 0.001, 1))
-    evaluate(mias, "unet-0.001-1")
+    mia_params = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 3}}))
+    train_and_log(mia_params, mia_params.cell("unet", 0.001, 1))
+    evaluate(mia_params, "unet-0.001-1")
     changed = read_params(write_params(team.root, {**CHANGES, "train": {"epochs": 4}}))
-    with other_data(team):
+    with change_fingerprint(team):
         train_and_log(changed, changed.cell("unet", 0.001, 1))
         evaluate(changed, "unet-0.001-1")
     try:
@@ -278,9 +286,9 @@ def test_a_run_of_other_data_is_named_and_does_not_replace_an_older_one(
         assert done.stderr.splitlines() == [f"Notice: {notice}"]
         html = (team.root / "all.html").read_text("utf-8")
         assert notice in html
-        (row,) = [row for row in table(team.root / "all.html") if 'id="run-unet@mia-0.001-1"' in row]
+        (row,) = [row for row in read_table(team.root / "all.html") if 'id="run-unet@mia-0.001-1"' in row]
         assert re.search(r"\d / 3", row)
-        assert len(table(team.root / "all.html")) == 4
+        assert len(read_table(team.root / "all.html")) == 4
     finally:
         delete_runs_of(team, "mia")
 
@@ -295,12 +303,12 @@ def test_a_run_of_other_data_is_named_and_does_not_replace_an_older_one(
         ("run", None, "has no folder run"),
     ],
 )
-def test_a_run_with_broken_files_is_named_and_leaves_the_others_on_the_page(
+def test_run_with_invalid_files_is_reported_and_skipped(
     file: str, change: Callable[[str], str] | None, fault: str, team: Team, tmp_path: Path
 ) -> None:
     client = open_client(team.server)
-    render_mlflow_report(team.params, team.ids[NAMES[1]], tmp_path / "a.html")
-    shutil.copytree(team.root / DOWNLOADS / team.ids[NAMES[1]], tmp_path / "copy")
+    render_mlflow_report(team.params, team.run_ids[NAMES[1]], tmp_path / "a.html")
+    shutil.copytree(team.root / DOWNLOADS / team.run_ids[NAMES[1]], tmp_path / "copy")
     path = tmp_path / "copy" / file
     if change:
         path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
@@ -308,38 +316,38 @@ def test_a_run_with_broken_files_is_named_and_leaves_the_others_on_the_page(
         shutil.rmtree(path)
     else:
         path.unlink()
-    tags = client.get_run(team.ids[NAMES[1]]).data.tags
+    tags = client.get_run(team.run_ids[NAMES[1]]).data.tags
     tags = {RUN_KEY: tags[RUN_KEY], DATA_FINGERPRINT: tags[DATA_FINGERPRINT], "mlflow.user": "tom"}
-    broken = client.create_run(team.experiment, run_name=NAMES[1], tags=tags)
+    invalid = client.create_run(team.experiment_id, run_name=NAMES[1], tags=tags)
     try:
-        client.log_metric(broken.info.run_id, "val_loss_best", 0.1)
+        client.log_metric(invalid.info.run_id, "val_loss_best", 0.1)
         for part in ("run", "evaluation"):
             if (tmp_path / "copy" / part).exists():
-                client.log_artifacts(broken.info.run_id, str(tmp_path / "copy" / part), part)
-        client.set_terminated(broken.info.run_id)
+                client.log_artifacts(invalid.info.run_id, str(tmp_path / "copy" / part), part)
+        client.set_terminated(invalid.info.run_id)
         page = render_mlflow_report(team.params, "metrics.val_loss_best < 100", tmp_path / "all.html")
-        assert len(table(page.path)) == 3
+        assert len(read_table(page.path)) == 3
         (notice,) = page.notices
         assert notice.startswith(f"{NAMES[1]} of tom was skipped: ")
         assert fault in notice
     finally:
-        client.delete_run(broken.info.run_id)
+        client.delete_run(invalid.info.run_id)
 
 
 def delete_runs_of(team: Team, user: str) -> None:
-    """The other tests know no such person."""
+    """Delete a user's runs, which other tests do not expect."""
     client = open_client(team.server)
-    for run in client.search_runs([team.experiment], f"tags.`mlflow.user` = '{user}'"):
+    for run in client.search_runs([team.experiment_id], f"tags.`mlflow.user` = '{user}'"):
         client.delete_run(run.info.run_id)
 
 
-def test_live_leads_to_the_run_on_the_server(team: Team) -> None:
-    page = render_mlflow_report(team.params, team.ids[NAMES[1]], team.root / "live.html", provenance=True)
+def test_provenance_links_the_run_on_the_server(team: Team) -> None:
+    page = render_mlflow_report(team.params, team.run_ids[NAMES[1]], team.root / "live.html", provenance=True)
     (address,) = re.findall(r'<dt>MLflow</dt><dd><a href="(.*?)">unet-0.01-1, ', page.path.read_text(encoding="utf-8"))
-    assert re.fullmatch(rf"{team.server}/#/experiments/\d+/runs/{team.ids[NAMES[1]]}", address)
+    assert re.fullmatch(rf"{team.server}/#/experiments/\d+/runs/{team.run_ids[NAMES[1]]}", address)
 
 
-def test_a_server_that_is_down_is_named(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_reported(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(PipelineError, match=r"MLflow at http://127.0.0.1:9 does not answer"):
         render_mlflow_report(team.params, "latest")

@@ -1,4 +1,4 @@
-"""What a parameter set makes of `params.yaml` and `dvc.yaml`, and what each mistake is answered."""
+"""Studies: composing `params.yaml` and `dvc.yaml` from a preset, and errors in presets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.study.compose import check_data, compose, find_preset, list_preset
 from pipeline.study.create import create_study
 from tests.conftest import ROOT
 
-SHIPPED = [one.name for one in list_presets(ROOT)]
+SHIPPED = [preset.name for preset in list_presets(ROOT)]
 GRID = "grid: {variant: [small], learning_rate: [1e-3], seed: [0]}\n"
 SMALL = "variants:\n  small:\n    model: {depth: 2}\n" + GRID
 
@@ -27,7 +27,7 @@ Writer = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
-    """Writes `params/mine.yaml` into a project of the shipped parameters and stages, which is the current folder."""
+    """Return a function that writes `params/mine.yaml` into a project with the shipped files, the current folder."""
     project = tmp_path / "project"
     for file in ("params.yaml", "dvc.yaml", "reports/notes.md", "reports/templates/page.html"):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
@@ -43,12 +43,12 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
     return write
 
 
-def loaded(path: Path) -> dict:
+def load_yaml(path: Path) -> dict:
     return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
+def test_shipped_preset_composes_a_valid_study(name: str) -> None:
     composed = compose(find_preset(name, ROOT), ROOT)
     params = composed.params
     assert 1 <= len(params.cells()) <= 36
@@ -57,13 +57,13 @@ def test_each_shipped_set_composes_and_says_what_it_asks(name: str) -> None:
     assert f"| `{name}`" in (ROOT / "docs/how-to/studies.md").read_text(encoding="utf-8")
 
 
-def test_only_what_the_set_names_differs(write: Writer) -> None:
+def test_study_params_differ_only_in_keys_of_the_preset(write: Writer) -> None:
     project = write("train: {epochs: 3}\n" + SMALL)
     params = create_study("mine", project)
-    base, made = loaded(project / "params.yaml"), loaded(project / "studies/mine/params.yaml")
-    assert made.pop("variants") == {"small": {"model": {"depth": 2}}}
+    base, study_params = load_yaml(project / "params.yaml"), load_yaml(project / "studies/mine/params.yaml")
+    assert study_params.pop("variants") == {"small": {"model": {"depth": 2}}}
     base.pop("variants")
-    assert made == {
+    assert study_params == {
         **base,
         "data": {**base["data"], "path": "../../data/sample"},
         "train": {**base["train"], "epochs": 3},
@@ -74,12 +74,12 @@ def test_only_what_the_set_names_differs(write: Writer) -> None:
     assert [cell.name for cell in params.cells()] == ["small-0.001-0"]
 
 
-def test_comments_of_both_files_are_kept(write: Writer) -> None:
+def test_study_params_keep_comments_of_both_files(write: Writer) -> None:
     project = write("train:\n  epochs: 3  # a first look\n" + SMALL)
     create_study("mine", project)
     text = (project / "studies/mine/params.yaml").read_text(encoding="utf-8")
     assert "# a first look" in text
-    assert text.count("\n\n") == len(loaded(project / "params.yaml"))  # one blank line above each section
+    assert text.count("\n\n") == len(load_yaml(project / "params.yaml"))  # one blank line above each section
     shipped = (project / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = {line for line in shipped if "#" in line} - set(text.splitlines())
     assert {line.split(":")[0].strip() for line in changed if not line.startswith("#")} <= {
@@ -87,30 +87,30 @@ def test_comments_of_both_files_are_kept(write: Writer) -> None:
     }  # fmt: skip
 
 
-def test_a_section_of_another_kind_replaces_the_whole(write: Writer) -> None:
+def test_section_of_another_family_replaces_the_whole_section(write: Writer) -> None:
     project = write(f"model: {{family: keras_pets}}\nvariants: {{small: {{}}}}\n{GRID}")
     create_study("mine", project)
-    assert loaded(project / "studies/mine/params.yaml")["model"] == {"family": "keras_pets"}
+    assert load_yaml(project / "studies/mine/params.yaml")["model"] == {"family": "keras_pets"}
 
 
-def test_code_is_two_folders_up_and_results_are_the_studys_own(write: Writer) -> None:
+def test_study_shares_code_and_has_its_own_results(write: Writer) -> None:
     project = write(SMALL)
-    stages = project / "dvc.yaml"
-    text = stages.read_text(encoding="utf-8")
-    stages.write_text(text.replace("      - pipeline/train\n", "      - pipeline/train\n      - my_net.py\n"))
+    dvc_file = project / "dvc.yaml"
+    text = dvc_file.read_text(encoding="utf-8")
+    dvc_file.write_text(text.replace("      - pipeline/train\n", "      - pipeline/train\n      - my_net.py\n"))
     create_study("mine", project)
-    made = loaded(project / "studies/mine/dvc.yaml")["stages"]
-    assert made["prepare"]["deps"][0] == "${data.path}"
-    assert {"data/prepared", "../../pipeline/train", "../../my_net.py"} <= set(made["train"]["deps"])
-    assert {"runs", "evaluation", "comparison", "${report.notes_file}"} <= set(made["report"]["deps"])
-    assert "../../reports/templates" in made["report"]["deps"]
-    for name, stage in loaded(stages)["stages"].items():
-        assert [made[name][key] for key in ("cmd", "outs")] == [stage[key] for key in ("cmd", "outs")]
-        files = [file for item in made[name]["params"] if isinstance(item, dict) for file in item]
+    stages = load_yaml(project / "studies/mine/dvc.yaml")["stages"]
+    assert stages["prepare"]["deps"][0] == "${data.path}"
+    assert {"data/prepared", "../../pipeline/train", "../../my_net.py"} <= set(stages["train"]["deps"])
+    assert {"runs", "evaluation", "comparison", "${report.notes_file}"} <= set(stages["report"]["deps"])
+    assert "../../reports/templates" in stages["report"]["deps"]
+    for name, stage in load_yaml(dvc_file)["stages"].items():
+        assert [stages[name][key] for key in ("cmd", "outs")] == [stage[key] for key in ("cmd", "outs")]
+        files = [file for item in stages[name]["params"] if isinstance(item, dict) for file in item]
         assert set(files) <= {"../../pipeline/artifacts/format.py"}
 
 
-def test_a_second_time_nothing_is_written(write: Writer) -> None:
+def test_unchanged_study_is_not_rewritten(write: Writer) -> None:
     project = write(SMALL)
     files = [project / "studies/mine" / name for name in ("params.yaml", "dvc.yaml")]
     create_study("mine", project)
@@ -122,22 +122,20 @@ def test_a_second_time_nothing_is_written(write: Writer) -> None:
     assert [file.stat().st_ino == inode for file, inode in zip(files, before, strict=True)] == [False, True]
 
 
-def test_the_sets_own_words_become_the_notes(write: Writer) -> None:
+def test_notes_of_a_preset_become_the_notes_of_the_study(write: Writer) -> None:
     project = write(SMALL)
     (project / "params/mine.md").write_text("Why I ask.\n", encoding="utf-8")
     assert create_study("mine", project).report.notes_file == "../../params/mine.md"
 
 
-def test_data_is_relative_in_the_project_and_absolute_elsewhere(write: Writer, tmp_path: Path) -> None:
+def test_data_path_is_relative_inside_the_project_and_absolute_outside(write: Writer, tmp_path: Path) -> None:
     project = write(SMALL)
     assert create_study("mine", project, Path("data/sample")).data.path == "../../data/sample"
     (tmp_path / "photos").mkdir()
     assert create_study("mine", project, Path("../photos")).data.path == str(tmp_path / "photos")
 
 
-def test_the_users_folder_is_the_test_of_a_set_that_trains_on_the_bundled_pictures(
-    write: Writer, tmp_path: Path
-) -> None:
+def test_data_option_sets_external_test_of_a_preset_with_bundled_data(write: Writer, tmp_path: Path) -> None:
     project = write(f"""
 data:
   external_test:
@@ -153,13 +151,13 @@ data:
         create_study("mine", project)
     (tmp_path / "photos").mkdir()
     create_study("mine", project, Path("../photos"))
-    data = loaded(project / "studies/mine/params.yaml")["data"]
+    data = load_yaml(project / "studies/mine/params.yaml")["data"]
     assert [data["path"], data["external_test"]["path"]] == ["../../data/sample", str(tmp_path / "photos")]
-    deps = loaded(project / "studies/mine/dvc.yaml")["stages"]["prepare"]["deps"]
+    deps = load_yaml(project / "studies/mine/dvc.yaml")["stages"]["prepare"]["deps"]
     assert deps[:2] == ["${data.path}", "${data.external_test.path}"]
 
 
-def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -> None:
+def test_missing_data_is_reported_with_the_expected_content(write: Writer) -> None:
     project = write(f"data:\n  path: data/cells # stained cells,\n        # and their masks\n{SMALL}")
     with pytest.raises(PipelineError, match=r"project/data/cells does not exist; expected: stained cells, and t"):
         create_study("mine", project)
@@ -172,7 +170,7 @@ def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "train: {epoch: 3}\n" + SMALL,
@@ -185,15 +183,15 @@ def test_data_that_is_not_there_is_told_with_what_belongs_there(write: Writer) -
         ("", "mine.yaml must contain sections"),
     ],
 )
-def test_a_wrong_set_is_told_and_nothing_is_written(text: str, said: str, write: Writer) -> None:
+def test_invalid_preset_is_reported_and_nothing_is_written(text: str, message: str, write: Writer) -> None:
     project = write(text)
     with pytest.raises(PipelineError, match=r"mine\.yaml") as error:
         create_study("mine", project)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert not (project / "studies").exists()
 
 
-def test_an_unknown_set_is_answered_with_the_nearest(write: Writer) -> None:
+def test_unknown_preset_is_reported_with_the_closest_match(write: Writer) -> None:
     project = write(SMALL)
     with pytest.raises(PipelineError, match=r"no preset 'mien': params/mien\.yaml does not exist; did you mean mine\?"):
         find_preset("mien", project)
@@ -207,9 +205,7 @@ def test_an_unknown_set_is_answered_with_the_nearest(write: Writer) -> None:
         find_preset("mine", project)
 
 
-def test_the_command_lists_the_sets_and_makes_one_from_anywhere_in_the_project(
-    write: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_study_command_works_in_any_folder_of_the_project(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     project = write("report: {title: Why?}\n" + SMALL)
     assert CliRunner().invoke(main, ["study"]).output == "mine  Why?\n"
     monkeypatch.chdir(project / "data")
@@ -218,7 +214,7 @@ def test_the_command_lists_the_sets_and_makes_one_from_anywhere_in_the_project(
     assert read_params(project / "studies/mine/params.yaml").data.path == "../../data/sample"
 
 
-def test_a_study_knows_its_project_and_its_commands(write: Writer, tmp_path: Path) -> None:
+def test_project_of_a_study_has_home_and_commands(write: Writer, tmp_path: Path) -> None:
     project = write(SMALL)
     create_study("mine", project)
     folder = project / "studies/mine"

@@ -13,13 +13,13 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
 from pipeline.init.write_params import MIN_STEPS
-from tests.prepare.conftest import picture, table
+from tests.prepare.conftest import create_image, read_samples
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def params(tmp_path, monkeypatch, unmeasured):
+def params(tmp_path, monkeypatch, skip_grid_timing):
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copy(ROOT / "params.yaml", tmp_path))
 
@@ -31,7 +31,7 @@ def write(folders, values=(0, 1)):
         for index in range(count):
             mask = np.zeros((32, 32), np.uint8)
             mask[8:24, 8:24] = values[1:][index % (len(values) - 1)]
-            for kind, image in (("images", picture(number, mask.shape)), ("masks", Image.fromarray(mask))):
+            for kind, image in (("images", create_image(number, mask.shape)), ("masks", Image.fromarray(mask))):
                 path = Path("cells", kind, folder, f"{index:04}.png")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 image.save(path)
@@ -52,7 +52,7 @@ def count_steps():
     """Count the steps of a run on the prepared data, as the training loop does."""
     result = CliRunner().invoke(main, ["prepare"])
     assert result.exit_code == 0, result.output
-    images = [row["split"] for row in table(PREPARED).values()].count("train")
+    images = [row["split"] for row in read_samples(PREPARED).values()].count("train")
     train = load_train()
     return train["epochs"] * (images // min(train["batch_size"], images))
 

@@ -25,7 +25,7 @@ from pipeline.init.suggestion import (
 )
 from pipeline.params.file import read_params
 from tests.conftest import write_custom
-from tests.prepare.conftest import picture
+from tests.prepare.conftest import create_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def project(tmp_path, monkeypatch):
 
 def write(masks, folder="cells"):
     for index, mask in enumerate(masks):
-        for kind, image in (("images", picture(index, mask.shape)), ("masks", Image.fromarray(mask))):
+        for kind, image in (("images", create_image(index, mask.shape)), ("masks", Image.fromarray(mask))):
             path = Path(folder, kind, f"{index:02}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path)
@@ -92,7 +92,7 @@ def draw_dots(index, side=1024):
     return mask
 
 
-def test_init_of_large_objects_keeps_the_default_size(unmeasured):
+def test_init_of_large_objects_keeps_the_default_size(skip_grid_timing):
     write(map(draw_square, range(8)))
     output = run_pipeline("init", "cells")
     assert load_params()["data"]["image_size"] == 128
@@ -102,7 +102,7 @@ def test_init_of_large_objects_keeps_the_default_size(unmeasured):
     assert len(table) == 3  # for comparison
 
 
-def test_init_of_small_objects_suggests_the_smallest_sufficient_size(unmeasured):
+def test_init_of_small_objects_suggests_the_smallest_sufficient_size(skip_grid_timing):
     write(map(draw_discs, range(6)))
     output = run_pipeline("init", "cells")
     size = load_params()["data"]["image_size"]
@@ -113,7 +113,7 @@ def test_init_of_small_objects_suggests_the_smallest_sufficient_size(unmeasured)
     assert min(map(float, table[size])) >= 0.9
 
 
-def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one(unmeasured):
+def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one(skip_grid_timing):
     write(map(draw_lines, range(4)))
     output = run_pipeline("init", "cells")
     size = load_params()["data"]["image_size"]
@@ -124,14 +124,14 @@ def test_init_of_thin_lines_suggests_an_affordable_size_and_reports_a_better_one
     assert size == max((other for other in table if other <= MAX_SIZE), key=lambda other: float(table[other][1]))
 
 
-def test_init_of_objects_that_vanish_limits_the_size(unmeasured):
+def test_init_of_objects_that_vanish_limits_the_size(skip_grid_timing):
     write(map(draw_dots, range(4)))
     output = run_pipeline("init", "cells")
     assert load_params()["data"]["image_size"] == MAX_SIZE_FOR_OBJECTS
     assert re.search(r"data\.image_size: 1024 keeps them\. The section has 512 px\.", output)
 
 
-def test_check_shows_the_iou_of_the_current_size_and_better_sizes(unmeasured):
+def test_check_shows_the_iou_of_the_current_size_and_better_sizes(skip_grid_timing):
     write(map(draw_lines, range(4)))
     _, proposed = read_size_table(run_pipeline("init", "cells"))
     path = Path("params.yaml")
@@ -148,7 +148,7 @@ def test_check_shows_the_iou_of_the_current_size_and_better_sizes(unmeasured):
     assert read_size_table(output) == ([], {})
 
 
-def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(unmeasured):
+def test_size_table_of_many_classes_shows_the_lowest_iou_in_80_columns(skip_grid_timing):
     mask = np.zeros((256, 256), np.uint8)
     for value in range(1, 31):
         mask[8 * value - 4 : 8 * value + 1] = value
@@ -224,13 +224,13 @@ def test_choose_batch_increases_the_batch_only_if_many_steps_remain(epochs):
     assert choose_batch(1_000_000, 12) == 32
 
 
-def test_init_of_520_images_keeps_batches_of_4(unmeasured):
+def test_init_of_520_images_keeps_batches_of_4(skip_grid_timing):
     write([draw_square(0, 96, 12 + index % 8) for index in range(520)])
     run_pipeline("init", "cells")
     assert load_params()["train"]["batch_size"] == 4
 
 
-def test_init_of_rare_classes_suggests_losses(unmeasured):
+def test_init_of_rare_classes_suggests_losses(skip_grid_timing):
     masks = [draw_square(index) for index in range(6)]
     for mask in masks:
         mask[400:412, 400:412] = 2

@@ -1,4 +1,4 @@
-"""Convolutions with a way back of their own: what they compute is what torch computes, forwards to the last bit."""
+"""Convolutions with a custom backward pass: outputs equal torch's bit for bit, gradients up to rounding."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline.models.factory import build_network
 from pipeline.models.smp import SameDepthwise
 from pipeline.params.model import SmpModel
 
-BY = {nn.Conv2d: DepthwiseConvolution}
+REPLACEMENTS = {nn.Conv2d: DepthwiseConvolution}
 
 
-def gradients(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What comes out, and the gradients of a sum of its squares: of the images, then of the weights."""
+def run_backward(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the output, and the gradients of its sum of squares with respect to the images and the weights."""
     images = images.clone().requires_grad_()
     out = layer(images)
     out.square().sum().backward()
@@ -31,9 +31,9 @@ def gradients(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     return out.detach(), [images.grad, *(weight.grad for weight in layer.parameters() if weight.grad is not None)]
 
 
-def same(ours: nn.Module, theirs: nn.Module, images: Tensor) -> None:
+def assert_same_gradients(ours: nn.Module, theirs: nn.Module, images: Tensor) -> None:
     theirs.load_state_dict(ours.state_dict())
-    for found, expected in zip(gradients(ours, images), gradients(theirs, images), strict=True):
+    for found, expected in zip(run_backward(ours, images), run_backward(theirs, images), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -45,12 +45,12 @@ def same(ours: nn.Module, theirs: nn.Module, images: Tensor) -> None:
     size=st.tuples(st.integers(9, 15), st.integers(9, 15)),
     bias=st.booleans(),
 )
-def test_a_depthwise_convolution_has_torchs_gradients(
+def test_depthwise_convolution_has_the_gradients_of_torch(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], size: tuple[int, int], bias: bool
 ) -> None:
     arguments = {"kernel_size": kernel, "stride": stride, "padding": padding, "groups": 4, "bias": bias}
     ours, theirs = (cls(4, 4, **arguments).double() for cls in (DepthwiseConvolution, nn.Conv2d))
-    same(ours, theirs, torch.randn(2, 4, *size, dtype=torch.float64))
+    assert_same_gradients(ours, theirs, torch.randn(2, 4, *size, dtype=torch.float64))
 
 
 @settings(deadline=None, max_examples=40)
@@ -61,13 +61,13 @@ def test_a_depthwise_convolution_has_torchs_gradients(
     size=st.tuples(st.integers(3, 6), st.integers(3, 6)),
     bias=st.booleans(),
 )
-def test_a_transposed_convolution_has_torchs_gradients(
+def test_transposed_convolution_has_the_gradients_of_torch(
     kernel: int, stride: int, padding: int, size: tuple[int, int], bias: bool
 ) -> None:
     ours, theirs = (
         cls(5, 3, kernel, stride, padding, bias=bias).double() for cls in (TransposedConvolution, nn.ConvTranspose2d)
     )
-    same(ours, theirs, torch.randn(2, 5, *size, dtype=torch.float64))
+    assert_same_gradients(ours, theirs, torch.randn(2, 5, *size, dtype=torch.float64))
 
 
 CASES = [
@@ -79,28 +79,30 @@ CASES = [
 
 @pytest.mark.parametrize(("ours", "theirs", "arguments"), CASES)
 @pytest.mark.parametrize("autocast", [True, False])
-def test_in_bfloat16_the_way_there_is_torchs_and_the_way_back_as_near_to_the_truth(
+def test_autocast_keeps_outputs_equal_and_gradients_as_accurate_as_torch(
     ours: type[nn.Module], theirs: type[nn.Module], arguments: dict[str, int], autocast: bool
 ) -> None:
     torch.manual_seed(0)
-    made, reference = (cls(8, 8, **arguments) for cls in (ours, theirs))
-    reference.load_state_dict(made.state_dict())
+    layer, reference = (cls(8, 8, **arguments) for cls in (ours, theirs))
+    reference.load_state_dict(layer.state_dict())
     images = torch.randn(2, 8, 12, 12).contiguous(memory_format=torch.channels_last)
-    exact = gradients(reference, images)[1]
+    exact = run_backward(reference, images)[1]
     reference.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        out, found = gradients(made, images)
-        expected, torchs = gradients(reference, images)
-    assert torch.equal(out, expected)
-    assert out.dtype == (torch.bfloat16 if autocast else torch.float32)
-    for mine, theirs_, truth in zip(found, torchs, exact, strict=True):
-        assert mine.dtype == torch.float32
-        scale = truth.abs().max()
-        error, usual = ((value - truth).abs().max() / scale for value in (mine, theirs_))
-        assert error <= 2 * usual + 1e-5
+        output, found = run_backward(layer, images)
+        expected_output, expected = run_backward(reference, images)
+    assert torch.equal(output, expected_output)
+    assert output.dtype == (torch.bfloat16 if autocast else torch.float32)
+    for our_gradient, torch_gradient, exact_gradient in zip(found, expected, exact, strict=True):
+        assert our_gradient.dtype == torch.float32
+        scale = exact_gradient.abs().max()
+        our_error, torch_error = (
+            (value - exact_gradient).abs().max() / scale for value in (our_gradient, torch_gradient)
+        )
+        assert our_error <= 2 * torch_error + 1e-5
 
 
-def test_what_is_fast_stays_torchs() -> None:
+def test_replace_slow_depthwise_keeps_fast_convolutions() -> None:
     fast = [
         nn.Conv2d(8, 8, 3, padding=1, groups=8),
         nn.Conv2d(8, 8, 5, padding=2),
@@ -112,16 +114,16 @@ def test_what_is_fast_stays_torchs() -> None:
     ]
     assert not any(map(is_slow_depthwise, fast))
     network = nn.Sequential(*fast)
-    replace_slow_depthwise(network, BY)
+    replace_slow_depthwise(network, REPLACEMENTS)
     assert [type(layer) for layer in network] == [nn.Conv2d] * len(fast)
 
 
-def test_an_exchange_keeps_weights_names_and_random_numbers() -> None:
+def test_replace_slow_depthwise_keeps_weights_names_and_random_state() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(8, 8, 5, padding=2, stride=2, groups=8)
     before = torch.get_rng_state()
     network = nn.Sequential(layer)
-    replace_slow_depthwise(network, BY)
+    replace_slow_depthwise(network, REPLACEMENTS)
     assert isinstance(network[0], DepthwiseConvolution)
     assert (network[0].weight is layer.weight, network[0].bias is layer.bias) == (True, True)
     assert list(network.state_dict()) == ["0.weight", "0.bias"]
@@ -129,16 +131,16 @@ def test_an_exchange_keeps_weights_names_and_random_numbers() -> None:
 
 
 @pytest.mark.parametrize("size", [(12, 12), (13, 16)])
-def test_the_padding_of_tensorflow_is_kept(size: tuple[int, int]) -> None:
+def test_replace_layer_keeps_same_padding(size: tuple[int, int]) -> None:
     layer = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
-    twin = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
-    twin.load_state_dict(layer.state_dict())
+    reference = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False).double()
+    reference.load_state_dict(layer.state_dict())
     replace_slow_depthwise(nn.Sequential(layer), {Conv2dSame: SameDepthwise})
     assert isinstance(layer, SameDepthwise)
-    same(layer, twin, torch.randn(2, 8, *size, dtype=torch.float64))
+    assert_same_gradients(layer, reference, torch.randn(2, 8, *size, dtype=torch.float64))
 
 
-def test_lite0_has_none_of_the_slow_ones_left() -> None:
+def test_lite0_has_no_slow_depthwise_convolution() -> None:
     model = SmpModel(family="smp", architecture="Unet", encoder="tf_efficientnet_lite0", pretrained=False)
     layers = list(build_network(model, 3, 3).modules())
     slow = [layer for layer in layers if isinstance(layer, nn.Conv2d) and is_slow_depthwise(layer)]

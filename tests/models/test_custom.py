@@ -1,4 +1,4 @@
-"""A user's own network: found in the project's custom/, tried before it is trained, each mistake a sentence."""
+"""Custom networks: imported from the project's custom/, tested before training, with clear error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.train.train_cell import train_cell
 from tests.conftest import write_custom, write_params
 
 Build = Callable[..., nn.Module]
-NUMBER = itertools.count()
+MODULE_NUMBERS = itertools.count()
 DOCS = Path(__file__).parents[2] / "docs/how-to/custom-code.md"
 
 GOOD = """
@@ -44,41 +44,39 @@ def build(channels, classes):
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Write a module into a project's custom/ and build the network that `name` in it makes."""
+    """Return a function that writes a module into custom/ and builds the network of its callable `name`."""
     monkeypatch.chdir(tmp_path)
 
     def write_and_build(source: str, name: str = "build", size_multiple: int = 1) -> nn.Module:
-        module = f"net_{next(NUMBER)}"  # Python keeps what it has imported
+        module = f"net_{next(MODULE_NUMBERS)}"  # a new name, because Python caches imported modules
         write_custom(tmp_path, **{module: source})
-        return build_network(model(f"custom.{module}:{name}", size_multiple), channels=3, classes=4)
+        return build_network(create_model(f"custom.{module}:{name}", size_multiple), channels=3, classes=4)
 
     return write_and_build
 
 
-def model(import_path: str, size_multiple: int = 1) -> CustomModel:
+def create_model(import_path: str, size_multiple: int = 1) -> CustomModel:
     return CustomModel(family="custom", import_path=import_path, size_multiple=size_multiple)
 
 
 @pytest.mark.parametrize("name", ["build", "Net"])
-def test_a_function_or_a_class_of_custom_builds_it(build: Build, name: str) -> None:
+def test_function_or_class_of_custom_builds_the_network(build: Build, name: str) -> None:
     path = list(sys.path)
     assert build(GOOD, name)(torch.rand(2, 3, 24, 40)).shape == (2, 4, 24, 40)
     assert sys.path == path
 
 
-def test_own_network_in_a_package_of_custom_imports_its_helpers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_network_in_a_package_of_custom_imports_other_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     package = write_custom(tmp_path, parts=GOOD) / "nets"
     package.mkdir()
     (package / "deep.py").write_text("from custom.parts import build", encoding="utf-8")
-    network = build_network(model("custom.nets.deep:build"), channels=1, classes=2)
+    network = build_network(create_model("custom.nets.deep:build"), channels=1, classes=2)
     assert network(torch.rand(1, 1, 8, 8)).shape == (1, 2, 8, 8)
 
 
-def test_trying_it_leaves_no_trace(build: Build) -> None:
-    """Weights, running statistics, mode and torch's generator are those of a network that was only built."""
+def test_probe_leaves_network_and_random_state_unchanged(build: Build) -> None:
+    """Weights, running statistics, mode and random state are those of a network that was never called."""
     torch.manual_seed(0)
     network = build(GOOD)
     after = torch.get_rng_state()
@@ -92,19 +90,19 @@ def test_trying_it_leaves_no_trace(build: Build) -> None:
     assert hidden[1].training
 
 
-def test_the_probe_is_a_multiple_of_what_the_network_can_halve(build: Build) -> None:
+def test_probe_image_size_is_a_multiple_of_size_multiple(build: Build) -> None:
     source = GOOD.replace("return self.head", "self.seen = tuple(x.shape); return self.head")
     assert build(source, size_multiple=32)[1].seen == (2, 3, 64, 64)
     assert build(source, size_multiple=48)[1].seen == (2, 3, 96, 96)
 
 
-def test_a_lazy_layer_gets_weights_that_can_be_trained(build: Build) -> None:
+def test_lazy_layer_gets_trainable_weights(build: Build) -> None:
     network = build(GOOD.replace("nn.Conv2d(channels, ", "nn.LazyConv2d("))
     network(torch.rand(2, 3, 8, 8)).mean().backward()
     assert network[1].hidden[0].weight.grad is not None
 
 
-MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said, what helps
+MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, message, hint
     "another name": (GOOD, "biuld", "there is no 'biuld' in", "did you mean build?"),
     "no name like it": (GOOD, "zzz", "there is no 'zzz' in", "define zzz there."),
     "broken grammar": ("def build(:", "build", "cannot be imported, it raised SyntaxError", "line 1"),
@@ -164,19 +162,21 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {  # source, name, what is said
 }
 
 
-@pytest.mark.parametrize(("source", "name", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: str, hint: str) -> None:
+@pytest.mark.parametrize(("source", "name", "message", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_invalid_custom_network_is_reported_in_one_line(
+    build: Build, source: str, name: str, message: str, hint: str
+) -> None:
     with pytest.raises(PipelineError) as error:
         build(source, name)
-    message = str(error.value)
-    assert message.startswith("model.import_path: ")
-    assert said in message
-    assert hint in message
-    assert len(message.splitlines()) == 1
+    text = str(error.value)
+    assert text.startswith("model.import_path: ")
+    assert message in text
+    assert hint in text
+    assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("import_path", "said"),
+    ("import_path", "message"),
     [
         (
             "my_net:build",
@@ -187,20 +187,20 @@ def test_a_mistake_is_one_sentence(build: Build, source: str, name: str, said: s
         ("zzz.sub:build", "there is no module 'zzz' in .*; write it in custom/ and name it custom.zzz, or correct"),
     ],
 )
-def test_own_network_of_a_missing_module_suggests_one_of_custom(
-    build: Build, tmp_path: Path, import_path: str, said: str
+def test_missing_module_suggests_a_module_of_custom(
+    build: Build, tmp_path: Path, import_path: str, message: str
 ) -> None:
     write_custom(tmp_path, my_net=GOOD)
-    with pytest.raises(PipelineError, match=rf"^model\.import_path: {said}"):
-        build_network(model(import_path), channels=3, classes=4)
+    with pytest.raises(PipelineError, match=rf"^model\.import_path: {message}"):
+        build_network(create_model(import_path), channels=3, classes=4)
 
 
-def test_the_example_of_the_docs_is_a_network(build: Build) -> None:
+def test_example_in_the_docs_is_a_valid_network(build: Build) -> None:
     source = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     assert build(source, size_multiple=2)(torch.rand(2, 3, 6, 10)).shape == (2, 4, 6, 10)
 
 
-def test_it_is_trained_and_evaluated_like_any_other(project: Path) -> None:
+def test_custom_network_is_trained_and_evaluated(project: Path) -> None:
     write_custom(project, net=GOOD)
     changes: dict[str, Any] = {
         "variants": {"mine": {"model": {"family": "custom", "import_path": "custom.net:build", "size_multiple": 1}}},

@@ -1,4 +1,4 @@
-"""DVC sets one value of a `params.yaml`: every other line of the file stays as it was."""
+"""Setting a value of `params.yaml` with DVC leaves every other line unchanged."""
 
 from __future__ import annotations
 
@@ -31,50 +31,52 @@ STAGE = (
 )
 
 
-def changed_lines(before: str, path: Path, *overrides: str) -> list[str]:
-    """List the lines that differ, each with its sign, after DVC's own functions have set values in a file."""
+def list_changed_lines(before: str, path: Path, *overrides: str) -> list[str]:
+    """Set values with DVC's functions and list the lines that differ, each with its sign."""
     path.write_text(before, encoding="utf-8")
     apply_overrides(path, list(overrides))
     compared = difflib.ndiff(before.splitlines(), path.read_text(encoding="utf-8").splitlines())
     return [line for line in compared if line.startswith(("+ ", "- "))]
 
 
-def epochs_only(text: str, path: Path) -> bool:
-    lines = changed_lines(text, path, "train.epochs=997")
+def changes_epochs_only(text: str, path: Path) -> bool:
+    lines = list_changed_lines(text, path, "train.epochs=997")
     return len(lines) == 2 and all(line[1:].strip().startswith("epochs:") for line in lines)
 
 
 def test_dvc_changes_one_line_of_the_shipped_params(tmp_path: Path) -> None:
     shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    assert epochs_only(shipped, tmp_path / "params.yaml")
-    lines = changed_lines(shipped, tmp_path / "params.yaml", "grid.learning_rate=[0.01,0.001]")
+    assert changes_epochs_only(shipped, tmp_path / "params.yaml")
+    lines = list_changed_lines(shipped, tmp_path / "params.yaml", "grid.learning_rate=[0.01,0.001]")
     assert [line.strip() for line in lines if line[0] == "-"] == ["-   - 1e-2", "-   - 1e-3", "-   - 1e-4"]
     assert [line.strip() for line in lines if line[0] == "+"] == ["+   - 0.01", "+   - 0.001"]
 
 
-@pytest.mark.parametrize("name", [one.name for one in list_presets(ROOT)])
+@pytest.mark.parametrize("name", [preset.name for preset in list_presets(ROOT)])
 def test_dvc_changes_one_line_of_a_study(tmp_path: Path, name: str) -> None:
-    assert epochs_only(compose(find_preset(name, ROOT), ROOT).text, tmp_path / "params.yaml")
+    assert changes_epochs_only(compose(find_preset(name, ROOT), ROOT).text, tmp_path / "params.yaml")
 
 
 def write_images(folder: Path, kind: str) -> None:
-    """Write pairs with masks of two values, of an ignored value, or of colors; or grayscale images."""
-    columns = np.arange(48) * 3 // 48
+    """Write images and masks; `kind` is binary, ignored (an ignored value), colors or gray (grayscale images)."""
+    bands = np.arange(48) * 3 // 48
     values = {"ignored": [0, 1, 255], "colors": [0, 1, 2]}.get(kind, [0, 255, 255])
     for index in range(24):
         rng = np.random.default_rng(index)
         image = rng.integers(0, 255, (40, 48, 3), np.uint8)
-        mask = np.roll(np.tile(np.array(values, np.uint8)[columns], (40, 1)), index, axis=1)
-        drawn = np.array([[0, 0, 0], [255, 0, 0], [0, 128, 64]], np.uint8)[mask] if kind == "colors" else mask
+        mask = np.roll(np.tile(np.array(values, np.uint8)[bands], (40, 1)), index, axis=1)
+        saved_mask = np.array([[0, 0, 0], [255, 0, 0], [0, 128, 64]], np.uint8)[mask] if kind == "colors" else mask
         gray = rng.integers(0, 65535, (40, 48), np.uint16)
-        for name, array in (("images", gray if kind == "gray" else image), ("masks", drawn)):
+        for name, array in (("images", gray if kind == "gray" else image), ("masks", saved_mask)):
             (folder / name).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(folder / name / f"slide{index // 4}_{index:02}.png")
 
 
-@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.usefixtures("skip_grid_timing")
 @pytest.mark.parametrize("kind", ["binary", "ignored", "colors", "gray"])
-def test_dvc_changes_one_line_of_what_init_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_dvc_changes_one_line_of_params_written_by_init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     folder = tmp_path / "a long name of a folder, with spaces and an ümlaut" / 'müller\'s cells (2024): "first" slides'
@@ -84,18 +86,20 @@ def test_dvc_changes_one_line_of_what_init_writes(tmp_path: Path, monkeypatch: p
     assert read_params().data.path == str(folder)
     text = Path("params.yaml").read_text(encoding="utf-8")
     assert "of the pixels, in 24 of 24 masks" in text
-    assert epochs_only(text, Path("params.yaml"))
-    assert changed_lines(text, Path("params.yaml")) == []
+    assert changes_epochs_only(text, Path("params.yaml"))
+    assert list_changed_lines(text, Path("params.yaml")) == []
 
 
-def test_the_variants_left_out_by_init_leave_the_comment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmeasured: None
+def test_init_keeps_the_comment_of_the_variant_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_grid_timing: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shipped = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    own = shipped.replace("  variant:\n  - unet\n  - unet_no_skip\n  - lite0\n", "  variant: [unet, lite0]  # mine\n")
-    assert own != shipped
-    for before in (own, own.replace(": [unet, lite0]  # mine", ":  # mine\n  - unet\n  - lite0")):
+    edited = shipped.replace(
+        "  variant:\n  - unet\n  - unet_no_skip\n  - lite0\n", "  variant: [unet, lite0]  # mine\n"
+    )
+    assert edited != shipped
+    for before in (edited, edited.replace(": [unet, lite0]  # mine", ":  # mine\n  - unet\n  - lite0")):
         (tmp_path / "params.yaml").write_text(before, encoding="utf-8")
         write_images(tmp_path / "cells", "gray")
         assert CliRunner().invoke(main, ["init", "cells"]).exit_code == 0
@@ -110,14 +114,14 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.dictionaries(keys, values, min_size=1, max_size=4))
-def test_any_content_keeps_its_values_and_its_form(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_format_like_dvc_keeps_values_and_is_stable(tmp_path: Path, content: dict[str, Any]) -> None:
     path = tmp_path / "any.yaml"
     formatted = format_like_dvc(json.dumps(content, ensure_ascii=False) + "\n")  # JSON is YAML
     assert YAML(typ="safe").load(formatted) == content
-    assert changed_lines(formatted, path) == []
+    assert list_changed_lines(formatted, path) == []
 
 
-def test_a_value_that_cannot_be_written_keeps_its_own_form() -> None:
+def test_format_like_dvc_keeps_values_that_dvc_cannot_write() -> None:
     text = 'path: "a\\x85b"\nother: null\n'
     assert format_like_dvc(text) == text
     assert format_like_dvc('a: {a: ":0"}\n') == 'a: {a: ":0"}\n'
@@ -125,8 +129,8 @@ def test_a_value_that_cannot_be_written_keeps_its_own_form() -> None:
 
 
 @pytest.mark.process
-def test_an_experiment_leaves_a_diff_of_what_was_set(tmp_path: Path) -> None:
-    """A real experiment: DVC sets an existing value, then adds a variant and puts it into the grid."""
+def test_dvc_experiment_changes_only_the_lines_it_sets(tmp_path: Path) -> None:
+    """DVC sets an existing value, then adds a variant to `variants` and to the grid."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "dvc.yaml").write_text(STAGE, encoding="utf-8")
 

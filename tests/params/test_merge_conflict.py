@@ -1,4 +1,4 @@
-"""The sides of a file with git's conflict markers."""
+"""Splitting a file with git's conflict markers into its two sides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.params.merge_conflict import find_conflict, split_sides
 from tests.conftest import write_params
 
 LINES = st.lists(st.sampled_from(["a", "b: 1", "  - c", "", "====", "<<<<<<", ">>>>>>>> x", "||"]), max_size=4)
-# Common lines, ours, the common ancestor's where the style shows it, theirs.
+# Common lines, ours, the common ancestor's (None if the style omits them), theirs.
 HUNKS = st.lists(st.tuples(LINES, LINES, st.none() | LINES, LINES), min_size=1, max_size=4)
 
 
 @given(HUNKS, LINES)
-def test_sides_are_split(
+def test_split_sides_returns_ours_and_theirs(
     hunks: list[tuple[list[str], list[str], list[str] | None, list[str]]], tail: list[str]
 ) -> None:
     text, ours, theirs = list[str](), list[str](), list[str]()
@@ -35,7 +35,7 @@ def test_sides_are_split(
 
 
 @pytest.mark.parametrize("style", ["--diff3", "--zdiff3", "--ours"], ids=["diff3", "zdiff3", "no conflict"])
-def test_git_writes_what_is_read(tmp_path: Path, style: str) -> None:
+def test_split_sides_reads_conflicts_written_by_git(tmp_path: Path, style: str) -> None:
     sides = {"ours": "a\nb: 1\nc\n", "base": "a\nb\nc\n", "theirs": "a\nb: 2\nc\n"}
     for name, text in sides.items():
         (tmp_path / name).write_text(text)
@@ -50,25 +50,25 @@ def test_git_writes_what_is_read(tmp_path: Path, style: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["<<<<<<< a\nx\n", "<<<<<<< a\n>>>>>>> b\n", "<<<<<<< a\n=======\n<<<<<<< a\n", "<<<<<<< a\n=======\n=======\n"],
-    ids=["not closed", "not divided", "nested", "divided twice"],
+    ids=["not closed", "no separator", "nested", "two separators"],
 )
-def test_markers_out_of_order_are_refused(text: str) -> None:
+def test_split_sides_refuses_markers_out_of_order(text: str) -> None:
     with pytest.raises(ValueError, match="conflict"):
         split_sides(text)
 
 
-def test_underlined_headings_are_no_conflict() -> None:
+def test_underlined_heading_is_not_a_conflict() -> None:
     text = "Heading\n=======\n"
     assert find_conflict(text) is None
     assert split_sides(text) == (text, text)
 
 
-def test_params_with_a_conflict_name_its_lines(tmp_path: Path) -> None:
+def test_read_params_names_the_lines_of_a_conflict(tmp_path: Path) -> None:
     path = write_params(tmp_path, {})
     lines = path.read_text().splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith("grid:"))
-    lines[place:place] = ["<<<<<<< HEAD", "a: 1", "=======", "a: 2", ">>>>>>> x"]
+    index = next(number for number, line in enumerate(lines) if line.startswith("grid:"))
+    lines[index:index] = ["<<<<<<< HEAD", "a: 1", "=======", "a: 2", ">>>>>>> x"]
     path.write_text("\n".join(lines))
     with pytest.raises(PipelineError) as raised:
         read_params(path)
-    assert str(raised.value).startswith(f"{path}: git could not merge lines {place + 1} to {place + 5} (<<<<<<<")
+    assert str(raised.value).startswith(f"{path}: git could not merge lines {index + 1} to {index + 5} (<<<<<<<")

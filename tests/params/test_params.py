@@ -1,4 +1,4 @@
-"""What params.yaml may say, and what each mistake is answered."""
+"""Validation of params.yaml: valid parameters, and the message for each error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.params.model import SmpModel, UNetModel
 ParamsWith = Callable[[dict[str, Any]], Params]
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
-TESTED: dict[str, Any] = {
+EXTERNAL_TEST: dict[str, Any] = {
     "path": "pets",
     "resize": "letterbox",
     "classes": [{"name": "animal", "mask_value": 1}, {"name": "background", "mask_value": 2}],
@@ -27,13 +27,29 @@ TESTED: dict[str, Any] = {
 }
 
 MISTAKES = {
-    "rate of zero": ({"grid": {"learning_rate": [0]}}, "grid.learning_rate[0]: must be greater than 0", "but is 0."),
-    "rate in words": ({"grid": {"learning_rate": ["fast"]}}, "grid.learning_rate[0]: must be a number", "'fast'"),
-    "rate without a point": ({"grid": {"learning_rate": [1]}}, "grid.learning_rate[0]: must be written", "1.0"),
-    "endless rate": ({"grid": {"learning_rate": [float("inf")]}}, "grid.learning_rate[0]: must be a finite", "inf"),
+    "learning rate of zero": (
+        {"grid": {"learning_rate": [0]}},
+        "grid.learning_rate[0]: must be greater than 0",
+        "but is 0.",
+    ),
+    "learning rate in words": (
+        {"grid": {"learning_rate": ["fast"]}},
+        "grid.learning_rate[0]: must be a number",
+        "'fast'",
+    ),
+    "learning rate without a point": (
+        {"grid": {"learning_rate": [1]}},
+        "grid.learning_rate[0]: must be written",
+        "1.0",
+    ),
+    "infinite learning rate": (
+        {"grid": {"learning_rate": [float("inf")]}},
+        "grid.learning_rate[0]: must be a finite",
+        "inf",
+    ),
     "no epochs": ({"train": {"epochs": 0}}, "train.epochs: must be at least 1", "but is 0."),
     "batch of one": ({"train": {"batch_size": 1}}, "train.batch_size: must be at least 2", "but is 1."),
-    "truth for a number": ({"train": {"num_threads": True}}, "train.num_threads: must be a whole number", "True"),
+    "boolean for a number": ({"train": {"num_threads": True}}, "train.num_threads: must be a whole number", "True"),
     "size and depth": ({"data": {"image_size": 90}}, "data.image_size: 90 px", "88 or 92"),
     "unknown key": ({"train": {"epocs": 3}}, "train.epocs: unknown key", "epochs"),
     "unknown section": ({"gird": {}}, "gird: unknown key", "grid"),
@@ -43,7 +59,7 @@ MISTAKES = {
         "data.samples.validation: must be at least 1",
         "but is 0.",
     ),
-    "scale upside down": (
+    "scale in reverse order": (
         {"data": {"composition": {"scale": [0.9, 0.5]}}},
         "data.composition.scale: must be [low, high], two numbers above 0 and up to 3, the lower one first",
         "[0.9, 0.5]",
@@ -53,12 +69,16 @@ MISTAKES = {
         "data.composition.scale: must be [low",
         "0.9.",
     ),
-    "crop of more than all": (
+    "crop above 1": (
         {"data": {"composition": {"crop": [0.5, 1.5]}}},
         "data.composition.crop: must",
         "up to 1",
     ),
-    "knob of the composition": ({"data": {"composition": {"blurr": 1}}}, "data.composition.blurr: unknown key", "blur"),
+    "unknown key of the composition": (
+        {"data": {"composition": {"blurr": 1}}},
+        "data.composition.blurr: unknown key",
+        "blur",
+    ),
     "test without classes": (
         {"data": {"external_test": {"path": "a"}}},
         "data.external_test.classes: is missing",
@@ -67,20 +87,20 @@ MISTAKES = {
     "color in the test": (
         {
             "data": {
-                "external_test": TESTED
-                | {"classes": [{"name": "a", "mask_value": 1, "color": "#000000"}, *TESTED["classes"]]}
+                "external_test": EXTERNAL_TEST
+                | {"classes": [{"name": "a", "mask_value": 1, "color": "#000000"}, *EXTERNAL_TEST["classes"]]}
             }
         },
         "data.external_test.classes[0].color: unknown key",
         "mask_value, name",
     ),
     "value twice in the test": (
-        {"data": {"external_test": TESTED | {"ignore_value": 1}}},
+        {"data": {"external_test": EXTERNAL_TEST | {"ignore_value": 1}}},
         "data.external_test.classes: the mask value 1 is repeated, there or in data.external_test.ignore_value",
         "one class",
     ),
-    "shares of the test": (
-        {"data": {"external_test": TESTED | {"splits": {"validation": 0.5, "test": 0.6}}}},
+    "fractions of the test": (
+        {"data": {"external_test": EXTERNAL_TEST | {"splits": {"validation": 0.5, "test": 0.6}}}},
         "data.external_test.splits: validation and test are 1.1 together",
         "at most 1",
     ),
@@ -91,7 +111,7 @@ MISTAKES = {
     ),
     "name of a variant": ({"variants": {"U-Net": {}}}, "variants.U-Net: a variant's name", "rename"),
     "a seed twice": ({"grid": {"seed": [0, 0]}}, "grid.seed: 0 is listed more than once", "remove"),
-    "a rate twice": (
+    "a learning rate twice": (
         {"grid": {"learning_rate": [1e-3, 0.001]}},
         "grid.learning_rate: 0.001 is listed more than once",
         "remove",
@@ -108,7 +128,7 @@ MISTAKES = {
         "asks for 99",
         "samples.train is 12",
     ),
-    "fewer than no images": (
+    "negative number of images": (
         {"variants": {"unet": {"data": {"max_train_images": -5}}}},
         "variants.unet.data.max_train_images: must be at least 2",
         "-5",
@@ -121,7 +141,7 @@ MISTAKES = {
     "a number for a section": ({"variants": {"unet": {"model": 3}}}, "variants.unet.model: must be a section", "is 3."),
     "unknown family": ({"model": {"family": "vnet"}}, "model: must have a family", "'unet'"),
     "unknown norm": ({"model": {"norm": "layer"}}, "model.norm: must be one of 'batch', 'group' or 'none'", "'layer'"),
-    "dropout of all": ({"model": {"dropout": 1.0}}, "model.dropout: must be at most 0.9", "but is 1.0."),
+    "dropout of 1": ({"model": {"dropout": 1.0}}, "model.dropout: must be at most 0.9", "but is 1.0."),
     "negative dropout": ({"model": {"dropout": -0.1}}, "model.dropout: must be at least 0", "but is -0.1."),
     "dropout in words": ({"model": {"dropout": "some"}}, "model.dropout: must be a number", "'some'"),
     "an option of another family": (
@@ -129,12 +149,12 @@ MISTAKES = {
         "variants.keras_pets.model.depth: unknown key",
         "valid keys here: family.",
     ),
-    "a factory without a name": (
+    "import path without a name": (
         {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net", "size_multiple": 8}}}},
         "variants.mine.model.import_path: must be module:callable, such as custom.my_net:build",
         "but is 'my_net'.",
     ),
-    "a factory that is a path": (
+    "import path that is a file path": (
         {
             "variants": {
                 "mine": {"model": {"family": "custom", "import_path": "nets/my_net.py:build", "size_multiple": 8}}
@@ -143,12 +163,12 @@ MISTAKES = {
         "variants.mine.model.import_path: must be module:callable",
         "but is 'nets/my_net.py:build'.",
     ),
-    "a network that halves in secret": (
+    "custom network without size multiple": (
         {"variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build"}}}},
         "variants.mine.model.size_multiple: is missing",
         "add it",
     ),
-    "size and an own network": (
+    "image size and a custom network": (
         {
             "variants": {"mine": {"model": {"family": "custom", "import_path": "my_net:build", "size_multiple": 12}}},
             "grid": {"variant": ["mine"]},
@@ -156,17 +176,17 @@ MISTAKES = {
         "data.image_size: 32 px cannot be halved as often as variant 'mine' needs (multiples of 12)",
         "set 24 or 36.",
     ),
-    "a reference without a source": (
+    "external result without a source": (
         {"report": {"external_results": [{"name": "Anna", "file": "anna.csv"}]}},
         "report.external_results[0].source: is missing",
         "add it",
     ),
-    "a reference in another folder": (
+    "external result in another folder": (
         {"report": {"external_results": [{"name": "Anna", "source": "her thesis", "file": "../anna.csv"}]}},
         "report.external_results[0].file: must be the name of a file in reports/external_results/",
         "'../anna.csv'",
     ),
-    "half a family": (
+    "incomplete family": (
         {"variants": {"bare": {"model": {"family": "smp"}}}},
         "variants.bare.model",
         "encoder: is missing",
@@ -174,21 +194,21 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("changes", "said", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_named(params_with: ParamsWith, changes: dict[str, Any], said: str, hint: str) -> None:
+@pytest.mark.parametrize(("changes", "message", "hint"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_invalid_params_are_reported(params_with: ParamsWith, changes: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(PipelineError) as error:
         params_with(changes)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert hint in str(error.value)
 
 
-def test_all_mistakes_are_named_at_once(params_with: ParamsWith) -> None:
+def test_all_errors_are_reported_together(params_with: ParamsWith) -> None:
     with pytest.raises(PipelineError) as error:
         params_with({"train": {"epochs": 0}, "grid": {"seed": ["a"]}})
     assert len(str(error.value).splitlines()) == 2
 
 
-def test_shipped_params_are_valid_and_hold_the_promised_grid() -> None:
+def test_shipped_params_are_valid() -> None:
     params = read_params(SHIPPED)
     assert {cell.name for cell in params.cells()} >= {"unet-0.001-0", "unet_no_skip-0.0001-2", "lite0-0.001-1"}
     assert len(params.grid.seed) >= 3
@@ -196,19 +216,19 @@ def test_shipped_params_are_valid_and_hold_the_promised_grid() -> None:
 
 
 @pytest.mark.parametrize("text", ["data: [", "", "- a", "\ta: 1", "a: 1\na: 2"])
-def test_what_is_no_yaml_of_sections(tmp_path: Path, text: str) -> None:
+def test_read_params_refuses_yaml_without_sections(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PipelineError, match=r"params\.yaml"):
         read_params(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_params_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"params\.yaml is missing"):
         read_params(tmp_path / "params.yaml")
 
 
-def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+def test_learning_rates_are_read_as_by_dvc(tmp_path: Path) -> None:
     text = SHIPPED.read_text(encoding="utf-8").replace("- 1e-3\n  - 1e-4", "- 3e-4\n  - 1e-05\n  - .25")
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
@@ -216,17 +236,17 @@ def test_rates_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     assert names == ["unet-0.01-0", "unet-0.0003-0", "unet-1e-05-0", "unet-0.25-0"]
 
 
-def test_an_override_keeps_what_it_does_not_name(params_with: ParamsWith) -> None:
+def test_variant_override_keeps_other_keys(params_with: ParamsWith) -> None:
     cell = params_with({}).cell("unet_no_skip", 0.01, 0)
     assert isinstance(cell.model, UNetModel)
     assert (cell.model.skip_connections, cell.model.base_channels) == ("none", 4)
 
 
-def test_another_family_replaces_the_model(params_with: ParamsWith) -> None:
+def test_variant_of_another_family_replaces_the_model(params_with: ParamsWith) -> None:
     assert isinstance(params_with({}).cell("lite0", 0.01, 0).model, SmpModel)
 
 
-def test_augmentation_can_be_switched_off(params_with: ParamsWith) -> None:
+def test_augmentation_can_be_disabled(params_with: ParamsWith) -> None:
     params = params_with({"variants": {"plain": {"train": {"augmentation": None}}}})
     assert params.cell("plain", 0.01, 0).train.augmentation is None
 
@@ -236,43 +256,43 @@ def test_parameters_are_immutable(params_with: ParamsWith) -> None:
         params_with({}).train.epochs = 3  # type: ignore[misc]
 
 
-def test_a_variant_outside_the_grid_need_not_fit_the_data(params_with: ParamsWith) -> None:
-    changes = {"data": {"image_size": 48}, "grid": {"variant": ["unet"]}}  # lite0 wants multiples of 32
+def test_variant_outside_the_grid_is_not_checked_against_the_data(params_with: ParamsWith) -> None:
+    changes = {"data": {"image_size": 48}, "grid": {"variant": ["unet"]}}  # lite0 needs multiples of 32
     assert params_with(changes).data.image_size == 48
     with pytest.raises(PipelineError, match=r"variant 'lite0' needs \(multiples of 32\); set 32 or 64\.$"):
         params_with({**changes, "grid": {"variant": ["lite0"]}})
 
 
 @pytest.mark.parametrize("text", ["? [a, b]\n: 1", "? 2020-01-01\n: 1", "&a\n  b: *a"])
-def test_what_yaml_can_say_and_no_parameter_can_be(tmp_path: Path, text: str) -> None:
+def test_read_params_refuses_unusual_yaml(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PipelineError, match=r"params\.yaml"):
         read_params(path)
 
 
-@pytest.mark.parametrize(("rate", "seed"), [(float("nan"), 0), (0.0, 0), (0.1, -1), (0.1, 2**70)])
-def test_a_cell_is_checked_as_the_grid_is(rate: float, seed: int) -> None:
+@pytest.mark.parametrize(("learning_rate", "seed"), [(float("nan"), 0), (0.0, 0), (0.1, -1), (0.1, 2**70)])
+def test_cell_validates_learning_rate_and_seed(learning_rate: float, seed: int) -> None:
     with pytest.raises(PipelineError, match="must be"):
-        read_params(SHIPPED).cell("unet", rate, seed)
+        read_params(SHIPPED).cell("unet", learning_rate, seed)
 
 
 def test_schema_names_every_section_and_its_ranges() -> None:
-    described = Params.model_json_schema()
+    schema = Params.model_json_schema()
     sections = {"data", "model", "train", "variants", "grid", "evaluation", "verdict", "tracking", "ray", "report"}
-    assert set(described["properties"]) == sections
-    assert described["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
+    assert set(schema["properties"]) == sections
+    assert schema["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
 
 
 @given(st.floats(min_value=1e-12, max_value=10, exclude_min=True), st.integers(min_value=0, max_value=2**32 - 1))
-def test_a_run_name_tells_rate_and_seed_exactly(rate: float, seed: int) -> None:
-    cell = read_params(SHIPPED).cell("unet", rate, seed)
+def test_run_name_has_the_exact_learning_rate_and_seed(learning_rate: float, seed: int) -> None:
+    cell = read_params(SHIPPED).cell("unet", learning_rate, seed)
     _, _, rest = cell.name.partition("-")
-    shown_rate, _, shown_seed = rest.rpartition("-")
-    assert (float(shown_rate), int(shown_seed)) == (rate, seed)
+    rate_part, _, seed_part = rest.rpartition("-")
+    assert (float(rate_part), int(seed_part)) == (learning_rate, seed)
 
 
-def test_an_encoders_rate_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
+def test_encoder_lr_factor_needs_an_encoder(params_with: Callable[[dict[str, Any]], Params]) -> None:
     changes = {"variants": {"keras_pets": {"train": {"encoder_lr_factor": 0.3}}}, "grid": {"variant": ["keras_pets"]}}
     with pytest.raises(
         PipelineError, match=r"train\.encoder_lr_factor: must be 1\.0 for variant 'keras_pets', but is 0\.3"

@@ -1,4 +1,4 @@
-"""`pipeline predict`: segment any images with a trained run, into masks of their sizes."""
+"""`pipeline predict`: segment images with a trained run."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def predict(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return call
 
 
-def scene(width: int = 150, height: int = 90) -> Image.Image:
-    """Light from left to right, so that a turned picture is another one."""
+def create_image(width: int = 150, height: int = 90) -> Image.Image:
+    """Create an image with a horizontal gradient, which differs from its rotations."""
     columns = np.linspace(0, 255, width).astype(np.uint8)
     return Image.fromarray(np.broadcast_to(columns[None, :, None], (height, width, 3)).copy())
 
 
-def table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
-def opened(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     return Image.open(io.BytesIO(path.read_bytes()))
 
 
-def labels(path: Path) -> np.ndarray:
-    return np.asarray(opened(path))
+def read_labels(path: Path) -> np.ndarray:
+    return np.asarray(open_image(path))
 
 
 def save(image: Image.Image, path: Path, **options: Any) -> Path:
@@ -62,85 +62,85 @@ def save(image: Image.Image, path: Path, **options: Any) -> Path:
 
 
 def test_predict_writes_mask_overlay_and_foreground(predict: Callable[..., Result], tmp_path: Path) -> None:
-    photo = save(scene(), tmp_path / "photo.jpg")
-    done = predict("--overlay", "--foreground", photo)
+    image_file = save(create_image(), tmp_path / "image.jpg")
+    done = predict("--overlay", "--foreground", image_file)
     out = tmp_path / "out"
-    assert opened(out / "masks" / "photo.png").mode == "P"  # in colour for the eye, indices for programs
-    assert labels(out / "masks" / "photo.png").shape == (90, 150)
-    assert opened(out / "overlays" / "photo.jpg").size == (150, 90)
-    foreground = opened(out / "foreground" / "photo.png")
+    assert open_image(out / "masks" / "image.png").mode == "P"  # colors for viewers, class indices for programs
+    assert read_labels(out / "masks" / "image.png").shape == (90, 150)
+    assert open_image(out / "overlays" / "image.jpg").size == (150, 90)
+    foreground = open_image(out / "foreground" / "image.png")
     assert (foreground.mode, foreground.size) == ("RGBA", (150, 90))
-    (row,) = table(out / "shares.csv")
+    (row,) = read_table(out / "shares.csv")
     shares = {name.removeprefix("share_"): float(share) for name, share in row.items() if name.startswith("share_")}
-    counted = np.bincount(labels(out / "masks" / "photo.png").ravel(), minlength=len(shares)) / (90 * 150)
+    counted = np.bincount(read_labels(out / "masks" / "image.png").ravel(), minlength=len(shares)) / (90 * 150)
     assert list(shares.values()) == pytest.approx(counted, abs=1e-6)
     assert "by unet-0.01-0" in done.output
     assert f"{out / 'shares.csv'} has the shares of all classes" in done.output
 
 
 def test_predict_first_prints_the_training_data(predict: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
-    photo = save(scene(), tmp_path / "photo.jpg")
-    said = predict(photo).output.splitlines()
+    image_file = save(create_image(), tmp_path / "image.jpg")
+    lines = predict(image_file).output.splitlines()
     title = "Cut-out animals over photographs"
     expected = f'{TRAINED} was trained on "{title}": 12 images of 32 x 32 px; classes: animal, background, border'
-    assert said[0] == expected
-    assert said[1].startswith("Photographs differ from these composites")
-    assert "pipeline init FOLDER" in said[1]
-    assert "make report SET=composites" in said[1]
+    assert lines[0] == expected
+    assert lines[1].startswith("Photographs differ from these composites")
+    assert "pipeline init FOLDER" in lines[1]
+    assert "make report SET=composites" in lines[1]
 
 
-def test_predict_gives_the_mask_of_the_evaluation(
+def test_predict_writes_the_mask_of_the_evaluation(
     predict: Callable[..., Result], trained: Path, tmp_path: Path
 ) -> None:
     images = np.load(trained / PREPARED / SHOWCASE / PreparedData.IMAGES)
-    kept = sorted((trained / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png"))
-    rows = table(trained / PREPARED / PreparedData.SAMPLES)
-    shown = next(row["id"] for row in rows if row["split"] == SHOWCASE)
-    (evaluated,) = [path for path in kept if path.stem == shown]
+    examples = sorted((trained / EVALUATION / TRAINED / EvaluationFolder.EXAMPLES).glob("*.png"))
+    rows = read_table(trained / PREPARED / PreparedData.SAMPLES)
+    sample = next(row["id"] for row in rows if row["split"] == SHOWCASE)
+    (evaluated,) = [path for path in examples if path.stem == sample]
     predict(save(Image.fromarray(images[0]), tmp_path / "showcase.png"))
-    same = labels(tmp_path / "out" / "masks" / "showcase.png") == labels(evaluated)
-    assert same.mean() > 0.999  # the rounding of a batch of another size may tip a pixel
+    is_equal = read_labels(tmp_path / "out" / "masks" / "showcase.png") == read_labels(evaluated)
+    assert is_equal.mean() > 0.999  # rounding in a batch of another size may change a pixel
 
 
 KINDS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
-    "16 bits": ("x.png", lambda: Image.fromarray(np.asarray(scene().convert("L")).astype(np.uint16) * 257)),
-    "grey": ("x.png", lambda: scene().convert("L")),
-    "palette": ("x.png", lambda: scene().convert("P")),
-    "one bit": ("x.png", lambda: scene().convert("1")),
-    "alpha": ("x.png", lambda: scene().convert("RGBA")),
-    "grey with alpha": ("x.png", lambda: scene().convert("LA")),
-    "CMYK": ("x.jpg", lambda: scene().convert("CMYK")),
-    "TIFF": ("x.tif", lambda: scene()),
-    "one pixel": ("x.png", lambda: scene(1, 1)),
-    "thin": ("x.png", lambda: scene(900, 2)),
+    "16 bits": ("x.png", lambda: Image.fromarray(np.asarray(create_image().convert("L")).astype(np.uint16) * 257)),
+    "gray": ("x.png", lambda: create_image().convert("L")),
+    "palette": ("x.png", lambda: create_image().convert("P")),
+    "one bit": ("x.png", lambda: create_image().convert("1")),
+    "alpha": ("x.png", lambda: create_image().convert("RGBA")),
+    "gray with alpha": ("x.png", lambda: create_image().convert("LA")),
+    "CMYK": ("x.jpg", lambda: create_image().convert("CMYK")),
+    "TIFF": ("x.tif", lambda: create_image()),
+    "one pixel": ("x.png", lambda: create_image(1, 1)),
+    "thin": ("x.png", lambda: create_image(900, 2)),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_of_any_kind_of_image(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_accepts_every_image_mode(kind: str, predict: Callable[..., Result], tmp_path: Path) -> None:
     name, make = KINDS[kind]
-    picture = make()
-    predict("--overlay", "--foreground", save(picture, tmp_path / name))
-    assert labels(tmp_path / "out" / "masks" / "x.png").shape == (picture.height, picture.width)
+    image = make()
+    predict("--overlay", "--foreground", save(image, tmp_path / name))
+    assert read_labels(tmp_path / "out" / "masks" / "x.png").shape == (image.height, image.width)
 
 
-def test_predict_of_a_turned_image_is_upright(predict: Callable[..., Result], tmp_path: Path) -> None:
-    upright = save(scene(), tmp_path / "upright.png")
+def test_predict_applies_exif_orientation(predict: Callable[..., Result], tmp_path: Path) -> None:
+    upright = save(create_image(), tmp_path / "upright.png")
     exif = Image.Exif()
-    exif[ORIENTATION] = 6  # to be turned by 90 degrees clockwise
-    turned = save(scene().transpose(Image.Transpose.ROTATE_90), tmp_path / "turned.png", exif=exif)
-    predict(upright, turned)
+    exif[ORIENTATION] = 6  # rotate by 90 degrees clockwise
+    rotated = save(create_image().transpose(Image.Transpose.ROTATE_90), tmp_path / "rotated.png", exif=exif)
+    predict(upright, rotated)
     masks = tmp_path / "out" / "masks"
-    assert (labels(masks / "upright.png") == labels(masks / "turned.png")).all()
+    assert (read_labels(masks / "upright.png") == read_labels(masks / "rotated.png")).all()
 
 
 def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    save(scene(), folder / "day 1" / "a.png")
-    save(scene(), folder / "b.jpg")
+    save(create_image(), folder / "day 1" / "a.png")
+    save(create_image(), folder / "b.jpg")
     (folder / "c.jpg").write_bytes((folder / "b.jpg").read_bytes()[:500])
-    (folder / "d.png").write_text("no picture")
-    (folder / "notes.txt").write_text("not meant")
+    (folder / "d.png").write_text("not an image")
+    (folder / "notes.txt").write_text("not listed")
     done = predict(folder, code=1)
     masks = tmp_path / "out" / "masks"
     assert sorted(path.relative_to(masks).as_posix() for path in masks.rglob("*.png")) == ["b.png", "day 1/a.png"]
@@ -148,44 +148,42 @@ def test_predict_with_broken_files_reports_and_skips_them(predict: Callable[...,
     assert "2 of 4 images were skipped" in done.output
 
 
-def test_predict_of_two_images_with_one_name_writes_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
+def test_predict_with_equal_stems_writes_two_masks(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    save(scene(), folder / "a.png")
-    save(scene(30, 40), folder / "a.jpg")
+    save(create_image(), folder / "a.png")
+    save(create_image(30, 40), folder / "a.jpg")
     predict(folder)
     masks = tmp_path / "out" / "masks"
-    assert labels(masks / "a.png.png").shape == (90, 150)
-    assert labels(masks / "a.jpg.png").shape == (40, 30)
+    assert read_labels(masks / "a.png.png").shape == (90, 150)
+    assert read_labels(masks / "a.jpg.png").shape == (40, 30)
 
 
-def test_predict_of_names_that_are_invalid_or_formulas_escapes_them(
-    predict: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_predict_escapes_formulas_and_invalid_file_names(predict: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    content = save(scene(), folder / "=1+1.png").read_bytes()
+    content = save(create_image(), folder / "=1+1.png").read_bytes()
     (folder / os.fsdecode(b"caf\xe9 [red].png")).write_bytes(content)
     predict(folder)
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
-    files = [row["file"] for row in table(tmp_path / "out" / "shares.csv")]
+    files = [row["file"] for row in read_table(tmp_path / "out" / "shares.csv")]
     assert sorted(Path(file).name for file in files) == ["=1+1.png", "caf\\udce9 [red].png"]
 
 
 def test_predict_does_not_overwrite_images(predict: Callable[..., Result], tmp_path: Path) -> None:
-    picture = save(scene(), tmp_path / "out" / "masks" / "a.png")
-    before = picture.read_bytes()
-    assert "would overwrite" in predict(picture, code=1).output
-    assert picture.read_bytes() == before
+    image = save(create_image(), tmp_path / "out" / "masks" / "a.png")
+    before = image.read_bytes()
+    assert "would overwrite" in predict(image, code=1).output
+    assert image.read_bytes() == before
 
 
 def test_predict_does_not_segment_its_results(predict: Callable[..., Result], tmp_path: Path) -> None:
-    save(scene(), tmp_path / "a.png")
+    save(create_image(), tmp_path / "a.png")
     predict(tmp_path)
     assert "1 mask by" in predict(tmp_path).output
 
 
 def test_predict_of_a_thousand_images(predict: Callable[..., Result], tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    scene(40, 30).save(buffer, "PNG")
+    create_image(40, 30).save(buffer, "PNG")
     (tmp_path / "many").mkdir()
     for number in range(1_000):
         (tmp_path / "many" / f"{number:04}.png").write_bytes(buffer.getvalue())
@@ -195,12 +193,12 @@ def test_predict_of_a_thousand_images(predict: Callable[..., Result], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["--run", "nobody"], "run.json is missing"), (["--run", "../x"], "is a path")]
+    ("arguments", "message"), [(["--run", "missing"], "run.json is missing"), (["--run", "../x"], "is a path")]
 )
 def test_predict_with_an_unknown_run_is_refused(
-    arguments: list[str], said: str, predict: Callable[..., Result], tmp_path: Path
+    arguments: list[str], message: str, predict: Callable[..., Result], tmp_path: Path
 ) -> None:
-    assert said in predict(*arguments, save(scene(), tmp_path / "a.png"), code=1).output
+    assert message in predict(*arguments, save(create_image(), tmp_path / "a.png"), code=1).output
 
 
 def test_predict_of_a_folder_without_images_is_refused(predict: Callable[..., Result], tmp_path: Path) -> None:

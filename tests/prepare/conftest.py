@@ -1,4 +1,4 @@
-"""Sources of tiny pictures, quick to read, and the parameters that ask for them."""
+"""Fixtures with small data sources and their parameters."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[2]
 ANIMALS = ("ant", "bat", "cat", "doe", "eel", "fly", "gnu", "hen")
 BACKGROUNDS = ("attic", "beach", "creek", "dunes", "earth", "field")
 
-Asking = Callable[..., Params]
+ParamsFactory = Callable[..., Params]
 
 
-def disc(side: int = 48) -> Image.Image:
-    """A cut-out: an orange disc that fills its square, with a soft edge, over transparent green."""
+def create_disc(side: int = 48) -> Image.Image:
+    """Create a cut-out: an orange disc with a soft edge over transparent green."""
     y, x = np.mgrid[:side, :side] + 0.5 - side / 2
     alpha = np.clip(side / 2 - np.hypot(x, y), 0, 1)
     pixels = np.where(alpha[..., None] > 0, (230, 120, 40), (0, 255, 0))
@@ -34,16 +34,16 @@ def disc(side: int = 48) -> Image.Image:
 
 
 def write_source(folder: Path, animals: tuple[str, ...] = ANIMALS, backgrounds: tuple[str, ...] = BACKGROUNDS) -> Path:
-    """A source like data/sample; names that share all but a digit at the end are one group."""
+    """Write a source like data/sample; names that differ only in digits at the end are one group."""
     rows = []
     for kind, names in (("animal", (*animals, "dog")), ("background", (*backgrounds, "aitzgorri"))):
         (folder / f"{kind}s").mkdir(parents=True)
         for index, name in enumerate(names):
             if kind == "animal":
-                disc().save(folder / "animals" / f"{name}.webp", lossless=True)
+                create_disc().save(folder / "animals" / f"{name}.webp", lossless=True)
             else:
-                colour = (20 * index, 90, 200 - 20 * index)
-                Image.new("RGB", (64, 48), colour).save(folder / "backgrounds" / f"{name}.jpg")
+                color = (20 * index, 90, 200 - 20 * index)
+                Image.new("RGB", (64, 48), color).save(folder / "backgrounds" / f"{name}.jpg")
             rows.append((kind, name, name.rstrip("0123456789")))
     with (folder / "sources.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("kind", "name", "group"), *rows])
@@ -51,33 +51,35 @@ def write_source(folder: Path, animals: tuple[str, ...] = ANIMALS, backgrounds: 
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def composite_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_source(tmp_path_factory.mktemp("tiny"), animals=(*ANIMALS, "gnu2"))
 
 
 @pytest.fixture(scope="session")
-def asking() -> Asking:
-    """The project's parameters with another `data`; the bundled pictures unless `path` says otherwise."""
+def create_params() -> ParamsFactory:
+    """Return a function that creates the shipped parameters with changes of `data`."""
     params = read_params(ROOT / "params.yaml")
 
-    def ask(samples: tuple[int, int, int] = (8, 4, 4), path: Path = ROOT / "data/sample", **changes: object) -> Params:
+    def create(
+        samples: tuple[int, int, int] = (8, 4, 4), path: Path = ROOT / "data/sample", **changes: object
+    ) -> Params:
         train, validation, test = samples
-        asked = Samples(train=train, validation=validation, test=test)
-        data = params.data.model_copy(update={"samples": asked, "path": str(path), "image_size": 32, **changes})
+        counts = Samples(train=train, validation=validation, test=test)
+        data = params.data.model_copy(update={"samples": counts, "path": str(path), "image_size": 32, **changes})
         return params.model_copy(update={"data": data})
 
-    return ask
+    return create
 
 
 @pytest.fixture
 def source_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a source of its own for a test that breaks it."""
+    """Return a function that writes a source for one test."""
     return lambda **names: write_source(tmp_path / "source", **names)
 
 
 NAMES = [f"cell{index}" for index in range(12)]
 SPLIT_BY_NAME = {name: SPLITS[index % 3] for index, name in enumerate(NAMES[1:])}
-WHOLE = np.kron([[0, 1], [1, 2]], np.ones((8, 12))).astype(np.uint8)  # 16 x 24, every class
+MASK = np.kron([[0, 1], [1, 2]], np.ones((8, 12))).astype(np.uint8)  # 16 x 24, with every class
 
 SECTION: dict[str, Any] = {
     "source": "image_mask_folder",
@@ -96,16 +98,16 @@ SECTION: dict[str, Any] = {
 }
 
 
-def section(path: Path | str, **changes: object) -> FolderData:
+def create_section(path: Path | str, **changes: object) -> FolderData:
     return FolderData.model_validate({**SECTION, "path": str(path), **changes})
 
 
-def coloured(values: Iterable[int | str]) -> list[dict[str, Any]]:
-    """The section's classes with other mask values."""
+def create_classes(values: Iterable[int | str]) -> list[dict[str, Any]]:
+    """Create the section's classes with other mask values."""
     return [{**item, "mask_value": value} for item, value in zip(SECTION["classes"], values, strict=True)]
 
 
-def picture(index: int = 0, shape: tuple[int, int] = (16, 24)) -> Image.Image:
+def create_image(index: int = 0, shape: tuple[int, int] = (16, 24)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(index).integers(0, 256, (*shape, 3), np.uint8))
 
 
@@ -115,57 +117,57 @@ def write_splits(folder: Path, rows: Iterable[str], header: str = "id,split", fi
 
 @pytest.fixture
 def cells(tmp_path: Path) -> Path:
-    """Twelve pairs with a splits.csv."""
+    """A folder of twelve images with masks and a splits.csv."""
     folder = tmp_path / "cells"
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
     for index, name in enumerate(NAMES):
-        picture(index).save(folder / "images" / f"{name}.png")
-        Image.fromarray(WHOLE).save(folder / "masks" / f"{name}.png")
+        create_image(index).save(folder / "images" / f"{name}.png")
+        Image.fromarray(MASK).save(folder / "masks" / f"{name}.png")
     write_splits(folder, ["cell0,train", *(f"{name},{split}" for name, split in SPLIT_BY_NAME.items())])
     return folder
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Runs `prepare` on a folder; returns the prepared folder. What was decoded is cached beside it."""
+    """Return a function that runs `prepare` on a folder and returns the prepared folder."""
     params = read_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
 
-    def running(path: Path, data: ImageMaskData | None = None, **changes: object) -> Path:
-        asked = params.model_copy(update={"data": data or section(path, **changes)})
-        prepare(asked, tmp_path / "out" / "prepared")
+    def run_prepare(path: Path, data: ImageMaskData | None = None, **changes: object) -> Path:
+        changed = params.model_copy(update={"data": data or create_section(path, **changes)})
+        prepare(changed, tmp_path / "out" / "prepared")
         return tmp_path / "out" / "prepared"
 
-    return running
+    return run_prepare
 
 
 @pytest.fixture
-def refused(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
-    """What `prepare` says of a folder that it refuses, having written nothing."""
+def get_prepare_error(run: Callable[..., Path], tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs `prepare` on an invalid folder and returns its error; nothing may be written."""
 
-    def refusing(path: Path, data: ImageMaskData | None = None, **changes: object) -> str:
+    def get_error(path: Path, data: ImageMaskData | None = None, **changes: object) -> str:
         with pytest.raises(PipelineError) as error:
             run(path, data, **changes)
         assert not list(tmp_path.glob("out/*"))
         return str(error.value)
 
-    return refusing
+    return get_error
 
 
-def table(prepared: Path) -> dict[str, dict[str, str]]:
+def read_samples(prepared: Path) -> dict[str, dict[str, str]]:
     with (prepared / PreparedData.SAMPLES).open(encoding="utf-8", newline="") as file:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
-def shown(prepared: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask of the showcase, cell0."""
+def load_showcase(prepared: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Load image and mask of the showcase, cell0."""
     folder = prepared / SHOWCASE
     return np.load(folder / PreparedData.IMAGES)[0], np.load(folder / PreparedData.MASKS)[0]
 
 
-def written(tmp_path: Path, changes: dict[str, Any]) -> Path:
-    """The shipped params.yaml with a folder's section; what is changed to ... is left out."""
+def write_folder_params(tmp_path: Path, changes: dict[str, Any]) -> Path:
+    """Write the shipped params.yaml with a folder's section; keys changed to ... are left out."""
     yaml = YAML(typ="safe")
     content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     data = {**SECTION, "path": "cells", "image_size": 32, **changes}

@@ -1,4 +1,4 @@
-"""COCO's instances as a source: what is drawn, and what is said of a file that is wrong."""
+"""COCO instance annotations as a source: drawn masks, and errors in the annotation file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.prepare.sources.coco_masks import draw_mask
-from tests.prepare.conftest import NAMES, ROOT, SECTION, WHOLE, shown
+from tests.prepare.conftest import MASK, NAMES, ROOT, SECTION, load_showcase
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 CATEGORIES = [{"id": 7, "name": "cell"}, {"id": 9, "name": "wall"}]
@@ -31,35 +31,35 @@ CLASSES = [
     {key: value for key, value in item.items() if key != "mask_value"} | {"category": category}
     for item, category in zip(SECTION["classes"], ("cell", None, "wall"), strict=True)
 ]
-VALUE = {7: 1, 9: 2}  # category to the value in the masks of `cells`
+VALUES = {7: 1, 9: 2}  # category id to value in the masks of `cells`
 
 
-def encoded(mask: np.ndarray, as_list: bool = False) -> dict[str, Any]:
-    """RLE of a mask of 0 and 1: as text, or as the list of counts that COCO's crowds have."""
+def encode_rle(mask: np.ndarray, as_list: bool = False) -> dict[str, Any]:
+    """Encode a binary mask as RLE: as text, or as a list of counts as in COCO's crowds."""
     if as_list:
         flat = np.concatenate([[0], mask.T.ravel(), [2]]).astype(int)
         counts = np.diff(np.flatnonzero(np.diff(flat) != 0), prepend=0).tolist()
         return {"size": list(mask.shape), "counts": counts}
-    found = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": found["counts"].decode()}
+    compressed = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": compressed["counts"].decode()}
 
 
-def export(folder: Path, values: dict[int, int], names: list[str]) -> dict[str, Any]:
-    """What an annotation tool would export of a folder's masks."""
+def export_annotations(folder: Path, values: dict[int, int], names: list[str]) -> dict[str, Any]:
+    """Export a folder's masks as COCO annotations."""
     images, annotations = [], []
     for number, name in enumerate(names):
         mask = np.asarray(Image.open(folder / "masks" / f"{name}.png"))
         (file,) = (folder / "images").glob(f"{name}.*")
         images.append({"id": number, "file_name": file.name, "height": mask.shape[0], "width": mask.shape[1]})
         annotations += [
-            {"id": len(annotations) + place, "image_id": number, "category_id": category, "iscrowd": 0}
-            | {"segmentation": encoded(mask == value), "bbox": [0, 0, 1, 1], "area": 1}
-            for place, (category, value) in enumerate(values.items())
+            {"id": len(annotations) + index, "image_id": number, "category_id": category, "iscrowd": 0}
+            | {"segmentation": encode_rle(mask == value), "bbox": [0, 0, 1, 1], "area": 1}
+            for index, (category, value) in enumerate(values.items())
         ]
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
 
 
-def section(path: Path, **changes: Any) -> CocoData:
+def create_section(path: Path, **changes: Any) -> CocoData:
     data = {**SECTION, "source": "coco", "path": str(path), "annotations": "instances.json", "classes": CLASSES}
     del data["ignore_value"]
     return CocoData.model_validate({**data, **changes})
@@ -67,49 +67,49 @@ def section(path: Path, **changes: Any) -> CocoData:
 
 @pytest.fixture
 def coco(cells: Path) -> Path:
-    """The folder of `cells`, with annotations in the place of its masks."""
-    (cells / "instances.json").write_text(json.dumps(export(cells, VALUE, NAMES)))
+    """The `cells` folder with COCO annotations instead of masks."""
+    (cells / "instances.json").write_text(json.dumps(export_annotations(cells, VALUES, NAMES)))
     shutil.move(cells / "masks", cells.parent / "masks")
     return cells
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
+def create_coco_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Params]:
     params = read_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     return lambda data: params.model_copy(update={"data": data})
 
 
 @pytest.fixture
-def complaint(refused: Callable[..., str], coco: Path) -> Callable[..., str]:
-    """What is said of annotations that `change` broke."""
+def get_annotation_error(get_prepare_error: Callable[..., str], coco: Path) -> Callable[..., str]:
+    """Return a function that changes the annotations and returns the error of `prepare`."""
 
-    def said(change: Callable[[dict[str, Any]], object] = lambda _: None, **changes: Any) -> str:
+    def get_error(change: Callable[[dict[str, Any]], object] = lambda _: None, **changes: Any) -> str:
         file = coco / "instances.json"
         content = json.loads(file.read_text())
         change(content)
         file.write_text(json.dumps(content))
-        return refused(coco, data=section(coco, **changes))
+        return get_prepare_error(coco, data=create_section(coco, **changes))
 
-    return said
+    return get_error
 
 
-def test_the_same_truth_as_masks_and_as_annotations_gives_the_same_data(
-    cells: Path, coco: Path, asked: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
+def test_annotations_and_masks_of_the_same_objects_give_the_same_data(
+    cells: Path, coco: Path, create_coco_params: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    found = prepare(asked(section(coco)), tmp_path / "coco")
-    assert [item.name for item in found.classes] == ["cell", "ground", "wall"]
+    dataset = prepare(create_coco_params(create_section(coco)), tmp_path / "coco")
+    assert [item.name for item in dataset.classes] == ["cell", "ground", "wall"]
     shutil.move(cells.parent / "masks", cells / "masks")
-    as_folder = json.loads((run(cells) / PreparedData.CLASSES).read_text())
-    assert found.fingerprint == as_folder["fingerprint"]
+    from_masks = json.loads((run(cells) / PreparedData.CLASSES).read_text())
+    assert dataset.fingerprint == from_masks["fingerprint"]
 
 
-def test_pets_as_a_folder_and_as_annotations_give_the_same_arrays(
-    asked: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
+def test_annotations_and_masks_of_pets_give_the_same_arrays(
+    create_coco_params: Callable[..., Params], run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """As polygons, whose corners lie between pixels, up to the outlines' rounding; as RLE exactly."""
+    """RLE gives equal masks; polygons, whose corners are between pixels, differ by rounding at the outlines."""
     if not PETS.is_dir():
-        pytest.skip("oxford-pets-mini does not lie beside the repository")
+        pytest.skip("oxford-pets-mini is not next to the repository")
     names = [path.stem for path in sorted((PETS / "images").iterdir())[:40]]
     for kind in ("folder", "coco"):
         (tmp_path / kind / "images").mkdir(parents=True)
@@ -119,57 +119,57 @@ def test_pets_as_a_folder_and_as_annotations_give_the_same_arrays(
     for name in names:
         (tmp_path / "folder/masks" / f"{name}.png").symlink_to(PETS / "masks" / f"{name}.png")
     pets = {7: 1, 9: 3}
-    content = export(tmp_path / "folder", pets, names)
-    asks = {"image_size": 64, "showcase_ids": [names[0]], "on_invalid": "skip"}
+    content = export_annotations(tmp_path / "folder", pets, names)
+    changes = {"image_size": 64, "showcase_ids": [names[0]], "on_invalid": "skip"}
     classes = [{**item, "mask_value": value} for item, value in zip(SECTION["classes"], (1, 2, 3), strict=True)]
-    folder = run(tmp_path / "folder", classes=classes, **asks)
+    folder = run(tmp_path / "folder", classes=classes, **changes)
     for shape in ("rle", "polygons"):
         if shape == "polygons":
             for annotation in content["annotations"]:
                 name, value = names[annotation["image_id"]], pets[annotation["category_id"]]
                 mask = np.asarray(Image.open(PETS / "masks" / f"{name}.png"))
-                annotation["segmentation"] = _polygons(mask == value)
+                annotation["segmentation"] = _create_polygons(mask == value)
         (tmp_path / "coco/instances.json").write_text(json.dumps(content))
         out = tmp_path / shape
-        prepare(asked(section(tmp_path / "coco", **asks)), out)
+        prepare(create_coco_params(create_section(tmp_path / "coco", **changes)), out)
         assert (out / PreparedData.SAMPLES).read_text().splitlines()[0] == (
             folder / PreparedData.SAMPLES
         ).read_text().splitlines()[0]
         for split in (*SPLITS, SHOWCASE):
-            ours, theirs = (np.load(one / split / PreparedData.MASKS) for one in (out, folder))
-            np.testing.assert_array_equal(*(np.load(one / split / PreparedData.IMAGES) for one in (out, folder)))
+            ours, theirs = (np.load(root / split / PreparedData.MASKS) for root in (out, folder))
+            np.testing.assert_array_equal(*(np.load(root / split / PreparedData.IMAGES) for root in (out, folder)))
             assert (ours != theirs).mean() <= (0 if shape == "rle" else 0.002)
 
 
-def _polygons(mask: np.ndarray) -> list[list[float]]:
-    """A rectangle a run of a row: as exact as a polygon can be."""
-    found: list[list[float]] = []
+def _create_polygons(mask: np.ndarray) -> list[list[float]]:
+    """Create one rectangle per run of pixels in a row."""
+    polygons: list[list[float]] = []
     for y, row in enumerate(mask):
         borders = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]])))
         for begin, end in borders.reshape(-1, 2).tolist():
-            found.append([begin, y, end, y, end, y + 1, begin, y + 1])
-    return found
+            polygons.append([begin, y, end, y, end, y + 1, begin, y + 1])
+    return polygons
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_any_mask_comes_back_from_rle(mask: np.ndarray, as_list: bool) -> None:
-    text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encoded(mask, as_list)}])
+def test_draw_mask_decodes_any_rle(mask: np.ndarray, as_list: bool) -> None:
+    text = json.dumps([{"id": 1, "category_id": 3, "iscrowd": 0, "segmentation": encode_rle(mask, as_list)}])
     found = draw_mask(text, *mask.shape, {3: 5}, 2)
     np.testing.assert_array_equal(found, np.where(mask, 5, 2))
 
 
-def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
-    def rectangle(number: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> dict[str, Any]:
+def test_draw_mask_puts_small_objects_on_top_and_crowds_at_the_bottom() -> None:
+    def create_rectangle(number: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> dict[str, Any]:
         top, left, bottom, right = box
         mask = np.zeros((10, 10), np.uint8)
         mask[top:bottom, left:right] = 1
         polygon = [[left, top, right, top, right, bottom, left, bottom]]
-        segmentation = encoded(mask, as_list=True) if crowd else polygon
+        segmentation = encode_rle(mask, as_list=True) if crowd else polygon
         return {"id": number, "category_id": category, "iscrowd": crowd, "segmentation": segmentation}
 
-    small, large = rectangle(1, 1, (2, 2, 4, 4)), rectangle(2, 2, (0, 0, 8, 8))
-    crowd = rectangle(3, 1, (6, 6, 10, 10), crowd=1)
+    small, large = create_rectangle(1, 1, (2, 2, 4, 4)), create_rectangle(2, 2, (0, 0, 8, 8))
+    crowd = create_rectangle(3, 1, (6, 6, 10, 10), crowd=1)
     expected = np.zeros((10, 10), np.uint8)
     expected[6:10, 6:10] = IGNORE
     expected[0:8, 0:8] = 2
@@ -179,34 +179,38 @@ def test_small_objects_lie_on_large_ones_and_crowds_below_all() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def test_what_is_ignored_counts_nowhere(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
+def test_category_in_ignore_value_is_ignored(
+    coco: Path, create_coco_params: Callable[..., Params], tmp_path: Path
+) -> None:
     classes = [item for item in CLASSES if item["name"] != "wall"]
-    prepare(asked(section(coco, classes=classes, ignore_value=["wall"])), tmp_path / "out")
-    _, mask = shown(tmp_path / "out")
+    prepare(create_coco_params(create_section(coco, classes=classes, ignore_value=["wall"])), tmp_path / "out")
+    _, mask = load_showcase(tmp_path / "out")
     assert set(np.unique(mask)) == {0, 1, IGNORE}
-    np.testing.assert_array_equal(mask == IGNORE, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) == 2)
+    np.testing.assert_array_equal(mask == IGNORE, np.asarray(Image.fromarray(MASK).resize((16, 16), 0)) == 2)
 
 
-def test_several_categories_may_be_one_class(coco: Path, asked: Callable[..., Params], tmp_path: Path) -> None:
+def test_several_categories_can_be_one_class(
+    coco: Path, create_coco_params: Callable[..., Params], tmp_path: Path
+) -> None:
     classes = [{**CLASSES[0], "category": ["cell", "wall"]}, CLASSES[1]]
-    prepare(asked(section(coco, classes=classes)), tmp_path / "out")
-    _, mask = shown(tmp_path / "out")
-    np.testing.assert_array_equal(mask == 0, np.asarray(Image.fromarray(WHOLE).resize((16, 16), 0)) > 0)
+    prepare(create_coco_params(create_section(coco, classes=classes)), tmp_path / "out")
+    _, mask = load_showcase(tmp_path / "out")
+    np.testing.assert_array_equal(mask == 0, np.asarray(Image.fromarray(MASK).resize((16, 16), 0)) > 0)
 
 
-def test_an_image_whose_name_begins_with_the_folder_is_found(
-    coco: Path, asked: Callable[..., Params], tmp_path: Path
+def test_file_name_with_the_image_folder_is_accepted(
+    coco: Path, create_coco_params: Callable[..., Params], tmp_path: Path
 ) -> None:
     content = json.loads((coco / "instances.json").read_text())
     for image in content["images"]:
         image["file_name"] = f"images/{image['file_name']}"
     (coco / "instances.json").write_text(json.dumps(content))
-    prepare(asked(section(coco)), tmp_path / "out")
+    prepare(create_coco_params(create_section(coco)), tmp_path / "out")
     assert (tmp_path / "out" / PreparedData.SAMPLES).read_text().count("cell") >= len(NAMES)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda c: c.pop("categories"), "'categories' must be a list, but is missing"),
         (lambda c: c.update(images={}), "'images' must be a list, but is an object"),
@@ -258,56 +262,59 @@ def test_an_image_whose_name_begins_with_the_folder_is_found(
         (lambda c: c["categories"].append({"id": 7, "name": "dog"}), "7 (cell and dog)"),
     ],
 )
-def test_a_wrong_file_is_refused(complaint: Callable[..., str], change: Callable[[Any], object], said: str) -> None:
-    assert said in complaint(change)
+def test_invalid_annotations_are_refused(
+    get_annotation_error: Callable[..., str], change: Callable[[Any], object], message: str
+) -> None:
+    assert message in get_annotation_error(change)
 
 
-def test_all_mistakes_are_said_at_once(complaint: Callable[..., str]) -> None:
-    def breaking(content: dict[str, Any]) -> None:
+def test_all_errors_in_annotations_are_reported_together(get_annotation_error: Callable[..., str]) -> None:
+    def change(content: dict[str, Any]) -> None:
         for annotation in content["annotations"][:15]:
             annotation["segmentation"] = []
         content["images"][11]["width"] = "wide"
 
-    said = complaint(breaking)
+    message = get_annotation_error(change)
     assert (
-        "8 images with annotations that cannot be drawn: cell0.png (annotation 0: no segmentation, annotation 1" in said
+        "8 images with annotations that cannot be drawn: cell0.png (annotation 0: no segmentation, annotation 1"
+        in message
     )
-    assert "1 image without a usable height and width in the annotations: cell11.png" in said
+    assert "1 image without a usable height and width in the annotations: cell11.png" in message
 
 
-def test_files_that_lack_are_named(coco: Path, complaint: Callable[..., str]) -> None:
+def test_missing_and_unlisted_images_are_named(coco: Path, get_annotation_error: Callable[..., str]) -> None:
     (coco / "images/cell3.png").unlink()
     shutil.copy(coco / "images/cell4.png", coco / "images/other.png")
-    said = complaint()
-    assert "1 image that the annotations name but that is not there: cell3.png." in said
-    assert "1 image that the annotations do not name: images/other.png." in said
+    message = get_annotation_error()
+    assert "1 image that the annotations name but that is not there: cell3.png." in message
+    assert "1 image that the annotations do not name: images/other.png." in message
 
 
-def test_a_category_that_no_class_takes_in_is_named_with_its_objects(complaint: Callable[..., str]) -> None:
-    said = complaint(classes=[item for item in CLASSES if item["name"] != "wall"])
-    assert "12 images with objects of categories that no class takes in, wall (12 objects): cell0.png (wall)" in said
-    assert "or in data.ignore_value: its pixels are then ignored." in said
+def test_category_without_a_class_is_named_with_its_objects(get_annotation_error: Callable[..., str]) -> None:
+    message = get_annotation_error(classes=[item for item in CLASSES if item["name"] != "wall"])
+    assert "12 images with objects of categories that no class takes in, wall (12 objects): cell0.png (wall)" in message
+    assert "or in data.ignore_value: its pixels are then ignored." in message
 
 
-def test_a_category_that_is_not_there_is_named(complaint: Callable[..., str]) -> None:
-    said = complaint(classes=[{**CLASSES[0], "category": "cels"}, *CLASSES[1:]])
-    assert said == (
+def test_missing_category_is_named(get_annotation_error: Callable[..., str]) -> None:
+    message = get_annotation_error(classes=[{**CLASSES[0], "category": "cels"}, *CLASSES[1:]])
+    assert message == (
         "data.classes: instances.json has no category 'cels'; its categories are cell, wall. Did you mean 'cell'?"
     )
 
 
-def test_another_size_than_the_image_is_said(complaint: Callable[..., str]) -> None:
-    def turned(content: dict[str, Any]) -> None:
+def test_different_size_of_annotations_and_image_is_reported(get_annotation_error: Callable[..., str]) -> None:
+    def swap_sides(content: dict[str, Any]) -> None:
         content["images"][2].update(height=24, width=16)
         for annotation in content["annotations"]:
             if annotation["image_id"] == 2:
                 annotation["segmentation"]["size"] = [24, 16]
 
-    assert "instances.json for images/cell2.png (16 × 24, the image 24 × 16)" in complaint(turned)
+    assert "instances.json for images/cell2.png (16 × 24, the image 24 × 16)" in get_annotation_error(swap_sides)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"{", "instances.json is not JSON"),
         (b"\xff\xfe", "instances.json is not JSON"),
@@ -315,11 +322,13 @@ def test_another_size_than_the_image_is_said(complaint: Callable[..., str]) -> N
         (b"[]", "must be a JSON object with images, annotations, categories, but is a list"),
     ],
 )
-def test_no_json_is_refused(coco: Path, refused: Callable[..., str], content: bytes, said: str) -> None:
+def test_invalid_json_is_refused(
+    coco: Path, get_prepare_error: Callable[..., str], content: bytes, message: str
+) -> None:
     (coco / "instances.json").write_bytes(content)
-    assert said in refused(coco, data=section(coco))
+    assert message in get_prepare_error(coco, data=create_section(coco))
 
 
-def test_a_missing_file_is_named(coco: Path, refused: Callable[..., str]) -> None:
-    said = refused(coco, data=section(coco, annotations="other.json"))
-    assert said.startswith(f"data.annotations: {coco / 'other.json'} does not exist. Set data.annotations to")
+def test_missing_annotation_file_is_named(coco: Path, get_prepare_error: Callable[..., str]) -> None:
+    message = get_prepare_error(coco, data=create_section(coco, annotations="other.json"))
+    assert message.startswith(f"data.annotations: {coco / 'other.json'} does not exist. Set data.annotations to")

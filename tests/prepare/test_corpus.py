@@ -1,4 +1,4 @@
-"""Every broken input is answered by its sentence, whatever is wrong; odd ones are taken. Nothing is written outside."""
+"""Each invalid input of the corpus gets its message, unusual ones are accepted, and nothing else is written."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.prepare.data_issues import IssueKind
-from tests.prepare.conftest import written
+from tests.prepare.conftest import write_folder_params
 from tests.prepare.corpus import BROKEN_CASES, ODD_CASES, Case
 
 
-def content(folder: Path) -> dict[str, str]:
-    """All that lies in a folder but the cache."""
-    found = {}
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each regular file of a folder, without the cache."""
+    hashes = {}
     for path in sorted(folder.rglob("*")):
         if ".cache" not in path.parts:
-            plain = path.is_file() and path.stat().st_size < 10_000_000
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
-    return found
+            is_regular = path.is_file() and path.stat().st_size < 10_000_000
+            hashes[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if is_regular else ""
+    return hashes
 
 
-def checked(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """The exit code of a check, and what it said."""
+def run_check(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Apply a case's change, run `pipeline data check`, and return its exit code and output."""
     case.change(cells)
     monkeypatch.chdir(cells.parent)
-    written(cells.parent, case.section)
-    before = content(cells.parent)
+    write_folder_params(cells.parent, case.section)
+    before = hash_files(cells.parent)
     result = CliRunner().invoke(main, ["data", "check", "cells"])
-    assert content(cells.parent) == before
+    assert hash_files(cells.parent) == before
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("case", BROKEN_CASES, ids=lambda case: case.name)
-def test_what_is_broken_is_answered(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, said = checked(case, cells, monkeypatch)
+def test_data_check_reports_invalid_input(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run_check(case, cells, monkeypatch)
     assert code == 1
-    assert case.said in said, said
+    assert case.message in output, output
 
 
 @pytest.mark.parametrize("case", ODD_CASES, ids=lambda case: case.name)
-def test_what_is_only_odd_is_taken(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, said = checked(case, cells, monkeypatch)
-    assert (code, "no errors" in said) == (0, True), said
-    assert case.said in said, said
+def test_data_check_accepts_unusual_input(case: Case, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run_check(case, cells, monkeypatch)
+    assert (code, "no errors" in output) == (0, True), output
+    assert case.message in output, output
 
 
-def test_every_kind_of_fault_of_a_folder_is_in_the_corpus() -> None:
-    said = " ".join(case.said for case in BROKEN_CASES)
-    of_annotations = {
+def test_corpus_covers_every_kind_of_issue_of_a_folder() -> None:
+    messages = " ".join(case.message for case in BROKEN_CASES)
+    coco_kinds = {
         IssueKind.NO_FILE,
         IssueKind.NO_TRUTH,
         IssueKind.CATEGORIES,
@@ -66,6 +66,6 @@ def test_every_kind_of_fault_of_a_folder_is_in_the_corpus() -> None:
         IssueKind.LOOKS_ALIKE: "in train, as",
         IssueKind.VALUES: "pixels",
     }
-    for kind in set(IssueKind) - of_annotations:
-        known = [words[kind]] if kind in words else [kind.singular, kind.plural]
-        assert any(" ".join(text.split()[:4]) in said for text in known), kind
+    for kind in set(IssueKind) - coco_kinds:
+        phrases = [words[kind]] if kind in words else [kind.singular, kind.plural]
+        assert any(" ".join(phrase.split()[:4]) in messages for phrase in phrases), kind

@@ -1,4 +1,4 @@
-"""Notices on masks, classes and leaks name the right counts, classes and splits."""
+"""Notices on masks, classes and leaks between splits."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ from pipeline.prepare.source import Sample
 from pipeline.prepare.split_tables import SplitTable
 from pipeline.study.compose import compose, find_preset
 from tests.conftest import ROOT
-from tests.prepare.conftest import NAMES as NAMES_OF_CELLS
+from tests.prepare.conftest import NAMES as CELL_NAMES
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 NAMES = ("ground", "cell", "wall")
@@ -26,38 +26,38 @@ CLASSES = [SegmentationClass(name, "#0072b2", name != "ground", False) for name 
 ALL = (0, 1, 2)
 
 
-def tables(masks):
-    """Fill tables of masks, each given as the values in it, by split."""
-    found = {split: SplitTable(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
-    for split, of_split in masks.items():
-        for number, values in enumerate(of_split):
+def create_tables(masks):
+    """Create the table of each split from masks, each given as the list of its values."""
+    tables = {split: SplitTable(split, CLASSES) for split in (*SPLITS, SHOWCASE)}
+    for split, split_masks in masks.items():
+        for number, values in enumerate(split_masks):
             mask = np.array([values], np.uint8)
-            found[split].add(Sample(f"{split}{number}", {}, mask, mask, 1, 1, "", IGNORE in values))
-    return found
+            tables[split].add(Sample(f"{split}{number}", {}, mask, mask, 1, 1, "", IGNORE in values))
+    return tables
 
 
 def describe(**masks):
-    given = {split: [ALL] * 4 for split in SPLITS} | {SHOWCASE: [ALL]} | masks
-    return describe_masks(tables(given), CLASSES)
+    all_masks = {split: [ALL] * 4 for split in SPLITS} | {SHOWCASE: [ALL]} | masks
+    return describe_masks(create_tables(all_masks), CLASSES)
 
 
-def test_describe_masks_with_every_class_everywhere_says_nothing():
+def test_describe_masks_with_every_class_in_every_mask_has_no_notice():
     assert describe() == []
 
 
-def test_describe_masks_without_masks_says_nothing_of_classes():
+def test_describe_masks_without_masks_has_no_notice():
     assert describe(**{split: [] for split in (*SPLITS, SHOWCASE)}) == []
     assert describe(test=[]) == []
     assert describe(train=[]) == []
 
 
 @pytest.mark.parametrize("split", SPLITS[1:])
-def test_describe_masks_class_missing_where_it_is_evaluated_has_undefined_scores(split):
+def test_describe_masks_reports_a_class_missing_in_evaluation(split):
     (notice,) = describe(**{split: [(0, 1)] * 3})
     assert notice.startswith(f"class 'wall' occurs in none of the 3 masks of the split '{split}'")
 
 
-def test_describe_masks_class_missing_in_training_cannot_be_learned():
+def test_describe_masks_reports_a_class_missing_in_training():
     missing, unlearned = describe(train=[(0, 1)] * 4)
     assert "'wall'" in missing
     assert unlearned.startswith("class 'wall' occurs in validation or test, but in no training mask")
@@ -66,32 +66,32 @@ def test_describe_masks_class_missing_in_training_cannot_be_learned():
     assert unlearned.endswith(": ground, wall.")
 
 
-def test_describe_masks_class_in_the_showcase_only_is_missing_in_every_split():
+def test_describe_masks_reports_a_class_in_the_showcase_only_for_every_split():
     notices = describe(**{split: [(0, 1)] * 4 for split in SPLITS})
     assert [re.findall("the split '(.*)'", notice) for notice in notices[:3]] == [["train"], ["validation"], ["test"]]
     assert notices[3:] == ["Of 13 masks, very few hold wall (1): is it rare, or a mistake in the masks?"]
 
 
-def test_describe_masks_class_nowhere_is_named():
+def test_describe_masks_names_a_class_in_no_mask():
     assert "No mask at all holds wall." in describe(**{split: [(0, 1)] * 4 for split in (*SPLITS, SHOWCASE)})
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [((0,), "The showcase (showcase0) has no foreground"), ((IGNORE,), "All pixels of the showcase (showcase0)")],
 )
-def test_describe_masks_showcase_without_scores_is_reported(values, said):
+def test_describe_masks_reports_a_showcase_without_scores(values, message):
     (notice,) = (notice for notice in describe(showcase=[values]) if "showcase" in notice)
-    assert notice.startswith(said)
+    assert notice.startswith(message)
     assert not any("showcase" in notice for notice in describe(showcase=[values, ALL]))
 
 
-def test_describe_masks_images_without_evaluated_pixels_are_counted():
+def test_describe_masks_counts_images_without_evaluated_pixels():
     notices = describe(train=[ALL, (IGNORE, IGNORE), (IGNORE,)], test=[ALL, (IGNORE,)])
     assert notices == ["In 3 of 10 masks all pixels are ignored: these images have no scores."]
 
 
-def test_describe_masks_ignored_instead_of_foreground_suggests_one_class():
+def test_describe_masks_reports_ignored_pixels_instead_of_foreground():
     (notice,) = describe(train=[ALL, (0, IGNORE), (0, IGNORE)])
     assert notice.startswith("2 masks hold ignored pixels and no foreground, and none holds both")
     assert describe(train=[ALL, (0, IGNORE), (0, 1, 2, IGNORE)]) == []
@@ -102,12 +102,12 @@ MASKS = st.lists(st.lists(st.sampled_from([0, 1, 2, IGNORE]), min_size=1, max_si
 
 @given(st.fixed_dictionaries(dict.fromkeys((*SPLITS, SHOWCASE), MASKS)))
 def test_describe_masks_names_each_missing_class_of_each_split(masks):
-    """A class is named as missing in a split if and only if none of its masks holds it."""
-    notices = describe_masks(tables(masks), CLASSES)
+    """A class is named as missing in a split if and only if no mask of the split contains it."""
+    notices = describe_masks(create_tables(masks), CLASSES)
     for split in SPLITS:
         missing = {name for index, name in enumerate(NAMES) if not any(index in mask for mask in masks[split])}
-        found = " ".join(notice for notice in notices if f"the split '{split}'" in notice)
-        assert {name for name in NAMES if name in found} == missing
+        split_notices = " ".join(notice for notice in notices if f"the split '{split}'" in notice)
+        assert {name for name in NAMES if name in split_notices} == missing
     unlearned = " ".join(notice for notice in notices if "in no training mask" in notice)
     in_training = {value for mask in masks["train"] for value in mask}
     elsewhere = {value for split in SPLITS[1:] for mask in masks[split] for value in mask}
@@ -116,8 +116,8 @@ def test_describe_masks_names_each_missing_class_of_each_split(masks):
 
 
 @pytest.mark.parametrize(("bits", "is_dark"), [(12, True), (15, False)])
-def test_survey_images_of_few_bits_in_files_of_16_are_reported(cells, run, bits, is_dark):
-    for index, name in enumerate(NAMES_OF_CELLS):
+def test_prepare_reports_images_that_use_few_of_16_bits(cells, run, bits, is_dark):
+    for index, name in enumerate(CELL_NAMES):
         values = np.random.default_rng(index).integers(0, 1 << bits, (16, 24), np.uint16)
         Image.fromarray(values).save(cells / "images" / f"{name}.png")
     notices = PreparedData(run(cells)).stats.notices
@@ -125,15 +125,15 @@ def test_survey_images_of_few_bits_in_files_of_16_are_reported(cells, run, bits,
 
 
 def test_leak_notice_counts_the_images_of_each_split() -> None:
-    left_out = Counter({("train", "test"): 9, ("train", "validation"): 5, ("validation", "test"): 1})
-    (notice,) = describe_leaks(left_out, is_published=False)
+    removed = Counter({("train", "test"): 9, ("train", "validation"): 5, ("validation", "test"): 1})
+    (notice,) = describe_leaks(removed, is_published=False)
     assert notice.startswith(
         "14 images were left out of train, because validation or test has the same image too; 1 image was left out of "
         "validation, because test has the same image too: a leak between the splits of the data set."
     )
 
 
-def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
+def test_leak_notice_names_the_showcase() -> None:
     (notice,) = describe_leaks(Counter({("train", SHOWCASE): 1}), is_published=True)
     assert "train, because the showcase has" in notice
     assert not list(describe_leaks(Counter(), is_published=True))
@@ -141,7 +141,7 @@ def test_leak_notice_names_the_showcase_and_is_absent_without_a_leak() -> None:
 
 @pytest.mark.skipif(not PETS.is_dir(), reason="oxford-pets-mini is not next to the repository")
 @pytest.mark.parametrize("name", ["exercise", "oxford_pets_mini", "recipe", "recipe_parts"])
-def test_studies_of_pets_report_the_leak_of_the_data_set(name: str, tmp_path: Path) -> None:
+def test_pets_presets_report_the_leak_of_the_data_set(name: str, tmp_path: Path) -> None:
     params = compose(find_preset(name, ROOT), ROOT, PETS).params
     data = params.data.model_copy(update={"path": str(PETS), "image_size": 32})
     prepare(params.model_copy(update={"data": data}), tmp_path / "prepared")

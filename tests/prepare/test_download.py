@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine, and archives of any kind."""
+"""Downloads from a local server, and unpacking archives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.download import download, unpack
-from tests.servers import free_port
+from tests.servers import find_free_port
 
 CONTENT = bytes(index % 251 for index in range(200_000))
 FILES = {"images/a.jpg": b"\xff\xd8" * 700, "images/deep/b.jpg": bytes(512), "README": b"read me"}
@@ -33,9 +33,9 @@ class Page:
     """Response of the server to one path."""
 
     content: bytes = CONTENT
-    max_bytes: int | None = None  # the connection is cut after these
+    max_bytes: int | None = None  # the connection is closed after these
     has_length: bool = True
-    hangs: bool = False  # instead of cutting the connection
+    hangs: bool = False  # instead of closing the connection
     redirect: str = ""
     status: int = 200
 
@@ -93,8 +93,8 @@ def serve() -> Iterator[Site]:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with serve() as found:
-        yield found
+    with serve() as site:
+        yield site
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def get_error(target: Path, *urls: str) -> str:
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-def test_download_twice_sends_one_request(site: Site, target: Path, has_length: bool) -> None:
+def test_repeated_download_sends_one_request(site: Site, target: Path, has_length: bool) -> None:
     url = site.add("a", Page(has_length=has_length))
     for _ in range(2):
         download([url], target, md5(CONTENT))
@@ -126,7 +126,7 @@ def test_download_twice_sends_one_request(site: Site, target: Path, has_length: 
     assert site.requests == ["/a"]
 
 
-def test_download_existing_file_with_another_md5_is_an_error_and_kept(site: Site, target: Path) -> None:
+def test_download_keeps_an_existing_file_with_another_md5(site: Site, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"other")
     with pytest.raises(PipelineError, match=f"has the MD5 {md5(b'other')}, but {md5(CONTENT)} is expected"):
@@ -154,7 +154,7 @@ def test_download_from_a_broken_server_continues_with_the_mirror(site: Site, tar
 
 
 def test_download_failure_names_all_urls(site: Site, target: Path) -> None:
-    closed = f"http://127.0.0.1:{free_port()}/a"
+    closed = f"http://127.0.0.1:{find_free_port()}/a"
     error = get_error(target, closed, site.add("a", Page(status=503)), f"{site.url}/missing")
     assert error.startswith(f"{target} could not be downloaded.\n{closed}: ")
     assert "503" in error
@@ -200,7 +200,7 @@ def get_unpack_error(archive: Path, max_bytes: int = 10_000, max_files: int = 20
     return str(error.value)
 
 
-def test_unpack_writes_all_but_hidden_files_and_replaces_the_folder(tmp_path: Path) -> None:
+def test_unpack_skips_hidden_files_and_replaces_the_folder(tmp_path: Path) -> None:
     (tmp_path / "into").mkdir()
     (tmp_path / "into" / "old").touch()
     hidden = {"images/._a.jpg": b"m", "._images": b"m", ".git/config": b"g"}
@@ -221,7 +221,7 @@ def test_unpack_absolute_name_stays_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_unpack_anything_but_files_and_folders_is_an_error(tmp_path: Path, kind: bytes) -> None:
+def test_unpack_of_links_and_devices_is_an_error(tmp_path: Path, kind: bytes) -> None:
     archive = write_tar(tmp_path / "a.tar.gz", ("images", b"", kind), ("images/a.jpg", b"a", tarfile.REGTYPE))
     assert "images is neither a file nor a folder" in get_unpack_error(archive)
 
@@ -234,7 +234,7 @@ def test_unpack_limits_bytes_and_files(tmp_path: Path) -> None:
     unpack(archive, tmp_path / "into", max_bytes=size, max_files=3)
 
 
-def test_unpack_sparse_file_counts_at_its_full_size(tmp_path: Path) -> None:
+def test_unpack_counts_a_sparse_file_with_its_full_size(tmp_path: Path) -> None:
     info = tarfile.TarInfo("images/a.jpg")
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000000000000"}
     info.size = 512
@@ -244,7 +244,7 @@ def test_unpack_sparse_file_counts_at_its_full_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x05\x06" + bytes(18)])
-def test_unpack_another_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_unpack_of_an_invalid_archive_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tar.gz").write_bytes(content)
     assert get_unpack_error(tmp_path / "a.tar.gz").startswith(f"{tmp_path / 'a.tar.gz'} cannot be unpacked: ")
 
@@ -256,9 +256,9 @@ def test_unpack_damaged_archive_writes_nothing_outside(
     folder = tmp_path_factory.mktemp("damaged")
     archive = write_files(folder / "a.tar.gz", FILES)
     content = bytearray(archive.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    content[place] ^= data.draw(st.integers(1, 255))
-    archive.write_bytes(content[: data.draw(st.integers(place, len(content)))])
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    archive.write_bytes(content[: data.draw(st.integers(position, len(content)))])
     with contextlib.suppress(PipelineError):
         unpack(archive, folder / "into", max_bytes=10_000, max_files=20)
     assert {path.name for path in folder.iterdir()} <= {"a.tar.gz", "into"}

@@ -1,4 +1,4 @@
-"""A folder of the user's own: small generated pictures, and real ones where they lie beside the repository."""
+"""A folder of images and masks as a source: generated images, and real ones if they are next to the repository."""
 
 import csv
 import hashlib
@@ -10,20 +10,20 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.imaging import IGNORE
 from tests.conftest import ROOT
-from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, WHOLE, picture, shown, table, write_splits
+from tests.prepare.conftest import MASK, NAMES, SPLIT_BY_NAME, create_image, load_showcase, read_samples, write_splits
 
 PETS = ROOT.parent / "shared/data/oxford-pets-mini"
 
 
-def test_arrays_table_and_classes(cells, run):
+def test_prepare_writes_arrays_table_and_classes(cells, run):
     prepared = run(cells)
-    rows = table(prepared)
+    rows = read_samples(prepared)
     assert {name: row["split"] for name, row in rows.items()} == {**SPLIT_BY_NAME, "cell0": SHOWCASE}
     masks = np.load(prepared / "test" / PreparedData.MASKS)
     np.testing.assert_array_equal(masks, np.broadcast_to(np.kron([[1, 0], [0, 2]], np.ones((8, 8))), masks.shape))
     images = np.load(prepared / "test" / PreparedData.IMAGES)
     first = min(name for name, split in SPLIT_BY_NAME.items() if split == "test")
-    resized = picture(NAMES.index(first)).resize((16, 16), Image.Resampling.LANCZOS)
+    resized = create_image(NAMES.index(first)).resize((16, 16), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(images[0], np.asarray(resized))
     content = [(cells / kind / f"{first}.png").read_bytes() for kind in ("images", "masks")]
     assert rows[first]["sha256"] == hashlib.sha256(b"".join(content)).hexdigest()
@@ -37,85 +37,85 @@ def test_arrays_table_and_classes(cells, run):
     ]
 
 
-def test_same_files_same_bytes(cells, run):
-    def content(folder):
+def test_prepare_twice_writes_the_same_bytes(cells, run):
+    def read_files(folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    first = content(run(cells))
-    assert content(run(cells)) == first
+    first = read_files(run(cells))
+    assert read_files(run(cells)) == first
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "CMYK", "LA"])
-def test_every_kind_of_image_becomes_rgb(cells, run, mode):
-    image = picture().convert(mode)
+def test_images_of_any_mode_become_rgb(cells, run, mode):
+    image = create_image().convert(mode)
     (cells / "images/cell0.png").unlink()
     image.save(cells / "images/cell0.tif")
-    prepared, _ = shown(run(cells))
+    prepared, _ = load_showcase(run(cells))
     resized = image.convert("RGB").resize((16, 16), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(prepared, np.asarray(resized))
 
 
-def test_what_is_transparent_is_black_whatever_lies_under_it(cells, run):
+def test_transparent_pixels_become_black(cells, run):
     pixels = np.full((16, 24, 4), 200, np.uint8)
     pixels[..., 3] = 255
     pixels[:, :12, 3] = 0
     Image.fromarray(pixels).save(cells / "images/cell0.png")
-    prepared, _ = shown(run(cells))
+    prepared, _ = load_showcase(run(cells))
     assert (prepared[:, :4] == 0).all()
     assert (prepared[:, -4:] == 200).all()
 
 
-def deep(index):
+def create_16_bit_pixels(index):
     return np.random.default_rng(index).integers(0, 65_536, (16, 16), np.uint16)
 
 
-def write_deep(folder, names, ending="png"):
+def write_16_bit_images(folder, names, suffix="png"):
     for index, name in enumerate(names):
-        values = deep(index)
+        values = create_16_bit_pixels(index)
         (folder / "images" / f"{name}.png").unlink(missing_ok=True)
-        Image.fromarray(values).save(folder / "images" / f"{name}.{ending}")
-        Image.fromarray(np.ascontiguousarray(WHOLE[:, 4:20])).save(folder / "masks" / f"{name}.png")
+        Image.fromarray(values).save(folder / "images" / f"{name}.{suffix}")
+        Image.fromarray(np.ascontiguousarray(MASK[:, 4:20])).save(folder / "masks" / f"{name}.png")
 
 
-@pytest.mark.parametrize("ending", ["png", "tiff"])
-def test_16_bit_grey_keeps_its_bits(cells, run, ending):
-    write_deep(cells, NAMES, ending)
-    prepared, _ = shown(run(cells))
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_16_bit_gray_images_keep_their_bits(cells, run, suffix):
+    write_16_bit_images(cells, NAMES, suffix)
+    prepared, _ = load_showcase(run(cells))
     assert prepared.dtype == np.uint16
-    np.testing.assert_array_equal(prepared, deep(0)[..., None])
+    np.testing.assert_array_equal(prepared, create_16_bit_pixels(0)[..., None])
 
 
-def test_16_bit_grey_must_be_all_or_none(cells, refused):
-    write_deep(cells, ["cell3", "cell7"])
-    said = refused(cells)
-    assert "2 images of another kind than the first one: " in said
+def test_mixed_8_and_16_bit_images_are_refused(cells, get_prepare_error):
+    write_16_bit_images(cells, ["cell3", "cell7"])
+    message = get_prepare_error(cells)
+    assert "2 images of another kind than the first one: " in message
     for name in ("cell3", "cell7"):
-        assert f"images/{name}.png (16 bits, 1 channel, but images/cell0.png 8 bits, 3 channels)" in said
+        assert f"images/{name}.png (16 bits, 1 channel, but images/cell0.png 8 bits, 3 channels)" in message
 
 
-def test_exif_turns_images_and_masks(cells, run):
-    upright, mask = picture(50), Image.fromarray(WHOLE)
+def test_exif_orientation_is_applied_to_images_and_masks(cells, run):
+    upright, mask = create_image(50), Image.fromarray(MASK)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     upright.transpose(Image.Transpose.ROTATE_90).save(cells / "images/cell0.png", exif=exif)
     mask.transpose(Image.Transpose.ROTATE_90).save(cells / "masks/cell0.png", exif=exif)
     prepared = run(cells)
-    image, indices = shown(prepared)
+    image, indices = load_showcase(prepared)
     np.testing.assert_array_equal(image, np.asarray(upright.resize((16, 16), Image.Resampling.LANCZOS)))
     np.testing.assert_array_equal(indices, np.kron([[1, 0], [0, 2]], np.ones((8, 8))))
-    assert (table(prepared)["cell0"]["height"], table(prepared)["cell0"]["width"]) == ("16", "24")
+    assert (read_samples(prepared)["cell0"]["height"], read_samples(prepared)["cell0"]["width"]) == ("16", "24")
 
 
 @pytest.mark.parametrize("upright", [False, True])
-def test_padding_keeps_the_aspect_and_reflects_around_what_counts(cells, run, upright):
-    def turned(image):
+def test_letterbox_keeps_the_aspect_ratio_and_reflects_at_the_edges(cells, run, upright):
+    def rotate(image):
         return image.transpose(Image.Transpose.TRANSPOSE) if upright else image
 
     for index, name in enumerate(NAMES):
-        turned(picture(index)).save(cells / "images" / f"{name}.png")
-        turned(Image.fromarray(WHOLE)).save(cells / "masks" / f"{name}.png")
-    image, mask = shown(run(cells, resize="letterbox", image_size=48))
-    inner = np.asarray(turned(picture()).resize((32, 48) if upright else (48, 32), Image.Resampling.LANCZOS))
+        rotate(create_image(index)).save(cells / "images" / f"{name}.png")
+        rotate(Image.fromarray(MASK)).save(cells / "masks" / f"{name}.png")
+    image, mask = load_showcase(run(cells, resize="letterbox", image_size=48))
+    inner = np.asarray(rotate(create_image()).resize((32, 48) if upright else (48, 32), Image.Resampling.LANCZOS))
     if upright:
         image, mask, inner = image.transpose(1, 0, 2), mask.T, inner.transpose(1, 0, 2)
     np.testing.assert_array_equal(mask[8:40], np.kron([[1, 0], [0, 2]], np.ones((16, 24))))
@@ -126,52 +126,52 @@ def test_padding_keeps_the_aspect_and_reflects_around_what_counts(cells, run, up
     np.testing.assert_array_equal(image[40:], inner[-2:-10:-1])
 
 
-def test_very_long_pictures_are_padded_too(cells, run):
-    picture(shape=(1, 300)).save(cells / "images/cell0.png")
+def test_letterbox_of_a_very_long_image_keeps_a_row(cells, run):
+    create_image(shape=(1, 300)).save(cells / "images/cell0.png")
     Image.fromarray(np.ones((1, 300), np.uint8)).save(cells / "masks/cell0.png")
-    _, mask = shown(run(cells, resize="letterbox"))
+    _, mask = load_showcase(run(cells, resize="letterbox"))
     assert (mask != IGNORE).sum() == 16
 
 
-def test_nested_folders_any_case_of_endings_and_hidden_files(cells, run):
+def test_prepare_reads_nested_folders_and_upper_case_suffixes(cells, run):
     for kind, ending in (("images", "JPEG"), ("masks", "PNG")):
         (cells / kind / "day 1").mkdir()
         (cells / kind / "cell0.png").rename(cells / kind / f"day 1/cell0.{ending}")
-        (cells / kind / "._cell1.png").write_bytes(b"what macOS leaves behind")
+        (cells / kind / "._cell1.png").write_bytes(b"as written by macOS")
         (cells / kind / "Thumbs.db").touch()
     rows = [f"{name},{split}" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, [*rows, "day 1/cell0,train"])
     prepared = run(cells, showcase_ids=["day 1/cell0"])
-    assert set(table(prepared)) == {*SPLIT_BY_NAME, "day 1__cell0"}
+    assert set(read_samples(prepared)) == {*SPLIT_BY_NAME, "day 1__cell0"}
     assert (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8").splitlines()[1:] == [
         "images/Thumbs.db,files ending in .db are not read",
         "masks/Thumbs.db,files ending in .db are not read",
     ]
 
 
-def test_real_trimaps(run, tmp_path):
+def test_prepare_keeps_class_fractions_of_real_trimaps(run, tmp_path):
     if not PETS.is_dir():
-        pytest.skip("oxford-pets-mini does not lie beside the repository")
+        pytest.skip("oxford-pets-mini is not next to the repository")
     with (PETS / "index.csv").open(encoding="utf-8", newline="") as file:
-        index = list(csv.DictReader(file))
-    chosen = [row for split in ("trainval", "test") for row in [r for r in index if r["split"] == split][::25][:12]]
+        rows = list(csv.DictReader(file))
+    selected = [row for split in ("trainval", "test") for row in [r for r in rows if r["split"] == split][::25][:12]]
     folder = tmp_path / "pets"
-    of_name = {row["name"]: "test" if row["split"] == "test" else "train" for row in chosen}
-    of_name.update(dict.fromkeys(list(of_name)[2:12:3], "validation"))
+    split_by_name = {row["name"]: "test" if row["split"] == "test" else "train" for row in selected}
+    split_by_name.update(dict.fromkeys(list(split_by_name)[2:12:3], "validation"))
     for kind, ending in (("images", "jpg"), ("masks", "png")):
         (folder / kind).mkdir(parents=True)
-        for name in of_name:
+        for name in split_by_name:
             (folder / kind / f"{name}.{ending}").symlink_to(PETS / kind / f"{name}.{ending}")
-    write_splits(folder, [f"{name},{split}" for name, split in of_name.items()])
+    write_splits(folder, [f"{name},{split}" for name, split in split_by_name.items()])
     classes = [
         {"name": "pet", "color": "#e69f00", "foreground": True, "mask_value": 1},
         {"name": "background", "color": "#0072b2", "foreground": False, "mask_value": 2},
         {"name": "border", "color": "#f0e442", "foreground": False, "is_boundary": True, "mask_value": 3},
     ]
-    shown_first = chosen[0]["name"]
-    prepared = run(folder, classes=classes, image_size=64, resize="letterbox", showcase_ids=[shown_first])
-    rows = table(prepared)
-    assert {name: row["split"] for name, row in rows.items()} == {**of_name, shown_first: SHOWCASE}
+    showcase = selected[0]["name"]
+    prepared = run(folder, classes=classes, image_size=64, resize="letterbox", showcase_ids=[showcase])
+    rows = read_samples(prepared)
+    assert {name: row["split"] for name, row in rows.items()} == {**split_by_name, showcase: SHOWCASE}
     assert [item.name for item in PreparedData(prepared).dataset.classes] == ["pet", "background", "border"]
     for split in (*SPLITS, SHOWCASE):
         names = sorted(name for name, row in rows.items() if row["split"] == split)
@@ -181,6 +181,6 @@ def test_real_trimaps(run, tmp_path):
         for name, mask in zip(names, masks, strict=True):
             with Image.open(PETS / "masks" / f"{name}.png") as file:
                 trimap = np.asarray(file)
-            counted = mask[mask != IGNORE]
-            for place, value in enumerate((1, 2, 3)):
-                assert (counted == place).mean() == pytest.approx((trimap == value).mean(), abs=0.03)
+            evaluated = mask[mask != IGNORE]
+            for index, value in enumerate((1, 2, 3)):
+                assert (evaluated == index).mean() == pytest.approx((trimap == value).mean(), abs=0.03)

@@ -1,4 +1,4 @@
-"""Files that cannot be used: named all at once, before anything is written."""
+"""Invalid files of a folder: reported together, before anything is written."""
 
 import re
 import subprocess
@@ -10,21 +10,21 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.sources.folder import check_suffix
-from tests.prepare.conftest import NAMES, WHOLE, picture
+from tests.prepare.conftest import MASK, NAMES, create_image
 
 
-def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
+def test_all_errors_of_a_folder_are_reported_together(cells, get_prepare_error):
     (cells / "masks/cell1.png").unlink()
     (cells / "images/cell2.png").unlink()
     (cells / "images/cell3.png").write_bytes((cells / "images/cell3.png").read_bytes()[:200])
-    Image.fromarray(WHOLE[:, :10]).save(cells / "masks/cell4.png")
+    Image.fromarray(MASK[:, :10]).save(cells / "masks/cell4.png")
     for name in ("cell5", "cell6"):
-        Image.fromarray(np.where(WHOLE == 2, 7, WHOLE).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
-    picture().save(cells / "images/cell8.jpg")
+        Image.fromarray(np.where(MASK == 2, 7, MASK).astype(np.uint8)).save(cells / "masks" / f"{name}.png")
+    create_image().save(cells / "images/cell8.jpg")
     (cells / "masks/cell9.txt").write_text("not an image")
-    (cells / "masks/cell9.png").write_bytes(b"no picture")
-    lines = refused(cells).splitlines()
-    for line, said in zip(
+    (cells / "masks/cell9.png").write_bytes(b"not an image")
+    lines = get_prepare_error(cells).splitlines()
+    for line, message in zip(
         lines,
         [
             r"1 image without a mask: images/cell1.png\. Add",
@@ -37,58 +37,58 @@ def test_everything_wrong_is_named_at_once_with_counts(cells, refused):
         ],
         strict=True,
     ):
-        assert re.search(said, line), line
+        assert re.search(message, line), line
         assert line.startswith("data.path: ")
 
 
-def test_an_image_that_fails_later_is_named_with_all_like_it(cells, refused):
+def test_invalid_images_are_reported_together(cells, get_prepare_error):
     for name in ("cell9", "cell10", "cell11"):
         (cells / "images" / f"{name}.png").write_bytes(b"")
-    assert "3 files that cannot be used" in refused(cells)
+    assert "3 files that cannot be used" in get_prepare_error(cells)
 
 
-def test_no_more_than_ten_files_are_named(cells, refused):
+def test_at_most_ten_files_are_named(cells, get_prepare_error):
     for name in NAMES[:11]:
         (cells / "masks" / f"{name}.png").unlink()
-    said = refused(cells)
-    assert "11 images without a mask" in said
-    assert said.count("images/cell") == 10
-    assert "and 1 more" in said
+    message = get_prepare_error(cells)
+    assert "11 images without a mask" in message
+    assert message.count("images/cell") == 10
+    assert "and 1 more" in message
 
 
-def test_stacks_and_deep_floats_are_no_images(cells, refused):
+def test_stacks_and_float_images_are_refused(cells, get_prepare_error):
     for name in ("cell0", "cell1"):
         (cells / "images" / f"{name}.png").unlink()
-    picture().save(cells / "images/cell0.tif", save_all=True, append_images=[picture(1)])
+    create_image().save(cells / "images/cell0.tif", save_all=True, append_images=[create_image(1)])
     Image.fromarray(np.zeros((16, 24), np.float32)).save(cells / "images/cell1.tif")
-    said = refused(cells)
-    assert "images/cell0.tif (holds 2 images; save one per file)" in said
-    assert "images/cell1.tif (has 32-bit pixels" in said
+    message = get_prepare_error(cells)
+    assert "images/cell0.tif (holds 2 images; save one per file)" in message
+    assert "images/cell1.tif (has 32-bit pixels" in message
 
 
-def test_other_formats_are_not_decoded_whatever_the_ending(cells, refused):
-    picture().save(cells / "images/cell0.png", format="GIF")
-    assert "images/cell0.png (is none of PNG, JPEG, WEBP, BMP, TIFF)" in refused(cells)
+def test_unsupported_format_is_refused_with_any_suffix(cells, get_prepare_error):
+    create_image().save(cells / "images/cell0.png", format="GIF")
+    assert "images/cell0.png (is none of PNG, JPEG, WEBP, BMP, TIFF)" in get_prepare_error(cells)
 
 
-def test_pictures_that_would_fill_the_memory_are_refused(cells, refused, monkeypatch):
+def test_very_large_images_are_refused(cells, get_prepare_error, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert "is too large to be decoded (at most 200 pixels)" in refused(cells)
+    assert "is too large to be decoded (at most 200 pixels)" in get_prepare_error(cells)
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
-def test_folders_that_are_missing_empty_or_linked(cells, refused, tmp_path, kind):
+def test_missing_empty_and_linked_folders_are_refused(cells, get_prepare_error, tmp_path, kind):
     (cells / kind).rename(tmp_path / kind)
-    assert f"the folder {cells / kind} does not exist" in refused(cells)
+    assert f"the folder {cells / kind} does not exist" in get_prepare_error(cells)
     (cells / kind).mkdir()
-    assert f"{cells / kind} has no image" in refused(cells)
+    assert f"{cells / kind} has no image" in get_prepare_error(cells)
     (cells / kind).rmdir()
     (cells / kind).symlink_to(tmp_path / kind)
-    assert f"{cells / kind} is a link" in refused(cells)
+    assert f"{cells / kind} is a link" in get_prepare_error(cells)
     (cells / kind).unlink()
     (tmp_path / kind).rename(cells / kind)
     (cells / kind / "more").symlink_to(tmp_path)
-    assert f"{cells / kind / 'more'} is a link" in refused(cells)
+    assert f"{cells / kind / 'more'} is a link" in get_prepare_error(cells)
 
 
 def test_check_suffix_gives_a_command_that_renames_all_masks(tmp_path):
@@ -103,7 +103,7 @@ def test_check_suffix_gives_a_command_that_renames_all_masks(tmp_path):
     assert files == {"a.png", "day 1/b.tif"}
 
 
-def test_check_suffix_names_an_ending_that_all_masks_have():
+def test_check_suffix_names_a_suffix_that_all_masks_have():
     with pytest.raises(PipelineError, match="the names of the masks end in _mask"):
         check_suffix(["a", "b"], ["a_mask", "b_mask", "c_mask"], Path("cells"), "data.path")
     check_suffix(["a", "b"], ["a_mask", "other"], Path("cells"), "data.path")

@@ -1,15 +1,15 @@
-"""The section of a folder in params.yaml, and what each mistake in it is answered."""
+"""The `data` section of a folder in params.yaml: valid sections, and the message for each error."""
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import FolderData
 from pipeline.params.file import read_params
-from tests.prepare.conftest import SECTION, coloured, written
+from tests.prepare.conftest import SECTION, create_classes, write_folder_params
 
 
-def coco(*categories):
-    """The section of a folder made one of COCO's annotations."""
+def create_coco_section(*categories):
+    """Create the changes that turn the folder's section into one of COCO annotations."""
     classes = [
         {key: value for key, value in item.items() if key != "mask_value"} | {"category": category}
         for item, category in zip(SECTION["classes"], categories, strict=True)
@@ -29,58 +29,67 @@ MISTAKES = {
         {"classes": [{}, {**SECTION["classes"][0], "colour": "x"}]},
         "classes[1].colour: unknown key; did you mean color?",
     ),
-    "unquoted colour": ({"classes": [{"color": None}, {}]}, "data.classes[0].color: must be a color in quotes"),
-    "a colour's name": (
+    "unquoted color": ({"classes": [{"color": None}, {}]}, "data.classes[0].color: must be a color in quotes"),
+    "color name": (
         {"ignore_value": "black"},
         "data.ignore_value: must be a mask's pixel value, a whole number from 0 to",
     ),
-    "truth for a value": ({"ignore_value": True}, "data.ignore_value: must be a mask's pixel value"),
+    "boolean for a value": ({"ignore_value": True}, "data.ignore_value: must be a mask's pixel value"),
     "name": ({"classes": [{"name": "a,b"}, {}]}, "data.classes[0].name: must be a name of letters"),
     "one class": ({"classes": SECTION["classes"][:1]}, "data.classes: must have at least 2 entr"),
     "resize": ({"resize": "crop"}, "data.resize: must be one of 'stretch' or 'letterbox'"),
     "empty showcase": ({"showcase_ids": []}, "data.showcase_ids: must have at least 1 entry"),
     "showcase twice": ({"showcase_ids": ["a", "a"]}, "data.showcase_ids: 'a' is repeated"),
-    "nothing left": ({"splits": {"validation": 0.5, "test": 0.5}}, "data.splits: validation 0.5 and test 0.5 leave"),
-    "value twice": ({"classes": coloured([1, 0, 1])}, "data.classes: the mask value 1 is repeated"),
+    "no training fraction": (
+        {"splits": {"validation": 0.5, "test": 0.5}},
+        "data.splits: validation 0.5 and test 0.5 leave",
+    ),
+    "value twice": ({"classes": create_classes([1, 0, 1])}, "data.classes: the mask value 1 is repeated"),
     "value ignored": ({"ignore_value": 2}, "data.classes: the mask value 2 is repeated, there or in data.ignore_value"),
-    "colour twice": ({"classes": coloured(["#00000A", "#00000a", "#000001"])}, "the mask value '#00000a' is repeated"),
-    "numbers and colours": ({"classes": coloured([1, 0, "#00ff00"])}, "some mask values are numbers and some are col"),
+    "color twice": (
+        {"classes": create_classes(["#00000A", "#00000a", "#000001"])},
+        "the mask value '#00000a' is repeated",
+    ),
+    "numbers and colors": (
+        {"classes": create_classes([1, 0, "#00ff00"])},
+        "some mask values are numbers and some are col",
+    ),
     "no foreground": (
         {"classes": [{**item, "foreground": False} for item in SECTION["classes"]]},
         "data.classes: no class is foreground",
     ),
-    "share of more than all": ({"splits": {"validation": 1.5, "test": 0}}, "data.splits.validation: must be at most 1"),
+    "fraction above 1": ({"splits": {"validation": 1.5, "test": 0}}, "data.splits.validation: must be at most 1"),
     "list without a column": (
         {"splits": {**SECTION["splits"], "split_file": {"file": "a.csv", "id": "name", "split": None}}},
         "data.splits.split_file.group: is missing",
     ),
-    "list elsewhere": (
+    "list outside the folder": (
         {"splits": {**SECTION["splits"], "split_file": {"file": "../a.csv", "id": "a", "split": "b", "group": None}}},
         "data.splits.split_file.file: '../a.csv' must be in the folder cells",
     ),
-    "no pattern": (
+    "invalid pattern": (
         {"splits": {**SECTION["splits"], "group_regex": "("}},
         "group_regex: must be a regular expression (",
     ),
-    "a pattern without a group": (
+    "pattern without a group": (
         {"splits": {**SECTION["splits"], "group_regex": "^p"}},
         "data.splits.group_regex: must be a regular expression with one ( ) around the group",
     ),
     "no channel": ({"channels": 0}, "data.channels: must be at least 1, but is 0"),
     "no border": ({"instances": {"border": 0}}, "data.instances.border: must be at least 1"),
-    "numbered objects as other classes": (
+    "instances with other classes": (
         {"instances": {"border": 2}, "ignore_value": 255},
         "data.instances: masks of numbered objects give three classes",
     ),
-    "another policy": ({"on_invalid": "ignore"}, "data.on_invalid: must be one of 'error' or 'skip'"),
-    "two classes of what is left over": (coco(["a"], None, None), "data.classes: 2 classes have category: null"),
-    "no class of what is left over": (coco("a", "b", "c"), "data.classes: 0 classes have category: null"),
-    "a category twice": (coco(["a", "b"], "b", None), "data.classes: the category 'b' is repeated"),
-    "annotations elsewhere": (
-        {**coco("a", "b", None), "annotations": "/a.json"},
+    "unknown on_invalid": ({"on_invalid": "ignore"}, "data.on_invalid: must be one of 'error' or 'skip'"),
+    "two remaining classes": (create_coco_section(["a"], None, None), "data.classes: 2 classes have category: null"),
+    "no remaining class": (create_coco_section("a", "b", "c"), "data.classes: 0 classes have category: null"),
+    "a category twice": (create_coco_section(["a", "b"], "b", None), "data.classes: the category 'b' is repeated"),
+    "annotations outside the folder": (
+        {**create_coco_section("a", "b", None), "annotations": "/a.json"},
         "data.annotations: '/a.json' must be in the folder cells",
     ),
-    "pets divided otherwise": (
+    "splits of Oxford-IIIT Pet": (
         {"source": "oxford_iiit_pet", "classes": ..., "ignore_value": ...},
         "data.splits: Oxford-IIIT Pet has its official test split and no groups; write test: 0",
     ),
@@ -91,8 +100,8 @@ MISTAKES = {
     ),
     "categories of one color": (
         {
-            **coco("a", "b", None),
-            "classes": [{**item, "color": "#0072b2"} for item in coco("a", "b", None)["classes"]],
+            **create_coco_section("a", "b", None),
+            "classes": [{**item, "color": "#0072b2"} for item in create_coco_section("a", "b", None)["classes"]],
         },
         "data.classes: 'cell', 'ground' and 'wall' have the same color, #0072b2",
     ),
@@ -100,14 +109,14 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("changes", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_in_the_section_is_named(tmp_path, changes, said):
+@pytest.mark.parametrize(("changes", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_invalid_section_is_reported(tmp_path, changes, message):
     with pytest.raises(PipelineError) as error:
-        read_params(written(tmp_path, changes))
-    assert said in str(error.value)
+        read_params(write_folder_params(tmp_path, changes))
+    assert message in str(error.value)
 
 
-def test_the_section_is_read_and_more_images_than_known_may_be_asked_for(tmp_path):
-    params = read_params(written(tmp_path, {"max_train_images": 10_000}))
+def test_max_train_images_may_exceed_the_number_of_images(tmp_path):
+    params = read_params(write_folder_params(tmp_path, {"max_train_images": 10_000}))
     assert isinstance(params.data, FolderData)
     assert params.cells()[0].max_train_images == 10_000

@@ -1,4 +1,4 @@
-"""Which image stands in which split: by a list, by groups, by a hash."""
+"""Assigning images to splits by a list, by groups and by hashes."""
 
 import re
 
@@ -12,11 +12,11 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData
 from pipeline.params.data.image_data import SplitShares
 from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import MAX_COMPARED, assign_splits
-from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, WHOLE, picture, section, table, write_splits
+from tests.prepare.conftest import MASK, NAMES, SPLIT_BY_NAME, create_image, create_section, read_samples, write_splits
 
 LINES = {
     "unknown image": (["cell99,train"], r"line 14: there is no image 'cell99'"),
-    "with its ending": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without its ending"),
+    "with its suffix": (["cell1.png,train"], r"line 14: there is no image 'cell1\.png'; .* without its ending"),
     "twice": (["cell1,train"], r"line 14: 'cell1' is repeated"),
     "unknown split": (["cell12,val"], r"line 14: the split 'val' must be one of train, validation, test, trainval"),
     "short line": (["cell99"], "line 14: there is no image 'cell99'"),
@@ -24,83 +24,86 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize(("added", "said"), LINES.values(), ids=LINES.keys())
-def test_a_mistake_in_splits_csv_is_named_with_its_line(cells, refused, added, said):
-    picture().save(cells / "images/cell12.png")
-    Image.fromarray(WHOLE).save(cells / "masks/cell12.png")
+@pytest.mark.parametrize(("added", "message"), LINES.values(), ids=LINES.keys())
+def test_error_in_splits_csv_is_reported_with_its_line(cells, get_prepare_error, added, message):
+    create_image().save(cells / "images/cell12.png")
+    Image.fromarray(MASK).save(cells / "masks/cell12.png")
     with (cells / "splits.csv").open("a", encoding="utf-8") as file:
         file.write("\n".join(added) + "\n")
-    assert re.search(rf"splits\.csv.*{said}", refused(cells))
+    assert re.search(rf"splits\.csv.*{message}", get_prepare_error(cells))
 
 
-def test_splits_csv_must_name_every_image_and_its_columns(cells, refused):
+def test_splits_csv_must_name_every_image_and_its_columns(cells, get_prepare_error):
     write_splits(cells, [f"{name},train" for name in NAMES[:5]])
-    assert "splits.csv has no line for 7 of 12 images: cell10, cell11, cell5" in refused(cells)
+    assert "splits.csv has no line for 7 of 12 images: cell10, cell11, cell5" in get_prepare_error(cells)
     write_splits(cells, ["cell0;train"], header="id;split")
-    assert "splits.csv, line 1: the columns must be id,split" in refused(cells)
+    assert "splits.csv, line 1: the columns must be id,split" in get_prepare_error(cells)
     (cells / "splits.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
-    assert "splits.csv cannot be read" in refused(cells)
+    assert "splits.csv cannot be read" in get_prepare_error(cells)
 
 
-def test_groups_are_kept(cells, run):
+def test_groups_of_splits_csv_are_kept(cells, run):
     rows = [f"{name},{split},{split}-film" for name, split in SPLIT_BY_NAME.items()]
-    write_splits(cells, ["cell0,train,first", *rows], header="\ufeffid,split,group")  # as spreadsheets save it
-    assert table(run(cells))["cell1"]["groups"] == f"group={SPLIT_BY_NAME['cell1']}-film"
+    # With a byte order mark, as saved by spreadsheets.
+    write_splits(cells, ["cell0,train,first", *rows], header="\ufeffid,split,group")
+    assert read_samples(run(cells))["cell1"]["groups"] == f"group={SPLIT_BY_NAME['cell1']}-film"
 
 
-def test_a_group_in_two_splits_is_refused(cells, refused):
+def test_group_in_two_splits_is_refused(cells, get_prepare_error):
     write_splits(cells, ["cell0,train,", *(f"{n},{s},film" for n, s in SPLIT_BY_NAME.items())], header="id,split,group")
-    assert re.search(r"splits\.csv: the group 'film' is in \w+ and, with cell\d+, in \w+", refused(cells))
+    assert re.search(r"splits\.csv: the group 'film' is in \w+ and, with cell\d+, in \w+", get_prepare_error(cells))
     rows = [f"{name},{'' if name == 'cell9' else 'train'},film" for name in SPLIT_BY_NAME]
     write_splits(cells, ["cell0,train,", *rows], header="id,split,group")
-    assert "the group 'film' is in train and, with cell9, in no split" in refused(cells)
+    assert "the group 'film' is in train and, with cell9, in no split" in get_prepare_error(cells)
     write_splits(cells, [f"{name},train,a=b" for name in NAMES], header="id,split,group")
-    assert "the group 'a=b' must not contain ; or =" in refused(cells)
+    assert "the group 'a=b' must not contain ; or =" in get_prepare_error(cells)
 
 
-def test_what_shares_a_group_with_the_showcase_is_left_out_and_said_so(cells, run):
+def test_images_in_the_group_of_the_showcase_are_skipped(cells, run):
     rows = [f"{name},{split},{'dish' if name == 'cell1' else name}" for name, split in SPLIT_BY_NAME.items()]
     write_splits(cells, ["cell0,test,dish", *rows], header="id,split,group")
     prepared = run(cells)
-    assert "cell1" not in table(prepared)
+    assert "cell1" not in read_samples(prepared)
     skipped = (prepared / PreparedData.SKIPPED).read_text(encoding="utf-8")
     assert skipped == "id,reason\ncell1,shares its group 'dish' with the showcase image cell0\n"
 
 
-def test_a_showcase_can_be_chosen_and_must_exist(cells, run, refused):
-    assert "data.showcase_ids: there is no image 'dog'" in refused(cells, showcase_ids=["dog"])
-    rows = table(run(cells, showcase_ids=None))
-    (chosen,) = (name for name, row in rows.items() if row["split"] == SHOWCASE)
-    assert {**SPLIT_BY_NAME, "cell0": "train"}[chosen] == "train"
+def test_showcase_is_chosen_from_training_and_a_missing_one_refused(cells, run, get_prepare_error):
+    assert "data.showcase_ids: there is no image 'dog'" in get_prepare_error(cells, showcase_ids=["dog"])
+    rows = read_samples(run(cells, showcase_ids=None))
+    (showcase,) = (name for name, row in rows.items() if row["split"] == SHOWCASE)
+    assert {**SPLIT_BY_NAME, "cell0": "train"}[showcase] == "train"
     assert len(rows) == len(NAMES)
 
 
-def test_an_empty_split_and_a_class_that_is_not_there_say_what_to_do(cells, refused):
+def test_empty_split_is_reported_with_what_to_do(cells, get_prepare_error):
     write_splits(cells, [f"{name},{'train' if index % 2 else 'test'}" for index, name in enumerate(NAMES)])
-    assert re.search(r"splits\.csv: there is no sample for 'validation'.*other splits", refused(cells))
+    assert re.search(r"splits\.csv: there is no sample for 'validation'.*other splits", get_prepare_error(cells))
     (cells / "splits.csv").unlink()
     assert re.search(
         r"data\.splits\.test: there is no sample for 'test'.*data\.seed",
-        refused(cells, splits={"validation": 0.5, "test": 1e-9}),
+        get_prepare_error(cells, splits={"validation": 0.5, "test": 1e-9}),
     )
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_prepare_class_missing_from_a_split_is_a_notice(cells, run, split):
-    for name in (name for name, place in SPLIT_BY_NAME.items() if place == split):
-        Image.fromarray(WHOLE % 2).save(cells / "masks" / f"{name}.png")
+def test_class_missing_from_a_split_is_a_notice(cells, run, split):
+    for name in (name for name, name_split in SPLIT_BY_NAME.items() if name_split == split):
+        Image.fromarray(MASK % 2).save(cells / "masks" / f"{name}.png")
     prepared = run(cells)
     missing = [notice for notice in PreparedData(prepared).stats.notices if f"the split '{split}'" in notice]
     masks = list(SPLIT_BY_NAME.values()).count(split)
-    said = f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
-    assert missing == [said]
-    shares = [float(row["share_wall"]) for row in table(prepared).values() if row["split"] == split]
+    message = (
+        f"class 'wall' occurs in none of the {masks} masks of the split '{split}': its scores are undefined there."
+    )
+    assert missing == [message]
+    shares = [float(row["share_wall"]) for row in read_samples(prepared).values() if row["split"] == split]
     assert shares == [0.0] * len(shares)
 
 
-def test_without_splits_csv_the_hash_divides(cells, run):
+def test_images_without_splits_csv_are_split_by_hash(cells, run):
     (cells / "splits.csv").unlink()
-    rows = table(run(cells, splits={"validation": 0.3, "test": 0.3}, seed=3))
+    rows = read_samples(run(cells, splits={"validation": 0.3, "test": 0.3}, seed=3))
     assert {row["split"] for row in rows.values()} == {*SPLITS, SHOWCASE}
 
 
@@ -108,92 +111,94 @@ NAMES_AND_GROUPS = st.dictionaries(st.text("abcxyz0123_", min_size=1, max_size=6
 
 
 @given(NAMES_AND_GROUPS, NAMES_AND_GROUPS, st.integers(0, 9), st.floats(0.01, 0.49), st.floats(0.01, 0.49))
-def test_hashed_splits_are_disjoint_complete_whole_and_stable(first, added, seed, validation, test):
-    data = section("x", showcase_ids=None, seed=seed, splits={"validation": validation, "test": test})
+def test_hashed_splits_are_complete_stable_and_keep_groups(first, added, seed, validation, test):
+    data = create_section("x", showcase_ids=None, seed=seed, splits={"validation": validation, "test": test})
 
-    def division(named):
-        groups = {name: group for name, group in named.items() if group}
-        return assign_splits(sorted(named), {}, groups, data, "")
+    def assign(images):
+        groups = {name: group for name, group in images.items() if group}
+        assignment = assign_splits(sorted(images), {}, groups, data, "")
+        pairs = [(name, split) for split, names in assignment.ids.items() for name in names]
+        pairs += [(name, "excluded") for name, _ in assignment.excluded]
+        assert sorted(name for name, _ in pairs) == sorted(images)  # each exactly once
+        return dict(pairs)
 
-    def places(named):
-        found = division(named)
-        given = [(name, split) for split, names in found.ids.items() for name in names]
-        given += [(name, "left out") for name, _ in found.excluded]
-        assert sorted(name for name, _ in given) == sorted(named)  # each exactly once
-        return dict(given)
-
-    before, after = places(first), places({**added, **first})
+    before, after = assign(first), assign({**added, **first})
     for group in "pqr":
-        assert len({place for name, place in before.items() if first[name] == group} - {"left out"}) <= 1
-    # Only what the showcase, another perhaps, takes out of training may be elsewhere now.
-    moved = {name for name, place in before.items() if after[name] != place}
-    allowed = {"train", "left out", SHOWCASE}
+        assert len({split for name, split in before.items() if first[name] == group} - {"excluded"}) <= 1
+    # Another showcase may be chosen; only it and its group may move.
+    moved = {name for name, split in before.items() if after[name] != split}
+    allowed = {"train", "excluded", SHOWCASE}
     assert {before[name] for name in moved} | {after[name] for name in moved} <= allowed
 
 
 @given(st.integers(0, 99))
-def test_shares_are_kept_and_one_leaves_the_other_alone(seed):
+def test_hashed_validation_split_is_independent_of_the_test_fraction(seed):
     names = [f"image{index}" for index in range(800)]
 
-    def validation(test):
+    def assign_validation(test):
         shares = SplitShares(validation=0.25, test=test)
-        data = section("x", showcase_ids=["image0"], seed=seed).model_copy(update={"splits": shares})
+        data = create_section("x", showcase_ids=["image0"], seed=seed).model_copy(update={"splits": shares})
         return set(assign_splits(names, {}, {}, data, "").ids["validation"])
 
-    assert len(validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
-    assert validation(0.1) == validation(0.6)
+    assert len(assign_validation(0.1)) == pytest.approx(200, abs=75)  # six standard deviations
+    assert assign_validation(0.1) == assign_validation(0.6)
 
 
 @pytest.mark.parametrize("groups", [{}, {f"i{index}": f"g{index // 3}" for index in range(12)}])
-def test_divide_showcase_leaves_foreground_to_training(groups):
+def test_assign_splits_chooses_a_showcase_without_taking_all_foreground(groups):
     names = [f"i{index}" for index in range(12)]
     rows = {name: SplitRow("train") for name in names}
-    data = section("x", showcase_ids=None)
+    data = create_section("x", showcase_ids=None)
 
     def choose(showable):
         shares = {name: np.array([0.5]) for name in showable}
-        division = assign_splits(names, rows, groups, data, "", find_showable=lambda _: shares)
-        return division.ids[SHOWCASE]
+        assignment = assign_splits(names, rows, groups, data, "", find_showable=lambda _: shares)
+        return assignment.ids[SHOWCASE]
 
-    assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground is trained on
+    assert choose({"i4"}) not in ([], ["i4"])  # the only image with foreground stays in training
     assert choose({"i4", "i9"})[0] in {"i4", "i9"}
     assert choose(set()) == choose(set(names))
     if groups:
         assert groups[choose({"i3", "i4", "i5"})[0]] != "g1"
 
 
-def test_prepare_showcase_is_the_most_typical_training_image_with_foreground(cells, run):
-    rows_of_cell = {"cell0": 16, "cell1": 0, "cell2": 9, "cell4": 3, "cell7": 4, "cell10": 2}  # of 16; median 4
-    write_splits(cells, [f"{name},{'train' if name in rows_of_cell else SPLIT_BY_NAME[name]}" for name in NAMES])
-    for name, count in rows_of_cell.items():
-        mask = np.zeros(WHOLE.shape, np.uint8)
+def test_showcase_is_the_most_typical_training_image_with_foreground(cells, run):
+    foreground_rows = {"cell0": 16, "cell1": 0, "cell2": 9, "cell4": 3, "cell7": 4, "cell10": 2}  # of 16; median 4
+    write_splits(cells, [f"{name},{'train' if name in foreground_rows else SPLIT_BY_NAME[name]}" for name in NAMES])
+    for name, count in foreground_rows.items():
+        mask = np.zeros(MASK.shape, np.uint8)
         mask[:count] = 1
         Image.fromarray(mask).save(cells / "masks" / f"{name}.png")
-    rows = table(run(cells, showcase_ids=None, seed=5))
+    rows = read_samples(run(cells, showcase_ids=None, seed=5))
     assert [name for name, row in rows.items() if row["split"] == SHOWCASE] == ["cell7"]
 
 
-def test_divide_large_training_set_measures_no_more_than_needed():
+def test_assign_splits_measures_few_images_of_a_large_training_set():
     names = [f"i{index}" for index in range(3 * MAX_COMPARED)]
-    asked = []
+    measured = []
 
-    def find(some):
-        asked.extend(some)
-        return {name: np.array([0.5]) for name in some}
+    def find(candidates):
+        measured.extend(candidates)
+        return {name: np.array([0.5]) for name in candidates}
 
     assign_splits(
-        names, {name: SplitRow("train") for name in names}, {}, section("x", showcase_ids=None), "", find_showable=find
+        names,
+        {name: SplitRow("train") for name in names},
+        {},
+        create_section("x", showcase_ids=None),
+        "",
+        find_showable=find,
     )
-    assert len(asked) == MAX_COMPARED
+    assert len(measured) == MAX_COMPARED
 
 
-def test_divide_showcase_is_typical_within_the_smallest_groups():
+def test_assign_splits_chooses_a_typical_showcase_of_the_smallest_groups():
     groups = {**{f"a{index}": "a" for index in range(5)}, **{f"b{index}": "b" for index in range(2)}}
     groups |= {f"c{index}": "c" for index in range(2)}
     shares = {name: np.array([0.3]) for name in groups} | {name: np.array([0.9]) for name in ("b0", "c0", "c1")}
     rows = {name: SplitRow("train") for name in groups}
-    found = assign_splits(
-        sorted(groups), rows, groups, section("x", showcase_ids=None), "", find_showable=lambda _: shares
+    assignment = assign_splits(
+        sorted(groups), rows, groups, create_section("x", showcase_ids=None), "", find_showable=lambda _: shares
     )
-    assert found.ids[SHOWCASE] == ["b1"]
-    assert [name for name, _ in found.excluded] == ["b0"]
+    assert assignment.ids[SHOWCASE] == ["b1"]
+    assert [name for name, _ in assignment.excluded] == ["b0"]

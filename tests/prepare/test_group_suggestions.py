@@ -1,4 +1,4 @@
-"""Groups that names suggest: what is proposed is what the pattern finds, and it keeps what belongs together."""
+"""Group patterns suggested from file names: what they match, and that no group is in two splits."""
 
 import re
 
@@ -11,13 +11,13 @@ from PIL import Image
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
 from pipeline.prepare.validate import validate_data
-from tests.prepare.conftest import picture, section, table, write_splits
+from tests.prepare.conftest import create_image, create_section, read_samples, write_splits
 
 NUMBERS = [(patient, number) for patient in range(5) for number in range(4)]
 MODALITIES = ("t1", "t2", "flair")
 
 # Names, the number of groups, and the group of the first name.
-SUGGESTED = {
+SUGGESTIONS = {
     "patient and slice": ([f"patient{p}_slice{n:02}" for p, n in NUMBERS], 5, "patient0"),
     "separate numbers": ([f"patient_{p:02}_slice_{n:02}" for p, n in NUMBERS], 5, "patient_00_slice"),
     "folders": ([f"patient{p}/slice{n:02}" for p, n in NUMBERS], 5, "patient0"),
@@ -29,11 +29,11 @@ SUGGESTED = {
     "nested modalities": ([f"patient{p}/{m}/{n}" for p, n in NUMBERS for m in MODALITIES], 5, "patient0"),
     "patients of two sites": ([f"site{s}/p{p}_{n}" for s in "AB" for p, n in NUMBERS], 10, "siteA/p0"),
     "no separator": ([f"p{p}s{n}" for p, n in NUMBERS], 5, "p0"),
-    "films by time": ([f"2021-03-{p + 1:02}_{n:02}30" for p, n in NUMBERS], 5, "2021-03-01"),
+    "time-lapse frames": ([f"2021-03-{p + 1:02}_{n:02}30" for p, n in NUMBERS], 5, "2021-03-01"),
     "tiles": ([f"slide{p}_x{n * 256}_y{m * 256}" for p, n in NUMBERS for m in range(2)], 5, "slide0"),
     "copies in a file manager": ([f"patient {p} ({n})" for p, n in NUMBERS], 5, "patient 0"),
     "one patient with one image": ([*(f"patient{p}_{n}" for p, n in NUMBERS), "patient9_0"], 6, "patient0"),
-    "one patient with most": (
+    "one patient with most images": (
         [*(f"patient{p}_{n}" for p, n in NUMBERS), *(f"p_{n}" for n in range(20))],
         6,
         "patient0",
@@ -49,12 +49,12 @@ SUGGESTED = {
 }
 
 
-@pytest.mark.parametrize(("names", "count", "first"), SUGGESTED.values(), ids=SUGGESTED.keys())
-def test_suggest_groups_finds_what_names_number(names, count, first):
-    found = suggest_groups(names)
-    groups = [re.search(found.regex, name)[1] for name in names]
-    assert (found.groups, len(set(groups)), groups[0]) == (count, count, first)
-    assert found.example[1] == first
+@pytest.mark.parametrize(("names", "count", "first"), SUGGESTIONS.values(), ids=SUGGESTIONS.keys())
+def test_suggest_groups_finds_groups_in_names(names, count, first):
+    suggestion = suggest_groups(names)
+    groups = [re.search(suggestion.regex, name)[1] for name in names]
+    assert (suggestion.groups, len(set(groups)), groups[0]) == (count, count, first)
+    assert suggestion.example[1] == first
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_suggest_groups_finds_what_names_number(names, count, first):
     ],
     ids=lambda names: names[0] if names else "none",
 )
-def test_suggest_groups_single_names_and_few_groups_suggest_none(names):
+def test_suggest_groups_without_groups_returns_none(names):
     assert suggest_groups(names) is None
 
 
@@ -86,18 +86,21 @@ SPLIT_PATHS = st.tuples(st.sampled_from(["", "train/", "val/"]), PATHS).map("".j
 
 
 @given(st.lists(SPLIT_PATHS, max_size=20, unique=True), st.integers(1, 3))
-def test_suggest_groups_pattern_finds_in_every_name_as_many_groups_as_it_says(paths, count):
+def test_suggest_groups_pattern_matches_every_name_with_the_stated_count(paths, count):
     names = [f"{path}_{number}" for path in paths for number in range(count)]
-    found = suggest_groups(names)
-    if found is not None:
-        groups = [re.search(found.regex, name)[1] for name in names]
-        assert len(set(groups)) == found.groups >= 3
+    suggestion = suggest_groups(names)
+    if suggestion is not None:
+        groups = [re.search(suggestion.regex, name)[1] for name in names]
+        assert len(set(groups)) == suggestion.groups >= 3
         assert max(groups.count(group) for group in groups) <= 0.75 * len(names)
 
 
-def write(folder, names, first=0):
+def write_images(folder, names, first=0):
     for index, name in enumerate(names, first):
-        for kind, image in (("images", picture(index)), ("masks", Image.fromarray(np.eye(16, 24, dtype=np.uint8)))):
+        for kind, image in (
+            ("images", create_image(index)),
+            ("masks", Image.fromarray(np.eye(16, 24, dtype=np.uint8))),
+        ):
             path = folder / kind / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path)
@@ -105,33 +108,33 @@ def write(folder, names, first=0):
 
 
 @pytest.mark.parametrize("case", ["patient and slice", "folders of modalities", "split folders"])
-def test_prepare_proposed_pattern_puts_no_group_into_two_splits(tmp_path, run, case):
-    names, count, _ = SUGGESTED[case]
-    folder = write(tmp_path / "cells", names)
+def test_suggested_pattern_puts_no_group_into_two_splits(tmp_path, run, case):
+    names, count, _ = SUGGESTIONS[case]
+    folder = write_images(tmp_path / "cells", names)
     splits = {"validation": 0.2, "test": 0.2, "stratify": True}
     (notice,) = [
-        one for one in PreparedData(run(folder, showcase_ids=None, splits=splits)).stats.notices if "suggest" in one
+        text for text in PreparedData(run(folder, showcase_ids=None, splits=splits)).stats.notices if "suggest" in text
     ]
     pattern = re.search("data.splits.group_regex: '(.*)', so", notice)[1]
     if case == "split folders":
-        write(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
+        write_images(folder, [f"test/patient{p}_{n}" for p in (8, 9) for n in range(4)], first=100)
         count += 2
-    rows = table(run(folder, showcase_ids=None, splits={**splits, "group_regex": pattern}))
-    places = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != SHOWCASE}
-    groups = {group for group, _ in places}
-    assert len(places) == len(groups) == count - 1  # the group of the showcase is left out
+    rows = read_samples(run(folder, showcase_ids=None, splits={**splits, "group_regex": pattern}))
+    pairs = {(row["groups"], row["split"]) for row in rows.values() if row["split"] != SHOWCASE}
+    groups = {group for group, _ in pairs}
+    assert len(pairs) == len(groups) == count - 1  # without the group of the showcase
 
 
-def test_prepare_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
+def test_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names, _, _ = SUGGESTED["patient and slice"]
-    folder = write(tmp_path / "cells", names)
-    split_of = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
-    lines = [f"{name},{split_of[name[7]]}" for name in names]
+    names, _, _ = SUGGESTIONS["patient and slice"]
+    folder = write_images(tmp_path / "cells", names)
+    split_by_patient = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
+    lines = [f"{name},{split_by_patient[name[7]]}" for name in names]
     write_splits(folder, lines)
-    assert any("suggest" in one for one in validate_data(section(folder, showcase_ids=None)).stats.notices)
+    assert any("suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).stats.notices)
     write_splits(folder, [f"{line},{line[7]}" for line in lines], header="id,split,group")
-    assert not any("suggest" in one for one in validate_data(section(folder, showcase_ids=None)).stats.notices)
+    assert not any("suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).stats.notices)
 
 
 def test_name_below_images_keeps_folders_and_dots():

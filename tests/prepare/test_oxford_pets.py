@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet: obtained from archives that are there or from a server, then found, with nothing but its files."""
+"""Oxford-IIIT Pet: downloading, unpacking and finding its files."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ MACOS = [
 ]
 
 
-def archive(part: str, files: dict[str, str]) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:gz") as packed:
+def create_archive(part: str, files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, text in files.items():
             info = tarfile.TarInfo(f"{part}/{name}")
             info.size = len(text)
-            packed.addfile(info, io.BytesIO(text.encode()))
-    return written.getvalue()
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
 
 
-ARCHIVES = {part: archive(part, files) for part, files in FILES.items()}
+ARCHIVES = {part: create_archive(part, files) for part, files in FILES.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -68,20 +68,20 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A server with the small data set; the first address of each archive is gone, the mirror is there."""
-    with serve() as found:
+    """A server with the small data set; the first URL of each archive is missing, the mirror works."""
+    with serve() as site:
         parts = []
         for part in PARTS:
             content = ARCHIVES[part.folder]
-            urls = (f"{found.url}/gone/{part.archive}", found.add(part.archive, Page(content)))
+            urls = (f"{site.url}/gone/{part.archive}", site.add(part.archive, Page(content)))
             parts.append(dataclasses.replace(part, urls=urls, md5=hashlib.md5(content).hexdigest()))
         monkeypatch.setattr(download, "PARTS", tuple(parts))
-        yield found
+        yield site
 
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """The small data set as somebody unpacked it who keeps what macOS adds."""
+    """The small data set, unpacked with the files that macOS adds."""
     folder = tmp_path / "my pets"
     for part, files in FILES.items():
         for name, text in files.items():
@@ -91,32 +91,28 @@ def pets(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(site: Site) -> list[str]:
-    return site.requests
-
-
-def refused(folder: Path) -> str:
-    """What is said of a folder, which must name the command that mends it."""
+def get_error(folder: Path) -> str:
+    """Return the error for a folder, which must name the command that fixes it."""
     with pytest.raises(PipelineError) as error:
         find_pets_files(folder)
     assert f"`pipeline data download {shlex.quote(str(folder))}`" in str(error.value)
     return str(error.value)
 
 
-def test_the_files_are_found_in_order_with_the_official_splits(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "socket", None)  # nothing is asked of a network
-    found = find_pets_files(pets)
-    assert list(found.pairs.items()) == list(PAIRS.items())
-    assert list(found.splits.items()) == list(SPLITS.items())
-    assert sorted(found.skipped) == sorted([*SKIPPED, *MACOS])
-    for pair in found.pairs.values():
+def test_find_pets_files_returns_pairs_with_official_splits(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", None)  # no network access
+    files = find_pets_files(pets)
+    assert list(files.pairs.items()) == list(PAIRS.items())
+    assert list(files.splits.items()) == list(SPLITS.items())
+    assert sorted(files.skipped) == sorted([*SKIPPED, *MACOS])
+    for pair in files.pairs.values():
         assert all((pets / file).is_file() for file in pair)
 
 
-def test_what_is_missing_is_downloaded_unpacked_and_found(site: Site, tmp_path: Path) -> None:
+def test_download_pets_downloads_and_unpacks_missing_files(site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "pets"
-    found = download_pets(folder)
-    assert (found.pairs, found.splits, sorted(found.skipped)) == (PAIRS, SPLITS, sorted(SKIPPED))
+    files = download_pets(folder)
+    assert (files.pairs, files.splits, sorted(files.skipped)) == (PAIRS, SPLITS, sorted(SKIPPED))
     assert sorted(path.name for path in folder.iterdir()) == [
         "annotations",
         "annotations.tar.gz",
@@ -125,47 +121,47 @@ def test_what_is_missing_is_downloaded_unpacked_and_found(site: Site, tmp_path: 
     ]
     assert (folder / "images" / "pug_7.jpg").read_text() == "image pug_7"
     names = ("images.tar.gz", "annotations.tar.gz")
-    assert asked(site) == [path for name in names for path in (f"/gone/{name}", f"/{name}")]
+    assert site.requests == [path for name in names for path in (f"/gone/{name}", f"/{name}")]
     site.requests.clear()
-    assert download_pets(folder) == found == find_pets_files(folder)
+    assert download_pets(folder) == files == find_pets_files(folder)
     assert site.requests == []
 
 
-def test_what_is_unpacked_already_is_taken(site: Site, pets: Path) -> None:
+def test_download_pets_keeps_unpacked_files(site: Site, pets: Path) -> None:
     (pets / "images" / "pug_7.jpg").write_text("mine")
     assert download_pets(pets).pairs == PAIRS
     assert (pets / "images" / "pug_7.jpg").read_text() == "mine"
     assert site.requests == []
 
 
-def test_archives_that_lie_in_the_folder_are_unpacked(site: Site, tmp_path: Path) -> None:
+def test_download_pets_unpacks_existing_archives(site: Site, tmp_path: Path) -> None:
     for part, content in ARCHIVES.items():
         (tmp_path / f"{part}.tar.gz").write_bytes(content)
-    said = refused(tmp_path)
+    message = get_error(tmp_path)
     for part in ARCHIVES:
-        assert f"{tmp_path / part} is missing, but {part}.tar.gz is not unpacked." in said
+        assert f"{tmp_path / part} is missing, but {part}.tar.gz is not unpacked." in message
         assert not (tmp_path / part).exists()
     assert download_pets(tmp_path).pairs == PAIRS
     assert site.requests == []
 
 
-def test_one_part_may_be_there_and_the_other_not(site: Site, pets: Path) -> None:
+def test_download_pets_downloads_only_the_missing_part(site: Site, pets: Path) -> None:
     shutil.rmtree(pets / "annotations")
-    assert f"{pets / 'annotations'} is missing.\n" in refused(pets)
+    assert f"{pets / 'annotations'} is missing.\n" in get_error(pets)
     assert download_pets(pets).pairs == PAIRS
-    assert asked(site) == ["/gone/annotations.tar.gz", "/annotations.tar.gz"]
+    assert site.requests == ["/gone/annotations.tar.gz", "/annotations.tar.gz"]
 
 
-def test_an_archive_of_something_else_is_told_and_stays(site: Site, tmp_path: Path) -> None:
+def test_download_pets_keeps_an_archive_with_another_md5(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "images.tar.gz"
-    path.write_bytes(archive("images", {"other.jpg": "other"}))
+    path.write_bytes(create_archive("images", {"other.jpg": "other"}))
     with pytest.raises(PipelineError, match=rf"^{re.escape(str(path))} has the MD5 \w+, but \w+ is expected"):
         download_pets(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["images.tar.gz"]
     assert site.requests == []
 
 
-def test_an_archive_that_holds_too_much_leaves_nothing(
+def test_archive_with_too_many_files_is_not_unpacked(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = tuple(dataclasses.replace(part, max_files=3) for part in download.PARTS)
@@ -175,7 +171,7 @@ def test_an_archive_that_holds_too_much_leaves_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["images.tar.gz"]
 
 
-def test_download_pets_after_a_broken_connection_starts_again(site: Site, tmp_path: Path) -> None:
+def test_download_pets_restarts_after_a_broken_connection(site: Site, tmp_path: Path) -> None:
     site.pages["/images.tar.gz"].max_bytes = 100
     with pytest.raises(PipelineError, match=r"images\.tar\.gz could not be downloaded"):
         download_pets(tmp_path)
@@ -184,35 +180,37 @@ def test_download_pets_after_a_broken_connection_starts_again(site: Site, tmp_pa
     assert download_pets(tmp_path).pairs == PAIRS
 
 
-def test_an_empty_folder_names_both_parts(tmp_path: Path) -> None:
-    said = refused(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere' / 'images'} is missing.\n{tmp_path / 'nowhere' / 'annotations'} is missing." in said
+def test_missing_folder_is_reported_with_both_parts(tmp_path: Path) -> None:
+    message = get_error(tmp_path / "nowhere")
+    assert (
+        f"{tmp_path / 'nowhere' / 'images'} is missing.\n{tmp_path / 'nowhere' / 'annotations'} is missing." in message
+    )
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("name", ["annotations/trimaps", "annotations/test.txt", "annotations/trainval.txt"])
-def test_a_part_of_the_annotations_that_is_missing_is_named(site: Site, pets: Path, name: str) -> None:
+def test_missing_part_of_the_annotations_is_named(site: Site, pets: Path, name: str) -> None:
     path = pets / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert refused(pets).startswith(f"{path} is missing. Remove {pets / 'annotations'} and run ")
-    with pytest.raises(PipelineError, match="Remove"):  # and nobody removes it but the user
+    assert get_error(pets).startswith(f"{path} is missing. Remove {pets / 'annotations'} and run ")
+    with pytest.raises(PipelineError, match="Remove"):  # only the user may remove it
         download_pets(pets)
     assert (pets / "annotations" / "README").exists()
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("images", ".jpg"), ("annotations/trimaps", ".png")])
-def test_listed_files_that_are_missing_are_named(pets: Path, kind: str, ending: str) -> None:
+def test_missing_listed_files_are_named(pets: Path, kind: str, ending: str) -> None:
     for name in ("pug_7", "Birman_2"):
         (pets / kind / f"{name}{ending}").unlink()
-    said = refused(pets)
-    assert said.startswith(
+    message = get_error(pets)
+    assert message.startswith(
         f"{pets / kind}: 2 of the 5 files that the lists in {pets / 'annotations'} name are missing: "
     )
-    assert f"Birman_2{ending}, pug_7{ending}. Remove {pets / kind.split('/')[0]} and run" in said
+    assert f"Birman_2{ending}, pug_7{ending}. Remove {pets / kind.split('/')[0]} and run" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("pug_7 28 2\n", ", line 1: 'pug_7 28 2' must be an image's name and three numbers"),
         ("# a list\npug_7 28 two 18\n", ", line 2: "),
@@ -223,14 +221,14 @@ def test_listed_files_that_are_missing_are_named(pets: Path, kind: str, ending: 
         ("\udcff", " cannot be read"),
     ],
 )
-def test_a_broken_list_is_told_with_its_line(pets: Path, text: str, why: str) -> None:
+def test_invalid_list_is_reported_with_its_line(pets: Path, text: str, reason: str) -> None:
     path = pets / "annotations" / "test.txt"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    assert refused(pets).startswith(f"{path}{why}")
+    assert get_error(pets).startswith(f"{path}{reason}")
 
 
 @pytest.mark.parametrize("name", ["images", "annotations", "annotations/trimaps"])
-def test_a_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name: str) -> None:
+def test_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name: str) -> None:
     (pets / name).rename(tmp_path / "elsewhere")
     (pets / name).symlink_to(tmp_path / "elsewhere")
     for find in (find_pets_files, download_pets):
@@ -241,7 +239,7 @@ def test_a_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name
     assert site.requests == []
 
 
-def test_what_is_known_of_the_data_set() -> None:
+def test_constants_of_the_data_set() -> None:
     assert TRIMAP_VALUES == {"pet": 1, "background": 2, "border": 3}
     assert len(KNOWN_BROKEN) == 12
     assert {part.archive for part in PARTS} == {"images.tar.gz", "annotations.tar.gz"}

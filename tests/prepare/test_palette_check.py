@@ -1,4 +1,4 @@
-"""Palettes that differ: an index may not change its color from mask to mask without anybody noticing."""
+"""Masks with different palettes: an index whose color differs between masks is reported."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.mask_decoding import GRAY, Palette
 from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
-from tests.prepare.conftest import NAMES, SECTION, WHOLE, coloured, shown
+from tests.prepare.conftest import MASK, NAMES, SECTION, create_classes, load_showcase
 
 BLACK, WHITE, RED, GREEN = 0x000000, 0xFFFFFF, 0xFF0000, 0x00FF00
 COLORS = st.sampled_from([BLACK, WHITE, RED, GREEN, 0x0000FF, 0x010101, 0x020202])
 
 
-def check(*palettes: Palette) -> list[str]:
-    """Name the files that contradict earlier ones."""
+def check_palettes(*palettes: Palette) -> list[str]:
+    """Return the files whose palettes contradict earlier ones."""
     checks = PaletteCheck()
-    pairs = [ImageMaskPair(f"{place}", f"images/{place}.png", f"masks/{place}.png") for place in range(len(palettes))]
-    faults = [fault for pair, entries in zip(pairs, palettes, strict=True) for fault in checks.check(pair, entries)]
-    assert all(fault.kind is IssueKind.PALETTE for fault in faults)
-    return [fault.file for fault in faults]
+    pairs = [ImageMaskPair(f"{index}", f"images/{index}.png", f"masks/{index}.png") for index in range(len(palettes))]
+    issues = [issue for pair, entries in zip(pairs, palettes, strict=True) for issue in checks.check(pair, entries)]
+    assert all(issue.kind is IssueKind.PALETTE for issue in issues)
+    return [issue.file for issue in issues]
 
 
 @pytest.mark.parametrize(
     ("first", "second", "differs"),
     [
         (((0, BLACK), (1, RED)), ((0, BLACK), (1, GREEN)), True),  # another color
-        (((0, BLACK), (1, RED)), ((0, RED), (1, BLACK)), True),  # exchanged
+        (((0, BLACK), (1, RED)), ((0, RED), (1, BLACK)), True),  # swapped
         (((0, BLACK), (1, RED)), ((0, BLACK), (2, RED)), True),  # another index
         (((0, BLACK), (1, RED)), ((0, BLACK), (1, RED), (2, GREEN)), False),  # one more class
         (((0, BLACK), (1, RED)), ((2, GREEN),), False),  # nothing in common
@@ -49,67 +49,69 @@ def check(*palettes: Palette) -> list[str]:
     ],
 )
 def test_palette_check_finds_contradictions(first: Palette, second: Palette, differs: bool) -> None:
-    assert check(first, second) == (["masks/1.png"] if differs else [])
+    assert check_palettes(first, second) == (["masks/1.png"] if differs else [])
 
 
 @given(st.dictionaries(st.integers(0, 5), COLORS, min_size=1), st.data())
 def test_palette_check_accepts_parts_of_one_palette(entries: dict[int, int], data: st.DataObject) -> None:
-    whole = tuple(sorted(entries.items()))
+    palette = tuple(sorted(entries.items()))
     parts = [
-        tuple(sorted(data.draw(st.lists(st.sampled_from(whole), unique=True))))
+        tuple(sorted(data.draw(st.lists(st.sampled_from(palette), unique=True))))
         for _ in range(data.draw(st.integers(1, 4)))
     ]
-    if len(set(entries.values())) == len(entries):  # else an index alone may stand for the color of two
-        assert check(whole, *parts) == []
+    if len(set(entries.values())) == len(entries):  # otherwise an index may have the color of another one
+        assert check_palettes(palette, *parts) == []
 
 
 @given(st.permutations([BLACK, WHITE, RED, GREEN]))
-def test_palette_check_finds_every_exchange(colors: list[int]) -> None:
+def test_palette_check_finds_every_permutation(colors: list[int]) -> None:
     first = tuple(enumerate([BLACK, WHITE, RED, GREEN]))
-    assert bool(check(first, tuple(enumerate(colors)))) is (tuple(enumerate(colors)) != first)
+    assert bool(check_palettes(first, tuple(enumerate(colors)))) is (tuple(enumerate(colors)) != first)
 
 
-def palette(indices: np.ndarray, colors: list[int]) -> Image.Image:
+def create_palette_mask(indices: np.ndarray, colors: list[int]) -> Image.Image:
     image = Image.frombytes("P", indices.shape[::-1], indices.astype(np.uint8).tobytes())
     image.putpalette([level for color in colors for level in color.to_bytes(3, "big")])
     return image
 
 
-def write(cells: Path, images: Any, kind: str = "png") -> None:
-    """Write the masks of all pairs, in turns those that are given."""
-    for place, name in enumerate(NAMES):
+def write_masks(cells: Path, masks: Any, kind: str = "png") -> None:
+    """Write the masks of all pairs, repeating the given ones."""
+    for index, name in enumerate(NAMES):
         (cells / "masks" / f"{name}.png").unlink()
-        images[place % len(images)].save(cells / "masks" / f"{name}.{kind}")
+        masks[index % len(masks)].save(cells / "masks" / f"{name}.{kind}")
 
 
 @pytest.mark.parametrize("kind", ["png", "gif", "tif", "bmp"])
-def test_masks_of_exchanged_palettes_are_refused_by_index_and_right_by_color(
-    cells: Path, run: Any, refused: Any, kind: str
+def test_masks_with_swapped_palettes_are_refused_by_index_and_read_by_color(
+    cells: Path, run: Any, get_prepare_error: Any, kind: str
 ) -> None:
-    swapped = np.array([0, 2, 1])[WHOLE]
-    write(cells, [palette(WHOLE, [BLACK, RED, GREEN]), palette(swapped, [BLACK, GREEN, RED])], kind)
-    assert "6 masks with another palette than the others" in refused(cells)
-    prepared = run(cells, classes=coloured(["#ff0000", "#000000", "#00ff00"]))
+    swapped = np.array([0, 2, 1])[MASK]
+    write_masks(
+        cells, [create_palette_mask(MASK, [BLACK, RED, GREEN]), create_palette_mask(swapped, [BLACK, GREEN, RED])], kind
+    )
+    assert "6 masks with another palette than the others" in get_prepare_error(cells)
+    prepared = run(cells, classes=create_classes(["#ff0000", "#000000", "#00ff00"]))
     for split in ("train", "validation", "test", "showcase"):
         for mask in np.load(prepared / split / "masks.npy"):
             np.testing.assert_array_equal(mask, np.kron([[1, 0], [0, 2]], np.ones((8, 8))))
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
-def test_an_inverted_palette_among_gray_masks_is_refused(cells: Path, refused: Any, mode: str) -> None:
-    labels = WHOLE > 0
+def test_inverted_palette_among_gray_masks_is_refused(cells: Path, get_prepare_error: Any, mode: str) -> None:
+    labels = MASK > 0
     gray = Image.fromarray(labels) if mode == "1" else Image.fromarray(labels.astype(np.uint8))
-    write(cells, [gray, palette(~labels, [WHITE, BLACK])])
-    assert "6 masks with another palette than the others" in refused(cells, classes=SECTION["classes"][:2])
+    write_masks(cells, [gray, create_palette_mask(~labels, [WHITE, BLACK])])
+    assert "6 masks with another palette than the others" in get_prepare_error(cells, classes=SECTION["classes"][:2])
 
 
-def test_gray_masks_among_those_of_a_palette_are_taken_by_value(cells: Path, run: Any) -> None:
-    write(cells, [palette(WHOLE, [BLACK, RED, GREEN]), Image.fromarray(WHOLE)])
-    _, mask = shown(run(cells))
+def test_gray_masks_among_palette_masks_are_read_by_value(cells: Path, run: Any) -> None:
+    write_masks(cells, [create_palette_mask(MASK, [BLACK, RED, GREEN]), Image.fromarray(MASK)])
+    _, mask = load_showcase(run(cells))
     np.testing.assert_array_equal(mask, np.kron([[1, 0], [0, 2]], np.ones((8, 8))))
 
 
-def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, run: Any) -> None:
+def test_instance_masks_may_have_any_colors_but_one_background(cells: Path, run: Any) -> None:
     classes = [
         {
             "name": name,
@@ -121,10 +123,12 @@ def test_numbered_objects_may_have_any_colors_but_one_background(cells: Path, ru
         for value, name in enumerate(["ground", "object", "border"])
     ]
     changes = {"classes": classes, "instances": {"border": 1}}
-    write(cells, [palette(WHOLE, [BLACK, RED, GREEN]), palette(WHOLE, [BLACK, GREEN, WHITE])])
-    _, mask = shown(run(cells, **changes))
+    write_masks(
+        cells, [create_palette_mask(MASK, [BLACK, RED, GREEN]), create_palette_mask(MASK, [BLACK, GREEN, WHITE])]
+    )
+    _, mask = load_showcase(run(cells, **changes))
     assert set(np.unique(mask)) == {0, 1, 2}
     (cells / "masks" / "cell3.png").unlink()
-    palette(1 - np.minimum(WHOLE, 1), [RED, BLACK]).save(cells / "masks" / "cell3.png")
+    create_palette_mask(1 - np.minimum(MASK, 1), [RED, BLACK]).save(cells / "masks" / "cell3.png")
     with pytest.raises(PipelineError, match=r"1 mask with another palette than the others: masks/cell3\.png"):
         run(cells, **changes)

@@ -1,4 +1,4 @@
-"""Decoding side by side and from the cache: the same results in the same order, and nothing done twice."""
+"""Decoding in parallel and from the cache: the same results in the same order, without repeated work."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pipeline.prepare import parallel_decode
 from pipeline.prepare.decoded_pair import DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, ValueMaskReader
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
-from tests.prepare.conftest import WHOLE, picture, written
+from tests.prepare.conftest import MASK, create_image, write_folder_params
 
 MASKS = ValueMaskReader(((0,), (1,), (2,)))
 COUNT = 20
 CACHE = "cache/decoded"
 
 
-def add(folder: Path, index: int) -> ImageMaskPair:
-    for kind, image in (("images", picture(index)), ("masks", Image.fromarray(WHOLE))):
+def add_pair(folder: Path, index: int) -> ImageMaskPair:
+    for kind, image in (("images", create_image(index)), ("masks", Image.fromarray(MASK))):
         (folder / kind).mkdir(exist_ok=True)
         image.save(folder / kind / f"{index:03}.png")
     return ImageMaskPair(f"{index:03}", f"images/{index:03}.png", f"masks/{index:03}.png")
@@ -40,27 +40,27 @@ def add(folder: Path, index: int) -> ImageMaskPair:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[ImageMaskPair]:
-    return [add(tmp_path, index) for index in range(COUNT)]
+    return [add_pair(tmp_path, index) for index in range(COUNT)]
 
 
 @pytest.fixture
 def decode(tmp_path: Path) -> Callable[..., list[DecodeResult]]:
-    """Decodes pairs of the folder, and says what came of it."""
+    """Return a function that decodes pairs of the folder."""
 
-    def decoding(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
+    def decode(pairs: list[ImageMaskPair], size: int = 16, masks: object = MASKS) -> list[DecodeResult]:
         settings = DecodeSettings(tmp_path, size, "stretch", None, masks)
         return list(decode_pairs(pairs, settings, tmp_path / CACHE))
 
-    return decoding
+    return decode
 
 
-def new(results: list[DecodeResult]) -> list[str]:
+def list_new_ids(results: list[DecodeResult]) -> list[str]:
     return [result.pair.id for result in results if result.is_new]
 
 
-def same(one: list[DecodeResult], other: list[DecodeResult]) -> bool:
-    assert [result.pair for result in one] == [result.pair for result in other]
-    for first, second in zip(one, other, strict=True):
+def assert_same_results(left: list[DecodeResult], right: list[DecodeResult]) -> None:
+    assert [result.pair for result in left] == [result.pair for result in right]
+    for first, second in zip(left, right, strict=True):
         assert first.decoded is not None
         assert second.decoded is not None
         np.testing.assert_array_equal(first.decoded.image, second.decoded.image)
@@ -68,120 +68,120 @@ def same(one: list[DecodeResult], other: list[DecodeResult]) -> bool:
         assert first.decoded.stored == second.decoded.stored
         assert first.decoded.fingerprint == second.decoded.fingerprint
         assert (first.decoded.sha256, first.key) == (second.decoded.sha256, second.key)
-    return True
 
 
-def test_an_image_that_is_added_is_the_only_one_decoded(
+def test_only_an_added_image_is_decoded(
     tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     first = decode(pairs)
-    assert len(new(first)) == COUNT
+    assert len(list_new_ids(first)) == COUNT
     again = decode(pairs)
-    assert new(again) == []
-    assert same(first, again)
-    assert new(decode([*pairs, add(tmp_path, COUNT)])) == [f"{COUNT:03}"]
+    assert list_new_ids(again) == []
+    assert_same_results(first, again)
+    assert list_new_ids(decode([*pairs, add_pair(tmp_path, COUNT)])) == [f"{COUNT:03}"]
 
 
-def test_what_changed_is_decoded_anew_and_what_has_another_name_is_not(
+def test_changed_files_are_decoded_again_but_not_renamed_ones(
     tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     decode(pairs)
-    picture(99).save(tmp_path / pairs[3].image)
-    Image.fromarray(WHOLE[::-1].copy()).save(tmp_path / pairs[5].mask)
-    assert new(decode(pairs)) == ["003", "005"]
+    create_image(99).save(tmp_path / pairs[3].image)
+    Image.fromarray(MASK[::-1].copy()).save(tmp_path / pairs[5].mask)
+    assert list_new_ids(decode(pairs)) == ["003", "005"]
     (tmp_path / pairs[7].image).rename(tmp_path / "images/other.png")
-    assert new(decode([ImageMaskPair("other", "images/other.png", pairs[7].mask)])) == []
-    assert len(new(decode(pairs[:3], size=8))) == 3
-    assert len(new(decode(pairs[:3], masks=ValueMaskReader(MASKS.values[::-1])))) == 3
+    assert list_new_ids(decode([ImageMaskPair("other", "images/other.png", pairs[7].mask)])) == []
+    assert len(list_new_ids(decode(pairs[:3], size=8))) == 3
+    assert len(list_new_ids(decode(pairs[:3], masks=ValueMaskReader(MASKS.values[::-1])))) == 3
 
 
-def test_side_by_side_is_as_one_after_the_other(
+def test_parallel_decoding_equals_serial_decoding(
     pairs: list[ImageMaskPair],
     decode: Callable[..., list[DecodeResult]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = decode(pairs)
+    serial = decode(pairs)
     shutil.rmtree(tmp_path / CACHE)
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
-    together = decode(pairs)
-    assert len(new(together)) == COUNT
-    assert same(alone, together)
-    assert new(decode(pairs)) == []
+    parallel = decode(pairs)
+    assert len(list_new_ids(parallel)) == COUNT
+    assert_same_results(serial, parallel)
+    assert list_new_ids(decode(pairs)) == []
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
-    "cut": lambda content: content[:-10],
-    "begun": lambda content: content[:4],
+    "truncated": lambda content: content[:-10],
+    "header only": lambda content: content[:4],
     "zeros": lambda content: bytes(len(content)),
     "four zeros": lambda _: bytes(4),
-    "a bit": lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
-    "something else": lambda _: b"SQLite format 3\0" + bytes(500),
+    "flipped bit": lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
+    "another format": lambda _: b"SQLite format 3\0" + bytes(500),
 }
 
 
-@pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN.keys())
-@pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
-def test_a_damaged_pair_in_the_cache_is_decoded_anew(
+@pytest.mark.parametrize("damage", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("min_parallel", [5, 150], ids=["parallel", "serial"])
+def test_damaged_cache_file_is_decoded_again(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
     decode: Callable[..., list[DecodeResult]],
     monkeypatch: pytest.MonkeyPatch,
-    breaking: Callable[[bytes], bytes],
-    few: int,
+    damage: Callable[[bytes], bytes],
+    min_parallel: int,
 ) -> None:
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", min_parallel)
     first = decode(pairs)
     file = tmp_path / CACHE / first[4].key
-    file.write_bytes(breaking(file.read_bytes()))
+    file.write_bytes(damage(file.read_bytes()))
     again = decode(pairs)
-    assert new(again) == ["004"]
-    assert same(first, again)
-    assert new(decode(pairs)) == []
+    assert list_new_ids(again) == ["004"]
+    assert_same_results(first, again)
+    assert list_new_ids(decode(pairs)) == []
 
 
-@pytest.mark.parametrize("few", [5, 150], ids=["spread", "here"])
-@pytest.mark.parametrize("place", ["cache", CACHE])
-def test_where_nothing_can_be_cached_everything_is_decoded(
+@pytest.mark.parametrize("min_parallel", [5, 150], ids=["parallel", "serial"])
+@pytest.mark.parametrize("blocked_path", ["cache", CACHE])
+def test_unwritable_cache_decodes_everything(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
     decode: Callable[..., list[DecodeResult]],
     monkeypatch: pytest.MonkeyPatch,
-    place: str,
-    few: int,
+    blocked_path: str,
+    min_parallel: int,
 ) -> None:
-    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", few)
-    alone = decode(pairs)
+    monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", min_parallel)
+    serial = decode(pairs)
     shutil.rmtree(tmp_path / "cache")
-    (tmp_path / place).parent.mkdir(exist_ok=True)
-    (tmp_path / place).write_bytes(b"a file in the place of the folder")
+    (tmp_path / blocked_path).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked_path).write_bytes(b"a file instead of the folder")
     for _ in range(2):
-        found = decode(pairs)
-        assert len(new(found)) == COUNT
-        assert same(alone, found)
+        results = decode(pairs)
+        assert len(list_new_ids(results)) == COUNT
+        assert_same_results(serial, results)
 
 
-def test_what_the_cache_loses_meanwhile_is_decoded_again(
+def test_cache_removed_during_decoding_is_decoded_again(
     tmp_path: Path,
     pairs: list[ImageMaskPair],
     decode: Callable[..., list[DecodeResult]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As when a person removes it while images are decoded."""
-    alone = decode(pairs)
+    serial = decode(pairs)
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
-    whole = parallel_decode._with_arrays
+    original = parallel_decode._with_arrays
 
-    def after_a_loss(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
+    def remove_cache_first(
+        result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None
+    ) -> DecodeResult:
         shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
-        return whole(result, settings, cache)
+        return original(result, settings, cache)
 
-    monkeypatch.setattr(parallel_decode, "_with_arrays", after_a_loss)
-    assert same(alone, decode(pairs))
+    monkeypatch.setattr(parallel_decode, "_with_arrays", remove_cache_first)
+    assert_same_results(serial, decode(pairs))
 
 
-def test_what_was_not_used_for_long_is_forgotten(
+def test_cache_files_unused_for_long_are_removed(
     tmp_path: Path, pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]]
 ) -> None:
     first = decode(pairs)
@@ -193,8 +193,8 @@ def test_what_was_not_used_for_long_is_forgotten(
 
 
 @dataclass(frozen=True)
-class Deadly:
-    """Masks that kill the process which reads them."""
+class KillingMaskReader:
+    """A mask reader that kills the process that uses it."""
 
     def describe(self, pair: ImageMaskPair) -> str:
         return pair.mask
@@ -204,37 +204,37 @@ class Deadly:
         return b""
 
 
-def test_a_killed_process_is_told(
+def test_killed_worker_is_reported(
     pairs: list[ImageMaskPair], decode: Callable[..., list[DecodeResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
     with pytest.raises(PipelineError, match="was killed"):
-        decode(pairs, masks=Deadly())
+        decode(pairs, masks=KillingMaskReader())
 
 
-def test_killed_it_leaves_nothing_half_written_and_no_process(tmp_path: Path) -> None:
-    """Killed at several moments; afterwards the same command does it all."""
+def test_killed_prepare_leaves_no_partial_folder_and_no_process(tmp_path: Path) -> None:
+    """`prepare` is killed at several times, then runs to its end."""
     folder = tmp_path / "cells"
     folder.mkdir()
-    mask = Image.fromarray(np.kron(WHOLE, np.ones((8, 7), np.uint8))[:120, :160])
+    mask = Image.fromarray(np.kron(MASK, np.ones((8, 7), np.uint8))[:120, :160])
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
     for index in range(400):
-        picture(index, (120, 160)).save(folder / "images" / f"{index:03}.png")
+        create_image(index, (120, 160)).save(folder / "images" / f"{index:03}.png")
         mask.save(folder / "masks" / f"{index:03}.png")
-    written(tmp_path, {"showcase_ids": None, "image_size": 96})
+    write_folder_params(tmp_path, {"showcase_ids": None, "image_size": 96})
     command = [Path(sys.executable).with_name("pipeline"), "prepare"]
     for seconds in (0.8, 1.4, 1.8):
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
             time.sleep(seconds)
-            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.kill()
-        _, alive = psutil.wait_procs(below, timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive
-        if (tmp_path / PREPARED).exists():  # it was done before it was killed, and then all of it is there
+        if (tmp_path / PREPARED).exists():  # it finished before it was killed
             assert (tmp_path / PREPARED / PreparedData.CLASSES).exists()
             shutil.rmtree(tmp_path / PREPARED)
-    whole = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert whole.returncode == 0, whole.stderr
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert len(np.load(tmp_path / PREPARED / "train" / PreparedData.IMAGES)) > 200
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["prepared"]

@@ -1,4 +1,4 @@
-"""A list of splits with other names, and images of `trainval`."""
+"""Split lists with other file and column names, and `trainval` images."""
 
 import hashlib
 import re
@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.prepare.image_mask_pair import SplitRow
 from pipeline.prepare.splitting.assign_splits import assign_splits
-from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, section, table, write_splits
+from tests.prepare.conftest import NAMES, SPLIT_BY_NAME, create_section, read_samples, write_splits
 
 LIST = {"file": "about/index.csv", "id": "name", "split": "part", "group": None}
 
 
-def shares(validation=0.2, test=0.2, **named):
-    return {"validation": validation, "test": test, "split_file": {**LIST, **named}}
+def create_splits(validation=0.2, test=0.2, **columns):
+    return {"validation": validation, "test": test, "split_file": {**LIST, **columns}}
 
 
 @pytest.fixture
-def listed(cells):
-    """The cells with a list of other names in the place of splits.csv; it has columns that nobody asks for."""
+def listed_cells(cells):
+    """The cells with a list of another name, other columns and unused ones instead of splits.csv."""
     (cells / "splits.csv").unlink()
     (cells / "about").mkdir()
     rows = [f"{number},{name},{SPLIT_BY_NAME.get(name, 'train')},{name[-1]}" for number, name in enumerate(NAMES)]
@@ -29,63 +29,71 @@ def listed(cells):
     return cells
 
 
-def test_a_list_with_other_names_divides(listed, run):
-    rows = table(run(listed, splits=shares()))
+def test_list_with_other_columns_assigns_splits(listed_cells, run):
+    rows = read_samples(run(listed_cells, splits=create_splits()))
     assert {name: row["split"] for name, row in rows.items()} == {**SPLIT_BY_NAME, "cell0": SHOWCASE}
     assert {row["groups"] for row in rows.values()} == {""}
 
 
-def test_a_list_goes_before_splits_csv(listed, run):
-    write_splits(listed, [f"{name},train" for name in NAMES])
-    assert {row["split"] for row in table(run(listed, splits=shares())).values()} == {*SPLITS, SHOWCASE}
+def test_list_takes_precedence_over_splits_csv(listed_cells, run):
+    write_splits(listed_cells, [f"{name},train" for name in NAMES])
+    assert {row["split"] for row in read_samples(run(listed_cells, splits=create_splits())).values()} == {
+        *SPLITS,
+        SHOWCASE,
+    }
 
 
-def test_a_list_may_have_groups_and_no_splits(listed, run):
-    splits = shares(0.3, 0.3, split=None, group="number")
-    rows = table(run(listed, splits=splits, seed=3))
+def test_list_may_have_groups_without_splits(listed_cells, run):
+    splits = create_splits(0.3, 0.3, split=None, group="number")
+    rows = read_samples(run(listed_cells, splits=splits, seed=3))
     assert rows["cell7"]["groups"] == "group=7"
     assert {row["split"] for row in rows.values()} == {*SPLITS, SHOWCASE}
 
 
-def test_a_list_that_is_not_there_is_named(listed, refused):
-    said = refused(listed, splits=shares(file="abuot/index.csv"))
+def test_missing_list_is_named(listed_cells, get_prepare_error):
+    message = get_prepare_error(listed_cells, splits=create_splits(file="abuot/index.csv"))
     assert (
-        f"data.splits.split_file.file: {listed / 'abuot/index.csv'} does not exist. Write the path of the list "
-        "relative to" in said
+        f"data.splits.split_file.file: {listed_cells / 'abuot/index.csv'} does not exist. Write the path of the list "
+        "relative to" in message
     )
 
 
-def test_columns_that_are_not_there_are_named_with_the_nearest(listed, refused):
-    said = refused(listed, splits=shares(id="nmae", split="prat", group="patient")).splitlines()
+def test_missing_columns_are_reported_with_the_closest_match(listed_cells, get_prepare_error):
+    message = get_prepare_error(
+        listed_cells, splits=create_splits(id="nmae", split="prat", group="patient")
+    ).splitlines()
     columns = "its columns are number, name, part, film."
-    assert [line.partition(": ")[0] for line in said] == [
+    assert [line.partition(": ")[0] for line in message] == [
         f"data.splits.split_file.{role}" for role in ("id", "split", "group")
     ]
-    assert said[0].endswith(f"about/index.csv has no column 'nmae'; {columns} Did you mean 'name'?")
-    assert said[1].endswith(f"has no column 'prat'; {columns} Did you mean 'part'?")
+    assert message[0].endswith(f"about/index.csv has no column 'nmae'; {columns} Did you mean 'name'?")
+    assert message[1].endswith(f"has no column 'prat'; {columns} Did you mean 'part'?")
 
 
-def test_a_mistake_in_a_list_is_named_with_its_file_and_line(listed, refused):
-    with (listed / "about/index.csv").open("a", encoding="utf-8") as file:
+def test_error_in_a_list_is_reported_with_its_line(listed_cells, get_prepare_error):
+    with (listed_cells / "about/index.csv").open("a", encoding="utf-8") as file:
         file.write("12,cell12,train,2\n")
-    assert re.search(r"about/index\.csv, line 14: there is no image 'cell12'", refused(listed, splits=shares()))
+    assert re.search(
+        r"about/index\.csv, line 14: there is no image 'cell12'",
+        get_prepare_error(listed_cells, splits=create_splits()),
+    )
 
 
 def write_trainval(folder):
     write_splits(folder, [f"{name},{'test' if index % 3 == 2 else 'trainval'}" for index, name in enumerate(NAMES)])
 
 
-def test_trainval_is_training_or_validation(cells, run):
+def test_trainval_images_are_split_into_train_and_validation(cells, run):
     write_trainval(cells)
-    found = [row["split"] for row in table(run(cells, splits={"validation": 0.5, "test": 0})).values()]
-    # Eight, without the showcase: half of seven, rounded to the even number.
-    assert {split: found.count(split) for split in SPLITS} == {"train": 3, "validation": 4, "test": 4}
+    splits = [row["split"] for row in read_samples(run(cells, splits={"validation": 0.5, "test": 0})).values()]
+    # Eight images, one of them the showcase: half of seven, rounded to even.
+    assert {split: splits.count(split) for split in SPLITS} == {"train": 3, "validation": 4, "test": 4}
 
 
-def test_no_share_of_trainval_is_no_validation(cells, refused):
+def test_trainval_with_a_validation_fraction_of_zero_is_refused(cells, get_prepare_error):
     write_trainval(cells)
-    said = refused(cells, splits={"validation": 0, "test": 0})
-    assert re.search(r"splits\.csv: there is no sample for 'validation'.*a larger share in data\.splits", said)
+    message = get_prepare_error(cells, splits={"validation": 0, "test": 0})
+    assert re.search(r"splits\.csv: there is no sample for 'validation'.*a larger share in data\.splits", message)
 
 
 PARTS = st.sampled_from(["train", "validation", "test", "trainval", ""])
@@ -97,16 +105,16 @@ PARTS = st.sampled_from(["train", "validation", "test", "trainval", ""])
     st.floats(0, 1),
     st.booleans(),
 )
-def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_list_holds(parts, seed, share, shown):
-    named = sorted(parts)[:1] if shown else []
-    data = section("x", showcase_ids=named, seed=seed, splits={"validation": share, "test": 0.0})
-    found = assign_splits(sorted(parts), {name: SplitRow(part) for name, part in parts.items()}, {}, data, "")
-    pool = {name for name, part in parts.items() if part == "trainval"} - set(named)
-    assert len(pool & set(found.ids["validation"])) == round(share * len(pool))
-    assert pool <= {*found.ids["validation"], *found.ids["train"]}
+def test_trainval_gives_exactly_the_fraction_to_validation(parts, seed, fraction, has_showcase):
+    showcase_ids = sorted(parts)[:1] if has_showcase else []
+    data = create_section("x", showcase_ids=showcase_ids, seed=seed, splits={"validation": fraction, "test": 0.0})
+    assignment = assign_splits(sorted(parts), {name: SplitRow(part) for name, part in parts.items()}, {}, data, "")
+    pool = {name for name, part in parts.items() if part == "trainval"} - set(showcase_ids)
+    assert len(pool & set(assignment.ids["validation"])) == round(fraction * len(pool))
+    assert pool <= {*assignment.ids["validation"], *assignment.ids["train"]}
     for split in SPLITS:
-        assert {name for name, part in parts.items() if part == split} - set(named) <= set(found.ids[split])
-    assert sorted(name for names in found.ids.values() for name in names) == sorted(parts)
+        assert {name for name, part in parts.items() if part == split} - set(showcase_ids) <= set(assignment.ids[split])
+    assert sorted(name for names in assignment.ids.values() for name in names) == sorted(parts)
 
 
 @given(
@@ -114,42 +122,39 @@ def test_of_trainval_exactly_the_share_is_for_validation_and_the_rest_of_the_lis
     st.integers(0, 9),
     st.floats(0, 1),
 )
-def test_groups_of_trainval_come_whole_until_the_share_is_reached(groups, seed, share):
-    data = section("x", showcase_ids=[], seed=seed, splits={"validation": share, "test": 0.0})
+def test_trainval_groups_are_kept_until_the_fraction_is_reached(groups, seed, fraction):
+    data = create_section("x", showcase_ids=[], seed=seed, splits={"validation": fraction, "test": 0.0})
     rows = {name: SplitRow("trainval", group) for name, group in groups.items()}
-    found = assign_splits(sorted(groups), rows, {name: group for name, group in groups.items() if group}, data, "")
-    validation, wanted = found.ids["validation"], round(share * len(groups))
-    together = {name: [other for other, its in groups.items() if its and its == groups[name]] for name in groups}
+    assignment = assign_splits(sorted(groups), rows, {name: group for name, group in groups.items() if group}, data, "")
+    validation, min_images = assignment.ids["validation"], round(fraction * len(groups))
+    members = {name: [other for other, group in groups.items() if group and group == groups[name]] for name in groups}
     for name in validation:
-        assert set(together[name]) <= set(validation)
-    assert len(validation) >= wanted
-    # Without the one that came last, the share was not reached yet.
-    assert not validation or len(validation) - max(max(len(together[name]), 1) for name in validation) < wanted
+        assert set(members[name]) <= set(validation)
+    assert len(validation) >= min_images
+    # Without its last group, the validation split would be too small.
+    assert not validation or len(validation) - max(max(len(members[name]), 1) for name in validation) < min_images
+
+
+def assign_validation(names, fraction, seed):
+    """Return the validation images of a list that has all images in trainval."""
+    rows = {name: SplitRow("trainval") for name in names}
+    data = create_section("x", showcase_ids=[], seed=seed, splits={"validation": fraction, "test": 0.0})
+    return assign_splits(names, rows, {}, data, "").ids["validation"]
 
 
 @given(st.integers(0, 99))
-def test_another_seed_chooses_others(seed):
+def test_another_seed_gives_another_validation_split(seed):
     names = [f"image{index}" for index in range(100)]
-    rows = {name: SplitRow("trainval") for name in names}
-    splits = {"validation": 0.3, "test": 0.0}
-    first, second = (
-        assign_splits(names, rows, {}, section("x", showcase_ids=[], seed=chosen, splits=splits), "").ids["validation"]
-        for chosen in (seed, seed + 1)
-    )
+    first, second = (assign_validation(names, 0.3, split_seed) for split_seed in (seed, seed + 1))
     assert len(first) == len(second) == 30
     assert first != second
 
 
 @given(st.sets(st.text("abcxyz0123", min_size=1, max_size=6), min_size=5, max_size=60))
-def test_seeds_are_the_folds_of_a_cross_validation(names):
+def test_seeds_are_cross_validation_folds(names):
     names = sorted(names)[: len(names) // 5 * 5]
-    rows = {name: SplitRow("trainval") for name in names}
-    splits = {"validation": 0.2, "test": 0.0}
-    folds = [
-        assign_splits(names, rows, {}, section("x", showcase_ids=[], seed=seed, splits=splits), "").ids["validation"]
-        for seed in range(5)
-    ]
+    folds = [assign_validation(names, 0.2, seed) for seed in range(5)]
     assert sorted(name for fold in folds for name in fold) == names
-    # Fold 0 is the head of the order that anyone can make from the names alone.
+    # Fold 0 is the start of the order by hashes of the names.
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     assert set(folds[0]) == set(order[: len(names) // 5])

@@ -1,4 +1,4 @@
-"""Names that look equal are equal, whether accents are composed (NFC) or decomposed (NFD, as macOS writes them)."""
+"""Names in composed (NFC) and decomposed (NFD, as on macOS) Unicode forms are equal."""
 
 from __future__ import annotations
 
@@ -11,63 +11,63 @@ import pytest
 
 from pipeline.params.data.image_data import CocoData
 from pipeline.prepare.sample_ids import image_id
-from tests.prepare.conftest import NAMES, SECTION, picture, table, write_splits
+from tests.prepare.conftest import NAMES, SECTION, create_image, read_samples, write_splits
 
-WRITTEN = [f"Größe/Präparat {index}" for index in range(12)]
-IDS = [name.replace("/", "__") for name in WRITTEN]
+UNICODE_NAMES = [f"Größe/Präparat {index}" for index in range(12)]
+IDS = [name.replace("/", "__") for name in UNICODE_NAMES]
 
 
-def spelled(text: str, form: str) -> str:
+def normalize(text: str, form: str) -> str:
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def named(cells: Path) -> Any:
-    """Rename the pairs of `cells`, images and masks in forms of their own."""
+def rename_cells(cells: Path) -> Any:
+    """Return a function that renames the images and masks of `cells` in the given Unicode forms."""
 
-    def naming(images: str, masks: str) -> Path:
+    def rename(images: str, masks: str) -> Path:
         for folder, form in (("images", images), ("masks", masks)):
-            for name, written in zip(NAMES, WRITTEN, strict=True):
-                target = cells / folder / f"{spelled(written, form)}.png"
+            for name, unicode_name in zip(NAMES, UNICODE_NAMES, strict=True):
+                target = cells / folder / f"{normalize(unicode_name, form)}.png"
                 target.parent.mkdir(exist_ok=True)
                 (cells / folder / f"{name}.png").rename(target)
         (cells / "splits.csv").unlink()
         return cells
 
-    return naming
+    return rename
 
 
 @pytest.mark.parametrize("splits", ["NFC", "NFD"])
 @pytest.mark.parametrize(("images", "masks"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
-def test_pairs_splits_and_showcase_are_found_in_any_form(
-    named: Any, run: Any, images: str, masks: str, splits: str
+def test_names_in_any_unicode_form_are_matched(
+    rename_cells: Any, run: Any, images: str, masks: str, splits: str
 ) -> None:
-    cells = named(images, masks)
+    cells = rename_cells(images, masks)
     kinds = ["train", "validation", "test"]
-    write_splits(cells, [f"{spelled(name, splits)},{kinds[place % 3]}" for place, name in enumerate(WRITTEN)])
-    found = table(run(cells, showcase_ids=[spelled(WRITTEN[3], splits)]))
-    assert sorted(found) == sorted(spelled(name, "NFC") for name in IDS)
-    assert found[spelled(IDS[4], "NFC")]["split"] == "validation"
-    assert found[spelled(IDS[3], "NFC")]["split"] == "showcase"
+    write_splits(cells, [f"{normalize(name, splits)},{kinds[index % 3]}" for index, name in enumerate(UNICODE_NAMES)])
+    rows = read_samples(run(cells, showcase_ids=[normalize(UNICODE_NAMES[3], splits)]))
+    assert sorted(rows) == sorted(normalize(name, "NFC") for name in IDS)
+    assert rows[normalize(IDS[4], "NFC")]["split"] == "validation"
+    assert rows[normalize(IDS[3], "NFC")]["split"] == "showcase"
 
 
-def test_two_files_that_become_equal_are_refused_with_the_reason(named: Any, refused: Any) -> None:
-    cells = named("NFC", "NFC")
-    picture(99).save(cells / "images" / f"{spelled('Größe', 'NFC')}" / f"{spelled('Präparat 0', 'NFD')}.png")
-    said = refused(cells, showcase_ids=None)
-    assert "1 name that stands for several files" in said
-    assert "the Unicode form" in said
+def test_files_with_equal_normalized_names_are_refused(rename_cells: Any, get_prepare_error: Any) -> None:
+    cells = rename_cells("NFC", "NFC")
+    create_image(99).save(cells / "images" / f"{normalize('Größe', 'NFC')}" / f"{normalize('Präparat 0', 'NFD')}.png")
+    message = get_prepare_error(cells, showcase_ids=None)
+    assert "1 name that stands for several files" in message
+    assert "the Unicode form" in message
 
 
 @pytest.mark.parametrize(("files", "annotations"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_coco_names_its_images_in_any_form(cells: Path, run: Any, files: str, annotations: str) -> None:
+def test_coco_file_names_in_any_unicode_form_are_matched(cells: Path, run: Any, files: str, annotations: str) -> None:
     images, objects = [], []
-    for place, name in enumerate(NAMES):
-        (cells / "images" / f"{name}.png").rename(cells / "images" / f"{spelled(f'Zähler{place}', files)}.png")
-        file = f"{spelled(f'Zähler{place}', annotations)}.png"
-        images.append({"id": place, "file_name": file, "width": 24, "height": 16})
+    for index, name in enumerate(NAMES):
+        (cells / "images" / f"{name}.png").rename(cells / "images" / f"{normalize(f'Zähler{index}', files)}.png")
+        file = f"{normalize(f'Zähler{index}', annotations)}.png"
+        images.append({"id": index, "file_name": file, "width": 24, "height": 16})
         square = [2, 2, 12, 2, 12, 12, 2, 12]
-        objects.append({"id": place, "image_id": place, "category_id": 1, "iscrowd": 0, "segmentation": [square]})
+        objects.append({"id": index, "image_id": index, "category_id": 1, "iscrowd": 0, "segmentation": [square]})
     (cells / "splits.csv").unlink()
     content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "cell"}]}
     (cells / "instances.json").write_text(json.dumps(content))
@@ -78,10 +78,10 @@ def test_coco_names_its_images_in_any_form(cells: Path, run: Any, files: str, an
     section = {**SECTION, "source": "coco", "annotations": "instances.json", "classes": classes, "showcase_ids": None}
     section["splits"] = {"validation": 0.3, "test": 0.3}
     data = CocoData.model_validate({**section, "path": str(cells), "ignore_value": []})
-    assert sorted(table(run(cells, data))) == sorted(f"Zähler{place}" for place in range(12))
+    assert sorted(read_samples(run(cells, data))) == sorted(f"Zähler{index}" for index in range(12))
 
 
 def test_image_id_normalizes_and_keeps_compatible_letters_apart() -> None:
-    assert image_id(spelled("é/한국어", "NFD")) == spelled("é__한국어", "NFC")
-    assert image_id("\u212b") == image_id("Å")  # the sign for the angstrom is that letter
-    assert image_id("ﬁsh") != image_id("fish")  # one character for two letters stays what it is
+    assert image_id(normalize("é/한국어", "NFD")) == normalize("é__한국어", "NFC")
+    assert image_id("\u212b") == image_id("Å")  # the angstrom sign
+    assert image_id("ﬁsh") != image_id("fish")  # a ligature is a different name

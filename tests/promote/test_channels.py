@@ -1,4 +1,4 @@
-"""A model of images of five channels: its example is what it takes, and what it needs is named."""
+"""Packaged models for images of five channels: their input example and requirements."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipeline.promote.onnx_export import export_onnx, measure_agreement
 from pipeline.promote.package import package_model
 from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
-from tests.promote.test_promote import LOAD
+from tests.promote.test_promote import LOAD_MODEL
 
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: Path) -> None:
+def test_packaged_model_of_five_channels_can_be_loaded(project: Path, tmp_path: Path) -> None:
     for split in (*SPLITS, SHOWCASE):
         folder = project / PREPARED / split
         masks = np.load(folder / PreparedData.MASKS)
@@ -38,11 +38,11 @@ def test_package_model_of_five_channels_can_be_loaded(project: Path, tmp_path: P
     assert measure_agreement(trained, tmp_path / "network.onnx", validation) > 0.98
     package_model(trained, tmp_path / "network.onnx", validation, tmp_path / "model")
 
-    needs = (tmp_path / "model/requirements.txt").read_text(encoding="utf-8").split()
-    assert {need.partition("==")[0] for need in needs} >= {"tifffile", "imagecodecs"}
+    requirements = (tmp_path / "model/requirements.txt").read_text(encoding="utf-8").split()
+    assert {requirement.partition("==")[0] for requirement in requirements} >= {"tifffile", "imagecodecs"}
     example = json.loads((tmp_path / "model/input_example.json").read_text(encoding="utf-8"))
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path / "model")],
+        [sys.executable, "-c", LOAD_MODEL, str(tmp_path / "model")],
         input=json.dumps([image for (image,) in example["data"]]),
         capture_output=True,
         text=True,

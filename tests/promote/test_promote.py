@@ -1,4 +1,4 @@
-"""`pipeline promote`: the model in MLflow's registry, loaded and served without this package."""
+"""`pipeline promote`: registered models, loaded and served without this package."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from tests.conftest import TRAINED
 NAME = "learning-report"
 pytestmark = pytest.mark.timeout(300)
 
-# Loads the model where this package cannot be imported, nor torch.
-LOAD = """
+# Loads the model in an interpreter that can import neither this package nor torch.
+LOAD_MODEL = """
 import json, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("pipeline", "torch"):
-            raise ImportError(f"{name} is not here")
+            raise ImportError(f"{name} is not available")
 
 sys.meta_path.insert(0, Refuse())
 import mlflow.pyfunc
@@ -58,8 +58,8 @@ print(json.dumps(found.to_dict("records")))
 class Registered:
     root: Path
     uri: str
-    said: str
-    model: Path  # its files
+    output: str
+    model_folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +77,18 @@ def registered(trained: Path) -> Iterator[Registered]:
         yield Registered(trained, uri, done.output, Path(str(run.info.artifact_uri)) / "model")
 
 
-def encoded(picture: Image.Image, kind: str = "PNG") -> str:
+def encode_base64(image: Image.Image, file_format: str = "PNG") -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, kind)
+    image.save(buffer, file_format)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def pictures(root: Path) -> list[Image.Image]:
+def load_images(root: Path) -> list[Image.Image]:
     images = np.load(root / PREPARED / "validation" / PreparedData.IMAGES)
     return [Image.fromarray(image) for image in images[:3]]
 
 
-def test_promoted_version_has_its_scores(registered: Registered) -> None:
+def test_promoted_version_has_scores_of_the_run(registered: Registered) -> None:
     client = open_client(registered.uri)
     version = client.get_model_version_by_alias(NAME, "champion")
     assert version.tags["run"] == TRAINED
@@ -98,26 +98,30 @@ def test_promoted_version_has_its_scores(registered: Registered) -> None:
     assert version.tags["val_loss"] == f"{metrics['validation']['loss']:.4f}"
     assert version.tags["test_loss"] == f"{metrics['test']['loss']:.4f}"
     assert f"| val_loss | {version.tags['val_loss']} |" in version.description
-    assert "mlflow models serve" in registered.said
+    assert "mlflow models serve" in registered.output
 
 
 def test_promote_writes_no_pickle_and_pins_requirements(registered: Registered) -> None:
-    files = {path.relative_to(registered.model).as_posix() for path in registered.model.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(registered.model_folder).as_posix()
+        for path in registered.model_folder.rglob("*")
+        if path.is_file()
+    }
     assert {"MLmodel", "artifacts/network.onnx", "code/learning_report_model/promote/served_model.py"} <= files
     assert not {file for file in files if Path(file).suffix in (".pkl", ".pt", ".pth", ".bin", ".pickle")}
-    needs = (registered.model / "requirements.txt").read_text().split()
-    assert all("==" in line for line in needs)
-    assert not {line for line in needs if line.startswith(("torch", "tifffile", "imagecodecs"))}
-    example = json.loads((registered.model / "input_example.json").read_text())
+    requirements = (registered.model_folder / "requirements.txt").read_text().split()
+    assert all("==" in line for line in requirements)
+    assert not {line for line in requirements if line.startswith(("torch", "tifffile", "imagecodecs"))}
+    example = json.loads((registered.model_folder / "input_example.json").read_text())
     assert len(example["data"]) == 3
 
 
 def test_promoted_model_loads_without_this_package_and_torch(registered: Registered) -> None:
-    sent = [encoded(picture) for picture in pictures(registered.root)]
+    encoded = [encode_base64(image) for image in load_images(registered.root)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(registered.model)],
-        input=json.dumps(sent),
+        [sys.executable, "-c", LOAD_MODEL, str(registered.model_folder)],
+        input=json.dumps(encoded),
         capture_output=True,
         text=True,
         cwd="/",
@@ -127,7 +131,7 @@ def test_promoted_model_loads_without_this_package_and_torch(registered: Registe
     assert len(json.loads(done.stdout.splitlines()[-1])) == 3
 
 
-def test_promote_again_only_moves_the_alias(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_promote_only_moves_the_alias(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registered.root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client = open_client(registered.uri)
@@ -164,7 +168,7 @@ def served(registered: Registered) -> Iterator[str]:
         process.wait(30)
 
 
-def ask(address: str, images: list[Any]) -> Any:
+def request_predictions(address: str, images: list[Any]) -> Any:
     body = json.dumps({"dataframe_records": [{"image": image} for image in images]}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -173,8 +177,8 @@ def ask(address: str, images: list[Any]) -> Any:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_served_model_returns_masks(count: int, served: str, registered: Registered) -> None:
-    sent = pictures(registered.root)[:count]
-    answers = ask(served, [encoded(picture.resize((70, 50))) for picture in sent])
+    images = load_images(registered.root)[:count]
+    answers = request_predictions(served, [encode_base64(image.resize((70, 50))) for image in images])
     assert len(answers) == count
     for answer in answers:
         mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
@@ -184,29 +188,29 @@ def test_served_model_returns_masks(count: int, served: str, registered: Registe
         assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=len(shares)) / mask.size)
 
 
-@pytest.mark.parametrize(("image", "said"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
-def test_served_model_answers_invalid_images_with_400(image: str, said: str, served: str) -> None:
+@pytest.mark.parametrize(("image", "message"), [("!", "is not a file in base64"), ("aGVsbG8=", "is none of PNG")])
+def test_served_model_answers_invalid_images_with_400(image: str, message: str, served: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(served, [image])
+        request_predictions(served, [image])
     assert refused.value.code == 400
-    assert said in refused.value.read().decode()
+    assert message in refused.value.read().decode()
 
 
-def test_served_model_gives_the_mask_of_predict(
+def test_served_model_returns_the_mask_of_predict(
     served: str, registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(registered.root)
-    picture = pictures(registered.root)[0].resize((111, 77))
-    picture.save(tmp_path / "a.png")
+    image = load_images(registered.root)[0].resize((111, 77))
+    image.save(tmp_path / "a.png")
     done = CliRunner().invoke(main, ["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    own = np.asarray(Image.open(tmp_path / "out" / "masks" / "a.png"))
-    (answer,) = ask(served, [encoded(picture)])
+    predicted = np.asarray(Image.open(tmp_path / "out" / "masks" / "a.png"))
+    (answer,) = request_predictions(served, [encode_base64(image)])
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
-    assert (own == mask).mean() > 0.98
+    assert (predicted == mask).mean() > 0.98
 
 
-def test_the_printed_command_is_quoted_for_a_shell() -> None:
+def test_printed_serve_command_is_shell_quoted() -> None:
     uri = "sqlite:////home/müller/my project (1) o'b/mlflow.db"
     setting, *words = shlex.split(format_serve_command("cell nuclei", uri))
     assert setting == f"MLFLOW_TRACKING_URI={uri}"

@@ -1,4 +1,4 @@
-"""A small project as the stages would leave it, without training anything."""
+"""A small project with the files of all stages, written without training."""
 
 from __future__ import annotations
 
@@ -35,55 +35,55 @@ COUNTS = {"train": 6, "validation": 4, "test": 4, SHOWCASE: 1}
 Painter = Callable[[str, int, int], tuple[np.ndarray, np.ndarray]]  # split, row, size -> image, mask
 
 
-def disc(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A bright disc with a border on a dark ground."""
+def draw_disc(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a bright disc with a border on a dark background."""
     rng = np.random.default_rng([row, *split.encode()])
     y, x = np.indices((size, size))
-    centre = size / 2 + rng.uniform(-size / 8, size / 8, 2)
-    distance = np.hypot(y - centre[0], x - centre[1]) - size * rng.uniform(0.2, 0.32)
+    center = size / 2 + rng.uniform(-size / 8, size / 8, 2)
+    distance = np.hypot(y - center[0], x - center[1]) - size * rng.uniform(0.2, 0.32)
     mask = np.where(distance < 0, 0, np.where(distance < size / 16, 2, 1)).astype(np.uint8)
     mask[0, 0] = IGNORE
     image = np.where(distance[..., None] < 0, (205, 160, 90), (60, 90, 70)) + rng.integers(-25, 25, (size, size, 3))
     return image.clip(0, 255).astype(np.uint8), mask
 
 
-def spoiled(mask: np.ndarray, amount: float, seed: int) -> np.ndarray:
-    """A prediction: the mask shifted and with a hole, more so with a greater amount."""
+def perturb_mask(mask: np.ndarray, amount: float, seed: int) -> np.ndarray:
+    """Shift a mask and add holes to imitate a prediction; a larger amount changes more pixels."""
     size = mask.shape[0]
     rng = np.random.default_rng(seed)
     shift = tuple(int(v) for v in np.round(rng.normal(0, amount * size / 5, 2)))
     out = np.roll(np.where(mask == IGNORE, 1, mask), shift, (0, 1))
     for value in (0, 1):
         y, x = np.indices(mask.shape)
-        centre, radius = rng.uniform(0.1, 0.9, 2) * size, amount * size / 3
-        out[np.hypot(y - centre[0], x - centre[1]) < radius] = value
+        center, radius = rng.uniform(0.1, 0.9, 2) * size, amount * size / 3
+        out[np.hypot(y - center[0], x - center[1]) < radius] = value
     return out.astype(np.uint8)
 
 
-def iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
-    one, other = prediction == index, truth == index
-    union = int(((one | other) & (truth != IGNORE)).sum())
-    return int((one & other).sum()) / union if other.any() else None
+def compute_iou(prediction: np.ndarray, ground_truth: np.ndarray, index: int) -> float | None:
+    predicted, actual = prediction == index, ground_truth == index
+    union = int(((predicted | actual) & (ground_truth != IGNORE)).sum())
+    return int((predicted & actual).sum()) / union if actual.any() else None
 
 
 class ReportProject:
-    """Writes every file that the report reads below `root`."""
+    """A project folder with every file that the report reads."""
 
     def __init__(
         self,
         root: Path,
         variants: tuple[str, ...] = ("unet", "unet_no_skip"),
-        rates: tuple[float, ...] = (0.01, 0.001),
+        learning_rates: tuple[float, ...] = (0.01, 0.001),
         seeds: tuple[int, ...] = (0, 1),
         size: int = 32,
         epochs: int = 5,
-        paint: Painter = disc,
+        paint: Painter = draw_disc,
         classes: tuple[SegmentationClass, ...] = CLASSES,
         source: str = "drawn discs",
         diverged: str = "unet_no_skip-0.01-1",
     ) -> None:
         self.root, self.size, self.epochs, self.diverged = root, size, epochs, diverged
-        self.variants, self.rates, self.seeds, self.classes = variants, rates, seeds, classes
+        self.variants, self.learning_rates, self.seeds, self.classes = variants, learning_rates, seeds, classes
         shutil.copytree(REPOSITORY / TEMPLATES, root / TEMPLATES)
         self.params: Params = read_params(REPOSITORY / "params.yaml")
         shutil.copy(REPOSITORY / self.params.report.notes_file, root / self.params.report.notes_file)
@@ -91,65 +91,65 @@ class ReportProject:
         self.masks: dict[tuple[str, int], np.ndarray] = {}
         self.curves: list[tuple[object, ...]] = []
         self.gap_parts: list[tuple[object, ...]] = []
-        self._prepare(paint, source)
-        self.rows = [self._run(v, r, s) for v in variants for r in rates for s in seeds]
-        self._compare()
+        self._write_prepared_data(paint, source)
+        self.rows = [self._write_run(v, r, s) for v in variants for r in learning_rates for s in seeds]
+        self._write_comparison()
 
     def ids(self, split: str) -> list[str]:
         return [f"{split}-{row:04d}" for row in range(COUNTS[split])]
 
-    def _prepare(self, paint: Painter, source: str) -> None:
+    def _write_prepared_data(self, paint: Painter, source: str) -> None:
         samples: list[list[str]] = []
         with self.project.prepared.replace() as prepared:
             for split in COUNTS:
-                drawn = [paint(split, row, self.size) for row in range(COUNTS[split])]
+                pairs = [paint(split, row, self.size) for row in range(COUNTS[split])]
                 images, masks = prepared.array_paths(split)
                 images.parent.mkdir()
-                np.save(images, np.stack([image for image, _ in drawn]))
-                np.save(masks, np.stack([mask for _, mask in drawn]))
-                for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), drawn, strict=True)):
+                np.save(images, np.stack([image for image, _ in pairs]))
+                np.save(masks, np.stack([mask for _, mask in pairs]))
+                for row, (sample, (_, mask)) in enumerate(zip(self.ids(split), pairs, strict=True)):
                     self.masks[split, row] = mask
                     counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes)]
                     sha256 = hashlib.sha256(sample.encode()).hexdigest()
                     cells = (sample, split, f"animal={split} {row}", self.size, self.size, sha256, counts.sum())
                     samples.append([str(cell) for cell in (*cells, *counts / counts.sum())])
             prepared.write_tables(
-                Dataset("composites", source, "Pictures by nobody.", self.classes, "3f9c" * 16),
+                Dataset("composites", source, "Generated images.", self.classes, "3f9c" * 16),
                 DatasetStats({"RGB": 14, "palette": 1}, 2, 1, 15, 1, (("train-0000", "train-0001"),)),
                 samples,
-                [("Thumbs.db", "its ending is none of an image"), ("odd", "shares its group with the showcase")],
+                [("Thumbs.db", "files ending in .db are not read"), ("odd", "shares its group with the showcase")],
             )
 
-    def _losses(self, variant: str, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Plausible curves: fast and overfitting at the higher rate, slow at the lower one."""
-        rng = np.random.default_rng([seed, self.variants.index(variant), self.rates.index(rate)])
+    def _simulate_losses(self, variant: str, learning_rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Simulate losses: fast and overfitting at the higher learning rate, slow at the lower one."""
+        rng = np.random.default_rng([seed, self.variants.index(variant), self.learning_rates.index(learning_rate)])
         t = np.arange(1, self.epochs + 1) / self.epochs
-        speed = {0: 7.0, 1: 4.0}.get(self.rates.index(rate), 1.2)
+        speed = {0: 7.0, 1: 4.0}.get(self.learning_rates.index(learning_rate), 1.2)
         floor = 0.17 + 0.06 * self.variants.index(variant)
         train = floor + (0.85 - floor) * np.exp(-speed * t) + rng.normal(0, 0.008, len(t))
         validation = train + (0.05 + 0.16 * t**2 * speed / 7) + rng.normal(0, 0.012, len(t))
         return train, validation
 
-    def _run(self, variant: str, rate: float, seed: int) -> RunSummary:
-        name = f"{variant}-{rate}-{seed}"
-        train, validation = self._losses(variant, rate, seed)
+    def _write_run(self, variant: str, learning_rate: float, seed: int) -> RunSummary:
+        name = f"{variant}-{learning_rate}-{seed}"
+        train, validation = self._simulate_losses(variant, learning_rate, seed)
         if name == self.diverged:
             stop = max(2, self.epochs // 2)
             train, validation = train[:stop].copy(), validation[:stop].copy()
             train[-1], validation[-1] = 2.4, 3.1
         best = int(np.argmin(validation))
         amounts = validation * 0.6
-        masks = np.stack([spoiled(self.masks[SHOWCASE, 0], a * 0.5, 3) for a in amounts])
-        ended = name == self.diverged
-        cell = self.params.cell(self.params.grid.variant[0], rate, seed).model_dump(mode="json")
+        masks = np.stack([perturb_mask(self.masks[SHOWCASE, 0], a * 0.5, 3) for a in amounts])
+        is_diverged = name == self.diverged
+        cell = self.params.cell(self.params.grid.variant[0], learning_rate, seed).model_dump(mode="json")
         record = RunRecord(
             format=FORMAT,
             run=name,
             key="8a71" * 16,
-            status="diverged" if ended else "finished",
+            status="diverged" if is_diverged else "finished",
             epochs=len(train),
             best_epoch=best + 1,
-            diverged_epoch=len(train) + 1 if ended else None,
+            diverged_epoch=len(train) + 1 if is_diverged else None,
             precision="bfloat16",
             trainable_parameters=1_940_000,
             data_fingerprint="3f9c" * 16,
@@ -161,63 +161,73 @@ class ReportProject:
             epochs = zip(train, validation, strict=True)
             run.write_history(
                 [
-                    dict(zip(run.HISTORY_COLUMNS, (epoch, rate, own, own, loss, 0.5), strict=True))
-                    for epoch, (own, loss) in enumerate(epochs, start=1)
+                    dict(
+                        zip(
+                            run.HISTORY_COLUMNS,
+                            (epoch, learning_rate, train_loss, train_loss, val_loss, 0.5),
+                            strict=True,
+                        )
+                    )
+                    for epoch, (train_loss, val_loss) in enumerate(epochs, start=1)
                 ],
                 (),
             )
         self.curves += [
-            (name, variant, rate, seed, epoch, split, float(loss))
+            (name, variant, learning_rate, seed, epoch, split, float(loss))
             for split, losses in (("train", train), ("validation", validation))
             for epoch, loss in enumerate(losses, start=1)
         ]
-        scores = self._evaluate(name, float(train[best]), float(validation[best]), masks[best], float(amounts[best]))
+        scores = self._write_evaluation(
+            name, float(train[best]), float(validation[best]), masks[best], float(amounts[best])
+        )
         return RunSummary(
             run=name,
             variant=variant,
-            learning_rate=rate,
+            learning_rate=learning_rate,
             seed=seed,
-            status="diverged" if ended else "finished",
-            reason=f"The loss was not finite in epoch {len(train) + 1}." if ended else "",
+            status="diverged" if is_diverged else "finished",
+            reason=f"The loss was not finite in epoch {len(train) + 1}." if is_diverged else "",
             epochs=len(train),
-            best_epoch=None if ended else best + 1,
-            train_loss=None if ended else float(train[best]),
-            val_loss=None if ended else float(validation[best]),
-            gap=None if ended else float(validation[best] - train[best]),
-            gap_last=None if ended else float(validation[-1] - train[-1]),
-            val_accuracy=None if ended else scores.accuracy,
-            val_mean_iou=None if ended else scores.mean_iou,
-            val_foreground_iou=None if ended else scores.foreground_iou,
-            val_object_iou=None if ended else scores.object_iou,
-            missed_classes=() if ended else scores.find_missed_classes(),
-            train_calibration_error=None if ended else 0.01,
-            val_calibration_error=None if ended else 0.05,
-            val_confidence=None if ended else 0.95,
-            showcase_iou=None if ended else iou(masks[best], self.masks[SHOWCASE, 0], 0),
-            showcase_mean_iou=None if ended else scores.mean_iou,
+            best_epoch=None if is_diverged else best + 1,
+            train_loss=None if is_diverged else float(train[best]),
+            val_loss=None if is_diverged else float(validation[best]),
+            gap=None if is_diverged else float(validation[best] - train[best]),
+            gap_last=None if is_diverged else float(validation[-1] - train[-1]),
+            val_accuracy=None if is_diverged else scores.accuracy,
+            val_mean_iou=None if is_diverged else scores.mean_iou,
+            val_foreground_iou=None if is_diverged else scores.foreground_iou,
+            val_object_iou=None if is_diverged else scores.object_iou,
+            missed_classes=() if is_diverged else scores.find_missed_classes(),
+            train_calibration_error=None if is_diverged else 0.01,
+            val_calibration_error=None if is_diverged else 0.05,
+            val_confidence=None if is_diverged else 0.95,
+            showcase_iou=None if is_diverged else compute_iou(masks[best], self.masks[SHOWCASE, 0], 0),
+            showcase_mean_iou=None if is_diverged else scores.mean_iou,
             trainable_parameters=1_940_000,
             judgment=Judgment(
-                verdict="diverged" if ended else "memorizing",
-                evidence=() if ended else ("validation ends at 1.70 times the training loss",),
+                verdict="diverged" if is_diverged else "memorizing",
+                evidence=() if is_diverged else ("validation ends at 1.70 times the training loss",),
                 not_checked=("Onset: 6 epochs in all; it takes 8.",),
-                ratio=None if ended else 1.7,
-                rise=None if ended else 0.01,
-                iou_gap=None if ended else 0.1,
-                iou_gap_last=None if ended else 0.12,
-                iou_fall=None if ended else 0.02,
+                ratio=None if is_diverged else 1.7,
+                rise=None if is_diverged else 0.01,
+                iou_gap=None if is_diverged else 0.1,
+                iou_gap_last=None if is_diverged else 0.12,
+                iou_fall=None if is_diverged else 0.02,
                 onset=None,
-                gap_low=None if ended else 0.05,
-                gap_high=None if ended else 0.25,
-                selection_bias=None if ended else 0.01,
+                gap_low=None if is_diverged else 0.05,
+                gap_high=None if is_diverged else 0.25,
+                selection_bias=None if is_diverged else 0.01,
             ),
         )
 
-    def _evaluate(self, name: str, train: float, validation: float, showcase: np.ndarray, amount: float) -> Scores:
+    def _write_evaluation(
+        self, name: str, train: float, validation: float, showcase: np.ndarray, amount: float
+    ) -> Scores:
         table, overlaps, predictions = [], [], {self.ids(SHOWCASE)[0]: showcase}
         for row, sample in enumerate(self.ids("validation")):
-            truth = self.masks["validation", row]
-            predictions[sample] = spoiled(truth, amount, row)
-            overlap = [iou(predictions[sample], truth, index) for index in range(len(self.classes))]
+            ground_truth = self.masks["validation", row]
+            predictions[sample] = perturb_mask(ground_truth, amount, row)
+            overlap = [compute_iou(predictions[sample], ground_truth, index) for index in range(len(self.classes))]
             overlaps.append(overlap)
             mean = float(np.nanmean(np.array(overlap, float)))
             table.append([sample, "validation", validation, 0.9, mean, "" if overlap[0] is None else overlap[0]])
@@ -251,32 +261,35 @@ class ReportProject:
         return scores(validation)
 
     def _list_bins(self) -> list[list[str | float]]:
-        """Right as often as it is sure in training, too sure on validation; nothing below a third."""
+        """Simulate calibrated training and overconfident validation; bins below 1/3 are empty."""
         rows: list[list[str | float]] = []
         for split, excess in (("train", 0.01), ("validation", 0.06)):
-            for place in range(15):
-                low, high, pixels = place / 15, (place + 1) / 15, 0 if place < 5 else 100 * 2 ** (place - 5)
+            for index in range(15):
+                low, high, pixels = index / 15, (index + 1) / 15, 0 if index < 5 else 100 * 2 ** (index - 5)
                 middle = (low + high) / 2
                 rows.append([split, low, high, pixels, *((middle, middle - excess) if pixels else ("", ""))])
         return rows
 
     def _list_gap_parts(self, name: str, train: float, validation: float) -> list[tuple[object, ...]]:
         parts: list[tuple[str, str, int, float, float, object, object]] = [
-            ("class", item.name, 4, train + place / 10, validation + place / 5, 0.9, 0.8)
-            for place, item in enumerate(self.classes)
+            ("class", item.name, 4, train + index / 10, validation + index / 5, 0.9, 0.8)
+            for index, item in enumerate(self.classes)
         ]
         parts += [("group", f"animal={row}", 1, train, validation + 0.1 - row / 50, "", "") for row in range(4)]
         parts += [
             ("image", sample, 1, train, validation + 0.1 - row / 50, "", "")
             for row, sample in enumerate(self.ids("validation"))
         ]
-        return [(name, part, of, images, own, loss, loss - own, *ious) for part, of, images, own, loss, *ious in parts]
+        return [
+            (name, part, part_name, images, train_loss, val_loss, val_loss - train_loss, *ious)
+            for part, part_name, images, train_loss, val_loss, *ious in parts
+        ]
 
-    def _rate(self, variant: str, rate: float) -> SettingSummary:
-        rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, rate)]
+    def _summarize_setting(self, variant: str, learning_rate: float) -> SettingSummary:
+        rows = [row for row in self.rows if (row.variant, row.learning_rate) == (variant, learning_rate)]
         if any(row.status != "finished" for row in rows):
             finished = sum(row.status == "finished" for row in rows)
-            return SettingSummary(variant, rate, len(rows), finished, False, *[None] * 8)
+            return SettingSummary(variant, learning_rate, len(rows), finished, False, *[None] * 8)
         ordered = sorted(rows, key=lambda row: row.val_loss or 0)
         columns = [[row.val_loss for row in rows], [row.gap for row in rows], [row.val_mean_iou for row in rows]]
         numbers = [
@@ -285,27 +298,34 @@ class ReportProject:
             for value in (float(np.mean(column)), float(np.std(column, ddof=1)) if len(column) > 1 else None)
         ]
         return SettingSummary(
-            variant, rate, len(rows), len(rows), True, ordered[(len(rows) - 1) // 2].run, *numbers, missed_classes=0.0
+            variant,
+            learning_rate,
+            len(rows),
+            len(rows),
+            True,
+            ordered[(len(rows) - 1) // 2].run,
+            *numbers,
+            missed_classes=0.0,
         )
 
-    def _compare(self) -> None:
-        rates = [self._rate(variant, rate) for variant in self.variants for rate in self.rates]
-        chosen = []
+    def _write_comparison(self) -> None:
+        settings = [self._summarize_setting(variant, lr) for variant in self.variants for lr in self.learning_rates]
+        best_of_variant = []
         for variant in self.variants:
-            ranked = [row for row in rates if row.variant == variant and row.ranked]
+            ranked = [row for row in settings if row.variant == variant and row.ranked]
             if ranked:
                 row = min(ranked, key=lambda row: row.val_loss_mean or 0)
-                chosen.append(BestSetting(variant, row.learning_rate, str(row.run), None))
-        means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in rates}
-        best = min(chosen, key=lambda item: means[item.variant, item.learning_rate])
+                best_of_variant.append(BestSetting(variant, row.learning_rate, str(row.run), None))
+        means = {(row.variant, row.learning_rate): row.val_loss_mean or 0 for row in settings}
+        best = min(best_of_variant, key=lambda item: means[item.variant, item.learning_rate])
         evaluation = Project(self.root).evaluation(best.run).metrics
         seeds = [row.run for row in self.rows if (row.variant, row.learning_rate) == (best.variant, best.learning_rate)]
         tests = [Project(self.root).evaluation(run).metrics.test for run in seeds]
         self.summary = Summary(
             baseline=Scores(BASELINE, 0.6, 0.2, 0.0, None, *[{item.name: 0.2 for item in self.classes}] * 2),
             runs=tuple(self.rows),
-            settings=tuple(rates),
-            best_of_variant=tuple(chosen),
+            settings=tuple(settings),
+            best_of_variant=tuple(best_of_variant),
             best=BestSetting(
                 best.variant, best.learning_rate, best.run, evaluation.test, tuple(test for test in tests if test)
             ),
@@ -322,7 +342,10 @@ class ReportProject:
                 f"{best.variant} learned best at {best.learning_rate}: its validation loss was the lowest of the grid.",
                 [best.run],
             ),
-            ("Training and validation loss drew apart in every run at the highest rate: these runs memorize.", []),
+            (
+                "At the highest learning rate, training and validation loss diverge in every run: these runs memorize.",
+                [],
+            ),
         )
 
     def write_summary(self, summary: Summary) -> None:
@@ -341,7 +364,7 @@ class ReportProject:
 
 @pytest.fixture(scope="session")
 def make_project() -> type[ReportProject]:
-    """The class itself, for tests that want another project than the usual one."""
+    """The class itself, for tests that need another project than the default one."""
     return ReportProject
 
 

@@ -1,4 +1,4 @@
-"""Errors of a prediction by kind, and the legend that names the kinds."""
+"""Kinds of prediction errors and their legend."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ masks = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2, IGNORE]))
 predictions = arrays(np.uint8, (4, 5), elements=st.sampled_from([0, 1, 2]))
 
 
-def compare(prediction: list[int], truth: list[int], classes: tuple[SegmentationClass, ...]) -> dict[str, list[int]]:
-    errors = PredictionErrors.between(np.array([prediction], np.uint8), np.array([truth], np.uint8), classes)
+def find_errors(
+    prediction: list[int], ground_truth: list[int], classes: tuple[SegmentationClass, ...]
+) -> dict[str, list[int]]:
+    errors = PredictionErrors.between(np.array([prediction], np.uint8), np.array([ground_truth], np.uint8), classes)
     return {kind.text: np.flatnonzero(kind.pixels).tolist() for kind in (errors.found, *errors.wrong, errors.ignored)}
 
 
-def test_one_foreground_class_with_two_others_has_three_kinds_of_error() -> None:
-    assert compare([0, 2, 0, 1, 1, 0], [0, 0, 1, 1, 2, IGNORE], PET) == {
+def test_one_foreground_class_has_three_kinds_of_error() -> None:
+    assert find_errors([0, 2, 0, 1, 1, 0], [0, 0, 1, 1, 2, IGNORE], PET) == {
         "foreground found": [0],
         "foreground missed": [1],
         "false alarm": [2],
@@ -46,8 +48,8 @@ def test_one_foreground_class_with_two_others_has_three_kinds_of_error() -> None
     }
 
 
-def test_foreground_taken_for_its_boundary_is_neither_missed_nor_a_false_alarm() -> None:
-    assert compare([2, 0, 1, 0, 2], [0, 2, 0, 1, 1], TRIMAP) == {
+def test_foreground_predicted_as_boundary_is_confused() -> None:
+    assert find_errors([2, 0, 1, 0, 2], [0, 2, 0, 1, 1], TRIMAP) == {
         "foreground found": [],
         "foreground missed": [2],
         "false alarm": [3],
@@ -57,8 +59,8 @@ def test_foreground_taken_for_its_boundary_is_neither_missed_nor_a_false_alarm()
     }
 
 
-def test_foreground_taken_for_another_foreground_class_is_wrong() -> None:
-    assert compare([0, 2, 0, 1, 0], [0, 0, 2, 0, 1], STREET) == {
+def test_foreground_predicted_as_another_foreground_class_is_wrong() -> None:
+    assert find_errors([0, 2, 0, 1, 0], [0, 0, 2, 0, 1], STREET) == {
         "foreground in the right class": [0],
         "foreground missed": [3],
         "false alarm": [4],
@@ -74,12 +76,12 @@ def test_foreground_taken_for_another_foreground_class_is_wrong() -> None:
         (ALL_FOREGROUND, ["foreground in the right class", "wrong foreground class"]),
     ],
 )
-def test_the_legend_has_no_error_that_cannot_occur(classes: tuple[SegmentationClass, ...], texts: list[str]) -> None:
+def test_legend_has_only_possible_errors(classes: tuple[SegmentationClass, ...], texts: list[str]) -> None:
     mask = np.zeros((2, 2), np.uint8)
     assert [key.text for key in PredictionErrors.between(mask, mask, classes).keys] == texts
 
 
-def test_ignored_pixels_are_in_the_legend_where_a_mask_has_some() -> None:
+def test_legend_has_ignored_pixels_only_if_there_are_any() -> None:
     mask = np.array([[0, IGNORE]], np.uint8)
     errors = PredictionErrors.between(np.zeros((1, 2), np.uint8), mask, NUCLEI)
     assert errors.keys[-1].text == "ignored pixels"
@@ -88,16 +90,16 @@ def test_ignored_pixels_are_in_the_legend_where_a_mask_has_some() -> None:
 
 
 @given(predictions, masks, st.sampled_from([PET, STREET, TRIMAP]))
-def test_every_evaluated_pixel_is_right_or_of_one_kind(
-    prediction: np.ndarray, truth: np.ndarray, classes: tuple[SegmentationClass, ...]
+def test_every_evaluated_pixel_is_correct_or_of_one_kind(
+    prediction: np.ndarray, ground_truth: np.ndarray, classes: tuple[SegmentationClass, ...]
 ) -> None:
-    errors = PredictionErrors.between(prediction, truth, classes)
+    errors = PredictionErrors.between(prediction, ground_truth, classes)
     wrong = sum(kind.pixels.astype(int) for kind in errors.wrong)
-    assert (wrong == ((prediction != truth) & (truth != IGNORE))).all()
+    assert (wrong == ((prediction != ground_truth) & (ground_truth != IGNORE))).all()
     assert not (errors.found.pixels & (wrong > 0)).any()
     assert len({key.color for key in errors.keys}) == len(errors.keys)
 
 
-def test_a_prediction_of_another_size_is_refused() -> None:
+def test_prediction_of_another_size_is_refused() -> None:
     with pytest.raises(PipelineError, match="2 × 2 pixels where the prepared mask has 3 × 3"):
         PredictionErrors.between(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), PET)

@@ -1,4 +1,4 @@
-"""Numbers as the page prints them."""
+"""Formatting of numbers, lists and code for the report."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pipeline.report.formatting import format_number, format_spread, join_words,
     ("value", "text"),
     [(0.12345, "0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (None, "–"), (math.nan, "–"), (math.inf, "–")],
 )
-def test_number(value: float | None, text: str) -> None:
+def test_format_number(value: float | None, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_spread_needs_both_numbers() -> None:
+def test_format_spread_omits_missing_numbers() -> None:
     assert format_spread(0.5, 0.01) == "0.500\u00a0±\u00a00.010"
     assert format_spread(0.5, None) == "0.500"
     assert format_spread(None, None) == "–"
 
 
-def test_listing_and_plural() -> None:
+def test_join_words_and_pluralize() -> None:
     assert [join_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert (join_words("abcd", 3), join_words("abc", 3)) == ("a, b, c and 1 more", "a, b and c")
     assert (pluralize(1, "seed"), pluralize(2, "seed")) == ("1 seed", "2 seeds")
 
 
-def test_code_stands_in_backticks_and_tags_are_text() -> None:
+def test_mark_code_converts_backticks_and_escapes_tags() -> None:
     assert mark_code("run `make <x>` <now>") == "run <code>make &lt;x&gt;</code> &lt;now&gt;"

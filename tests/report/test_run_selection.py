@@ -1,4 +1,4 @@
-"""Which runs a selection means, and what it says of a wrong one."""
+"""Selecting runs by name, pattern, filter or rank, and errors in selections."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ if TYPE_CHECKING:
     from tests.report.conftest import ReportProject
 
 
-def test_nothing_and_all_choose_every_run_but_write_different_files(project: ReportProject) -> None:
-    every = tuple(row.run for row in project.summary.runs)
-    stage, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
-    assert stage.names == everything.names == every
-    assert (stage.out, everything.out) == (REPORT, Path("reports/all.html"))
+def test_none_and_all_select_every_run_for_different_files(project: ReportProject) -> None:
+    all_runs = tuple(row.run for row in project.summary.runs)
+    default, everything = select_runs(project.summary, None), select_runs(project.summary, "all")
+    assert default.names == everything.names == all_runs
+    assert (default.out, everything.out) == (REPORT, Path("reports/all.html"))
 
 
-def test_best_is_the_best_of_the_grid(project: ReportProject) -> None:
-    chosen = select_runs(project.summary, "best")
+def test_best_selects_the_best_run_of_the_grid(project: ReportProject) -> None:
+    selection = select_runs(project.summary, "best")
     assert project.summary.best is not None
-    assert (chosen.names, chosen.out) == ((project.summary.best.run,), Path("reports/best.html"))
+    assert (selection.names, selection.out) == ((project.summary.best.run,), Path("reports/best.html"))
 
 
-def test_names_come_in_the_order_of_the_grid_and_name_the_file(project: ReportProject) -> None:
-    chosen = select_runs(project.summary, " unet_no_skip-0.001-0, unet-0.01-1,unet-0.01-1")
-    assert chosen.names == ("unet-0.01-1", "unet_no_skip-0.001-0")
-    assert chosen.out == Path("reports/unet-0.01-1+unet_no_skip-0.001-0.html")
+def test_names_are_in_grid_order_and_name_the_file(project: ReportProject) -> None:
+    selection = select_runs(project.summary, " unet_no_skip-0.001-0, unet-0.01-1,unet-0.01-1")
+    assert selection.names == ("unet-0.01-1", "unet_no_skip-0.001-0")
+    assert selection.out == Path("reports/unet-0.01-1+unet_no_skip-0.001-0.html")
 
 
-def test_many_names_are_shortened_but_stay_apart(project: ReportProject) -> None:
+def test_long_file_names_are_shortened_but_distinct(project: ReportProject) -> None:
     names = [row.run for row in project.summary.runs]
-    one, other = (select_runs(project.summary, ",".join(some)).out.stem for some in (names, names[:-1]))
-    assert len(one) == len(other) == MAX_STEM
-    assert one != other
+    first, second = (select_runs(project.summary, ",".join(runs)).out.stem for runs in (names, names[:-1]))
+    assert len(first) == len(second) == MAX_STEM
+    assert first != second
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_first(project: ReportProject) -> None:
+def test_unknown_name_is_reported_with_the_closest_match(project: ReportProject) -> None:
     with pytest.raises(PipelineError, match=r"no run 'unet-0\.1-1'.*runs: unet-0\.01-1, "):
         select_runs(project.summary, "unet-0.1-1")
 
 
 @pytest.mark.parametrize("selection", ["", " , "])
-def test_an_empty_selection_says_what_there_is(project: ReportProject, selection: str) -> None:
+def test_empty_selection_lists_the_runs(project: ReportProject, selection: str) -> None:
     with pytest.raises(PipelineError, match=r"selection is empty.*unet-0\.01-0"):
         select_runs(project.summary, selection)
 
 
-def test_best_of_an_unranked_grid_and_an_empty_grid_are_refused(project: ReportProject) -> None:
+def test_best_of_an_unranked_or_empty_grid_is_refused(project: ReportProject) -> None:
     with pytest.raises(PipelineError, match="no best run"):
         select_runs(replace(project.summary, best=None), "best")
     with pytest.raises(PipelineError, match="contains no runs"):
@@ -83,13 +83,13 @@ def test_filter_on_the_verdict_selects_the_runs_with_it(project: ReportProject) 
     assert select_runs(project.summary, f"verdict == '{word}'").names == expected
 
 
-def test_missing_number_is_neither_below_nor_above(project: ReportProject) -> None:
+def test_missing_number_matches_no_comparison(project: ReportProject) -> None:
     runs_below, runs_above = (select_runs(project.summary, f"val_loss {sign} 0.3").names for sign in ("<", ">="))
-    every = {row.run for row in project.summary.runs}
-    assert every - {*runs_below, *runs_above} == {"unet_no_skip-0.01-1"}  # it diverged
+    all_runs = {row.run for row in project.summary.runs}
+    assert all_runs - {*runs_below, *runs_above} == {"unet_no_skip-0.01-1"}  # it diverged
 
 
-def test_columns_compare_with_each_other(project: ReportProject) -> None:
+def test_columns_can_be_compared_with_each_other(project: ReportProject) -> None:
     names = select_runs(project.summary, "val_loss > train_loss").names
     expected = [row.run for row in project.summary.runs if row.val_loss and row.val_loss > (row.train_loss or 0)]
     assert list(names) == expected
@@ -97,10 +97,11 @@ def test_columns_compare_with_each_other(project: ReportProject) -> None:
 
 def test_best_settings_are_represented_by_their_median_runs(project: ReportProject) -> None:
     ranked = sorted(
-        (rate for rate in project.summary.settings if rate.ranked), key=lambda rate: rate.val_loss_mean or 0
+        (setting for setting in project.summary.settings if setting.ranked),
+        key=lambda setting: setting.val_loss_mean or 0,
     )
     selection = select_runs(project.summary, "best:2")
-    assert set(selection.names) == {rate.run for rate in ranked[:2]}
+    assert set(selection.names) == {setting.run for setting in ranked[:2]}
     assert selection.out == Path("reports/best-2.html")
     assert len(select_runs(project.summary, "best:99").names) == 3  # the fourth setting has a diverged seed
 
@@ -131,9 +132,9 @@ def test_best_settings_are_represented_by_their_median_runs(project: ReportProje
     ],
 )
 def test_invalid_selection_is_explained(project: ReportProject, selection: str, expected: str) -> None:
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(PipelineError) as error:
         select_runs(project.summary, selection)
-    assert expected in str(caught.value)
+    assert expected in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The figure of everybody's results, drawn for distributions that have broken its axis."""
+"""The strip plot of all authors' results, for unusual distributions of losses."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ BASELINE = 0.7
 def draw(losses: dict[str, list[float]], baseline: float = BASELINE) -> str:
     results = [
         SeedResult(author, "a", "unet", 1e-3, seed, loss, None, None)
-        for author, of_author in losses.items()
-        for seed, loss in enumerate(of_author)
+        for author, author_losses in losses.items()
+        for seed, loss in enumerate(author_losses)
     ]
     return str(draw_strip_plot(rank_authors(results), "mia", baseline, Project(ROOT)))
 
 
-def texts(figure: str) -> list[str]:
+def list_texts(figure: str) -> list[str]:
     return [" ".join(text.split()) for text in re.findall(r"<text[^>]*>([^<]*)</text>", figure)]
 
 
-def tick_places(figure: str) -> list[tuple[float, float]]:
-    """Each number below the axis: where it is, and its value."""
-    found = re.findall(r'text-anchor: middle;[^>]* x="([\d.]+)"[^>]*>([\d.e-]+)</text>', figure)
-    return [(float(place), float(value)) for place, value in found]
+def list_ticks(figure: str) -> list[tuple[float, float]]:
+    """List position and value of each tick label."""
+    labels = re.findall(r'text-anchor: middle;[^>]* x="([\d.]+)"[^>]*>([\d.e-]+)</text>', figure)
+    return [(float(position), float(value)) for position, value in labels]
 
 
 @given(st.lists(st.just(0.0) | st.floats(1e-6, 1e4), min_size=1, max_size=30), st.just(0.0) | st.floats(1e-3, 10))
-def test_the_axis_runs_upward_and_includes_the_baseline_and_the_lowest_loss(
-    losses: list[float], baseline: float
-) -> None:
+def test_loss_range_includes_the_baseline_and_the_lowest_loss(losses: list[float], baseline: float) -> None:
     span = LossRange.choose(losses, baseline)
     assert span.low < span.high
     assert span.low <= min(losses) <= span.high or min(losses) == max(losses)
@@ -50,7 +48,7 @@ def test_the_axis_runs_upward_and_includes_the_baseline_and_the_lowest_loss(
     "losses",
     [
         {"mia": [0.8, 0.85], "tom": [0.9]},  # all worse than the baseline
-        {"mia": [1.4, 1.5], "tom": [2.4]},  # and by more than the headroom
+        {"mia": [1.4, 1.5], "tom": [2.4]},  # worse by more than the headroom
         {"mia": [0.5, 0.5], "tom": [0.5]},
         {"mia": [BASELINE], "tom": [BASELINE]},
         {"mia": [0.2, 0.22], "tom": [0.25, 30.0]},
@@ -59,14 +57,14 @@ def test_the_axis_runs_upward_and_includes_the_baseline_and_the_lowest_loss(
         {f"user{number}": [0.2 + number / 50] for number in range(40)},
     ],
 )
-def test_every_author_and_the_baseline_are_named_and_numbers_rise_to_the_right(losses: dict[str, list[float]]) -> None:
+def test_strip_plot_names_authors_and_has_increasing_ticks(losses: dict[str, list[float]]) -> None:
     figure = draw(losses)
-    assert {*losses, "class-prior baseline"} <= {*texts(figure)}
-    ticks = sorted(tick_places(figure))
+    assert {*losses, "class-prior baseline"} <= {*list_texts(figure)}
+    ticks = sorted(list_ticks(figure))
     assert len(ticks) >= 2
     assert [value for _, value in ticks] == sorted(value for _, value in ticks)
 
 
-def test_a_long_name_is_shortened_and_taken_as_it_is_written() -> None:
-    found = texts(draw({"an-account-name-that-is-very-long-1": [0.3], "$x^2$": [0.4], "mia": [0.5]}))
+def test_long_name_is_shortened_and_not_parsed_as_math() -> None:
+    found = list_texts(draw({"an-account-name-that-is-very-long-1": [0.3], "$x^2$": [0.4], "mia": [0.5]}))
     assert {"an-account-name…y-long-1", "$x^2$", "mia"} <= {*found}

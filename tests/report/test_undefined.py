@@ -1,4 +1,4 @@
-"""Pages of runs whose scores are undefined, or no better than those of one class everywhere."""
+"""Reports of runs whose scores are undefined, or no better than predicting one class everywhere."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredic
 from pipeline.atomic_io import as_json
 from pipeline.params import ShowcaseImage
 from pipeline.report.render_report import render_report
-from tests.report.conftest import ReportProject, disc
+from tests.report.conftest import ReportProject, draw_disc
 
 FOREGROUND, BACKGROUND = 0, 1
 
 
-def without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make discs, but the showcase and the first validation image are background only."""
-    image, mask = disc(split, row, size)
+def draw_without_foreground(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw discs, but only background in the showcase and the first validation image."""
+    image, mask = draw_disc(split, row, size)
     is_negative = split == SHOWCASE or (split, row) == ("validation", 0)
     return image, np.full_like(mask, BACKGROUND) if is_negative else mask
 
 
-def rendered(project: ReportProject) -> str:
+def render(project: ReportProject) -> str:
     return render_report(project.params, project=Project(project.root)).path.read_text(encoding="utf-8")
 
 
-def predict(project: ReportProject, sample: str, foreground: int, iou: float | None) -> None:
-    """Let every run predict so many pixels of foreground in a sample, and note its IoU."""
+def write_predictions(project: ReportProject, sample: str, foreground: int, iou: float | None) -> None:
+    """Let every run predict `foreground` pixels of foreground in a sample, with this IoU."""
     mask = np.full((project.size, project.size), BACKGROUND, np.uint8)
     mask.ravel()[:foreground] = FOREGROUND
     for row in project.rows:
@@ -46,8 +46,8 @@ def predict(project: ReportProject, sample: str, foreground: int, iou: float | N
 
 
 @pytest.fixture
-def negatives(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
-    return make_project(tmp_path, paint=without_foreground)
+def project_without_foreground(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
+    return make_project(tmp_path, paint=draw_without_foreground)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def negatives(make_project: type[ReportProject], tmp_path: Path) -> ReportProjec
         (64, 0.0, "False positive", "and 6.2 % of its pixels were predicted as such: IoU of pet 0."),
     ],
 )
-def test_a_showcase_without_foreground_is_no_failed_cut_out(
-    negatives: ReportProject, foreground: int, iou: float | None, verdict: str, detail: str
+def test_showcase_without_foreground_is_no_failed_cutout(
+    project_without_foreground: ReportProject, foreground: int, iou: float | None, verdict: str, detail: str
 ) -> None:
-    predict(negatives, negatives.ids(SHOWCASE)[0], foreground, iou)
-    rows = tuple(replace(row, showcase_iou=iou) for row in negatives.summary.runs)
-    negatives.write_summary(replace(negatives.summary, runs=rows))
-    page = rendered(negatives)
+    write_predictions(project_without_foreground, project_without_foreground.ids(SHOWCASE)[0], foreground, iou)
+    rows = tuple(replace(row, showcase_iou=iou) for row in project_without_foreground.summary.runs)
+    project_without_foreground.write_summary(replace(project_without_foreground.summary, runs=rows))
+    page = render(project_without_foreground)
     assert f"<strong>{verdict}.</strong>" in page
     assert detail in page
     assert "Cut-out failed" not in page
@@ -73,40 +73,40 @@ def test_a_showcase_without_foreground_is_no_failed_cut_out(
     ("foreground", "iou", "words"),
     [(0, None, "no foreground, none predicted"), (64, 0.0, "IoU 0.00: no foreground, some predicted")],
 )
-def test_an_example_without_foreground_says_what_its_score_is(
-    negatives: ReportProject, foreground: int, iou: float | None, words: str
+def test_example_without_foreground_states_its_score(
+    project_without_foreground: ReportProject, foreground: int, iou: float | None, words: str
 ) -> None:
-    predict(negatives, "validation-0000", foreground, iou)
-    assert f'<span class="label">{words}</span>' in rendered(negatives)
+    write_predictions(project_without_foreground, "validation-0000", foreground, iou)
+    assert f'<span class="label">{words}</span>' in render(project_without_foreground)
 
 
-def test_an_image_without_evaluated_pixels_is_no_extreme(project: ReportProject) -> None:
+def test_image_without_evaluated_pixels_is_no_example(project: ReportProject) -> None:
     for row in project.rows:
         path = project.root / EVALUATION / row.run / EvaluationFolder.PER_IMAGE
         table = pd.read_csv(path)
         table["loss"] = [None, 0.1, 0.2, 0.3]
         table.to_csv(path, index=False)
-    page = rendered(project)
+    page = render(project)
     for sample, note in (("0001", "best, loss 0.100"), ("0002", "median, loss 0.200"), ("0003", "worst, loss 0.300")):
         assert f"validation-{sample}<br>{note}" in page
 
 
-def test_a_best_setting_no_better_than_one_class_is_no_result(project: ReportProject) -> None:
+def test_best_setting_below_the_baseline_is_no_result(project: ReportProject) -> None:
     best = project.summary.best
     assert best is not None
-    assert "learned best" in rendered(project)
-    chosen = (best.variant, best.learning_rate)
-    rates = tuple(
-        replace(rate, beats_baseline=float((rate.variant, rate.learning_rate) != chosen))
-        for rate in project.summary.settings
+    assert "learned best" in render(project)
+    best_setting = (best.variant, best.learning_rate)
+    settings = tuple(
+        replace(setting, beats_baseline=float((setting.variant, setting.learning_rate) != best_setting))
+        for setting in project.summary.settings
     )
     rows = tuple(
         replace(row, judgment=replace(row.judgment, beats_baseline=row.run != best.run))
         for row in project.summary.runs
         if row.judgment
     )
-    project.write_summary(replace(project.summary, settings=rates, runs=rows))
-    page = rendered(project)
+    project.write_summary(replace(project.summary, settings=settings, runs=rows))
+    page = render(project)
     assert "No result: " in page
     assert "(one class: 0.200)" in page
     assert "learned best" not in page.partition("<nav")[0]
@@ -114,14 +114,14 @@ def test_a_best_setting_no_better_than_one_class_is_no_result(project: ReportPro
     assert labels == 2  # in the grid and in the table of all runs
 
 
-def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[ReportProject], tmp_path: Path) -> None:
+def test_table_of_many_classes_has_them_as_rows(make_project: type[ReportProject], tmp_path: Path) -> None:
     classes = tuple(SegmentationClass(f"class {n}", f"#0000{n:02x}", foreground=n == 0) for n in range(150))
 
     def paint(split: str, row: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        return disc(split, row, size)[0], (np.arange(size * size) % 150).astype(np.uint8).reshape(size, size)
+        return draw_disc(split, row, size)[0], (np.arange(size * size) % 150).astype(np.uint8).reshape(size, size)
 
     project = make_project(tmp_path, classes=classes, seeds=(0,), diverged="", paint=paint)
-    page = rendered(project)
+    page = render(project)
     table = page.partition('aria-label="IoU by class"')[2].partition("</table>")[0]
     assert table.count("<tr>") == 151
     head = page.partition('aria-label="Scores by split"')[2].partition("</thead>")[0]
@@ -138,7 +138,7 @@ def test_a_test_table_of_many_classes_has_them_as_rows(make_project: type[Report
         (None, None, ""),
     ],
 )
-def test_a_photographs_score_says_what_is_not_defined(
+def test_showcase_caption_states_undefined_scores(
     project: ReportProject, iou: float | None, mask: int | None, score: str
 ) -> None:
     best = project.summary.best
@@ -149,10 +149,10 @@ def test_a_photographs_score_says_what_is_not_defined(
     if mask is not None:
         arrays["truth"] = np.full((8, 8), mask, np.uint8)
     np.savez(folder / f"{0}.npz", **arrays)
-    shown = ShowcaseResult("a.png", "A", None if mask is None else "b.png", iou, iou)
-    (folder / ShowcasePredictions.LIST).write_text(as_json(ShowcaseList(best.run, (shown,))))
-    entry = {"file": "a.png", "title": "A", "mask": shown.mask}
+    result = ShowcaseResult("a.png", "A", None if mask is None else "b.png", iou, iou)
+    (folder / ShowcasePredictions.LIST).write_text(as_json(ShowcaseList(best.run, (result,))))
+    entry = {"file": "a.png", "title": "A", "mask": result.mask}
     report = project.params.report.model_copy(update={"showcase": [ShowcaseImage(**entry)]})
     project.params = project.params.model_copy(update={"report": report})
     caption = "A, an image from outside the data."
-    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in rendered(project)
+    assert f"<figcaption>{caption}{' ' + score if score else ''}</figcaption>" in render(project)

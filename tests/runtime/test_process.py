@@ -1,4 +1,4 @@
-"""Child processes: their output, and their end."""
+"""Child processes: output, exit code and termination by signals."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ print("continued")
 """
 
 
-def test_command_gives_its_exit_code_and_output(tmp_path: Path) -> None:
+def test_run_command_returns_exit_code_and_output(tmp_path: Path) -> None:
     code, output = run_command([sys.executable, "-c", "import os; print(os.getcwd()); 1 / 0"], tmp_path)
     assert code == 1
     assert output.startswith(f"{tmp_path.resolve()}\n")
     assert output.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_signal_ends_the_command_and_its_children(tmp_path: Path) -> None:
+def test_signal_terminates_the_command_and_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     with subprocess.Popen(
         [sys.executable, "-c", WAIT_FOR_GRANDCHILD], cwd=tmp_path, stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""Processes that receive signals: where they stop, and that they do."""
+"""Signals: deferred, graceful and forced termination of processes."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from filelock import FileLock
 START = """
 import os, signal, sys, threading, time
 from pipeline.runtime import process, shutdown
-signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is ignored in a background job, SIGHUP by nohup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore SIGINT, nohup ignores SIGHUP
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def send(number):
@@ -22,7 +22,7 @@ def send(number):
 
 
 def run(script: str) -> tuple[str, int]:
-    """Return what a process printed, with the first line of its errors, and its exit code."""
+    """Return the stdout of a process with the first line of its stderr, and its exit code."""
     done = subprocess.run([sys.executable, "-c", START + script], capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr.partition("\n")[0], done.returncode
 
@@ -47,7 +47,7 @@ print("continued")
     assert run(script) == (f"whole True\n{error}", code)
 
 
-def test_check_raises_once_so_that_cleaning_up_is_whole() -> None:
+def test_check_signals_raises_once_so_that_cleanup_completes() -> None:
     script = """
 shutdown.defer_signals()
 send(signal.SIGTERM)
@@ -60,7 +60,7 @@ finally:
     assert run(script) == ("cleaned up\n", 128 + signal.SIGTERM)
 
 
-def test_check_in_another_thread_leaves_the_signal_to_the_main_thread() -> None:
+def test_check_signals_in_a_thread_leaves_the_signal_to_the_main_thread() -> None:
     script = """
 shutdown.defer_signals()
 send(signal.SIGTERM)
@@ -73,7 +73,7 @@ print("continued")
     assert run(script) == ("thread\n", 128 + signal.SIGTERM)
 
 
-def test_signal_ends_the_wait_for_a_lock(tmp_path: Path) -> None:
+def test_signal_interrupts_the_wait_for_a_lock(tmp_path: Path) -> None:
     script = f"""
 from filelock import FileLock
 shutdown.defer_signals()
@@ -87,7 +87,7 @@ with shutdown.hold(FileLock({str(tmp_path / "lock")!r})):
     assert run(script.replace("SIGTERM", "SIGCONT")) == ("waits\ncontinued\n", 0)
 
 
-def test_second_ctrl_c_exits_at_once() -> None:
+def test_second_ctrl_c_exits_immediately() -> None:
     script = """
 shutdown.defer_signals()
 send(signal.SIGINT)
@@ -110,7 +110,7 @@ print("continued")
     assert run(script) == ("continued\n", 0)
 
 
-def test_graceful_interrupt_asks_first() -> None:
+def test_first_interrupt_is_graceful_and_the_second_stops() -> None:
     script = """
 shutdown.defer_signals()
 with shutdown.graceful_interrupt() as is_asked:
@@ -128,7 +128,7 @@ with shutdown.graceful_interrupt() as is_asked:
 
 
 @pytest.mark.parametrize("install", ["defer_signals", "exit_on_sigterm"])
-def test_process_that_is_stuck_is_ended_by_the_system(install: str) -> None:
+def test_stuck_process_is_killed_after_the_grace_period(install: str) -> None:
     script = f"""
 shutdown.GRACE_SECONDS = 0.3
 shutdown.{install}()
@@ -142,7 +142,7 @@ finally:
     assert run(script) == ("", -signal.SIGALRM)
 
 
-def test_command_of_dvc_that_starts_as_an_orphan_ends() -> None:
+def test_dvc_command_started_as_an_orphan_terminates() -> None:
     child = """
 shutdown.defer_signals()
 time.sleep(1)
@@ -160,7 +160,7 @@ print("continued", flush=True)
         env={**os.environ, "DVC_STAGE": "train@unet-0.01-0"},
         start_new_session=True,
     ) as dvc:
-        output, _ = dvc.communicate()  # until the child, which holds the pipe, is gone
+        output, _ = dvc.communicate()  # returns after the child, which holds the pipe, has exited
     assert (dvc.returncode, output) == (0, "")
 
 
@@ -177,8 +177,8 @@ finally:
 
 
 @pytest.mark.parametrize(("stage", "is_terminated"), [("train@unet-0.01-0", True), (None, False)])
-def test_command_of_dvc_ends_when_dvc_is_killed(stage: str | None, is_terminated: bool) -> None:
-    """DVC does not pass SIGTERM on to the command that it waits for."""
+def test_dvc_command_terminates_when_dvc_is_killed(stage: str | None, is_terminated: bool) -> None:
+    """DVC does not forward SIGTERM to the command it waits for."""
     child = """
 shutdown.defer_signals()
 process.terminate_with_dvc()
@@ -197,7 +197,7 @@ print("continued", flush=True)
         assert dvc.stdout is not None
         pid = int(dvc.stdout.readline())
         dvc.terminate()
-        rest = dvc.stdout.read()  # ends with the child
+        rest = dvc.stdout.read()  # returns after the child has exited
     assert rest == ("" if is_terminated else "continued\n")
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

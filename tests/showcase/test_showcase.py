@@ -1,4 +1,4 @@
-"""Predict the user's own showcase images with a trained network."""
+"""Predictions of the user's showcase images by the best run."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ GRID = {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}
 
 
 @pytest.fixture
-def compared(project: Path) -> Params:
-    """A project with one run, which is the best therefore, and a folder for photographs."""
+def compared_params(project: Path) -> Params:
+    """A compared project with one run and a folder for showcase images."""
     params = read_params(write_params(project, {"grid": GRID}))
     train_cell(params.cell("unet", 0.01, 0))
     evaluate_run(params, RUN)
@@ -45,106 +45,108 @@ def compared(project: Path) -> Params:
     return params
 
 
-def listing(project: Path, *photographs: dict[str, str]) -> Params:
-    return read_params(write_params(project, {"grid": GRID, "report": {"showcase": list(photographs)}}))
+def write_showcase(project: Path, *entries: dict[str, str]) -> Params:
+    return read_params(write_params(project, {"grid": GRID, "report": {"showcase": list(entries)}}))
 
 
-def draw(project: Path, name: str, width: int, height: int) -> None:
+def save_noise(project: Path, name: str, width: int, height: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(project / SHOWCASE_IMAGES / name)
 
 
-def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared: Params, project: Path) -> None:
-    """The showcase of the data as a photograph of the user's: the same pixels give the same mask and the same IoU."""
+def test_predict_showcase_of_a_prepared_image_has_the_same_score(compared_params: Params, project: Path) -> None:
+    """The prepared showcase image as a user's image gives the same mask and IoU."""
     prepared = project / PREPARED / SHOWCASE
-    image, truth = np.load(prepared / PreparedData.IMAGES)[0], np.load(prepared / PreparedData.MASKS)[0]
+    image, ground_truth = np.load(prepared / PreparedData.IMAGES)[0], np.load(prepared / PreparedData.MASKS)[0]
     Image.fromarray(image).save(project / SHOWCASE_IMAGES / "dog.png")
-    Image.fromarray(truth).save(project / SHOWCASE_IMAGES / "dog-mask.png")
-    found = predict_showcase(listing(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
+    Image.fromarray(ground_truth).save(project / SHOWCASE_IMAGES / "dog-mask.png")
+    results = predict_showcase(write_showcase(project, {"file": "dog.png", "mask": "dog-mask.png", "title": "Our dog"}))
     evaluated = EvaluationFolder(project / EVALUATION / RUN).metrics
-    assert found.run == RUN
-    (dog,) = found.images
+    assert results.run == RUN
+    (dog,) = results.images
     assert (dog.title, dog.iou) == ("Our dog", pytest.approx(evaluated.showcase[0].foreground_iou))
-    assert ShowcasePredictions(project / SHOWCASE_PREDICTIONS).list == found
+    assert ShowcasePredictions(project / SHOWCASE_PREDICTIONS).list == results
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert np.array_equal(arrays["image"], image)
-        assert np.array_equal(arrays["truth"], truth)
+        assert np.array_equal(arrays["truth"], ground_truth)
         (kept,) = (project / EVALUATION / RUN / EvaluationFolder.EXAMPLES).glob("showcase-*.png")
         assert np.array_equal(arrays["prediction"], np.asarray(Image.open(kept)))
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(3, 8), (1, 8), (1, 16)])
 @pytest.mark.parametrize("stored", ["gray 8", "gray 16", "color 8"])
-def test_read_showcase_image_converts_any_bit_depth_to_the_one_the_network_was_trained_on(
+def test_read_showcase_image_converts_to_the_bit_depth_of_the_network(
     project: Path, channels: int, bits: int, stored: str
 ) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     pixels = {"gray 8": gray, "gray 16": gray.astype(np.uint16) * 257, "color 8": np.stack([gray] * 3, axis=-1)}
     Image.fromarray(pixels[stored]).save(project / "image.png")
     preprocessing = Preprocessing(32, "letterbox", channels, bits)
-    found = read_showcase_image(
+    image = read_showcase_image(
         ShowcaseImage(file="image.png"), project, preprocessing, MaskEncoding.from_values([[0], [1]], [])
     )
     expected = gray if bits == 8 else gray.astype(np.uint16) * 257
-    assert found.network_input.dtype == expected.dtype
-    assert np.array_equal(found.network_input, np.stack([expected] * channels, axis=-1))
+    assert image.network_input.dtype == expected.dtype
+    assert np.array_equal(image.network_input, np.stack([expected] * channels, axis=-1))
 
 
-def test_showcase_image_with_16_bits_gives_the_mask_of_its_copy_with_8(compared: Params, project: Path) -> None:
+def test_16_bit_and_8_bit_showcase_images_have_the_same_mask(compared_params: Params, project: Path) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
     (project / SHOWCASE_IMAGES).mkdir(exist_ok=True)
     Image.fromarray(gray).save(project / SHOWCASE_IMAGES / "bytes.png")
     Image.fromarray(gray.astype(np.uint16) * 257).save(project / SHOWCASE_IMAGES / "deep.png")
-    predict_showcase(listing(project, {"file": "bytes.png"}, {"file": "deep.png"}))
+    predict_showcase(write_showcase(project, {"file": "bytes.png"}, {"file": "deep.png"}))
     with (
-        np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as shallow,
-        np.load(project / SHOWCASE_PREDICTIONS / "1.npz") as deep,
+        np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as from_8_bits,
+        np.load(project / SHOWCASE_PREDICTIONS / "1.npz") as from_16_bits,
     ):
-        assert np.array_equal(shallow["prediction"], deep["prediction"])
-        assert deep["image"].shape == (40, 60, 1)
+        assert np.array_equal(from_8_bits["prediction"], from_16_bits["prediction"])
+        assert from_16_bits["image"].shape == (40, 60, 1)
 
 
 @pytest.mark.parametrize(("width", "height"), [(900, 300), (40, 120), (7, 7), (3000, 20)])
-def test_predict_showcase_keeps_any_proportions(compared: Params, project: Path, width: int, height: int) -> None:
-    draw(project, "photo.jpg", width, height)
-    (photo,) = predict_showcase(listing(project, {"file": "photo.jpg"})).images
+def test_predict_showcase_keeps_the_aspect_ratio(
+    compared_params: Params, project: Path, width: int, height: int
+) -> None:
+    save_noise(project, "photo.jpg", width, height)
+    (photo,) = predict_showcase(write_showcase(project, {"file": "photo.jpg"})).images
     assert (photo.title, photo.iou) == ("photo", None)
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         assert set(arrays) == {"image", "prediction"}
         for name, longest in (("image", min(max(width, height), 576)), ("prediction", 32)):
-            high, wide = arrays[name].shape[:2]
-            assert max(high, wide) == longest
-            assert high / wide == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
+            rows, columns = arrays[name].shape[:2]
+            assert max(rows, columns) == longest
+            assert rows / columns == pytest.approx(height / width, rel=0.5, abs=1 / longest + 1e-9)
 
 
-def test_predict_showcase_without_foreground_has_no_iou(compared: Params, project: Path) -> None:
-    """A picture without foreground, in which a network finds none, is no failure of it."""
-    draw(project, "photo.png", 32, 32)
-    predict_showcase(listing(project, {"file": "photo.png"}))
+def test_predict_showcase_without_foreground_has_no_iou(compared_params: Params, project: Path) -> None:
+    """IoU is undefined if neither the ground truth nor the prediction has foreground."""
+    save_noise(project, "photo.png", 32, 32)
+    predict_showcase(write_showcase(project, {"file": "photo.png"}))
     with np.load(project / SHOWCASE_PREDICTIONS / "0.npz") as arrays:
         predicted = set(np.unique(arrays["prediction"]).tolist())
     data = PreparedData(project / PREPARED).dataset
-    (unseen, *_) = {0, 1, 2} - predicted  # as if the pictures were of the class that is not there
-    classes = tuple(replace(one, foreground=place == unseen) for place, one in enumerate(data.classes))
+    (absent, *_) = {0, 1, 2} - predicted  # make an absent class the foreground
+    classes = tuple(replace(item, foreground=index == absent) for index, item in enumerate(data.classes))
     (project / PREPARED / PreparedData.CLASSES).write_text(as_json(replace(data, classes=classes)))
     Image.new("L", (32, 32), min(predicted)).save(project / SHOWCASE_IMAGES / "mask.png")
-    (photo,) = predict_showcase(listing(project, {"file": "photo.png", "mask": "mask.png"})).images
+    (photo,) = predict_showcase(write_showcase(project, {"file": "photo.png", "mask": "mask.png"})).images
     assert photo.iou is None
 
 
-def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) -> None:
-    draw(project, "photo.png", 60, 40)
-    params = listing(project, {"file": "photo.png"})
+def test_predict_showcase_is_deterministic(compared_params: Params, project: Path) -> None:
+    save_noise(project, "photo.png", 60, 40)
+    params = write_showcase(project, {"file": "photo.png"})
 
-    def content() -> dict[str, bytes]:
+    def read_files() -> dict[str, bytes]:
         predict_showcase(params)
         return {path.name: path.read_bytes() for path in (project / SHOWCASE_PREDICTIONS).iterdir()}
 
-    assert content() == content()
+    assert read_files() == read_files()
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ({"file": "gone.png"}, r"showcase/gone\.png cannot be read \(No such file"),
         ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
@@ -154,29 +156,29 @@ def test_the_same_inputs_give_the_same_bytes(compared: Params, project: Path) ->
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_predict_showcase_of_unusable_files_names_them(
-    compared: Params, project: Path, entry: dict[str, str], said: str
+def test_predict_showcase_names_invalid_files(
+    compared_params: Params, project: Path, entry: dict[str, str], message: str
 ) -> None:
     folder = project / SHOWCASE_IMAGES
-    draw(project, "photo.png", 60, 40)
-    (folder / "text.png").write_text("no picture")
+    save_noise(project, "photo.png", 60, 40)
+    (folder / "text.png").write_text("not an image")
     Image.new("L", (5, 4)).save(folder / "small.png")
     Image.new("L", (60, 40), 255).save(folder / "blank.png")
     Image.new("L", (60, 40), 7).save(folder / "odd.png")
-    predict_showcase(listing(project, {"file": "photo.png"}))
+    predict_showcase(write_showcase(project, {"file": "photo.png"}))
     before = (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes()
-    with pytest.raises(PipelineError, match=said):
-        predict_showcase(listing(project, entry))
-    assert (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes() == before  # nothing half written
+    with pytest.raises(PipelineError, match=message):
+        predict_showcase(write_showcase(project, entry))
+    assert (project / SHOWCASE_PREDICTIONS / "0.npz").read_bytes() == before  # no partial results
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "sub/photo.png", ""])
 def test_showcase_file_outside_its_folder_is_refused(project: Path, name: str) -> None:
     with pytest.raises(PipelineError, match=r"report\.showcase\[0\]\.file"):
-        listing(project, {"file": name})
+        write_showcase(project, {"file": name})
 
 
-def test_predict_showcase_without_images_does_not_import_torch(compared: Params, project: Path) -> None:
+def test_predict_showcase_without_images_does_not_import_torch(compared_params: Params, project: Path) -> None:
     code = (
         "import sys\nfrom pipeline.params.file import read_params\n"
         "from pipeline.showcase.predict_showcase import predict_showcase\n"
@@ -186,9 +188,11 @@ def test_predict_showcase_without_images_does_not_import_torch(compared: Params,
     assert (done.returncode, done.stdout.strip()) == (0, "ShowcaseList(run=None, images=())")
 
 
-def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: Params, project: Path) -> None:
-    draw(project, "photo.png", 60, 40)
-    params = listing(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
+def test_report_shows_showcase_predictions_and_refuses_those_of_another_run(
+    compared_params: Params, project: Path
+) -> None:
+    save_noise(project, "photo.png", 60, 40)
+    params = write_showcase(project, {"file": "photo.png", "title": "A <b>photograph</b>"})
     for name in (TEMPLATES, Path(params.report.notes_file)):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).symlink_to(ROOT / name)
@@ -203,5 +207,5 @@ def test_the_report_shows_them_and_says_where_they_are_of_another_run(compared: 
     (fault,) = render_report(params).faults
     assert re.search(r"showcase_predictions is not of unet-0\.01-0", fault.text)
     path.write_text(path.read_text().replace("lite0-0.01-0", RUN))
-    other = listing(project, {"file": "photo.png", "title": "Another title"})
+    other = write_showcase(project, {"file": "photo.png", "title": "Another title"})
     assert "Run `pipeline showcase`" in render_report(other).faults[0].text

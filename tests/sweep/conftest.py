@@ -1,4 +1,4 @@
-"""A DVC project whose stages take milliseconds, with the names that the sweep expects."""
+"""A DVC project with the sweep's stage names, whose stages take milliseconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.sweep.dvc_internals.stages import DvcStages
 
 @dataclass
 class SmallProject:
-    """A folder in which `dvc repro` writes each run's and evaluation's content from `code.txt`."""
+    """A project whose stages copy `code.txt` into the folders of runs and evaluations."""
 
     root: Path
 
@@ -51,30 +51,28 @@ class SmallProject:
             YAML().dump({"stages": stages}, file)  # typ="safe" would sort the stages
 
     def repro(self, *arguments: str) -> None:
-        """Do what `dvc repro` does, without the start of a process."""
+        """Run `dvc repro` in this process."""
         with warnings.catch_warnings(), Repo(str(self.root)) as repo:
-            warnings.simplefilter("ignore")  # DVC's own use of pygtrie
+            warnings.simplefilter("ignore")  # pygtrie's deprecation warning in DVC
             targets = [argument for argument in arguments if argument != "--force"]
             repo.reproduce(targets or None, force="--force" in arguments)
 
-    def lock(self) -> str:
-        """The text of dvc.lock."""
+    def read_lock(self) -> str:
         return (self.root / "dvc.lock").read_text(encoding="utf-8")
 
-    def entries(self) -> list[str]:
-        """Names of the stages in dvc.lock, in its order."""
-        content: Mapping[str, Any] = YAML(typ="safe").load(self.lock())
+    def list_lock_entries(self) -> list[str]:
+        """List the stages in dvc.lock, in its order."""
+        content: Mapping[str, Any] = YAML(typ="safe").load(self.read_lock())
         return list(content["stages"])
 
     def merge(self, base: str, theirs: str, style: str = "--zdiff3") -> None:
-        """Merge another dvc.lock into the one that is there, as git does; there must be a conflict."""
+        """Merge another dvc.lock into the current one with git; there must be a conflict."""
         for name, text in (("base.lock", base), ("theirs.lock", theirs)):
             (self.root / name).write_text(text, encoding="utf-8")
         command = ["git", "merge-file", style, "dvc.lock", "base.lock", "theirs.lock"]
         assert subprocess.run(command, cwd=self.root, capture_output=True).returncode > 0
 
-    def dvc_stages(self) -> DvcStages:
-        """DVC's view of the project."""
+    def load_stages(self) -> DvcStages:
         return DvcStages(self.root)
 
 

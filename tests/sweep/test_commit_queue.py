@@ -1,4 +1,4 @@
-"""Finished jobs in DVC, at any time that a kill may come."""
+"""Committing finished jobs to DVC, also if the sweep is killed before or after."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ KEY = "a" * 64
 
 
 def run_cell(small: SmallProject, stages: DvcStages) -> JobResult:
-    """Write what a training and an evaluation write, with the checkpoints of the training."""
+    """Write the outputs and the checkpoint folder of a training and an evaluation."""
     params = read_params(write_params(small.root, {}))
     record = RunRecord(FORMAT, RUN, KEY, "finished", 1, 1, None, "float32", 1, "data", {})
-    (small.root / "code.txt").write_text(json.dumps(dataclasses.asdict(record)))  # which DVC's commands write too
+    (small.root / "code.txt").write_text(json.dumps(dataclasses.asdict(record)))  # DVC's commands copy it
     (small.root / "noise.txt").write_text("")
     hashes = stages.hash_dependencies([f"train@{RUN}", f"evaluate@{RUN}"])
     for path in ("runs/{}/run.json", "evaluation/{}/metrics.json"):
@@ -44,35 +44,35 @@ def run_cell(small: SmallProject, stages: DvcStages) -> JobResult:
 @pytest.fixture
 def stages(small: SmallProject) -> DvcStages:
     small.write(RUN, "b")
-    stages = small.dvc_stages()
+    stages = small.load_stages()
     stages.reproduce("prepare")
     return stages
 
 
-def test_killed_before_the_lock_is_written_loses_nothing(small: SmallProject, stages: DvcStages) -> None:
+def test_sweep_killed_before_dvc_lock_is_written_restores_the_run(small: SmallProject, stages: DvcStages) -> None:
     CommitQueue(stages, Path()).add(run_cell(small, stages))
     assert list_unfinished() == []
-    assert RUN not in small.lock()
-    after = small.dvc_stages()
-    assert after.find_stale([RUN]) == ([RUN], [RUN])
-    assert (after.restore("train", [RUN]), after.restore("evaluate", [RUN])) == ([RUN], [RUN])
-    assert after.find_stale([RUN]) == ([], [])
+    assert RUN not in small.read_lock()
+    reloaded = small.load_stages()
+    assert reloaded.find_stale([RUN]) == ([RUN], [RUN])
+    assert (reloaded.restore("train", [RUN]), reloaded.restore("evaluate", [RUN])) == ([RUN], [RUN])
+    assert reloaded.find_stale([RUN]) == ([], [])
     small.repro()
-    assert (small.root / "ran.txt").read_text() == "b\n"  # DVC alone restores it too
+    assert (small.root / "ran.txt").read_text() == "b\n"  # `dvc repro` restores it too
 
 
-def test_close_writes_what_dvc_would_write(small: SmallProject, stages: DvcStages) -> None:
+def test_close_writes_the_same_lock_as_dvc(small: SmallProject, stages: DvcStages) -> None:
     queue = CommitQueue(stages, Path())
     queue.add(run_cell(small, stages))
     queue.close()
     assert queue.refused == {}
-    assert small.entries() == ["prepare", f"train@{RUN}", f"evaluate@{RUN}"]
-    text = small.lock()
+    assert small.list_lock_entries() == ["prepare", f"train@{RUN}", f"evaluate@{RUN}"]
+    text = small.read_lock()
     (small.root / "dvc.lock").unlink()
     for folder in (".dvc/cache/runs", "runs", "evaluation"):
         shutil.rmtree(small.root / folder)
     small.repro("prepare", f"train@{RUN}", f"evaluate@{RUN}")
-    assert small.lock() == text
+    assert small.read_lock() == text
 
 
 def test_changed_parameters_keep_the_checkpoints(small: SmallProject, stages: DvcStages) -> None:
@@ -84,7 +84,7 @@ def test_changed_parameters_keep_the_checkpoints(small: SmallProject, stages: Dv
     assert [run.key for run in list_unfinished()] == [KEY]
 
 
-def test_commit_that_fails_is_retried_at_the_end(
+def test_failed_commit_is_retried_on_close(
     small: SmallProject, stages: DvcStages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue, commit = CommitQueue(stages, Path()), stages.commit
@@ -97,10 +97,10 @@ def test_commit_that_fails_is_retried_at_the_end(
     assert "the lock is held" in capsys.readouterr().err
     monkeypatch.setattr(stages, "commit", commit)
     queue.close()
-    assert small.dvc_stages().find_stale([RUN]) == ([], [])
+    assert small.load_stages().find_stale([RUN]) == ([], [])
 
 
-def test_run_that_left_the_grid_is_named(small: SmallProject, stages: DvcStages) -> None:
+def test_run_outside_the_grid_is_refused(small: SmallProject, stages: DvcStages) -> None:
     queue = CommitQueue(stages, Path())
     queue.add(run_cell(small, stages))
     small.write("b")

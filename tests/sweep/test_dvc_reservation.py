@@ -1,4 +1,4 @@
-"""Concurrent commands: DVC stops at the runs of a sweep, and a sweep at those of DVC; each names the other."""
+"""Concurrent commands: a sweep and DVC refuse to use each other's runs and name the running command."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from tests.sweep.conftest import SmallProject
 DVC = [sys.executable, "-m", "dvc"]
 
 
-def repro(small: SmallProject, *targets: str) -> str:
+def run_dvc_repro(small: SmallProject, *targets: str) -> str:
     done = subprocess.run([*DVC, "repro", *targets], cwd=small.root, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("among", [None, ["a"]], ids=["all", "a"])
-def test_dvc_stops_before_it_removes_or_trains_reserved_runs(small: SmallProject, among: list[str] | None) -> None:
+@pytest.mark.parametrize("reserved", [None, ["a"]], ids=["all", "a"])
+def test_dvc_does_not_remove_or_train_reserved_runs(small: SmallProject, reserved: list[str] | None) -> None:
     small.repro()
     (small.root / "code.txt").write_text("edited")
     ran = (small.root / "ran.txt").read_text()
-    with small.dvc_stages().reserve(among):
-        said = repro(small, "train@a")
-        assert "is busy, it is being blocked by:" in said
-        assert f"(PID {os.getpid()}): {' '.join(sys.argv)}" in said
+    with small.load_stages().reserve(reserved):
+        output = run_dvc_repro(small, "train@a")
+        assert "is busy, it is being blocked by:" in output
+        assert f"(PID {os.getpid()}): {' '.join(sys.argv)}" in output
         assert (small.root / "runs/a/run.json").exists()
         assert (small.root / "ran.txt").read_text() == ran
-        assert ("is busy" in repro(small, "train@b")) == (among is None)
-    assert "is busy" not in repro(small, "train@a")
+        assert ("is busy" in run_dvc_repro(small, "train@b")) == (reserved is None)
+    assert "is busy" not in run_dvc_repro(small, "train@a")
 
 
-def test_sweep_can_use_what_it_reserved(small: SmallProject) -> None:
-    stages = small.dvc_stages()
+def test_sweep_can_use_its_reserved_runs(small: SmallProject) -> None:
+    stages = small.load_stages()
     with stages.reserve(None):
         (small.root / "raw.txt").write_text("edited")
         stages.reproduce("prepare")
@@ -50,24 +50,24 @@ def test_sweep_can_use_what_it_reserved(small: SmallProject) -> None:
 
 
 def test_reserve_names_the_running_dvc_command(small: SmallProject) -> None:
-    go = small.root / "go"
+    go_file = small.root / "go"
     text = (small.root / "dvc.yaml").read_text()
     (small.root / "dvc.yaml").write_text(
         text.replace("echo ${item}", "while [ ! -e go ]; do sleep 0.1; done; echo ${item}")
     )
-    with subprocess.Popen([*DVC, "repro", "train@a"], cwd=small.root, stdout=subprocess.PIPE) as at_work:
+    with subprocess.Popen([*DVC, "repro", "train@a"], cwd=small.root, stdout=subprocess.PIPE) as dvc:
         try:
-            assert at_work.stdout is not None
-            next(line for line in at_work.stdout if b"> while" in line)
-            named = rf"Another DVC command uses these runs: `.* repro train@a` \(process {at_work.pid}\)"
-            with pytest.raises(PipelineError, match=named), small.dvc_stages().reserve(None):
+            assert dvc.stdout is not None
+            next(line for line in dvc.stdout if b"> while" in line)
+            message = rf"Another DVC command uses these runs: `.* repro train@a` \(process {dvc.pid}\)"
+            with pytest.raises(PipelineError, match=message), small.load_stages().reserve(None):
                 pass
-            with small.dvc_stages().reserve(["b"]):
+            with small.load_stages().reserve(["b"]):
                 pass
         finally:
-            go.touch()
-            at_work.communicate()
-    assert at_work.returncode == 0
+            go_file.touch()
+            dvc.communicate()
+    assert dvc.returncode == 0
 
 
 def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
@@ -83,13 +83,13 @@ def test_reservation_of_a_killed_sweep_is_ignored(small: SmallProject) -> None:
         assert sweep.stdout is not None
         assert sweep.stdout.readline() == b"held\n"
         sweep.kill()
-    assert "is busy" not in repro(small, "train@a")
-    with small.dvc_stages().reserve(None):
+    assert "is busy" not in run_dvc_repro(small, "train@a")
+    with small.load_stages().reserve(None):
         pass
 
 
-def test_removed_list_is_not_an_error(small: SmallProject) -> None:
-    with small.dvc_stages().reserve(None):
+def test_removed_rwlock_is_not_an_error(small: SmallProject) -> None:
+    with small.load_stages().reserve(None):
         (small.root / ".dvc/tmp/rwlock").unlink()
 
 
@@ -97,9 +97,9 @@ def test_removed_list_is_not_an_error(small: SmallProject) -> None:
     ("change", "reason"),
     [("code.txt", "DEPENDENCIES"), ("runs/a", "OUTPUTS"), ("dvc.yaml", "GONE")],
 )
-def test_commit_names_the_reason_of_a_refusal(small: SmallProject, change: str, reason: str) -> None:
+def test_commit_returns_the_reason_of_a_refusal(small: SmallProject, change: str, reason: str) -> None:
     small.repro()
-    stages = small.dvc_stages()
+    stages = small.load_stages()
     hashes = stages.hash_dependencies(["train@a"])
     path = small.root / change
     if change == "dvc.yaml":
@@ -108,4 +108,4 @@ def test_commit_names_the_reason_of_a_refusal(small: SmallProject, change: str, 
         path.rename(small.root / "elsewhere")
     else:
         path.write_text("edited")
-    assert {stage: why.name for stage, why in small.dvc_stages().commit(hashes).items()} == {"train@a": reason}
+    assert {stage: refusal.name for stage, refusal in small.load_stages().commit(hashes).items()} == {"train@a": reason}

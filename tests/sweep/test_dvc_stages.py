@@ -1,4 +1,4 @@
-"""Changes of a stage that a sweep may commit without training."""
+"""Changes of a stage's dependencies that a sweep may commit without training."""
 
 from __future__ import annotations
 

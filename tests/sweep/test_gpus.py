@@ -1,4 +1,4 @@
-"""One GPU per job, with a made-up command of the driver."""
+"""One GPU per job, with a fake nvidia-smi."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from pipeline.sweep.run_sweep import _default_workers
 from pipeline.sweep.worker import STOP, Job, JobResult
 from tests.conftest import write_params
 
-TWO = "GPU-aaaa\nGPU-bbbb\n"
+GPU_LIST = "GPU-aaaa\nGPU-bbbb\n"
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine whose driver lists two GPUs."""
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An nvidia-smi on the PATH that lists two GPUs."""
     command = tmp_path / "bin" / "nvidia-smi"
     command.parent.mkdir()
-    command.write_text(f"#!/bin/sh\nprintf '{TWO}'\n")
+    command.write_text(f"#!/bin/sh\nprintf '{GPU_LIST}'\n")
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv(VISIBLE, raising=False)
     return command
 
 
-def test_list_gpus_asks_the_driver(machine: Path) -> None:
+def test_list_gpus_returns_the_driver_list(nvidia_smi: Path) -> None:
     assert list_gpus() == ["GPU-aaaa", "GPU-bbbb"]
 
 
-@pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize(("seen", "found"), [("1", ["1"]), ("0,3", ["0", "3"]), ("", []), ("-1", [])])
-def test_list_gpus_respects_visible_devices(seen: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VISIBLE, seen)
-    assert list_gpus() == found
+@pytest.mark.usefixtures("nvidia_smi")
+@pytest.mark.parametrize(("visible", "expected"), [("1", ["1"]), ("0,3", ["0", "3"]), ("", []), ("-1", [])])
+def test_list_gpus_respects_visible_devices(visible: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, visible)
+    assert list_gpus() == expected
 
 
-def test_list_gpus_is_empty_if_the_driver_fails(machine: Path) -> None:
-    machine.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+def test_list_gpus_is_empty_if_the_driver_fails(nvidia_smi: Path) -> None:
+    nvidia_smi.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
     assert list_gpus() == []
 
 
-def test_find_least_used() -> None:
+def test_find_least_used_returns_the_first_of_the_least_used() -> None:
     assert [find_least_used(["a", "b"], used) for used in ([], ["a"], ["b", "a"], ["a", "b", "a"])] == [
         "a",
         "b",
@@ -60,7 +60,7 @@ def test_find_least_used() -> None:
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """A worker that says which GPU it sees, once the other one had the time to start."""
+    """Replace a worker: return the visible GPU after both workers have started a job."""
     while (job := pipe.recv()) != STOP:
         (root / job.cell.name).touch()
         while len(list(root.glob("unet-*"))) < 2:
@@ -68,7 +68,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         pipe.send(JobResult(job, trained=True, evaluated=True, message=os.environ.get(VISIBLE, "")))
 
 
-@pytest.mark.usefixtures("machine")
+@pytest.mark.usefixtures("nvidia_smi")
 def test_parallel_jobs_see_one_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "serve", serve)
     params = read_params(write_params(tmp_path, {}))
@@ -80,7 +80,7 @@ def test_parallel_jobs_see_one_gpu_each(tmp_path: Path, monkeypatch: pytest.Monk
     assert VISIBLE not in os.environ
 
 
-def test_default_workers_without_a_gpu_is_one_core_per_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_workers_without_a_gpu_is_cores_per_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "")
     params = read_params(write_params(tmp_path, {"train": {"num_threads": 64_000}}))
     assert _default_workers([Job(params.cell("unet", 0.1, 0), "made", "made")]) == 1

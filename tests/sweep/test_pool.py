@@ -1,4 +1,4 @@
-"""The worker pool: every job has one result, whatever happens to its process."""
+"""The worker pool: every job has one result, even if its process is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import write_params
 
 
 def serve(pipe: Connection, params: Params, root: Path) -> None:
-    """Replace a worker: jobs of seed 0 succeed, of seed 1 are killed, of seed 2 take long."""
+    """Replace a worker: jobs of seed 0 succeed, of seed 1 are killed, of seed 2 take a minute."""
     while True:
         try:
             job = pipe.recv()
@@ -46,24 +46,23 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     return read_params(write_params(tmp_path, {}))
 
 
-def jobs(params: Params, *seeds: int) -> list[Job]:
-    rates = [0.1 / (place + 1) for place in range(len(seeds))]
-    return [Job(params.cell("unet", rate, seed), "made", "made") for rate, seed in zip(rates, seeds, strict=True)]
+def create_jobs(params: Params, *seeds: int) -> list[Job]:
+    return [Job(params.cell("unet", 0.1 / (index + 1), seed), "hash", "hash") for index, seed in enumerate(seeds)]
 
 
-def test_run_jobs_gives_every_job_a_result_and_reuses_workers(params: Params) -> None:
-    asked = jobs(params, *[0] * 6)
-    seen: list[EpochProgress] = []
-    results = list(run_jobs(params, asked, 2, Path(), seen.append, never))
-    assert {result.job.cell.name for result in results} == {job.cell.name for job in asked}
-    assert {report.run for report in seen} == {job.cell.name for job in asked}
+def test_run_jobs_returns_every_result_and_reuses_workers(params: Params) -> None:
+    jobs = create_jobs(params, *[0] * 6)
+    reports: list[EpochProgress] = []
+    results = list(run_jobs(params, jobs, 2, Path(), reports.append, never))
+    assert {result.job.cell.name for result in results} == {job.cell.name for job in jobs}
+    assert {report.run for report in reports} == {job.cell.name for job in jobs}
     assert len({result.message for result in results}) <= 2  # processes
 
 
 def test_killed_worker_fails_only_its_own_job(params: Params) -> None:
-    asked = jobs(params, 0, 1, 0, 0, 1, 0)
-    results = list(run_jobs(params, asked, 2, Path(), lambda report: None, never))
-    assert len(results) == len(asked)
+    jobs = create_jobs(params, 0, 1, 0, 0, 1, 0)
+    results = list(run_jobs(params, jobs, 2, Path(), lambda report: None, never))
+    assert len(results) == len(jobs)
     failed = [result for result in results if result.status == "failed"]
     assert [result.job.cell.seed for result in failed] == [1, 1]
     assert all("ended by signal 9" in result.message for result in failed)
@@ -73,12 +72,12 @@ def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.
     started = []
     start = pool.Worker.start
 
-    def remembered(*arguments: object) -> pool.Worker:
+    def record_start(*arguments: object) -> pool.Worker:
         started.append(start(*arguments))  # type: ignore[arg-type]
         return started[-1]
 
-    monkeypatch.setattr(pool.Worker, "start", remembered)
-    results = run_jobs(params, jobs(params, 0, 2, 0), 2, Path(), lambda report: None, never)
+    monkeypatch.setattr(pool.Worker, "start", record_start)
+    results = run_jobs(params, create_jobs(params, 0, 2, 0), 2, Path(), lambda report: None, never)
     next(results)
     results.close()
     assert len(started) == 2
@@ -86,9 +85,9 @@ def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.
 
 
 def test_stop_request_starts_no_further_job(params: Params) -> None:
-    asked = jobs(params, *[0] * 6)
-    ended: list[JobResult] = []
-    for result in run_jobs(params, asked, 2, Path(), lambda report: None, lambda: len(ended) > 0):
-        ended.append(result)
-    assert 1 <= len(ended) <= 3
-    assert all(result.status == "finished" for result in ended)
+    jobs = create_jobs(params, *[0] * 6)
+    finished: list[JobResult] = []
+    for result in run_jobs(params, jobs, 2, Path(), lambda report: None, lambda: len(finished) > 0):
+        finished.append(result)
+    assert 1 <= len(finished) <= 3
+    assert all(result.status == "finished" for result in finished)

@@ -1,4 +1,4 @@
-"""`pipeline sweep --ray` on a real cluster: equal bytes, also if a node is lost; and errors."""
+"""`pipeline sweep --ray` on a local cluster: the same bytes as without Ray, even if a node is lost."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.e2e.conftest import Project, copy_project
 from tests.preloaded import PreloadedCommands
 
 EPOCHS = 80
-STORY = Path(__file__).with_name("ray_story.py")
+CLUSTER_SCRIPT = Path(__file__).with_name("ray_cluster.py")
 
 
-def may_unshare() -> bool:
+def can_unshare() -> bool:
     tool = shutil.which("unshare")
     return (
         bool(tool and shutil.which("ip"))
@@ -43,29 +43,34 @@ def cluster_project(tmp_path: Path, commands: PreloadedCommands) -> Project:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not may_unshare(), reason="needs to be root: a network namespace keeps Ray to itself")
-def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
+@pytest.mark.skipif(not can_unshare(), reason="needs root, to run Ray in a network namespace")
+def test_ray_cluster_gives_the_same_bytes_after_a_lost_node(
     cluster_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = cluster_project.root
-    story = ["unshare", "-n", "bash", "-c", f"ip link set lo up; exec {sys.executable} {STORY}"]
+    command = ["unshare", "-n", "bash", "-c", f"ip link set lo up; exec {sys.executable} {CLUSTER_SCRIPT}"]
     with subprocess.Popen(
-        story, cwd=root, env=cluster_project.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=root,
+        env=cluster_project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as cluster:
         try:
-            said, _ = cluster.communicate(timeout=300)
-        except subprocess.TimeoutExpired:  # a cluster that did not come up leaves nothing behind
-            for one in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
-                one.kill()
+            output, _ = cluster.communicate(timeout=300)
+        except subprocess.TimeoutExpired:  # end the processes of a cluster that did not start
+            for process in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
+                process.kill()
             raise
-    assert cluster.returncode == 0, said
-    told = json.loads(said.splitlines()[-1])
-    assert told["codes"] == [0, 0], told["first"] + told["second"]
-    killed = told["killed"]
-    assert killed, told
+    assert cluster.returncode == 0, output
+    result = json.loads(output.splitlines()[-1])
+    assert result["codes"] == [0, 0], result["first"] + result["second"]
+    killed = result["killed"]
+    assert killed, result
 
-    # It went on from its checkpoint: no epoch was trained and told again.
-    epochs = [int(number) for number in re.findall(rf"^{killed}: epoch (\d+)/", told["first"], re.MULTILINE)]
+    # The killed run was resumed from its checkpoint: no epoch was trained twice.
+    epochs = [int(number) for number in re.findall(rf"^{killed}: epoch (\d+)/", result["first"], re.MULTILINE)]
     assert epochs == sorted(set(epochs))
     assert epochs[-1] == EPOCHS
 
@@ -74,25 +79,26 @@ def test_ray_cluster_gives_equal_bytes_although_a_node_is_lost(
         points = store.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss/val'").fetchone()[0]
     store.close()
     assert runs == dict.fromkeys(
-        {f"{variant}-{rate}-0" for variant in ("unet", "unet_no_skip") for rate in (0.01, 0.001)}, "FINISHED"
+        {f"{variant}-{learning_rate}-0" for variant in ("unet", "unet_no_skip") for learning_rate in (0.01, 0.001)},
+        "FINISHED",
     )
     assert points == 4 * EPOCHS
 
     assert not {name for name in cluster_project.find_stale_stages() if "@" in name}
     assert not list(root.glob(".cache/unfinished/*"))
 
-    here = root.parent / "here"
-    shutil.copytree(root / "data/prepared", here / "data/prepared")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
+    local = root.parent / "local"
+    shutil.copytree(root / "data/prepared", local / "data/prepared")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{local}/mlflow.db")
     params = read_params(root / "params.yaml")
     for cell in params.cells():
-        train_cell(cell, here)
-        for path in (here / "runs" / cell.name).iterdir():
+        train_cell(cell, local)
+        for path in (local / "runs" / cell.name).iterdir():
             if path.name != "timing.json":
                 assert (root / "runs" / cell.name / path.name).read_bytes() == path.read_bytes(), path
 
 
 def test_sweep_on_ray_without_a_cluster_is_reported(cluster_project: Project) -> None:
-    said = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
-    assert "No Ray cluster answers at 127.0.0.1:1" in said
-    assert "Traceback" not in said
+    output = cluster_project.run("pipeline", "sweep", "--ray", "127.0.0.1:1", code=1)
+    assert "No Ray cluster answers at 127.0.0.1:1" in output
+    assert "Traceback" not in output

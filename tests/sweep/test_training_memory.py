@@ -1,4 +1,4 @@
-"""The measured memory of a training, compared with the peak of a process that really trains."""
+"""The measured memory of a training, compared with the peak of a process that trains."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.sweep.worker import Job
 from pipeline.variants.data_shape import describe_data
 from tests.conftest import ROOT, write_custom, write_params
 
-# Prints the peak of its own process: ru_maxrss would begin at that of pytest's, which started it.
+# Prints the peak memory of its process. ru_maxrss would include the memory of pytest, which starts it.
 COMMAND = """
 import sys
 from pathlib import Path
@@ -49,8 +49,8 @@ def run(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def tiny(folder: Path, model: dict[str, object] | None = None) -> Params:
-    """Parameters of one variant, `unet`."""
+def create_params(folder: Path, model: dict[str, object] | None = None) -> Params:
+    """Create parameters with the single variant `unet`."""
     path = write_params(folder, {"data": DATA, "model": {"base_channels": 16, "depth": 4}, "train": {"batch_size": 8}})
     yaml = YAML(typ="safe")
     content = yaml.load(path.read_text(encoding="utf-8"))
@@ -61,20 +61,22 @@ def tiny(folder: Path, model: dict[str, object] | None = None) -> Params:
     return read_params(path)
 
 
-def jobs(params: Params) -> list[Job]:
-    return [Job(cell, train="made from this", evaluate=None) for cell in params.cells()]
+def create_jobs(params: Params) -> list[Job]:
+    return [Job(cell, train="hash", evaluate=None) for cell in params.cells()]
 
 
-def test_measured_memory_is_that_of_a_training(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = tiny(tmp_path)
+def test_measured_memory_is_close_to_that_of_a_training(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = create_params(tmp_path)
     (tmp_path / "mlflow.db").write_bytes(store.read_bytes())
     monkeypatch.chdir(tmp_path)
-    listed = CliRunner().invoke(main, ["variants"], catch_exceptions=False).output
-    row = next(line for line in listed.splitlines() if line.startswith("unet"))
+    output = CliRunner().invoke(main, ["variants"], catch_exceptions=False).output
+    row = next(line for line in output.splitlines() if line.startswith("unet"))
     step, process = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) MB", row))
     prepare(params, tmp_path / "data/prepared")
-    said = run(tmp_path, "train", "--variant", "unet", "--learning-rate", "0.001", "--seed", "0")
-    trained = int(said.split("peak")[1].split()[0]) * 1024 / 1e6
+    train_output = run(tmp_path, "train", "--variant", "unet", "--learning-rate", "0.001", "--seed", "0")
+    trained = int(train_output.split("peak")[1].split()[0]) * 1024 / 1e6
     assert 0.8 < trained / process < 1.3
     assert trained > 2 * step
 
@@ -98,46 +100,46 @@ def raises(channels, classes): return Raises(channels, classes, 1)
 def dies(channels, classes): return Dies(channels, classes, 1)
 """,
     )
-    own = {"family": "custom", "size_multiple": 1}
-    params = tiny(tmp_path, {**own, "import_path": "custom.nets:raises"})
+    custom_model = {"family": "custom", "size_multiple": 1}
+    params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    assert find_memory_requests(params, jobs(params), tmp_path) == {"unet": 0}  # its jobs say the reason
+    assert find_memory_requests(params, create_jobs(params), tmp_path) == {"unet": 0}  # its jobs report the reason
 
-    params = tiny(tmp_path, {**own, "import_path": "custom.nets:dies"})
+    params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     with pytest.raises(PipelineError, match=r"set ray\.memory_gb"):
-        find_memory_requests(params, jobs(params), tmp_path)
+        find_memory_requests(params, create_jobs(params), tmp_path)
 
 
-def test_memory_request_is_measured_unless_it_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    params = tiny(tmp_path)
+def test_memory_request_is_measured_unless_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = create_params(tmp_path)
     assert params.ray.memory_gb is None  # as shipped
-    asked = find_memory_requests(params, jobs(params), tmp_path)["unet"]
+    requested = find_memory_requests(params, create_jobs(params), tmp_path)["unet"]
     cell, data = params.cells()[0], replace(describe_data(params, Project(tmp_path)), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
-    assert asked / HEADROOM + 100e6 < measure_process(larger, data) < 3 * asked
-    assert f"unet: each run requests {asked / 1e9:.1f} GB" in capsys.readouterr().out
+    assert requested / HEADROOM + 100e6 < measure_process(larger, data) < 3 * requested
+    assert f"unet: each run requests {requested / 1e9:.1f} GB" in capsys.readouterr().out
     fixed = params.model_copy(update={"ray": params.ray.model_copy(update={"memory_gb": 3.5})})
-    assert find_memory_requests(fixed, jobs(params), tmp_path) == {"unet": 3_500_000_000}
+    assert find_memory_requests(fixed, create_jobs(params), tmp_path) == {"unet": 3_500_000_000}
 
 
-def test_warn_of_unmet_names_variants_that_no_node_has_room_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warn_of_unmet_names_variants_that_fit_no_node(capsys: pytest.CaptureFixture[str]) -> None:
     head, node = {"memory": 15e9}, {"CPU": 2.0, "memory": 2e9}
     warn_of_unmet({"unet": {"CPU": 1, "memory": 2e9}}, [head, node])
     assert not capsys.readouterr().err
     demands = {"unet": {"CPU": 1, "memory": 2e9}, "lite0": {"CPU": 1, "memory": 3e9}}
     warn_of_unmet(demands, [head, node])
-    said = capsys.readouterr().err
-    assert ": lite0: 1 CPU, 3.0 GB of memory. " in said
-    assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in said
+    message = capsys.readouterr().err
+    assert ": lite0: 1 CPU, 3.0 GB of memory. " in message
+    assert "The nodes offer: 0 CPU, 15.0 GB of memory; 2 CPU, 2.0 GB of memory." in message
     warn_of_unmet({"unet": {"CPU": 1, "memory": 1e9, "large": 1}}, [node])
     assert "1 CPU, 1.0 GB of memory, 1 large" in capsys.readouterr().err
 
 
-def test_measuring_process_ends_with_its_command(tmp_path: Path) -> None:
-    tiny(tmp_path)
+def test_measuring_process_terminates_with_its_command(tmp_path: Path) -> None:
+    create_params(tmp_path)
     command = subprocess.Popen([sys.executable, "-c", COMMAND, "variants"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     parent = psutil.Process(command.pid)
     deadline = time.monotonic() + 60
@@ -146,13 +148,13 @@ def test_measuring_process_ends_with_its_command(tmp_path: Path) -> None:
     assert children
     command.kill()
     command.wait()
-    gone, alive = psutil.wait_procs(children, timeout=30)
+    ended, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
-    assert gone
+    assert ended
 
 
-def test_describe_images_ignores_prepared_data_of_other_parameters(tmp_path: Path) -> None:
-    params = tiny(tmp_path)
+def test_describe_data_ignores_prepared_data_of_other_parameters(tmp_path: Path) -> None:
+    params = create_params(tmp_path)
     run(tmp_path, "prepare")
     assert describe_data(params, Project(tmp_path)).train == 16
     other = params.model_copy(update={"data": params.data.model_copy(update={"image_size": 64})})

@@ -1,4 +1,4 @@
-"""A project folder with an MLflow store, created once and copied because that takes seconds, and runs to upload."""
+"""Project folders with an MLflow store, which is copied because creating one takes seconds, and runs to upload."""
 
 import csv
 import shutil
@@ -23,13 +23,13 @@ KEY = "5e" * 32
 Upload = Callable[..., MlflowRun]
 
 
-def epochs(*values: dict[str, float], ended_ms: int = 1000) -> tuple[EpochMetrics, ...]:
-    """Epochs with these metrics, which end 1 ms after each other."""
+def create_epochs(*values: dict[str, float], ended_ms: int = 1000) -> tuple[EpochMetrics, ...]:
+    """Create epochs with these metrics, which end 1 ms after each other."""
     return tuple(EpochMetrics(number, metrics, ended_ms + number) for number, metrics in enumerate(values, start=1))
 
 
 def upload_content(tracking: Tracking, **changes: Any) -> MlflowRun:
-    """Upload one and the same run, finished, with some of its content changed."""
+    """Upload a finished run with some of its content changed; the run is always the same."""
     parameters = {"variant": "unet", "model": {"depth": 4}}
     content = RunContent(
         **{"name": "unet-0.001-0", "key": KEY, "status": "FINISHED", "parameters": parameters, **changes}
@@ -41,8 +41,8 @@ def upload_content(tracking: Tracking, **changes: Any) -> MlflowRun:
     return run
 
 
-def training_state(number: int, num_epochs: int, num_classes: int = 0, **changes: Any) -> TrainingState:
-    """The state of a training after some epochs; trainings differ by their number."""
+def create_training_state(number: int, num_epochs: int, num_classes: int = 0, **changes: Any) -> TrainingState:
+    """Create the state of training `number` after some epochs."""
     rows = [
         {
             "epoch": epoch,
@@ -69,7 +69,7 @@ def training_state(number: int, num_epochs: int, num_classes: int = 0, **changes
 
 
 def write_run_folder(state: TrainingState, root: Path) -> None:
-    """Write the folder of a training that has finished, as far as an upload reads it."""
+    """Write the files of a finished training that an upload reads."""
     folder = root / RUNS / state.run
     folder.mkdir(parents=True, exist_ok=True)
     num_epochs = len(state.history)
@@ -82,8 +82,8 @@ def write_run_folder(state: TrainingState, root: Path) -> None:
         writer = csv.DictWriter(file, list(state.history[0]))
         writer.writeheader()
         writer.writerows(state.history)
-    epochs = tuple(EpochTiming(ended, images=1, training_seconds=1.0, eval_seconds=1.0) for ended in state.ended_ms)
-    timing = RunTiming(state.key, 1.0, 1.0, 1.0, None, epochs, "a processor", "a version")
+    timings = tuple(EpochTiming(ended, images=1, training_seconds=1.0, eval_seconds=1.0) for ended in state.ended_ms)
+    timing = RunTiming(state.key, 1.0, 1.0, 1.0, None, timings, "a processor", "a version")
     (folder / RunFolder.TIMING).write_text(as_json(timing))
 
 
@@ -94,7 +94,7 @@ def empty_store(store: Path) -> Path:
 
 @pytest.fixture
 def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without a store; its name has what a home folder's may have."""
+    """A folder without a store; its name has a space, a quote and an umlaut."""
     project = tmp_path / "müller's project"
     project.mkdir()
     monkeypatch.chdir(project)

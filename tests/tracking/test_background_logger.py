@@ -1,4 +1,4 @@
-"""The logger of a command: only its end waits for the store, and no failure of the store stops a training."""
+"""The background logger: only its exit waits for the store, and a failing store never stops a training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.tracking.store import open_client
-from tests.tracking.conftest import training_state, upload_content, write_run_folder
+from tests.tracking.conftest import create_training_state, upload_content, write_run_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -35,27 +35,27 @@ def start_logger() -> BackgroundLogger:
     return BackgroundLogger(read_params())
 
 
-def stored_runs() -> dict[str, Run]:
+def load_runs() -> dict[str, Run]:
     client = open_client(f"sqlite:///{Path.cwd()}/mlflow.db")
     experiment = client.get_experiment_by_name("learning-report")
-    found = client.search_runs([experiment.experiment_id]) if experiment is not None else []
-    by_name = {run.info.run_name: run for run in found}
-    assert len(by_name) == len(found)
+    runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
+    by_name = {run.info.run_name: run for run in runs}
+    assert len(by_name) == len(runs)
     return by_name
 
 
-def steps(run: Run, name: str = "loss/train") -> list[int]:
+def list_steps(run: Run, name: str = "loss/train") -> list[int]:
     client = open_client(f"sqlite:///{Path.cwd()}/mlflow.db")
     return [point.step for point in client.get_metric_history(run.info.run_id, name)]
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+def list_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.fixture
 def held_uploads(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Uploads wait until the event is set."""
+    """An event that all uploads wait for."""
     event, upload = threading.Event(), MlflowRun.upload
 
     def wait_and_upload(run: MlflowRun, content: RunContent) -> None:
@@ -67,17 +67,17 @@ def held_uploads(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def test_update_store_hangs_returns_at_once_and_loses_nothing(held_uploads: threading.Event) -> None:
+def test_update_with_a_hanging_store_returns_immediately_and_loses_nothing(held_uploads: threading.Event) -> None:
     with start_logger() as logger:
         for num_epochs in range(4):
             for number in (0, 1):
-                logger.update(training_state(number, num_epochs))
+                logger.update(create_training_state(number, num_epochs))
         assert not held_uploads.is_set()
         held_uploads.set()
-    runs = stored_runs()
+    runs = load_runs()
     assert sorted(runs) == ["unet-0.001-0", "unet-0.001-1"]
     for number, run in enumerate(runs[name] for name in sorted(runs)):
-        assert steps(run) == [1, 2, 3]
+        assert list_steps(run) == [1, 2, 3]
         assert run.data.metrics["loss/train"] == pytest.approx(number + 1 / 3)
         assert run.data.params["seed"] == str(number)
         assert run.data.tags["pipeline.stage"] == "train"
@@ -88,79 +88,79 @@ def test_update_store_hangs_returns_at_once_and_loses_nothing(held_uploads: thre
     ("raised", "has_failed", "status"),
     [(None, False, "KILLED"), (KeyboardInterrupt, False, "KILLED"), (ValueError, True, "FAILED")],
 )
-def test_exit_run_not_finished_sets_its_status(
+def test_exit_sets_the_status_of_unfinished_runs(
     raised: type[BaseException] | None, has_failed: bool, status: str
 ) -> None:
     try:
         with start_logger() as logger:
-            logger.update(training_state(0, 1))
-            logger.update(training_state(0, 1, has_failed=has_failed))
+            logger.update(create_training_state(0, 1))
+            logger.update(create_training_state(0, 1, has_failed=has_failed))
             if raised is not None:
                 raise raised
     except BaseException as error:
         assert raised is not None
         assert isinstance(error, raised)
-    assert [run.info.status for run in stored_runs().values()] == [status]
+    assert [run.info.status for run in load_runs().values()] == [status]
     assert not list(FOLDER.glob("*"))
 
 
-def test_kill_marks_one_run_only() -> None:
+def test_kill_marks_only_the_given_run() -> None:
     with start_logger() as logger:
         for number in (0, 1):
-            logger.update(training_state(number, 1))
+            logger.update(create_training_state(number, 1))
         logger.kill("unet-0.001-0")
         logger.kill("unet-0.001-2")
-        logger.update(training_state(1, 2))
-        while (run := stored_runs().get("unet-0.001-1")) is None or len(steps(run)) < 2:
+        logger.update(create_training_state(1, 2))
+        while (run := load_runs().get("unet-0.001-1")) is None or len(list_steps(run)) < 2:
             time.sleep(0.1)
-        found = {name: run.info.status for name, run in stored_runs().items()}
-        assert found == {"unet-0.001-0": "KILLED", "unet-0.001-1": "RUNNING"}
+        statuses = {name: run.info.status for name, run in load_runs().items()}
+        assert statuses == {"unet-0.001-0": "KILLED", "unet-0.001-1": "RUNNING"}
 
 
-def test_close_bug_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_raises_bugs_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise TypeError("a bug")
 
     monkeypatch.setattr(BackgroundLogger, "_upload_pending", fail)
     with pytest.raises(TypeError, match="a bug"), start_logger() as logger:
-        logger.update(training_state(0, 1))
+        logger.update(create_training_state(0, 1))
 
 
 @pytest.mark.timeout(60)
-def test_store_down_costs_one_warning_without_password(
+def test_unreachable_store_causes_one_warning_without_password(
     closed_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
     with start_logger() as logger:
         for number in (0, 1):
-            logger.update(training_state(number, 1))
-    (text,) = warnings(caplog)
+            logger.update(create_training_state(number, 1))
+    (text,) = list_warnings(caplog)
     assert f"Run unet-0.001-0: MLflow at http://127.0.0.1:{closed_port} fails" in text
     assert "secret" not in text
     assert "\n" not in text
 
 
-def test_store_comes_back_gets_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_store_that_recovers_gets_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(background_logger, "RETRY_SECONDS", 0.2)
     store = Path("mlflow.db")
     content = store.read_bytes()
     store.write_bytes(b"no database" * 1000)
     with start_logger() as logger:
-        logger.update(training_state(0, 1))
-        while not warnings(caplog):
+        logger.update(create_training_state(0, 1))
+        while not list_warnings(caplog):
             time.sleep(0.05)
         store.write_bytes(content)
-        while not stored_runs():
+        while not load_runs():
             time.sleep(0.1)
         content = store.read_bytes()
         store.write_bytes(b"no database" * 1000)
-        logger.update(training_state(0, 3))
+        logger.update(create_training_state(0, 3))
         time.sleep(0.5)
         store.write_bytes(content)
-    (run,) = stored_runs().values()
-    assert steps(run) == [1, 2, 3]
-    assert run.info.start_time == 500  # not when the store came back
-    assert len(warnings(caplog)) == 1
+    (run,) = load_runs().values()
+    assert list_steps(run) == [1, 2, 3]
+    assert run.info.start_time == 500  # not the time when the store recovered
+    assert len(list_warnings(caplog)) == 1
 
 
 def test_refused_run_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,21 +168,21 @@ def test_refused_run_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -
     with start_logger() as logger:
         logger.finish("missing-0.1-0")  # has no run folder
         for number in range(5):
-            logger.update(training_state(number, 1))
-    assert len(stored_runs()) == 5
+            logger.update(create_training_state(number, 1))
+    assert len(load_runs()) == 5
 
 
-def test_killed_process_finished_run_is_uploaded_by_the_next_logger() -> None:
-    state = training_state(0, 2)
+def test_finished_run_of_a_killed_process_is_uploaded_by_the_next_logger() -> None:
+    state = create_training_state(0, 2)
     upload_content(read_params().tracking, name=state.run, key=state.key, status="RUNNING")
     killed = OpenRuns(read_params().tracking)
     killed.add(state.key, state.run)
     write_run_folder(state, Path())
-    del killed  # releases its lock, as the end of its process does
+    del killed  # releases its lock, as if its process had ended
     with start_logger():
         pass
-    (run,) = stored_runs().values()
-    assert (run.info.status, steps(run)) == ("FINISHED", [1, 2])
+    (run,) = load_runs().values()
+    assert (run.info.status, list_steps(run)) == ("FINISHED", [1, 2])
     assert not list(FOLDER.glob("*"))
 
 
@@ -199,7 +199,7 @@ def _train_until_signal(uploading: Any) -> None:
     MlflowRun.upload = slow_upload  # type: ignore[method-assign]
     defer_signals()
     with start_logger() as logger:
-        logger.update(training_state(0, 2))
+        logger.update(create_training_state(0, 2))
         while True:
             time.sleep(0.05)
             check_signals()
@@ -219,14 +219,14 @@ def _wait_for_hanging_store(uploading: Any) -> None:
     background_logger.END_SECONDS = 1
     defer_signals()
     with start_logger() as logger:
-        logger.update(training_state(0, 2))
+        logger.update(create_training_state(0, 2))
         while True:
             time.sleep(0.05)
             check_signals()
 
 
 @pytest.mark.parametrize("target", [_train_until_signal, _wait_for_hanging_store])
-def test_signal_ends_the_run_as_killed(target: Any) -> None:
+def test_signal_marks_the_run_as_killed(target: Any) -> None:
     context = multiprocessing.get_context("spawn")
     uploading = context.Event()
     process = context.Process(target=target, args=(uploading,))
@@ -239,10 +239,10 @@ def test_signal_ends_the_run_as_killed(target: Any) -> None:
     assert process.exitcode == 128 + signal.SIGTERM
     if target is _wait_for_hanging_store:
         assert time.monotonic() - signaled < 10
-        assert [run.info.status for run in stored_runs().values()] == ["RUNNING"]
-        mark_killed()  # as the next command does
-    (run,) = stored_runs().values()
+        assert [run.info.status for run in load_runs().values()] == ["RUNNING"]
+        mark_killed()  # as the next command would
+    (run,) = load_runs().values()
     assert run.info.status == "KILLED"
     if target is _train_until_signal:
-        assert steps(run) == [1, 2]
+        assert list_steps(run) == [1, 2]
     assert not list(FOLDER.glob("*"))

@@ -1,4 +1,4 @@
-"""The same best run everywhere: MLflow's tag, the report, the grid summary, `predict` and `promote`."""
+"""The best run is the same in MLflow's tags, the grid summary, the report, `predict` and `promote`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEEDS = [0, 1, 2]
 
 @dataclass(frozen=True)
 class Project:
-    """Three seeds of one setting, compared."""
+    """A project with three seeds of one setting."""
 
     root: Path
 
@@ -51,14 +51,14 @@ def project(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.chdir(root)
         patch.delenv("DVC_ROOT", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/live.db")
-        found = Project(root)
+        project = Project(root)
         params = read_params(
             write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": SEEDS}})
         )
         for cell in params.cells():
             train_cell(cell)
             evaluate_run(params, cell.name)
-        yield found
+        yield project
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ def sync() -> None:
     assert done.exit_code == 0, done.output
 
 
-def found_runs(uri: str) -> list[Run]:
+def load_runs(uri: str) -> list[Run]:
     client = open_client(uri)
     experiment = client.get_experiment_by_name("learning-report")
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def best_of(uri: str) -> dict[str, str]:
-    return {run.info.run_name: run.data.tags[BEST_OF] for run in found_runs(uri) if BEST_OF in run.data.tags}
+def load_best_tags(uri: str) -> dict[str, str]:
+    return {run.info.run_name: run.data.tags[BEST_OF] for run in load_runs(uri) if BEST_OF in run.data.tags}
 
 
 def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> None:
@@ -94,12 +94,12 @@ def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> N
     best = summary.best.run
     by_loss = sorted(
         (run.data.metrics["val_loss_best"], run.info.run_name)
-        for run in found_runs(uri)
+        for run in load_runs(uri)
         if "val_loss_best" in run.data.metrics
     )
-    assert [name for _, name in by_loss].index(best) == 1  # the lowest loss is another seed's
-    assert list(best_of(uri)) == [best]
-    assert [run.data.tags[BEST_RUN] for run in found_runs(uri) if BEST_RUN in run.data.tags] == [best]
+    assert [name for _, name in by_loss].index(best) == 1  # another seed has the lowest loss
+    assert list(load_best_tags(uri)) == [best]
+    assert [run.data.tags[BEST_RUN] for run in load_runs(uri) if BEST_RUN in run.data.tags] == [best]
     assert select_runs(summary, "best").names == (best,)
     assert find_best_run(artifacts.Project(project.root)) == best
     assert "ordered by val_loss_best" in NOTE
@@ -109,25 +109,25 @@ def test_best_run_is_the_median_seed_everywhere(project: Project, uri: str) -> N
 def test_mark_best_run_follows_the_best_run_of_each_user(
     project: Project, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compare_and_track(user: str, seeds: list[int]) -> str:
+    def compare_and_sync(user: str, seeds: list[int]) -> str:
         monkeypatch.setenv("LOGNAME", user)
         summary = project.compare_seeds(seeds)
         sync()
         assert summary.best is not None
         return summary.best.run
 
-    first = compare_and_track("mia", SEEDS)
-    assert best_of(uri) == {first: "mia"}
+    first = compare_and_sync("mia", SEEDS)
+    assert load_best_tags(uri) == {first: "mia"}
     other = next(seed for seed in SEEDS if not first.endswith(f"-{seed}"))
-    second = compare_and_track("tom", [other])
-    assert best_of(uri) == {first: "mia", second: "tom"}
-    assert compare_and_track("mia", [other]) == second
-    assert best_of(uri) == {second: "mia; tom"}
+    second = compare_and_sync("tom", [other])
+    assert load_best_tags(uri) == {first: "mia", second: "tom"}
+    assert compare_and_sync("mia", [other]) == second
+    assert load_best_tags(uri) == {second: "mia; tom"}
     shutil.move(project.root / EVALUATION / second, project.root / "aside")
     try:  # no setting is complete, so no run is the best
         monkeypatch.setenv("LOGNAME", "tom")
         assert project.compare_seeds([other]).best is None
         sync()
-        assert best_of(uri) == {second: "mia"}
+        assert load_best_tags(uri) == {second: "mia"}
     finally:
         shutil.move(project.root / "aside", project.root / EVALUATION / second)

@@ -1,4 +1,4 @@
-"""Runs of killed processes become KILLED in the store that they were logged to."""
+"""Runs of killed processes are marked as KILLED in the store they were logged to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.tracking.store import open_client
 from tests.tracking.conftest import KEY, Upload, upload_content
 
 
-def status(project: Path) -> str:
+def load_status(project: Path) -> str:
     client = open_client(f"sqlite:///{project}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("learning-report").experiment_id])
     return str(run.info.status)
@@ -37,34 +37,34 @@ def kill_logging_process(tracking: Tracking) -> None:
     process.start()
     assert started.wait(120)
     mark_killed()
-    assert status(Path.cwd()) == "RUNNING"  # its process is alive
+    assert load_status(Path.cwd()) == "RUNNING"  # its process is still running
     process.kill()
     process.join()
 
 
-def test_mark_killed_store_down_is_repeated_in_the_right_store(
+def test_mark_killed_with_an_unreachable_store_is_retried_in_that_store(
     project: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill_logging_process(tracking)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # set by the user since
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # changed by the user since then
     (project / "mlflow.db").rename(project / "away.db")
     (project / "mlflow.db").write_text("no database")
     mark_killed()
     (project / "away.db").rename(project / "mlflow.db")
-    assert status(project) == "RUNNING"
+    assert load_status(project) == "RUNNING"
     mark_killed()
-    assert status(project) == "KILLED"
+    assert load_status(project) == "KILLED"
     assert not list(FOLDER.glob("*"))
 
 
-def test_mark_killed_finished_run_stays_finished(project: Path, tracking: Tracking, upload: Upload) -> None:
+def test_mark_killed_keeps_finished_runs(project: Path, tracking: Tracking, upload: Upload) -> None:
     kill_logging_process(tracking)
     upload(status="FINISHED")
     mark_killed()
-    assert status(project) == "FINISHED"
+    assert load_status(project) == "FINISHED"
 
 
-def test_mark_killed_in_a_copy_of_the_project_leaves_the_original(
+def test_mark_killed_in_a_copy_does_not_change_the_original(
     project: Path, tracking: Tracking, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(status="RUNNING")
@@ -74,7 +74,7 @@ def test_mark_killed_in_a_copy_of_the_project_leaves_the_original(
     shutil.copytree(project, copy)
     monkeypatch.chdir(copy)
     mark_killed()
-    assert (status(project), status(copy)) == ("RUNNING", "KILLED")
+    assert (load_status(project), load_status(copy)) == ("RUNNING", "KILLED")
     open_runs.remove(KEY)
     open_runs.close()
     assert not list((project / FOLDER).iterdir())

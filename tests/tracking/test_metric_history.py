@@ -1,3 +1,5 @@
+"""Conversion of metrics and parameters to names and values that MLflow accepts."""
+
 import math
 
 import pytest
@@ -15,7 +17,7 @@ from pipeline.tracking.metric_history import MAX_PARAMETER_LENGTH, flatten, spli
         ("x" * 300, "x" * 250),
     ],
 )
-def test_to_mlflow_name_refused_characters_are_replaced(name: str, allowed: str) -> None:
+def test_to_mlflow_name_replaces_invalid_characters(name: str, allowed: str) -> None:
     assert to_mlflow_name(name) == allowed
 
 
@@ -23,7 +25,7 @@ def test_split_finite_separates_nan_and_infinity() -> None:
     assert split_finite({"a": 1.0, "b": math.nan, "c": -math.inf}) == ({"a": 1.0}, ["b", "c"])
 
 
-def test_flatten_nested_parameters_become_json() -> None:
+def test_flatten_joins_keys_and_encodes_values_as_json() -> None:
     parameters = {
         "variant": "unet",
         "learning_rate": 1e-3,
@@ -40,7 +42,7 @@ def test_flatten_nested_parameters_become_json() -> None:
     }
 
 
-def test_truncate_long_values_are_shortened_and_named() -> None:
+def test_truncate_shortens_long_values_and_returns_their_names() -> None:
     values, names = truncate({"short": "x", "long": "y" * (MAX_PARAMETER_LENGTH + 1)}, MAX_PARAMETER_LENGTH)
     assert (values["short"], len(values["long"]), names) == ("x", MAX_PARAMETER_LENGTH, ["long"])
     assert values["long"].endswith("(truncated)")

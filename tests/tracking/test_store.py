@@ -1,3 +1,5 @@
+"""The MLflow store: its address, creation, recovery and errors."""
+
 import multiprocessing
 import os
 import signal
@@ -12,12 +14,12 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.sqlite_store import sqlite_file
 from pipeline.tracking.store import get_experiment_id, hide_passwords, open_client, tracking_uri
-from tests.tracking.conftest import epochs, upload_content
+from tests.tracking.conftest import create_epochs, upload_content
 
-CELLS = 3
+NUM_PROCESSES = 3
 
 
-def test_the_environment_goes_before_the_parameter_and_both_before_the_default(
+def test_tracking_uri_prefers_environment_over_parameter_over_default(
     bare_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tracking_uri(Tracking(uri=None, experiment="e")) == f"sqlite:///{bare_project}/mlflow.db"
@@ -37,7 +39,7 @@ def test_the_environment_goes_before_the_parameter_and_both_before_the_default(
         (None, "{root}/mlflow.db"),
     ],
 )
-def test_a_relative_sqlite_path_starts_in_the_folder_that_dvc_names(
+def test_relative_sqlite_path_starts_in_dvc_root(
     uri: str | None, path: str, bare_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
@@ -47,12 +49,12 @@ def test_a_relative_sqlite_path_starts_in_the_folder_that_dvc_names(
 
 
 @pytest.mark.parametrize("uri", ["http://team:5000", "postgresql://team/mlflow", "sqlite:///:memory:", "sqlite://"])
-def test_other_addresses_are_no_sqlite_file(uri: str) -> None:
+def test_sqlite_file_of_other_uris_is_none(uri: str) -> None:
     assert sqlite_file(uri) is None
     assert tracking_uri(Tracking(uri=uri, experiment="e")) == uri or "MLFLOW_TRACKING_URI" in os.environ
 
 
-def test_hide_passwords_removes_them() -> None:
+def test_hide_passwords_removes_user_and_password() -> None:
     assert (
         hide_passwords("failed: postgresql://me:secret@team/mlflow, http://t:s@h")
         == "failed: postgresql://team/mlflow, http://h"
@@ -66,25 +68,25 @@ def _train(number: int, start: "multiprocessing.synchronize.Barrier") -> None:
         Tracking(uri=None, experiment="learning-report"),
         name=f"unet-0.001-{number}",
         key=f"{number:064x}",
-        epochs=epochs(*losses),
+        epochs=create_epochs(*losses),
     )
 
 
-def test_processes_that_find_no_store_make_it_once(bare_project: Path, tracking: Tracking) -> None:
+def test_concurrent_processes_create_one_store(bare_project: Path, tracking: Tracking) -> None:
     spawn = multiprocessing.get_context("spawn")
-    start = spawn.Barrier(CELLS)
-    cells = [spawn.Process(target=_train, args=(number, start)) for number in range(CELLS)]
-    for cell in cells:
-        cell.start()
-    for cell in cells:
-        cell.join()
-    assert [cell.exitcode for cell in cells] == [0] * CELLS
+    start = spawn.Barrier(NUM_PROCESSES)
+    processes = [spawn.Process(target=_train, args=(number, start)) for number in range(NUM_PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * NUM_PROCESSES
 
     client = open_client(tracking_uri(tracking))
     experiments = [item for item in client.search_experiments() if item.name == tracking.experiment]
     assert len(experiments) == 1
     runs = client.search_runs([experiments[0].experiment_id])
-    assert sorted(run.info.run_name for run in runs) == [f"unet-0.001-{number}" for number in range(CELLS)]
+    assert sorted(run.info.run_name for run in runs) == [f"unet-0.001-{number}" for number in range(NUM_PROCESSES)]
     for run in runs:
         assert run.info.status == "FINISHED"
         assert run.info.artifact_uri.startswith(f"{bare_project}/mlruns/")
@@ -96,60 +98,60 @@ def _open(uri: str) -> None:
     open_client(uri)
 
 
-def test_a_kill_while_the_store_is_made_does_no_harm(bare_project: Path, tracking: Tracking) -> None:
+def test_store_killed_during_creation_is_created_again(bare_project: Path, tracking: Tracking) -> None:
     uri = tracking_uri(tracking)
     partial = bare_project / "mlflow.db.partial"
-    maker = multiprocessing.get_context("spawn").Process(target=_open, args=(uri,))
-    maker.start()
-    while maker.is_alive() and not (partial.exists() and partial.stat().st_size > 100_000):
+    creator = multiprocessing.get_context("spawn").Process(target=_open, args=(uri,))
+    creator.start()
+    while creator.is_alive() and not (partial.exists() and partial.stat().st_size > 100_000):
         time.sleep(0.002)
-    maker.kill()
-    maker.join()
+    creator.kill()
+    creator.join()
     if not partial.exists():
-        pytest.skip("the store was made before the kill came")
-    (bare_project / "mlflow.db").touch()  # an empty file is no store either
+        pytest.skip("the store was complete before the kill")
+    (bare_project / "mlflow.db").touch()  # an empty file is not a store
     assert open_client(uri).search_experiments()
     assert not partial.exists()
 
 
-def test_mlflow_is_imported_only_when_it_is_used() -> None:
+def test_tracking_modules_do_not_import_mlflow() -> None:
     code = "import sys; from pipeline.tracking import background_logger, sync, tags, ui; print('mlflow' in sys.modules)"
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_a_file_that_is_no_store_is_named_at_once(bare_project: Path, tracking: Tracking) -> None:
+def test_open_client_names_an_invalid_store_file(bare_project: Path, tracking: Tracking) -> None:
     (bare_project / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
     with pytest.raises(PipelineError, match=r"mlflow\.db .*file is not a database"):
         open_client(tracking_uri(tracking))
 
 
-def test_a_database_server_that_is_down_is_not_waited_for(closed_port: int) -> None:
+def test_open_client_does_not_wait_for_an_unreachable_database(closed_port: int) -> None:
     with pytest.raises(OSError, match="refused"):
         open_client(f"postgresql://me:secret@127.0.0.1:{closed_port}/mlflow")
 
 
-def test_a_deleted_experiment_is_restored(project: Path, tracking: Tracking) -> None:
+def test_get_experiment_id_restores_a_deleted_experiment(project: Path, tracking: Tracking) -> None:
     uri = tracking_uri(tracking)
     client = open_client(uri)
-    made = get_experiment_id(client, uri, "study")
-    client.delete_experiment(made)
-    assert get_experiment_id(client, uri, "study") == made
-    assert client.get_experiment(made).lifecycle_stage == "active"
+    experiment_id = get_experiment_id(client, uri, "study")
+    client.delete_experiment(experiment_id)
+    assert get_experiment_id(client, uri, "study") == experiment_id
+    assert client.get_experiment(experiment_id).lifecycle_stage == "active"
 
 
 KILLED_WHILE_WRITING = """
 import os, signal, sqlite3, sys
 store = sqlite3.connect(sys.argv[1])
-store.execute("PRAGMA cache_size = 1")  # so that half of it stands in the file already
+store.execute("PRAGMA cache_size = 1")  # so that a part is written to the file early
 store.execute("BEGIN")
 store.executemany("INSERT INTO experiment_tags VALUES (?, ?, 0)", [(f"key {n}", "x" * 4000) for n in range(500)])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_kill_left_half_written_is_taken_back(project: Path) -> None:
+def test_partial_write_of_a_killed_process_is_rolled_back(project: Path) -> None:
     path = project / "mlflow.db"
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -160,7 +162,7 @@ def test_what_a_kill_left_half_written_is_taken_back(project: Path) -> None:
     assert not journal.exists() or journal.stat().st_size == 0
 
 
-def test_a_store_that_may_only_be_read_can_be_read(project: Path) -> None:
+def test_read_only_store_can_be_read(project: Path) -> None:
     path = project / "mlflow.db"
     path.chmod(0o444)
     assert open_client(f"sqlite:///{path}").get_experiment_by_name("Default") is not None

@@ -1,4 +1,4 @@
-"""`pipeline sync` uploads from a run's folder what `pipeline train` uploads while the run trains."""
+"""`pipeline sync` uploads the same content from run folders as `pipeline train` does during training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.tracking.store import open_client
 from pipeline.tracking.sync import sync_runs
 from pipeline.train.train_cell import train_and_log
 from tests.conftest import ROOT, write_params
-from tests.tracking.conftest import epochs, upload_content
+from tests.tracking.conftest import create_epochs, upload_content
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,27 +37,27 @@ CHANGES: dict[str, Any] = {"grid": {"variant": ["unet"], "learning_rate": [0.01,
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A project whose runs are trained, evaluated, compared and rendered, with a store that was written meanwhile."""
+class TrainedProject:
+    """A project with trained, evaluated and compared runs and a report, and the store they were logged to."""
 
     root: Path
     params: Params
-    live: str
+    live_uri: str
 
 
 @pytest.fixture(scope="module")
-def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedProject]:
     root = tmp_path_factory.mktemp("sync") / "project"
     shutil.copytree(prepared, root)
     for name in (TEMPLATES, Path("reports/notes.md")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     shutil.copy(store, root / "live.db")
-    live = f"sqlite:///{root}/live.db"
+    live_uri = f"sqlite:///{root}/live.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("DVC_ROOT", raising=False)
-        patch.setenv("MLFLOW_TRACKING_URI", live)
+        patch.setenv("MLFLOW_TRACKING_URI", live_uri)
         params = read_params(write_params(root, CHANGES))
         for cell in params.cells():
             train_and_log(params, cell)
@@ -65,12 +65,12 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         list(sync_runs(params, NAMES))
         compare(params)
         render_report(params)
-        yield Trained(root, params, live)
+        yield TrainedProject(root, params, live_uri)
 
 
 @pytest.fixture
-def uri(trained: Trained, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An MLflow without runs."""
+def uri(trained: TrainedProject, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store without runs."""
     monkeypatch.chdir(trained.root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copy(store, tmp_path / "mlflow.db")
@@ -83,51 +83,51 @@ def sync(*arguments: str, code: int = 0) -> str:
     return done.output
 
 
-def stored(uri: str, trained: Trained) -> tuple[MlflowClient, dict[str, Run]]:
-    """The runs by name; a name that stands there twice is no mapping."""
+def load_runs(uri: str, trained: TrainedProject) -> tuple[MlflowClient, dict[str, Run]]:
+    """Load the runs by name; names must be unique."""
     client = open_client(uri)
     experiment = client.get_experiment_by_name(trained.params.tracking.experiment)
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id])
-    by_name = {run.info.run_name: run for run in found}
-    assert len(by_name) == len(found)
+    runs = client.search_runs([experiment.experiment_id])
+    by_name = {run.info.run_name: run for run in runs}
+    assert len(by_name) == len(runs)
     return client, by_name
 
 
-def points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, int, float]]]:
+def load_points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, int, float]]]:
     return {
-        name: [(one.step, one.timestamp, one.value) for one in client.get_metric_history(run.info.run_id, name)]
+        name: [(point.step, point.timestamp, point.value) for point in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
     }
 
 
-def files(client: MlflowClient, run: Run, under: str) -> list[str]:
-    return sorted(item.path for item in client.list_artifacts(run.info.run_id, under))
+def list_files(client: MlflowClient, run: Run, folder: str) -> list[str]:
+    return sorted(item.path for item in client.list_artifacts(run.info.run_id, folder))
 
 
-def test_mlflow_gets_what_it_would_have_been_told_live(trained: Trained, uri: str) -> None:
-    said = sync("--tracking-uri", uri)
-    assert "2 runs, 2 of them new" in said
-    (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
-    assert set(live) == set(NAMES) < set(found)
+def test_sync_uploads_the_same_content_as_train(trained: TrainedProject, uri: str) -> None:
+    output = sync("--tracking-uri", uri)
+    assert "2 runs, 2 of them new" in output
+    (live_client, live), (client, synced) = load_runs(trained.live_uri, trained), load_runs(uri, trained)
+    assert set(live) == set(NAMES) < set(synced)
     for name in NAMES:
-        assert points(client, found[name]) == points(live_client, live[name])
-        assert found[name].data.params == live[name].data.params
-        assert found[name].info.status == live[name].info.status == "FINISHED"
-        assert found[name].data.tags["pipeline.run_key"] == live[name].data.tags["pipeline.run_key"]
-        assert found[name].inputs == live[name].inputs
-        inputs = found[name].inputs.dataset_inputs
-        assert {one.dataset.digest for one in inputs} == {live_digest(trained)}
-        contexts = {one.tags[0].value: one.dataset.name for one in inputs}
+        assert load_points(client, synced[name]) == load_points(live_client, live[name])
+        assert synced[name].data.params == live[name].data.params
+        assert synced[name].info.status == live[name].info.status == "FINISHED"
+        assert synced[name].data.tags["pipeline.run_key"] == live[name].data.tags["pipeline.run_key"]
+        assert synced[name].inputs == live[name].inputs
+        inputs = synced[name].inputs.dataset_inputs
+        assert {item.dataset.digest for item in inputs} == {read_expected_digest(trained)}
+        contexts = {item.tags[0].value: item.dataset.name for item in inputs}
         assert sorted(contexts) == ["train", "validation"]
         assert len({*contexts.values()}) == 2
-        for under in ("run", "evaluation", "evaluation/examples"):
-            assert files(client, found[name], under) == files(live_client, live[name], under) != []
+        for folder in ("run", "evaluation", "evaluation/examples"):
+            assert list_files(client, synced[name], folder) == list_files(live_client, live[name], folder) != []
 
 
 @pytest.fixture(params=["missing", "of another training"])
-def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[None]:
-    """The times of both runs, as DVC leaves them when it restores a run."""
+def unknown_times(trained: TrainedProject, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove the times of both runs, as in runs that DVC has restored."""
     paths = [trained.root / RUNS / name / RunFolder.TIMING for name in NAMES]
     kept = [path.read_text(encoding="utf-8") for path in paths]
     for path, text in zip(paths, kept, strict=True):
@@ -140,35 +140,35 @@ def unknown_times(trained: Trained, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.mark.usefixtures("unknown_times")
-def test_a_run_whose_times_are_unknown_is_sent_without_durations(trained: Trained, uri: str) -> None:
+def test_run_without_times_is_uploaded_without_durations(trained: TrainedProject, uri: str) -> None:
     assert "2 runs, 2 of them new" in sync("--tracking-uri", uri)
-    (live_client, live), (client, found) = stored(trained.live, trained), stored(uri, trained)
+    (live_client, live), (client, synced) = load_runs(trained.live_uri, trained), load_runs(uri, trained)
     for name in NAMES:
-        sent, complete = points(client, found[name]), points(live_client, live[name])
-        assert complete.keys() - sent.keys() == {"training_seconds"}
-        assert [point[::2] for point in sent["loss/val"]] == [point[::2] for point in complete["loss/val"]]
-        assert {time for series in sent.values() for _, time, _ in series} == {found[name].info.start_time}
-        assert found[name].info.end_time == found[name].info.start_time
-        assert set(files(live_client, live[name], "run")) - set(files(client, found[name], "run")) == {
+        uploaded, complete = load_points(client, synced[name]), load_points(live_client, live[name])
+        assert complete.keys() - uploaded.keys() == {"training_seconds"}
+        assert [point[::2] for point in uploaded["loss/val"]] == [point[::2] for point in complete["loss/val"]]
+        assert {time for series in uploaded.values() for _, time, _ in series} == {synced[name].info.start_time}
+        assert synced[name].info.end_time == synced[name].info.start_time
+        assert set(list_files(live_client, live[name], "run")) - set(list_files(client, synced[name], "run")) == {
             "run/timing.json"
         }
-    grid = next(run for name, run in found.items() if name not in NAMES)
+    grid = next(run for name, run in synced.items() if name not in NAMES)
     assert grid.info.end_time == grid.info.start_time
     assert "2 runs, complete before." in sync("--tracking-uri", uri)
 
 
-def test_the_view_that_compares_runs_begins_with_the_yardstick(trained: Trained, uri: str) -> None:
-    """It takes the first of a run's metrics, in the order in which they came."""
+def test_first_metric_of_a_run_is_the_validation_loss(trained: TrainedProject, uri: str) -> None:
+    """MLflow's comparison of runs starts with the metric that was logged first."""
     sync("--tracking-uri", uri)
-    for place in (trained.live, uri):
-        _, found = stored(place, trained)
-        assert {next(iter(found[name].data.metrics)) for name in NAMES} == {"loss/val"}
+    for store in (trained.live_uri, uri):
+        _, synced = load_runs(store, trained)
+        assert {next(iter(synced[name].data.metrics)) for name in NAMES} == {"loss/val"}
 
 
-def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> None:
+def test_run_parameters_have_the_size_of_the_data(trained: TrainedProject, uri: str) -> None:
     sync("--tracking-uri", uri)
-    _, found = stored(uri, trained)
-    sizes = {name: value for name, value in found[NAMES[0]].data.params.items() if name.startswith("data.")}
+    _, synced = load_runs(uri, trained)
+    sizes = {name: value for name, value in synced[NAMES[0]].data.params.items() if name.startswith("data.")}
     assert sizes == {
         "data.image_size": "32",
         "data.num_train_images": "12",
@@ -181,80 +181,80 @@ def test_parameters_say_how_large_the_data_is(trained: Trained, uri: str) -> Non
     assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
 
 
-def live_digest(trained: Trained) -> str:
+def read_expected_digest(trained: TrainedProject) -> str:
     return PreparedData(trained.root / PREPARED).dataset.fingerprint[:36]
 
 
-def test_a_second_time_nothing_is_sent(trained: Trained, uri: str) -> None:
+def test_repeated_sync_uploads_nothing(trained: TrainedProject, uri: str) -> None:
     sync("--tracking-uri", uri)
-    client, first = stored(uri, trained)
-    before = {name: points(client, run) for name, run in first.items()}
+    client, first = load_runs(uri, trained)
+    before = {name: load_points(client, run) for name, run in first.items()}
     assert "2 runs, complete before." in sync("--tracking-uri", uri)
-    client, again = stored(uri, trained)
+    client, again = load_runs(uri, trained)
     assert {len(run.inputs.dataset_inputs) for run in again.values()} == {2}
-    assert {name: points(client, run) for name, run in again.items()} == before
+    assert {name: load_points(client, run) for name, run in again.items()} == before
     assert {name: run.info.end_time for name, run in again.items()} == {
         name: run.info.end_time for name, run in first.items()
     }
 
 
-def test_what_was_told_live_lacks_only_the_verdict(trained: Trained, uri: str) -> None:
+def test_sync_adds_the_verdict_to_runs_of_train(trained: TrainedProject, uri: str) -> None:
     assert "2 runs, 0 of them new; uploaded 0 points" in sync(*NAMES)
-    _, found = stored(trained.live, trained)
+    _, synced = load_runs(trained.live_uri, trained)
     for name in NAMES:
-        assert found[name].data.tags["pipeline.verdict"] in found[name].data.tags["mlflow.note.content"]
-        assert found[name].data.tags["pipeline.beats_baseline"] in ("true", "false")
-        assert found[name].data.tags["pipeline.stage"] == "train"  # as it was told live
+        assert synced[name].data.tags["pipeline.verdict"] in synced[name].data.tags["mlflow.note.content"]
+        assert synced[name].data.tags["pipeline.beats_baseline"] in ("true", "false")
+        assert synced[name].data.tags["pipeline.stage"] == "train"  # as logged by `pipeline train`
 
 
-def test_half_a_run_is_completed(trained: Trained, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_completes_a_partial_run(trained: TrainedProject, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = RunFolder(trained.root / RUNS / NAMES[0]).record
     history = read_history(trained.root / RUNS / NAMES[0])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    half = upload_content(
-        trained.params.tracking, name=NAMES[0], key=record.key, status="RUNNING", epochs=epochs(history[0])
+    partial_run = upload_content(
+        trained.params.tracking, name=NAMES[0], key=record.key, status="RUNNING", epochs=create_epochs(history[0])
     )
     sync(NAMES[0])
-    client, found = stored(uri, trained)
-    run = found[NAMES[0]]
-    assert (run.info.run_id, run.info.status) == (half.run_id, "FINISHED")
-    for name, values in points(client, run).items():
+    client, synced = load_runs(uri, trained)
+    run = synced[NAMES[0]]
+    assert (run.info.run_id, run.info.status) == (partial_run.run_id, "FINISHED")
+    for name, values in load_points(client, run).items():
         steps = [step for step, _, _ in values]
         assert len(steps) == len(set(steps)), name
-    assert [step for step, _, _ in points(client, run)["loss/val"]] == list(range(1, len(history) + 1))
+    assert [step for step, _, _ in load_points(client, run)["loss/val"]] == list(range(1, len(history) + 1))
 
 
-def test_a_file_that_the_store_lost_is_sent_again(trained: Trained, uri: str) -> None:
+def test_sync_uploads_a_missing_file_again(trained: TrainedProject, uri: str) -> None:
     sync("--tracking-uri", uri)
-    _, found = stored(uri, trained)
-    lost = Path(found[NAMES[0]].info.artifact_uri) / "run" / RunFolder.HISTORY
+    _, synced = load_runs(uri, trained)
+    lost = Path(synced[NAMES[0]].info.artifact_uri) / "run" / RunFolder.HISTORY
     lost.unlink()
     assert "uploaded 0 points and 1 folders" in sync("--tracking-uri", uri)
     assert lost.read_bytes() == (trained.root / RUNS / NAMES[0] / RunFolder.HISTORY).read_bytes()
 
 
-def test_the_grid_has_a_run_of_its_own_with_the_report(trained: Trained, uri: str) -> None:
+def test_grid_summary_run_has_the_report(trained: TrainedProject, uri: str) -> None:
     sync("--tracking-uri", uri)
-    client, found = stored(uri, trained)
-    (grid,) = [run for name, run in found.items() if name not in NAMES]
-    assert grid.data.metrics == {}  # or it would stand among the runs that are ranked, and above their charts
+    client, synced = load_runs(uri, trained)
+    (grid,) = [run for name, run in synced.items() if name not in NAMES]
+    assert grid.data.metrics == {}  # with metrics, it would be ranked among the runs
     assert grid.data.tags["pipeline.best_run"] in NAMES
     assert grid.info.end_time > grid.info.start_time
     assert "lowest validation loss" in grid.data.tags["mlflow.note.content"]
-    assert files(client, grid, "report") == ["report/learning-report.html"]
-    assert "comparison/summary.json" in files(client, grid, "comparison")
+    assert list_files(client, grid, "report") == ["report/learning-report.html"]
+    assert "comparison/summary.json" in list_files(client, grid, "comparison")
 
 
-def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
+def test_sync_does_not_change_a_run_of_another_user(trained: TrainedProject, uri: str) -> None:
     sync("--tracking-uri", uri)
-    client, found = stored(uri, trained)
-    theirs = found[NAMES[0]]
+    client, synced = load_runs(uri, trained)
+    theirs = synced[NAMES[0]]
     client.set_tag(theirs.info.run_id, "mlflow.user", "somebody else")
     history = trained.root / RUNS / NAMES[0] / RunFolder.HISTORY
     kept = history.read_text()
     head, first, *rest = kept.splitlines()
     fields = first.split(",")
-    fields[head.split(",").index("val_loss")] = "0.123"  # as another processor would have it
+    fields[head.split(",").index("val_loss")] = "0.123"  # as computed by another CPU
     history.write_text("\n".join([head, ",".join(fields), *rest]) + "\n")
     try:
         sync(NAMES[0], "--tracking-uri", uri)
@@ -265,36 +265,36 @@ def test_somebody_elses_run_is_left_alone(trained: Trained, uri: str) -> None:
     both = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{NAMES[0]}'")
     assert len({run.data.tags["mlflow.user"] for run in both}) == len(both) == 2
     (again,) = [run for run in both if run.info.run_id == theirs.info.run_id]
-    assert points(client, again) == points(client, theirs)
+    assert load_points(client, again) == load_points(client, theirs)
 
 
-def test_a_mistake_is_answered(trained: Trained, uri: str, closed_port: int) -> None:
+def test_sync_reports_errors(trained: TrainedProject, uri: str, closed_port: int) -> None:
     assert "'mlflow.db' is not a URI" in sync("--tracking-uri", "mlflow.db", code=1)
     assert "matches no run of the grid" in sync("lite0-*", code=1)
-    said = sync("--tracking-uri", f"http://127.0.0.1:{closed_port}", code=1)
-    assert "does not answer" in said
-    assert "No run was uploaded; the same command uploads the rest." in said
-    assert "missing" not in said
+    output = sync("--tracking-uri", f"http://127.0.0.1:{closed_port}", code=1)
+    assert "does not answer" in output
+    assert "No run was uploaded; the same command uploads the rest." in output
+    assert "missing" not in output
 
 
-def test_track_failing_half_way_counts_the_complete_runs(trained: Trained, uri: str) -> None:
+def test_sync_that_fails_reports_the_number_of_complete_runs(trained: TrainedProject, uri: str) -> None:
     history = trained.root / RUNS / NAMES[1] / RunFolder.HISTORY
     kept = history.read_text(encoding="utf-8")
     try:
         history.write_text(kept.splitlines()[0] + "\n", encoding="utf-8")
-        said = sync("--tracking-uri", uri, code=1)
+        output = sync("--tracking-uri", uri, code=1)
     finally:
         history.write_text(kept, encoding="utf-8")
-    assert "1 of 2 runs are complete in MLflow; the same command uploads the rest." in said
+    assert "1 of 2 runs are complete in MLflow; the same command uploads the rest." in output
 
 
 @pytest.mark.usefixtures("unknown_times")
-def test_a_restored_run_changes_nothing_of_the_run_that_was_sent_live(trained: Trained) -> None:
-    client, before = stored(trained.live, trained)
-    sync("--tracking-uri", trained.live)
-    client, after = stored(trained.live, trained)
+def test_sync_of_a_restored_run_changes_nothing(trained: TrainedProject) -> None:
+    client, before = load_runs(trained.live_uri, trained)
+    sync("--tracking-uri", trained.live_uri)
+    client, after = load_runs(trained.live_uri, trained)
     for name in NAMES:
-        assert points(client, after[name]) == points(client, before[name])
+        assert load_points(client, after[name]) == load_points(client, before[name])
         assert after[name].info.end_time == before[name].info.end_time
         digest = "pipeline.sha256.run"
         assert after[name].data.tags[digest] == before[name].data.tags[digest]

@@ -1,4 +1,4 @@
-"""A team's MLflow server: killed and restarted while eight runs are logged, and with passwords."""
+"""A team's MLflow server: killed and restarted while eight runs are logged, and with user accounts."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pipeline.tracking import background_logger
 from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.fetch import fetch_runs
 from pipeline.tracking.store import open_client
-from tests.servers import MlflowServer, free_port
-from tests.tracking.conftest import training_state, write_run_folder
+from tests.servers import MlflowServer, find_free_port
+from tests.tracking.conftest import create_training_state, write_run_folder
 
 WRITERS, EPOCHS, CLASSES = 8, 40, 3
 METRICS = CLASSES + 3  # losses and learning rate
@@ -36,28 +36,28 @@ pytestmark = pytest.mark.slow
 
 
 class Database:
-    """SQLite, which has no server that could be restarted."""
+    """An SQLite database, which has no server to restart."""
 
     def __init__(self, folder: Path) -> None:
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
 
     def restart(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Postgres(Database):
-    """Debian's PostgreSQL in a folder of its own, as the user it insists on where the test is root's."""
+    """Debian's PostgreSQL in a temporary folder, run as user postgres if the test is run by root."""
 
     def __init__(self, folder: Path) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        if not found:
+        binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if not binaries:
             pytest.skip("no PostgreSQL under /usr/lib/postgresql; Debian has it in postgresql")
-        self._bin, self._data = found[-1], folder / "data"
-        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if self._as:
+        self._bin, self._data = binaries[-1], folder / "data"
+        self._run_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._run_as:
             user = pwd.getpwnam("postgres")
             os.chown(folder, user.pw_uid, user.pw_gid)
-        port = free_port()
+        port = find_free_port()
         self._call("initdb", "-D", str(self._data), "-A", "trust", "-U", "mlflow")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
         self._control = ["-D", str(self._data), "-o", options, "-l", str(folder / "log"), "-w"]
@@ -72,12 +72,14 @@ class Postgres(Database):
         self._call("pg_ctl", "-D", str(self._data), "stop", "-m", "immediate")
 
     def _call(self, name: str, *arguments: str) -> None:
-        subprocess.run([*self._as, str(self._bin / name), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        subprocess.run(
+            [*self._run_as, str(self._bin / name), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/"
+        )
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    # Not pytest's folder, which only its user may enter, and PostgreSQL's is another.
+    # Not pytest's folder, which PostgreSQL's user cannot access.
     folder = Path(tempfile.mkdtemp())
     try:
         if request.param == "sqlite":
@@ -93,24 +95,24 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write(numbers: list[int], server: str, root: Path, pause: float, restarted: Any) -> None:
-    """Log trainings as `pipeline sweep` does, several by one process; the last epochs come after the restart."""
+def log_trainings(numbers: list[int], server: str, root: Path, pause: float, restarted: Any) -> None:
+    """Log several trainings in one process, as `pipeline sweep` does; the last epochs follow the restart."""
     os.environ["MLFLOW_TRACKING_URI"] = server
     background_logger.RETRY_SECONDS = 1.0
     with BackgroundLogger(read_params(root / "params.yaml"), root) as logger:
         for epoch in range(EPOCHS + 1):
             for number in numbers:
-                logger.update(training_state(number, epoch, CLASSES))
+                logger.update(create_training_state(number, epoch, CLASSES))
             time.sleep(pause)
             if epoch == EPOCHS * 3 // 4:
                 assert restarted.wait(240)
         for number in numbers:
-            write_run_folder(training_state(number, EPOCHS, CLASSES), root)
+            write_run_folder(create_training_state(number, EPOCHS, CLASSES), root)
             logger.finish(f"unet-0.001-{number}")
 
 
 def count_points(uri: str) -> tuple[int, int]:
-    """Count points in the database, and those that are stored twice."""
+    """Count the points in the database, and those stored twice."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri)
@@ -120,7 +122,7 @@ def count_points(uri: str) -> tuple[int, int]:
     return len(rows), len(rows) - len({tuple(row) for row in rows})
 
 
-def test_server_and_database_killed_store_each_point_once(
+def test_each_point_is_stored_once_after_server_and_database_are_killed(
     database: Database, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "project"
@@ -130,7 +132,9 @@ def test_server_and_database_killed_store_each_point_once(
     context = multiprocessing.get_context("spawn")
     restarted = context.Event()
     halves = [list(range(first, WRITERS, 2)) for first in (0, 1)]  # two commands in one project
-    writers = [context.Process(target=write, args=(half, server.address, root, 0.4, restarted)) for half in halves]
+    writers = [
+        context.Process(target=log_trainings, args=(half, server.address, root, 0.4, restarted)) for half in halves
+    ]
     try:
         for writer in writers:
             writer.start()
@@ -144,17 +148,19 @@ def test_server_and_database_killed_store_each_point_once(
         restarted.set()
         for writer in writers:
             writer.join()
-            assert writer.exitcode == 0  # no training ends on account of MLflow
+            assert writer.exitcode == 0  # MLflow's failures stop no training
         live, _ = count_points(database.uri)
-        again = context.Process(target=write, args=(list(range(WRITERS)), server.address, root, 0.0, restarted))
-        again.start()
-        again.join()
-        found, doubled = count_points(database.uri)
+        repeated = context.Process(
+            target=log_trainings, args=(list(range(WRITERS)), server.address, root, 0.0, restarted)
+        )
+        repeated.start()
+        repeated.join()
+        stored, duplicates = count_points(database.uri)
         sent = WRITERS * EPOCHS * METRICS
         with capsys.disabled():
-            print(f"\n{database.uri.partition(':')[0]}: sent {sent}, found {live} live and {found} after a second")
-            print(f"sending; doubled {doubled}, missing {sent - found}")
-        assert (found, doubled) == (sent, 0)
+            print(f"\n{database.uri.partition(':')[0]}: sent {sent}, found {live} live and {stored} after a second")
+            print(f"upload; duplicates {duplicates}, missing {sent - stored}")
+        assert (stored, duplicates) == (sent, 0)
         _check_runs(server.address)
     finally:
         server.kill()
@@ -164,10 +170,10 @@ def _check_runs(address: str) -> None:
     client = open_client(address)
     experiment = client.get_experiment_by_name(TRACKING.experiment)
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in found) == [f"unet-0.001-{number}" for number in range(WRITERS)]
-    assert {run.info.status for run in found} == {"FINISHED"}
-    for run in found:
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == [f"unet-0.001-{number}" for number in range(WRITERS)]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
         files = {item.path for item in client.list_artifacts(run.info.run_id, "run")}
         assert files == {"run/history.csv", "run/run.json", "run/timing.json"}
 
@@ -175,10 +181,10 @@ def _check_runs(address: str) -> None:
 ADMIN, PASSWORD = "admin", "a-long-password-of-the-administrator"
 
 
-def test_server_with_passwords_knows_the_user(
+def test_server_with_accounts_tags_runs_with_the_user(
     tmp_path: Path, data_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As docs/how-to/team-server.md sets it up: members may write into each other's experiments, strangers may not."""
+    """Set up as in docs/how-to/team-server.md: members may write to each other's experiments."""
     pytest.importorskip("flask_wtf")
     config = tmp_path / "auth.ini"
     config.write_text(
@@ -202,12 +208,12 @@ def test_server_with_passwords_knows_the_user(
             _log_in(monkeypatch, name)
             _train(number)
         assert not caplog.records
-        found = open_client(address).search_runs(["1"], order_by=["attributes.start_time ASC"])
-        assert [run.data.tags["mlflow.user"] for run in found] == ["mia", "tom"]
+        runs = open_client(address).search_runs(["1"], order_by=["attributes.start_time ASC"])
+        assert [run.data.tags["mlflow.user"] for run in runs] == ["mia", "tom"]
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
         with pytest.raises(PipelineError, match="does not accept the password of tom"):
             fetch_runs(TRACKING, "latest", tmp_path / "cache", "0" * 64, lambda _: None)
-        config.write_text(config.read_text().replace("EDIT", "READ"))  # as MLflow comes
+        config.write_text(config.read_text().replace("EDIT", "READ"))  # MLflow's default
         server.kill()
         server.start()
         _log_in(monkeypatch, "tom")
@@ -230,4 +236,4 @@ def _log_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def _train(number: int) -> None:
     with BackgroundLogger(read_params()) as logger:
-        logger.update(training_state(number, 1, began_ms=number + 1))
+        logger.update(create_training_state(number, 1, began_ms=number + 1))

@@ -1,4 +1,4 @@
-"""The running mean of the weights: its laws, and that it is what a run keeps."""
+"""The exponential moving average of weights: its properties, and that a run saves it."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ from pipeline.train.train_cell import train_cell
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
-unhurried = settings(deadline=None)
-smoothings = st.floats(min_value=0.01, max_value=0.9999)
+without_deadline = settings(deadline=None)
+decays = st.floats(min_value=0.01, max_value=0.9999)
 numbers = st.floats(min_value=-1e3, max_value=1e3, width=32)
 
 
-class Number(nn.Module):
-    """A network of one weight."""
+class OneWeight(nn.Module):
+    """A network with one weight."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.tensor(value))
 
 
-def mean_of(start: float, visited: list[float], smoothing: float) -> float:
-    """Where the mean of a weight stands that was at `start` and then at each number of `visited`."""
-    network = Number(start)
-    mean = create_ema(network, smoothing)
-    for value in visited:
+def average(start: float, values: list[float], decay: float) -> float:
+    """Return the moving average of a weight that is `start` and then each of `values`."""
+    network = OneWeight(start)
+    mean = create_ema(network, decay)
+    for value in values:
         network.value.data.fill_(value)
         mean.update_parameters(network)
     return float(mean.module.value.detach())
 
 
-@unhurried
-@given(numbers, smoothings, st.integers(1, 50))
-def test_weights_that_stay_are_their_mean(value: float, smoothing: float, steps: int) -> None:
-    assert mean_of(value, [value] * steps, smoothing) == value
+@without_deadline
+@given(numbers, decays, st.integers(1, 50))
+def test_average_of_constant_weights_is_constant(value: float, decay: float, steps: int) -> None:
+    assert average(value, [value] * steps, decay) == value
 
 
-@unhurried
-@given(numbers, st.lists(numbers, min_size=1, max_size=50), smoothings)
-def test_the_mean_lies_among_the_weights_visited(start: float, visited: list[float], smoothing: float) -> None:
-    mean, span = mean_of(start, visited, smoothing), max(map(abs, visited)) * 1e-6 + 1e-30
-    assert min(visited) - span <= mean <= max(visited) + span
+@without_deadline
+@given(numbers, st.lists(numbers, min_size=1, max_size=50), decays)
+def test_average_is_within_the_range_of_the_weights(start: float, values: list[float], decay: float) -> None:
+    mean, span = average(start, values, decay), max(map(abs, values)) * 1e-6 + 1e-30
+    assert min(values) - span <= mean <= max(values) + span
 
 
-@unhurried
-@given(numbers, st.lists(numbers, min_size=1, max_size=20), smoothings)
-def test_the_initial_weights_leave_no_trace(start: float, visited: list[float], smoothing: float) -> None:
-    assert mean_of(start, visited, smoothing) == mean_of(0.0, visited, smoothing)
+@without_deadline
+@given(numbers, st.lists(numbers, min_size=1, max_size=20), decays)
+def test_average_ignores_the_initial_weights(start: float, values: list[float], decay: float) -> None:
+    assert average(start, values, decay) == average(0.0, values, decay)
 
 
-def test_the_first_steps_are_soon_forgotten_and_later_ones_as_asked() -> None:
-    assert abs(mean_of(0.0, [1e3] + [0.0] * 50, 0.999)) < 1e-4
+def test_average_uses_a_smaller_decay_in_the_first_steps() -> None:
+    assert abs(average(0.0, [1e3] + [0.0] * 50, 0.999)) < 1e-4
     settled = [0.0] * 200
-    assert mean_of(0.0, [*settled, 1.0], 0.9) == pytest.approx(0.1)
-    assert mean_of(0.0, [*settled, 1.0, 0.0], 0.9) == pytest.approx(0.09)
+    assert average(0.0, [*settled, 1.0], 0.9) == pytest.approx(0.1)
+    assert average(0.0, [*settled, 1.0, 0.0], 0.9) == pytest.approx(0.09)
 
 
-def test_the_mean_is_a_network_of_the_same_names_kinds_and_layout() -> None:
+def test_average_has_the_names_dtypes_and_layout_of_the_network() -> None:
     torch.manual_seed(0)
     model = UNetModel(
         family="unet",
@@ -87,33 +87,37 @@ def test_the_mean_is_a_network_of_the_same_names_kinds_and_layout() -> None:
     for _ in range(3):
         network(torch.rand(2, 3, 8, 8))
         mean.update_parameters(network)
-    now = network.state_dict()
-    assert list(mean.module.state_dict()) == list(now)
+    state = network.state_dict()
+    assert list(mean.module.state_dict()) == list(state)
     for name, tensor in mean.module.state_dict().items():
-        assert (tensor.dtype, tensor.shape, tensor.stride()) == (now[name].dtype, now[name].shape, now[name].stride())
+        assert (tensor.dtype, tensor.shape, tensor.stride()) == (
+            state[name].dtype,
+            state[name].shape,
+            state[name].stride(),
+        )
         if not tensor.is_floating_point():
-            assert int(tensor) == int(now[name]) == 3  # batches seen: counted, not averaged
-    running = {name for name in now if name.endswith("running_mean")}
-    assert all(not torch.equal(mean.module.state_dict()[name], now[name]) for name in running)
+            assert int(tensor) == int(state[name]) == 3  # num_batches_tracked is copied, not averaged
+    running = {name for name in state if name.endswith("running_mean")}
+    assert all(not torch.equal(mean.module.state_dict()[name], state[name]) for name in running)
 
 
-def test_a_network_that_cannot_be_copied_is_named() -> None:
-    network = Number(1.0)
-    network.seen = network.value * 2  # type: ignore[assignment]  # a result that hangs on its computation
+def test_network_that_cannot_be_copied_is_refused() -> None:
+    network = OneWeight(1.0)
+    network.seen = network.value * 2  # type: ignore[assignment]  # a tensor that requires its graph
     with pytest.raises(PipelineError, match=r"^train\.ema_decay: must be 0\.0 for this network, but is 0\.9: copying"):
         create_ema(network, 0.9)
 
 
-def test_a_run_keeps_and_scores_the_mean_and_is_trained_as_without(project: Path) -> None:
+def test_run_saves_and_evaluates_the_average_without_changing_the_training(project: Path) -> None:
     histories, weights = {}, {}
-    for smoothing in (0.0, 0.9):
-        params = read_params(write_params(project, {"train": {"ema_decay": smoothing, "epochs": 3}}))
+    for decay in (0.0, 0.9):
+        params = read_params(write_params(project, {"train": {"ema_decay": decay, "epochs": 3}}))
         record = train_cell(params.cell("unet", 0.01, 0))
-        histories[smoothing] = pd.read_csv(project / "runs" / RUN / "history.csv")
-        weights[smoothing] = load_file(project / "runs" / RUN / "model.safetensors")
+        histories[decay] = pd.read_csv(project / "runs" / RUN / "history.csv")
+        weights[decay] = load_file(project / "runs" / RUN / "model.safetensors")
         scores = evaluate_run(params, RUN)
         assert scores.validation is not None
-        best = histories[smoothing].set_index("epoch")["val_loss"][record.best_epoch]
+        best = histories[decay].set_index("epoch")["val_loss"][record.best_epoch]
         assert scores.validation.loss == pytest.approx(best, rel=1e-6)
     assert list(histories[0.0]["objective"]) == list(histories[0.9]["objective"])
     assert (histories[0.0]["val_loss"] != histories[0.9]["val_loss"]).all()

@@ -1,4 +1,4 @@
-"""On a GPU: the same training, from the same draws; digits differ, what is learned does not."""
+"""Training on a GPU: losses close to those on the CPU, resuming, and precision."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from tests.conftest import write_params
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def losses(project: Path, changes: dict[str, object]) -> list[float]:
-    """Train and evaluate the tiny U-Net; the validation losses by epoch."""
+def train_losses(project: Path, changes: dict[str, object]) -> list[float]:
+    """Train and evaluate the tiny U-Net; return the validation losses of the epochs."""
     params = read_params(write_params(project, {"train": {"epochs": 3, **changes}}))
-    found: list[float] = []
+    val_losses: list[float] = []
     cell = params.cell("unet", 0.01, 0)
-    train_cell(cell, project, lambda epoch: found.append(epoch.val_loss))
+    train_cell(cell, project, lambda epoch: val_losses.append(epoch.val_loss))
     assert evaluate_run(params, cell.name, Project(project)).validation is not None
-    return found
+    return val_losses
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32"])
-def test_a_gpu_trains_and_evaluates(project: Path, precision: str) -> None:
+def test_gpu_trains_and_evaluates(project: Path, precision: str) -> None:
     assert select_device().type == "cuda"
-    assert len(losses(project, {"precision": precision})) == 3
+    assert len(train_losses(project, {"precision": precision})) == 3
     record = RunFolder(project / RUNS / "unet-0.01-0").record
     assert record.precision == (resolve_precision("auto") if precision == "auto" else precision)
 
 
-def test_it_learns_what_the_processor_learns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = losses(project, {"precision": "float32"})
+def test_gpu_losses_are_close_to_cpu_losses(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu_losses = train_losses(project, {"precision": "float32"})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    here = losses(project, {"precision": "float32"})
-    assert here == pytest.approx(there, rel=0.1)
+    cpu_losses = train_losses(project, {"precision": "float32"})
+    assert cpu_losses == pytest.approx(gpu_losses, rel=0.1)
 
 
-def test_a_training_that_was_stopped_on_a_gpu_goes_on(project: Path) -> None:
+def test_training_stopped_on_a_gpu_is_resumed(project: Path) -> None:
     params = read_params(write_params(project, {"train": {"epochs": 4}, "model": {"dropout": 0.5}}))
     cell = params.cell("unet", 0.01, 0)
 
@@ -52,6 +52,6 @@ def test_a_training_that_was_stopped_on_a_gpu_goes_on(project: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train_cell(cell, project, stop)
-    seen: list[int] = []
-    train_cell(cell, project, lambda epoch: seen.append(epoch.epoch))
-    assert seen == [2, 3, 4]
+    epochs: list[int] = []
+    train_cell(cell, project, lambda epoch: epochs.append(epoch.epoch))
+    assert epochs == [2, 3, 4]

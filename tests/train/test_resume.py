@@ -1,4 +1,4 @@
-"""A training that is stopped and begun again: the same bits, the same points, whatever the checkpoints went through."""
+"""Resumed trainings: the same bytes and logged points as without interruption, even with damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 class StoppedError(Exception):
-    """A training that is stopped after an epoch."""
+    """Stops a training after an epoch."""
 
 
 def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRecord:
@@ -65,26 +65,26 @@ def train(root: Path, recipe: dict[str, Any], stop: int | None = None) -> RunRec
     return train_and_log(params, params.cell("unet", 0.01, 0), listen=listen)
 
 
-def stopped(root: Path, recipe: dict[str, Any], stop: int) -> Path:
-    """Train up to an epoch; returns the folder of its checkpoints."""
+def train_until(root: Path, recipe: dict[str, Any], stop: int) -> Path:
+    """Train up to an epoch; return the folder of its checkpoints."""
     with pytest.raises(StoppedError):
         train(root, recipe, stop)
-    (left,) = list_unfinished()
-    return left.folder
+    (unfinished,) = list_unfinished()
+    return unfinished.folder
 
 
-def content(root: Path) -> dict[str, bytes]:
+def read_run(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "runs" / RUN).iterdir() if path.name != "timing.json"}
 
 
-def undisturbed(root: Path, recipe: dict[str, Any]) -> dict[str, bytes]:
+def train_without_interruption(root: Path, recipe: dict[str, Any]) -> dict[str, bytes]:
     train(root, recipe)
-    found = content(root)
+    files = read_run(root)
     shutil.rmtree(root / "runs")
-    return found
+    return files
 
 
-def points(root: Path) -> list[tuple[str, int, float]]:
+def load_points(root: Path) -> list[tuple[str, int, float]]:
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("learning-report")
     assert experiment is not None
@@ -98,70 +98,70 @@ def points(root: Path) -> list[tuple[str, int, float]]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_a_stopped_training_ends_with_the_bits_of_one_that_was_not(project: Path, recipe: dict[str, Any]) -> None:
-    expected, sent = undisturbed(project, recipe), points(project)
+def test_resumed_training_has_the_bytes_of_an_uninterrupted_one(project: Path, recipe: dict[str, Any]) -> None:
+    expected, logged = train_without_interruption(project, recipe), load_points(project)
     (project / "mlflow.db").unlink()
-    assert len(list(stopped(project, recipe, 2).glob("*.checkpoint"))) == 2
+    assert len(list(train_until(project, recipe, 2).glob("*.checkpoint"))) == 2
     with pytest.raises(StoppedError):
-        train(project, recipe, 3)  # goes on after 2
+        train(project, recipe, 3)  # resumes after epoch 2
     train(project, recipe)
-    assert content(project) == expected
-    assert points(project) == sent
-    assert len({(name, step) for name, step, _ in sent}) == len(sent)
+    assert read_run(project) == expected
+    assert load_points(project) == logged
+    assert len({(name, step) for name, step, _ in logged}) == len(logged)
     assert list_unfinished() == []
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def flip(path: Path) -> None:
-    whole = bytearray(path.read_bytes())
-    whole[len(whole) // 2] ^= 1
-    path.write_bytes(whole)
+def flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
-def empty(path: Path) -> None:
+def clear(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [cut, flip, empty])
-@pytest.mark.parametrize("broken", [1, 2])
-def test_a_broken_checkpoint_is_not_used(
-    project: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None], broken: int
+@pytest.mark.parametrize("damage", [truncate, flip_bit, clear])
+@pytest.mark.parametrize("num_damaged", [1, 2])
+def test_damaged_checkpoint_is_not_used(
+    project: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], num_damaged: int
 ) -> None:
-    expected = undisturbed(project, {})
-    files = sorted(stopped(project, {}, 3).glob("*.checkpoint"))
-    for path in files[-broken:]:
-        harm(path)
-    first: list[int] = []
+    expected = train_without_interruption(project, {})
+    files = sorted(train_until(project, {}, 3).glob("*.checkpoint"))
+    for path in files[-num_damaged:]:
+        damage(path)
+    epochs: list[int] = []
     params = read_params(project / "params.yaml")
-    train_cell(params.cell("unet", 0.01, 0), listen=lambda report: first.append(report.epoch))
-    assert first[0] == (3 if broken == 1 else 1)
+    train_cell(params.cell("unet", 0.01, 0), listen=lambda report: epochs.append(report.epoch))
+    assert epochs[0] == (3 if num_damaged == 1 else 1)
     assert f"{files[-1].name} is not used" in caplog.text
-    assert content(project) == expected
+    assert read_run(project) == expected
 
 
-def test_other_parameters_do_not_go_on_from_it(project: Path) -> None:
-    stopped(project, {}, 3)
+def test_other_parameters_do_not_use_the_checkpoint(project: Path) -> None:
+    train_until(project, {}, 3)
     other = {"optimizer": {"weight_decay": 0.02}}
-    expected = undisturbed(project, other)
-    assert len(list_unfinished()) == 1  # what was stopped can still go on
+    expected = train_without_interruption(project, other)
+    assert len(list_unfinished()) == 1  # the stopped run can still be resumed
     train(project, other)
-    assert content(project) == expected
+    assert read_run(project) == expected
 
 
-def test_all_epochs_there_but_no_folder(project: Path) -> None:
-    """Killed while its folder was written: nothing is trained again."""
-    expected = undisturbed(project, {})
-    stopped(project, {}, EPOCHS)
-    seen: list[EpochProgress] = []
+def test_resume_after_the_last_epoch_only_writes_the_folder(project: Path) -> None:
+    """The training was killed while it wrote its folder: no epoch is trained again."""
+    expected = train_without_interruption(project, {})
+    train_until(project, {}, EPOCHS)
+    reports: list[EpochProgress] = []
     params = read_params(project / "params.yaml")
-    train_cell(params.cell("unet", 0.01, 0), listen=seen.append)
-    assert (seen, content(project)) == ([], expected)
+    train_cell(params.cell("unet", 0.01, 0), listen=reports.append)
+    assert (reports, read_run(project)) == ([], expected)
 
 
-def test_a_disk_that_takes_no_checkpoint_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unwritable_checkpoint_causes_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     checkpoints = CheckpointManager(tmp_path / "file", RUN)
     for epoch in (1, 2):
@@ -171,20 +171,20 @@ def test_a_disk_that_takes_no_checkpoint_costs_no_training(tmp_path: Path, caplo
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_changed_byte_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
+def test_checkpoint_with_any_changed_byte_is_not_used(tmp_path: Path, data: st.DataObject) -> None:
     checkpoints = CheckpointManager(tmp_path, RUN)
     for epoch in (1, 2):
         checkpoints.save(epoch, {"epoch": epoch, "weights": torch.arange(20.0)})
-    whole = bytearray((tmp_path / "epoch-000002.checkpoint").read_bytes())
-    place = data.draw(st.integers(0, len(whole) - 1))
-    whole[place] ^= data.draw(st.integers(1, 255))
-    (tmp_path / "epoch-000002.checkpoint").write_bytes(whole)
-    found = checkpoints.load_newest()
-    assert found is not None
-    assert found["epoch"] == 1
+    content = bytearray((tmp_path / "epoch-000002.checkpoint").read_bytes())
+    index = data.draw(st.integers(0, len(content) - 1))
+    content[index] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "epoch-000002.checkpoint").write_bytes(content)
+    loaded = checkpoints.load_newest()
+    assert loaded is not None
+    assert loaded["epoch"] == 1
 
 
-def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_another_process_trains_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.work_lock.WAIT_SECONDS", 0.2)
     key = train(project, {}).key
     with (
@@ -194,35 +194,37 @@ def test_one_that_trains_the_same_is_waited_for_and_named(project: Path, monkeyp
         train(project, {})
 
 
-def test_who_waits_for_a_run_that_is_completed_meanwhile_may_begin(tmp_path: Path) -> None:
-    """The folder goes with the run; a lock of a folder that is gone locks nothing."""
-    run, begun = RunLock("a" * 64, tmp_path), threading.Event()
+def test_run_lock_is_acquired_after_its_folder_was_removed(tmp_path: Path) -> None:
+    """A completed run removes its folder; a waiting process must not hold the lock of the removed folder."""
+    run, acquired = RunLock("a" * 64, tmp_path), threading.Event()
 
     def wait() -> None:
         with RunLock("a" * 64, tmp_path).hold():
             assert (run.folder / "lock").exists()
-            begun.set()
+            acquired.set()
 
-    waiting = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait)
     with run.hold():
-        waiting.start()
+        thread.start()
         time.sleep(0.3)
-        assert not begun.is_set()
+        assert not acquired.is_set()
         shutil.rmtree(run.folder)
-    waiting.join(20)
-    assert begun.is_set()
+    thread.join(20)
+    assert acquired.is_set()
 
 
-def test_a_state_that_cannot_be_read_back_is_told_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_state_that_cannot_be_loaded_is_reported_on_save(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints = CheckpointManager(tmp_path, RUN)
     checkpoints.save(1, {"rate": np.float64(0.1)})
     assert "does not consist of tensors and numbers" in caplog.text
     assert checkpoints.load_newest() is None
 
 
-def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own optimizer may write a state that it does not read."""
-    stopped(project, {}, 2)
+def test_checkpoint_that_the_optimizer_refuses_names_the_folder_to_remove(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A custom optimizer may save a state that it cannot load."""
+    train_until(project, {}, 2)
 
     def refuse(self: torch.optim.Optimizer, state: object) -> None:
         raise KeyError("momentum")
@@ -233,7 +235,7 @@ def test_what_cannot_be_taken_up_says_what_to_remove(project: Path, monkeypatch:
 
 
 def _train_until_signal(root: Path) -> None:
-    """Receive SIGTERM after the last epoch, before a slow MLflow has all points."""
+    """Receive SIGTERM after the last epoch, before all points are uploaded to a slow MLflow."""
     write, upload = RunWriter.write, MlflowRun.upload
 
     def write_and_signal(self: RunWriter, *arguments: Any) -> None:
@@ -257,7 +259,7 @@ def test_signal_after_the_last_epoch_loses_no_point(project: Path) -> None:
     process.join()
     assert process.exitcode == 128 + signal.SIGTERM
     assert len(list_unfinished()) == 1
-    record = train(project, {}, stop=EPOCHS)  # nothing is left to train, so that `stop` is not reached
+    record = train(project, {}, stop=EPOCHS)  # no epoch is left, so `stop` is not reached
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("learning-report")
     assert experiment is not None

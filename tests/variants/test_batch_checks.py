@@ -1,4 +1,4 @@
-"""BatchLoader that a network's normalization cannot be trained on are refused before training begins."""
+"""Batches that are too small for a network's normalization layers are refused before training."""
 
 from __future__ import annotations
 
@@ -43,65 +43,85 @@ def build(channels, classes):
 """
 
 
-def smp(architecture: str, encoder: str = "resnet18") -> dict[str, Any]:
+def create_smp_model(architecture: str, encoder: str = "resnet18") -> dict[str, Any]:
     return {"family": "smp", "architecture": architecture, "encoder": encoder, "pretrained": False}
 
 
 @pytest.fixture
 def cell_with(params_with: Callable[[dict[str, Any]], Params]) -> CellWith:
-    def make(model: dict[str, Any]) -> Cell:
+    def create_cell(model: dict[str, Any]) -> Cell:
         params = params_with({"data": {"image_size": 64}, "variants": {"net": {"model": model}}})
         return params.cell("net", 0.01, 0)
 
-    return make
+    return create_cell
 
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [(smp("DeepLabV3Plus"), 64), (smp("UPerNet"), 64), ({**UNET, "norm": "batch"}, 32), (smp("Unet"), 32)],
+    [
+        (create_smp_model("DeepLabV3Plus"), 64),
+        (create_smp_model("UPerNet"), 64),
+        ({**UNET, "norm": "batch"}, 32),
+        (create_smp_model("Unet"), 32),
+    ],
     ids=["pooling over the image", "pyramid pooling", "U-Net down to a pixel", "encoder down to a pixel"],
 )
-def test_one_training_image_for_a_layer_with_one_value_per_channel_is_refused(
+def test_one_training_image_with_one_value_per_channel_is_refused(
     model: dict[str, Any], size: int, cell_with: CellWith
 ) -> None:
     cell = cell_with(model)
-    said = (
+    message = (
         rf"^variants\.net: model: the training split has 1 image, so train\.batch_size: 4 gives batches of 1 image of "
         rf"{size} x {size} px, .* only 1 value per channel .* Train on 2 images or more"
     )
-    with pytest.raises(PipelineError, match=said):
+    with pytest.raises(PipelineError, match=message):
         check_batch(cell, num_images=1, size=size, channels=3, classes=2)
     check_batch(cell, num_images=2, size=size, channels=3, classes=2)
 
 
 @pytest.mark.parametrize(
-    "model", [{**UNET, "norm": "batch", "depth": 2}, {**UNET, "norm": "group"}, {"family": "keras_pets"}, smp("FPN")]
+    "model",
+    [
+        {**UNET, "norm": "batch", "depth": 2},
+        {**UNET, "norm": "group"},
+        {"family": "keras_pets"},
+        create_smp_model("FPN"),
+    ],
 )
-def test_one_training_image_is_enough_for_a_layer_with_more_values(model: dict[str, Any], cell_with: CellWith) -> None:
+def test_one_training_image_with_more_values_per_channel_is_accepted(
+    model: dict[str, Any], cell_with: CellWith
+) -> None:
     check_batch(cell_with(model), num_images=1, size=64, channels=3, classes=2)
 
 
-def test_batches_of_two_images_train_where_the_check_lets_them_pass(cell_with: CellWith) -> None:
-    """The check skips larger batches of the built-in families, so these must not fail."""
+def test_accepted_batches_of_two_images_can_be_trained(cell_with: CellWith) -> None:
+    """The check accepts larger batches of built-in families without trying them."""
     from pipeline.models.factory import build_network
 
-    for model in (smp("DeepLabV3Plus"), smp("UPerNet"), smp("PSPNet"), smp("PAN")):
+    for model in (
+        create_smp_model("DeepLabV3Plus"),
+        create_smp_model("UPerNet"),
+        create_smp_model("PSPNet"),
+        create_smp_model("PAN"),
+    ):
         network = build_network(cell_with({**model}).model, channels=3, classes=2).train()
         size = 128 if model["architecture"] == "PAN" else 64
         assert network(torch.zeros(2, 3, size, size)).shape == (2, 2, size, size)
 
 
-def test_own_network_is_tried_in_training_mode_at_the_true_size(project: Path) -> None:
+def test_custom_network_is_probed_in_training_mode_at_the_image_size(project: Path) -> None:
     write_custom(project, net=IN_TRAINING)
     model = {"family": "custom", "import_path": "custom.net:build", "size_multiple": 1}
     params = read_params(write_params(project, {"variants": {"mine": {"model": model}}, "grid": {"variant": ["mine"]}}))
-    said = r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
-    with pytest.raises(PipelineError, match=said):
+    message = (
+        r"^variants\.mine: model: .* images of 32 x 32 px: in training mode it raised ValueError \(too small to be"
+    )
+    with pytest.raises(PipelineError, match=message):
         train_cell(params.cells()[0])
     assert not (project / RUNS).exists()
 
 
-def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path) -> None:
+def test_probe_does_not_change_the_training(project: Path) -> None:
     for name in (PreparedData.IMAGES, PreparedData.MASKS):
         path = project / PREPARED / "train" / name
         np.save(path, np.load(path)[:1])
@@ -113,7 +133,7 @@ def test_one_training_image_trains_and_the_trial_changes_no_number(project: Path
     cell = params.cell("unet", 0.01, 0)
     losses = []
     for _ in range(2):
-        torch.rand(5)  # the generator's state before a training is not part of it
+        torch.rand(5)  # the initial state of the generator must not matter
         record = train_cell(cell)
         losses.append((project / RUNS / cell.name / RunFolder.HISTORY).read_text())
     assert record.status == "finished"

@@ -1,7 +1,8 @@
-"""A real Ray cluster on this machine, run by test_ray.py in a network namespace of its own: only loopback is in it.
+"""A Ray cluster on this machine, run by test_ray.py in a network namespace with only the loopback interface.
 
-A head without processors, two nodes with one each that see the project's folder; one of them is killed while it trains.
-Then a node that does not see the folder takes what is left. What happened is printed as JSON in the last line.
+A head without CPUs and two nodes with one CPU each share the project's folder; one node is killed while it trains. Then
+a node that cannot see the folder trains the remaining runs. The last line of the output is a JSON object with the
+results.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import psutil
 import ray
 
 ADDRESS = "127.0.0.1:6380"
-VARIABLES = {
+ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(Path.cwd()),
@@ -30,10 +31,10 @@ VARIABLES = {
 
 
 @contextmanager
-def running(*command: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that is ended, with all that it started, when the block ends."""
+def run_command(*command: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command; kill it and its child processes when the block ends."""
     with (Path.cwd().parent / log).open("wb") as file:
-        process = subprocess.Popen(command, env=VARIABLES, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=file, stderr=file, start_new_session=True)
     try:
         yield process
     finally:
@@ -42,20 +43,21 @@ def running(*command: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+        parent = psutil.Process(process.pid)
+        for target in (parent, *parent.children(recursive=True)):
             with suppress(psutil.Error):
-                one.kill()
+                target.kill()
         process.wait()
 
 
-def node(log: str, hidden: bool = False) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def start_node(log: str, is_isolated: bool = False) -> AbstractContextManager[subprocess.Popen[bytes]]:
     start = f"ray start --address={ADDRESS} --num-cpus=1 --object-store-memory=100000000 --block"
-    hide = f"mount -t tmpfs none '{Path.cwd()}' && cd / && " if hidden else ""
-    return running("unshare", "-m", "bash", "-c", f"{hide}{start} || {start} || {start}", log=log)
+    hide = f"mount -t tmpfs none '{Path.cwd()}' && cd / && " if is_isolated else ""
+    return run_command("unshare", "-m", "bash", "-c", f"{hide}{start} || {start} || {start}", log=log)
 
 
-def trains(process: subprocess.Popen[bytes]) -> str:
-    """The run that a node is at: Ray gives its workers the name of their task."""
+def get_current_run(process: subprocess.Popen[bytes]) -> str:
+    """Return the run that a node trains: Ray names its worker processes after their task."""
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.Error):
             title = " ".join(child.cmdline())
@@ -64,18 +66,18 @@ def trains(process: subprocess.Popen[bytes]) -> str:
     return ""
 
 
-def wait_for(answer: Callable[[], object]) -> None:
+def wait_for(check: Callable[[], object]) -> None:
     for _ in range(600):
         try:
-            answer()
+            check()
             return
         except OSError:
             time.sleep(0.2)
-    raise SystemExit("a server did not come up")
+    raise SystemExit("the cluster did not start")
 
 
-def nodes_are_up(count: int) -> None:
-    """Raises `OSError` while fewer nodes that have a processor are alive."""
+def check_nodes(count: int) -> None:
+    """Raise `OSError` while fewer nodes with a CPU are alive."""
     ray.init(address=ADDRESS, log_to_driver=False, logging_level="ERROR")
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     ray.shutdown()
@@ -83,33 +85,33 @@ def nodes_are_up(count: int) -> None:
         raise OSError
 
 
-def sweep(*targets: str) -> subprocess.Popen[str]:
+def start_sweep(*targets: str) -> subprocess.Popen[str]:
     command = ["pipeline", "sweep", "--ray", ADDRESS, *targets]
-    return subprocess.Popen(command, env=VARIABLES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def main() -> None:
     head = "ray start --head --num-cpus=0 --port=6380 --include-dashboard=false --object-store-memory=100000000 --block"
-    with running(*head.split(), log="head"):
+    with run_command(*head.split(), log="head"):
         wait_for(lambda: socket.create_connection(("127.0.0.1", 6380), timeout=2).close())
-        with node("kept"), node("lost") as lost:
-            wait_for(lambda: nodes_are_up(2))
-            first = sweep("*-0.01-*")
-            said, killed = "", ""
+        with start_node("kept"), start_node("lost") as lost:
+            wait_for(lambda: check_nodes(2))
+            first = start_sweep("*-0.01-*")
+            output, killed = "", ""
             assert first.stdout is not None
             for line in first.stdout:
-                said += line
+                output += line
                 epoch = re.match(r"(\S+): epoch (\d+)/", line)
-                if not killed and epoch and int(epoch[2]) >= 4 and epoch[1] == trains(lost):
+                if not killed and epoch and int(epoch[2]) >= 4 and epoch[1] == get_current_run(lost):
                     killed = epoch[1]
                     kill(lost)
             code = first.wait()
-        with node("hidden", hidden=True):
-            second = sweep()
+        with start_node("isolated", is_isolated=True):
+            second = start_sweep()
             assert second.stdout is not None
             rest = second.stdout.read()
             codes = (code, second.wait())
-    print(json.dumps({"codes": codes, "killed": killed, "first": said, "second": rest}))
+    print(json.dumps({"codes": codes, "killed": killed, "first": output, "second": rest}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Imports point one way, and what must start quickly imports nothing heavy."""
+"""Allowed imports between the packages, and stages that must not import heavy libraries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 STAGES = {"prepare", "train", "evaluate", "compare", "showcase", "report"}
 LIBRARIES = {"data", "imaging", "inference", "models", "analysis", "tracking", "variants"}
-CONTRACT = {"artifacts", "atomic_io", "errors", "params", "runtime"}
-ABOVE = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report"}
+BASE = {"artifacts", "atomic_io", "errors", "params", "runtime"}
+COMMANDS = {"cli", "init", "judge", "lr_find", "predict", "promote", "study", "sweep", "mlflow_report"}
 
 
-def imports(module: Path) -> set[str]:
-    """The rooms of the package that a module imports from, those imported inside functions included."""
+def find_imports(module: Path) -> set[str]:
+    """Find the subpackages that a module imports from, including imports inside functions."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "pipeline":
@@ -33,7 +33,7 @@ def imports(module: Path) -> set[str]:
     return names
 
 
-def room(module: Path) -> str:
+def get_subpackage(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -41,25 +41,25 @@ MODULES = [module for module in sorted(PACKAGE.rglob("*.py")) if module != PACKA
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
-def test_imports_point_one_way(module: Path) -> None:
-    here, used = room(module), imports(module) - {room(module)}
+def test_subpackage_imports_only_allowed_subpackages(module: Path) -> None:
+    subpackage = get_subpackage(module)
     allowed = {
-        **dict.fromkeys(ABOVE, STAGES | LIBRARIES | CONTRACT | ABOVE),
-        **dict.fromkeys(STAGES, LIBRARIES | CONTRACT),
-        **dict.fromkeys(LIBRARIES, LIBRARIES | CONTRACT),
-        **dict.fromkeys(CONTRACT, CONTRACT | {"imaging"}),
+        **dict.fromkeys(COMMANDS, STAGES | LIBRARIES | BASE | COMMANDS),
+        **dict.fromkeys(STAGES, LIBRARIES | BASE),
+        **dict.fromkeys(LIBRARIES, LIBRARIES | BASE),
+        **dict.fromkeys(BASE, BASE | {"imaging"}),
         "imaging": set(),
     }
-    assert used <= allowed[here]
+    assert find_imports(module) - {subpackage} <= allowed[subpackage]
 
 
 @pytest.mark.parametrize("module", ["compare.compare_runs", "report.render_report"])
-def test_stages_of_tables_and_pages_never_import_torch(module: str) -> None:
+def test_compare_and_report_do_not_import_torch_or_mlflow(module: str) -> None:
     code = f"import sys, pipeline.{module}; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_own_network_needs_no_smp() -> None:
+def test_train_and_evaluate_import_smp_only_on_demand() -> None:
     code = (
         "import sys, pipeline.train.train_cell, pipeline.evaluate.evaluate_run\n"
         "sys.exit(bool({'segmentation_models_pytorch', 'timm', 'torchvision'} & set(sys.modules)))"
