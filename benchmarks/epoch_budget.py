@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,6 @@ from benchmarks.project import link_prepared_data
 from benchmarks.timing import MethodTimer
 from pipeline.artifacts.project import RUNS
 from pipeline.artifacts.run_folder import RunFolder
-from pipeline.atomic_io import read_json
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
 
@@ -72,7 +72,7 @@ def measure_cell(variant: str) -> None:
         train_cell(cell, publish=logger.update)
         logger.finish(cell.name)
     train_seconds = time.perf_counter() - start
-    timing = read_json(RUNS / cell.name / RunFolder.TIMING, "pipeline train")
+    timing = json.loads((RUNS / cell.name / RunFolder.TIMING).read_bytes())
     seconds = {"training": timing["training_seconds"], "evaluation": timing["eval_seconds"]}
     seconds |= {name: timer.seconds for name, timer in timers.items()}
     per_epoch = {name: seconds[name] / cell.train.epochs for name in EPOCH_COLUMNS if name in seconds}

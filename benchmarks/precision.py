@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.project import link_prepared_data
+from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
@@ -29,9 +30,8 @@ def train_seeds(params: Params, variant: str, root: Path) -> dict[str, list[floa
         for seed in params.grid.seed:
             cell = params.cell(variant, learning_rates[len(learning_rates) // 2], seed)
             cell = cell.model_copy(update={"train": cell.train.model_copy(update={"precision": precision})})
-            losses: list[float] = []
-            train_cell(cell, root, lambda epoch, losses=losses: losses.append(epoch.val_loss))  # type: ignore[misc]
-            lowest.setdefault(precision, []).append(min(losses))
+            train_cell(cell, Project(root))
+            lowest.setdefault(precision, []).append(float(Project(root).run(cell.name).history["val_loss"].min()))
     return lowest
 
 

@@ -9,44 +9,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pipeline.errors import PipelineError
-
-Parsed = TypeVar("Parsed")
-
-
-def read_json(path: Path, maker: str) -> dict[str, Any]:
-    """Read a JSON file that a stage made; `maker` is the command to name where it is missing."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{path} is missing. `{maker}` makes it, or `make report` all there is to make.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is no valid JSON ({error}). Remove it and run `{maker}` again.") from None
-    if not isinstance(content, dict):
-        raise PipelineError(f"{path} must hold an object, but holds {type(content).__name__}. Run `{maker}` again.")
-    return content
-
-
-def parsed(path: Path, maker: str, build: Callable[[dict[str, Any]], Parsed]) -> Parsed:
-    """A JSON file's content as `build` makes it; a key too few or too many is a `PipelineError` that names the file.
-
-    `maker` is the command that writes it.
-    """
-    content = read_json(path, maker)
-    try:
-        return build(content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PipelineError(
-            f"{path} is not as this version writes it ({type(error).__name__}: {error}). Run `{maker}` again."
-        ) from None
+from typing import Any
 
 
 def as_json(content: Any) -> str:
-    """JSON as the stages write it: stable order of keys, a line each, NaN refused."""
+    """Format JSON as the stages write it: stable order of keys, one per line, NaN refused."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         content = dataclasses.asdict(content)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -102,7 +71,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
-    """As `write_text`, the parts one after the other."""
+    """Write the parts one after the other, as `write_text` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic_io import as_json, read_json, replacing, write_text
-from pipeline.errors import PipelineError
+from pipeline.atomic_io import as_json, replacing, write_text
 
 
 def test_atomic_directory_replaces_the_old_folder(tmp_path: Path) -> None:
@@ -53,14 +52,6 @@ def test_write_text_keeps_the_old_file_after_an_encoding_error(tmp_path: Path) -
 def test_to_json_refuses_nan() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json({"loss": float("nan")})
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
-def test_read_json_names_the_invalid_file_and_the_command_that_writes_it(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "run.json"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(PipelineError, match=r"run\.json.*`pipeline train`"):
-        read_json(path, "pipeline train")
 
 
 def test_atomic_directory_removes_leftovers_of_killed_processes_only(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Team:
 def evaluate(params: Params, run: str) -> None:
     """Evaluate a run and upload it, as `pipeline sweep` does."""
     evaluate_run(params, run)
-    list(sync_runs(params, [run]))
+    list(sync_runs(params, [run], Project()))
 
 
 def read_table(page: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,9 +32,7 @@ class Judgment(Record):
     onset: tuple[int, int] | None = None  # epochs between which validation begins to worsen, at 90 %
     gap_low: float | None = None  # 95 % interval of the gap at the best epoch, as a statement about other images
     gap_high: float | None = None
-    selection_bias: float | None = (
-        None  # selection bias of val_loss from choosing the epoch on validation, nats per pixel
-    )
+    selection_bias: float | None = None  # of val_loss from choosing the epoch on validation, nats per pixel
     beats_baseline: bool | None = None  # IoU on validation above that of predicting one class everywhere; None: unknown
 
 
@@ -160,17 +157,15 @@ class _Findings(Record):
 
 
 class Comparison(ArtifactFolder):
-    """The folder of the comparison; files are read when they are asked for."""
+    """The folder of the comparison."""
 
-    SUMMARY = "summary.json"
+    PRODUCED_BY = "pipeline compare"
+    SUMMARY = MAIN = "summary.json"
     FINDINGS = "findings.json"
     CURVES = "curves.csv"  # long form
     CURVE_COLUMNS = ("run", "variant", "learning_rate", "seed", "epoch", "split", "loss")
     GAP_PARTS = "gap_breakdown.csv"  # each run's gap by class, and by the validation groups and images with the widest
     GAP_PART_COLUMNS = ("run", "part", "name", "images", "train_loss", "val_loss", "gap", "train_iou", "val_iou")
-
-    def __init__(self, path: Path = Path("comparison"), root: Path = Path(), create_all: str = "make report") -> None:
-        super().__init__(path, "pipeline compare", root, create_all)
 
     @cached_property
     def summary(self) -> Summary:

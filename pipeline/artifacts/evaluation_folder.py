@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +37,10 @@ class RunEvaluation(Record):
 
 
 class EvaluationFolder(ArtifactFolder):
-    """The folder of a run's evaluation; files are read when they are asked for."""
+    """The folder of a run's evaluation."""
 
-    METRICS = "metrics.json"
+    PRODUCED_BY = "pipeline evaluate {name}"
+    METRICS = MAIN = "metrics.json"
     # PER_IMAGE_COLUMNS, then iou_<class>, then loss_<class> in nats per pixel of that true class. A cell is empty if
     # the value is undefined: all scores of an image without evaluated pixels, a class in neither mask.
     PER_IMAGE = "per_image.csv"
@@ -50,9 +50,6 @@ class EvaluationFolder(ArtifactFolder):
     FEATURE_MAPS = "feature_maps.npz"  # FEATURE_MAPS on the showcase; only for a U-Net
     OVERVIEW = "overview.png"  # showcase and one validation image: image, ground truth, prediction
     EXAMPLES = "examples"  # <sample id>.png: predicted class indices, 8 bit
-
-    def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
-        super().__init__(path, f"pipeline evaluate {path.name}", root, create_all)
 
     @cached_property
     def metrics(self) -> RunEvaluation:

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import functools
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -30,28 +30,36 @@ class Record:
 
 
 RecordT = TypeVar("RecordT", bound=Record)
+_create_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 class ArtifactFolder:
-    """A folder that one stage writes and others read.
+    """A folder that one stage writes and others read; files are read when they are asked for.
 
     Args:
         path: of the folder.
-        produced_by: the command that writes it, for messages.
         root: the project's folder; messages name files relative to it.
         create_all: the command that writes all artifacts, for messages.
     """
 
-    def __init__(self, path: Path, produced_by: str, root: Path = Path(), create_all: str = "make report") -> None:
-        self.path, self.produced_by, self.root, self.create_all = path, produced_by, root, create_all
+    PRODUCED_BY: ClassVar[str]  # the command that writes the folder, for messages; {name} is the folder's name
+    MAIN: ClassVar[str]  # the file that every such folder has
+
+    def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
+        self.path, self.root, self.create_all = path, root, create_all
+        self.produced_by = self.PRODUCED_BY.format(name=path.name)
 
     @contextlib.contextmanager
     def replace(self) -> Iterator[Self]:
         """Write a new folder that replaces this one when the block succeeds; otherwise nothing changes."""
         with replacing(self.path) as new:
-            folder = type(self).__new__(type(self))  # a copy would have what this folder has read
-            ArtifactFolder.__init__(folder, new, self.produced_by, self.root, self.create_all)
+            folder = type(self)(new, self.root, self.create_all)
+            folder.produced_by = self.produced_by
             yield folder
+
+    def exists(self) -> bool:
+        """Return whether the folder was written."""
+        return (self.path / self.MAIN).exists()
 
     @property
     def redo_command(self) -> str:
@@ -79,7 +87,9 @@ class ArtifactFolder:
             ) from None
         except ValidationError as error:
             raise self.unreadable(name, _describe(error)) from None
-        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError, ValueError, KeyError, TypeError, IndexError, EOFError, csv.Error, zipfile.BadZipFile,
+        ) as error:  # fmt: skip
             raise self.unreadable(name, f"{type(error).__name__}: {error}") from None
 
     def unreadable(self, name: str, problem: str) -> PipelineError:
@@ -90,16 +100,12 @@ class ArtifactFolder:
     def read_json(self, name: str, record: type[RecordT]) -> RecordT:
         """Read a JSON file; raise `PipelineError` if it is missing or not as `record` describes it."""
         with self.reading(name) as path:
-            adapter: TypeAdapter[RecordT] = _create_adapter(record)  # type: ignore[arg-type]  # classes are hashable
-            return adapter.validate_json(path.read_bytes())
+            content: RecordT = _create_adapter(record).validate_json(path.read_bytes())
+            return content
 
     def write_json(self, name: str, content: Record) -> None:
         """Write a JSON file."""
-        self.write_text(name, as_json(content))
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file."""
-        (self.path / name).write_text(text, encoding="utf-8")
+        (self.path / name).write_text(as_json(content), encoding="utf-8")
 
     def read_table(
         self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
@@ -136,11 +142,6 @@ class ArtifactFolder:
         """Write arrays as an `.npz` file; numpy stores no time in it, so equal arrays give equal bytes."""
         with (self.path / name).open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-@functools.cache
-def _create_adapter(record: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(record)
 
 
 def _describe(error: ValidationError) -> str:

@@ -78,18 +78,14 @@ class Split:
 class PreparedData(ArtifactFolder):
     """The prepared data: a folder of two arrays per split, and tables of all samples."""
 
+    PRODUCED_BY = "dvc repro prepare"
     IMAGES = "images.npy"  # N x H x W x C, uint8 or uint16
     MASKS = "masks.npy"  # N x H x W, uint8
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels
     SAMPLE_COLUMNS = ("id", "split", "groups", "height", "width", "sha256", "pixels")  # groups: factor=name;...
-    CLASSES = "classes.json"
+    CLASSES = MAIN = "classes.json"
     SKIPPED = "skipped.csv"  # id, reason
     STATS = "dataset_stats.json"
-
-    def __init__(
-        self, path: Path = Path("data/prepared"), root: Path = Path(), create_all: str = "make report"
-    ) -> None:
-        super().__init__(path, "dvc repro prepare", root, create_all)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -143,10 +139,6 @@ class PreparedData(ArtifactFolder):
         with self.reading(f"{split}/{self.MASKS}") as path:
             return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[row], dtype=np.uint8)
 
-    def exists(self) -> bool:
-        """Return whether the data is prepared."""
-        return (self.path / self.CLASSES).exists()
-
     def array_paths(self, split: str) -> tuple[Path, Path]:
         """Return the paths of a split's images and masks."""
         return self.path / split / self.IMAGES, self.path / split / self.MASKS
@@ -158,14 +150,7 @@ class PreparedData(ArtifactFolder):
         samples: Iterable[Sequence[str]],
         skipped: Iterable[tuple[str, str]],
     ) -> None:
-        """Write everything but the arrays.
-
-        Args:
-            dataset: title, classes and fingerprint.
-            stats: of the original files.
-            samples: rows of `samples.csv`.
-            skipped: id and reason of each image that was left out.
-        """
+        """Write everything but the arrays; the rows have the columns of `samples` and `skipped`."""
         shares = [f"share_{item.name}" for item in dataset.classes]
         self.write_table(self.SAMPLES, [*self.SAMPLE_COLUMNS, *shares], samples)
         self.write_table(self.SKIPPED, ("id", "reason"), skipped)
@@ -178,11 +163,6 @@ def compute_class_shares(
 ) -> npt.NDArray[np.float64]:
     """Compute the share of each class in the evaluated pixels of a split: over pixels, not images, as the loss.
 
-    Args:
-        samples: rows of `PreparedData.samples`, of this split and others.
-        split: its name.
-        classes: of the data.
-
     Raises:
         PipelineError: No pixel of the split is evaluated.
     """
@@ -190,7 +170,7 @@ def compute_class_shares(
     pixels = counts.groupby(samples["split"]).sum()
     if split not in pixels.index or not pixels.loc[split].sum():
         raise PipelineError(
-            f"{PreparedData().display(PreparedData.SAMPLES)}: no pixel of {split} is evaluated, so nothing can be "
+            f"data/prepared/{PreparedData.SAMPLES}: no pixel of {split} is evaluated, so nothing can be "
             "compared. Add images whose masks are not all ignored."
         )
     return (pixels.loc[split] / pixels.loc[split].sum()).to_numpy(dtype="float64")

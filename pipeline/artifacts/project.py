@@ -31,9 +31,6 @@ class Project:
 
     A study is a folder `studies/<name>/` with its own parameters and artifacts; templates, custom code and the MLflow
     store are those of the project around it.
-
-    Args:
-        root: the folder.
     """
 
     def __init__(self, root: Path = Path()) -> None:
@@ -45,11 +42,7 @@ class Project:
         return PreparedData(self.root / PREPARED, self.root, self.make_command("report"))
 
     def run(self, name: str) -> RunFolder:
-        """Return the folder of a run.
-
-        Raises:
-            PipelineError: The name is a path.
-        """
+        """Return the folder of a run; raise `PipelineError` if the name is a path."""
         return RunFolder(self.root / RUNS / _check_name(name), self.root, self.make_command("report"))
 
     def evaluation(self, name: str) -> EvaluationFolder:

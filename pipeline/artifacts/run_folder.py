@@ -93,18 +93,16 @@ class ImageLosses:
 
 
 class RunFolder(ArtifactFolder):
-    """The folder of a run; files are read when they are asked for."""
+    """The folder of a run."""
 
-    RECORD = "run.json"
+    PRODUCED_BY = "dvc repro train@{name}"
+    RECORD = MAIN = "run.json"
     WEIGHTS = "model.safetensors"  # of the best epoch; missing if no epoch had a finite loss
     HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1
     HISTORY_COLUMNS = ("epoch", "learning_rate", "objective", "train_loss", "val_loss", "val_mean_iou")
     IMAGE_LOSSES = "image_losses.npz"
     SHOWCASE_MASKS = "showcase.npz"  # masks: epochs x images x H x W, uint8
     TIMING = "timing.json"
-
-    def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
-        super().__init__(path, f"dvc repro train@{path.name}", root, create_all)
 
     @property
     def name(self) -> str:
@@ -139,9 +137,8 @@ class RunFolder(ArtifactFolder):
     def read_image_losses(self, side: Side) -> ImageLosses:
         """Read the losses of the compared training images, or of the validation images."""
         with self.reading(self.IMAGE_LOSSES) as path, np.load(path, allow_pickle=False) as file:
-            return ImageLosses(
-                file[side], file[f"{side}_pixels"].astype(np.int64), file[f"{side}_index"].astype(np.int64)
-            )
+            pixels, index = (file[f"{side}_{name}"].astype(np.int64) for name in ("pixels", "index"))
+            return ImageLosses(file[side], pixels, index)
 
     def read_showcase_masks(self) -> npt.NDArray[np.uint8]:
         """Read the predicted masks of the showcase images after each epoch: epochs x images x H x W."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +35,8 @@ class ShowcaseList(Record):
 class ShowcasePredictions(ArtifactFolder):
     """The folder of predictions on the user's own images."""
 
-    LIST = "showcase.json"
-
-    def __init__(
-        self, path: Path = Path("showcase_predictions"), root: Path = Path(), create_all: str = "make report"
-    ) -> None:
-        super().__init__(path, "pipeline showcase", root, create_all)
+    PRODUCED_BY = "pipeline showcase"
+    LIST = MAIN = "showcase.json"
 
     @cached_property
     def list(self) -> ShowcaseList:
@@ -59,13 +54,7 @@ class ShowcasePredictions(ArtifactFolder):
         """Write `showcase.json`."""
         self.write_json(self.LIST, content)
 
-    def write_image(
-        self,
-        place: int,
-        image: npt.NDArray[np.generic],
-        prediction: Mask,
-        truth: Mask | None,
-    ) -> None:
+    def write_image(self, place: int, image: npt.NDArray[np.generic], prediction: Mask, truth: Mask | None) -> None:
         """Write the image at a place of the list, in its own proportions, with its masks."""
         arrays = {"image": image, "prediction": prediction} | ({} if truth is None else {"truth": truth})
         self.write_arrays(f"{place}.npz", arrays)

@@ -79,7 +79,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
     Ctrl-C stops after the current epochs; a second Ctrl-C stops immediately. The same command resumes each run after
     its last epoch, whatever stopped or killed it.
     """
-    from pipeline.artifacts.project import FAILURE
+    from pipeline.artifacts.project import FAILURE, Project
     from pipeline.params.file import read_params
     from pipeline.runtime.stage_status import clear_stage_status, record_stage
 
@@ -92,7 +92,7 @@ def sweep(targets: tuple[str, ...], workers: int | None, ray: str | None) -> Non
     for stage in ("prepare", "compare", "showcase", "report"):
         clear_stage_status(stage)  # recorded again if they fail again
     with record_stage("sweep"):
-        code = run_sweep(read_params(), workers, targets, ray, Path())
+        code = run_sweep(read_params(), workers, targets, ray, Project())
     if code == 0 and not targets:
         FAILURE.unlink(missing_ok=True)
     sys.exit(code)

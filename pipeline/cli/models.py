@@ -93,11 +93,12 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
     grid. Training uploads its runs too; the command is for runs that DVC restored without training them, for a server
     that was down, and for a second server. `make report` ends with it.
     """
+    from pipeline.artifacts.project import Project
     from pipeline.params.file import read_params
     from pipeline.tracking.sync import sync_selected
 
     defer_signals()
-    click.echo(sync_selected(read_params(), targets, tracking_uri, Path()))
+    click.echo(sync_selected(read_params(), targets, tracking_uri, Project()))
 
 
 @click.command()
@@ -105,9 +106,10 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets other machines in.")
 def ui(port: int, host: str) -> None:
     """Open the MLflow UI with the trained runs."""
+    from pipeline.artifacts.project import Project
     from pipeline.params.file import read_params
     from pipeline.tracking.mark_killed import mark_killed
     from pipeline.tracking.ui import ServerAddress, serve
 
-    mark_killed()
+    mark_killed(Project())
     sys.exit(serve(read_params().tracking, ServerAddress(host, port)))

@@ -15,7 +15,7 @@ from pipeline.runtime.shutdown import check_signals, defer_signals, exit_on_sigt
 def prepare() -> None:
     """Stage: prepare images and masks in data/prepared/."""
     from pipeline.artifacts.prepared_data import PreparedData
-    from pipeline.artifacts.project import PREPARED
+    from pipeline.artifacts.project import PREPARED, Project
     from pipeline.params.file import read_params
     from pipeline.prepare.prepare_data import prepare as stage
     from pipeline.runtime.process import terminate_with_dvc
@@ -26,7 +26,7 @@ def prepare() -> None:
     with record_stage("prepare"):
         data = stage(read_params())
     click.echo(f"{PREPARED}: classes {', '.join(item.name for item in data.classes)}; {data.fingerprint[:12]}")
-    for notice in PreparedData().stats.notices:
+    for notice in Project().prepared.stats.notices:
         click.echo(f"Notice: {notice}")
     with (PREPARED / PreparedData.SKIPPED).open(encoding="utf-8", newline="") as file:
         if num_skipped := sum(1 for _ in csv.DictReader(file)):

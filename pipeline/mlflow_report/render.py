@@ -18,7 +18,7 @@ from pipeline.params.run_config import read_run_config
 from pipeline.report.render_report import RenderedReport, RunSource, render_report
 from pipeline.report.run_selection import create_file_stem
 from pipeline.report.sections.authors import TeamResults
-from pipeline.tracking.fetch import FetchedRun, describe_skipped, fetch_runs
+from pipeline.tracking.fetch import FetchedRun, fetch_runs
 from pipeline.tracking.tags import get_user
 from pipeline.tracking.team_results import read_team_results
 
@@ -43,9 +43,9 @@ def render_mlflow_report(
     """
     project = project or Project()
     fingerprint = project.prepared.dataset.fingerprint
-    found = fetch_runs(params.tracking, query, project.root / DOWNLOADS, fingerprint, _check_files)
+    runs, skipped = fetch_runs(params.tracking, query, project.root / DOWNLOADS, fingerprint, _check_files)
     team = TeamResults(read_team_results(params.tracking, fingerprint), get_user())
-    fetched = _add_authors(found.runs)
+    fetched = _add_authors(runs)
     digest = hashlib.sha256("".join(sorted(one.record.run + one.record.key for one in fetched)).encode()).hexdigest()
     compared = Project(project.root / DOWNLOADS / f"compared-{digest[:12]}")
     shutil.rmtree(compared.root, ignore_errors=True)
@@ -56,7 +56,7 @@ def render_mlflow_report(
     compare(params, compared, [read_run_config(one.record, one.run) for one in fetched])
     stem = create_file_stem([one.record.run for one in fetched])
     path = out if out is not None else project.root / REPORTS / f"mlflow-{stem}.html"
-    source = RunSource(compared.root, f"mlflow:{query.strip()}", team, describe_skipped(found.skipped))
+    source = RunSource(compared.root, f"mlflow:{query.strip()}", team, skipped)
     return render_report(params, None, path, project, provenance=provenance, source=source)
 
 

@@ -32,29 +32,29 @@ def prepare(params: Params, out: Path = PREPARED) -> Dataset:
 
 def write_source(source: Source, name: str, out: Path) -> Dataset:
     """Write the splits and the showcase of a source to `out`; `name` is the value of `data.source`."""
-    with PreparedData(out).replace() as folder:
-        data = _write_arrays(source, folder)
+    with PreparedData(out).replace() as prepared:
+        data = _write_arrays(source, prepared)
         check_splits(data)
         dataset = Dataset(
             source=name,
             title=data.title,
             credit=data.credit,
             classes=tuple(data.classes),
-            fingerprint=_compute_fingerprint(folder),
+            fingerprint=_compute_fingerprint(prepared),
         )
         rows = [row for table in data.tables.values() for row in table.rows]
         skipped = [(to_csv_cell(name), to_csv_cell(reason)) for name, reason in data.skipped]
-        folder.write_tables(dataset, add_mask_notices(data), rows, skipped)
+        prepared.write_tables(dataset, add_mask_notices(data), rows, skipped)
     return dataset
 
 
-def _write_arrays(source: Source, folder: PreparedData) -> SourceData:
+def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
     """Read the source; write each sample as soon as it is decoded, so that memory does not grow with their number."""
     with ExitStack() as files:
         writers: dict[str, list[NpyWriter]] = {}
         for split in FOLDERS:
-            (folder.path / split).mkdir()
-            writers[split] = [NpyWriter(path) for path in folder.array_paths(split)]
+            (prepared.path / split).mkdir()
+            writers[split] = [NpyWriter(path) for path in prepared.array_paths(split)]
             for writer in writers[split]:
                 files.callback(writer.close)
 
@@ -66,9 +66,9 @@ def _write_arrays(source: Source, folder: PreparedData) -> SourceData:
         return source.read(write)
 
 
-def _compute_fingerprint(folder: PreparedData) -> str:
+def _compute_fingerprint(prepared: PreparedData) -> str:
     digest = hashlib.sha256()
     for split in FOLDERS:
-        for path in folder.array_paths(split):
+        for path in prepared.array_paths(split):
             update_hash(digest, path)
     return digest.hexdigest()

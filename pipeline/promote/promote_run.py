@@ -45,7 +45,7 @@ def promote_run(params: Params, run: str) -> str:
         version = _find_version(open_client(uri), name, record.key)
     done = ", registered before" if version else ""
     if version is None:
-        for _ in sync_runs(params, [record.run], project.root):  # the model belongs to the run in MLflow
+        for _ in sync_runs(params, [record.run], project):  # the model belongs to the run in MLflow
             pass
         with tempfile.TemporaryDirectory() as folder:
             onnx, model = Path(folder) / "network.onnx", Path(folder) / ARTIFACT

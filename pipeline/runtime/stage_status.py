@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.artifacts.project import CACHE
 from pipeline.artifacts.status import StageState
-from pipeline.atomic_io import as_json, parsed, write_text
+from pipeline.atomic_io import write_bytes
 from pipeline.errors import PipelineError, user_message
 from pipeline.runtime.work_lock import WorkLock
 
@@ -27,7 +28,7 @@ FOLDER = CACHE / "attempts"
 
 @dataclass(frozen=True)
 class StageStatus:
-    """A stage that is running or did not succeed."""
+    """A stage that is running or did not succeed, as its file has it."""
 
     stage: str  # prepare, train, evaluate, compare, showcase, report, or sweep for what precedes them
     run: str  # empty for a stage of the whole grid
@@ -42,6 +43,9 @@ class StageStatus:
         return f"{self.stage}@{self.run}" if self.run else self.stage
 
 
+_JSON = TypeAdapter(StageStatus)
+
+
 @contextlib.contextmanager
 def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Callable[[str], None]]:
     """Record the status of a stage during a block that does its work.
@@ -51,12 +55,13 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
     Yields:
         A function that records a message, one line per call.
     """
-    path, lock = _path(root, stage, run), _lock(root, stage, run)
+    path, name = _path(root, stage, run), Path(run).name
+    lock = _lock(path)
     lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def record(state: StageState, reason: str) -> None:
         with contextlib.suppress(OSError):  # a full disk: the stage itself will report it
-            write_text(path, as_json({"state": state, "reason": reason, "lines": list(lines)}))
+            write_bytes(path, _JSON.dump_json(StageStatus(stage, name, state, reason, tuple(lines), datetime.now())))
 
     def report(line: str) -> None:
         lines.append(line)
@@ -93,14 +98,14 @@ def record_stage(stage: str, run: str = "", root: Path = Path()) -> Iterator[Cal
 def read_stage_status(stage: str, run: str = "", root: Path = Path()) -> StageStatus | None:
     """Read the status of a stage; None if it is not running and has not failed."""
     path = _path(root, stage, run)
-    if not path.exists():
-        return None
-    time = datetime.fromtimestamp(path.stat().st_mtime)
     try:
-        status = parsed(path, f"pipeline {stage}", lambda content: _parse(stage, run, content, time))
-    except PipelineError:  # a broken status must not stop a command
-        return StageStatus(stage, run, "failed", f"The reason is unknown, because {path} cannot be read.", (), time)
-    if status.state == "running" and not _lock(root, stage, run).is_held():
+        status = _JSON.validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValidationError):  # a broken status must not stop a command
+        reason = f"The reason is unknown, because {path} cannot be read."
+        return StageStatus(stage, run, "failed", reason, (), datetime.fromtimestamp(path.stat().st_mtime))
+    if status.state == "running" and not _lock(path).is_held():
         end = _describe_end(status.lines, "Its process was killed")
         return replace(
             status, state="killed", reason=f"{end} If memory ran out, `pipeline sweep --workers 1` leaves more per run."
@@ -124,17 +129,9 @@ def _path(root: Path, stage: str, run: str) -> Path:
     return root / FOLDER / (f"{stage}@{Path(run).name}.json" if run else f"{stage}.json")
 
 
-def _lock(root: Path, stage: str, run: str) -> WorkLock:
-    path = _path(root, stage, run)
+def _lock(path: Path) -> WorkLock:
     return WorkLock(path.with_name(f"{path.name}.lock"))
 
 
 def _describe_end(lines: deque[str] | tuple[str, ...], how: str) -> str:
     return f"{how} after {lines[-1]}." if lines else f"{how} before its first message."
-
-
-def _parse(stage: str, run: str, content: dict[str, Any], time: datetime) -> StageStatus:
-    state: StageState = content["state"]
-    if state not in ("running", "failed", "killed"):
-        raise KeyError(state)
-    return StageStatus(stage, run, state, str(content["reason"]), tuple(str(line) for line in content["lines"]), time)

@@ -33,12 +33,8 @@ class WorkLock:
     def hold(self, work: str, wait_seconds: float = 0) -> Iterator[None]:
         """Hold the lock for a block.
 
-        Args:
-            work: the subject of the error message, such as "Another sweep of this folder".
-            wait_seconds: how long to wait for another process.
-
         Raises:
-            PipelineError: Another process holds it.
+            PipelineError: Another process holds it; `work` is the subject of the message, such as "Another sweep".
         """
         with self.try_hold(wait_seconds) as is_held:
             if not is_held:
@@ -109,15 +105,13 @@ class RunLock:
         self.folder = Project(root).original_home / UNFINISHED / key
         self._lock = WorkLock(self.folder / "lock")
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> contextlib.AbstractContextManager[None]:
         """Hold the lock for a block that trains the run.
 
         Raises:
             PipelineError: Another process trains the same run, and still did so after `WAIT_SECONDS`.
         """
-        with self._lock.hold("Another training of exactly this run", WAIT_SECONDS):
-            yield
+        return self._lock.hold("Another training of exactly this run", WAIT_SECONDS)
 
     def remove(self) -> None:
         """Remove the folder if no process trains the run: it is complete."""
@@ -126,18 +120,12 @@ class RunLock:
                 if is_held:
                     shutil.rmtree(self.folder, ignore_errors=True)
 
-    def is_expired(self) -> bool:
-        """Return whether the run was not resumed for long."""
-        try:
-            return time.time() - self.folder.stat().st_mtime > EXPIRY_SECONDS
-        except FileNotFoundError:  # another process has just completed it
-            return False
-
 
 def list_unfinished(root: Path = Path()) -> list[RunLock]:
     """Return all runs that are not complete; remove those that are expired."""
     found = [RunLock(folder.name, root) for folder in sorted((Project(root).original_home / UNFINISHED).glob("*"))]
     for run in found:
-        if run.is_expired():
-            run.remove()
+        with contextlib.suppress(FileNotFoundError):  # another process has just completed it
+            if time.time() - run.folder.stat().st_mtime > EXPIRY_SECONDS:
+                run.remove()
     return [run for run in found if run.folder.exists()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from pipeline.artifacts.project import Project
@@ -16,8 +14,8 @@ from pipeline.sweep.worker import JobResult
 class CommitQueue:
     """Finished stages that are not committed yet, and those that DVC cannot commit."""
 
-    def __init__(self, stages: DvcStages, root: Path) -> None:
-        self._stages, self._root = stages, root
+    def __init__(self, stages: DvcStages, project: Project) -> None:
+        self._stages, self._project = stages, project
         self._hashes: dict[str, str] = {}  # by stage, of its dependencies
         self._has_committed = False
         self.refused: dict[str, Refusal] = {}
@@ -47,7 +45,7 @@ class CommitQueue:
         for name in self._hashes.keys() - refused.keys():
             stage, _, run = name.partition("@")
             if stage == "train":  # a kill before this line resumes from them
-                RunLock(Project(self._root).run(run).record.key, self._root).remove()
+                RunLock(self._project.run(run).record.key, self._project.root).remove()
         self._has_committed |= refused.keys() < self._hashes.keys()
         self.refused |= refused
         self._hashes = {}

@@ -7,7 +7,7 @@ dependencies. A folder that remains from another grid would change their hashes,
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
@@ -20,40 +20,29 @@ FOLDER = CACHE / "outside_grid"
 RECORDS = {RUNS: RunFolder.RECORD, EVALUATION: EvaluationFolder.METRICS}
 
 
-def move_outside_grid(names: Collection[str], root: Path = Path()) -> None:
+def move_outside_grid(grid: Collection[str], root: Path = Path()) -> None:
     """Move the folders of runs outside the grid to `.cache/outside_grid/`, and back if they are in the grid again.
 
     A folder in `runs/` or `evaluation/` is never replaced. Committed runs are in DVC's cache too.
-
-    Args:
-        names: of the runs in the grid.
-        root: the project's folder, or a study's.
     """
-    moved, returned = set[str](), set[str]()
-    for name, folder, aside in _places(root, root / FOLDER):
-        if name not in names:
-            _move(folder, aside)
-            moved.add(name)
-    for name, aside, folder in _places(root / FOLDER, root):
-        if name in names and not folder.exists():
-            _move(aside, folder)
-            returned.add(name)
+    moved = _move(root, root / FOLDER, lambda folder, _: folder.name not in grid)
+    returned = _move(root / FOLDER, root, lambda folder, to: folder.name in grid and not to.exists())
     if moved:
         click.echo(f"No longer in the grid, so moved to {FOLDER}/: {', '.join(sorted(moved))}", err=True)
     if returned:
         click.echo(f"In the grid again, so moved back from {FOLDER}/: {', '.join(sorted(returned))}", err=True)
 
 
-def _places(here: Path, there: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Yield the name of each run or evaluation, its folder, and the corresponding folder below the other root."""
+def _move(here: Path, there: Path, is_moved: Callable[[Path, Path], bool]) -> set[str]:
+    """Move folders of runs and evaluations, if `is_moved(folder, to)`, and return the names of their runs."""
+    moved = set()
     for part, record in RECORDS.items():
         for path in sorted((here / part).glob(f"*/{record}")):
-            if not path.parent.name.startswith("."):  # of a killed stage
-                yield path.parent.name, path.parent, there / part / path.parent.name
-
-
-def _move(folder: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    if to.exists():
-        shutil.rmtree(to)
-    shutil.move(folder, to)
+            folder, to = path.parent, there / part / path.parent.name
+            if is_moved(folder, to) and not folder.name.startswith("."):  # of a killed stage
+                to.parent.mkdir(parents=True, exist_ok=True)
+                if to.exists():
+                    shutil.rmtree(to)
+                shutil.move(folder, to)
+                moved.add(folder.name)
+    return moved

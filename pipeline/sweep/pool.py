@@ -13,10 +13,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
+from pipeline.artifacts.project import Project
 from pipeline.params import Params
-from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.sweep.gpus import call_on_gpu, find_least_used, list_gpus
 from pipeline.sweep.worker import END_SECONDS, STOP, Job, JobResult, serve
@@ -36,10 +35,10 @@ class Worker:
     gpu: str | None
 
     @classmethod
-    def start(cls, params: Params, root: Path, gpu: str | None) -> Worker:
+    def start(cls, params: Params, project: Project, gpu: str | None) -> Worker:
         """Start a process that waits for jobs."""
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=call_on_gpu, args=(gpu, serve, theirs, params, root), daemon=True)
+        process = CONTEXT.Process(target=call_on_gpu, args=(gpu, serve, theirs, params, project.root), daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
         return cls(process, ours, gpu)
@@ -61,24 +60,15 @@ def run_jobs(
     params: Params,
     jobs: Sequence[Job],
     num_workers: int,
-    root: Path,
-    listen: Callable[[EpochProgress | TrainingState], None],
+    project: Project,
+    listen: Callable[[TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
-    """Run jobs in parallel, each on a GPU of its own if there are enough.
+    """Run jobs in parallel, each on a GPU of its own if there are enough; yield each result when the job ends.
 
-    When the caller closes the generator, the workers are ended before this returns.
-
-    Args:
-        params: the whole of `params.yaml`.
-        jobs: what to do.
-        num_workers: jobs at a time.
-        root: the project's folder, or a study's.
-        listen: called with each epoch, and with the states of the trainings.
-        is_stopping: whether to end after the current epochs; jobs that were not started then have no result.
-
-    Yields:
-        The result of each job when it ends.
+    `listen` is called with the states of the trainings. Once `is_stopping` returns true, trainings end after their
+    current epochs, and jobs that were not started have no result. When the caller closes the generator, the workers are
+    ended before this returns.
     """
     waiting, idle, devices = deque(jobs), list[Worker](), list_gpus()
     busy: dict[Connection, tuple[Worker, Job]] = {}
@@ -96,7 +86,7 @@ def run_jobs(
                     idle.pop().join()
                 if not idle:
                     used = [worker.gpu for worker, _ in busy.values()]
-                    idle.append(Worker.start(params, root, find_least_used(devices, used)))
+                    idle.append(Worker.start(params, project, find_least_used(devices, used)))
                 worker, job = idle.pop(), waiting.popleft()
                 busy[worker.pipe] = worker, job
                 worker.send(job)
@@ -108,9 +98,7 @@ def run_jobs(
                 except (EOFError, OSError):
                     del busy[pipe]
                     worker.join()
-                    yield JobResult(
-                        job, trained=False, evaluated=False, message=_describe_death(worker), status="failed"
-                    )
+                    yield JobResult(job, _describe_death(worker), "failed")
                     continue
                 if isinstance(message, JobResult):
                     del busy[pipe]

@@ -14,22 +14,21 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.project import PREPARED, RUNS, Project
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.custom_code import BYTECODE, CUSTOM
-from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals
 from pipeline.runtime.stage_status import record_stage
 from pipeline.sweep.pool import POLL_SECONDS
 from pipeline.sweep.ray_task import TOKEN, DataLocation, Listener, TaskResult, run_task, write_files
 from pipeline.sweep.training_memory import find_memory_requests, warn_of_unmet
 from pipeline.sweep.worker import Job, JobResult
-from pipeline.tracking.run_metrics import TrainingState
+from pipeline.tracking.run_metrics import TrainingState, list_files
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -43,8 +42,8 @@ def run_on_ray(
     params: Params,
     jobs: Sequence[Job],
     address: str,
-    root: Path,
-    listen: Callable[[EpochProgress | TrainingState], None],
+    project: Project,
+    listen: Callable[[TrainingState], None],
     is_stopping: Callable[[], bool],
 ) -> Generator[JobResult, None, None]:
     """Run as many jobs at a time as the cluster has room for; otherwise like `pool.run_jobs`.
@@ -54,18 +53,24 @@ def run_on_ray(
     """
     ray = _import_ray()
     token = secrets.token_hex(16)
-    (root / TOKEN).parent.mkdir(parents=True, exist_ok=True)
-    (root / TOKEN).write_text(token, encoding="utf-8")
+    path = project.root / TOKEN
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(token, encoding="utf-8")
     with tempfile.TemporaryDirectory() as code:
-        copy_code(root, Path(code))
+        copy_code(project.home, Path(code))
         _connect(ray, address, code)
         try:
-            requests = find_memory_requests(params, jobs, root)
-            demands = {job.cell.variant: _find_demand(params, job, requests) for job in jobs}
+            memory = find_memory_requests(params, jobs, project)
+            demands = {  # of a node, by Ray's name of the resource
+                variant: {"CPU": cell.train.num_threads, "memory": memory[variant], **params.ray.resources}
+                for variant, cell in {job.cell.variant: job.cell for job in jobs}.items()
+            }
             warn_of_unmet(demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             listener = _start_listener(ray)
-            data = DataLocation(root.absolute(), token, _put_folder(ray, root / PREPARED))
-            pending = {_submit(ray, params, job, data, root, listener, requests[job.cell.variant]): job for job in jobs}
+            data = DataLocation(project.root.absolute(), token, _put_folder(ray, project.prepared.path))
+            pending = {
+                _submit(ray, params, job, data, project, listener, memory[job.cell.variant]): job for job in jobs
+            }
             has_stopped = False
             while pending:
                 check_signals()
@@ -73,17 +78,15 @@ def run_on_ray(
                     has_stopped = True
                     ray.get(listener.stop.remote())
                 ended, _ = ray.wait(list(pending), num_returns=1, timeout=POLL_SECONDS)
-                for report in ray.get(listener.take_reports.remote()):
-                    listen(report)
+                for state in ray.get(listener.take_states.remote()):
+                    listen(state)
                 for reference in ended:
-                    job = pending.pop(reference)
-                    result = _get_result(ray, reference, job)
-                    if result.job_result is not None:
-                        _receive(result, result.job_result, root)
+                    if result := _get_result(ray, reference, pending.pop(reference)):
+                        _receive(result, project.root)
                         yield result.job_result
         finally:
             ray.shutdown()
-            (root / TOKEN).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _import_ray() -> Any:
@@ -100,12 +103,7 @@ def _import_ray() -> Any:
 def _connect(ray: Any, address: str, code: str) -> None:
     try:
         _probe(address)
-        ray.init(
-            address=address,
-            runtime_env={"working_dir": code},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        ray.init(address=address, runtime_env={"working_dir": code}, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise PipelineError(
             f"No Ray cluster answers at {address} ({str(error).strip().splitlines()[0]}). Start one with `ray start "
@@ -120,18 +118,16 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
 
 
-def copy_code(root: Path, to: Path) -> None:
+def copy_code(home: Path, to: Path) -> None:
     """Copy this package and the project's `custom/` as they are now."""
-    project = Project(root).home
-    for folder in (PACKAGE, project / CUSTOM):
+    for folder in (PACKAGE, home / CUSTOM):
         if folder.is_dir():
             shutil.copytree(folder, to / folder.name, ignore=shutil.ignore_patterns(BYTECODE))
 
 
 def _put_folder(ray: Any, folder: Path) -> dict[str, ObjectRef[bytes]]:
     """Put a folder's files into the object store, by path; a node fetches them only when it needs them."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): ray.put(path.read_bytes()) for path in paths}
+    return {name: ray.put(path.read_bytes()) for name, path in list_files(folder).items()}
 
 
 def _start_listener(ray: Any) -> Any:
@@ -142,15 +138,10 @@ def _start_listener(ray: Any) -> Any:
     return ray.remote(Listener).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _find_demand(params: Params, job: Job, memory: Mapping[str, int]) -> dict[str, float]:
-    """Return what a job needs of a node, by Ray's name of the resource."""
-    return {"CPU": job.cell.train.num_threads, "memory": memory[job.cell.variant], **params.ray.resources}
-
-
 def _submit(
-    ray: Any, params: Params, job: Job, data: DataLocation, root: Path, listener: Any, memory: int
-) -> ObjectRef[TaskResult]:
-    trained = _put_folder(ray, root / RUNS / job.cell.name) if job.train is None else {}
+    ray: Any, params: Params, job: Job, data: DataLocation, project: Project, listener: Any, memory: int
+) -> ObjectRef[TaskResult | None]:
+    trained = _put_folder(ray, project.run(job.cell.name).path) if job.train is None else {}
     task = ray.remote(run_task).options(
         name=job.cell.name,
         num_cpus=job.cell.train.num_threads,
@@ -159,28 +150,28 @@ def _submit(
         resources=params.ray.resources,
         max_retries=MAX_RETRIES,
     )
-    reference: ObjectRef[TaskResult] = task.remote(params, job, data, trained, listener)
+    reference: ObjectRef[TaskResult | None] = task.remote(params, job, data, trained, listener)
     return reference
 
 
-def _get_result(ray: Any, reference: ObjectRef[TaskResult], job: Job) -> TaskResult:
+def _get_result(ray: Any, reference: ObjectRef[TaskResult | None], job: Job) -> TaskResult | None:
     try:
-        result: TaskResult = ray.get(reference)
+        result: TaskResult | None = ray.get(reference)
     except ray.exceptions.RayError as error:  # the process or node was lost more often than Ray retries
         reason = str(error).strip().splitlines()[0]
         message = f"lost on the cluster {1 + MAX_RETRIES} times ({type(error).__name__}: {reason})"
-        failed = JobResult(job, trained=False, evaluated=False, message=message, status="failed")
-        return TaskResult(failed, {}, is_remote=True)
+        return TaskResult(JobResult(job, message, "failed"), {})
     return result
 
 
-def _receive(result: TaskResult, job_result: JobResult, root: Path) -> None:
+def _receive(result: TaskResult, root: Path) -> None:
     """Write what a node that does not share the project's folder returned."""
-    if not result.is_remote:
+    if result.files is None:
         return
     for folder, files in result.files.items():
         write_files(root / folder, files.items())
-    if job_result.status == "failed":
-        stage = "evaluate" if job_result.trained or job_result.job.train is None else "train"
-        with contextlib.suppress(PipelineError), record_stage(stage, job_result.job.cell.name, root):
-            raise PipelineError(job_result.message)
+    ended = result.job_result
+    if ended.status == "failed":
+        stage = "evaluate" if ended.trained or ended.job.train is None else "train"
+        with contextlib.suppress(PipelineError), record_stage(stage, ended.job.cell.name, root):
+            raise PipelineError(ended.message)

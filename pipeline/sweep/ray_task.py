@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, RUNS
+from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, RUNS, Project
 from pipeline.atomic_io import replacing
 from pipeline.params import Params
-from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep.worker import Job, JobResult, StopRequested, run_job
-from pipeline.tracking.run_metrics import TrainingState
+from pipeline.tracking.run_metrics import TrainingState, list_files
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -38,28 +36,27 @@ class DataLocation:
 class TaskResult:
     """What a task returns to the driver."""
 
-    job_result: JobResult | None  # None if the job was not started, because the sweep was asked to stop
-    files: dict[str, Files]  # by folder of the project, what the job wrote there; empty on a shared folder
-    is_remote: bool  # whether the node does not share the project's folder
+    job_result: JobResult
+    files: dict[str, Files] | None  # by folder, what the job wrote; None if the node shares the project's folder
 
 
 class Listener:
-    """An actor that collects epochs and states for the driver, and tells tasks whether to stop."""
+    """An actor that collects the states of trainings for the driver, and tells tasks whether to stop."""
 
     def __init__(self) -> None:
-        self._reports: list[EpochProgress | TrainingState] = []
+        self._states: list[TrainingState] = []
         self._is_stopping = False
 
-    def report(self, message: EpochProgress | TrainingState | None) -> bool:
-        """Add a finished epoch or a state of a training, if any; return whether to stop."""
-        if message is not None:
-            self._reports.append(message)
+    def publish(self, state: TrainingState | None) -> bool:
+        """Add a state of a training, if any; return whether to stop."""
+        if state is not None:
+            self._states.append(state)
         return self._is_stopping
 
-    def take_reports(self) -> list[EpochProgress | TrainingState]:
-        """Return the messages since the last call."""
-        reports, self._reports = self._reports, []
-        return reports
+    def take_states(self) -> list[TrainingState]:
+        """Return the states since the last call."""
+        states, self._states = self._states, []
+        return states
 
     def stop(self) -> None:
         """Tell tasks to stop from now on."""
@@ -68,37 +65,30 @@ class Listener:
 
 def run_task(
     params: Params, job: Job, data: DataLocation, trained: dict[str, ObjectRef[bytes]], listener: Any
-) -> TaskResult:
-    """Do a job on this node.
+) -> TaskResult | None:
+    """Do a job on this node; returns None if the sweep was asked to stop before.
 
-    Args:
-        params: the whole of `params.yaml`.
-        job: what to do.
-        data: where the prepared data is.
-        trained: the run folder's files, for a job that only evaluates.
-        listener: a handle of `Listener`.
+    `trained` has the run folder's files for a job that only evaluates.
     """
     import ray
 
-    def report(epoch: EpochProgress) -> None:
-        if ray.get(listener.report.remote(epoch)) and epoch.epoch < epoch.epochs:
+    def publish(state: TrainingState) -> None:
+        is_stopping = ray.get(listener.publish.remote(state))
+        if is_stopping and state.progress and state.progress.epoch < state.progress.epochs:
             raise StopRequested
 
-    def publish(state: TrainingState) -> None:
-        ray.get(listener.report.remote(state))
-
-    if ray.get(listener.report.remote(None)):
-        return TaskResult(None, {}, is_remote=False)
+    if ray.get(listener.publish.remote(None)):
+        return None
     if _shares_folder(data):
-        return TaskResult(run_job(params, job, data.root, report, publish), {}, is_remote=False)
+        return TaskResult(run_job(params, job, Project(data.root), publish), None)
     root = Path.cwd() / data.token  # Ray's, one per node: checkpoints outlive the process, but not Ray's session
     _unpack(data.files, root / PREPARED)
     if trained:
         _unpack(trained, root / RUNS / job.cell.name)
-    result = run_job(params, job, root, report, publish, keep_checkpoints=False)
+    result = run_job(params, job, Project(root), publish, keep_checkpoints=False)
     written = [RUNS / job.cell.name] if result.trained else []
     written += [EVALUATION / job.cell.name] if result.evaluated else []
-    return TaskResult(result, {str(folder): _read_files(root / folder) for folder in written}, is_remote=True)
+    return TaskResult(result, {str(folder): _read_files(root / folder) for folder in written})
 
 
 def _shares_folder(data: DataLocation) -> bool:
@@ -127,6 +117,4 @@ def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def _read_files(folder: Path) -> Files:
-    return {
-        os.fspath(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    return {name: path.read_bytes() for name, path in list_files(folder).items()}

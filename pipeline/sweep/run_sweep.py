@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
@@ -15,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.params.run_selection import select_runs
-from pipeline.runtime.progress import EpochProgress, TrainingProgress
+from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
 from pipeline.runtime.work_lock import WorkLock, list_unfinished
@@ -46,7 +45,7 @@ class SweepPlan:
     num_current: int  # runs that are up to date
 
 
-def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray: str | None, root: Path) -> int:
+def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray: str | None, project: Project) -> int:
     """Train and evaluate stale cells; afterwards `dvc status` lists none of them.
 
     Args:
@@ -54,7 +53,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
         num_workers: trainings at once; None for cores / `train.num_threads`, or for the number of GPUs.
         targets: names or patterns of runs; empty for all.
         ray: the address of a Ray cluster to run on; None for this machine.
-        root: the project's folder, or a study's.
+        project: to sweep.
 
     Returns:
         The exit code: 1 if a cell failed or could not be committed, 130 if the user stopped the sweep, otherwise 0.
@@ -64,40 +63,38 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
             cannot be used; nothing was trained.
     """
     selected = select_runs([cell.name for cell in params.cells()], targets)
-    lock = WorkLock(root / LOCK)  # two sweeps would train the same cells
+    lock = WorkLock(project.root / LOCK)  # two sweeps would train the same cells
     with lock.hold("Another sweep of this folder"), contextlib.ExitStack() as stack:
-        stages = DvcStages(root)
+        stages = DvcStages(project.root)
         stack.enter_context(stages.reserve(selected if targets else None))
-        move_outside_grid([cell.name for cell in params.cells()], root)
+        move_outside_grid([cell.name for cell in params.cells()], project.root)
         merged = stages.merge_lock()
         stages.reproduce("prepare")
         if merged:
-            _recover(merged, params, selected, stages, root)
-        plan = _plan(params, selected, stages, root)
+            _recover(merged, params, selected, stages, project)
+        plan = _plan(params, selected, stages, project)
         check_signals()
         check_models(params, [job.cell.variant for job in plan.jobs if job.train])
         check_signals()
         num_workers = min(num_workers or _default_workers(plan.jobs), len(plan.jobs))
         if plan.jobs:
-            runs_to_do = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
-            click.echo(f"{runs_to_do} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
-        queue, results = CommitQueue(stages, root), list[JobResult]()
+            runs = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
+            click.echo(f"{runs} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
+        queue, results = CommitQueue(stages, project), list[JobResult]()
         unrecorded: PipelineError | None = None
-        logger = stack.enter_context(BackgroundLogger(params, root, log_system_metrics=not ray))
-        logger = stack.enter_context(BackgroundLogger(params, root, log_system_metrics=not ray))
+        logger = stack.enter_context(BackgroundLogger(params, project, log_system_metrics=not ray))
         try:
             with TrainingProgress(runs=len(plan.jobs)) as progress, _graceful_stop() as is_stopping:
 
-                def listen(message: EpochProgress | TrainingState) -> None:
-                    if isinstance(message, TrainingState):
-                        logger.update(message)
-                    else:
-                        progress.show_epoch(message)
+                def listen(state: TrainingState) -> None:
+                    logger.update(state)
+                    if state.progress:
+                        progress.show_epoch(state.progress)
 
                 if ray and plan.jobs:
-                    ended = run_on_ray(params, plan.jobs, ray, root, listen, is_stopping)
+                    ended = run_on_ray(params, plan.jobs, ray, project, listen, is_stopping)
                 else:
-                    ended = run_jobs(params, plan.jobs, num_workers, root, listen, is_stopping)
+                    ended = run_jobs(params, plan.jobs, num_workers, project, listen, is_stopping)
                 with contextlib.closing(ended):
                     for result in ended:
                         name = result.job.cell.name
@@ -106,7 +103,8 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
                         logger.kill(name)  # if its process ended without an error
                         results.append(result)
                         queue.add(result)
-                        progress.end_run(name, _describe_result(result))
+                        failed = "failed: " if result.status == "failed" else ""
+                        progress.end_run(name, f"{failed}{result.message}")
         finally:  # also after the second Ctrl-C
             logger.kill_all()
             try:
@@ -116,7 +114,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
     results.sort(key=lambda result: selected.index(result.job.cell.name))
     started = {result.job.cell.name for result in results}
     left = [job.cell.name for job in plan.jobs if job.cell.name not in started]
-    click.echo(summarize(results, plan.restored, left, plan.num_current, queue.refused, root))
+    click.echo(summarize(results, plan.restored, left, plan.num_current, queue.refused, project))
     if unrecorded:
         raise unrecorded
     if left or any(result.status == "stopped" for result in results):
@@ -124,10 +122,12 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
     return 1 if queue.refused or any(result.status == "failed" for result in results) else 0
 
 
-def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, root: Path) -> None:
+def _recover(merged: MergedLock, params: Params, selected: list[str], stages: DvcStages, project: Project) -> None:
     """Find the trainings of both sides of a merge, and report the merge."""
     cells = {cell.name: cell for cell in params.cells()}
-    recognized = stages.commit_recognized(merged.trained, lambda name: name in cells and is_current(cells[name], root))
+    recognized = stages.commit_recognized(
+        merged.trained, lambda name: name in cells and is_current(cells[name], project)
+    )
     fetched = list[str]()
     try:
         fetched = stages.fetch(selected)
@@ -136,7 +136,7 @@ def _recover(merged: MergedLock, params: Params, selected: list[str], stages: Dv
     click.echo(merged.describe(len(recognized), len(fetched)), err=True)
 
 
-def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) -> SweepPlan:
+def _plan(params: Params, selected: list[str], stages: DvcStages, project: Project) -> SweepPlan:
     """Restore what DVC's run cache has, also of a killed sweep, and return the rest."""
     without_custom = [cell.name for cell in params.cells() if not cell.custom_import_paths]
     train, evaluate = stages.find_stale(selected, without_custom)
@@ -148,29 +148,29 @@ def _plan(params: Params, selected: list[str], stages: DvcStages, root: Path) ->
     evaluate = [run for run in evaluate if run not in evaluated]
     stages.update_lock()  # now, so that a stop has nothing to write if no run has finished since
     hashes = stages.hash_dependencies([*(f"train@{run}" for run in train), *(f"evaluate@{run}" for run in evaluate)])
-    if read_params(root / "params.yaml") != params:  # DVC would record other parameters than those that are trained
+    if read_params(project.root / "params.yaml") != params:  # DVC would record other ones than are trained
         raise PipelineError("params.yaml was changed just now. Run the same command again.")
     jobs = [
         Job(cell, hashes.get(f"train@{cell.name}"), hashes.get(f"evaluate@{cell.name}"))
         for cell in params.cells()
         if cell.name in selected
     ]
-    _clear_leftovers(jobs, root)
+    _clear_leftovers(jobs, project)
     to_do = [job for job in jobs if job.train or job.evaluate]
     runs_restored = list(dict.fromkeys([*restored, *evaluated]))
     num_current = len(jobs) - len({*runs_restored, *(job.cell.name for job in to_do)})
     return SweepPlan(to_do, runs_restored, num_current)
 
 
-def _clear_leftovers(jobs: list[Job], root: Path) -> None:
+def _clear_leftovers(jobs: list[Job], project: Project) -> None:
     """Remove failures and checkpoints of stages that are up to date."""
-    unfinished = {run.key: run for run in list_unfinished(root)}
+    unfinished = {run.key: run for run in list_unfinished(project.root)}
     for job in jobs:
         for stage, is_stale in (("train", job.train), ("evaluate", job.train or job.evaluate)):
             if not is_stale:
-                clear_stage_status(stage, job.cell.name, root)
+                clear_stage_status(stage, job.cell.name, project.root)
         if unfinished and not job.train:
-            key = Project(root).run(job.cell.name).record.key
+            key = project.run(job.cell.name).record.key
             if key in unfinished:
                 unfinished[key].remove()
 
@@ -196,7 +196,3 @@ def _default_workers(jobs: list[Job]) -> int:
     return len(list_gpus()) or max(
         1, len(os.sched_getaffinity(0)) // max((job.cell.train.num_threads for job in jobs), default=1)
     )
-
-
-def _describe_result(result: JobResult) -> str:
-    return f"failed: {result.message}" if result.status == "failed" else result.message

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from pipeline.artifacts.project import Project
 from pipeline.sweep.dvc_internals.stages import Refusal
@@ -12,38 +12,27 @@ from pipeline.sweep.worker import JobResult
 
 def summarize(
     results: list[JobResult],
-    restored: list[str],
-    left: list[str],
-    num_current: int,
-    refused: Mapping[str, Refusal],
-    root: Path,
+    restored: list[str],  # runs that DVC's cache had a stage of
+    left: list[str],  # runs that were not started, because the user stopped the sweep
+    num_current: int,  # runs that were up to date
+    refused: Mapping[str, Refusal],  # stages that were not committed
+    project: Project,
 ) -> str:
-    """Return one row per run that was not up to date, a line of counts, and what to do next.
-
-    Args:
-        results: of the jobs that were started, in the order to show them in.
-        restored: runs that DVC's cache had a stage of.
-        left: runs that were not started, because the user stopped the sweep.
-        num_current: number of runs that were up to date.
-        refused: DVC's stages that were not committed, and why.
-        root: the folder of the sweep.
-    """
+    """Return one row per run that was not up to date, a line of counts, and what to do next."""
     names = [result.job.cell.name for result in results]
-    rows = [(result.job.cell.name, *_row(result)) for result in results]
+    rows = [(name, *_row(result)) for name, result in zip(names, results, strict=True)]
     rows += [(name, "restored", "from DVC's cache", "") for name in restored if name not in {*names, *left}]
     rows += [(name, "not started", "", "") for name in left]
     lines = _table(rows) if rows else []
-    counts = {"up to date": num_current}
-    for _, action, _, _ in rows:
-        counts[action] = counts.get(action, 0) + 1
-    parts = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()) if count)
-    total = sum(counts.values())
+    counts = Counter({"up to date": num_current}) + Counter(action for _, action, _, _ in rows)
+    parts = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
+    total = counts.total()
     lines.append(f"{total} {'run' if total == 1 else 'runs'}: {parts}")
     failed = [result.job.cell.name for result in results if result.status == "failed"]
     if left or any(result.status == "stopped" for result in results):
         lines.append("To resume, run the same command again.")
     elif failed:
-        lines.append("To retry only these: " + Project(root).shell_command(" ".join(["pipeline sweep", *failed])))
+        lines.append("To retry only these: " + project.shell_command(" ".join(["pipeline sweep", *failed])))
     for reason in Refusal:
         if stages := [stage for stage, refusal in refused.items() if refusal is reason]:
             lines.append(f"Not recorded, because {reason.value} while they ran: {', '.join(stages)}")
@@ -53,10 +42,8 @@ def summarize(
 
 
 def _row(result: JobResult) -> tuple[str, str, str]:
-    done = [word for word, is_done in (("trained", result.trained), ("evaluated", result.evaluated)) if is_done]
-    action = "trained" if result.trained and result.evaluated else " and ".join(done)
-    if result.status != "finished":
-        action = result.status
+    done = "trained" if result.trained else "evaluated"
+    action = done if result.status == "finished" else result.status
     return action, result.message.partition("\n")[0], f"{result.seconds:.0f} s"
 
 

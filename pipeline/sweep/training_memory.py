@@ -39,10 +39,6 @@ def measure_process(cell: Cell, data: DataShape) -> int:
     pass, backward pass and optimizer steps, evaluation batches, checkpoint. Pages of the memory-mapped images are not
     included, since the system reclaims them when memory is short; copies of images are.
 
-    Args:
-        cell: which network to train, and how.
-        data: the images.
-
     Returns:
         Bytes of main memory; the memory of a GPU is not included.
 
@@ -59,13 +55,8 @@ def measure_process(cell: Cell, data: DataShape) -> int:
             ) from None
 
 
-def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dict[str, int]:
+def find_memory_requests(params: Params, jobs: Sequence[Job], project: Project) -> dict[str, int]:
     """Return the memory that the jobs of each variant request: `ray.memory_gb`, or as measured on this machine.
-
-    Args:
-        params: the whole of `params.yaml`.
-        jobs: what the sweep has to do.
-        root: the project's folder, with the prepared data.
 
     Returns:
         Bytes by variant; 0 for a variant that cannot be trained, whose jobs report the reason.
@@ -76,7 +67,7 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dic
     cells = {job.cell.variant: job.cell for job in jobs}
     if params.ray.memory_gb is not None:
         return dict.fromkeys(cells, round(params.ray.memory_gb * 1e9))
-    data = describe_data(params, Project(root))
+    data = describe_data(params, project)
     requests = {}
     for variant, cell in cells.items():
         try:
@@ -92,9 +83,7 @@ def find_memory_requests(params: Params, jobs: Sequence[Job], root: Path) -> dic
 def warn_of_unmet(demands: Mapping[str, Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> None:
     """Warn of runs that no node has room for: Ray waits silently until a node joins that has.
 
-    Args:
-        demands: what a run of each variant requests, by Ray's name of the resource.
-        nodes: what each node offers.
+    `demands` has what a run of each variant requests, `nodes` what each node offers, by Ray's name of the resource.
     """
     unmet = {
         variant: demand

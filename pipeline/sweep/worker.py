@@ -15,7 +15,6 @@ from pipeline.artifacts.status import JobStatus
 from pipeline.errors import PipelineError, user_message
 from pipeline.params import Cell, Params
 from pipeline.runtime.process import terminate_with_parent
-from pipeline.runtime.progress import EpochProgress
 from pipeline.runtime.shutdown import check_signals, defer_signals
 from pipeline.runtime.stage_status import record_stage
 from pipeline.tracking.run_metrics import TrainingState
@@ -41,10 +40,10 @@ class JobResult:
     """How a job ended, and what of it was done."""
 
     job: Job
-    trained: bool
-    evaluated: bool
     message: str  # for the user
     status: JobStatus = "finished"
+    trained: bool = False
+    evaluated: bool = False
     seconds: float = 0.0
 
     def hashes(self) -> dict[str, str]:
@@ -65,17 +64,15 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
     defer_signals()
     terminate_with_parent(END_SECONDS)
 
-    def send(message: EpochProgress | TrainingState) -> None:
+    def publish(state: TrainingState) -> None:
         try:
-            pipe.send(message)
+            pipe.send(state)
         except OSError:  # the sweep is gone
             sys.exit(128 + signal.SIGHUP)
-
-    def report(epoch: EpochProgress) -> None:
-        send(epoch)
-        check_signals()
-        if epoch.epoch < epoch.epochs:
-            check_request()
+        if state.progress:
+            check_signals()
+            if state.progress.epoch < state.progress.epochs:
+                check_request()
 
     def check_request() -> None:
         if pipe.poll():  # only STOP is sent while a job runs
@@ -92,7 +89,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
         if job == STOP:
             return
         try:
-            pipe.send(run_job(params, job, root, report, send, check_request))
+            pipe.send(run_job(params, job, Project(root), publish, check_request))
         except OSError:  # the sweep is gone
             return
 
@@ -100,8 +97,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
 def run_job(
     params: Params,
     job: Job,
-    root: Path,
-    report: Callable[[EpochProgress], None],
+    project: Project,
     publish: Callable[[TrainingState], None],
     check_request: Callable[[], None] = lambda: None,
     *,
@@ -112,10 +108,9 @@ def run_job(
     Args:
         params: the whole of `params.yaml`.
         job: what to do.
-        root: the project's folder.
-        report: called as each epoch ends.
-        publish: called with the state of the training, which the sweep logs to MLflow.
-        check_request: called before the training starts; it and `report` may raise `StopRequested`.
+        project: a new one for each job, since it keeps what it has read.
+        publish: called with the state of the training, which the sweep shows and logs to MLflow.
+        check_request: called before the job starts; it and `publish` may raise `StopRequested`.
         keep_checkpoints: leave the checkpoints of a complete run until the sweep has committed it.
     """
     started = time.monotonic()
@@ -123,7 +118,7 @@ def run_job(
     said: list[str] = []
 
     def result(status: JobStatus, message: str) -> JobResult:
-        return JobResult(job, trained, evaluated, message, status, time.monotonic() - started)
+        return JobResult(job, message, status, trained, evaluated, time.monotonic() - started)
 
     try:
         # Imported here, so that an error in the network's code fails this job only.
@@ -134,19 +129,20 @@ def run_job(
         check_request()
         name = job.cell.name
         if job.train is not None:
-            with record_stage("train", name, root) as say:
+            with record_stage("train", name, project.root) as say:
 
-                def listen(epoch: EpochProgress) -> None:
-                    said[:] = [epoch.describe()]
-                    say(epoch.describe())
-                    report(epoch)
+                def record_and_publish(state: TrainingState) -> None:
+                    if state.progress:
+                        said[:] = [state.progress.describe()]
+                        say(said[0])
+                    publish(state)
 
-                record = train_cell(job.cell, root, listen, publish, keep_checkpoints=keep_checkpoints)
+                record = train_cell(job.cell, project, record_and_publish, keep_checkpoints=keep_checkpoints)
             trained = True
             said[:] = ["diverged" if record.status == "diverged" else f"best epoch {record.best_epoch}"]
         if job.evaluate is not None:
-            with record_stage("evaluate", name, root):
-                found = evaluate_run(params, name, Project(root))
+            with record_stage("evaluate", name, project.root):
+                found = evaluate_run(params, name, project)
             evaluated = True
             if found.validation and found.gap is not None:
                 said.append(f"val {found.validation.loss:.3f}, gap {found.gap:+.3f}")

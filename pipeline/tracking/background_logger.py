@@ -7,19 +7,16 @@ history, so a server that answers late gets everything in one upload.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.project import RUNS
-from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.runtime.shutdown import is_stopping
@@ -50,36 +47,30 @@ _LOCK_SECONDS = 60  # to wait for another process that uploads
 _POLL_SECONDS = 0.1
 _REASON_LENGTH = 200  # characters; MLflow's messages contain whole chains of causes
 
-
-@dataclass(frozen=True)
-class _Update:
-    """The newest content of a run, read when it is uploaded."""
-
-    run: str
-    describe: Callable[[], RunContent]
+_Update = tuple[str, Callable[[], RunContent]]  # a run, and what returns its content when it is uploaded
 
 
 class BackgroundLogger:
     """Uploads the runs of a command; a context manager. Methods return at once, except `close`."""
 
-    def __init__(self, params: Params, root: Path = Path(), *, log_system_metrics: bool = True) -> None:
+    def __init__(self, params: Params, project: Project | None = None, *, log_system_metrics: bool = True) -> None:
         """Start the thread.
 
         Args:
             params: the grid, and where to log.
-            root: the project's folder, or a study's.
+            project: that has the runs; None for the current folder.
             log_system_metrics: whether the runs train on this machine, whose metrics MLflow can then log.
         """
-        self._params, self._root, self._log_system_metrics = params, root, log_system_metrics
+        self._params, self._project, self._log_system_metrics = params, project or Project(), log_system_metrics
         self._uri = tracking_uri(params.tracking)
         self._training: dict[str, TrainingState] = {}  # by run: those that have not ended
         # SimpleQueue and a daemon thread: a call to MLflow that never returns does not keep the process alive.
         self._queue: queue.SimpleQueue[_Update | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._error: Exception | None = None
-        self._open_runs = OpenRuns(params.tracking, root)
+        self._open_runs = OpenRuns(params.tracking, self._project)
         # The following are used by the thread only.
-        self._pending: dict[str, _Update] = {}
+        self._pending: dict[str, Callable[[], RunContent]] = {}  # by run
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._runs: dict[str, MlflowRun] = {}
@@ -93,9 +84,7 @@ class BackgroundLogger:
         """Return the logger."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Log runs that have not ended as KILLED, and wait for the uploads."""
         self.kill_all()
         self.close()
@@ -108,23 +97,18 @@ class BackgroundLogger:
             with contextlib.suppress(OSError):  # a full disk: the training reports it
                 self._open_runs.add(state.key, state.run)
             self._training[state.run] = state
-        status: Status = "FAILED" if state.has_failed else "RUNNING"
-        self._queue.put(
-            _Update(state.run, lambda: describe_training(state, self._get_data(), self._get_tags(), status))
-        )
+        self._put_training(state, "FAILED" if state.has_failed else "RUNNING")
 
     def finish(self, run: str) -> None:
         """Log a run from its folder, which must not change until `close` has returned."""
         self._training.pop(run, None)
-        self._queue.put(self._describe_finished(run))
+        self._queue.put((run, functools.partial(self._describe_finished, run)))
 
     def kill(self, run: str) -> None:
         """Log a run as KILLED if it has neither finished nor failed."""
         state = self._training.pop(run, None)
         if state is not None:
-            self._queue.put(
-                _Update(run, lambda: describe_training(state, self._get_data(), self._get_tags(), "KILLED"))
-            )
+            self._put_training(state, "KILLED")
 
     def kill_all(self) -> None:
         """Log all runs as KILLED that have neither finished nor failed."""
@@ -166,11 +150,10 @@ class BackgroundLogger:
 
     def _settle_killed(self) -> None:
         """Mark runs of killed processes, and upload those that had finished."""
-        for key, run in mark_killed(self._root).items():
-            folder = self._root / RUNS / run
-            with contextlib.suppress(PipelineError):
-                if (folder / RunFolder.RECORD).exists() and RunFolder(folder).record.key == key:
-                    self._pending[run] = self._describe_finished(run)
+        for key, run in mark_killed(self._project).items():
+            with contextlib.suppress(PipelineError):  # it has no folder
+                if self._project.run(run).record.key == key:
+                    self._pending[run] = functools.partial(self._describe_finished, run)
 
     def _collect(self, next_attempt: float) -> bool:
         """Wait for updates, or until it is time for the next attempt; return whether the logger is closing."""
@@ -178,7 +161,7 @@ class BackgroundLogger:
             timeout = max(0.0, next_attempt - time.monotonic()) if self._pending else None
             update = self._queue.get(timeout=timeout)
             while update is not None:
-                self._pending[update.run] = update
+                self._pending[update[0]] = update[1]
                 update = self._queue.get_nowait()
             return True
         return False
@@ -188,20 +171,19 @@ class BackgroundLogger:
         failures = 0
         while self._pending and failures < max_failures:
             run = next(iter(self._pending))
-            update = self._pending.pop(run)
+            describe = self._pending.pop(run)
             try:
-                self._upload(update)
+                self._upload(describe())
                 failures = 0
             except Exception as error:  # of MLflow, a database driver or the disk: none may stop a training
-                self._pending[run] = update  # after the other runs
+                self._pending[run] = describe  # after the other runs
                 self._runs.pop(run, None)  # an upload may have been done in part
                 self._client = None
                 failures += 1
                 self._warn(run, error)
         return not self._pending
 
-    def _upload(self, update: _Update) -> None:
-        content = update.describe()
+    def _upload(self, content: RunContent) -> None:
         if self._client is None:
             client = open_client(self._uri)
             self._experiment = get_experiment_id(client, self._uri, self._params.tracking.experiment)
@@ -209,7 +191,7 @@ class BackgroundLogger:
         monitor = self._monitors.setdefault(content.name, SystemMetrics())
         if content.status != "RUNNING":
             monitor.stop()
-        with upload_lock(self._root, _LOCK_SECONDS):
+        with upload_lock(self._project, _LOCK_SECONDS):
             run = self._runs.get(content.name)
             if run is None:
                 run = self._runs[content.name] = MlflowRun.open(self._client, self._experiment, content)
@@ -220,12 +202,15 @@ class BackgroundLogger:
         elif self._log_system_metrics:
             monitor.follow(run.run_id, self._uri)
 
-    def _describe_finished(self, run: str) -> _Update:
-        return _Update(run, lambda: describe_finished(run, self._root, self._get_data(), self._get_tags()))
+    def _put_training(self, state: TrainingState, status: Status) -> None:
+        self._queue.put((state.run, lambda: describe_training(state, self._get_data(), self._get_tags(), status)))
+
+    def _describe_finished(self, run: str) -> RunContent:
+        return describe_finished(run, self._project, self._get_data(), self._get_tags())
 
     def _get_data(self) -> DataSummary:
         if self._data is None:
-            self._data = DataSummary.read(self._root)
+            self._data = DataSummary.read(self._project)
         return self._data
 
     def _get_tags(self) -> Mapping[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,20 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.project import PREPARED
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
-from pipeline.atomic_io import as_json, read_json, replacing
+from pipeline.atomic_io import as_json, replacing
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import hash_file, list_artifacts
-from pipeline.tracking.search import FOLDERS, explain_missing_files, get_runs, is_latest, read_ids, search_runs
+from pipeline.tracking.search import (
+    FOLDERS,
+    MAX_NAMED,
+    explain_missing_files,
+    get_runs,
+    is_latest,
+    join_names,
+    read_ids,
+    search_runs,
+)
 from pipeline.tracking.store import hide_passwords, is_store_missing, open_client, store_errors, tracking_uri
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, get_author
 
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHECKSUMS = "checksums.json"  # of the downloaded files, beside them
-MAX_NAMED = 12  # authors, runs of an author, and faults named in full; more are counted
 
 
 @dataclass(frozen=True)
@@ -37,26 +46,9 @@ class FetchedRun:
     evaluation: Path
 
 
-@dataclass(frozen=True)
-class SkippedRun:
-    """A run that matches a query and cannot be shown."""
-
-    author: str
-    run: str
-    fault: str  # what is wrong with its files; empty for a run of other data
-
-
-@dataclass(frozen=True)
-class FetchResult:
-    """The downloaded runs, oldest first, and those that a query matched but that cannot be shown."""
-
-    runs: list[FetchedRun]
-    skipped: tuple[SkippedRun, ...]
-
-
 def fetch_runs(
     tracking: Tracking, query: str, cache: Path, fingerprint: str, check: Callable[[FetchedRun], None]
-) -> FetchResult:
+) -> tuple[list[FetchedRun], tuple[str, ...]]:
     """Download runs from MLflow; files that were downloaded before and are unchanged are not downloaded again.
 
     Args:
@@ -68,6 +60,9 @@ def fetch_runs(
         fingerprint: of the prepared data.
         check: raises `PipelineError` if a page cannot be made of a run's files.
 
+    Returns:
+        The runs, oldest first, and sentences on those that were skipped.
+
     Raises:
         PipelineError: The server does not answer, no run matches, none of those that match can be shown, or a run
             given by its id cannot.
@@ -78,7 +73,7 @@ def fetch_runs(
     with store_errors(uri):
         client = open_client(uri)
         if ids := read_ids(query):
-            return FetchResult(_fetch_ids(client, ids, cache, fingerprint), ())
+            return _fetch_ids(client, ids, cache, fingerprint), ()
         return _fetch_newest(client, search_runs(client, tracking, query), cache, fingerprint, query, check)
 
 
@@ -101,33 +96,34 @@ def _fetch_newest(
     fingerprint: str,
     query: str,
     check: Callable[[FetchedRun], None],
-) -> FetchResult:
+) -> tuple[list[FetchedRun], tuple[str, ...]]:
     newest: dict[tuple[str, str], FetchedRun] = {}
-    skipped: list[SkippedRun] = []
+    other_data: dict[str, list[str]] = {}  # runs by author
+    faults: list[str] = []
     for run in reversed(found):
-        whose = get_author(run.data.tags)
-        if (whose, run.info.run_name) in newest:
+        author, name = get_author(run.data.tags), run.info.run_name
+        if (author, name) in newest:
             continue
-        fault = ""
-        if run.data.tags.get(DATA_FINGERPRINT, fingerprint) == fingerprint:
-            try:
-                fetched = _fetch(client, run, cache / run.info.run_id)
+        has_data = run.data.tags.get(DATA_FINGERPRINT, fingerprint) == fingerprint
+        try:
+            fetched = _fetch(client, run, cache / run.info.run_id) if has_data else None
+            if fetched:
                 check(fetched)
-            except PipelineError as error:
-                fault = str(error)
-            else:
-                if fetched.record.data_fingerprint == fingerprint:
-                    newest.setdefault((whose, fetched.record.run), fetched)
-                    if is_latest(query):
-                        break
-                    continue
-        skipped.append(SkippedRun(whose, run.info.run_name, fault))
+        except PipelineError as error:
+            faults.append(f"{name} of {author} was skipped: {error}")
+            continue
+        if fetched is None or fetched.record.data_fingerprint != fingerprint:
+            other_data.setdefault(author, []).append(name)
+            continue
+        newest.setdefault((author, fetched.record.run), fetched)
+        if is_latest(query):
+            break
+    skipped = _describe_skipped(other_data, faults)
     if not newest:
         raise PipelineError(
-            f"MLflow has no run of the data in {PREPARED} to show for '{query.strip()}'.\n"
-            + "\n".join(describe_skipped(skipped))
+            f"MLflow has no run of the data in {PREPARED} to show for '{query.strip()}'.\n" + "\n".join(skipped)
         )
-    return FetchResult(list(newest.values())[::-1], tuple(skipped))
+    return list(newest.values())[::-1], skipped
 
 
 def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
@@ -187,38 +183,22 @@ def _explain_errors(client: MlflowClient, run: Run, name: str) -> Iterator[None]
 def _is_downloaded(folder: Path, files: dict[str, int | None]) -> bool:
     """Return whether a folder has the run as it was downloaded, and MLflow has nothing newer."""
     try:
-        known = read_json(folder / CHECKSUMS, "pipeline report")
-        return known.keys() == files.keys() and all(
-            size in (None, (folder / path).stat().st_size) and hash_file(folder / path) == known[path]
-            for path, size in files.items()
+        known = json.loads((folder / CHECKSUMS).read_bytes())
+        return known == {path: hash_file(folder / path) for path in files} and all(
+            size in (None, (folder / path).stat().st_size) for path, size in files.items()
         )
-    except (OSError, PipelineError):
+    except (OSError, ValueError):
         return False
 
 
-def describe_skipped(skipped: Iterable[SkippedRun]) -> tuple[str, ...]:
+def _describe_skipped(other_data: Mapping[str, Sequence[str]], faults: Sequence[str]) -> tuple[str, ...]:
     """Describe skipped runs: one sentence on runs of other data, one on each run with a fault."""
-    by_author: dict[str, list[str]] = {}
-    faults: list[str] = []
-    for run in skipped:
-        if run.fault:
-            faults.append(f"{run.run} of {run.author} was skipped: {run.fault}")
-        else:
-            by_author.setdefault(run.author, []).append(run.run)
-    sentences = [_describe_other_data(by_author)] if by_author else []
+    sentences = []
+    if count := sum(map(len, other_data.values())):
+        verb = "1 run was" if count == 1 else f"{count} runs were"
+        named = join_names([f"{author} ({join_names(names)})" for author, names in sorted(other_data.items())])
+        sentences.append(f"{verb} trained on other data than {PREPARED} holds and skipped: {named}.")
     sentences += faults[:MAX_NAMED]
     if len(faults) > MAX_NAMED:
         sentences.append(f"{len(faults) - MAX_NAMED} more runs were skipped because of faults in their files.")
     return tuple(sentences)
-
-
-def _describe_other_data(by_author: dict[str, list[str]]) -> str:
-    count = sum(map(len, by_author.values()))
-    verb = "1 run was" if count == 1 else f"{count} runs were"
-    named = _join([f"{author} ({_join(names)})" for author, names in sorted(by_author.items())])
-    return f"{verb} trained on other data than {PREPARED} holds and skipped: {named}."
-
-
-def _join(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{', '.join(names[:MAX_NAMED])}{rest}"

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.comparison import Comparison, Summary
-from pipeline.artifacts.project import COMPARISON, REPORT, RUNS, Project
-from pipeline.atomic_io import read_json
+from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.project import REPORT, Project
 from pipeline.params import Grid
 from pipeline.tracking.mlflow_run import search_run
-from pipeline.tracking.run_metrics import DataSummary, RunContent, RunTimes, list_files
+from pipeline.tracking.run_metrics import DataSummary, RunContent, list_files
 from pipeline.tracking.tags import (
     BEATS_BASELINE,
     BEST_OF,
@@ -36,20 +35,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def describe_grid(grid: Grid, summary: Summary, data: DataSummary, root: Path, *, with_report: bool) -> RunContent:
+def describe_grid(
+    grid: Grid, summary: Summary, data: DataSummary, project: Project, *, with_report: bool
+) -> RunContent:
     """Describe a compared grid: its findings as the description, comparison and report as files.
 
-    It has no metrics: each would be a chart with one bar, above those of the runs.
-
-    Args:
-        grid: that was compared.
-        summary: of the comparison.
-        data: the prepared data.
-        root: the project's folder, or a study's.
-        with_report: whether to include the report, which may be older than the comparison.
+    It has no metrics: each would be a chart with one bar, above those of the runs. The report may be older than the
+    comparison; `with_report` says whether to include it.
     """
-    began_ms, ended_ms = _find_span(summary, root)
-    tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: _format_findings(root)}
+    began_ms, ended_ms = _find_span(summary, project)
+    tags = {**create_standard_tags(GRID_STAGE, data.fingerprint, grid), NOTE: _format_findings(project)}
     if summary.best:
         row = next(row for row in summary.runs if row.run == summary.best.run)
         tags[BEST_RUN] = summary.best.run
@@ -63,7 +58,7 @@ def describe_grid(grid: Grid, summary: Summary, data: DataSummary, root: Path, *
         parameters={"grid": grid.model_dump(mode="json")},
         tags=tags,
         data=data,
-        files={"comparison": list_files(root / COMPARISON), **(report_files(root) if with_report else {})},
+        files={"comparison": list_files(project.comparison.path), **(report_files(project) if with_report else {})},
     )
 
 
@@ -73,31 +68,29 @@ def grid_key(grid: Grid, fingerprint: str) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def report_files(root: Path) -> Mapping[str, Mapping[str, Path]]:
+def report_files(project: Project) -> Mapping[str, Mapping[str, Path]]:
     """Return the report as an artifact folder of the grid summary; empty if there is none."""
-    path = root / REPORT
+    path = project.root / REPORT
     return {"report": {path.name: path}} if path.exists() else {}
 
 
-def _find_span(summary: Summary, root: Path) -> tuple[int | None, int | None]:
+def _find_span(summary: Summary, project: Project) -> tuple[int | None, int | None]:
     """Return start of the first and end of the last training, in milliseconds since 1970; None if unknown."""
-    folders = [root / RUNS / row.run for row in summary.runs if row.trained]
-    known = [times for folder in folders if (times := RunTimes.read(folder))]
-    if len(known) < len(folders):  # the known ones may be a short part
+    timings = [project.run(row.run).read_timing() for row in summary.runs if row.trained]
+    if None in timings:  # the known ones may be a short part
         return None, None
-    began = [times.began_ms for times in known if times.began_ms is not None]
-    ended = [times.last_ms for times in known if times.last_ms is not None]
+    began = [timing.began_ms for timing in timings if timing and timing.began_ms is not None]
+    ended = [timing.last_ms for timing in timings if timing and timing.last_ms is not None]
     return min(began, default=None), max(ended, default=None)
 
 
-def _format_findings(root: Path) -> str:
+def _format_findings(project: Project) -> str:
     """Return the findings as a list in Markdown."""
-    findings = read_json(root / COMPARISON / Comparison.FINDINGS, "pipeline compare")["findings"]
-    sentences = "\n".join(f"- {finding['sentence']}" for finding in findings)
+    sentences = "\n".join(f"- {finding.sentence}" for finding in project.comparison.findings)
     return f"{sentences}\n\nThe report is among the artifacts: `report/{REPORT.name}`."
 
 
-def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, root: Path) -> None:
+def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, fingerprint: str, project: Project) -> None:
     """Add the user's name to the tag of their best run, and remove it from earlier ones on the same data.
 
     The best run is the report's: the median seed of the setting with the lowest mean validation loss. The tag holds
@@ -105,7 +98,7 @@ def mark_best_run(client: MlflowClient, experiment: str, summary: Summary, finge
     """
     best = None
     if summary.best:
-        best = search_run(client, experiment, Project(root).run(summary.best.run).record.key)
+        best = search_run(client, experiment, project.run(summary.best.run).record.key)
     condition = f"tags.`{DATA_FINGERPRINT}` = '{fingerprint}' and tags.`{BEST_OF}` != ''"
     for run in client.search_runs([experiment], condition):
         if best is None or run.info.run_id != best.info.run_id:

@@ -30,8 +30,8 @@ FOLDER = CACHE / "open_runs"  # in the project's folder
 class OpenRuns:
     """The runs that this process logs and that have not ended in MLflow: name by run key."""
 
-    def __init__(self, tracking: Tracking, root: Path = Path()) -> None:
-        self._path = Project(root).original_home / FOLDER / f"{uuid.uuid4().hex}.json"
+    def __init__(self, tracking: Tracking, project: Project) -> None:
+        self._path = project.original_home / FOLDER / f"{uuid.uuid4().hex}.json"
         self._lock = FileLock(self._path.with_suffix(".lock"), thread_local=False)
         self._store = {"uri": portable_uri(tracking_uri(tracking)), "experiment": tracking.experiment}
         self._names: dict[str, str] = {}
@@ -66,7 +66,7 @@ class OpenRuns:
         write_text(self._path, json.dumps({**self._store, "runs": self._names}))
 
 
-def mark_killed(root: Path = Path()) -> dict[str, str]:
+def mark_killed(project: Project) -> dict[str, str]:
     """Mark the runs of killed processes of this project; never raises an error of the store.
 
     Runs in a store that does not answer are marked by a later command.
@@ -75,12 +75,12 @@ def mark_killed(root: Path = Path()) -> dict[str, str]:
         Name by run key of the marked runs, which may have finished without MLflow knowing it.
     """
     marked: dict[str, str] = {}
-    for path in sorted((Project(root).original_home / FOLDER).glob("*.json")):
+    for path in sorted((project.original_home / FOLDER).glob("*.json")):
         lock = FileLock(path.with_suffix(".lock"), timeout=0)
         with contextlib.suppress(OSError), lock:  # suppressed: its process is alive
             try:
                 if path.exists():
-                    marked |= _mark(json.loads(path.read_text(encoding="utf-8")), root)
+                    marked |= _mark(json.loads(path.read_text(encoding="utf-8")), project)
             except Exception:  # errors of MLflow, a database driver or the disk
                 logger.debug("Runs in %s are not marked as KILLED.", path, exc_info=True)
             else:
@@ -88,14 +88,14 @@ def mark_killed(root: Path = Path()) -> dict[str, str]:
     return marked
 
 
-def _mark(noted: dict[str, Any], root: Path) -> dict[str, str]:
+def _mark(noted: dict[str, Any], project: Project) -> dict[str, str]:
     uri, names = resolve_uri(noted["uri"]), dict[str, str](noted["runs"])
     if is_store_missing(uri):
         return names
     client = open_client(uri)
     experiment = client.get_experiment_by_name(noted["experiment"])
     if experiment is not None:
-        with upload_lock(root):
+        with upload_lock(project):
             for key in names:
                 run = search_run(client, experiment.experiment_id, key)
                 if run is not None and run.info.status == "RUNNING":

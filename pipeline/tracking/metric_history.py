@@ -27,7 +27,7 @@ class MetricHistory:
     """The points of a run in MLflow: name, step, value, timestamp (ms)."""
 
     def __init__(self, metrics: Iterable[Metric] = ()) -> None:
-        self._points: dict[str, dict[int, tuple[float, int]]] = {}
+        self._points: dict[tuple[str, int], tuple[float, int]] = {}
         self.add(metrics)
 
     @classmethod
@@ -39,27 +39,25 @@ class MetricHistory:
     def add(self, metrics: Iterable[Metric]) -> None:
         """Add points; of two points at a step the later one counts, as it does in MLflow's table."""
         for metric in metrics:
-            steps = self._points.setdefault(metric.key, {})
-            known = steps.get(metric.step)
-            if known is None or metric.timestamp >= known[1]:
-                steps[metric.step] = (metric.value, metric.timestamp)
+            if metric.timestamp >= self.get_timestamp(metric.key, metric.step):
+                self._points[metric.key, metric.step] = metric.value, metric.timestamp
 
     def find_missing(self, values: Mapping[str, float], step: int) -> dict[str, float]:
         """Return the values that have no point at the step."""
-        return {name: value for name, value in values.items() if step not in self._points.get(name, {})}
+        return {name: value for name, value in values.items() if (name, step) not in self._points}
 
     def find_changed(self, values: Mapping[str, float], step: int) -> dict[str, float]:
         """Return the values whose point at the step has another value."""
         return {
             name: value
             for name, value in values.items()
-            if (known := self._points.get(name, {}).get(step)) is not None
-            and not math.isclose(known[0], value, rel_tol=_TOLERANCE, abs_tol=1e-12)
+            if (name, step) in self._points
+            and not math.isclose(self._points[name, step][0], value, rel_tol=_TOLERANCE, abs_tol=1e-12)
         }
 
     def get_timestamp(self, name: str, step: int) -> int:
         """Return the timestamp of a point, 0 without one."""
-        return self._points.get(name, {}).get(step, (0.0, 0))[1]
+        return self._points.get((name, step), (0.0, 0))[1]
 
     def select(self, first: int, end: int) -> list[Metric]:
         """Return all points with `first` <= step < `end`."""
@@ -67,8 +65,7 @@ class MetricHistory:
 
         return [
             Metric(name, value, timestamp, step)
-            for name, steps in self._points.items()
-            for step, (value, timestamp) in steps.items()
+            for (name, step), (value, timestamp) in self._points.items()
             if first <= step < end
         ]
 

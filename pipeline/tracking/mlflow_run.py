@@ -51,17 +51,13 @@ _DATASET_DIGEST_LENGTH = 36  # characters, MLflow's limit
 
 
 @contextlib.contextmanager
-def upload_lock(root: Path, timeout_seconds: float = -1) -> Iterator[None]:
+def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]:
     """Hold the project's lock for uploads: two processes that both miss a run would both create it.
 
-    Args:
-        root: the project's folder, a study's, or DVC's copy for an experiment.
-        timeout_seconds: to wait for the lock; negative: without limit.
-
     Raises:
-        PipelineError: Another process still held the lock after `timeout_seconds`.
+        PipelineError: Another process still held the lock after `timeout_seconds`; negative: without limit.
     """
-    path = Project(root).original_home / LOCK
+    path = project.original_home / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with hold(FileLock(path, timeout=timeout_seconds)):

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.evaluation_folder import RunEvaluation
 from pipeline.artifacts.prepared_data import SPLITS
-from pipeline.artifacts.project import EVALUATION, RUNS, Project
-from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord
+from pipeline.artifacts.project import Project
+from pipeline.artifacts.run_folder import Precision, RunFolder, RunRecord, RunTiming
 from pipeline.errors import PipelineError
 from pipeline.tracking.tags import create_result_tags
 
 if TYPE_CHECKING:
     from pipeline.artifacts.comparison import RunSummary
+    from pipeline.runtime.progress import EpochProgress
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -43,6 +44,7 @@ class TrainingState:
     began_ms: int  # since 1970, as all times here
     history: tuple[Mapping[str, float | int | str], ...] = ()  # rows of `history.csv`, from the first epoch
     ended_ms: tuple[int, ...] = ()  # when each epoch ended
+    progress: EpochProgress | None = None  # the epoch that has just ended; None at the start and after an error
     has_failed: bool = False
 
 
@@ -84,13 +86,9 @@ class DataSummary:
     counts: Mapping[str, int]  # images by split
 
     @classmethod
-    def read(cls, root: Path) -> DataSummary:
-        """Read the description of a project's prepared data.
-
-        Raises:
-            PipelineError: The data is missing or broken.
-        """
-        prepared = Project(root).prepared
+    def read(cls, project: Project) -> DataSummary:
+        """Read the description of a project's prepared data."""
+        prepared = project.prepared
         data = prepared.dataset
         splits = {split: prepared.open_split(split) for split in SPLITS if (prepared.path / split).is_dir()}
         counts = {split: len(found) for split, found in splits.items()}
@@ -107,47 +105,10 @@ class DataSummary:
         return parameters
 
 
-@dataclass(frozen=True)
-class RunTimes:
-    """When the epochs of a run ended, in milliseconds since 1970, and how long the run took.
-
-    Points in MLflow carry these times, never the time of the upload: MLflow recognizes a point that it has by its
-    value, step and time.
-    """
-
-    ended_ms: tuple[int, ...]
-    seconds: float
-
-    @classmethod
-    def read(cls, folder: Path) -> RunTimes | None:
-        """Read the times of a run; None if they are unknown."""
-        timing = RunFolder(folder).read_timing()
-        if timing is None:
-            return None
-        return cls(tuple(epoch.ended_ms for epoch in timing.epochs), timing.seconds)
-
-    @property
-    def last_ms(self) -> int | None:
-        """End of the last epoch; None without one."""
-        return self.ended_ms[-1] if self.ended_ms else None
-
-    @property
-    def began_ms(self) -> int | None:
-        """Start of a training without pauses; None without a finished epoch."""
-        return self.ended_ms[-1] - round(self.seconds * 1000) if self.ended_ms else None
-
-
 def describe_training(
     state: TrainingState, data: DataSummary, tags: Mapping[str, str], status: Status = "RUNNING"
 ) -> RunContent:
-    """Describe a run that trains, or that ended without a run folder.
-
-    Args:
-        state: of the training.
-        data: that it trains on.
-        tags: standard tags of the command that trains it.
-        status: RUNNING, or how the training ended.
-    """
+    """Describe a run that trains, or that ended without a run folder; `tags` are those of the command."""
     epochs = zip(state.history, state.ended_ms, strict=True)
     return RunContent(
         name=state.run,
@@ -163,13 +124,16 @@ def describe_training(
 
 
 def describe_finished(
-    name: str, root: Path, data: DataSummary, creation_tags: Mapping[str, str], row: RunSummary | None = None
+    name: str, project: Project, data: DataSummary, creation_tags: Mapping[str, str], row: RunSummary | None = None
 ) -> RunContent:
     """Describe a finished run from its folder, and its evaluation if there is one of this training.
 
+    Its points in MLflow carry the times of the training, never the time of the upload: MLflow recognizes a point that
+    it has by its value, step and time.
+
     Args:
         name: of the run.
-        root: the project's folder, or a study's.
+        project: that has the run.
         data: the prepared data as it is now.
         creation_tags: for a run that MLflow does not have yet.
         row: of the run in the comparison; None if it was not compared.
@@ -177,33 +141,33 @@ def describe_finished(
     Raises:
         PipelineError: A file is missing or broken.
     """
-    folder, evaluation_folder = root / RUNS / name, root / EVALUATION / name
-    record, times, history = RunFolder(folder).record, RunTimes.read(folder), read_history(folder)
-    if times is not None and len(history) != len(times.ended_ms):
+    run, evaluation = project.run(name), project.evaluation(name)
+    record, timing, history = run.record, run.read_timing(), read_history(run)
+    if timing is not None and len(history) != len(timing.epochs):
         raise PipelineError(
-            f"{folder}: {RunFolder.HISTORY} has {len(history)} epochs and {RunFolder.TIMING} {len(times.ended_ms)}. "
-            f"Train it again: dvc repro --force train@{record.run}"
+            f"{run.path}: {run.HISTORY} has {len(history)} epochs and {run.TIMING} {len(timing.epochs)}. "
+            f"Train it again: {run.redo_command}"
         )
     trained_on = data if record.data_fingerprint == data.fingerprint else None
-    ended_ms = times.ended_ms if times else (None,) * len(history)
+    ended_ms = [epoch.ended_ms for epoch in timing.epochs] if timing else [None] * len(history)
     # A `timing.json` of another training stays behind when DVC restores a run.
-    files = {"run": list_files(folder, without=() if times else (RunFolder.TIMING,))}
+    files = {"run": list_files(run.path, without=() if timing else (run.TIMING,))}
     metrics: dict[str, float] = {}
-    if is_evaluated(evaluation_folder, record.key):
-        metrics = best_metrics(EvaluationFolder(evaluation_folder).metrics, record, times)
-        files["evaluation"] = list_files(evaluation_folder)
+    if evaluation.exists() and evaluation.metrics.key == record.key:
+        metrics = best_metrics(evaluation.metrics, record, timing)
+        files["evaluation"] = list_files(evaluation.path)
     return RunContent(
         name=record.run,
         key=record.key,
         status="FINISHED",
-        began_ms=times.began_ms if times else None,
-        ended_ms=times.last_ms if times else None,
+        began_ms=timing.began_ms if timing else None,
+        ended_ms=timing.last_ms if timing else None,
         parameters=run_parameters(record.cell, record.precision, trained_on),
         tags=create_result_tags(record, row),
         creation_tags=creation_tags,
         epochs=tuple(
-            EpochMetrics(number, metrics, ended)
-            for number, (metrics, ended) in enumerate(zip(history, ended_ms, strict=True), start=1)
+            EpochMetrics(number, of_epoch, ended)
+            for number, (of_epoch, ended) in enumerate(zip(history, ended_ms, strict=True), start=1)
         ),
         metrics=metrics,
         data=trained_on,
@@ -228,23 +192,13 @@ def epoch_metrics(row: Mapping[str, float | str]) -> dict[str, float]:
     return dict(sorted(metrics.items(), key=lambda item: item[0] != VAL_LOSS))
 
 
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """Read the metrics of a run's epochs, from the first one.
-
-    Raises:
-        PipelineError: The history is missing or broken.
-    """
-    path = folder / RunFolder.HISTORY
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [epoch_metrics(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise PipelineError(
-            f"{path} cannot be read ({error}). Train it again: dvc repro --force train@{folder.name}"
-        ) from None
+def read_history(run: RunFolder) -> list[dict[str, float]]:
+    """Read the metrics of a run's epochs, from the first one."""
+    with run.reading(run.HISTORY) as path, path.open(encoding="utf-8", newline="") as file:
+        return [epoch_metrics(row) for row in csv.DictReader(file)]
 
 
-def best_metrics(evaluation: RunEvaluation, record: RunRecord, times: RunTimes | None) -> dict[str, float]:
+def best_metrics(evaluation: RunEvaluation, record: RunRecord, timing: RunTiming | None) -> dict[str, float]:
     """Collect the metrics that a run has one value of, to sort a table of runs by; undefined ones are left out.
 
     MLflow's table shows the last value of a metric, which is not that of the best epoch.
@@ -265,14 +219,9 @@ def best_metrics(evaluation: RunEvaluation, record: RunRecord, times: RunTimes |
         "val_calibration_error": calibration.error if calibration else None,
         "showcase_iou": evaluation.showcase[0].foreground_iou if evaluation.showcase else None,
         "showcase_mean_iou": evaluation.showcase[0].mean_iou if evaluation.showcase else None,
-        "training_seconds": times.seconds if times else None,
+        "training_seconds": timing.seconds if timing else None,
     }
     return {name: float(value) for name, value in values.items() if value is not None}
-
-
-def is_evaluated(folder: Path, key: str) -> bool:
-    """Return whether a folder holds the evaluation of the training with this run key."""
-    return (folder / EvaluationFolder.METRICS).exists() and EvaluationFolder(folder).metrics.key == key
 
 
 def list_files(folder: Path, without: Iterable[str] = ()) -> dict[str, Path]:

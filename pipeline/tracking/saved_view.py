@@ -41,11 +41,7 @@ def save_view(client: MlflowClient, experiment: str, *, is_shared: bool) -> None
     """Write view and note as tags of the experiment, unless it has them.
 
     MLflow documents neither tag; a test opens the page. Without the view its table shows no parameter and no metric.
-
-    Args:
-        client: of the store.
-        experiment: its id.
-        is_shared: whether several users have runs in it, so that the table shows whose a run is.
+    If the experiment is shared by several users, the table shows whose a run is.
     """
     has_dvc = len(client.search_runs([experiment], f"tags.`{DVC_EXPERIMENT}` != ''", max_results=1)) > 0
     state = {

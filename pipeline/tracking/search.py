@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FOLDERS = ("run", "evaluation")  # among a run's artifacts
-MAX_LISTED = 12  # runs in an error message
+MAX_NAMED = 12  # runs, authors or faults named in a message; more are counted
 _ID = re.compile(r"[0-9a-f]{32}")
 _FORMS = (
     "Give latest, ids of 32 hexadecimal digits with commas between, or a filter of MLflow's such as "
@@ -44,7 +44,16 @@ def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
     Raises:
         PipelineError: A run is missing, or several have one name and author.
     """
-    found = [_get_run(client, run_id) for run_id in ids]
+    from mlflow.exceptions import MlflowException
+
+    found = []
+    for run_id in ids:
+        try:
+            found.append(client.get_run(run_id))
+        except MlflowException:
+            raise PipelineError(
+                f"MLflow has no run {run_id}. Its page shows its id; `make ui` opens the list."
+            ) from None
     by_name: dict[tuple[str, str], list[str]] = {}
     for run in found:
         by_name.setdefault((get_author(run.data.tags), run.info.run_name), []).append(run.info.run_id)
@@ -57,37 +66,28 @@ def get_runs(client: MlflowClient, ids: list[str]) -> list[Run]:
     return found
 
 
-def _get_run(client: MlflowClient, run_id: str) -> Run:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException:
-        raise PipelineError(f"MLflow has no run {run_id}. Its page shows its id; `make ui` opens the list.") from None
-
-
 def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Run]:
-    """Return the finished runs that a query matches, oldest first.
-
-    Args:
-        client: of the server.
-        tracking: names the experiment to search.
-        query: `latest`, which matches all, or a filter of MLflow's, such as `metrics.val_loss_best < 0.4`.
+    """Return the finished runs that a query matches, oldest first; `latest` matches all.
 
     Raises:
         PipelineError: The experiment is missing, or nothing matches.
     """
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
-        names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=MAX_LISTED)))
+        names = ", ".join(sorted(one.name for one in client.search_experiments(max_results=MAX_NAMED)))
         raise PipelineError(f"MLflow has no experiment '{tracking.experiment}'; it has {names}.")
     found = search_finished(client, experiment.experiment_id, "" if is_latest(query) else query.strip())
     if not found:
         finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
-        rest = f" and {len(finished) - MAX_LISTED} more" if len(finished) > MAX_LISTED else ""
-        known = f"finished are {', '.join(finished[:MAX_LISTED])}{rest}" if finished else "no run has finished yet"
+        known = f"finished are {join_names(finished)}" if finished else "no run has finished yet"
         raise PipelineError(f"MLflow has no finished run for '{query.strip()}'; {known}.")
     return found
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names with commas; those after the first `MAX_NAMED` are counted."""
+    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{rest}"
 
 
 def is_latest(query: str) -> bool:

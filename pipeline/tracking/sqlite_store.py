@@ -97,10 +97,6 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
     The database of a copy is rewritten, the original stays as it is. Locations that this project did not choose, such
     as `/big/mlruns/1`, do not change.
 
-    Args:
-        path: the database.
-        connection: to it.
-
     Raises:
         PipelineError: The database cannot be written.
     """
@@ -144,15 +140,11 @@ def _is_former(folder: Path, now: Path) -> bool:
     with contextlib.suppress(OSError):
         if folder.samefile(now):  # through a link
             return False
-    # A database that was copied without its artifacts keeps those of the original.
-    return (now / ARTIFACTS).is_dir() or not _exists(folder / ARTIFACTS)
-
-
-def _exists(folder: Path) -> bool:
-    try:
-        return folder.exists()
-    except OSError:  # no permission for a parent folder
-        return False
+    with contextlib.suppress(OSError):  # no permission for a parent folder
+        if (folder / ARTIFACTS).exists():
+            # A database that was copied without its artifacts keeps those of the original.
+            return (now / ARTIFACTS).is_dir()
+    return True
 
 
 def _to_path(location: str) -> Path:

@@ -9,12 +9,9 @@ import logging
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.artifacts.comparison import Comparison, Summary
-from pipeline.artifacts.project import COMPARISON, RUNS, Project
-from pipeline.artifacts.run_folder import RunFolder
+from pipeline.artifacts.comparison import Summary
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.run_selection import select_runs
@@ -42,31 +39,21 @@ STAGE_LOCK_SECONDS = 10.0  # for which a stage waits for another process that up
 _REASON_LENGTH = 500  # characters
 
 
-@dataclass(frozen=True)
-class Uploaded:
-    """What was uploaded of a run."""
-
-    run: str
-    is_new: bool = False  # MLflow did not have the run
-    num_points: int = 0
-    num_folders: int = 0  # of files
-
-
 def sync_runs(
     params: Params,
     names: Sequence[str],
-    root: Path = Path(),
+    project: Project,
     uri: str | None = None,
     *,
     with_report: bool = True,
     lock_seconds: float = -1,
-) -> Iterator[Uploaded]:
+) -> Iterator[MlflowRun]:
     """Upload finished runs one by one, then the summary of the grid and the mark of its best run.
 
     Args:
         params: the store, and the grid of the runs.
         names: of the runs in `runs/`.
-        root: the project's folder, or a study's.
+        project: that has the runs.
         uri: MLflow's, instead of the project's.
         with_report: whether to upload the report, which may be older than the comparison.
         lock_seconds: to wait for another process that uploads; negative: without limit.
@@ -75,75 +62,60 @@ def sync_runs(
         PipelineError: A run's files are missing or broken, or the store does not answer; earlier uploads remain.
     """
     uri = tracking_uri(params.tracking, uri)
-    data, summary = DataSummary.read(root), _read_summary(params, root)
+    data, summary = DataSummary.read(project), _read_summary(params, project)
     rows = {row.run: row for row in summary.runs} if summary else {}
     tags = create_standard_tags("sync", data.fingerprint, params.grid)
     with store_errors(uri):
         client = open_client(uri)
         experiment = get_experiment_id(client, uri, params.tracking.experiment)
 
-        def upload(content: RunContent) -> Uploaded:
-            with upload_lock(root, lock_seconds):
+        def upload(content: RunContent) -> MlflowRun:
+            with upload_lock(project, lock_seconds):
                 run = MlflowRun.open(client, experiment, content)
                 run.upload(content)
-            return Uploaded(content.name, run.is_new, run.num_points, run.num_folders)
+            return run
 
         for name in names:
             check_signals()
-            yield upload(describe_finished(name, root, data, tags, rows.get(name)))
+            yield upload(describe_finished(name, project, data, tags, rows.get(name)))
         if summary:
-            mark_best_run(client, experiment, summary, data.fingerprint, root)
-            yield upload(describe_grid(params.grid, summary, data, root, with_report=with_report))
+            mark_best_run(client, experiment, summary, data.fingerprint, project)
+            yield upload(describe_grid(params.grid, summary, data, project, with_report=with_report))
         save_view(client, experiment, is_shared=is_server(uri))
 
 
-def sync_comparison(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
-    """Upload the results of a comparison: verdicts, the best run's tag, and the grid summary without the report.
-
-    Raises:
-        PipelineError: As `sync_runs`.
-    """
-    if _read_summary(params, root) is not None:
-        yield from sync_runs(
-            params, trained_runs(params, root), root, with_report=False, lock_seconds=STAGE_LOCK_SECONDS
-        )
+def sync_comparison(params: Params, project: Project) -> Iterator[MlflowRun]:
+    """Upload the results of a comparison: verdicts, the best run's tag, and the grid summary without the report."""
+    if _read_summary(params, project) is not None:
+        trained = trained_runs(params, project)
+        yield from sync_runs(params, trained, project, with_report=False, lock_seconds=STAGE_LOCK_SECONDS)
 
 
-def sync_report(params: Params, root: Path = Path()) -> Iterator[Uploaded]:
-    """Add the report to the grid summary, if MLflow has one.
-
-    Raises:
-        PipelineError: The store does not answer.
-    """
+def sync_report(params: Params, project: Project) -> Iterator[MlflowRun]:
+    """Add the report to the grid summary, if MLflow has one."""
     uri = tracking_uri(params.tracking)
-    key = grid_key(params.grid, Project(root).prepared.dataset.fingerprint)
+    key = grid_key(params.grid, project.prepared.dataset.fingerprint)
     with store_errors(uri):
         client = open_client(uri)
         experiment = client.get_experiment_by_name(params.tracking.experiment)
         if experiment is None or experiment.lifecycle_stage != "active":
             return
-        with upload_lock(root, STAGE_LOCK_SECONDS):
+        with upload_lock(project, STAGE_LOCK_SECONDS):
             run = MlflowRun.find(client, experiment.experiment_id, key)
             if run is not None:
-                for folder, files in report_files(root).items():
+                for folder, files in report_files(project).items():
                     run.upload_files(folder, files)
-                yield Uploaded(run.name, num_folders=run.num_folders)
+                yield run
 
 
-def sync_after_stage(sync: Callable[[Params, Path], Iterator[Uploaded]], params: Params, root: Path = Path()) -> None:
-    """Run a sync at the end of a stage; never raises, because the files of the stage are complete.
-
-    Args:
-        sync: `sync_comparison` or `sync_report`.
-        params: the whole of `params.yaml`.
-        root: the project's folder.
-    """
+def sync_after_stage(sync: Callable[[Params, Project], Iterator[MlflowRun]], params: Params) -> None:
+    """Run `sync_comparison` or `sync_report` at the end of a stage; never raises, because its files are complete."""
     uri = tracking_uri(params.tracking)
     if is_store_missing(uri):
         return
     deadline = time.monotonic() + STAGE_SECONDS
     try:
-        for _ in sync(params, root):
+        for _ in sync(params, Project()):
             if time.monotonic() > deadline:
                 logger.warning(
                     "MLflow at %s took over %d s. The stage is complete; `pipeline sync` uploads the rest.",
@@ -157,14 +129,8 @@ def sync_after_stage(sync: Callable[[Params, Path], Iterator[Uploaded]], params:
         logger.debug("Error of MLflow:", exc_info=True)
 
 
-def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root: Path) -> str:
-    """Upload the trained runs that a user selects, and return a sentence on what was uploaded.
-
-    Args:
-        params: the whole of `params.yaml`.
-        targets: names or patterns of runs; empty for all.
-        uri: MLflow's, instead of the project's.
-        root: the project's folder, or a study's.
+def sync_selected(params: Params, targets: Sequence[str], uri: str | None, project: Project) -> str:
+    """Upload the trained runs that match `targets`, or all, and return a sentence on what was uploaded.
 
     Raises:
         PipelineError: No run matches, files are broken, or the store does not answer; earlier uploads remain.
@@ -173,40 +139,40 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, root:
         raise PipelineError(
             f"--tracking-uri: '{uri}' is not a URI. Give one such as http://host:5000 or sqlite:///mlflow.db."
         )
-    mark_killed(root)
-    trained = trained_runs(params, root)
+    mark_killed(project)
+    trained = trained_runs(params, project)
     names = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in trained]
     if not names:
-        raise PipelineError(f"None of these runs is trained. Train them first: {Project(root).make_command('report')}")
-    uploaded: list[Uploaded] = []
+        raise PipelineError(f"None of these runs is trained. Train them first: {project.make_command('report')}")
+    uploaded: list[MlflowRun] = []
     try:
-        uploaded.extend(sync_runs(params, names, root, uri))
+        uploaded.extend(sync_runs(params, names, project, uri))
     except PipelineError as error:
-        complete = sum(one.run in names for one in uploaded)
+        complete = sum(run.name in names for run in uploaded)
         progress = f"{complete} of {len(names)} runs are complete in MLflow" if complete else "No run was uploaded"
         raise PipelineError(f"{error} {progress}; the same command uploads the rest.") from None
     return f"MLflow at {hide_passwords(tracking_uri(params.tracking, uri))}: {_summarize(uploaded, names)}"
 
 
-def _summarize(uploaded: Sequence[Uploaded], names: Sequence[str]) -> str:
+def _summarize(uploaded: Sequence[MlflowRun], names: Sequence[str]) -> str:
     """Summarize uploads; of the grid summary, which is not among the names, only files count."""
-    of_runs = [one for one in uploaded if one.run in names]
-    num_new = sum(one.is_new for one in of_runs)
-    num_points, num_folders = (sum(getattr(one, name) for one in uploaded) for name in ("num_points", "num_folders"))
+    of_runs = [run for run in uploaded if run.name in names]
+    num_new = sum(run.is_new for run in of_runs)
+    num_points, num_folders = sum(run.num_points for run in uploaded), sum(run.num_folders for run in uploaded)
     count = "1 run" if len(of_runs) == 1 else f"{len(of_runs)} runs"
     if not (num_new or num_points or num_folders):
         return f"{count}, complete before."
     return f"{count}, {num_new} of them new; uploaded {num_points:,} points and {num_folders} folders of files."
 
 
-def trained_runs(params: Params, root: Path) -> list[str]:
+def trained_runs(params: Params, project: Project) -> list[str]:
     """Return the names of the grid's runs that have a run folder."""
-    return [cell.name for cell in params.cells() if (root / RUNS / cell.name / RunFolder.RECORD).exists()]
+    return [cell.name for cell in params.cells() if project.run(cell.name).exists()]
 
 
-def _read_summary(params: Params, root: Path) -> Summary | None:
+def _read_summary(params: Params, project: Project) -> Summary | None:
     """Read the comparison, if there is one of this grid."""
-    if not (root / COMPARISON / Comparison.SUMMARY).exists():
+    if not project.comparison.exists():
         return None
-    summary = Project(root).comparison.summary
+    summary = project.comparison.summary
     return summary if [row.run for row in summary.runs] == [cell.name for cell in params.cells()] else None

@@ -24,14 +24,9 @@ class SystemMetrics:
         self._monitor: SystemMetricsMonitor | None = None
         self._run_id: str | None = None
 
-    def follow(self, run_id: str | None, uri: str) -> None:
-        """Start monitoring a run, if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set and it is not monitored yet.
-
-        Args:
-            run_id: MLflow's id of the run; None while the store does not answer.
-            uri: of the store.
-        """
-        if run_id is None or run_id == self._run_id:
+    def follow(self, run_id: str, uri: str) -> None:
+        """Start monitoring a run, if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is set and it is not monitored yet."""
+        if run_id == self._run_id:
             return
         self.stop()
         self._run_id = run_id
@@ -39,7 +34,11 @@ class SystemMetrics:
             from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
             if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
-                self._monitor = _start_monitor(run_id, uri)
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
+                monitor.start()  # type: ignore[no-untyped-call]
+                self._monitor = monitor
         except ModuleNotFoundError as error:
             _warn(f"need the package {error.name}, which is not installed: pip install {error.name}")
         except Exception as error:  # no error of MLflow may stop a training
@@ -50,14 +49,6 @@ class SystemMetrics:
         if self._monitor is not None:
             self._monitor.finish()  # type: ignore[no-untyped-call]
             self._monitor = None
-
-
-def _start_monitor(run_id: str, uri: str) -> SystemMetricsMonitor:
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
-    monitor.start()  # type: ignore[no-untyped-call]
-    return monitor
 
 
 @functools.cache

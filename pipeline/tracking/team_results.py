@@ -22,14 +22,8 @@ _SEED = "seed"
 def read_team_results(tracking: Tracking, fingerprint: str) -> tuple[SeedResult, ...]:
     """Return one result per run of the experiment that was trained on some data, oldest first.
 
-    Of an author's runs with equal parameters the newest counts, because earlier ones have other code.
-
-    Args:
-        tracking: the server and the experiment.
-        fingerprint: of the prepared data; losses on other data are not comparable.
-
-    Raises:
-        PipelineError: The server does not answer.
+    Of an author's runs with equal parameters the newest counts, because earlier ones have other code. `fingerprint` is
+    that of the prepared data; losses on other data are not comparable.
     """
     uri = tracking_uri(tracking)
     with store_errors(uri):

@@ -103,10 +103,6 @@ class ServerAddress:
 def serve(tracking: Tracking, address: ServerAddress) -> int:
     """Serve MLflow's UI until Ctrl-C or SIGTERM, and return the exit code; only link to a server that runs elsewhere.
 
-    Args:
-        tracking: the store.
-        address: to listen on.
-
     Raises:
         PipelineError: There are no runs yet, the address cannot be used, or the server does not start.
     """

@@ -1,7 +1,7 @@
-"""CheckpointManager of the last epochs, written atomically, from which a stopped run resumes.
+"""Checkpoints of the last epochs, written atomically, from which a stopped run resumes.
 
 A file is a SHA-256 checksum in 64 hexadecimal digits, then the state as `torch.save` writes it. torch itself does not
-notice a flipped bit. CheckpointManager are loaded with `weights_only`, so they cannot run code.
+notice a flipped bit. Checkpoints are loaded with `weights_only`, so they cannot run code.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class CheckpointManager:
             buffer = io.BytesIO()
             torch.save(state, buffer)
             payload = buffer.getbuffer()
-            if (
-                not self._is_verified
-            ):  # once per process: not everything that can be saved can be loaded with weights_only
+            if not self._is_verified:  # once: not everything that can be saved can be loaded with weights_only
                 torch.load(io.BytesIO(payload), weights_only=True)
                 self._is_verified = True
             write_bytes(self._folder / FILE_NAME.format(epoch), hashlib.sha256(payload).hexdigest().encode(), payload)
@@ -61,11 +59,8 @@ class CheckpointManager:
 
     def load_newest(self) -> dict[str, Any] | None:
         """Load the state of the last epoch with an intact checkpoint; None without one."""
-        for path in reversed(self._files()):
-            state = self._read(path)
-            if state is not None:
-                return state
-        return None
+        states = (self._read(path) for path in reversed(self._files()))
+        return next((state for state in states if state is not None), None)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

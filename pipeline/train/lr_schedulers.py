@@ -27,12 +27,8 @@ def create_lr_scheduler(optimizer: Optimizer, settings: LrSchedulerSettings, ste
         return LambdaLR(optimizer, lambda _: 1.0)
     if isinstance(settings, Cosine):
         # The full learning rate is reached in the last step at the latest.
-        return LambdaLR(
-            optimizer,
-            partial(
-                compute_cosine_factor, steps=steps, warmup_steps=min(round(settings.warmup_fraction * steps), steps - 1)
-            ),
-        )
+        warmup_steps = min(round(settings.warmup_fraction * steps), steps - 1)
+        return LambdaLR(optimizer, partial(compute_cosine_factor, steps=steps, warmup_steps=warmup_steps))
     if isinstance(settings, OneCycle):
         return OneCycleLR(
             optimizer,

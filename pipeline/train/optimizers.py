@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from pipeline.errors import PipelineError
 from pipeline.params.custom_code import custom_imports, describe_error, describe_type, import_factory
-from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, OptimizerSettings, RMSprop, Train
+from pipeline.params.train import SGD, Adam, AdamW, CustomOptimizer, RMSprop, Train
 
 # RMSprop's epsilon in Keras; torch's default is 1e-8. Keras adds it under the square root, so there a weight whose
 # gradients are smaller than 3e-4, the root of epsilon, takes smaller steps than here.
@@ -35,7 +35,18 @@ def create_optimizer(network: nn.Module, settings: Train, learning_rate: float) 
     chosen = settings.optimizer
     decay = chosen.arguments.get("weight_decay") if isinstance(chosen, CustomOptimizer) else chosen.weight_decay
     groups = group_parameters(network, learning_rate, settings.encoder_lr_factor, decay)
-    return _create(chosen, groups, learning_rate)
+    # fused: one pass over each tensor per step instead of one per operation.
+    if isinstance(chosen, AdamW):
+        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    if isinstance(chosen, Adam):
+        return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+    if isinstance(chosen, RMSprop):
+        return torch.optim.RMSprop(
+            groups, lr=learning_rate, alpha=chosen.alpha, eps=KERAS_EPSILON, momentum=chosen.momentum
+        )
+    if isinstance(chosen, SGD):
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=chosen.momentum, nesterov=chosen.nesterov, fused=True)
+    return _create_custom(chosen, groups, learning_rate)
 
 
 def group_parameters(
@@ -66,21 +77,6 @@ def group_parameters(
         }
         for encoder, single in sorted(groups)
     ]
-
-
-def _create(chosen: OptimizerSettings, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
-    # fused: one pass over each tensor per step instead of one per operation.
-    if isinstance(chosen, AdamW):
-        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-    if isinstance(chosen, Adam):
-        return torch.optim.Adam(groups, lr=learning_rate, fused=True)
-    if isinstance(chosen, RMSprop):
-        return torch.optim.RMSprop(
-            groups, lr=learning_rate, alpha=chosen.alpha, eps=KERAS_EPSILON, momentum=chosen.momentum
-        )
-    if isinstance(chosen, SGD):
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=chosen.momentum, nesterov=chosen.nesterov, fused=True)
-    return _create_custom(chosen, groups, learning_rate)
 
 
 def _create_custom(chosen: CustomOptimizer, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:

@@ -33,10 +33,10 @@ def compute_run_key(cell: Cell, data_fingerprint: str, precision: Precision) -> 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def is_current(cell: Cell, root: Path) -> bool:
+def is_current(cell: Cell, project: Project) -> bool:
     """Return whether a run's folder has the results of training the cell with the current data and code."""
     try:
-        record, data = Project(root).run(cell.name).record, Project(root).prepared.dataset
+        record, data = project.run(cell.name).record, project.prepared.dataset
         return record.key == compute_run_key(cell, data.fingerprint, record.precision)
     except PipelineError:
         return False
@@ -50,9 +50,9 @@ def _find_custom_files(cell: Cell) -> dict[str, Path]:
     import_paths = cell.custom_import_paths.values()
     if not import_paths:
         return {}
-    project = Project().home
+    home = Project().home
     named = {path.partition(":")[0]: file for path in import_paths if (file := find_module_file(path))}
-    return named | {file.relative_to(project).as_posix(): file for file in custom_files(project)}
+    return named | {file.relative_to(home).as_posix(): file for file in custom_files(home)}
 
 
 def _hash(files: Mapping[str, Path]) -> str:

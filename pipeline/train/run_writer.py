@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class RunWriter:
     history: list[dict[str, float | int | str]] = field(default_factory=list)
     image_losses: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
     showcase_masks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    times: list[dict[str, float]] = field(default_factory=list)
+    times: list[EpochTiming] = field(default_factory=list)
     best_epoch: int | None = None
     best_loss: float = math.inf
     best_weights: dict[str, Tensor] | None = None
@@ -43,14 +43,15 @@ class RunWriter:
             "history": self.history,
             "image_losses": [tuple(map(torch.from_numpy, pair)) for pair in self.image_losses],
             "showcase_masks": [torch.from_numpy(masks) for masks in self.showcase_masks],
-            "times": self.times,
+            "times": list(map(asdict, self.times)),
             "best": (self.best_epoch, self.best_loss, self.best_weights),
             "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load what `state_dict` returned."""
-        self.history, self.times, self.seconds = state["history"], state["times"], state["seconds"]
+        self.history, self.seconds = state["history"], state["seconds"]
+        self.times = [EpochTiming(**times) for times in state["times"]]
         self.image_losses = [(train.numpy(), validation.numpy()) for train, validation in state["image_losses"]]
         self.showcase_masks = [masks.numpy() for masks in state["showcase_masks"]]
         self.best_epoch, self.best_loss, self.best_weights = state["best"]
@@ -60,14 +61,8 @@ class RunWriter:
         self.history.append(self._row(epoch))
         self.image_losses.append((epoch.train.losses, epoch.validation.losses))
         self.showcase_masks.append(epoch.showcase.masks)
-        self.times.append(
-            {
-                "ended_ms": round(time.time() * 1000),
-                "images": epoch.images,
-                "training_seconds": epoch.training_seconds,
-                "eval_seconds": epoch.eval_seconds,
-            }
-        )
+        now_ms = round(time.time() * 1000)
+        self.times.append(EpochTiming(now_ms, epoch.images, epoch.training_seconds, epoch.eval_seconds))
         if epoch.validation.loss < self.best_loss:
             self.best_epoch, self.best_loss = epoch.number, epoch.validation.loss
             # A copy, because state_dict() shares memory with the weights that are trained further.
@@ -87,13 +82,10 @@ class RunWriter:
                 row[f"{side}_iou_{item.name}"] = _drop_nan(float(value))
         return row
 
-    def write(self, folder: RunFolder, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
-        """Write history, image losses, showcase masks and, if there are any, the best epoch's weights.
+    def write(self, folder: RunFolder, key: str, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
+        """Write everything but the record of the run with this key; the best epoch's weights if there is one.
 
-        Args:
-            folder: an empty one.
-            eval_splits: the sets that were evaluated after each epoch.
-            train_index: the evaluated training images' places in the training split.
+        `train_index` has the evaluated training images' places in the training split.
         """
         folder.write_history(self.history, [item.name for item in self.classes])
         train, validation = zip(*self.image_losses, strict=True) if self.image_losses else ((), ())
@@ -106,26 +98,15 @@ class RunWriter:
             # safetensors needs contiguous tensors; loading them into a channels_last network keeps its layout.
             content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
             folder.weights.write_bytes(content)  # safetensors' own writing to files hides errors such as a full disk
-
-    def write_timing(self, folder: RunFolder, key: str) -> None:
-        """Write the times of the training with this run key."""
-        training = sum(entry["training_seconds"] for entry in self.times)
+        training = sum(times.training_seconds for times in self.times)
         folder.write_timing(
             RunTiming(
                 key=key,
                 seconds=self.seconds,
                 training_seconds=training,
-                eval_seconds=sum(entry["eval_seconds"] for entry in self.times),
-                images_per_second=sum(entry["images"] for entry in self.times) / training if training else None,
-                epochs=tuple(
-                    EpochTiming(
-                        ended_ms=int(entry["ended_ms"]),
-                        images=int(entry["images"]),
-                        training_seconds=entry["training_seconds"],
-                        eval_seconds=entry["eval_seconds"],
-                    )
-                    for entry in self.times
-                ),
+                eval_seconds=sum(times.eval_seconds for times in self.times),
+                images_per_second=sum(times.images for times in self.times) / training if training else None,
+                epochs=tuple(self.times),
                 processor=torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
                 torch=str(torch.__version__),
             )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +12,7 @@ import torch
 
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData, Split
-from pipeline.artifacts.project import PREPARED, Project
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.data.subsets import select_gap_subset, select_training_subset
 from pipeline.errors import PipelineError
@@ -38,8 +36,7 @@ from pipeline.variants.model_checks import check_batch
 
 def train_cell(
     cell: Cell,
-    root: Path = Path(),
-    listen: Callable[[EpochProgress], None] | None = None,
+    project: Project | None = None,
     publish: Callable[[TrainingState], None] = lambda _: None,
     *,
     keep_checkpoints: bool = False,
@@ -48,10 +45,9 @@ def train_cell(
 
     Args:
         cell: what to train.
-        root: the project's folder.
-        listen: called after each epoch, when it is safe on the disk.
-        publish: called with the state of the training before the first epoch, after each epoch before `listen`, and
-            after an error.
+        project: with the prepared data; None for the current folder.
+        publish: called with the state of the training before the first epoch, after each epoch, when it is safe on the
+            disk, and after an error.
         keep_checkpoints: leave the checkpoints to the caller, who removes them when DVC or MLflow has the run.
 
     Returns:
@@ -64,8 +60,9 @@ def train_cell(
     started, began_ms = time.perf_counter(), round(time.time() * 1000)
     disable_malloc_trim()
     torch.set_num_threads(cell.train.num_threads)
-    data = Project(root).prepared.dataset
-    training, eval_splits, compared = _select_splits(cell, root / PREPARED)
+    project = project or Project()
+    data = project.prepared.dataset
+    training, eval_splits, compared = _select_splits(cell, project.prepared)
     size, channels = training.images.shape[2:]
     check_batch(cell, len(training), size, channels, len(data.classes))
     seed_everything(cell.seed)  # after the check, which may run a user's code
@@ -74,27 +71,36 @@ def train_cell(
     network.to(select_device())
     key = compute_run_key(cell, data.fingerprint, precision)
     parameters = cell.model_dump(mode="json")
-
     results = RunWriter(data.classes)
 
-    def publish_state(*, has_failed: bool = False) -> None:
-        history, ended_ms = tuple(results.history), tuple(int(times["ended_ms"]) for times in results.times)
+    def publish_state(progress: EpochProgress | None = None, *, has_failed: bool = False) -> None:
         publish(
             TrainingState(
-                cell.name, key, parameters, precision, data.fingerprint, began_ms, history, ended_ms, has_failed
+                run=cell.name,
+                key=key,
+                cell=parameters,
+                precision=precision,
+                data_fingerprint=data.fingerprint,
+                began_ms=began_ms,
+                history=tuple(results.history),
+                ended_ms=tuple(times.ended_ms for times in results.times),
+                progress=progress,
+                has_failed=has_failed,
             )
         )
 
-    lock = RunLock(key, root)
+    lock = RunLock(key, project.root)
     with lock.hold(), _publish_failure(publish_state):
         check_signals()
         checkpoints = CheckpointManager(lock.folder, cell.name)
-        state = _load_checkpoint(checkpoints, results)
+        checkpoint = checkpoints.load_newest()
+        if checkpoint is not None:
+            results.load_state_dict(checkpoint["results"])
         started -= results.seconds
         publish_state()
         epochs = train(
             network, training, eval_splits, cell.train, cell.learning_rate, cell.seed, len(data.classes), precision,
-            done=len(results.history), state=state,
+            done=len(results.history), state=checkpoint and checkpoint["training"],
         )  # fmt: skip
         diverged: int | None = None
         try:
@@ -104,9 +110,7 @@ def train_cell(
                 checkpoints.save(
                     epoch.number, {"training": epoch.state.state_dict(key), "results": results.state_dict()}
                 )
-                publish_state()
-                if listen:
-                    listen(_describe_progress(cell, epoch))
+                publish_state(_describe_progress(cell, epoch))
         except DivergedError as end:
             diverged = end.epoch
 
@@ -123,24 +127,27 @@ def train_cell(
             data_fingerprint=data.fingerprint,
             cell=parameters,
         )
-        with Project(root).run(cell.name).replace() as folder:
-            results.write(folder, eval_splits, compared)
-            results.write_timing(folder, key)
+        with project.run(cell.name).replace() as folder:
+            results.write(folder, key, eval_splits, compared)
             folder.write_record(record)
     if not keep_checkpoints:
         lock.remove()
     return record
 
 
-def train_and_log(
-    params: Params, cell: Cell, root: Path = Path(), listen: Callable[[EpochProgress], None] | None = None
-) -> RunRecord:
+def train_and_log(params: Params, cell: Cell, listen: Callable[[EpochProgress], None] | None = None) -> RunRecord:
     """Train a cell as `train_cell` does, and log it to MLflow from this process."""
-    with BackgroundLogger(params, root) as logger:
-        record = train_cell(cell, root, listen, logger.update, keep_checkpoints=True)
+    with BackgroundLogger(params) as logger:
+
+        def publish(state: TrainingState) -> None:
+            logger.update(state)
+            if listen and state.progress:
+                listen(state.progress)
+
+        record = train_cell(cell, publish=publish, keep_checkpoints=True)
         logger.finish(cell.name)
     check_signals()  # before the checkpoints are removed: after a signal DVC runs the command again
-    RunLock(record.key, root).remove()
+    RunLock(record.key).remove()
     return record
 
 
@@ -154,16 +161,6 @@ def _publish_failure(publish_state: Callable[..., None]) -> Iterator[None]:
         raise
 
 
-def _load_checkpoint(checkpoints: CheckpointManager, results: RunWriter) -> Mapping[str, Any] | None:
-    """Load the results of earlier epochs, and return the state to resume from; None at the beginning."""
-    checkpoint = checkpoints.load_newest()
-    if checkpoint is None:
-        return None
-    results.load_state_dict(checkpoint["results"])
-    state: Mapping[str, Any] = checkpoint["training"]
-    return state
-
-
 def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
     return EpochProgress(
         run=cell.name,
@@ -175,22 +172,22 @@ def _describe_progress(cell: Cell, epoch: Epoch) -> EpochProgress:
     )
 
 
-def _select_splits(cell: Cell, folder: Path) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
+def _select_splits(cell: Cell, prepared: PreparedData) -> tuple[Split, EvalSplits, npt.NDArray[np.int64]]:
     """Return the training images, the sets to evaluate, and the evaluated images' places in the training split."""
-    everything, validation = PreparedData(folder).open_split("train"), PreparedData(folder).open_split("validation")
+    everything, validation = prepared.open_split("train"), prepared.open_split("validation")
     if cell.max_train_images is not None and cell.max_train_images > len(everything):
         raise PipelineError(
             f"max_train_images: {cell.max_train_images} is more than the {len(everything)} images in "
-            f"{folder / 'train'}. Lower it."
+            f"{prepared.path / 'train'}. Lower it."
         )
     seen = select_training_subset(len(everything), cell.max_train_images)
     compared = select_gap_subset(seen, len(validation))
     training = everything if len(seen) == len(everything) else everything.take(seen)
-    eval_splits = EvalSplits(everything.take(compared), validation, PreparedData(folder).open_split(SHOWCASE))
+    eval_splits = EvalSplits(everything.take(compared), validation, prepared.open_split(SHOWCASE))
     for name, split in (("train", eval_splits.train), ("validation", eval_splits.validation)):
         if not any((mask != IGNORE).any() for mask in split.masks):
             raise PipelineError(
-                f"{folder / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
+                f"{prepared.path / name}: every pixel of the {len(split)} compared images is ignored, so their loss is "
                 "undefined. Add images whose masks have evaluated pixels to this split."
             )
     return training, eval_splits, compared

@@ -48,22 +48,19 @@ class TrainState:
             PipelineError: A part, such as a custom optimizer, cannot load it.
         """
         try:
-            self._load(state)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+            self._check_layouts()
+            self.rng.set_state(state["rng"])
+            _set_global_rng(state["global_rng"])
         except Exception as error:
             raise PipelineError(
                 f"The checkpoint cannot be loaded: {describe_error(error)}. To start this run from the beginning, "
                 f"remove {UNFINISHED}/{state['key']}."
             ) from error
-
-    def _load(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        self._check_layouts()
-        self.rng.set_state(state["rng"])
-        _set_global_rng(state["global_rng"])
 
     def _check_layouts(self) -> None:
         """Assert equal memory layouts: a fused step over different ones is silently wrong (torch 2.14 on a CPU)."""

@@ -311,7 +311,7 @@ def test_compare_moves_the_folders_of_a_removed_learning_rate(project: Path) -> 
     result = CliRunner().invoke(main, ["compare"])
     assert result.exit_code == 0
     assert f"No longer in the grid, so moved to .cache/outside_grid/: {', '.join(removed)}" in result.stderr
-    assert {row.learning_rate for row in Comparison().summary.runs} == {0.01}
+    assert {row.learning_rate for row in Project().comparison.summary.runs} == {0.01}
     for folder in ("runs", "evaluation"):
         kept = sorted(LOSSES.keys() - set(removed))
         assert sorted(path.name for path in (project / folder).iterdir()) == kept

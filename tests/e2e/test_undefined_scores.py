@@ -75,7 +75,7 @@ def run_all(root: Path) -> tuple[RunEvaluation, Summary, str]:
     train_cell(params.cells()[0])
     evaluation = evaluate_run(params, TRAINED)
     summary = compare(params)
-    list(sync_runs(params, [TRAINED], root))
+    list(sync_runs(params, [TRAINED], Project(root)))
     rendered = render_report(params, project=Project(root))
     assert rendered.faults == ()
     return evaluation, summary, rendered.path.read_text(encoding="utf-8")

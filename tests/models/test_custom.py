@@ -207,7 +207,7 @@ def test_custom_network_is_trained_and_evaluated(project: Path) -> None:
         "grid": {"variant": ["mine"]},
     }
     params = read_params(write_params(project, changes))
-    record = train_cell(params.cell("mine", 0.01, 0), project)
+    record = train_cell(params.cell("mine", 0.01, 0), Project(project))
     assert record.status == "finished"
     assert record.trainable_parameters > 0
     assert evaluate_run(params, record.run, Project(project)).validation is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
 from pipeline.artifacts.format import FORMAT
+from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.params.file import read_params
@@ -50,7 +50,7 @@ def stages(small: SmallProject) -> DvcStages:
 
 
 def test_sweep_killed_before_dvc_lock_is_written_restores_the_run(small: SmallProject, stages: DvcStages) -> None:
-    CommitQueue(stages, Path()).add(run_cell(small, stages))
+    CommitQueue(stages, Project()).add(run_cell(small, stages))
     assert list_unfinished() == []
     assert RUN not in small.read_lock()
     reloaded = small.load_stages()
@@ -62,7 +62,7 @@ def test_sweep_killed_before_dvc_lock_is_written_restores_the_run(small: SmallPr
 
 
 def test_close_writes_the_same_lock_as_dvc(small: SmallProject, stages: DvcStages) -> None:
-    queue = CommitQueue(stages, Path())
+    queue = CommitQueue(stages, Project())
     queue.add(run_cell(small, stages))
     queue.close()
     assert queue.refused == {}
@@ -76,7 +76,7 @@ def test_close_writes_the_same_lock_as_dvc(small: SmallProject, stages: DvcStage
 
 
 def test_changed_parameters_keep_the_checkpoints(small: SmallProject, stages: DvcStages) -> None:
-    result, queue = run_cell(small, stages), CommitQueue(stages, Path())
+    result, queue = run_cell(small, stages), CommitQueue(stages, Project())
     (small.root / "code.txt").write_text("edited")
     queue.add(result)
     queue.close()
@@ -87,7 +87,7 @@ def test_changed_parameters_keep_the_checkpoints(small: SmallProject, stages: Dv
 def test_failed_commit_is_retried_on_close(
     small: SmallProject, stages: DvcStages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    queue, commit = CommitQueue(stages, Path()), stages.commit
+    queue, commit = CommitQueue(stages, Project()), stages.commit
 
     def fail(finished: object) -> dict[str, Refusal]:
         raise PipelineError("the lock is held")
@@ -101,7 +101,7 @@ def test_failed_commit_is_retried_on_close(
 
 
 def test_run_outside_the_grid_is_refused(small: SmallProject, stages: DvcStages) -> None:
-    queue = CommitQueue(stages, Path())
+    queue = CommitQueue(stages, Project())
     queue.add(run_cell(small, stages))
     small.write("b")
     queue.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.sweep import pool
@@ -74,7 +75,7 @@ def test_parallel_jobs_see_one_gpu_each(tmp_path: Path, monkeypatch: pytest.Monk
     params = read_params(write_params(tmp_path, {}))
     jobs = [Job(params.cell("unet", 0.1, seed), "made", "made") for seed in range(5)]
     assert _default_workers(jobs) == 2
-    results = list(run_jobs(params, jobs, 2, tmp_path, print, lambda: False))
+    results = list(run_jobs(params, jobs, 2, Project(tmp_path), print, lambda: False))
     assert len(results) == 5
     assert {result.message for result in results} == {"GPU-aaaa", "GPU-bbbb"}
     assert VISIBLE not in os.environ

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.runtime.progress import EpochProgress
 from pipeline.sweep import pool
 from pipeline.sweep.pool import run_jobs
 from pipeline.sweep.worker import STOP, Job, JobResult
+from pipeline.tracking.run_metrics import TrainingState
 from tests.conftest import write_params
 
 
@@ -28,7 +29,7 @@ def serve(pipe: Connection, params: Params, root: Path) -> None:
             return
         if job == STOP:
             return
-        pipe.send(EpochProgress(job.cell.name, 1, 1, 0.5, 0.6, 9.0))
+        pipe.send(TrainingState(job.cell.name, "key", {}, "float32", "data", 0))
         if job.cell.seed == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         if job.cell.seed == 2:
@@ -52,16 +53,16 @@ def create_jobs(params: Params, *seeds: int) -> list[Job]:
 
 def test_run_jobs_returns_every_result_and_reuses_workers(params: Params) -> None:
     jobs = create_jobs(params, *[0] * 6)
-    reports: list[EpochProgress] = []
-    results = list(run_jobs(params, jobs, 2, Path(), reports.append, never))
+    states: list[TrainingState] = []
+    results = list(run_jobs(params, jobs, 2, Project(), states.append, never))
     assert {result.job.cell.name for result in results} == {job.cell.name for job in jobs}
-    assert {report.run for report in reports} == {job.cell.name for job in jobs}
+    assert {state.run for state in states} == {job.cell.name for job in jobs}
     assert len({result.message for result in results}) <= 2  # processes
 
 
 def test_killed_worker_fails_only_its_own_job(params: Params) -> None:
     jobs = create_jobs(params, 0, 1, 0, 0, 1, 0)
-    results = list(run_jobs(params, jobs, 2, Path(), lambda report: None, never))
+    results = list(run_jobs(params, jobs, 2, Project(), lambda state: None, never))
     assert len(results) == len(jobs)
     failed = [result for result in results if result.status == "failed"]
     assert [result.job.cell.seed for result in failed] == [1, 1]
@@ -77,7 +78,7 @@ def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.
         return started[-1]
 
     monkeypatch.setattr(pool.Worker, "start", record_start)
-    results = run_jobs(params, create_jobs(params, 0, 2, 0), 2, Path(), lambda report: None, never)
+    results = run_jobs(params, create_jobs(params, 0, 2, 0), 2, Project(), lambda state: None, never)
     next(results)
     results.close()
     assert len(started) == 2
@@ -87,7 +88,7 @@ def test_closed_generator_leaves_no_process(params: Params, monkeypatch: pytest.
 def test_stop_request_starts_no_further_job(params: Params) -> None:
     jobs = create_jobs(params, *[0] * 6)
     finished: list[JobResult] = []
-    for result in run_jobs(params, jobs, 2, Path(), lambda report: None, lambda: len(finished) > 0):
+    for result in run_jobs(params, jobs, 2, Project(), lambda state: None, lambda: len(finished) > 0):
         finished.append(result)
     assert 1 <= len(finished) <= 3
     assert all(result.status == "finished" for result in finished)

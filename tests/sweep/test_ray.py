@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.artifacts import project as artifacts
 from pipeline.params.file import read_params
 from pipeline.train.train_cell import train_cell
 from tests.e2e.conftest import Project, copy_project
@@ -92,7 +93,7 @@ def test_ray_cluster_gives_the_same_bytes_after_a_lost_node(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{local}/mlflow.db")
     params = read_params(root / "params.yaml")
     for cell in params.cells():
-        train_cell(cell, local)
+        train_cell(cell, artifacts.Project(local))
         for path in (local / "runs" / cell.name).iterdir():
             if path.name != "timing.json":
                 assert (root / "runs" / cell.name / path.name).read_bytes() == path.read_bytes(), path

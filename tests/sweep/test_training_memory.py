@@ -104,25 +104,27 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    assert find_memory_requests(params, create_jobs(params), tmp_path) == {"unet": 0}  # its jobs report the reason
+    assert find_memory_requests(params, create_jobs(params), Project(tmp_path)) == {
+        "unet": 0
+    }  # its jobs report the reason
 
     params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:dies"})
     with pytest.raises(ProcessKilledError, match=r"too little"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
     with pytest.raises(PipelineError, match=r"set ray\.memory_gb"):
-        find_memory_requests(params, create_jobs(params), tmp_path)
+        find_memory_requests(params, create_jobs(params), Project(tmp_path))
 
 
 def test_memory_request_is_measured_unless_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = create_params(tmp_path)
     assert params.ray.memory_gb is None  # as shipped
-    requested = find_memory_requests(params, create_jobs(params), tmp_path)["unet"]
+    requested = find_memory_requests(params, create_jobs(params), Project(tmp_path))["unet"]
     cell, data = params.cells()[0], replace(describe_data(params, Project(tmp_path)), train=64)
     larger = cell.model_copy(update={"train": cell.train.model_copy(update={"batch_size": 32})})
     assert requested / HEADROOM + 100e6 < measure_process(larger, data) < 3 * requested
     assert f"unet: each run requests {requested / 1e9:.1f} GB" in capsys.readouterr().out
     fixed = params.model_copy(update={"ray": params.ray.model_copy(update={"memory_gb": 3.5})})
-    assert find_memory_requests(fixed, create_jobs(params), tmp_path) == {"unet": 3_500_000_000}
+    assert find_memory_requests(fixed, create_jobs(params), Project(tmp_path)) == {"unet": 3_500_000_000}
 
 
 def test_warn_of_unmet_names_variants_that_fit_no_node(capsys: pytest.CaptureFixture[str]) -> None:

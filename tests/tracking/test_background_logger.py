@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.params.file import read_params
 from pipeline.runtime.shutdown import check_signals, defer_signals, is_stopping
 from pipeline.tracking import background_logger
@@ -175,7 +176,7 @@ def test_refused_run_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -
 def test_finished_run_of_a_killed_process_is_uploaded_by_the_next_logger() -> None:
     state = create_training_state(0, 2)
     upload_content(read_params().tracking, name=state.run, key=state.key, status="RUNNING")
-    killed = OpenRuns(read_params().tracking)
+    killed = OpenRuns(read_params().tracking, Project())
     killed.add(state.key, state.run)
     write_run_folder(state, Path())
     del killed  # releases its lock, as if its process had ended
@@ -240,7 +241,7 @@ def test_signal_marks_the_run_as_killed(target: Any) -> None:
     if target is _wait_for_hanging_store:
         assert time.monotonic() - signaled < 10
         assert [run.info.status for run in load_runs().values()] == ["RUNNING"]
-        mark_killed()  # as the next command would
+        mark_killed(Project())  # as the next command would
     (run,) = load_runs().values()
     assert run.info.status == "KILLED"
     if target is _train_until_signal:

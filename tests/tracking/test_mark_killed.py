@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.params import Tracking
 from pipeline.tracking.mark_killed import FOLDER, OpenRuns, mark_killed
 from pipeline.tracking.store import open_client
@@ -23,7 +24,7 @@ def load_status(project: Path) -> str:
 
 
 def _log_and_wait(tracking: Tracking, started: Any) -> None:
-    open_runs = OpenRuns(tracking)
+    open_runs = OpenRuns(tracking, Project())
     open_runs.add(KEY, "unet-0.001-0")
     upload_content(tracking, status="RUNNING")
     started.set()
@@ -36,7 +37,7 @@ def kill_logging_process(tracking: Tracking) -> None:
     process = context.Process(target=_log_and_wait, args=(tracking, started))
     process.start()
     assert started.wait(120)
-    mark_killed()
+    mark_killed(Project())
     assert load_status(Path.cwd()) == "RUNNING"  # its process is still running
     process.kill()
     process.join()
@@ -49,10 +50,10 @@ def test_mark_killed_with_an_unreachable_store_is_retried_in_that_store(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # changed by the user since then
     (project / "mlflow.db").rename(project / "away.db")
     (project / "mlflow.db").write_text("no database")
-    mark_killed()
+    mark_killed(Project())
     (project / "away.db").rename(project / "mlflow.db")
     assert load_status(project) == "RUNNING"
-    mark_killed()
+    mark_killed(Project())
     assert load_status(project) == "KILLED"
     assert not list(FOLDER.glob("*"))
 
@@ -60,7 +61,7 @@ def test_mark_killed_with_an_unreachable_store_is_retried_in_that_store(
 def test_mark_killed_keeps_finished_runs(project: Path, tracking: Tracking, upload: Upload) -> None:
     kill_logging_process(tracking)
     upload(status="FINISHED")
-    mark_killed()
+    mark_killed(Project())
     assert load_status(project) == "FINISHED"
 
 
@@ -68,12 +69,12 @@ def test_mark_killed_in_a_copy_does_not_change_the_original(
     project: Path, tracking: Tracking, upload: Upload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(status="RUNNING")
-    open_runs = OpenRuns(tracking)
+    open_runs = OpenRuns(tracking, Project())
     open_runs.add(KEY, "unet-0.001-0")
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
     monkeypatch.chdir(copy)
-    mark_killed()
+    mark_killed(Project())
     assert (load_status(project), load_status(copy)) == ("RUNNING", "KILLED")
     open_runs.remove(KEY)
     open_runs.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import MlflowRun, upload_lock
 from pipeline.tracking.run_metrics import DataSummary, Status
@@ -177,7 +178,7 @@ def test_upload_with_a_missing_file_sets_the_status(client: "MlflowClient", uplo
 def _upload_locked(tracking: Tracking, start: "multiprocessing.synchronize.Barrier") -> None:
     open_client(tracking_uri(tracking))  # imports MLflow
     start.wait()
-    with upload_lock(Path()):
+    with upload_lock(Project()):
         upload_content(tracking)
 
 

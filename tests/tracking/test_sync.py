@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.artifacts.prepared_data import PreparedData
-from pipeline.artifacts.project import PREPARED, RUNS, TEMPLATES
+from pipeline.artifacts.project import PREPARED, RUNS, TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.cli import main
 from pipeline.compare.compare_runs import compare
@@ -62,7 +62,7 @@ def trained(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFactor
         for cell in params.cells():
             train_and_log(params, cell)
             evaluate_run(params, cell.name)
-        list(sync_runs(params, NAMES))
+        list(sync_runs(params, NAMES, Project()))
         compare(params)
         render_report(params)
         yield TrainedProject(root, params, live_uri)
@@ -175,7 +175,7 @@ def test_run_parameters_have_the_size_of_the_data(trained: TrainedProject, uri: 
         "data.num_val_images": "6",
         "data.num_test_images": "6",
     }
-    prepared = DataSummary.read(trained.root)
+    prepared = DataSummary.read(Project(trained.root))
     assert prepared.parameters(5)["data.num_train_images"] == 5
     cell = trained.params.cells()[0].model_dump(mode="json")
     assert not any(name.startswith("data.") for name in run_parameters(cell, "float32", None))
@@ -209,7 +209,7 @@ def test_sync_adds_the_verdict_to_runs_of_train(trained: TrainedProject, uri: st
 
 def test_sync_completes_a_partial_run(trained: TrainedProject, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     record = RunFolder(trained.root / RUNS / NAMES[0]).record
-    history = read_history(trained.root / RUNS / NAMES[0])
+    history = read_history(Project(trained.root).run(NAMES[0]))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     partial_run = upload_content(
         trained.params.tracking, name=NAMES[0], key=record.key, status="RUNNING", epochs=create_epochs(history[0])

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
 
-from pipeline.artifacts.project import COMPARISON, REPORT, TEMPLATES
+from pipeline.artifacts.project import COMPARISON, REPORT, TEMPLATES, Project
 from pipeline.cli import main
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.params.file import read_params
@@ -45,7 +45,7 @@ def evaluated(prepared: Path, store: Path, tmp_path_factory: pytest.TempPathFact
         params = read_params(write_params(root, {"grid": {"variant": ["unet"], "learning_rate": [0.01], "seed": [0]}}))
         train_and_log(params, params.cells()[0])
         evaluate_run(params, RUN)
-        list(sync_runs(params, [RUN]))
+        list(sync_runs(params, [RUN], Project()))
         yield root
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.params.file import read_params
@@ -99,7 +100,7 @@ def log_trainings(numbers: list[int], server: str, root: Path, pause: float, res
     """Log several trainings in one process, as `pipeline sweep` does; the last epochs follow the restart."""
     os.environ["MLFLOW_TRACKING_URI"] = server
     background_logger.RETRY_SECONDS = 1.0
-    with BackgroundLogger(read_params(root / "params.yaml"), root) as logger:
+    with BackgroundLogger(read_params(root / "params.yaml"), Project(root)) as logger:
         for epoch in range(EPOCHS + 1):
             for number in numbers:
                 logger.update(create_training_state(number, epoch, CLASSES))

@@ -12,7 +12,7 @@ from pipeline.artifacts.run_folder import RunFolder
 from pipeline.evaluate.evaluate_run import evaluate_run
 from pipeline.models.precision import resolve_precision, select_device
 from pipeline.params.file import read_params
-from pipeline.train.train_cell import train_cell
+from pipeline.train.train_cell import train_and_log
 from tests.conftest import write_params
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -23,7 +23,7 @@ def train_losses(project: Path, changes: dict[str, object]) -> list[float]:
     params = read_params(write_params(project, {"train": {"epochs": 3, **changes}}))
     val_losses: list[float] = []
     cell = params.cell("unet", 0.01, 0)
-    train_cell(cell, project, lambda epoch: val_losses.append(epoch.val_loss))
+    train_and_log(params, cell, lambda epoch: val_losses.append(epoch.val_loss))
     assert evaluate_run(params, cell.name, Project(project)).validation is not None
     return val_losses
 
@@ -51,7 +51,7 @@ def test_training_stopped_on_a_gpu_is_resumed(project: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_cell(cell, project, stop)
+        train_and_log(params, cell, stop)
     epochs: list[int] = []
-    train_cell(cell, project, lambda epoch: epochs.append(epoch.epoch))
+    train_and_log(params, cell, lambda epoch: epochs.append(epoch.epoch))
     assert epochs == [2, 3, 4]

@@ -30,7 +30,7 @@ from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import RunContent
 from pipeline.train.checkpoints import CheckpointManager
 from pipeline.train.run_writer import RunWriter
-from pipeline.train.train_cell import train_and_log, train_cell
+from pipeline.train.train_cell import train_and_log
 from tests.conftest import write_params
 
 RUN = "unet-0.01-0"
@@ -136,7 +136,7 @@ def test_damaged_checkpoint_is_not_used(
         damage(path)
     epochs: list[int] = []
     params = read_params(project / "params.yaml")
-    train_cell(params.cell("unet", 0.01, 0), listen=lambda report: epochs.append(report.epoch))
+    train_and_log(params, params.cell("unet", 0.01, 0), listen=lambda report: epochs.append(report.epoch))
     assert epochs[0] == (3 if num_damaged == 1 else 1)
     assert f"{files[-1].name} is not used" in caplog.text
     assert read_run(project) == expected
@@ -157,7 +157,7 @@ def test_resume_after_the_last_epoch_only_writes_the_folder(project: Path) -> No
     train_until(project, {}, EPOCHS)
     reports: list[EpochProgress] = []
     params = read_params(project / "params.yaml")
-    train_cell(params.cell("unet", 0.01, 0), listen=reports.append)
+    train_and_log(params, params.cell("unet", 0.01, 0), listen=reports.append)
     assert (reports, read_run(project)) == ([], expected)
 
 

@@ -96,7 +96,7 @@ def test_run_key_depends_on_parameters_that_affect_results(project: Path) -> Non
 def test_epochs_are_reported(project: Path) -> None:
     reports: list[EpochProgress] = []
     params = create_params(project, {})
-    train_cell(params.cell("unet", 0.01, 0), listen=reports.append)
+    train_and_log(params, params.cell("unet", 0.01, 0), listen=reports.append)
     assert [(report.run, report.epoch, report.epochs) for report in reports] == [(RUN, 1, 2), (RUN, 2, 2)]
     assert all(report.images_per_second > 0 for report in reports)
 

@@ -52,11 +52,7 @@ def reserve_folders(repo: Repo, folders: Sequence[Path]) -> Iterator[None]:
 
 
 def remove_broken_list(folder: Path) -> None:
-    """Remove DVC's list if a kill left half of it: DVC would refuse all work.
-
-    Args:
-        folder: DVC's folder of temporary files.
-    """
+    """Remove DVC's list from its folder of temporary files if a kill left half of it: DVC would refuse all work."""
     path = folder / RWLOCK_FILE
     try:
         json.loads(path.read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from dvc.dependency import param
 from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import ConfirmRemoveError, DvcException
 from dvc.lock import LockError
+from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
 from dvc.stage import PipelineStage
@@ -72,18 +73,14 @@ class DvcStages:
             remove_broken_list(Path(self._repo.tmp_dir or root))
 
     def reserve(self, names: Collection[str] | None) -> contextlib.AbstractContextManager[None]:
-        """Keep other DVC commands away from runs and evaluations during a block.
-
-        Args:
-            names: of the runs; None for all.
+        """Keep other DVC commands away from the named runs, or from all, and their evaluations during a block.
 
         Raises:
             PipelineError: A DVC command uses one of them.
         """
         parts = [self._root / part for part in (RUNS, EVALUATION)]
-        return reserve_folders(
-            self._repo, parts if names is None else [part / name for part in parts for name in names]
-        )
+        folders = parts if names is None else [part / name for part in parts for name in names]
+        return reserve_folders(self._repo, folders)
 
     def reproduce(self, stage: str) -> None:
         """Run `dvc repro` for a stage; raises `PipelineError` if it fails."""
@@ -113,14 +110,11 @@ class DvcStages:
         return merged
 
     def commit_recognized(self, trained: Mapping[str, Collection[str]], is_current: Callable[[str], bool]) -> list[str]:
-        """Commit trainings whose entries were dropped, if their outputs are up to date.
+        """Commit trainings whose entries were dropped, if their outputs are up to date; returns the committed stages.
 
         Args:
             trained: by stage, the hashes of its output that DVC had recorded.
             is_current: whether the folder of a run, by name, has the results of its present parameters.
-
-        Returns:
-            The stages that were committed.
         """
         with self._locked() as stages:
             return [
@@ -128,7 +122,7 @@ class DvcStages:
                 for name, hashes in trained.items()
                 if name in stages
                 and is_current(name.partition("@")[2])
-                and _hash_output(stages[name]) in hashes
+                and _hash(stages[name].outs[0]) in hashes
                 and self._commit(stages[name])
             ]
 
@@ -181,11 +175,7 @@ class DvcStages:
             ]
 
     def hash_dependencies(self, names: Collection[str]) -> dict[str, str]:
-        """Hash what stages depend on now, for `commit`; an evaluation without its run folder.
-
-        Args:
-            names: of the stages.
-        """
+        """Hash what stages depend on now, for `commit`; an evaluation without its run folder."""
         with self._locked() as stages:
             return {name: _hash_dependencies(stages[name]) for name in names if name in stages}
 
@@ -249,7 +239,9 @@ class DvcStages:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, PipelineStage]]:
         """Hold DVC's lock during a block; yields the stages of runs by name."""
-        with _convert_errors(), _hold_lock(self._repo), _parse_params_once(), _forget_listings():
+        with _convert_errors(), _hold_lock(self._repo), _parse_params_once(), contextlib.ExitStack() as stack:
+            # DVC keeps the listings of hashed folders, and compares each further one with all of them.
+            stack.callback(MemoryFileSystem.store.clear)
             if not self._stages:
                 loaded = self._repo.stage.load_all(str(self._root / "dvc.yaml"))
                 self._names = [stage.name for stage in loaded]
@@ -297,25 +289,17 @@ def is_only_change(folder: Path, status: Mapping[str, Any]) -> bool:
     return kind == "changed deps" and [Path(path).resolve() for path in paths] == [folder.resolve()]
 
 
-def _hash_output(stage: PipelineStage) -> str | None:
-    """Return DVC's hash of the one output of a stage as it is now; None if it is missing."""
-    (out,) = stage.outs
+def _hash(item: Output) -> Any:
+    """Return DVC's hash of a dependency or output as it is now; None if it was removed, which is a change too."""
     try:
-        value: str = out.get_hash().value
+        return item.get_hash().value
     except (DvcException, OSError):
         return None
-    return value
 
 
 def _hash_dependencies(stage: PipelineStage) -> str:
     """Hash a stage's dependencies without the run folder, which its own training is about to write."""
-    hashes = {}
-    for dependency in stage.deps:
-        if not dependency.def_path.startswith(f"{RUNS}/"):
-            try:
-                hashes[dependency.def_path] = dependency.get_hash().value
-            except (DvcException, OSError):  # it was removed, which is a change too
-                hashes[dependency.def_path] = None
+    hashes = {item.def_path: _hash(item) for item in stage.deps if not item.def_path.startswith(f"{RUNS}/")}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -330,15 +314,6 @@ def _parse_params_once() -> Iterator[None]:
         yield
     finally:
         param.load_path = load
-
-
-@contextlib.contextmanager
-def _forget_listings() -> Iterator[None]:
-    """Empty DVC's memory of hashed folders after a block: it compares each further listing with all of them."""
-    try:
-        yield
-    finally:
-        MemoryFileSystem.store.clear()
 
 
 @contextlib.contextmanager
