@@ -159,7 +159,7 @@ class _Findings(Record):
 class Comparison(ArtifactFolder):
     """The folder of the comparison."""
 
-    PRODUCED_BY = "pipeline compare"
+    command = "pipeline compare"
     SUMMARY = MAIN = "summary.json"
     FINDINGS = "findings.json"
     CURVES = "curves.csv"  # long form

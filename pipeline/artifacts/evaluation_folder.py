@@ -39,7 +39,7 @@ class RunEvaluation(Record):
 class EvaluationFolder(ArtifactFolder):
     """The folder of a run's evaluation."""
 
-    PRODUCED_BY = "pipeline evaluate {name}"
+    command = "pipeline evaluate {name}"
     METRICS = MAIN = "metrics.json"
     # PER_IMAGE_COLUMNS, then iou_<class>, then loss_<class> in nats per pixel of that true class. A cell is empty if
     # the value is undefined: all scores of an image without evaluated pixels, a class in neither mask.

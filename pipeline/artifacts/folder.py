@@ -42,12 +42,12 @@ class ArtifactFolder:
         create_all: the command that writes all artifacts, for messages.
     """
 
-    PRODUCED_BY: ClassVar[str]  # the command that writes the folder, for messages; {name} is the folder's name
+    command: ClassVar[str]  # the command that writes the folder, for messages; {name} is the folder's name
     MAIN: ClassVar[str]  # the file that every such folder has
 
     def __init__(self, path: Path, root: Path = Path(), create_all: str = "make report") -> None:
         self.path, self.root, self.create_all = path, root, create_all
-        self.produced_by = self.PRODUCED_BY.format(name=path.name)
+        self.produced_by = self.command.format(name=path.name)
 
     @contextlib.contextmanager
     def replace(self) -> Iterator[Self]:

@@ -78,7 +78,7 @@ class Split:
 class PreparedData(ArtifactFolder):
     """The prepared data: a folder of two arrays per split, and tables of all samples."""
 
-    PRODUCED_BY = "dvc repro prepare"
+    command = "dvc repro prepare"
     IMAGES = "images.npy"  # N x H x W x C, uint8 or uint16
     MASKS = "masks.npy"  # N x H x W, uint8
     SAMPLES = "samples.csv"  # SAMPLE_COLUMNS, then share_<class>: shares of the evaluated pixels

@@ -95,7 +95,7 @@ class ImageLosses:
 class RunFolder(ArtifactFolder):
     """The folder of a run."""
 
-    PRODUCED_BY = "dvc repro train@{name}"
+    command = "dvc repro train@{name}"
     RECORD = MAIN = "run.json"
     WEIGHTS = "model.safetensors"  # of the best epoch; missing if no epoch had a finite loss
     HISTORY = "history.csv"  # HISTORY_COLUMNS, then train_iou_<class> and val_iou_<class>; epochs count from 1

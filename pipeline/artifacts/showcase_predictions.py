@@ -35,7 +35,7 @@ class ShowcaseList(Record):
 class ShowcasePredictions(ArtifactFolder):
     """The folder of predictions on the user's own images."""
 
-    PRODUCED_BY = "pipeline showcase"
+    command = "pipeline showcase"
     LIST = MAIN = "showcase.json"
 
     @cached_property
