@@ -31,8 +31,7 @@ import psutil
 from PIL import Image
 
 from pipeline.params.data.image_data import FolderData
-from pipeline.prepare.prepare_data import write_source
-from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.prepare_data import create_source, write_source
 
 IMAGE_SIZE = 160  # px
 CHUNK_SIZE = 16  # images per task of a process

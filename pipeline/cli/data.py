@@ -29,9 +29,9 @@ def check(path: Path) -> None:
     from pipeline.prepare.validate import validate_data
 
     exit_on_sigterm()
-    section = find_section(path)
-    found = validate_data(section.data, section.notices)
-    click.echo(f"{path}: no errors with {section.origin}")
+    section, origin, notices = find_section(path)
+    found = validate_data(section, notices)
+    click.echo(f"{path}: no errors with {origin}")
     Console(highlight=False, markup=False, soft_wrap=True).print(found.render())
 
 

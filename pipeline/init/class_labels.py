@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from scipy.spatial.distance import cdist
 
 # Okabe and Ito's palette, which readers with color vision deficiency can tell apart; blue is for the background.
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
@@ -26,21 +27,17 @@ def suggest_colors(count: int, taken: Sequence[str] = ()) -> list[str]:
     The palette of Okabe and Ito comes first. Then each color is the candidate that is farthest in CIELAB from all
     before it (as in Glasbey et al., Color Research & Application 32, 2007), so more classes keep the colors of fewer.
 
-    Args:
-        count: of the colors.
-        taken: colors that other classes have, as #rrggbb.
+    `taken` are colors that other classes have, as #rrggbb.
     """
     candidates, labs = _candidates()
-    used = to_lab(taken) if taken else np.empty((0, 3))
-    fit = [color for color in OKABE_ITO if not (_distance(to_lab([color])[0], used) < _MIN_DISTANCE).any()]
+    distances = cdist(to_lab(OKABE_ITO), to_lab(taken)).min(axis=1, initial=np.inf)
+    fit = [color for color, distance in zip(OKABE_ITO, distances, strict=True) if distance >= _MIN_DISTANCE]
     proposed = fit[:count]
-    nearest = np.full(len(candidates), np.inf)
-    for lab in [*used, *(to_lab(proposed) if proposed else ())]:
-        nearest = np.minimum(nearest, _distance(lab, labs))
+    nearest = cdist(labs, to_lab([*taken, *proposed])).min(axis=1, initial=np.inf)
     while len(proposed) < count:
         place = int(nearest.argmax())
         proposed.append(candidates[place])
-        nearest = np.minimum(nearest, _distance(labs[place], labs))
+        nearest = np.minimum(nearest, cdist(labs, labs[[place]])[:, 0])
     return proposed
 
 
@@ -53,11 +50,6 @@ def to_lab(colors: Sequence[str]) -> Lab:
     assert converted is not None
     lightness, *others = (np.asarray(band)[0] for band in converted.split())
     return np.stack([lightness / 2.55, *(band.astype(np.float64) for band in others)], axis=1)
-
-
-def _distance(lab: Lab, labs: Lab) -> NDArray[np.float64]:
-    distance: NDArray[np.float64] = np.linalg.norm(labs - lab, axis=1)
-    return distance
 
 
 @cache

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.mask_decoding import MASK_ENDINGS
 from pipeline.init.class_labels import make_class_names
-from pipeline.init.inspect_images import inspect_images
+from pipeline.init.inspect_images import suggest_section
 from pipeline.init.mask_classes import suggest_classes
 from pipeline.init.palettes import choose_category_colors
 from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_suggestion, validate_section
@@ -26,8 +24,7 @@ from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import read_coco
 from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
-from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, find_pets_files
-from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
+from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
@@ -40,28 +37,22 @@ _MAX_OPENED = 5  # JSON files
 _MAX_BYTES = 50_000_000
 
 
-@dataclass(frozen=True)
-class FoundSection:
-    """A section that reads a folder."""
-
-    data: Data
-    origin: str  # params.yaml, or the command that would write it
-    notices: tuple[str, ...] = ()  # guesses
-
-
-def find_section(folder: Path) -> FoundSection:
+def find_section(folder: Path) -> tuple[Data, str, tuple[str, ...]]:
     """Take the section of `params.yaml` if it is of this folder, else what `pipeline init` would propose.
+
+    Returns:
+        The section, its origin (`params.yaml`, or the command that would write it), and guesses.
 
     Raises:
         PipelineError: `params.yaml` is of this folder and wrong, or nothing can be proposed.
     """
     if _is_section_of(folder):
-        return FoundSection(read_params().data, str(PARAMS_FILE))
+        return read_params().data, str(PARAMS_FILE), ()
     suggestion = inspect_folder(folder)
     data = validate_section(suggestion.section)
     if mistakes := find_data_mistakes(data):
         raise PipelineError("\n".join(mistakes))
-    return FoundSection(data, "`pipeline init`", suggestion.notices)
+    return data, "`pipeline init`", suggestion.notices
 
 
 def _is_section_of(folder: Path) -> bool:
@@ -111,7 +102,7 @@ def _inspect_image_mask(folder: Path) -> Suggestion:
     check_suffix(images.by_id.keys(), masks.by_id.keys(), folder, _COMMAND)
     files = sorted(images.by_id.values())
     classes = suggest_classes(folder, sorted(masks.by_id.values()))
-    return _build_suggestion("image_mask_folder", folder, files, classes)
+    return suggest_section("image_mask_folder", folder, files, classes)
 
 
 def _inspect_coco(folder: Path, file: Path) -> Suggestion:
@@ -145,51 +136,15 @@ def _inspect_coco(folder: Path, file: Path) -> Suggestion:
         (*annotations.notices(crowd), *color_notices),
         {"crowd": f"{annotations.crowd_count}: {annotations.single_crowds}"} if crowd == "object" else {},
     )
-    return _build_suggestion("coco", folder, sorted(images.by_id.values()), suggested)
+    return suggest_section("coco", folder, sorted(images.by_id.values()), suggested)
 
 
 def _inspect_pets(folder: Path) -> Suggestion:
-    files = [image for image, _ in find_pets_files(folder).pairs.values()]
+    files = [pair.image for pair in collect_pets(folder).pairs.values()]
     remarks = {"splits": "of the authors' trainval; their test is kept"}
-    suggestion = _build_suggestion("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
+    suggestion = suggest_section("oxford_iiit_pet", folder, files, SuggestedClasses({}, remarks=remarks))
     section = {**suggestion.section, "resize": "stretch", "splits": {"validation": 0.15, "test": 0}}
     return replace(suggestion, section=section, found=f"Oxford-IIIT Pet, {suggestion.found}", groups="", notices=())
-
-
-def _build_suggestion(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
-    summary = inspect_images(folder, files)
-    has_list = (folder / DEFAULT_LIST.file).is_file()
-    groups = None if has_list else summary.groups
-    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
-    if not has_list:
-        splits["stratify"] = True
-    section = {
-        "source": source,
-        "path": str(folder),
-        "image_size": summary.image_size,
-        "resize": summary.resize,
-        "channels": summary.channels,
-        **classes.section,
-        "splits": splits,
-        "on_invalid": "error",
-        "showcase_ids": None,
-        "seed": 0,
-        "max_train_images": None,
-    }
-    remarks = {
-        "image_size": f"px, a multiple of 32; the images are {summary.sizes}",
-        "splits": f"{DEFAULT_LIST.file} has the split of each image" if has_list else "shares of the images",
-    }
-    return Suggestion(
-        section=section,
-        found=f"{len(files)} images of {summary.sizes}",
-        training=int(len(files) * (1 - splits["validation"] - splits["test"])),
-        remarks=remarks | classes.remarks,
-        class_remarks=classes.class_remarks,
-        groups=groups.regex if groups else "",
-        channels=summary.prepared_channels,
-        notices=(*classes.notices, *summary.notices, *([groups.sentence("data")] if groups else [])),
-    )
 
 
 def _find_exports(folder: Path) -> list[Path]:

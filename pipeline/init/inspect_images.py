@@ -1,21 +1,22 @@
-"""Inspect a sample of images: sizes, channels, groups in their names."""
+"""Suggest a section `data` from a sample of images: sizes, channels, groups in their names."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import count_channels, read_image
 from pipeline.imaging.errors import ImageError
+from pipeline.init.suggestion import SuggestedClasses, Suggestion
+from pipeline.prepare.image_mask_pair import read_limited
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.safe_read import read_limited
-from pipeline.prepare.splitting.groups import GroupSuggestion, name_below_images, suggest_groups
+from pipeline.prepare.splitting.groups import name_below_images, suggest_groups
+from pipeline.prepare.splitting.read_splits import DEFAULT_LIST
 
 MAX_FILES = 200  # files that are opened
 DEFAULT_SIZE = 128  # px; smaller images show too little of what they are of
@@ -23,27 +24,14 @@ _SQUARE = 1.1  # longer by shorter side, up to which nothing is lost by squashin
 _MULTIPLE = 32  # px that suit every variant
 
 
-@dataclass(frozen=True)
-class ImageSummary:
-    """What the images are like."""
-
-    image_size: int  # the smallest that is proposed
-    resize: Literal["stretch", "letterbox"]
-    channels: int | None  # as `data.channels` has it
-    prepared_channels: int  # that a network gets
-    sizes: str  # from which to which, and of how many if not of all
-    groups: GroupSuggestion | None  # that names suggest
-    notices: tuple[str, ...] = ()  # guesses
-
-
-def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
-    """Open a sample of the images.
+def suggest_section(source: str, folder: Path, files: Sequence[str], classes: SuggestedClasses) -> Suggestion:
+    """Suggest a section for a source with these image files and classes.
 
     Raises:
-        PipelineError: None of them can be read.
+        PipelineError: None of the images can be read.
     """
     sizes: Counter[tuple[int, int]] = Counter()  # width and height
-    channels: Counter[tuple[int | None, int]] = Counter()
+    channels: Counter[tuple[int | None, int]] = Counter()  # value of `data.channels`, and what a network gets
     reason, reasons = "", dict[int | None, str]()
     for file in sample_evenly(files, MAX_FILES):
         try:
@@ -62,14 +50,42 @@ def inspect_images(folder: Path, files: Sequence[str]) -> ImageSummary:
     span += f" px ({sizes.total()} were opened)" if sizes.total() < len(files) else " px"
     asked, held = channels.most_common(1)[0][0]
     longest = median(max(size) for size in sizes.elements())
-    return ImageSummary(
-        image_size=min(DEFAULT_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
-        resize="stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
-        channels=asked,
-        prepared_channels=held,
-        sizes=span,
-        groups=suggest_groups([name_below_images(file) for file in files]),
-        notices=() if asked is None else (f"data.channels: {asked} is proposed, since {reasons[asked]}.",),
+    has_list = (folder / DEFAULT_LIST.file).is_file()
+    groups = None if has_list else suggest_groups([name_below_images(file) for file in files])
+    splits: dict[str, Any] = {"validation": 0.15, "test": 0.15, "split_file": None}
+    if not has_list:
+        splits["stratify"] = True
+    section = {
+        "source": source,
+        "path": str(folder),
+        "image_size": min(DEFAULT_SIZE, max(_MULTIPLE, int(longest) // _MULTIPLE * _MULTIPLE)),
+        "resize": "stretch" if all(max(size) <= _SQUARE * min(size) for size in sizes) else "letterbox",
+        "channels": asked,
+        **classes.section,
+        "splits": splits,
+        "on_invalid": "error",
+        "showcase_ids": None,
+        "seed": 0,
+        "max_train_images": None,
+    }
+    remarks = {
+        "image_size": f"px, a multiple of 32; the images are {span}",
+        "splits": f"{DEFAULT_LIST.file} has the split of each image" if has_list else "shares of the images",
+    }
+    notices = [*classes.notices]
+    if asked is not None:
+        notices.append(f"data.channels: {asked} is proposed, since {reasons[asked]}.")
+    if groups:
+        notices.append(groups.sentence("data"))
+    return Suggestion(
+        section=section,
+        found=f"{len(files)} images of {span}",
+        training=int(len(files) * (1 - splits["validation"] - splits["test"])),
+        remarks=remarks | classes.remarks,
+        class_remarks=classes.class_remarks,
+        groups=groups.regex if groups else "",
+        channels=held,
+        notices=tuple(notices),
     )
 
 

@@ -83,8 +83,7 @@ def suggest_classes(folder: Path, files: Sequence[str]) -> SuggestedClasses:
     Raises:
         PipelineError: No mask can be read, or they have too many values for classes.
     """
-    survey = survey_masks(folder, files, colors=False) or survey_masks(folder, files, colors=True)
-    assert survey is not None
+    survey = survey_masks(folder, files)
     if not survey.opened:
         raise PipelineError(
             f"{folder}: none of the masks can be read; {survey.unreadable}. Save them as PNG with one value or color "
@@ -105,7 +104,6 @@ def _suggest_from_palettes(
 ) -> SuggestedClasses:
     """Propose the colors of palettes that differ as classes, if they name classes."""
     survey = survey_masks(folder, files, colors=True)
-    assert survey is not None
     single = sum(count == 1 for count in survey.masks.values())
     if len(survey.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(survey.pixels) / 2:
         raise PipelineError(

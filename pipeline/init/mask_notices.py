@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import combinations
 
 from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey
-from pipeline.init.value_roles import describe_voids
+from pipeline.init.value_roles import RESERVED, ValueRoles
 from pipeline.prepare.sample_ids import join_names
 
 _VOIDS = (255, 65_535)  # that are doubted as classes
@@ -48,23 +48,47 @@ def describe_background(survey: MaskSurvey, is_foreground: IsForeground) -> list
     ]
 
 
-def describe_values(
-    survey: MaskSurvey, voids: Sequence[int], background: int | None, classes: Sequence[int], boundary: int | None
-) -> list[str]:
-    """Doubt that each value is a class of its own, and that the ignored values (`voids`) are none.
+def describe_roles(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
+    """Doubt the roles that were guessed."""
+    doubts = []
+    if roles.boundary is not None:
+        width = survey.geometry.width(roles.boundary)
+        doubts.append(
+            f"{survey.format_value(roles.boundary)} is taken for the boundary between the other classes (border, "
+            f"is_boundary: true): it is {width:.1f} px wide on average, and they hardly touch each other without it. "
+            f"If it is a class like the others, write is_boundary: false and foreground: true."
+        )
+    doubts += describe_values(survey, roles)
+    if roles.background is None:
+        return [*doubts, _describe_no_background(survey, roles)]
+    aside = {roles.background, roles.boundary, *roles.voids}
+    return [*doubts, *describe_background(survey, lambda value: value not in aside)]
 
-    `classes` are the values of all classes but the background, `boundary` the one of them that separates the others.
-    """
-    ordered = [value for value in (background, *classes) if value is not None]
-    doubts = describe_voids(survey, voids, classes)
-    if not voids and len(classes) > 1:
+
+def _describe_no_background(survey: MaskSurvey, roles: ValueRoles) -> str:
+    """Report that all values are classes, 0 like the others, with the settings for its other meanings."""
+    found = "No value looks like a background, so all classes are foreground"
+    if 0 not in roles.values:
+        return f"{found}. If one is the background, write foreground: false for it."
+    share, frame, quoted = survey.pixels[0] / survey.pixels.total(), survey.frame_share(0), survey.quote_value(0)
+    return (
+        f"{found}, including {quoted} ({roles.names[0]}): it is {share:.1%} of the pixels and {frame:.1%} of those on "
+        f"the frame. If it is the background, write foreground: false for it; if it means unlabeled, remove the class "
+        f"and write ignore_value: {quoted}."
+    )
+
+
+def describe_values(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
+    """Doubt that each value is a class of its own, and that the ignored values are none."""
+    doubts = _describe_voids(survey, roles)
+    if not roles.voids and len(roles.classes) > 1:
         doubts += [
             f"{survey.format_value(value)} is taken for a class: it is in {survey.masks[value]} of {survey.count} "
             f"masks. If it means unknown, remove the class and write ignore_value: {survey.quote_value(value)}."
             for value in ((_VOID_COLOR,) if survey.colors else _VOIDS)
-            if value in classes and value != boundary
+            if value in roles.classes and value != roles.boundary
         ]
-    once = [value for value in ordered if survey.masks[value] == 1]
+    once = [value for value in roles.values if survey.masks[value] == 1]
     if once and survey.count >= 10:
         named = ", ".join(f"{survey.format_value(value)} ({survey.pixels[value]:,} pixels)" for value in once[:10])
         more = f" and {len(once) - 10} more" if len(once) > 10 else ""
@@ -72,7 +96,7 @@ def describe_values(
             f"In one of {survey.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a "
             f"mistake, remove the class; the check then names the mask."
         )
-    if families := _find_families(survey, {background, *voids}):
+    if families := _find_families(survey, {roles.background, *roles.voids}):
         named = "; ".join(", ".join(map(survey.format_value, sorted(family))) for family in families)
         example = ", ".join(survey.quote_value(min(family)) for family in families[:2])
         doubts.append(
@@ -83,12 +107,41 @@ def describe_values(
         doubts += edges
     elif survey.colors:
         doubts += _describe_near_colors(survey)
-    if len(classes) >= _MIN_PERHAPS_NUMBERED and survey.connected_share >= MIN_CONNECTED and not survey.colors:
+    if len(roles.classes) >= _MIN_PERHAPS_NUMBERED and survey.connected_share >= MIN_CONNECTED and not survey.colors:
         doubts.append(
             "Nearly every value is one connected region in its mask, as numbers of objects are. If the values number "
             "objects instead of naming classes, write instances: {border: 2} and its three classes; see "
             "docs/how-to/microscopy.md."
         )
+    return doubts
+
+
+def _describe_voids(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
+    """Report the ignored values, with the setting for the case that they are classes."""
+    doubts = []
+    for void in roles.voids:
+        is_class = "If it is a class, list it in data.classes and write ignore_value: null."
+        held = f"{survey.masks[void]} of {survey.count} masks."
+        if void not in RESERVED:
+            share = survey.pixels[void] / survey.pixels.total()
+            doubts.append(
+                f"{void} is taken for unlabeled pixels (ignore_value: {void}): {share:.1%} of the pixels, in {held} "
+                f"{is_class}"
+            )
+            continue
+        alone = [mask.file for mask in survey.opened if mask.values == {0, void}]
+        perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
+        doubts.append(
+            f"{void} is taken for unknown pixels (ignore_value: {void}): it is in {held}{perhaps if alone else ''} "
+            f"{is_class}"
+        )
+        # Perhaps not unknown, where these masks, and only these, are without one of the classes.
+        doubts += [
+            f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
+            f"class, write mask_value: [{value}, {void}] and ignore_value: null."
+            for value in roles.classes
+            if all((value in values) is not (void in values and len(values) > 1) for values in survey.values)
+        ]
     return doubts
 
 

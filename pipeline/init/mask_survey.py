@@ -14,9 +14,8 @@ from scipy import ndimage
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import MAX_NUMBER, Values, decode_mask, keep_background
 from pipeline.prepare.data_issues import DataIssue
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PaletteCheck, read_limited
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.safe_read import read_limited
 
 MIN_CONNECTED = 0.8  # of the values: those that are one connected region in their mask
 MAX_MASKS = 200  # that are opened
@@ -101,14 +100,10 @@ class OpenedMask:
 
 
 class MaskSurvey:
-    """What the masks that were opened hold.
-
-    Args:
-        colors: whether values are colors, 0xRRGGBB, instead of numbers.
-    """
+    """What the masks that were opened hold."""
 
     def __init__(self, colors: bool) -> None:
-        self.colors = colors
+        self.colors = colors  # whether values are colors, 0xRRGGBB, instead of numbers
         self.unreadable = ""  # the first file that could not be read, and why
         self.opened: list[OpenedMask] = []  # masks that could be read
         self.frame_pixels = Counter[int]()  # outermost pixels of all masks, by value
@@ -139,6 +134,10 @@ class MaskSurvey:
     def quote_value(self, value: int) -> str:
         """Write a value as YAML needs it."""
         return f'"#{value:06x}"' if self.colors else str(value)
+
+    def frame_share(self, value: int) -> float:
+        """Share of a value in the outermost pixels of all masks."""
+        return self.frame_pixels[value] / self.frame_pixels.total()
 
     @property
     def ramp_share(self) -> float:
@@ -186,11 +185,10 @@ class MaskSurvey:
         self.ramps.update(mask[on_ramp].tolist())
 
 
-def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey | None:
-    """Open a sample of the masks; `files` are relative to the folder.
+def survey_masks(folder: Path, files: Sequence[str], colors: bool = False) -> MaskSurvey:
+    """Open a sample of the masks; `files` are relative to the folder. Those that cannot be read are left out.
 
-    Returns:
-        What they hold; None if a mask holds colors, and numbers were expected. Files that cannot be read are left out.
+    Values are read as colors if `colors` is set or any mask holds colors.
     """
     survey, palettes, backgrounds = MaskSurvey(colors), PaletteCheck(), PaletteCheck()
     for file in sample_evenly(files, MAX_MASKS):
@@ -200,7 +198,7 @@ def survey_masks(folder: Path, files: Sequence[str], colors: bool) -> MaskSurvey
             mask = decode_mask(content, colors, MAX_NUMBER)
         except (ImageError, OSError) as error:
             if not colors and _is_color(content):
-                return None
+                return survey_masks(folder, files, colors=True)
             survey.unreadable = survey.unreadable or f"{file} {error}"
             continue
         survey.add(file, mask.values, _lossy_format(content))

@@ -14,9 +14,8 @@ from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import orient_mask
 from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orientation
 from pipeline.params.data.image_data import MaskOrientation
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError, read_limited
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.sample_ids import format_count, join_names
 
 MAX_IMAGES = 400  # whose orientation is read

@@ -159,13 +159,6 @@ PASCAL_VOC = Palette(
 PALETTES = (CITYSCAPES, CAMVID, PASCAL_VOC)
 
 
-def find_palette_by_names(names: Sequence[str]) -> Palette | None:
-    """Find the palette that has nearly all of these names; None if there is none, or more than one fits."""
-    wanted = set(map(_normalize, names))
-    counts = [len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES]
-    return _find_best(counts, max(_MIN_NAMES, _MIN_NAMED * len(wanted)))
-
-
 def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) -> Palette | None:
     """Find the palette that the colors of masks are from; None if there is none, or more than one fits.
 
@@ -178,12 +171,14 @@ def find_palette_by_colors(colors: Iterable[int], own: Palette | None = None) ->
 
 
 def choose_category_colors(categories: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Choose the colors of a background and of categories: those of a published palette if it has their names.
+    """Choose the colors of a background and of categories: those of a published palette if it has nearly all names.
 
     Returns:
         Colors as #rrggbb, that of the background first, and the notices.
     """
-    palette = find_palette_by_names(categories)
+    wanted = set(map(_normalize, categories))
+    counts = [len(wanted & set(map(_normalize, palette.colors))) for palette in PALETTES]
+    palette = _find_best(counts, max(_MIN_NAMES, _MIN_NAMED * len(wanted)))
     if palette is None:
         return suggest_colors(len(categories) + 1), []
     by_name = {_normalize(name): f"#{color:06x}" for name, color in palette.colors.items()}

@@ -16,10 +16,9 @@ from pipeline.params import Cell, validate
 from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData, OxfordPetsData
 from pipeline.params.section import Section
 from pipeline.prepare.image_mask_pair import PairCollection
+from pipeline.prepare.prepare_data import collect_pairs
 from pipeline.prepare.sample_ids import join_names
-from pipeline.prepare.size_ceilings import GOOD_IOU, SizeCeilings, measure_size_ceilings
-from pipeline.prepare.size_effects import measure_size_effects
-from pipeline.prepare.source_factory import collect_pairs
+from pipeline.prepare.size_effects import GOOD_IOU, SizeCeilings, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.init.class_labels import suggest_colors
-from pipeline.init.mask_notices import describe_background, describe_values
+from pipeline.init.mask_notices import describe_roles, describe_values
 from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.palettes import Palette, find_palette_by_colors, read_label_file
 from pipeline.init.suggestion import SuggestedClasses
-from pipeline.init.value_roles import (
-    describe_boundary,
-    describe_no_background,
-    find_background,
-    find_boundary,
-    find_voids,
-)
+from pipeline.init.value_roles import ValueRoles, find_roles
 from pipeline.prepare.sample_ids import join_names
 
 _NAMED = 8  # classes in a sentence
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """What the values are: ignored, background, boundary, or classes with names."""
-
-    voids: tuple[int, ...]
-    values: list[int]  # of the classes, in their order
-    background: int | None
-    boundary: int | None
-    names: dict[int, str]
 
 
 def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> SuggestedClasses:
@@ -41,7 +24,7 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
         PipelineError: The masks hold one class.
     """
     published = _find_palette(survey, read_label_file(folder))
-    roles = _find_roles(survey) if published is None else _read_palette(survey, published)
+    roles = find_roles(survey) if published is None else _read_palette(survey, published)
     if len(roles.values) == 1:
         raise PipelineError(
             f"all {survey.count} masks that were opened hold nothing but the value "
@@ -58,38 +41,26 @@ def suggest_value_classes(folder: Path, survey: MaskSurvey, *notices: str) -> Su
     classes, remarks = [], []
     for value, color in zip(roles.values, colors, strict=True):
         is_foreground = value not in (roles.background, roles.boundary)
-        boundary = {"is_boundary": True} if value == roles.boundary else {}
+        is_boundary = value == roles.boundary
         classes.append(
-            {"name": roles.names[value], "color": color, "foreground": is_foreground, **boundary}
+            {"name": roles.names[value], "color": color, "foreground": is_foreground, "is_boundary": is_boundary}
             | {"mask_value": write(value)}
         )
         masks = f"{survey.masks[value]:{len(str(survey.count))}} of {survey.count} masks that were opened"
         remarks.append(f"{_format_share(survey.pixels[value] / total)} of the pixels, in {masks}")
+    doubts = (
+        describe_roles(survey, roles)
+        if published is None
+        else [_describe_palette(survey, published, roles), *describe_values(survey, replace(roles, voids=()))]
+    )
     ignored = [write(value) for value in roles.voids]
     held = ", ".join(f"{survey.masks[value]} of {survey.count} masks" for value in roles.voids)
     return SuggestedClasses(
         {"classes": classes, "ignore_value": ignored[0] if len(ignored) == 1 else ignored or None},
         tuple(remarks),
-        (*notices, *_describe(survey, roles, published)),
+        (*notices, *doubts),
         {"ignore_value": f"taken for pixels whose class is unknown; in {held}"} if ignored else {},
     )
-
-
-def _find_roles(survey: MaskSurvey) -> _Roles:
-    voids = find_voids(survey)
-    values = sorted(survey.pixels.keys() - set(voids))
-    boundary = find_boundary(survey, values)
-    others = [value for value in values if value != boundary]
-    background = find_background(survey, others)
-    ordered = sorted(values, key=lambda value: value != background)  # the background first
-    names = {value: f"class_{place if survey.colors else value}" for place, value in enumerate(ordered)}
-    if background is not None:
-        names[background] = "background"
-        if len(others) == 2:
-            names[next(value for value in others if value != background)] = "foreground"
-    if boundary is not None:
-        names[boundary] = "border"
-    return _Roles(voids, ordered, background, boundary, names)
 
 
 def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
@@ -102,37 +73,18 @@ def _find_palette(survey: MaskSurvey, own: Palette | None) -> Palette | None:
     return find_palette_by_colors(colors, own) if len(colors) == len(survey.pixels) else None
 
 
-def _read_palette(survey: MaskSurvey, published: Palette) -> _Roles:
+def _read_palette(survey: MaskSurvey, published: Palette) -> ValueRoles:
     """Name the classes by their colors."""
     known = {value: published.names.get(_color(value, survey)) for value in sorted(survey.pixels)}
     voids = tuple(value for value, name in known.items() if name in published.ignored)
     values = [value for value in known if value not in voids]
     names = {value: known[value] or f"class_{place}" for place, value in enumerate(values)}
     background = next((value for value in values if known[value] and known[value] == published.background), None)
-    ordered = sorted(values, key=lambda value: value != background)  # the background first
-    return _Roles(voids, ordered, background, None, names)
+    ordered = sorted(values, key=lambda value: value != background)
+    return ValueRoles(voids, ordered, background, None, names)
 
 
-def _describe(survey: MaskSurvey, roles: _Roles, published: Palette | None) -> list[str]:
-    classes = [value for value in roles.values if value != roles.background]
-    if published is not None:
-        return [
-            _describe_palette(survey, published, roles),
-            *describe_values(survey, (), roles.background, classes, None),
-        ]
-    doubts = []
-    if roles.boundary is not None:
-        doubts.append(describe_boundary(survey, roles.boundary))
-    doubts += describe_values(survey, roles.voids, roles.background, classes, roles.boundary)
-    if roles.background is None:
-        doubts.append(describe_no_background(survey, classes, roles.names))
-    else:
-        aside = {roles.background, roles.boundary, *roles.voids}
-        doubts += describe_background(survey, lambda value: value not in aside)
-    return doubts
-
-
-def _describe_palette(survey: MaskSurvey, published: Palette, roles: _Roles) -> str:
+def _describe_palette(survey: MaskSurvey, published: Palette, roles: ValueRoles) -> str:
     voids = join_names([published.names[_color(value, survey)] for value in roles.voids], _NAMED)
     ignored = f"; ignored: {voids}" if voids else ""
     return (

@@ -1,12 +1,12 @@
-"""Find the mask values of ignored pixels, boundary and background, and report them."""
+"""Find the mask values of ignored pixels, boundary and background."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from pipeline.init.mask_survey import MaskSurvey
-from pipeline.prepare.sample_ids import join_names
 
 RESERVED = (*range(250, 256), 65_535)  # often written where the class is unknown
 
@@ -19,8 +19,6 @@ _MIN_CLASSES = 8
 # in more pieces than any class has, or while most classes are in less than half of the masks.
 _MIN_PIECES = 2.0  # times the median class
 _MIN_TOUCHED = 0.4  # of the classes of a mask
-
-_NAMED = 5  # files in a sentence
 
 # A boundary is a thin strip with other values on both sides, and these hardly touch each other.
 _MAX_WIDTH, _MIN_WIDTH = 0.08, 3.0  # of the shorter side of the masks; px that count as thin in any mask
@@ -35,11 +33,38 @@ _MIN_BACKGROUND_CLASSES = 3  # beside it
 _MIN_BACKGROUND, _MIN_FRAME = 0.5, 0.5
 
 
-def find_voids(survey: MaskSurvey) -> tuple[int, ...]:
-    """Find the values that plausibly mark unknown pixels."""
-    if survey.colors:
-        return ()
-    return _find_reserved(survey) or _find_leftover(survey)
+@dataclass(frozen=True)
+class ValueRoles:
+    """What the values are: ignored, background, boundary, or classes with names."""
+
+    voids: tuple[int, ...]  # that mark unknown pixels
+    values: list[int]  # of the classes, the background first
+    background: int | None
+    boundary: int | None
+    names: dict[int, str]  # of the classes
+
+    @property
+    def classes(self) -> list[int]:
+        """The values of all classes but the background."""
+        return [value for value in self.values if value != self.background]
+
+
+def find_roles(survey: MaskSurvey) -> ValueRoles:
+    """Guess the roles of the values from their frequencies and the geometry of their regions."""
+    voids = () if survey.colors else _find_reserved(survey) or _find_leftover(survey)
+    values = sorted(survey.pixels.keys() - set(voids))
+    boundary = _find_boundary(survey, values)
+    others = [value for value in values if value != boundary]
+    background = _find_background(survey, others)
+    ordered = sorted(values, key=lambda value: value != background)
+    names = {value: f"class_{place if survey.colors else value}" for place, value in enumerate(ordered)}
+    if background is not None:
+        names[background] = "background"
+        if len(others) == 2:
+            names[next(value for value in others if value != background)] = "foreground"
+    if boundary is not None:
+        names[boundary] = "border"
+    return ValueRoles(voids, ordered, background, boundary, names)
 
 
 def _find_reserved(survey: MaskSurvey) -> tuple[int, ...]:
@@ -84,40 +109,7 @@ def _is_leftover(survey: MaskSurvey, value: int) -> bool:
     return value == 0 and median(survey.masks[other] for other in classes) < survey.count / 2
 
 
-def describe_voids(survey: MaskSurvey, voids: Sequence[int], classes: Sequence[int]) -> list[str]:
-    """Report the ignored values, with the setting for the case that they are classes (all but the background)."""
-    doubts = []
-    for void in voids:
-        if void not in RESERVED:
-            share = survey.pixels[void] / survey.pixels.total()
-            doubts.append(
-                f"{void} is taken for unlabeled pixels (ignore_value: {void}): {share:.1%} of the pixels, in "
-                f"{survey.masks[void]} of {survey.count} masks. If it is a class, list it in data.classes and write "
-                f"ignore_value: null."
-            )
-            continue
-        alone = [mask.file for mask in survey.opened if mask.values == {0, void}]
-        perhaps = f" {len(alone)} of these hold nothing else but 0, perhaps as foreground: {join_names(alone, _NAMED)}."
-        doubts.append(
-            f"{void} is taken for unknown pixels (ignore_value: {void}): it is in {survey.masks[void]} of "
-            f"{survey.count} masks.{perhaps if alone else ''} If it is a class, list it in data.classes and write "
-            "ignore_value: null."
-        )
-        doubts += _describe_exclusive(survey, void, classes)
-    return doubts
-
-
-def _describe_exclusive(survey: MaskSurvey, void: int, classes: Sequence[int]) -> list[str]:
-    """Doubt that pixels are unknown where these masks, and only these, are without one of the classes."""
-    return [
-        f"Every mask holds either {value} or {void}, and none holds both. If {void} is another way of writing that "
-        f"class, write mask_value: [{value}, {void}] and ignore_value: null."
-        for value in classes
-        if all((value in values) is not (void in values and len(values) > 1) for values in survey.values)
-    ]
-
-
-def find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
+def _find_boundary(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     """Find the value that separates all others, of those that are not ignored; None if there is none."""
     found = [value for value in values if _is_boundary(survey, value, values)]
     return found[0] if len(found) == 1 else None
@@ -142,49 +134,15 @@ def _is_boundary(survey: MaskSurvey, value: int, values: Sequence[int]) -> bool:
     )
 
 
-def describe_boundary(survey: MaskSurvey, boundary: int) -> str:
-    """Report the boundary, with the setting for the case that it is a class."""
-    return (
-        f"{survey.format_value(boundary)} is taken for the boundary between the other classes (border, is_boundary: "
-        f"true): it is {survey.geometry.width(boundary):.1f} px wide on average, and they hardly touch each other "
-        f"without it. If it is a class like the others, write is_boundary: false and foreground: true."
-    )
-
-
-def find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
+def _find_background(survey: MaskSurvey, values: Sequence[int]) -> int | None:
     """Find the value of the background: 0, else the most frequent on the frame; None if many classes have none.
 
     `values` are neither ignored nor a boundary.
     """
-    candidate = _find_background_candidate(survey, values)
+    most_on_frame = max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
+    candidate = 0 if 0 in values else most_on_frame
     if len(values) <= _MIN_BACKGROUND_CLASSES:
         return candidate
     total = sum(survey.pixels[value] for value in values)
     is_most = survey.pixels[candidate] >= _MIN_BACKGROUND * total
-    return candidate if is_most or _frame_share(survey, candidate) >= _MIN_FRAME else None
-
-
-def _find_background_candidate(survey: MaskSurvey, values: Sequence[int]) -> int:
-    """Find the value that would be the background, if any is."""
-    return 0 if 0 in values else max(values, key=lambda value: (survey.frame_pixels[value], survey.pixels[value]))
-
-
-def describe_no_background(survey: MaskSurvey, values: Sequence[int], names: Mapping[int, str]) -> str:
-    """Report that all values are classes, 0 like the others, with the settings for its other meanings."""
-    candidate = _find_background_candidate(survey, values)
-    if candidate != 0:
-        return (
-            "No value looks like a background, so all classes are foreground. If one is the background, write "
-            "foreground: false for it."
-        )
-    share, frame = survey.pixels[candidate] / survey.pixels.total(), _frame_share(survey, candidate)
-    quoted = survey.quote_value(candidate)
-    return (
-        f"No value looks like a background, so all classes are foreground, including {quoted} ({names[candidate]}): it "
-        f"is {share:.1%} of the pixels and {frame:.1%} of those on the frame. If it is the background, write "
-        f"foreground: false for it; if it means unlabeled, remove the class and write ignore_value: {quoted}."
-    )
-
-
-def _frame_share(survey: MaskSurvey, value: int) -> float:
-    return survey.frame_pixels[value] / survey.frame_pixels.total()
+    return candidate if is_most or survey.frame_share(candidate) >= _MIN_FRAME else None

@@ -1,14 +1,21 @@
-"""Write a `params.yaml` for a folder: the existing one with another section `data`."""
+"""Write a `params.yaml` for a folder: the existing one with another section `data`, with comments.
+
+Comments on classes precede their list, since DVC keeps none inside a list (`pipeline.params.yaml_document`).
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
@@ -22,18 +29,37 @@ from pipeline.init.suggestion import (
     count_steps,
     steps_per_epoch,
 )
-from pipeline.init.yaml_writer import format_scalar, format_section, replace_section
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
+from pipeline.params.yaml_document import format_like_dvc
 from pipeline.prepare.sample_ids import escape_unprintable, join_names
-from pipeline.prepare.size_ceilings import Column, format_size_table
+from pipeline.prepare.size_effects import Column, format_size_table
 
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
 _MAX_NAMES = 12  # classes in the summary
-_EPOCHS = re.compile(r"^(  epochs: +)(\d+)", re.MULTILINE)
 # A list on one line or on several; group 2 or 3 is the comment after the key.
 _VARIANTS = re.compile(r"^(  variant:)(?: *\[[^]]*\](.*)|(.*)(?:\n +- .*)+)", re.MULTILINE)
+
+_COLUMN = 26  # of comments, unless the line is longer
+_COMMENTS = {
+    "source": "docs/reference/parameters.md has each source's keys",
+    "path": "of the folder",
+    "resize": "stretch: stretched to the square | letterbox: keeps the aspect, centered in the square",
+    "channels": "empty: RGB, or one if all images are 16-bit gray | 1: gray | the number of channels of TIFFs",
+    "annotations": "COCO instances, relative to the folder",
+    "classes": "choose names and colors; foreground: the objects of interest",
+    "ignore_value": "pixels without training and scores; empty, or [] of categories: none",
+    "crowd": "annotations with iscrowd: 1; ignore: their pixels are ignored | object: drawn like all others",
+    "mask_threshold": "from this value on, pixels are the class of the higher value",
+    "instances": "masks number objects; width of the border between them, px",
+    "on_invalid": "error: report all invalid files | skip: leave out and list them",
+    "showcase_ids": "ids of images to show first, in no split; empty: a typical training image is chosen",
+    "seed": "of the split, never of a run",
+    "max_train_images": "number of training images of a run; empty: all",
+    "stratify": "every class in every split, if there are enough images",
+    "split_file": "empty: splits.csv, if it exists | another table and its columns",
+}
 
 
 def init(folder: Path) -> str:
@@ -87,7 +113,8 @@ def _fill_in(before: str, suggestion: Suggestion, where: str) -> tuple[str, list
     usual = _usual_epochs(text, where)
     batch = choose_batch(suggestion.training, usual)
     text = re.sub(r"(?m)^(  batch_size: )\d+", rf"\g<1>{batch}", text, count=1)
-    text = _EPOCHS.sub(lambda found: f"{found[1]}{choose_epochs(suggestion.training, batch, usual)}", text, count=1)
+    epochs = choose_epochs(suggestion.training, batch, usual)
+    text = re.sub(r"(?m)^(  epochs: +)\d+", rf"\g<1>{epochs}", text, count=1)
     grid = _validate(text, where).grid.variant
     pretrained = _find_pretrained(text, where) if suggestion.channels != 3 else []
     if not pretrained:
@@ -155,3 +182,58 @@ def _find_pretrained(text: str, where: str) -> list[str]:
 
 def _validate(text: str, where: str) -> Params:
     return check_params(YAML(typ="safe").load(text), where)
+
+
+def format_section(suggestion: Suggestion) -> str:
+    """Format the section `data:`, ending with a line break."""
+    lines = ["data:"]
+    for key, value in suggestion.section.items():
+        comment = suggestion.remarks.get(key) or _COMMENTS.get(key, "")
+        if key == "classes":
+            lines += [_format_line("  classes:", _COMMENTS["classes"]), *_format_classes(suggestion)]
+        elif isinstance(value, dict):
+            lines.append(_format_line(f"  {key}:", comment))
+            for inner, setting in value.items():
+                lines.append(_format_line(f"    {inner}: {format_scalar(setting)}", _COMMENTS.get(inner, "")))
+            if key == "splits" and suggestion.groups:
+                what = "keeps images of a patient, film or slide in one split, if the names number them"
+                lines.append(_format_line(f"    # group_regex: {format_scalar(suggestion.groups)}", what))
+        else:
+            lines.append(_format_line(f"  {key}: {format_scalar(value)}", comment))
+    return format_like_dvc("\n".join(lines) + "\n")
+
+
+def replace_section(text: str, section: str) -> str:
+    """Replace the section `data` in the text of a `params.yaml`."""
+    block = re.compile(r"^data:.*\n(?:(?:[ \t].*|#.*)?\n)*?(?=^[A-Za-z_]|\Z)", re.MULTILINE)
+    return block.sub(lambda _: f"{section}\n", text, count=1)
+
+
+def format_scalar(value: Any) -> str:
+    """Format a value on one line of YAML: plain if that reads back unchanged, else as JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[\w./ -]+", value):
+        try:
+            if YAML(typ="safe").load(f"key: {value}") == {"key": value}:
+                return value
+        except (YAMLError, ValueError):  # an invalid date
+            pass
+    if isinstance(value, list):
+        return f"[{', '.join(map(format_scalar, value))}]"
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
+
+
+def _format_classes(suggestion: Suggestion) -> Iterator[str]:
+    classes = suggestion.section["classes"]
+    for item, remark in zip(classes, suggestion.class_remarks, strict=False):
+        if remark:
+            yield f"    # {format_scalar(item['name'])}: {remark}"
+    for item in classes:
+        pairs = [f"{key}: {format_scalar(value)}" for key, value in item.items() if key != "is_boundary" or value]
+        yield f"  - {{{', '.join(pairs)}}}"
+
+
+def _format_line(text: str, comment: str) -> str:
+    if not comment:
+        return text
+    return f"{text:{_COLUMN}}# {comment}" if len(text) < _COLUMN else f"{text}  # {comment}"

@@ -9,53 +9,31 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
-from pipeline.prepare.decoded_pair import DecodedPair
+from pipeline.imaging.metadata import ImageMetadata
 from pipeline.prepare.sample_ids import format_count, join_names
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
 
 MAX_DUPLICATES = 10  # pairs that the statistics name
-DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
 
 MIN_IMAGES = 10  # for notices on rare classes
 RARE_SHARE = 1 / 40  # of the images; a class in fewer may be a mistake in a mask
 
 
-class StatsCounter:
-    """Statistics of the files read so far."""
-
-    def __init__(self) -> None:
-        self._formats: Counter[str] = Counter()
-        self._rotated = self._transparent = self._compared = 0
-        self._brightest = 0.0
-
-    def add(self, decoded: DecodedPair) -> None:
-        """Add a pair."""
-        self._compared += 1
-        self._formats[decoded.stored.kind] += 1
-        self._rotated += decoded.stored.is_turned
-        self._transparent += decoded.stored.has_transparency
-        self._brightest = max(self._brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
-
-    def build_stats(self, duplicates: Sequence[tuple[str, str]], notices: Sequence[str]) -> DatasetStats:
-        """Build the statistics with the near-duplicates within a split, and notices on possible mistakes."""
-        return DatasetStats(
-            formats=dict(sorted(self._formats.items(), key=lambda item: (-item[1], item[0]))),
-            rotated=self._rotated,
-            transparent=self._transparent,
-            compared=self._compared,
-            duplicates=len(duplicates),
-            first_duplicates=tuple(duplicates[:MAX_DUPLICATES]),
-            notices=tuple(notices),
-        )
-
-    def describe_darkness(self) -> Iterable[str]:
-        """Report images that use a small part of their value range, such as 12-bit images in 16-bit files."""
-        if self._compared and self._brightest < DARK_BELOW:
-            yield (
-                f"No image has a value above {self._brightest:.1%} of its range, so a network sees them nearly black. "
-                f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
-            )
+def build_stats(
+    stored: Sequence[ImageMetadata], duplicates: Sequence[tuple[str, str]], notices: Iterable[str]
+) -> DatasetStats:
+    """Build the statistics of images with the near-duplicates within a split, and notices on possible mistakes."""
+    formats = Counter(one.kind for one in stored)
+    return DatasetStats(
+        formats=dict(sorted(formats.items(), key=lambda item: (-item[1], item[0]))),
+        rotated=sum(one.is_turned for one in stored),
+        transparent=sum(one.has_transparency for one in stored),
+        compared=len(stored),
+        duplicates=len(duplicates),
+        first_duplicates=tuple(duplicates[:MAX_DUPLICATES]),
+        notices=tuple(notices),
+    )
 
 
 def describe_masks(tables: Mapping[str, SplitTable], classes: Sequence[SegmentationClass]) -> list[str]:
@@ -145,9 +123,7 @@ def add_mask_notices(data: SourceData) -> DatasetStats:
 def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> Iterable[str]:
     """Describe how many images were left out of each split, and why.
 
-    Args:
-        left_out: how many images of a split look the same as an image of another split, by both names.
-        is_published: whether the splits are those of a published data set.
+    `left_out` counts the images of a split that look the same as an image of another split, by the names of both.
     """
     parts = []
     for split in SPLITS:

@@ -41,7 +41,7 @@ class DecodedPair:
 
 
 class DecodedPairCache:
-    """A folder with one file per pair; any number of processes may read and write it.
+    """A folder with one file per pair; any number of processes may read and write it. It may be unwritable.
 
     A file is a checksum of the rest, a line of JSON, the image, the mask and the thumbnail. Files are written in place
     and not synced: the checksum reveals an incomplete file, and concurrent writers of a file write the same bytes.
@@ -49,6 +49,8 @@ class DecodedPairCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def find(self, key: str) -> DecodedPair | None:
         """Read a pair; return None if it is missing or its file is incomplete."""

@@ -15,13 +15,14 @@ import requests
 
 from pipeline.atomic_io import naming, replacing
 from pipeline.errors import PipelineError
+from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import escape_unprintable
-from pipeline.prepare.sources.oxford_pets import PARTS, PetsFiles, find_pets_files
+from pipeline.prepare.sources.oxford_pets import PARTS, collect_pets
 
 _CHUNK_BYTES = 65_536
 
 
-def download_pets(folder: Path) -> PetsFiles:
+def download_pets(folder: Path) -> PairCollection:
     """Download and unpack the data set, except for parts that the folder has, unpacked or as an archive.
 
     Archives are kept.
@@ -40,17 +41,11 @@ def download_pets(folder: Path) -> PetsFiles:
             (unpacked / part.folder).rename(folder / part.folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
-    return find_pets_files(folder)
+    return collect_pets(folder)
 
 
 def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30) -> None:
-    """Download a file, unless it exists.
-
-    Args:
-        urls: of the same file; the next one is tried if one fails.
-        target: path of the file.
-        md5: of the file, hexadecimal.
-        timeout: seconds without data after which a URL has failed.
+    """Download a file, unless it exists, from the first URL that works; `timeout` is in seconds without data.
 
     Raises:
         PipelineError: An existing file has another MD5, or all URLs failed. Incomplete and wrong files are removed.
@@ -79,13 +74,9 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
-    """Unpack a .tar.gz with a verified checksum, completely or not at all. Hidden members are skipped.
+    """Unpack a .tar.gz with a verified checksum, completely or not at all; the folder is replaced if it exists.
 
-    Args:
-        archive: to unpack.
-        folder: for the members; replaced if it exists.
-        max_bytes: of all members together.
-        max_files: number of members, including folders and hidden ones.
+    Hidden members are skipped, but count. `max_bytes` is of all members together.
 
     Raises:
         PipelineError: The archive is damaged or too large, or a member is a link, a device or outside the folder.

@@ -21,13 +21,26 @@ from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.sample_ids import join_names
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue
 
+MAX_BYTES = 1_000_000_000  # of the largest file that is read
 MAX_ENTRIES = 6  # of a palette in a message
+
+
+def read_limited(path: Path) -> bytes:
+    """Read an untrusted file.
+
+    Raises:
+        OSError: The file cannot be read, is too large, or is a pipe, a device or a folder.
+    """
+    if not path.is_file() and path.exists():
+        raise OSError(0, "is not a file, but a pipe, a device or a folder")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise OSError(0, f"has {size:,} bytes; the limit is {MAX_BYTES:,}")
+    return path.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -40,11 +53,7 @@ class ImageMaskPair:
 
 
 class UndeclaredValuesError(Exception):
-    """A mask has values that no class declares.
-
-    Attributes:
-        pixels: number of pixels by value; values are spelled as in `params.yaml`.
-    """
+    """A mask has values that no class declares; `pixels` are counted by value, as spelled in `params.yaml`."""
 
     def __init__(self, pixels: Mapping[str, int]) -> None:
         super().__init__(pixels)

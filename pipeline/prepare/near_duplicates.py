@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -184,15 +184,14 @@ class NearDuplicateCheck:
 
     def leaks(self) -> Counter[tuple[str, str]]:
         """Count the pairs across splits by their splits; the first image of each is skipped."""
-        return Counter(splits for _, splits in self._with_splits(self._across))
+        return Counter(map(self._find_splits, self._across))
 
-    def pairs(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    def pairs(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
         """List ids and splits of all pairs, those across splits first."""
-        return self._with_splits([*self._across, *self.of_showcase, *self.within])
+        return [(pair, self._find_splits(pair)) for pair in (*self._across, *self.of_showcase, *self.within)]
 
-    def _with_splits(self, pairs: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-        for one, other in pairs:
-            yield (one, other), (self._seen[one][1], self._seen[other][1])
+    def _find_splits(self, pair: tuple[str, str]) -> tuple[str, str]:
+        return self._seen[pair[0]][1], self._seen[pair[1]][1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -30,9 +30,8 @@ from pipeline.imaging.metadata import UPRIGHT, ImageMetadata, fits_either_way
 from pipeline.imaging.resize import Resize
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
-from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError
+from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
 from pipeline.prepare.near_duplicates import ImageFingerprint
-from pipeline.prepare.safe_read import read_limited
 from pipeline.runtime.process import terminate_with_parent
 
 if TYPE_CHECKING:
@@ -83,10 +82,7 @@ def decode_pairs(
     pairs: Sequence[ImageMaskPair], settings: DecodeSettings, folder: Path = CACHE_FOLDER
 ) -> Iterator[DecodeResult]:
     """Decode pairs, many of them in parallel, with a cache in `folder`; yield one result per pair, in their order."""
-    cache: DecodedPairCache | None = None
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        cache = DecodedPairCache(folder)
+    cache = DecodedPairCache(folder)
     results = (
         (decode_pair(pair, settings, cache) for pair in pairs)
         if len(pairs) < MIN_PARALLEL
@@ -95,11 +91,10 @@ def decode_pairs(
     console = Console(stderr=True)
     hidden = not console.is_terminal
     yield from track(results, "Images", len(pairs), console=console, disable=hidden, transient=True)
-    if cache is not None:
-        cache.remove_old()
+    cache.remove_old()
 
 
-def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
+def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
     """Decode a pair, or take it from the cache. Invalid files never raise; they give issues."""
     issues: list[DataIssue] = []
     mask_name = settings.masks.describe(pair)
@@ -113,7 +108,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
     image_sha256 = digest.hexdigest()
     digest.update(mask_content)
     key = settings.key(digest.hexdigest())
-    if cache is not None and (found := cache.find(key)) is not None:
+    if found := cache.find(key):
         return DecodeResult(pair, found, fingerprint=found.fingerprint, key=key, is_cached=True)
     fingerprint: ImageFingerprint | None = None
     orientation = UPRIGHT  # of the pixels that the mask covers
@@ -137,7 +132,7 @@ def decode_pair(pair: ImageMaskPair, settings: DecodeSettings, cache: DecodedPai
         return DecodeResult(pair, issues=tuple(issues), fingerprint=fingerprint)
     assert fingerprint is not None
     decoded = DecodedPair(image, mask.classes, height, width, digest.hexdigest(), stored, fingerprint, mask.palette)
-    is_cached = cache is not None and cache.add(key, decoded)
+    is_cached = cache.add(key, decoded)
     return DecodeResult(pair, decoded, fingerprint=fingerprint, key=key, is_new=True, is_cached=is_cached)
 
 
@@ -155,7 +150,7 @@ def _collect_issues(issues: list[DataIssue], pair: ImageMaskPair, file: str) -> 
 
 
 def _decode_in_parallel(
-    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache | None
+    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache
 ) -> Iterator[DecodeResult]:
     num_workers = min(len(os.sched_getaffinity(0)), 1 + len(pairs) // MIN_PARALLEL)
     pair_bytes = settings.image_size**2 * (2 * (settings.channels or 3) + 1)  # at most
@@ -185,16 +180,16 @@ def _start_worker() -> None:
 
 
 def _decode_batch(
-    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache | None
+    pairs: Sequence[ImageMaskPair], settings: DecodeSettings, cache: DecodedPairCache
 ) -> list[DecodeResult]:
     """Decode pairs; leave cached arrays in the cache, since reading them there is faster than sending them."""
     results = [decode_pair(pair, settings, cache) for pair in pairs]
     return [replace(result, decoded=None) if result.is_cached else result for result in results]
 
 
-def _with_arrays(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None) -> DecodeResult:
+def _with_arrays(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
     """Add the arrays from the cache; decode the pair again if the cache has lost it."""
     if result.decoded is not None or result.issues:
         return result
-    found = cache.find(result.key) if cache else None
+    found = cache.find(result.key)
     return replace(result, decoded=found) if found else decode_pair(result.pair, settings, cache)

@@ -5,18 +5,51 @@ from __future__ import annotations
 import hashlib
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, PreparedData
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, Dataset, PreparedData, SegmentationClass
 from pipeline.artifacts.project import PREPARED
 from pipeline.params import Params
+from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
+from pipeline.params.data.image_data import CocoData, FolderData, OxfordPetsData
 from pipeline.prepare.dataset_stats import add_mask_notices
-from pipeline.prepare.npy_writer import NpyWriter, update_hash
+from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sample_ids import to_csv_cell
 from pipeline.prepare.source import Sample, Source, SourceData
-from pipeline.prepare.source_factory import create_source
+from pipeline.prepare.sources.coco import collect_coco
+from pipeline.prepare.sources.composites import CompositeSource
+from pipeline.prepare.sources.cross_domain import CrossDomainSource
+from pipeline.prepare.sources.folder import collect_folder
+from pipeline.prepare.sources.image_mask import ImageMaskSource
+from pipeline.prepare.sources.oxford_pets import collect_pets
 from pipeline.prepare.split_tables import check_splits
 
 FOLDERS = (*SPLITS, SHOWCASE)
+_BLOCK_BYTES = 1 << 20
+
+
+def create_source(data: Data) -> Source:
+    """Create the source of a section of the parameters.
+
+    Raises:
+        PipelineError: Its files are missing, or its splits are invalid.
+    """
+    if isinstance(data, CompositesData):
+        return CompositeSource(data) if data.external_test is None else CrossDomainSource(data, data.external_test)
+    return ImageMaskSource(data, collect_pairs(data))
+
+
+def collect_pairs(data: FolderData | CocoData | OxfordPetsData) -> PairCollection:
+    """Collect the pairs of a source of images and masks; raises `PipelineError` if files are missing."""
+    if isinstance(data, OxfordPetsData):
+        return collect_pets(Path(data.path))
+    classes = [SegmentationClass(one.name, one.color, one.foreground, one.is_boundary) for one in data.classes]
+    return collect_folder(data, classes, "data") if isinstance(data, FolderData) else collect_coco(data, classes)
 
 
 def prepare(params: Params, out: Path = PREPARED) -> Dataset:
@@ -67,8 +100,49 @@ def _write_arrays(source: Source, prepared: PreparedData) -> SourceData:
 
 
 def _compute_fingerprint(prepared: PreparedData) -> str:
+    """Hash the name, type, shape and content of all arrays.
+
+    The files are read and not mapped, since mapped pages count as memory of the process.
+    """
     digest = hashlib.sha256()
-    for split in FOLDERS:
-        for path in prepared.array_paths(split):
-            update_hash(digest, path)
+    for path in (path for split in FOLDERS for path in prepared.array_paths(split)):
+        with path.open("rb") as file:
+            npy.read_magic(file)
+            shape, _, dtype = npy.read_array_header_1_0(file)
+            digest.update(f"{path.parent.name}/{path.name} {dtype.str} {shape}\n".encode())
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
     return digest.hexdigest()
+
+
+class NpyWriter:
+    """A `.npy` file of items with one shape and type that grows in constant memory. Without items, there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._item_shape: tuple[int, ...] = ()
+        self._dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self._count = 0
+
+    def append(self, item: NDArray[Any]) -> None:
+        """Write an item after the others."""
+        if self._file is None:
+            self._file, self._item_shape, self._dtype = self._path.open("wb"), item.shape, item.dtype
+            self._write_header(self._file)
+        assert (item.shape, item.dtype) == (self._item_shape, self._dtype)
+        self._file.write(np.ascontiguousarray(item).data)
+        self._count += 1
+
+    def close(self) -> None:
+        """Write the number of items into the header."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._write_header(self._file)
+            self._file.close()
+
+    def _write_header(self, file: BinaryIO) -> None:
+        # numpy pads the header, so its length does not depend on the number of items.
+        shape = (self._count, *self._item_shape)
+        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, header)

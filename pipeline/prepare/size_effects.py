@@ -1,23 +1,40 @@
-"""Measure the effect of the prepared size on each class: lost objects, and area."""
+"""Measure what the prepared size costs each class: lost objects and area, and an IoU that no prediction can exceed.
+
+For the IoU, a mask is brought to the prepared size as `prepare` does it, and back to its own size. What differs from
+the original is lost for every network that is trained at that size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from rich.cells import cell_len, set_cell_size
 from scipy import ndimage
 
-from pipeline.imaging.resize import Resize, locate_inner
+from pipeline.imaging import IGNORE
+from pipeline.imaging.resize import Resize, fit_mask, locate_inner, restore_mask
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.sample_ids import format_count, join_names
+from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
 
-MAX_MASKS, MAX_PIXELS = 100, 100_000_000  # that are examined; some seconds in all
+# Masks that are examined, and their pixels, for lost objects and for the IoU; some seconds in all.
+MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
 MAX_LOST = 0.05  # share of a class's objects that may vanish before it is reported
 MAX_AREA_CHANGE = 0.2  # of a class's share of the pixels
-SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)  # px; all multiples of 32
+# A size that costs at most a tenth usually costs less than the network's own errors.
+GOOD_IOU = 0.9
+
+MAX_WIDTH = 80  # columns
+MIN_ROWS = 3  # for comparison, also where the first size is good
+TITLE = "IoU that a perfect prediction reaches, resized back to the masks' own size:"
+
+Column = tuple[str, Callable[[int], str]]  # heading, and entry by size
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ def measure_size_effects(
     masks = longest = 0
     for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS):
         masks, longest = masks + 1, max(longest, *mask.shape)
-        pixels = Image.fromarray(mask).histogram()  # of each class; numpy needs eight bytes per pixel for it
+        pixels = _count_pixels(mask)
         for index, one in enumerate(collection.classes):
             if not one.foreground or not pixels[index]:
                 continue
@@ -87,21 +104,18 @@ def measure_size_effects(
                 kept[place, index] += counted[0]
                 after[place, index] += counted[1]
 
-    def build_effects(place: int) -> tuple[ClassEffect, ...]:
-        return tuple(
-            ClassEffect(
-                one.name, int(objects[index]), int(kept[place, index]), float(after[place, index] / before[index])
-            )
-            for index, one in enumerate(collection.classes)
-            if objects[index]
+    effects = [
+        tuple(
+            ClassEffect(one.name, int(objects[i]), int(kept[place, i]), float(after[place, i] / before[i]))
+            for i, one in enumerate(collection.classes)
+            if objects[i]
         )
-
-    effects, sufficient = build_effects(0), None
-    if any(effect.is_lossy for effect in effects):
-        larger = (place for place, tried in enumerate(sizes) if place and tried < longest + 32)
-        lossless = (sizes[place] for place in larger if not any(effect.is_lossy for effect in build_effects(place)))
-        sufficient = next(lossless, None)
-    return SizeEffects(size, masks, effects, sufficient)
+        for place in range(len(sizes))
+    ]
+    is_lossy = [any(effect.is_lossy for effect in of_size) for of_size in effects]
+    larger = zip(sizes[1:], is_lossy[1:], strict=True)
+    lossless = (tried for tried, loses in larger if not loses and tried < longest + 32)
+    return SizeEffects(size, masks, effects[0], next(lossless, None) if is_lossy[0] else None)
 
 
 def _count_kept(regions: Image.Image, number: int, size: int, resize: Resize) -> tuple[int, float]:
@@ -111,3 +125,151 @@ def _count_kept(regions: Image.Image, number: int, size: int, resize: Resize) ->
     small = np.asarray(regions.resize(shape, Image.Resampling.NEAREST))  # as `resize_mask`, copied once
     kept = int(np.count_nonzero(np.bincount(small.ravel(), minlength=number + 1)[1:]))
     return kept, int(np.count_nonzero(small)) / small.size
+
+
+@dataclass(frozen=True)
+class SizeCeiling:
+    """The highest IoU of each class at a size."""
+
+    size: int  # of the prepared images, px
+    iou: Mapping[str, float]  # pooled over the masks; classes that occur, in the order of their indices
+
+    @property
+    def worst(self) -> str:
+        """The class with the lowest IoU."""
+        return min(self.iou, key=self.iou.__getitem__)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest IoU of all classes."""
+        return self.iou[self.worst]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the size limits no class below `GOOD_IOU`."""
+        return self.lowest >= GOOD_IOU
+
+    def list_classes(self, below: float = math.inf) -> str:
+        """List the classes with an IoU below a limit, the lowest first."""
+        ordered = sorted(self.iou.items(), key=lambda item: item[1])
+        return join_names([f"{name} {iou:.3f}" for name, iou in ordered if iou < below])
+
+
+@dataclass(frozen=True)
+class SizeCeilings:
+    """The ceilings of some sizes."""
+
+    masks: int  # how many were examined
+    # From the smallest on; none if no class occurs. The last one is the first that enlarges all masks, or the largest
+    # that is tried.
+    sizes: tuple[SizeCeiling, ...]
+    pixel_shares: Mapping[str, float]  # of each class that occurs, in the evaluated pixels of all examined masks
+
+    @property
+    def sufficient(self) -> SizeCeiling | None:
+        """The smallest size that is good; None if none is."""
+        return next((ceiling for ceiling in self.sizes if ceiling.is_good), None)
+
+    def at(self, size: int) -> SizeCeiling:
+        """Look up a size; larger ones than were tried have the last one's ceiling."""
+        return next((ceiling for ceiling in self.sizes if ceiling.size >= size), self.sizes[-1])
+
+    def remedy(self) -> str:
+        """Name the size that is good, or say that none is."""
+        if better := self.sufficient:
+            return f"data.image_size: {better.size} gives every class {GOOD_IOU} or more"
+        largest = self.sizes[-1].size
+        return f"no image_size up to {largest} gives every class {GOOD_IOU}, smaller tiles of the images would"
+
+    def sentence(self, size: int) -> str:
+        """Report the classes that a size limits, and the size that is good."""
+        return (
+            f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: "
+            f"{self.at(size).list_classes(below=GOOD_IOU)} ({format_count(self.masks, 'mask was', 'masks were')} "
+            f"examined); {self.remedy()}."
+        )
+
+
+def measure_size_ceilings(
+    pairs: Sequence[ImageMaskPair], collection: PairCollection, size: int, resize: Resize
+) -> SizeCeilings:
+    """Bring a sample of the pairs' masks to a size, and to larger ones, and back; compare them with the originals.
+
+    Classes that are edges are left out: they are bands of doubt. A pixel that becomes ignored counts as missed.
+    """
+    sizes = [size, *(larger for larger in SIZES if larger > size)]
+    same, either = np.zeros((2, len(sizes), 256), np.int64)
+    pixels = np.zeros(256, np.int64)
+    masks = longest = 0
+    for mask in sample_masks(pairs, collection, MAX_MASKS, MAX_PIXELS_FOR_IOU):
+        masks, longest = masks + 1, max(longest, *mask.shape)
+        pixels += _count_pixels(mask)
+        for place, tried in enumerate(sizes):
+            counts = _compare(mask, tried, resize)
+            same[place] += counts[0]
+            either[place] += counts[1]
+    total = max(1, pixels[:IGNORE].sum())
+    occurring = {one.name: index for index, one in enumerate(collection.classes) if pixels[index]}
+    edges = {one.name for one in collection.classes if one.is_boundary}
+    judged = {name: index for name, index in occurring.items() if name not in edges}
+    last = next((place for place, tried in enumerate(sizes) if tried >= longest), len(sizes) - 1)
+    ceilings = [
+        SizeCeiling(tried, {name: float(same[place, index] / either[place, index]) for name, index in judged.items()})
+        for place, tried in enumerate(sizes[: last + 1])
+        if judged
+    ]
+    shares = {name: float(pixels[index] / total) for name, index in occurring.items()}
+    return SizeCeilings(masks, tuple(ceilings), shares)
+
+
+def _compare(mask: NDArray[np.uint8], size: int, resize: Resize) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count by class the pixels on which a mask and its restored copy agree, and those that either of them gives it."""
+    before = _count_pixels(mask)
+    if size >= max(mask.shape):  # each pixel has one of its own in the square
+        return before, before
+    restored = restore_mask(fit_mask(mask, size, resize, outside=IGNORE), mask.shape, resize)
+    same = _count_pixels(mask, mask == restored)
+    return same, before + _count_pixels(restored, mask != IGNORE) - same
+
+
+def _count_pixels(mask: NDArray[np.uint8], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Count the pixels of each of 256 values; numpy would need eight bytes per pixel for it."""
+    chosen = None if where is None else Image.fromarray(where.view(np.uint8))
+    return np.array(Image.fromarray(mask).histogram(chosen), np.int64)
+
+
+def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Column] = ()) -> list[str]:
+    """List the sizes up to the first good one, with a column per class; of many classes only the lowest.
+
+    The row of the size `marked` begins with >. `columns` are added behind the classes.
+    """
+    if not ceilings.sizes:
+        return []
+    good = ceilings.sufficient
+    last = max(good.size if good else ceilings.sizes[-1].size, marked)
+    rows = ceilings.sizes[: max(MIN_ROWS, sum(row.size <= last for row in ceilings.sizes))]
+    ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
+    sizes = ["px", *(f"{row.size}" for row in rows)]
+    by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
+    lines = _join([sizes, *by_class, *ending])
+    if max(map(cell_len, lines)) > MAX_WIDTH - 2:
+        lowest = [["lowest", *(f"{row.lowest:.3f}" for row in rows)]]
+        lines = _join([sizes, *lowest, *ending])
+        room = MAX_WIDTH - 2 - cell_len(lines[0]) - 2
+        worst = ["class", *(escape_unprintable(row.worst) for row in rows)]
+        lines = [f"{line}  {_crop(name, room)}" for line, name in zip(lines, worst, strict=True)]
+    marks = [" ", *(">" if row.size == marked else " " for row in rows)]
+    return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]
+
+
+def _join(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Join columns of entries into lines, each entry at the right end of its column."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    return [
+        "  ".join(" " * (width - cell_len(entry)) + entry for entry, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    ]
+
+
+def _crop(name: str, room: int) -> str:
+    return name if cell_len(name) <= room else f"{set_cell_size(name, room - 1)}…"

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.prepare.near_duplicates import DuplicatePair
-from pipeline.prepare.size_ceilings import SizeCeilings
-from pipeline.prepare.size_effects import SizeEffects
+from pipeline.prepare.size_effects import SizeCeilings, SizeEffects
 
 if TYPE_CHECKING:
     from pipeline.prepare.split_tables import SplitTable
@@ -66,12 +65,8 @@ class SourceData:
 class Source(Protocol):
     """Images and masks whose groups are in one split each."""
 
-    def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
-        """Decode all samples, one at a time and always in the same order.
-
-        Args:
-            write: called with each valid sample.
-            splits: to read, in this order.
+    def read(self, write: SampleWriter) -> SourceData:
+        """Decode all samples, one at a time and always in the same order; call `write` with each valid one.
 
         Raises:
             PipelineError: The files of the source are missing.

@@ -70,9 +70,10 @@ def check_splits(data: SourceData) -> None:
         PipelineError: Files are invalid; or a split has no sample or, except for the showcase, no evaluated pixel; or
             the training masks have a single class.
     """
-    unusable = (_describe_unusable(data, table) for table in data.tables.values())
-    if error := data.error or next(filter(None, unusable), None):
-        raise error
+    if data.error:
+        raise data.error
+    for table in data.tables.values():
+        _check_usable(data, table)
     _check_disjoint(list(data.tables.values()))
 
 
@@ -85,11 +86,11 @@ def _check_disjoint(tables: Sequence[SplitTable]) -> None:
             assert not shared, f"{other.split} and {table.split} share {sorted(shared)[:3]}"
 
 
-def _describe_unusable(data: SourceData, table: SplitTable) -> PipelineError | None:
-    """Describe why a split cannot be used; a single missing class only gets a notice."""
+def _check_usable(data: SourceData, table: SplitTable) -> None:
+    """Check that a split can be used; a single missing class only gets a notice."""
     origin = data.origins[table.split]
     if not table.rows:
-        return PipelineError(
+        raise PipelineError(
             f"{origin.key}: there is no sample for '{table.split}', but each of {', '.join((*SPLITS, SHOWCASE))} needs "
             f"at least one. {origin.remedy}"
         )
@@ -98,13 +99,12 @@ def _describe_unusable(data: SourceData, table: SplitTable) -> PipelineError | N
     if table.split in SPLITS and len(missing) >= enough:
         present = ", ".join(one.name for one in data.classes if one.name not in missing)
         needed = "training needs two classes or more" if table.split == SPLITS[0] else "no pixel is evaluated"
-        return PipelineError(
+        raise PipelineError(
             f"{origin.key}: class '{missing[0]}' occurs in none of the {len(table.rows)} masks of the split "
             f"'{table.split}', nor does any other but {present or 'ignored pixels'}; {needed}. "
             f"{origin.remedy} Masks are counted at {table.size} px: objects that vanish at that size need a larger "
             f"data.image_size."
         )
-    return None
 
 
 def count_pixels(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

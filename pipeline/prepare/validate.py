@@ -20,10 +20,10 @@ from pipeline.params.data import Data
 from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.near_duplicates import write_contact_sheet
+from pipeline.prepare.prepare_data import create_source
 from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
-from pipeline.prepare.size_ceilings import format_size_table
+from pipeline.prepare.size_effects import format_size_table
 from pipeline.prepare.source import SourceData
-from pipeline.prepare.source_factory import create_source
 from pipeline.prepare.split_tables import check_splits
 
 CONTACT_SHEET = CACHE / "near_duplicates.png"
@@ -34,14 +34,13 @@ _MAX_REASONS = 10  # skipped files that are shown
 class ValidationReport:
     """Content of a valid source."""
 
-    data: SourceData
-    stats: DatasetStats  # with all notices
+    data: SourceData  # with all notices
     sheet: Path | None  # image of the near-duplicates; None if there are none
 
     def render(self) -> RenderableType:
         """Render the report for a terminal: files, splits, skipped files, notices."""
         lines = [*self._describe_files(), *self._describe_size_effects(), *self._describe_duplicates()]
-        after = [*self._list_skipped(), *_format_notices(self.stats)]
+        after = [*self._list_skipped(), *_format_notices(self.data.stats)]
         return Group(*map(Text, lines), self._build_split_table(), *map(Text, after))
 
     def _describe_files(self) -> list[str]:
@@ -49,7 +48,7 @@ class ValidationReport:
         width, height = (PreparedData.SAMPLE_COLUMNS.index(column) for column in ("width", "height"))
         sizes = Counter((int(row[width]), int(row[height])) for row in rows)
         images = f"{len(rows):,} images with their masks"
-        formats = ", ".join(f"{count:,} {kind}" for kind, count in self.stats.formats.items())
+        formats = ", ".join(f"{count:,} {kind}" for kind, count in self.data.stats.formats.items())
         lines = [f"{images}: {formats}" if formats else images]
         small, large = min(sizes, key=math.prod), max(sizes, key=math.prod)
         if small == large:
@@ -59,8 +58,8 @@ class ValidationReport:
             often = f"most often {most_width} × {most_height} ({count:,} times)"
             lines.append(f"{small[0]} × {small[1]} to {large[0]} × {large[1]} px, {often}")
         noted = {
-            "turned upright, as their EXIF orientation says": self.stats.rotated,
-            "with transparent parts, which become black": self.stats.transparent,
+            "turned upright, as their EXIF orientation says": self.data.stats.rotated,
+            "with transparent parts, which become black": self.data.stats.transparent,
             "whose mask holds no foreground": sum(table.without_foreground for table in self.data.tables.values()),
         }
         return [*lines, *(f"{count:,} {what}" for what, count in noted.items() if count)]
@@ -79,7 +78,7 @@ class ValidationReport:
         return lines
 
     def _describe_duplicates(self) -> list[str]:
-        stats = self.stats
+        stats = self.data.stats
         if not stats.compared:
             return []
         lines = []
@@ -134,7 +133,7 @@ def validate_data(data: Data, notices: Sequence[str] = ()) -> ValidationReport:
     except PipelineError as error:
         drawn = [f"Images that look the same are side by side in {sheet}."] if sheet else []
         raise PipelineError("\n".join([str(error), *drawn, *_format_notices(stats)])) from None
-    return ValidationReport(found, stats, sheet)
+    return ValidationReport(replace(found, stats=stats), sheet)
 
 
 def _format_notices(stats: DatasetStats) -> list[str]:

@@ -26,7 +26,7 @@ from pipeline.artifacts.project import PREPARED
 from pipeline.cli import main
 from pipeline.imaging import IGNORE
 from pipeline.init.inspect_images import MAX_FILES
-from pipeline.init.yaml_writer import format_scalar, replace_section
+from pipeline.init.write_params import format_scalar, replace_section
 from pipeline.params.data.image_data import CocoData
 from pipeline.params.file import read_params
 

@@ -132,9 +132,13 @@ def test_groups_in_a_list_need_no_suggestion(tmp_path, monkeypatch):
     split_by_patient = {"0": "train", "1": "train", "2": "train", "3": "validation", "4": "test"}
     lines = [f"{name},{split_by_patient[name[7]]}" for name in names]
     write_splits(folder, lines)
-    assert any("suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).stats.notices)
+    assert any(
+        "suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).data.stats.notices
+    )
     write_splits(folder, [f"{line},{line[7]}" for line in lines], header="id,split,group")
-    assert not any("suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).stats.notices)
+    assert not any(
+        "suggest" in text for text in validate_data(create_section(folder, showcase_ids=None)).data.stats.notices
+    )
 
 
 def test_name_below_images_keeps_folders_and_dots():

@@ -43,7 +43,7 @@ def save_jpeg_copy(folder, source, target):
 
 def check_data(folder, **changes):
     """Return the statistics of a valid folder."""
-    return validate_data(create_section(folder, **changes)).stats
+    return validate_data(create_section(folder, **changes)).data.stats
 
 
 def get_check_error(folder, **changes):
@@ -86,9 +86,9 @@ def test_check_reports_copies_of_an_automatic_showcase_without_skipping_them(cel
     ((showcase, *_),) = result.data.tables[SHOWCASE].rows
     num_copies = len(BY_SPLIT["train"])
     assert len(result.data.tables["train"].rows) == num_copies
-    assert result.stats.duplicates == num_copies - 1  # each but the first, within training
+    assert result.data.stats.duplicates == num_copies - 1  # each but the first, within training
     expected = f"{num_copies} training images look the same as the showcase {showcase},"
-    assert sum(expected in notice for notice in result.stats.notices) == 1
+    assert sum(expected in notice for notice in result.data.stats.notices) == 1
     assert f"{num_copies} images that look the same" in get_check_error(cells, showcase_ids=["cell0"])
     copy_image(cells, "cell0", TEST)
     assert f"images/{TEST}.png (in test, as images/{showcase}.png in showcase)" in get_check_error(

@@ -18,7 +18,8 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.prepare import download
 from pipeline.prepare.download import download_pets
-from pipeline.prepare.sources.oxford_pets import KNOWN_BROKEN, PARTS, TRIMAP_VALUES, find_pets_files
+from pipeline.prepare.image_mask_pair import ImageMaskPair, SplitRow
+from pipeline.prepare.sources.oxford_pets import KNOWN_BROKEN, PARTS, TRIMAP_VALUES, collect_pets
 from tests.prepare.test_download import Page, Site, serve
 
 TRAINVAL = (
@@ -35,8 +36,8 @@ FILES = {
     | {"trainval.txt": TRAINVAL, "test.txt": TEST, "list.txt": "ignored"},
 }
 
-PAIRS = {name: (f"images/{name}.jpg", f"annotations/trimaps/{name}.png") for name in LISTED}
-SPLITS = {name: "test" if name[0] in "ps" else "trainval" for name in LISTED}
+PAIRS = {name: ImageMaskPair(name, f"images/{name}.jpg", f"annotations/trimaps/{name}.png") for name in LISTED}
+SPLITS = {name: SplitRow("test" if name[0] in "ps" else "trainval") for name in LISTED}
 SKIPPED = [
     ("Sphynx_1", "neither annotations/trainval.txt nor annotations/test.txt names it"),
     ("annotations/trimaps/Bombay_9.png", "there is no image to it"),
@@ -94,25 +95,25 @@ def pets(tmp_path: Path) -> Path:
 def get_error(folder: Path) -> str:
     """Return the error for a folder, which must name the command that fixes it."""
     with pytest.raises(PipelineError) as error:
-        find_pets_files(folder)
+        collect_pets(folder)
     assert f"`pipeline data download {shlex.quote(str(folder))}`" in str(error.value)
     return str(error.value)
 
 
-def test_find_pets_files_returns_pairs_with_official_splits(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collect_pets_returns_pairs_with_official_splits(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", None)  # no network access
-    files = find_pets_files(pets)
-    assert list(files.pairs.items()) == list(PAIRS.items())
-    assert list(files.splits.items()) == list(SPLITS.items())
-    assert sorted(files.skipped) == sorted([*SKIPPED, *MACOS])
-    for pair in files.pairs.values():
-        assert all((pets / file).is_file() for file in pair)
+    collection = collect_pets(pets)
+    assert list(collection.pairs.items()) == list(PAIRS.items())
+    assert list(collection.splits.rows.items()) == list(SPLITS.items())
+    assert sorted(collection.skipped) == sorted([*SKIPPED, *MACOS])
+    for pair in collection.pairs.values():
+        assert all((pets / file).is_file() for file in (pair.image, pair.mask))
 
 
 def test_download_pets_downloads_and_unpacks_missing_files(site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "pets"
-    files = download_pets(folder)
-    assert (files.pairs, files.splits, sorted(files.skipped)) == (PAIRS, SPLITS, sorted(SKIPPED))
+    collection = download_pets(folder)
+    assert (collection.pairs, collection.splits.rows, sorted(collection.skipped)) == (PAIRS, SPLITS, sorted(SKIPPED))
     assert sorted(path.name for path in folder.iterdir()) == [
         "annotations",
         "annotations.tar.gz",
@@ -123,7 +124,7 @@ def test_download_pets_downloads_and_unpacks_missing_files(site: Site, tmp_path:
     names = ("images.tar.gz", "annotations.tar.gz")
     assert site.requests == [path for name in names for path in (f"/gone/{name}", f"/{name}")]
     site.requests.clear()
-    assert download_pets(folder) == files == find_pets_files(folder)
+    assert download_pets(folder) == collection == collect_pets(folder)
     assert site.requests == []
 
 
@@ -231,7 +232,7 @@ def test_invalid_list_is_reported_with_its_line(pets: Path, text: str, reason: s
 def test_linked_folder_is_refused(site: Site, pets: Path, tmp_path: Path, name: str) -> None:
     (pets / name).rename(tmp_path / "elsewhere")
     (pets / name).symlink_to(tmp_path / "elsewhere")
-    for find in (find_pets_files, download_pets):
+    for find in (collect_pets, download_pets):
         with pytest.raises(
             PipelineError, match=rf"^{re.escape(str(pets / name))} is a link to a folder; put the folder itself"
         ):

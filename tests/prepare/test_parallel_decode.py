@@ -171,9 +171,7 @@ def test_cache_removed_during_decoding_is_decoded_again(
     monkeypatch.setattr(parallel_decode, "MIN_PARALLEL", 5)
     original = parallel_decode._with_arrays
 
-    def remove_cache_first(
-        result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache | None
-    ) -> DecodeResult:
+    def remove_cache_first(result: DecodeResult, settings: DecodeSettings, cache: DecodedPairCache) -> DecodeResult:
         shutil.rmtree(tmp_path / CACHE, ignore_errors=True)
         return original(result, settings, cache)
 

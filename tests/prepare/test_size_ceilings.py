@@ -12,7 +12,7 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import fit_mask, restore_mask
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
-from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
+from pipeline.prepare.size_effects import SizeCeilings, measure_size_ceilings
 from tests.prepare.test_size_effects import CLASSES, ArrayMasks, draw_squares, masks
 
 

@@ -58,18 +58,10 @@ def draw_mask(
     """Draw the annotations of an image, larger ones first, so that smaller objects are on top.
 
     Of two with the same area, the one with the higher id is on top. Pixels of crowds (`iscrowd`) are ignored, except
-    where an object covers them.
+    where an object covers them, unless `crowds_are_objects`.
 
-    Args:
-        annotations: of a `CocoImage`.
-        height: of the image, px.
-        width: of the image, px.
-        index_of: class index of each category that occurs.
-        background: index of pixels without annotation.
-        crowds_are_objects: whether to draw crowds like all other annotations.
-
-    Returns:
-        Index of each pixel, height x width.
+    `annotations` are of a `CocoImage`, `height` and `width` in px, `index_of` the class index of each category that
+    occurs, and `background` that of pixels without annotation.
     """
     layers = []
     for entry in json.loads(annotations):

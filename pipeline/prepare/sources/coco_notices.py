@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,11 +35,10 @@ class AnnotationStats:
         self._crowds = sum((image.crowds for image in images), Counter[int]())
         self._all = self._objects + self._crowds
         self._used = {number: name for number, name in categories.items() if number in self._all}
-
-    @property
-    def used(self) -> list[str]:
-        """The names of the categories that any annotation has, in the order of the file."""
-        return list(dict.fromkeys(self._used.values()))
+        # Names, in the order of the file: of categories that any annotation has, and of those that only crowds have.
+        self.used = list(dict.fromkeys(self._used.values()))
+        of_objects = {categories[number] for number in self._objects}
+        self.only_crowds = [name for name in self.used if name not in of_objects]
 
     @property
     def crowd_count(self) -> str:
@@ -45,12 +46,6 @@ class AnnotationStats:
         crowds, total = self._crowds.total(), self._all.total()
         marked = "is marked as a crowd" if crowds == 1 else "are marked as crowds"
         return f"{crowds:,} of {total:,} annotations {marked} (iscrowd: 1)" if crowds else ""
-
-    @property
-    def only_crowds(self) -> list[str]:
-        """The names of the categories that crowds have, but no object."""
-        of_objects = {self._categories[number] for number in self._objects}
-        return [name for name in self.used if name not in of_objects]
 
     @cached_property
     def single_crowds(self) -> str:
@@ -140,14 +135,10 @@ class AnnotationStats:
     def _sample_crowds(self) -> list[tuple[Any, tuple[int, int]]]:
         """Take the segmentations of evenly spaced crowds, with the size of their image."""
         crowds = [(image, place) for image in self._images for place in range(image.crowds.total())]
-        sample: dict[int, tuple[CocoImage, list[int]]] = {}
-        for image, place in sample_evenly(crowds, _MAX_CHECKED):
-            sample.setdefault(id(image), (image, []))[1].append(place)
         found = []
-        for image, places in sample.values():
-            if image.size is not None:
-                entries = [entry for entry in json.loads(image.annotations) if entry["iscrowd"]]
-                found += [(entries[place]["segmentation"], image.size) for place in places]
+        for image, sample in groupby(sample_evenly(crowds, _MAX_CHECKED), itemgetter(0)):
+            entries = [entry for entry in json.loads(image.annotations) if entry["iscrowd"]]
+            found += [(entries[place]["segmentation"], image.size) for _, place in sample if image.size]
         return found
 
 

@@ -125,28 +125,21 @@ class CocoImage:
         self._issues.setdefault(kind, []).append(truncate(detail))
 
 
-@dataclass(frozen=True)
-class CocoAnnotations:
-    """Images, by id (`image_id` of the file name), and names of categories, by number."""
-
-    images: dict[str, CocoImage]
-    categories: dict[int, str]
-
-
 def read_coco(path: Path, key: str) -> CocoAnnotations:
     """Read images, categories and masks from a file of COCO instances; `key` is its parameter, for messages.
 
     Raises:
         PipelineError: The file does not exist or has invalid entries; all kinds are reported with counts and examples.
     """
-    content = _read_json(path, key)
-    parser = _AnnotationParser()
-    parser.add_categories(content["categories"])
-    parser.add_images(content["images"])
-    parser.add_annotations(content["annotations"])
-    if lines := parser.describe_invalid():
-        raise PipelineError("\n".join(f"{key}: {path}: {line}" for line in lines))
-    return CocoAnnotations(parser.images_by_name, parser.categories)
+    coco = CocoAnnotations(_read_json(path, key))
+    invalid = [
+        f"{key}: {path}: {count_and_list(kind.singular, kind.plural, entries)}. {kind.remedy}"
+        for kind, entries in coco.invalid.items()
+        if entries
+    ]
+    if invalid:
+        raise PipelineError("\n".join(invalid))
+    return coco
 
 
 def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
@@ -174,16 +167,19 @@ def _read_json(path: Path, key: str) -> dict[str, list[Any]]:
     return content
 
 
-class _AnnotationParser:
-    """Collects images, categories and invalid entries of a file."""
+class CocoAnnotations:
+    """Images, categories and invalid entries of a file."""
 
-    def __init__(self) -> None:
-        self.categories: dict[int, str] = {}
-        self.images_by_name: dict[str, CocoImage] = {}
-        self._images: dict[int | str, CocoImage] = {}  # by the ids in the file
-        self._invalid: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
+    def __init__(self, content: Mapping[str, list[Any]]) -> None:
+        self.categories: dict[int, str] = {}  # names by number
+        self.images: dict[str, CocoImage] = {}  # by `image_id` of the file name
+        self._by_number: dict[int | str, CocoImage] = {}  # by the ids in the file
+        self.invalid: dict[CocoIssueKind, list[str]] = {kind: [] for kind in CocoIssueKind}
+        self._add_categories(content["categories"])
+        self._add_images(content["images"])
+        self._add_annotations(content["annotations"])
 
-    def add_categories(self, entries: list[Any]) -> None:
+    def _add_categories(self, entries: list[Any]) -> None:
         for where, entry in self._objects("categories", entries):
             number, name = _parse_int(entry.get("id")), entry.get("name")
             if number is None or not isinstance(name, str):
@@ -191,23 +187,23 @@ class _AnnotationParser:
             elif (other := self.categories.setdefault(number, name)) != name:
                 self._note(CocoIssueKind.CATEGORY, str(number), f"{other} and {name}")
 
-    def add_images(self, entries: list[Any]) -> None:
+    def _add_images(self, entries: list[Any]) -> None:
         for where, entry in self._objects("images", entries):
             number, name, size = _parse_image_id(entry.get("id")), entry.get("file_name"), _parse_size(entry)
             if number is None or not isinstance(name, str):
                 self._note(CocoIssueKind.ENTRY, where, "id" if number is None else "file_name")
                 continue
             image = CocoImage(name, size)
-            if (other := self._images.setdefault(number, image)) is not image:
+            if (other := self._by_number.setdefault(number, image)) is not image:
                 self._note(CocoIssueKind.ID, str(number), f"{other.file_name} and {name}")
             if size is None:
                 image.note(IssueKind.NO_SIZE, f"height {entry.get('height')!r}, width {entry.get('width')!r}")
             if mistake := _find_name_problem(name):
                 self._note(CocoIssueKind.NAME, name, mistake)
-            elif (other := self.images_by_name.setdefault(_make_id(name), image)) is not image:
+            elif (other := self.images.setdefault(_make_id(name), image)) is not image:
                 self._note(CocoIssueKind.DOUBLE, f"{other.file_name} and {name}")
 
-    def add_annotations(self, entries: list[Any]) -> None:
+    def _add_annotations(self, entries: list[Any]) -> None:
         num_annotations, without_segmentation = 0, []
         for where, entry in self._objects("annotations", entries):
             number, crowd = _parse_int(entry.get("id")), _parse_crowd(entry.get("iscrowd"))
@@ -223,7 +219,7 @@ class _AnnotationParser:
                 continue
             if not entry.get("segmentation"):
                 without_segmentation.append(name)
-            image = self._images.get(key)
+            image = self._by_number.get(key)
             if image is None:
                 self._note(CocoIssueKind.UNKNOWN, name, f"image {key}")
             elif category not in self.categories:
@@ -231,15 +227,7 @@ class _AnnotationParser:
             else:
                 image.add(name, number, category, crowd, entry.get("segmentation"))
         if len(without_segmentation) == num_annotations:
-            self._invalid[CocoIssueKind.NO_MASK] = without_segmentation
-
-    def describe_invalid(self) -> list[str]:
-        """Describe invalid entries, one line per kind."""
-        return [
-            f"{count_and_list(kind.singular, kind.plural, entries)}. {kind.remedy}"
-            for kind, entries in self._invalid.items()
-            if entries
-        ]
+            self.invalid[CocoIssueKind.NO_MASK] = without_segmentation
 
     def _objects(self, part: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, entry in enumerate(entries):
@@ -249,7 +237,7 @@ class _AnnotationParser:
                 self._note(CocoIssueKind.ENTRY, f"{part}[{place}]", "no object")
 
     def _note(self, kind: CocoIssueKind, what: str, detail: str = "") -> None:
-        self._invalid[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
+        self.invalid[kind].append(f"{truncate(what)} ({truncate(detail)})" if detail else truncate(what))
 
 
 def _describe_type(value: object) -> str:

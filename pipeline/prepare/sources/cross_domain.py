@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +43,7 @@ class CrossDomainSource:
         self._training = CompositeSource(data)
         self._test = ImageMaskSource(images, collect_folder(test, list(CLASSES), KEY), KEY)
 
-    def read(self, write: SampleWriter, splits: Sequence[str] = READ_ORDER) -> SourceData:
+    def read(self, write: SampleWriter) -> SourceData:
         """Read the test split from the folder, then compose the others.
 
         Raises:
@@ -59,8 +58,8 @@ class CrossDomainSource:
                 )
             write(split, sample)
 
-        test = self._test.read(write_8_bit, [split for split in splits if split == TEST])
-        training = self._training.read(write, [split for split in splits if split != TEST])
+        test = self._test.read(write_8_bit, [TEST])
+        training = self._training.read(write, [split for split in READ_ORDER if split != TEST])
         return replace(
             test,
             title=f"{training.title}; for the test: {test.title}",

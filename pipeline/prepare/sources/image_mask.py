@@ -12,23 +12,24 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.decode import read_fitted
+from pipeline.imaging.metadata import ImageMetadata
 from pipeline.imaging.resize import locate_inner
 from pipeline.params.data.image_data import ImageMaskData
 from pipeline.prepare.data_issues import DataIssue, IssueKind, build_error
-from pipeline.prepare.dataset_stats import StatsCounter, describe_leaks
+from pipeline.prepare.dataset_stats import build_stats, describe_leaks
 from pipeline.prepare.decoded_pair import DecodedPair
-from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck
+from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_limited
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
-from pipeline.prepare.safe_read import read_limited
 from pipeline.prepare.sample_ids import format_count
-from pipeline.prepare.size_ceilings import SizeCeilings, measure_size_ceilings
-from pipeline.prepare.size_effects import SizeEffects, measure_size_effects
+from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
 from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
+
+DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
 
 
 class ImageMaskSource:
@@ -42,7 +43,7 @@ class ImageMaskSource:
     def __init__(self, data: ImageMaskData, collection: PairCollection, key: str = "data") -> None:
         self._data, self._collection, self._key = data, collection, key
         rows, pattern = collection.splits.rows or {}, None if collection.splits.error else data.splits.group_regex
-        groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
+        self._groups, without_group = find_groups(collection.pairs.values(), rows, pattern)
         self._issues = (*collection.issues, *without_group)  # of files that are not decoded
         self._settings = DecodeSettings(
             collection.folder, data.image_size, data.resize, data.channels, collection.masks, data.mask_orientation
@@ -58,7 +59,7 @@ class ImageMaskSource:
             self._assignment = assign_splits(
                 ids,
                 rows,
-                groups,
+                self._groups,
                 data,
                 collection.splits.source,
                 presence if data.splits.stratify else None,
@@ -89,9 +90,7 @@ class ImageMaskSource:
             credit=collection.credit,
             classes=collection.classes,
             tables=tables,
-            stats=checks.counter.build_stats(
-                checks.duplicates.within, list(self._find_notices(checks, effects, ceilings))
-            ),
+            stats=build_stats(checks.stored, checks.duplicates.within, self._find_notices(checks, effects, ceilings)),
             origins={split: self._describe_origin(split) for split in READ_ORDER},
             skipped=(*collection.skipped, *self._assignment.excluded, *reasons),
             error=self._build_error(issues),
@@ -107,7 +106,7 @@ class ImageMaskSource:
             decoded = checks.check(result, split)
             if decoded is None:
                 continue
-            group = self._assignment.groups.get(name)
+            group = self._groups.get(name)
             inner = locate_inner((decoded.height, decoded.width), self._data.image_size, self._data.resize)
             sample = Sample(
                 id=name,
@@ -187,9 +186,13 @@ class ImageMaskSource:
     def _find_notices(self, checks: _PairChecks, effects: SizeEffects, ceilings: SizeCeilings) -> Iterator[str]:
         """Describe possible mistakes in the data."""
         yield from self._collection.notices
-        yield from checks.counter.describe_darkness()
+        if checks.stored and checks.brightest < DARK_BELOW:
+            yield (
+                f"No image has a value above {checks.brightest:.1%} of its range, so a network sees them nearly black. "
+                f"Rescale them, as 10 to 14 bits of a camera in files of 16 bits; see docs/how-to/microscopy.md."
+            )
         is_published, size = self._collection.is_published, self._data.image_size
-        if not self._assignment.groups and not is_published:
+        if not self._groups and not is_published:
             names = [name_below_images(pair.image) for pair in self._collection.pairs.values()]
             if suggestion := suggest_groups(names):
                 yield suggestion.sentence(self._key)
@@ -213,7 +216,8 @@ class _PairChecks:
     def __init__(self, data: ImageMaskData, distinct: Mapping[str, set[str]]) -> None:
         self.issues: list[DataIssue] = []
         self.duplicates = NearDuplicateCheck(data.near_duplicates, distinct, data.showcase_ids is None)
-        self.counter = StatsCounter()  # of the valid pairs
+        self.stored: list[ImageMetadata] = []  # of the valid pairs
+        self.brightest = 0.0  # value of all valid images, as a share of the value range
         self._compares_invalid = data.on_invalid == "error"
         self._palettes = PaletteCheck()
         self._first: tuple[str, str] | None = None  # file of the first image, and its bits and channels
@@ -230,7 +234,8 @@ class _PairChecks:
         self.issues += issues
         if decoded is None or issues:
             return None
-        self.counter.add(decoded)
+        self.stored.append(decoded.stored)
+        self.brightest = max(self.brightest, float(decoded.image.max()) / np.iinfo(decoded.image.dtype).max)
         return decoded
 
     def _check_array(self, pair: ImageMaskPair, decoded: DecodedPair) -> list[DataIssue]:

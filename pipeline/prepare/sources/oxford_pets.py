@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
-from pipeline.params.data.image_data import OxfordPetsData
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, SplitRow, ValueMaskReader, WrittenSplits
 from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.splitting.read_splits import TRAINVAL
@@ -68,20 +67,12 @@ KNOWN_BROKEN = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class PetsFiles:
-    """Files of the data set, in the order of ids."""
-
-    pairs: dict[str, tuple[str, str]]  # image and trimap by id, relative to the folder
-    splits: dict[str, str]  # "trainval" or "test" by id
-    skipped: list[tuple[str, str]]  # id or file, and the reason
-
-
-def find_pets_files(folder: Path) -> PetsFiles:
-    """Find the files of the unpacked data set in a folder.
+def collect_pets(folder: Path) -> PairCollection:
+    """Collect the pairs of the unpacked data set, in the order of ids.
 
     Raises:
-        PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid.
+        PipelineError: A part is missing or not unpacked, files are missing, or a list is invalid. The message has the
+            command that downloads them.
     """
     _check_parts(folder)
     other_files: list[tuple[str, str]] = []
@@ -95,14 +86,24 @@ def find_pets_files(folder: Path) -> PetsFiles:
                 f"{folder / 'annotations'} name are missing: {join_names(missing)}. {_describe_fix(folder, kind)}"
             )
     unlisted = f"neither {' nor '.join(SPLIT_LISTS.values())} names it"
-    return PetsFiles(
-        pairs={name: (images[name], trimaps[name]) for name in splits},
-        splits=splits,
+    return PairCollection(
+        folder=folder,
+        title="Cats and dogs of the Oxford-IIIT Pet data set",
+        credit="Photographs: Oxford-IIIT Pet (Parkhi, Vedaldi, Zisserman, Jawahar 2012), CC BY-SA 4.0.",
+        classes=CLASSES,
+        pairs={name: ImageMaskPair(name, images[name], trimaps[name]) for name in splits},
+        masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
         skipped=[
             *((name, unlisted) for name in images if name not in splits),
             *((file, "there is no image to it") for name, file in trimaps.items() if name not in images),
             *other_files,
         ],
+        splits=WrittenSplits(
+            {name: SplitRow(split) for name, split in splits.items()},
+            source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
+        ),
+        known_broken=KNOWN_BROKEN,
+        is_published=True,
     )
 
 
@@ -176,28 +177,3 @@ def _describe_fix(folder: Path, inside: str) -> str:
 
 def _format_command(folder: Path) -> str:
     return f"pipeline data download {shlex.quote(str(folder))}"
-
-
-def collect_pets(data: OxfordPetsData) -> PairCollection:
-    """Collect the pairs of the unpacked data set.
-
-    Raises:
-        PipelineError: Files are missing; the message has the command that downloads them.
-    """
-    folder = Path(data.path)
-    found = find_pets_files(folder)
-    return PairCollection(
-        folder=folder,
-        title="Cats and dogs of the Oxford-IIIT Pet data set",
-        credit="Photographs: Oxford-IIIT Pet (Parkhi, Vedaldi, Zisserman, Jawahar 2012), CC BY-SA 4.0.",
-        classes=CLASSES,
-        pairs={name: ImageMaskPair(name, image, trimap) for name, (image, trimap) in found.pairs.items()},
-        masks=ValueMaskReader(tuple((TRIMAP_VALUES[one.name],) for one in CLASSES)),
-        skipped=found.skipped,
-        splits=WrittenSplits(
-            {name: SplitRow(split) for name, split in found.splits.items()},
-            source=" and ".join(str(folder / file) for file in SPLIT_LISTS.values()),
-        ),
-        known_broken=KNOWN_BROKEN,
-        is_published=True,
-    )

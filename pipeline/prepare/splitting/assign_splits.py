@@ -32,7 +32,6 @@ class SplitAssignment:
     """Splits of all images."""
 
     ids: dict[str, list[str]]  # by split and the showcase
-    groups: dict[str, str]  # by id, of the images that have one
     excluded: list[tuple[str, str]]  # id and reason of images that share the group of the showcase
 
 
@@ -99,7 +98,7 @@ def assign_splits(
     rest = sorted(name for name in ids if name not in out)
     _check_groups(rest, groups, written, source)
     by_split = {split: [name for name in rest if splits[name] == split] for split in SPLITS}
-    return SplitAssignment({**by_split, SHOWCASE: shown}, dict(groups), excluded)
+    return SplitAssignment({**by_split, SHOWCASE: shown}, excluded)
 
 
 def split_by_hash(seed: int, kind: str, name: str, shares: SplitShares) -> str:

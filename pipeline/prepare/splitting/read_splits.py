@@ -132,7 +132,7 @@ def read_splits(
         ids: that the list may contain.
         usable: ids that the list must contain.
         key: of the section, for messages.
-        needs_training: whether images are trained on, so that a folder for training must be there.
+        needs_training: whether a folder for training must be there.
     """
     file = folder / (declared or DEFAULT_LIST).file
     try:
@@ -162,13 +162,7 @@ def read_split_folders(
     """Read which split each image is in from the names of its folders.
 
     Without a test folder, the validation folder is split into validation and test. Without a validation folder, a share
-    of the training folder is for validation.
-
-    Args:
-        images: path by id.
-        key: of the folder, for messages.
-        where: what to write instead, for messages.
-        needs_training: whether a folder for training must be there.
+    of the training folder is for validation. For messages, `key` is of the folder, and `where` what to write instead.
 
     Returns:
         One row per image; None if no folder is named like a split, or all images are in a training folder.
