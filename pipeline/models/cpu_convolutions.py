@@ -34,18 +34,7 @@ class DepthwiseConvolution(nn.Conv2d):
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
-    """A transposed convolution with a fast gradient of its bias."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+    """A transposed convolution with a fast gradient of its bias; without groups, dilation and output padding."""
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map N x C_in x H x W to N x C_out x H_out x W_out, H_out = (H - 1) stride - 2 padding + kernel size."""

@@ -56,7 +56,7 @@ def _build_family(model: Model, channels: int, classes: int) -> nn.Module:
         from pipeline.models.custom import build_custom_network
 
         return build_custom_network(model, channels, classes)
-    return UNet(channels, classes, **model.model_dump(exclude={"family"}))
+    return UNet(channels, classes, model)
 
 
 def load_trained_network(run: RunFolder, channels: int, classes: int) -> nn.Module:

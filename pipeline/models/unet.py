@@ -7,17 +7,12 @@ dropout at the end of the contracting path, are options.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.cpu_convolutions import TransposedConvolution
-
-Upsampling = Literal["transpose", "bilinear"]
-SkipConnections = Literal["concat", "add", "none"]
-Norm = Literal["batch", "group", "none"]
+from pipeline.params.model import Norm, UNetModel, Upsampling
 
 MAX_GROUPS = 8  # in group normalization
 
@@ -78,41 +73,25 @@ class UNet(nn.Module):
     Args:
         channels: Number of image channels.
         classes: Number of classes.
-        base_channels: Channels of the first level, doubled at each level below.
-        depth: Number of poolings.
-        upsampling: How the decoder enlarges feature maps: a transposed convolution, or bilinear interpolation and a
-            1 x 1 convolution.
-        skip_connections: How the decoder uses the encoder's feature maps: concatenated, added, or not at all.
-        norm: Normalization after each 3 x 3 convolution.
-        dropout: Probability of zeroing each feature map of the bottleneck in training; 0 adds no module.
+        model: Its section of the parameters.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        classes: int,
-        base_channels: int,
-        depth: int,
-        upsampling: Upsampling,
-        skip_connections: SkipConnections,
-        norm: Norm,
-        dropout: float,
-    ) -> None:
+    def __init__(self, channels: int, classes: int, model: UNetModel) -> None:
         super().__init__()
-        self.skip_connections = skip_connections
-        widths = [base_channels * 2**level for level in range(depth + 1)]
+        self.skip_connections = model.skip_connections
+        widths = [model.base_channels * 2**level for level in range(model.depth + 1)]
         self.encoder = nn.ModuleList(
-            DoubleConvolution(before, after, norm)
+            DoubleConvolution(before, after, model.norm)
             for before, after in zip([channels, *widths[:-2]], widths[:-1], strict=True)
         )
-        self.bottleneck = DoubleConvolution(widths[-2], widths[-1], norm)
+        self.bottleneck = DoubleConvolution(widths[-2], widths[-1], model.norm)
         # Whole feature maps: neighboring pixels are too similar for dropout of single ones to have an effect.
-        self.dropout = nn.Dropout2d(dropout) if dropout else None
+        self.dropout = nn.Dropout2d(model.dropout) if model.dropout else None
         upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
-        self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, upsampling) for below, here in upwards)
-        joined = 2 if skip_connections == "concat" else 1
-        self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here, norm) for _, here in upwards)
-        self.head = nn.Conv2d(base_channels, classes, kernel_size=1)
+        self.upsampling = nn.ModuleList(UpsamplingBlock(below, here, model.upsampling) for below, here in upwards)
+        joined = 2 if model.skip_connections == "concat" else 1
+        self.decoder = nn.ModuleList(DoubleConvolution(joined * here, here, model.norm) for _, here in upwards)
+        self.head = nn.Conv2d(model.base_channels, classes, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images N x C x H x W to logits N x classes x H x W.

@@ -9,6 +9,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from pipeline.params.custom_code import ImportPath
 from pipeline.params.section import Section
 
+Upsampling = Literal["transpose", "bilinear"]
+SkipConnections = Literal["concat", "add", "none"]
+Norm = Literal["batch", "group", "none"]
+
 # Listed here because importing smp takes seconds; a test compares the list with smp.
 ArchitectureName = Literal[
     "Unet",
@@ -38,11 +42,11 @@ class UNetModel(Section):
     """Channels of the first level, doubled at each level below; 16 to 64 is usual."""
     depth: int = Field(ge=1, le=8)
     """Number of poolings; the image size must be a multiple of 2^depth. 2 to 5 is usual."""
-    upsampling: Literal["transpose", "bilinear"]
+    upsampling: Upsampling
     """Learned transposed convolution, or interpolation with a convolution."""
-    skip_connections: Literal["concat", "add", "none"]
+    skip_connections: SkipConnections
     """How encoder features join the decoder."""
-    norm: Literal["batch", "group", "none"]
+    norm: Norm
     """Normalization: over the batch, over 8 groups of channels, or none (biases instead, slow learning)."""
     dropout: float = Field(ge=0, le=0.9, allow_inf_nan=False)
     """Probability of zeroing each feature map after the bottleneck in training; 0 to 0.5 is usual."""

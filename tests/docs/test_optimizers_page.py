@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from pipeline.models.losses import cross_entropy
 from pipeline.models.unet import UNet
 from pipeline.params.file import read_params
+from pipeline.params.model import UNetModel
 from pipeline.params.section import merge_overrides
 from pipeline.params.train import LossName, LrSchedulerSettings, OptimizerSettings
 from pipeline.train.lr_schedulers import create_lr_scheduler
@@ -25,6 +26,15 @@ from tests.conftest import write_custom
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/explanation/optimizers.md").read_text(encoding="utf-8")
 CUSTOM = (ROOT / "docs/how-to/custom-code.md").read_text(encoding="utf-8")
+MODEL = UNetModel(
+    family="unet",
+    base_channels=4,
+    depth=2,
+    upsampling="transpose",
+    skip_connections="concat",
+    norm="batch",
+    dropout=0.0,
+)
 
 
 def find_blocks(page: str, language: str) -> list[str]:
@@ -76,7 +86,7 @@ def test_custom_optimizer_of_the_page_learns(tmp_path: Path, monkeypatch: pytest
         yaml.dump(merge_overrides(shipped, yaml.load(example)), file)
     cell = read_params(Path("params.yaml")).cell("lion", 1e-2, 0)
     torch.manual_seed(0)
-    network, images = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0), torch.rand(4, 3, 16, 16)
+    network, images = UNet(3, 3, MODEL), torch.rand(4, 3, 16, 16)
     masks = (images.mean(dim=1) * 3).long()
     optimizer = create_optimizer(network, cell.train, cell.learning_rate)
     scheduler = create_lr_scheduler(optimizer, cell.train.lr_scheduler, steps=30)
@@ -93,7 +103,7 @@ def test_custom_optimizer_of_the_page_learns(tmp_path: Path, monkeypatch: pytest
 
 def test_plain_pytorch_has_the_learning_rates_of_the_pipeline() -> None:
     (source,) = (block for block in find_blocks(PAGE, "python") if "OneCycleLR" in block)
-    network = UNet(3, 3, 4, 2, "transpose", "concat", "batch", 0.0)
+    network = UNet(3, 3, MODEL)
     scope: dict[str, Any] = {"network": network}
     exec(source, scope)
     documented = {

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.models.factory import build_network, count_trainable_parameters
-from pipeline.models.unet import Norm, SkipConnections, UNet, Upsampling
-from pipeline.params.model import SmpModel
+from pipeline.models.unet import UNet
+from pipeline.params.model import Norm, SkipConnections, SmpModel, UNetModel, Upsampling
 
 UPSAMPLINGS: tuple[Upsampling, ...] = ("transpose", "bilinear")
 SKIPS: tuple[SkipConnections, ...] = ("concat", "add", "none")
@@ -34,18 +34,20 @@ def create_unet(
     depth: int = 3,
     norm: Norm = "batch",
     dropout: float = 0.0,
+    base_channels: int = 4,
+    classes: int = 3,
 ) -> UNet:
-    torch.manual_seed(0)
-    return UNet(
-        channels,
-        3,
-        base_channels=4,
+    model = UNetModel(
+        family="unet",
+        base_channels=base_channels,
         depth=depth,
         upsampling=upsampling,
         skip_connections=skip_connections,
         norm=norm,
         dropout=dropout,
     )
+    torch.manual_seed(0)
+    return UNet(channels, classes, model)
 
 
 def test_default_network_is_that_of_the_first_release() -> None:
@@ -138,25 +140,12 @@ def test_one_batch_can_be_memorized(network: Literal["batch", "group", "lite0"])
 
 def test_network_without_norm_learns_with_he_initialization() -> None:
     """With torch's default initialization the loss would be 0.5, because the signal fades through 18 layers."""
-    torch.manual_seed(0)
-    model = UNet(
-        3, 3, base_channels=8, depth=4, upsampling="transpose", skip_connections="concat", norm="none", dropout=0
-    )
-    assert memorize_batch(model, learning_rate=3e-3) < 0.2
+    assert memorize_batch(create_unet(base_channels=8, depth=4, norm="none"), learning_rate=3e-3) < 0.2
 
 
 def test_trainable_parameters_are_counted() -> None:
     """Counted by hand for depth 1 and one base channel, with the biases of the upsampling and head convolutions."""
-    network = UNet(
-        channels=1,
-        classes=2,
-        base_channels=1,
-        depth=1,
-        upsampling="transpose",
-        skip_connections="concat",
-        norm="batch",
-        dropout=0,
-    )
+    network = create_unet(channels=1, classes=2, base_channels=1, depth=1)
     encoder = 9 + 2 + 9 + 2
     bottleneck = 9 * 2 + 4 + 9 * 4 + 4
     decoder = (2 * 4 + 1) + (9 * 2 + 2 + 9 + 2) + (2 + 2)
@@ -165,9 +154,7 @@ def test_trainable_parameters_are_counted() -> None:
 
 @pytest.mark.parametrize(("base_channels", "groups"), [(16, 8), (4, 4), (1, 1), (12, 6)])
 def test_group_norm_has_at_most_eight_groups(base_channels: int, groups: int) -> None:
-    network = UNet(
-        3, 2, base_channels, depth=1, upsampling="bilinear", skip_connections="none", norm="group", dropout=0
-    )
+    network = create_unet("bilinear", "none", depth=1, norm="group", base_channels=base_channels)
     first = network.encoder[0][1]
     assert isinstance(first, nn.GroupNorm)
     assert (first.num_groups, first.num_channels) == (groups, base_channels)
