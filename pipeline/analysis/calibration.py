@@ -18,17 +18,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """Pixels of a set by confidence: arrays of `NUM_BINS`, bin k from k / NUM_BINS to (k + 1) / NUM_BINS.
+    """Pixels of a set by confidence: arrays of `NUM_BINS`, bin k from k / NUM_BINS to (k + 1) / NUM_BINS."""
 
-    Attributes:
-        pixels: number of pixels in each bin.
-        correct: number of them that are predicted correctly.
-        confidences: sum of their confidences.
-    """
-
-    pixels: Floats
-    correct: Floats
-    confidences: Floats
+    pixels: Floats  # number of pixels in each bin
+    correct: Floats  # number of them that are predicted correctly
+    confidences: Floats  # sum of their confidences
 
     @property
     def confidence(self) -> Floats:

@@ -60,32 +60,21 @@ class _LossesByEpoch:
 
 @dataclass(frozen=True)
 class RunCurves:
-    """Curves of one run in a file.
+    """Curves of one run in a file."""
 
-    Attributes:
-        name: of the run; that of the file if its table has no runs.
-        curves: at the epochs that have both losses.
-        notes: what was left out or averaged.
-    """
-
-    name: str
-    curves: LossCurves
-    notes: tuple[str, ...]
+    name: str  # of the run; that of the file if its table has no runs
+    curves: LossCurves  # at the epochs that have both losses
+    notes: tuple[str, ...]  # what was left out or averaged
 
 
 @dataclass(frozen=True)
 class ExternalResult:
-    """A result that was not trained here.
+    """A result that was not trained here."""
 
-    Attributes:
-        name: of a run or a row; empty if the file has one run without a name.
-        curves: None if only single numbers are known.
-        numbers: `train_loss` and `val_loss` (at the best epoch if there are curves), `mean_iou`, `foreground_iou`; only
-            those that the file has.
-    """
-
-    name: str
-    curves: LossCurves | None
+    name: str  # of a run or a row; empty if the file has one run without a name
+    curves: LossCurves | None  # None if only single numbers are known
+    # `train_loss` and `val_loss` (at the best epoch if there are curves), `mean_iou`, `foreground_iou`; only those that
+    # the file has
     numbers: dict[str, float]
 
 

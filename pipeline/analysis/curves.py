@@ -10,17 +10,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Training and validation loss by epoch; NaN or infinite if the run diverged.
+    """Training and validation loss by epoch; NaN or infinite if the run diverged."""
 
-    Attributes:
-        epochs: their numbers, ascending.
-        train: E losses; nats per pixel for the project's own runs, any unit for curves of other tools.
-        val: E losses in the same unit.
-    """
-
-    epochs: tuple[int, ...]
+    epochs: tuple[int, ...]  # their numbers, ascending
+    # E losses; nats per pixel for the project's own runs, any unit for curves of other tools
     train: npt.NDArray[np.float64]
-    val: npt.NDArray[np.float64]
+    val: npt.NDArray[np.float64]  # E losses in the same unit
 
     @property
     def is_finite(self) -> bool:
@@ -30,23 +25,15 @@ class LossCurves:
 
 @dataclass(frozen=True)
 class Gaps:
-    """Distance between the two curves of a run.
+    """Distance between the two curves of a run."""
 
-    Attributes:
-        best_epoch: number of the first epoch with the lowest validation loss.
-        best: validation minus training loss at that epoch.
-        last: the same at the last epoch.
-        ratio: validation by training loss at the last epoch; None if the training loss is not positive.
-        rise: how much higher validation ends than at its best, as a share of it; None if the best is not positive.
-        epochs_after_best: number of epochs after the best one.
-    """
-
-    best_epoch: int
-    best: float
-    last: float
-    ratio: float | None
+    best_epoch: int  # number of the first epoch with the lowest validation loss
+    best: float  # validation minus training loss at that epoch
+    last: float  # the same at the last epoch
+    ratio: float | None  # validation by training loss at the last epoch; None if the training loss is not positive
+    # how much higher validation ends than at its best, as a share of it; None if the best is not positive
     rise: float | None
-    epochs_after_best: int
+    epochs_after_best: int  # number of epochs after the best one
 
 
 def compute_gaps(curves: LossCurves) -> Gaps | None:

@@ -13,25 +13,15 @@ MAX_PARTS = 10  # groups of each kind, and images; the table of images of each r
 
 @dataclass(frozen=True)
 class GapPart:
-    """A part of validation, and the training loss that it is compared with.
+    """A part of validation, and the training loss that it is compared with."""
 
-    Attributes:
-        part: class, group or image.
-        name: of the class or the image; `kind=name` for a group.
-        images: number of validation images in the part.
-        train_loss: of the same class; for a group or an image, of all compared training images.
-        val_loss: of the part.
-        train_iou: of the class; None for other parts.
-        val_iou: of the class; None for other parts.
-    """
-
-    part: str
-    name: str
-    images: int
-    train_loss: float
-    val_loss: float
-    train_iou: float | None = None
-    val_iou: float | None = None
+    part: str  # class, group or image
+    name: str  # of the class or the image; `kind=name` for a group
+    images: int  # number of validation images in the part
+    train_loss: float  # of the same class; for a group or an image, of all compared training images
+    val_loss: float  # of the part
+    train_iou: float | None = None  # of the class; None for other parts
+    val_iou: float | None = None  # of the class; None for other parts
 
     @property
     def gap(self) -> float:

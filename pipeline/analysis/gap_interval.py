@@ -28,19 +28,13 @@ _MAX_ARRAY_SIZE = 2_000_000  # elements of the largest array, 16 MB: about a CPU
 
 @dataclass(frozen=True)
 class GroupedLosses:
-    """Losses of a set's images at every epoch, and the groups of the images.
+    """Losses of a set's images at every epoch, and the groups of the images."""
 
-    Attributes:
-        losses: E x N, nats per pixel.
-        pixels: N, number of evaluated pixels of each image.
-        groups: one or two arrays of N labels, one per kind of group; an image without a group has a label of its own.
-        has_groups: False if it is unknown which images belong together.
-    """
-
-    losses: Floats
-    pixels: Integers
+    losses: Floats  # E x N, nats per pixel
+    pixels: Integers  # N, number of evaluated pixels of each image
+    # one or two arrays of N labels, one per kind of group; an image without a group has a label of its own
     groups: tuple[Integers, ...]
-    has_groups: bool = True
+    has_groups: bool = True  # False if it is unknown which images belong together
 
     @property
     def num_groups(self) -> int:
@@ -54,22 +48,17 @@ class GroupedLosses:
 
 @dataclass(frozen=True)
 class GapInterval:
-    """Uncertainty of a gap as a statement about other images of the same kind.
+    """Uncertainty of a gap as a statement about other images of the same kind."""
 
-    Attributes:
-        low: lower end of the interval at `CONFIDENCE_LEVEL`, in nats per pixel, which is centered on the gap corrected
-            for selection bias; None if `reason` is given.
-        high: its upper end.
-        selection_bias: how much too low the gap at the best epoch is because the same images chose that epoch, in nats
-            per pixel, to be added to the gap. It is estimated on the groups that a resample leaves out (Efron and
-            Tibshirani, Improvements on cross-validation, Journal of the American Statistical Association 92, 1997).
-        reason: why there is no interval; empty otherwise.
-    """
-
+    # lower end of the interval at `CONFIDENCE_LEVEL`, in nats per pixel, which is centered on the gap corrected for
+    # selection bias; None if `reason` is given
     low: float | None = None
-    high: float | None = None
+    high: float | None = None  # its upper end
+    # how much too low the gap at the best epoch is because the same images chose that epoch, in nats per pixel, to be
+    # added to the gap. It is estimated on the groups that a resample leaves out (Efron and Tibshirani, Improvements on
+    # cross-validation, Journal of the American Statistical Association 92, 1997)
     selection_bias: float | None = None
-    reason: str = ""
+    reason: str = ""  # why there is no interval; empty otherwise
 
 
 def estimate_gap(
@@ -135,17 +124,11 @@ def estimate_gap(
 
 @dataclass(frozen=True)
 class _Resamples:
-    """R bootstrap resamples of a set of images.
+    """R bootstrap resamples of a set of images."""
 
-    Attributes:
-        counts: per kind of group R x groups, how often each group was drawn.
-        pixels: R, evaluated pixels.
-        losses: R x E, mean losses.
-    """
-
-    counts: list[Floats]
-    pixels: Floats
-    losses: Floats
+    counts: list[Floats]  # per kind of group R x groups, how often each group was drawn
+    pixels: Floats  # R, evaluated pixels
+    losses: Floats  # R x E, mean losses
 
 
 class _ClusteredMean:

@@ -10,27 +10,16 @@ from pipeline.analysis.seed_statistics import compute_mean_and_sd
 
 @dataclass(frozen=True)
 class SeedResult:
-    """Result of one run at its best epoch.
-
-    Attributes:
-        author: who trained it.
-        setting: equal for runs that differ only in their seed.
-        variant: of the grid.
-        learning_rate: of the grid.
-        seed: of the grid.
-        val_loss: nats per pixel; None if the run diverged.
-        gap: validation minus training loss, nats per pixel; None if unknown.
-        val_mean_iou: 0 to 1; None if unknown.
-    """
+    """Result of one run at its best epoch."""
 
     author: str
-    setting: str
-    variant: str
-    learning_rate: float
-    seed: int
-    val_loss: float | None
-    gap: float | None
-    val_mean_iou: float | None
+    setting: str  # equal for runs that differ only in their seed
+    variant: str  # of the grid
+    learning_rate: float  # of the grid
+    seed: int  # of the grid
+    val_loss: float | None  # nats per pixel; None if the run diverged
+    gap: float | None  # validation minus training loss, nats per pixel; None if unknown
+    val_mean_iou: float | None  # 0 to 1; None if unknown
 
 
 @dataclass(frozen=True)
@@ -48,19 +37,12 @@ class SettingResult:
 
 @dataclass(frozen=True)
 class AuthorResults:
-    """All results of an author.
-
-    Attributes:
-        name: of the author.
-        settings: best first; a setting with a diverged seed is excluded, as in a grid.
-        losses: validation losses of all finished runs, ascending.
-        num_diverged: runs without a loss.
-    """
+    """All results of an author."""
 
     name: str
-    settings: tuple[SettingResult, ...]
-    losses: tuple[float, ...]
-    num_diverged: int
+    settings: tuple[SettingResult, ...]  # best first; a setting with a diverged seed is excluded, as in a grid
+    losses: tuple[float, ...]  # validation losses of all finished runs, ascending
+    num_diverged: int  # runs without a loss
 
     @property
     def num_runs(self) -> int:

@@ -35,34 +35,22 @@ _SETTLED_FRACTION = 0.25  # height above the minimum, by that of the first loss,
 
 @dataclass(frozen=True)
 class Onset:
-    """Epoch after which validation worsens.
+    """Epoch after which validation worsens."""
 
-    Attributes:
-        index: of that epoch in the curve.
-        low: first index of the interval at `CONFIDENCE_LEVEL`.
-        high: last index of the interval.
-        rise: of the fitted curve from its lowest point to its end, in the curve's unit.
-    """
-
-    index: int
-    low: int
-    high: int
-    rise: float
+    index: int  # of that epoch in the curve
+    low: int  # first index of the interval at `CONFIDENCE_LEVEL`
+    high: int  # last index of the interval
+    rise: float  # of the fitted curve from its lowest point to its end, in the curve's unit
 
 
 @dataclass(frozen=True)
 class OnsetSearch:
-    """Result of the search for an onset in a curve.
+    """Result of the search for an onset in a curve."""
 
-    Attributes:
-        onset: None if the curve has none, or is too short or too noisy.
-        evidence: squared error that the rise explains, by the noise's variance; None if the curve is too short.
-        rise: of the best-fitting rising curve from its lowest point to its end, in the curve's unit.
-    """
-
-    onset: Onset | None
+    onset: Onset | None  # None if the curve has none, or is too short or too noisy
+    # squared error that the rise explains, by the noise's variance; None if the curve is too short
     evidence: float | None
-    rise: float = 0.0
+    rise: float = 0.0  # of the best-fitting rising curve from its lowest point to its end, in the curve's unit
 
     @property
     def is_doubtful(self) -> bool:
@@ -72,19 +60,12 @@ class OnsetSearch:
 
 @dataclass(frozen=True)
 class _Fits:
-    """Least-squares fits of one curve of E values by F designs with K parameters.
+    """Least-squares fits of one curve of E values by F designs with K parameters."""
 
-    Attributes:
-        errors: F, sums of squared residuals.
-        parameters: F x K.
-        covariances: F x K x K, for noise of variance 1.
-        designs: F x E x K.
-    """
-
-    errors: Floats
-    parameters: Floats
-    covariances: Floats
-    designs: Floats
+    errors: Floats  # F, sums of squared residuals
+    parameters: Floats  # F x K
+    covariances: Floats  # F x K x K, for noise of variance 1
+    designs: Floats  # F x E x K
 
     def select(self, mask: npt.NDArray[np.bool_]) -> _Fits:
         return _Fits(self.errors[mask], self.parameters[mask], self.covariances[mask], self.designs[mask])

@@ -26,21 +26,14 @@ def find_median_index(values: Sequence[float]) -> int:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """`first` minus `second`, paired by seed, which removes the variation that both share.
+    """`first` minus `second`, paired by seed, which removes the variation that both share."""
 
-    Attributes:
-        mean: over the seeds.
-        num_lower: number of seeds with first < second.
-        num_seeds: seeds that both have.
-        interval: 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None below two seeds.
-        p_value: of Student's two-sided test that the mean is 0; None below two seeds.
-    """
-
-    mean: float
-    num_lower: int
-    num_seeds: int
+    mean: float  # over the seeds
+    num_lower: int  # number of seeds with first < second
+    num_seeds: int  # seeds that both have
+    # 95 % confidence interval of the mean by Student's t (Biometrika 6, 1908); None below two seeds
     interval: tuple[float, float] | None
-    p_value: float | None
+    p_value: float | None  # of Student's two-sided test that the mean is 0; None below two seeds
 
 
 def compute_paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference | None:

@@ -19,36 +19,24 @@ MIN_PROGRESS = 0.05  # fall of the training loss, as a share of its first value;
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Thresholds of the verdicts; `params.yaml` has them, with their sources, under `verdict`.
+    """Thresholds of the verdicts; `params.yaml` has them, with their sources, under `verdict`."""
 
-    Attributes:
-        underfitting: limit of the final training loss, as a share of the class-prior baseline; above is underfitting.
-        memorizing: minimum ratio of validation to training loss at the last epoch.
-        overfitting: minimum rise of the validation loss after the onset, as a share of its lowest value.
-    """
-
+    # limit of the final training loss, as a share of the class-prior baseline; above is underfitting
     underfitting: float = 0.9
-    memorizing: float = 1.5
-    overfitting: float = 0.05
+    memorizing: float = 1.5  # minimum ratio of validation to training loss at the last epoch
+    overfitting: float = 0.05  # minimum rise of the validation loss after the onset, as a share of its lowest value
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a training.
-
-    Attributes:
-        word: the verdict.
-        evidence: phrases with the numbers that it is based on.
-        not_checked: checks that were not possible, and why.
-        gaps: None if a loss is NaN or infinite.
-        onset: numbers of epochs after which validation worsens: the most likely one, and first and last of the
-            interval; None without an onset.
-    """
+    """Verdict on a training."""
 
     word: VerdictWord
-    evidence: tuple[str, ...]
-    not_checked: tuple[str, ...]
-    gaps: Gaps | None
+    evidence: tuple[str, ...]  # phrases with the numbers that it is based on
+    not_checked: tuple[str, ...]  # checks that were not possible, and why
+    gaps: Gaps | None  # None if a loss is NaN or infinite
+    # numbers of epochs after which validation worsens: the most likely one, and first and last of the interval; None
+    # without an onset
     onset: tuple[int, int, int] | None
 
 

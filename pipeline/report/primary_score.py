@@ -16,15 +16,10 @@ from pipeline.artifacts.comparison import RunSummary
 
 @dataclass(frozen=True)
 class PrimaryScore:
-    """Which score it is.
+    """Which score it is."""
 
-    Attributes:
-        field: of `Scores`, and column of `per_image.csv`.
-        name: in a sentence.
-    """
-
-    field: Literal["foreground_iou", "mean_iou"]
-    name: str
+    field: Literal["foreground_iou", "mean_iou"]  # of `Scores`, and column of `per_image.csv`
+    name: str  # in a sentence
 
     @classmethod
     def of(cls, foreground: Sequence[str]) -> PrimaryScore:
