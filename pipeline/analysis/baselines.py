@@ -6,6 +6,7 @@ frequencies: it may be less confident where foreground is likely, and still neve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,19 +47,27 @@ def compute_class_prior_baseline(
     return compute_scores(loss, confusion, classes)
 
 
+def pair_with_baseline(
+    mean_iou: float | None, foreground_iou: float | None, baseline: Scores, foreground: Sequence[str]
+) -> list[tuple[str, float, float]]:
+    """List the name, the value and the baseline of each of two scores, where both are defined.
+
+    `foreground` are the names of the foreground classes.
+    """
+    pairs = (
+        ("mean IoU", mean_iou, baseline.mean_iou),
+        (name_foreground_iou(foreground), foreground_iou, baseline.foreground_iou),
+    )
+    return [(name, value, base) for name, value, base in pairs if value is not None and base is not None]
+
+
 @dataclass(frozen=True)
 class OneClassBaseline:
-    """The mask of the most frequent training class everywhere, on one set of images.
+    """The mask of the most frequent training class everywhere, on one set of images."""
 
-    Attributes:
-        scores: of that mask on the set.
-        predicted_class: the most frequent training class.
-        classes: all classes of the data.
-    """
-
-    scores: Scores
-    predicted_class: SegmentationClass
-    classes: tuple[SegmentationClass, ...]
+    scores: Scores  # of that mask on the set
+    predicted_class: SegmentationClass  # the most frequent training class
+    classes: tuple[SegmentationClass, ...]  # all classes of the data
 
     @classmethod
     def from_shares(
@@ -92,31 +101,17 @@ class OneClassBaseline:
     def describe_scores(self, scores: Scores, where: str) -> str:
         """Format the scores of a run, with those of the baseline in brackets."""
         foreground = [item.name for item in self.classes if item.foreground]
-        pairs = (
-            ("mean IoU", scores.mean_iou, self.scores.mean_iou),
-            (name_foreground_iou(foreground), scores.foreground_iou, self.scores.foreground_iou),
-        )
-        numbers = [
-            f"{name} {value:.3f} ({baseline:.3f})"
-            for name, value, baseline in pairs
-            if value is not None and baseline is not None
-        ]
-        return f"{where} {', '.join(numbers)}"
+        pairs = pair_with_baseline(scores.mean_iou, scores.foreground_iou, self.scores, foreground)
+        return f"{where} {', '.join(f'{name} {value:.3f} ({baseline:.3f})' for name, value, baseline in pairs)}"
 
 
 @dataclass(frozen=True)
 class OneClassCheck:
-    """A run against the one-class baseline on validation and on the compared training images.
+    """A run against the one-class baseline on validation and on the compared training images."""
 
-    Attributes:
-        beats_on_validation: whether the run beats the baseline there; None if that cannot be checked.
-        beats_on_train: the same for the compared training images.
-        phrase: the label with the numbers of both sides.
-    """
-
-    beats_on_validation: bool | None
-    beats_on_train: bool | None
-    phrase: str
+    beats_on_validation: bool | None  # whether the run beats the baseline there; None if that cannot be checked
+    beats_on_train: bool | None  # the same for the compared training images
+    phrase: str  # the label with the numbers of both sides
 
     @property
     def fallback_verdict(self) -> FallbackVerdict | None:

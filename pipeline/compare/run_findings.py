@@ -6,8 +6,8 @@ from collections import Counter
 from itertools import groupby
 from statistics import fmean
 
-from pipeline.analysis.baselines import ONE_CLASS_LABEL
-from pipeline.analysis.scores import name_foreground_iou
+from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
+from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
 
@@ -163,16 +163,10 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
 
 def _compare_with_baseline(failing: list[RunSummary], summary: Summary) -> str:
     """Compare the mean scores of these runs with those of the baseline."""
-    foreground = name_foreground_iou(summary.foreground)
-    columns = (
-        ("mean IoU", [row.val_mean_iou for row in failing], summary.baseline.mean_iou),
-        (foreground, [row.val_foreground_iou for row in failing], summary.baseline.foreground_iou),
-    )
-    known = [
-        f"{name} is {fmean(values):.3f}, that of the one class {base:.3f}"
-        for name, column, base in columns
-        if (values := [value for value in column if value is not None]) and base is not None
-    ]
+    mean_iou, _ = compute_mean_and_sd(row.val_mean_iou for row in failing)
+    foreground_iou, _ = compute_mean_and_sd(row.val_foreground_iou for row in failing)
+    pairs = pair_with_baseline(mean_iou, foreground_iou, summary.baseline, summary.foreground)
+    known = [f"{name} is {value:.3f}, that of the one class {base:.3f}" for name, value, base in pairs]
     return f"On validation {'; '.join(known)}."
 
 

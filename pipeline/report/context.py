@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,8 +11,9 @@ from pipeline.analysis.curve_readers import ExternalResult, read_results
 from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.prepared_data import Dataset
 from pipeline.artifacts.project import EXTERNAL_RESULTS, Project
-from pipeline.imaging.resize import Resize
 from pipeline.params import Report
+from pipeline.params.data import Data
+from pipeline.params.data.composites import CompositesData
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect_problem
 
@@ -23,12 +23,11 @@ class ReportContext:
 
     Args:
         project: The folder of the project, of a study, or of runs from MLflow.
-        composite_splits: Splits of composites, which are made at the prepared size from a part of each original.
-        resize: How the originals of the other splits were fitted into the prepared squares.
+        data: The section of the parameters.
     """
 
-    def __init__(self, project: Project, composite_splits: Collection[str] = (), resize: Resize = "stretch") -> None:
-        self.project, self._composite_splits, self._resize = project, composite_splits, resize
+    def __init__(self, project: Project, data: Data) -> None:
+        self.project, self._data = project, data
 
     @property
     def summary(self) -> Summary:
@@ -61,11 +60,14 @@ class ReportContext:
         return prepared.read_image(split, row), prepared.read_mask(split, row), self.get_frame(split, row)
 
     def get_frame(self, split: str, row: int) -> Frame:
-        """Return how a sample's original was fitted into its square; a composite fills it."""
-        if split in self._composite_splits:
-            return Frame(1, 1, self._resize)
+        """Return how a sample's original was fitted into its square.
+
+        A composite is made at the prepared size, from a part of its originals.
+        """
+        if isinstance(self._data, CompositesData) and (split != "test" or self._data.external_test is None):
+            return Frame(1, 1, self._data.resize)
         original = self._samples[split].iloc[row]
-        return Frame(int(original["height"]), int(original["width"]), self._resize)
+        return Frame(int(original["height"]), int(original["width"]), self._data.resize)
 
     def read_image_scores(self, run: str, score: str, split: str = "") -> dict[str, float]:
         """Read a score of a run's images by sample, without undefined ones; of all splits or of one."""

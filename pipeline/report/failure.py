@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +25,6 @@ SECTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A stage that failed or was killed."""
-
-    status: StageStatus
-    lines: str  # empty if there is nothing beside the reason
-    command: str
-    parameters: list[tuple[str, str]]  # none if params.yaml cannot be read
-
-
-@dataclass(frozen=True)
-class FailurePage:
-    """All failures."""
-
-    title: str
-    sentence: str
-    running: str  # sentence on running stages; empty if there are none
-    report: str  # path of the learning report of the other runs; empty if there is none
-    failures: tuple[Failure, ...]
-
-
 def render_failure_page(params: Params | None, report: Path | None = None, project: Project | None = None) -> Path:
     """Write `reports/failure.html`.
 
@@ -62,13 +39,13 @@ def render_failure_page(params: Params | None, report: Path | None = None, proje
     project = project or Project()
     failed = find_failures(params, project)
     running = [one.name for one in list_stage_statuses(project.root) if one.state == "running"]
-    page = FailurePage(
-        title="The report could not be finished" if failed else "No failure is recorded",
-        sentence=_describe_failures([one.name for one in failed], project),
-        running=f"Running: {join_words(running)}." if running else "",
-        report=os.path.relpath(report, project.root / REPORTS) if report else "",
-        failures=tuple(_build_failure(one, params, project) for one in failed),
-    )
+    page = {
+        "title": "The report could not be finished" if failed else "No failure is recorded",
+        "sentence": _describe_failures([one.name for one in failed], project),
+        "running": f"Running: {join_words(running)}." if running else "",
+        "report": os.path.relpath(report, project.root / REPORTS) if report else "",
+        "failures": [_describe_failure(one, params, project) for one in failed],
+    }
     path = project.root / FAILURE
     write_text(path, render_html(TEMPLATE, page, project))
     return path
@@ -94,14 +71,16 @@ def _describe_failures(names: list[str], project: Project) -> str:
     return f"Failed: {join_words([*names[:3], *(['others'] if len(names) > 3 else [])])}."
 
 
-def _build_failure(one: StageStatus, params: Params | None, project: Project) -> Failure:
-    lines = "\n".join(one.lines)
+def _describe_failure(one: StageStatus, params: Params | None, project: Project) -> dict[str, object]:
+    lines, parameters = "\n".join(one.lines), dict[str, Any]()
+    if params and one.run:
+        parameters = next(cell.model_dump(mode="json") for cell in params.cells() if cell.name == one.run)
+    elif params:
+        parameters = params.model_dump(mode="json", include=set(SECTIONS.get(one.stage, ())))
     again = project.make_command("report") if one.stage == "sweep" else project.shell_command(f"dvc repro {one.name}")
-    parameters = flatten_parameters(_select_parameters(one, params)) if params else []
-    return Failure(one, "" if lines == one.reason else lines, again, parameters)
-
-
-def _select_parameters(one: StageStatus, params: Params) -> Mapping[str, Any]:
-    if one.run:
-        return next(cell.model_dump(mode="json") for cell in params.cells() if cell.name == one.run)
-    return params.model_dump(mode="json", include=set(SECTIONS.get(one.stage, ())))
+    return {
+        "status": one,
+        "lines": "" if lines == one.reason else lines,
+        "command": again,
+        "parameters": flatten_parameters(parameters),
+    }

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
 from pipeline.artifacts.project import Project
 from pipeline.atomic_io import write_text
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.data import Data
-from pipeline.params.data.composites import CompositesData
 from pipeline.report.context import ReportContext, read_external_results
 from pipeline.report.html import render_html
 from pipeline.report.run_selection import select_runs
@@ -105,9 +102,7 @@ def render_report(
         PipelineError: The comparison or a run does not exist, or a template is missing or invalid.
     """
     project = project or Project()
-    context = ReportContext(
-        Project(source.folder) if source else project, _list_composite_splits(params.data), params.data.resize
-    )
+    context = ReportContext(Project(source.folder) if source else project, params.data)
     selection = select_runs(context.summary, run_spec)
     data: list[Section] = []
     authors: list[Section] = []
@@ -153,10 +148,3 @@ def _build(name: str, title: str, build: Callable[[], object]) -> Section:
         return Section(name, title, Notice.from_error(f"{title}: nothing to show", error))
     except PipelineError as error:
         return Section(name, title, Notice.from_error(f"{title}: missing", error))
-
-
-def _list_composite_splits(data: Data) -> tuple[str, ...]:
-    """List the splits whose images are composites."""
-    if not isinstance(data, CompositesData):
-        return ()
-    return tuple(split for split in (*SPLITS, SHOWCASE) if data.external_test is None or split != SPLITS[-1])

@@ -66,7 +66,7 @@ def test_contact_sheet_reads_only_the_images_shown(make_project: type[ReportProj
     open_memmap(folder / "train" / PreparedData.IMAGES, "w+", np.uint8, (*size, 3)).flush()
     open_memmap(folder / "train" / PreparedData.MASKS, "w+", np.uint8, size).flush()
     tracemalloc.start()
-    card = build_data_card(ReportContext(Project(project.root)))
+    card = build_data_card(ReportContext(Project(project.root), project.params.data))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert card.sheet is not None
@@ -94,7 +94,7 @@ def test_contact_sheet_shows_each_image_with_its_name_and_mask(
         return np.full((size, size, 3), 40 * row, np.uint8), mask
 
     project = make_project(tmp_path, paint=paint)
-    for name, images in build_contact_sheet(ReportContext(Project(project.root))).splits:
+    for name, images in build_contact_sheet(ReportContext(Project(project.root), project.params.data)).splits:
         split = "train" if name == "Training" else name.lower()
         assert [image.caption for image in images] == project.ids(split)
         for row, image in enumerate(images):
@@ -146,10 +146,7 @@ def test_contact_sheet_of_noise_has_a_limited_size(make_project: type[ReportProj
         return rng.integers(0, 256, (size, size, 3), np.uint8), rng.integers(0, 3, (size, size), np.uint8)
 
     project = make_project(tmp_path, paint=noise, size=160)
-    urls = [
-        thumbnail.src
-        for _, split in build_contact_sheet(ReportContext(Project(project.root))).splits
-        for thumbnail in split
-    ]
+    sheet = build_contact_sheet(ReportContext(Project(project.root), project.params.data))
+    urls = [thumbnail.src for _, split in sheet.splits for thumbnail in split]
     assert len(urls) == 14
     assert sum(map(len, urls)) < 14 / 24 * 120_000

@@ -45,7 +45,7 @@ def project(make_project: type[ReportProject], tmp_path: Path) -> ReportProject:
 
 def render_section(project: ReportProject) -> str:
     """Render a page with only the data section, which is faster than the whole page."""
-    context = ReportContext(Project(project.root))
+    context = ReportContext(Project(project.root), project.params.data)
     header = build_header(project.params, context, select_runs(context.summary, None))
     page = Page(header, (Section("data", "The data", build_data_card(context)),))
     return get_section(render_html("page.html", page, Project(project.root)), "data")
@@ -164,7 +164,7 @@ def test_split_leakage_is_found_only_for_groups_in_two_splits(rows: list[tuple[s
         if len({split for (split, *_), other in zip(rows, names, strict=True) if other == name}) > 1
     }
     leakage = find_split_leakage(samples)
-    assert {group.name for group in leakage.groups} <= shared if leakage else not shared
+    assert {name for _, name, _ in leakage.groups} <= shared if leakage else not shared
 
 
 def test_images_without_groups_are_reported(project: ReportProject) -> None:

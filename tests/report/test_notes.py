@@ -14,7 +14,7 @@ from pipeline.artifacts.project import EVALUATION, Project
 from pipeline.errors import PipelineError
 from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import select_runs
-from pipeline.report.sections.notes import Notes, build_notes, render_markdown
+from pipeline.report.sections.notes import NotesPart, build_notes, render_markdown
 from pipeline.report.template_values import fill_template
 
 if TYPE_CHECKING:
@@ -99,16 +99,15 @@ def test_invalid_value_is_reported_with_its_line(project: ReportProject, value: 
     assert message in str(error.value)
 
 
-def build(project: ReportProject, selection: str | None = None) -> Notes:
-    context = ReportContext(Project(project.root))
+def build(project: ReportProject, selection: str | None = None) -> tuple[NotesPart, ...]:
+    context = ReportContext(Project(project.root), project.params.data)
     return build_notes(Project(project.root), NOTES, context, select_runs(context.summary, selection))
 
 
 def test_values_are_escaped(project: ReportProject) -> None:
     path = project.root / NOTES
     path.write_text("**{{ best.run }}** {{ '<script>alert(1)</script>' }} {{ '<b>' | safe }}")
-    (part,) = build(project).parts
-    html = part.html
+    ((html, _),) = build(project)
     assert "<strong>unet-" in html
     assert "<script" not in html
     assert "<b>" not in html
@@ -123,21 +122,21 @@ def test_pictures_are_placed_in_the_notes(project: ReportProject) -> None:
     maps = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}
     path = project.root / NOTES
     path.write_text('One.\n\n{{ picture("skip") }}\n\nTwo.\n\n{{ picture("upsampling") }}\n')
-    assert [part.figure for part in build(project).parts] == [None] * 3
+    assert [figure for _, figure in build(project)] == [None] * 3
     np.savez(project.root / EVALUATION / best.run / EvaluationFolder.FEATURE_MAPS, **maps)
-    first, second, end = build(project).parts
-    assert ("One." in first.html, "Two." in second.html, end.html.strip()) == (True, True, "")
-    assert first.figure is not None
-    assert second.figure is not None
-    assert best.run in first.figure.caption
-    assert len(first.figure.images) == 1 + 4
-    assert [image.caption for image in second.figure.images] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
-    assert first.figure.images[1].src.startswith("data:image/png")
+    (first, skip), (second, upsampling), (end, _) = build(project)
+    assert ("One." in first, "Two." in second, end.strip()) == (True, True, "")
+    assert skip is not None
+    assert upsampling is not None
+    assert best.run in skip.caption
+    assert len(skip.images) == 1 + 4
+    assert [image.caption for image in upsampling.images] == ["Image", "2 × 2 pixels", "4 × 4 pixels"]
+    assert skip.images[1].src.startswith("data:image/png")
     others = [row.run for row in project.rows if row.variant != best.variant and row.status == "finished"]
     # The maps are of a run that is not shown.
-    assert {part.figure for part in build(project, ",".join(others)).parts} == {None}
+    assert {figure for _, figure in build(project, ",".join(others))} == {None}
     np.savez(project.root / EVALUATION / others[0] / EvaluationFolder.FEATURE_MAPS, **maps)
-    figure = build(project, others[0]).parts[0].figure
+    figure = build(project, others[0])[0][1]
     assert figure is not None
     assert others[0] in figure.caption
 

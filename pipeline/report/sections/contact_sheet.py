@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
 
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
 from pipeline.imaging import IGNORE
@@ -131,12 +132,10 @@ def _find_outline(indices: npt.NDArray[np.uint8], classes: tuple[SegmentationCla
     """Find pixels near another class; of two classes, only foreground, or boundary against background."""
     rank = np.full(256, 1)  # of ignored pixels
     rank[: len(classes)] = [3 if item.foreground else 2 if item.is_boundary else 0 for item in classes]
-    size = np.array(indices.shape)
-    around, outline = np.pad(indices, WIDTH, mode="edge"), np.zeros(indices.shape, dtype=np.bool_)
-    for step in range(-WIDTH, WIDTH + 1):
-        for offset in ((step, 0), (0, step)):
-            (top, left), (bottom, right) = np.add(offset, WIDTH), np.add(offset, WIDTH) + size
-            other = around[top:bottom, left:right]
-            outline |= (other != indices) & (rank[other] <= rank[indices])
-    outline &= indices != IGNORE
+    around = np.zeros((2 * WIDTH + 1, 2 * WIDTH + 1), dtype=np.bool_)
+    around[WIDTH, :] = around[:, WIDTH] = True
+    outline = np.zeros(indices.shape, dtype=np.bool_)
+    for other in np.unique(indices):
+        is_near = ndimage.binary_dilation(indices == other, around)
+        outline |= is_near & (indices != other) & (indices != IGNORE) & (rank[other] <= rank[indices])
     return outline

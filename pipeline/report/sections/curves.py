@@ -17,14 +17,11 @@ from pipeline.report.view_models import NothingToShowError
 class Curves:
     """One panel per variant, with a shared loss axis."""
 
+    plot: CurvePlot
     learning_rates: tuple[tuple[int, float, str], ...]  # index among the grid's, value, and marker as an SVG path
     panels: tuple[Panel, ...]
     columns: int
-    baseline: str
     has_seeds: bool  # whether there are several seeds, and bands
-    has_diverged: bool
-    has_onsets: bool
-    has_external: bool
     axis: str  # sentence on the axis
 
 
@@ -44,6 +41,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         columns = min(len(variants), MAX_COLUMNS)
         panels = tuple(draw_panel(plot, variant, index, SIZES[columns]) for index, variant in enumerate(variants))
     return Curves(
+        plot=plot,
         learning_rates=tuple(
             (index, learning_rate, svg.get_marker(index)[1])
             for index, learning_rate in enumerate(plot.learning_rates)
@@ -51,11 +49,7 @@ def build_curves(context: ReportContext, selection: RunSelection, external: Exte
         ),
         panels=panels,
         columns=columns,
-        baseline=format_number(plot.baseline),
         has_seeds=len({row.seed for row in selection.rows}) > 1,
-        has_diverged=bool(plot.diverged),
-        has_onsets=bool(plot.onsets),
-        has_external=bool(plot.external),
         axis=_describe_axis(plot.axis),
     )
 

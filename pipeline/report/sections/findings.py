@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pipeline.artifacts.comparison import Finding
 from pipeline.report.context import ReportContext
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.view_models import NothingToShowError
 
-
-@dataclass(frozen=True)
-class Findings:
-    """Findings, the most important first.
-
-    Attributes:
-        lines: A sentence each, and its evidence: text of a link, and the run in the table that it points to.
-    """
-
-    lines: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+Evidence = tuple[tuple[str, str], ...]  # texts of links, and the runs in the table that they point to
 
 
-def build_findings(context: ReportContext, selection: RunSelection) -> Findings:
-    """Select the findings on runs of this page, or on no run in particular."""
-    names = set(selection.names)
-    found = tuple(
-        (item.sentence, _build_evidence(selection, item.runs))
-        for item in context.project.comparison.findings
-        if not item.runs or names & set(item.runs)
-    )
+def build_findings(context: ReportContext, selection: RunSelection) -> tuple[tuple[str, Evidence], ...]:
+    """List the sentences of the findings on this page, with their evidence."""
+    found = select_findings(context, selection)
     if not found:
         raise NothingToShowError("The comparison has no finding on the runs of this page.")
-    return Findings(found)
+    return tuple((item.sentence, _build_evidence(selection, item.runs)) for item in found)
 
 
-def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def select_findings(context: ReportContext, selection: RunSelection) -> list[Finding]:
+    """Select the findings on runs of this page, or on no run in particular."""
+    names = set(selection.names)
+    return [item for item in context.project.comparison.findings if not item.runs or names & set(item.runs)]
+
+
+def _build_evidence(selection: RunSelection, names: tuple[str, ...]) -> Evidence:
     """Build one link per variant and learning rate, since its seeds are adjacent in the table."""
     seeds: dict[tuple[str, float], list[str]] = {}
     for row in selection.rows:

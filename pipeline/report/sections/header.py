@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.analysis.baselines import ONE_CLASS_LABEL
-from pipeline.analysis.scores import name_foreground_iou, name_object_iou
+from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
+from pipeline.analysis.scores import name_object_iou
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import SettingSummary, Summary
 from pipeline.artifacts.prepared_data import SPLITS
@@ -22,6 +22,7 @@ from pipeline.report.formatting import (
 )
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
+from pipeline.report.sections.findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
 from pipeline.report.view_models import Notice, collect_problem
 
@@ -120,26 +121,17 @@ def _describe_scores(summary: Summary, row: SettingSummary) -> str:
 def _find_missed_classes(context: ReportContext, selection: RunSelection) -> str:
     """Repeat the finding on missed classes, unless the page leaves out the runs that it is about."""
     try:
-        found = [item for item in context.project.comparison.findings if item.id == "missed_classes"]
-        return next((item.sentence for item in found if not item.runs or {*item.runs} & {*selection.names}), "")
+        found = select_findings(context, selection)
     except PipelineError:
         return ""  # the section on findings reports the error
+    return next((item.sentence for item in found if item.id == "missed_classes"), "")
 
 
 def _compare_with_one_class(summary: Summary, row: SettingSummary) -> str:
     """List the scores of a setting and those of predicting one class everywhere."""
-    foreground, _ = compute_mean_and_sd(one.val_foreground_iou for one in summary.list_runs(row))
-    pairs = (
-        ("mean IoU", row.val_mean_iou_mean, summary.baseline.mean_iou),
-        (name_foreground_iou(summary.foreground), foreground, summary.baseline.foreground_iou),
-    )
-    return join_words(
-        [
-            f"{name} {format_number(score)} (one class: {format_number(of_one_class)})"
-            for name, score, of_one_class in pairs
-            if score is not None and of_one_class is not None
-        ]
-    )
+    foreground_iou, _ = compute_mean_and_sd(one.val_foreground_iou for one in summary.list_runs(row))
+    pairs = pair_with_baseline(row.val_mean_iou_mean, foreground_iou, summary.baseline, summary.foreground)
+    return join_words([f"{name} {format_number(iou)} (one class: {format_number(base)})" for name, iou, base in pairs])
 
 
 def _describe_scope(summary: Summary, selection: RunSelection) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -14,27 +12,13 @@ from pipeline.report.figures.feature_maps import FeatureMapFigure, create_featur
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.template_values import PICTURE_INLINE, PICTURE_MARK, fill_template
 
-
-@dataclass(frozen=True)
-class NotesPart:
-    """A part of the notes, as safe HTML, and the figure after it."""
-
-    html: Markup
-    figure: FeatureMapFigure | None
-
-
-@dataclass(frozen=True)
-class Notes:
-    """The author's notes."""
-
-    parts: tuple[NotesPart, ...]
-
+NotesPart = tuple[Markup, FeatureMapFigure | None]  # safe HTML, and the figure after it
 
 TOP_LEVEL, LOWEST_LEVEL = 3, 6  # of headings; the section's own is level 2
 
 
-def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> Notes:
-    """Render the file that `report.notes_file` names, with its values and figures.
+def build_notes(project: Project, path: str, context: ReportContext, selection: RunSelection) -> tuple[NotesPart, ...]:
+    """Render the file that `report.notes_file` names, in parts, with its values and figures.
 
     The notes are in the project, even if the runs are from elsewhere.
 
@@ -56,10 +40,7 @@ def build_notes(project: Project, path: str, context: ReportContext, selection: 
     if inline := next((match for text in pieces[::2] if (match := PICTURE_INLINE.search(text))), None):
         expression = f"{{{{ picture('{inline[1]}') }}}}"
         raise PipelineError(f"{path}: {expression} must be a paragraph of its own, with a blank line above and below.")
-    parts = [
-        NotesPart(Markup(text), figures.get(name)) for text, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
-    ]
-    return Notes(tuple(parts))
+    return tuple((Markup(text), figures.get(name)) for text, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True))
 
 
 def render_markdown(text: str) -> Markup:

@@ -36,20 +36,15 @@ class HeatCell:
     is_best: bool
 
 
-@dataclass(frozen=True)
-class HeatMap:
-    """Variants by learning rates."""
-
-    title: str
-    learning_rates: tuple[float, ...]
-    rows: tuple[tuple[str, tuple[HeatCell | None, ...]], ...]  # variant and its cells; None: not ranked
+HeatMap = dict[str, list[HeatCell | None]]  # by variant a cell per learning rate; None: not ranked
 
 
 @dataclass(frozen=True)
 class ResultsOverview:
     """Results of all settings, over seeds."""
 
-    maps: tuple[HeatMap, ...]  # none for fewer than two learning rates or variants
+    learning_rates: tuple[float, ...]  # of the heat maps, descending
+    maps: dict[str, HeatMap]  # by title; none for fewer than two learning rates or variants
     groups: dict[str, list[SettingRow]]  # by variant
     has_warnings: bool
     baseline: Scores
@@ -68,8 +63,10 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
     groups: dict[str, list[SettingRow]] = {}
     for row in settings:
         groups.setdefault(row.variant, []).append(_build_row(summary, row, selection))
+    learning_rates = tuple(sorted({row.learning_rate for row in settings}, reverse=True))
     return ResultsOverview(
-        maps=_build_heat_maps(settings, summary.best),
+        learning_rates=learning_rates,
+        maps=_build_heat_maps(settings, learning_rates, summary.best),
         groups=groups,
         has_warnings=any(row.warning for rows in groups.values() for row in rows),
         baseline=summary.baseline,
@@ -77,15 +74,16 @@ def build_results(context: ReportContext, selection: RunSelection) -> ResultsOve
     )
 
 
-def _build_heat_maps(settings: Sequence[SettingSummary], best: BestSetting | None) -> tuple[HeatMap, ...]:
+def _build_heat_maps(
+    settings: Sequence[SettingSummary], learning_rates: tuple[float, ...], best: BestSetting | None
+) -> dict[str, HeatMap]:
     """Build heat maps of validation loss and gap; none for a single row or column, or if nothing is ranked."""
-    variants = tuple(dict.fromkeys(row.variant for row in settings))
-    learning_rates = tuple(sorted({row.learning_rate for row in settings}, reverse=True))
+    variants = dict.fromkeys(row.variant for row in settings)
     ranked = [row for row in settings if row.ranked]
     if len(variants) < 2 or len(learning_rates) < 2 or not ranked:
-        return ()
+        return {}
     lowest = (best.variant, best.learning_rate) if best else None
-    maps = []
+    maps = {}
     for title, mean_field, sd_field in MAPS:
         means = [getattr(row, mean_field) for row in ranked]
         low, span = min(means), max(means) - min(means)
@@ -98,9 +96,8 @@ def _build_heat_maps(settings: Sequence[SettingSummary], best: BestSetting | Non
             )
             for row, mean in zip(ranked, means, strict=True)
         }
-        rows = tuple((variant, tuple(cells.get((variant, rate)) for rate in learning_rates)) for variant in variants)
-        maps.append(HeatMap(title, learning_rates, rows))
-    return tuple(maps)
+        maps[title] = {variant: [cells.get((variant, rate)) for rate in learning_rates] for variant in variants}
+    return maps
 
 
 def _build_row(summary: Summary, row: SettingSummary, selection: RunSelection) -> SettingRow:

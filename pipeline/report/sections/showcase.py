@@ -34,13 +34,8 @@ class Showcase:
     is_failure: bool
 
 
-@dataclass(frozen=True)
-class UserImage:
-    """Prediction of the best run for an image of `report.showcase`."""
-
-    title: str
-    score: str  # empty without ground truth
-    images: tuple[EmbeddedImage, ...]
+UserImage = tuple[str, str, tuple[EmbeddedImage, ...]]
+"""Title, score (empty without ground truth), and images with the best run's prediction, of `report.showcase`."""
 
 
 SHOWCASE_MIN_IOU = 0.80  # foreground IoU; cut-outs below have visible holes and fringes
@@ -155,7 +150,7 @@ def _build_user_image(context: ReportContext, place: int, found: ShowcaseResult)
         errors = PredictionErrors.between(prediction, ground_truth, classes)
         score = _describe_user_score(context, found, bool(is_foreground(ground_truth, classes).any()))
     is_cut_out = sum(item.foreground for item in classes) == 1
-    return UserImage(found.title, score, _render_row(image, found.title, masks, errors, classes, is_cut_out=is_cut_out))
+    return found.title, score, _render_row(image, found.title, masks, errors, classes, is_cut_out=is_cut_out)
 
 
 def _describe_user_score(context: ReportContext, found: ShowcaseResult, has_foreground: bool) -> str:

@@ -11,13 +11,7 @@ from pipeline.report.formatting import SPLIT_NAMES, join_words, pluralize
 MAX_LISTED = 5  # of each kind
 
 
-@dataclass(frozen=True)
-class LeakedGroup:
-    """An image or group in more than one split."""
-
-    kind: str  # image, or the factor of a group
-    name: str
-    splits: str
+LeakedGroup = tuple[str, str, str]  # "image" or the factor of a group, its name, and the splits that it is in
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
     Images are the same if their ids or the contents of their files are equal.
     """
     same_id = _find_shared("image", samples["id"], samples["split"])
-    hashed = samples[(samples["sha256"] != "") & ~samples["id"].isin({group.name for group in same_id})]
+    hashed = samples[(samples["sha256"] != "") & ~samples["id"].isin({name for _, name, _ in same_id})]
     same_files = _find_shared("image", hashed["sha256"], hashed["split"], hashed["id"])
     groups = list_groups(samples)
     of_factors = [
@@ -80,7 +74,7 @@ def _find_shared(
     table = table.drop_duplicates(["key", "split"])
     shared = table[table.duplicated("key", keep=False)]
     return [
-        LeakedGroup(
+        (
             kind,
             " = ".join(dict.fromkeys(rows["name"])),
             join_words([SPLIT_NAMES.get(split, split) for split in rows["split"]]),

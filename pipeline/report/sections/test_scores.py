@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from pipeline.analysis.scores import name_object_iou
@@ -18,23 +18,13 @@ from pipeline.report.view_models import NothingToShowError, Notice, collect_prob
 
 
 @dataclass(frozen=True)
-class ScoreRow:
-    """A model's scores on a split."""
-
-    split: str
-    figures: tuple[str, ...]
-    is_test: bool
-
-
-@dataclass(frozen=True)
 class TestScores:
     """Scores of the grid's best run on every split."""
 
     sentence: str
     headings: tuple[str, ...]
-    lines: tuple[ScoreRow, ...]
-    by_class: tuple[ScoreRow, ...]  # a row per class and a column per split, if the table would be too wide
-    splits: tuple[str, ...]  # the headings of `by_class`
+    lines: dict[str, tuple[str, ...]]  # figures by split
+    by_class: dict[str, tuple[str, ...]]  # figures by class, with a column per split, if the table would be too wide
     has_undefined: bool  # whether a score is undefined
     size: str  # sentence on the image size of the scores
     means: str  # sentence on the number of classes of each mean IoU, if the splits differ; else empty
@@ -76,27 +66,22 @@ def build_test_scores(context: ReportContext, selection: RunSelection) -> TestSc
     known = {split: scores for split, scores in splits.items() if scores}
     columns, names = _choose_columns(context.summary, [*known.values()]), tuple(best.test.iou)
     every: Columns = {**columns, **{f"IoU of {name}": partial(_get_iou, name=name) for name in names}}
-    lines = [
-        ScoreRow(split, tuple(format_number(get(scores)) for get in every.values()), is_test=split == "Test")
-        for split, scores in known.items()
-    ]
+    lines = {split: tuple(format_number(get(scores)) for get in every.values()) for split, scores in known.items()}
     if len(best.test_by_seed) > 1:
         spreads = [compute_mean_and_sd(map(get, best.test_by_seed)) for get in every.values()]
-        figures = tuple(format_spread(mean, sd) for mean, sd in spreads)
-        lines.append(ScoreRow(f"Test, over {len(best.test_by_seed)} seeds", figures, is_test=False))
+        lines[f"Test, over {len(best.test_by_seed)} seeds"] = tuple(format_spread(mean, sd) for mean, sd in spreads)
     is_wide = _estimate_width([*every], lines) > MAX_WIDTH
     shown = len(columns) if is_wide else len(every)
     judgment = context.summary.get_run(best.run).judgment
     return TestScores(
         sentence=_describe(best.run, best.test, validation, judgment.selection_bias if judgment else None),
         headings=tuple(every)[:shown],
-        lines=tuple(replace(line, figures=line.figures[:shown]) for line in lines),
-        by_class=tuple(
-            ScoreRow(name, tuple(line.figures[place] for line in lines), is_test=False)
+        lines={split: figures[:shown] for split, figures in lines.items()},
+        by_class={
+            name: tuple(figures[place] for figures in lines.values())
             for place, name in enumerate(names, start=len(columns))
             if is_wide
-        ),
-        splits=tuple(line.split for line in lines),
+        },
         has_undefined=any(get(scores) is None for scores in known.values() for get in every.values()),
         size=_describe_size(context),
         means=_describe_means(known),
@@ -128,10 +113,10 @@ def _describe_means(known: Mapping[str, Scores]) -> str:
     return f"Each mean IoU is over the classes in its images, whose number differs: {listed}."
 
 
-def _estimate_width(headings: Sequence[str], lines: Sequence[ScoreRow]) -> float:
+def _estimate_width(headings: Sequence[str], lines: Mapping[str, tuple[str, ...]]) -> float:
     """Estimate the width of a table in px; headings wrap at spaces, figures do not."""
-    columns = zip(headings, *(line.figures for line in lines), strict=True)
-    cells = [[line.split for line in lines], *((*heading.split(), *figures) for heading, *figures in columns)]
+    columns = zip(headings, *lines.values(), strict=True)
+    cells = [[*lines], *((*heading.split(), *figures) for heading, *figures in columns)]
     return sum(
         PADDING + max(sum(NARROW if letter in ".,|il " else WIDE for letter in text) for text in texts)
         for texts in cells
