@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.artifacts.prepared_data import list_groups
+
 MAX_PARTS = 10  # groups of each kind, and images; the table of images of each run has the rest
 
 
@@ -67,16 +69,14 @@ def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[G
         validation: one row per image, with the same columns and `groups`, as `kind=name;kind=name`.
     """
     train_loss = _average(train["loss"], train["pixels"])
-    labels = validation["groups"].fillna("").str.split(";").explode()
-    rows = validation[["loss", "pixels"]].join(labels[labels.str.contains("=")], how="inner")
-    rows["kind"] = rows["groups"].str.split("=", n=1).str[0]
+    rows = validation[["loss", "pixels"]].join(list_groups(validation["groups"]), how="inner")
     widest = []
-    for _, rows_of_kind in rows.groupby("kind"):
-        if rows_of_kind["groups"].is_unique:  # groups of one image each: the parts by image show them
+    for kind, rows_of_kind in rows.groupby("factor"):
+        if rows_of_kind["name"].is_unique:  # groups of one image each: the parts by image show them
             continue
         parts = [
-            GapPart("group", str(name), len(group), train_loss, _average(group["loss"], group["pixels"]))
-            for name, group in rows_of_kind.groupby("groups")
+            GapPart("group", f"{kind}={name}", len(group), train_loss, _average(group["loss"], group["pixels"]))
+            for name, group in rows_of_kind.groupby("name")
         ]
         widest += _select_widest(parts)
     return widest

@@ -158,6 +158,15 @@ class PreparedData(ArtifactFolder):
         self.write_json(self.CLASSES, dataset)
 
 
+def list_groups(groups: pd.Series[str]) -> pd.DataFrame:
+    """List the groups of samples from their column `groups`: a row per sample and factor, with `factor` and `name`.
+
+    A semicolon separates groups only if a factor follows, since names may contain it.
+    """
+    parts = groups.str.split(r";(?=\w+=)", regex=True).explode()
+    return parts.str.extract(r"(?s)(?P<factor>[^=]*)=(?P<name>.*)").dropna()
+
+
 def compute_class_shares(
     samples: pd.DataFrame, split: str, classes: Sequence[SegmentationClass]
 ) -> npt.NDArray[np.float64]:

@@ -24,7 +24,7 @@ from pipeline.analysis.gap_interval import GroupedLosses, estimate_gap
 from pipeline.analysis.verdict import Thresholds, judge
 from pipeline.artifacts.comparison import Judgment, RunSummary
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
-from pipeline.artifacts.prepared_data import SegmentationClass, compute_class_shares
+from pipeline.artifacts.prepared_data import SegmentationClass, compute_class_shares, list_groups
 from pipeline.artifacts.run_folder import RunFolder, Side
 from pipeline.errors import PipelineError
 from pipeline.params import Cell
@@ -104,7 +104,7 @@ class RunJudge:
             )
         evaluated = found.pixels > 0
         groups = groups.iloc[found.index[evaluated]]
-        has_groups = bool(groups.str.contains("=", na=False).any())
+        has_groups = not list_groups(groups).empty
         losses = found.losses[:, evaluated].astype(np.float64)
         return GroupedLosses(losses, found.pixels[evaluated], create_labels(groups), has_groups)
 
@@ -136,13 +136,8 @@ def check_class_mix(
 ) -> RunSummary:
     """Add the standardized losses to a run's evidence if they change the ratio of its losses.
 
-    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold.
-
-    Args:
-        row: of the run.
-        parts: of its gap.
-        shares: of the classes in the validation pixels, by name.
-        memorizing: ratio of validation to training loss that counts as memorizing.
+    A verdict of memorizing becomes undecided if the standardized ratio is below the threshold. `parts` are those of the
+    run's gap, `shares` those of the classes in the validation pixels.
     """
     classes = [part for part in parts if part.part == "class"]
     total = sum(shares[part.name] for part in classes)
@@ -177,8 +172,10 @@ def create_labels(groups: pd.Series[str]) -> tuple[npt.NDArray[np.int64], ...]:
 
     An image without a group of a kind is a group of its own; without any kind, every image is.
     """
-    pairs = [dict(part.split("=", 1) for part in text.split(";") if "=" in part) for text in groups.fillna("")]
-    kinds = sorted({kind for image in pairs for kind in image})
-    names = [[image.get(kind, f"\0{place}") for place, image in enumerate(pairs)] for kind in kinds]
-    names = sorted(names, key=lambda kind: len(set(kind)))[:2] or [[str(place) for place in range(len(pairs))]]
-    return tuple(np.unique(kind, return_inverse=True)[1].astype(np.int64) for kind in names)
+    alone = pd.Series([f"\0{place}" for place in range(len(groups))], index=groups.index)
+    kinds = [
+        rows["name"].groupby(level=0).last().reindex(groups.index).fillna(alone)
+        for _, rows in list_groups(groups).groupby("factor")
+    ]
+    coarsest = sorted(kinds, key=pd.Series.nunique)[:2] or [alone]
+    return tuple(np.unique(kind, return_inverse=True)[1].astype(np.int64) for kind in coarsest)

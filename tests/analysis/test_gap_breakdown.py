@@ -65,7 +65,7 @@ def test_break_down_by_image_sorts_by_loss() -> None:
 
 
 def test_break_down_by_group_without_groups_is_empty() -> None:
-    validation = make_table(1, 5).assign(groups=None)
+    validation = make_table(1, 5).assign(groups="")
     assert break_down_by_group(make_table(0, 20), validation) == []
 
 

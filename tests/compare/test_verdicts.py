@@ -196,8 +196,10 @@ def test_create_labels_numbers_the_groups_of_each_kind() -> None:
         pd.Series(["animal=cat;background=sea", "animal=dog;background=sea", "animal=cat;background=land"])
     )
     assert sorted(len(set(kind.tolist())) for kind in two_kinds) == [2, 2]
-    one_kind = create_labels(pd.Series([None, "", "group=a", "group=a"], dtype=object))
+    one_kind = create_labels(pd.Series(["", "", "group=a", "group=a"]))
     assert len(one_kind) == 1
     assert len(set(one_kind[0].tolist())) == 3
-    no_groups = create_labels(pd.Series([None, None], dtype=object))
+    no_groups = create_labels(pd.Series(["", ""]))
     assert [kind.tolist() for kind in no_groups] == [[0, 1]]
+    with_semicolons = create_labels(pd.Series(["group=a;b", "group=a;c", "group=a;b"]))
+    assert [kind.tolist() for kind in with_semicolons] == [[0, 1, 0]]

@@ -14,19 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass
+from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass, list_groups
 from pipeline.artifacts.project import Project
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, svg
 from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, join_words, pluralize
 from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_sheet
 from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
-from pipeline.report.sections.split_leakage import (
-    SplitLeakage,
-    describe_disjoint_splits,
-    find_split_leakage,
-    list_groups,
-)
+from pipeline.report.sections.split_leakage import SplitLeakage, describe_disjoint_splits, find_split_leakage
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem
 
 
@@ -145,7 +140,7 @@ def _describe_images(splits: Sequence[_SplitStatistics], num_showcase: int) -> s
 
 def _count_images(splits: Sequence[_SplitStatistics]) -> dict[str, list[int]]:
     """Count images, groups and pixels in each split."""
-    groups = [list_groups(split.rows) for split in splits]
+    groups = [list_groups(split.rows["groups"]) for split in splits]
     counts = {"Images": [len(split.rows) for split in splits]}
     counts["Images without foreground"] = [split.without for split in splits]
     if any(split.ignored for split in splits):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.artifacts.prepared_data import list_groups
 from pipeline.report.formatting import SPLIT_NAMES, join_words, pluralize
 
 MAX_LISTED = 5  # of each kind
@@ -22,17 +23,6 @@ class SplitLeakage:
     groups: tuple[LeakedGroup, ...]
 
 
-def list_groups(samples: pd.DataFrame) -> pd.DataFrame:
-    """List the groups of the samples: one row per sample and factor, with `split`, `factor` and `name`.
-
-    A semicolon separates groups only if a factor follows, since names may contain it.
-    """
-    parts = samples["groups"].str.split(r";(?=\w+=)", regex=True).explode()
-    pairs = parts[parts.str.contains("=")].str.split("=", n=1)
-    split = samples["split"].loc[pairs.index]
-    return pd.DataFrame({"split": split, "factor": pairs.str[0], "name": pairs.str[1]})
-
-
 def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
     """Find images and groups in more than one split, the showcase included; None if there are none.
 
@@ -41,11 +31,10 @@ def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
     same_id = _find_shared("image", samples["id"], samples["split"])
     hashed = samples[(samples["sha256"] != "") & ~samples["id"].isin({name for _, name, _ in same_id})]
     same_files = _find_shared("image", hashed["sha256"], hashed["split"], hashed["id"])
-    groups = list_groups(samples)
     of_factors = [
         group
-        for factor, rows in groups.groupby("factor", sort=False)
-        for group in _find_shared(str(factor), rows["name"], rows["split"])
+        for factor, rows in list_groups(samples["groups"]).groupby("factor", sort=False)
+        for group in _find_shared(str(factor), rows["name"], samples["split"][rows.index])
     ]
     images = [*same_id, *same_files]
     if not images and not of_factors:
@@ -61,7 +50,7 @@ def find_split_leakage(samples: pd.DataFrame) -> SplitLeakage | None:
 
 def describe_disjoint_splits(samples: pd.DataFrame) -> str:
     """Describe splits without leakage."""
-    if list_groups(samples).empty:
+    if list_groups(samples["groups"]).empty:
         return "No image is in more than one split; the images have no groups, so related images may be."
     return "No image and no group is in more than one split."
 
