@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,17 +9,14 @@ from pipeline.report.figures.curve_data import HEADROOM, LossCurve, aggregate_ru
 
 
 def create_curve(*means: float) -> LossCurve:
-    values = np.array(means)
-    return LossCurve(np.arange(1, len(means) + 1), values, values, values)
+    return aggregate_runs(pd.DataFrame({"epoch": range(1, len(means) + 1), "loss": means}))
 
 
 def test_aggregate_runs_returns_mean_and_range_of_each_epoch() -> None:
     rows = pd.DataFrame({"run": ["a", "b", "a"], "epoch": [1, 1, 2], "loss": [1.0, 3.0, 0.5]})
     curve = aggregate_runs(rows)
-    assert curve is not None
-    assert (curve.mean.tolist(), curve.low.tolist(), curve.high.tolist()) == ([2.0, 0.5], [1.0, 0.5], [3.0, 0.5])
-    assert curve.best == 1
-    assert aggregate_runs(rows[:0]) is None
+    assert curve.to_dict("list") == {"mean": [2.0, 0.5], "min": [1.0, 0.5], "max": [3.0, 0.5]}
+    assert curve.index.tolist() == [1, 2]
 
 
 def test_diverging_curve_does_not_stretch_the_axis() -> None:

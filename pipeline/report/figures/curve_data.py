@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -21,19 +20,7 @@ MIN_TICKS = 4
 LOG_MIN_RATIO = 5.0  # ratio of the axis' ends from which it is logarithmic
 
 
-@dataclass(frozen=True)
-class LossCurve:
-    """Loss on a split over epochs at one learning rate of one variant."""
-
-    epochs: npt.NDArray[np.int64]
-    mean: npt.NDArray[np.float64]  # over the seeds with this epoch, nats per pixel
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-
-    @property
-    def best(self) -> int:
-        """Index of the lowest mean."""
-        return int(np.argmin(self.mean))
+LossCurve = pd.DataFrame  # by epoch: mean, min and max of the loss over the runs with this epoch, nats per pixel
 
 
 @dataclass(frozen=True)
@@ -59,24 +46,16 @@ class LossAxis:
         return [tick for tick in ticks if tick <= self.high and not 0.97 * label < tick < 1.25 * label]
 
 
-def aggregate_runs(rows: pd.DataFrame) -> LossCurve | None:
-    """Aggregate the losses of runs on one split by epoch; None without epochs."""
-    if rows.empty:
-        return None
-    by_epoch = rows.groupby("epoch")["loss"].agg(["mean", "min", "max"]).sort_index()
-    return LossCurve(
-        by_epoch.index.to_numpy(dtype=np.int64),
-        by_epoch["mean"].to_numpy(dtype=np.float64),
-        by_epoch["min"].to_numpy(dtype=np.float64),
-        by_epoch["max"].to_numpy(dtype=np.float64),
-    )
+def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
+    """Aggregate the losses of runs on one split by epoch."""
+    return rows.groupby("epoch")["loss"].agg(["mean", "min", "max"])
 
 
 def choose_axis(lines: list[LossCurve], baseline: float) -> LossAxis:
     """Choose an axis with the lowest point of every curve, independent of diverging losses."""
-    lowest = min(float(item.low.min()) for item in lines)
-    highest = max(float(item.high.max()) for item in lines)
-    typical = float(np.median([item.mean.min() for item in lines]))
+    lowest = min(float(item["min"].min()) for item in lines)
+    highest = max(float(item["max"].max()) for item in lines)
+    typical = float(np.median([item["mean"].min() for item in lines]))
     ceiling = max(HEADROOM * baseline, 1.2 * typical)
     clipped = highest > ceiling
     high = ceiling if clipped else 1.05 * max(highest, baseline)
@@ -131,9 +110,9 @@ def export_curves(
             {
                 "name": f"learning rate {learning_rate}",
                 "rate": learning_rates.index(learning_rate),
-                "epochs": validation.epochs.tolist(),
-                "validation": [format_number(float(loss)) for loss in validation.mean],
-                "training": [format_number(float(loss)) for loss in training.mean],
+                "epochs": validation.index.tolist(),
+                "validation": [format_number(loss) for loss in validation["mean"]],
+                "training": [format_number(loss) for loss in training["mean"]],
             }
             for learning_rate, (validation, training) in means.items()
         ],

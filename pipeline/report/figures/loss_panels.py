@@ -59,8 +59,8 @@ def draw_panel(plot: CurvePlot, variant: str, panel: int, size: tuple[float, flo
     means = {
         learning_rate: (validation, training)
         for learning_rate in plot.learning_rates
-        if (validation := plot.means.get((variant, learning_rate, "validation")))
-        and (training := plot.means.get((variant, learning_rate, "train")))
+        if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None
+        and (training := plot.means.get((variant, learning_rate, "train"))) is not None
     }
     values = export_curves(axes, plot.learning_rates, means, plot.runs.get(variant, ()))
     return Panel(variant, drawing, values, _describe_overflow(plot, variant))
@@ -71,12 +71,12 @@ def _draw_learning_rate(axes: Axes, plot: CurvePlot, variant: str, index: int, l
     color, before = svg.get_series_color(index), set(axes.get_children())
     for curve in plot.diverged.get((variant, learning_rate, "validation"), ()):
         _draw_diverged(axes, curve, color, plot.axis.high)
-    if training := plot.means.get((variant, learning_rate, "train")):
+    if (training := plot.means.get((variant, learning_rate, "train"))) is not None:
         _draw_mean(axes, training, color, "--", 1.3)
-    if validation := plot.means.get((variant, learning_rate, "validation")):
+    if (validation := plot.means.get((variant, learning_rate, "validation"))) is not None:
         _draw_mean(axes, validation, color, "-", 1.9)
-        lowest = (validation.epochs[validation.best], validation.mean[validation.best])
-        axes.plot(*lowest, marker=svg.get_marker(index)[0], color=color, markersize=7.5)
+        best, marker = int(validation["mean"].argmin()), svg.get_marker(index)[0]
+        axes.plot(validation.index[best], validation["mean"].iloc[best], marker=marker, color=color, markersize=7.5)
     for low, high in plot.onsets.get((variant, learning_rate), ()):
         # At the lower edge, at a different height for each learning rate.
         height = 0.015 + 0.03 * index
@@ -117,7 +117,7 @@ def _draw_baseline(axes: Axes, plot: CurvePlot, variant: str) -> None:
 
 def _has_room_below(plot: CurvePlot, variant: str) -> bool:
     """Return whether the baseline's label is farther from the curves' ends below its line than above."""
-    ends = [float(drawn.mean[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
+    ends = [float(drawn["mean"].iloc[-1]) / plot.baseline for key, drawn in plot.means.items() if key[0] == variant]
 
     def measure_distance(position: float) -> float:
         return min((abs(math.log(end / position)) for end in ends), default=0.0)
@@ -151,14 +151,14 @@ def _draw_external(axes: Axes, plot: CurvePlot, name: str, curves: LossCurves) -
 
 
 def _draw_mean(axes: Axes, drawn: LossCurve, color: str, style: str, width: float) -> None:
-    axes.fill_between(drawn.epochs, drawn.low, drawn.high, color=color, alpha=0.16, linewidth=0)
-    axes.plot(drawn.epochs, drawn.mean, color=color, linestyle=style, linewidth=width)
+    axes.fill_between(drawn.index, drawn["min"], drawn["max"], color=color, alpha=0.16, linewidth=0)
+    axes.plot(drawn.index, drawn["mean"], color=color, linestyle=style, linewidth=width)
 
 
 def _draw_diverged(axes: Axes, drawn: LossCurve, color: str, ceiling: float) -> None:
     """Draw a diverged run: a thin line that ends in a cross."""
-    axes.plot(drawn.epochs, drawn.mean, color=color, linewidth=1)
-    end = (drawn.epochs[-1], min(float(drawn.mean[-1]), ceiling))
+    axes.plot(drawn.index, drawn["mean"], color=color, linewidth=1)
+    end = (drawn.index[-1], min(float(drawn["mean"].iloc[-1]), ceiling))
     (cross,) = axes.plot(*end, marker="x", color=color, markersize=7, markeredgewidth=2, clip_on=False)
     cross.set_in_layout(False)  # would shrink this panel
 
@@ -171,7 +171,7 @@ def _describe_overflow(plot: CurvePlot, variant: str) -> tuple[str, ...]:
     for learning_rate in plot.learning_rates:
         drawn = [item for key, item in plot.means.items() if key[:2] == (variant, learning_rate)]
         drawn += [item for key, group in plot.diverged.items() if key[:2] == (variant, learning_rate) for item in group]
-        peak = max((float(item.high.max()) for item in drawn), default=0.0)
+        peak = max((float(item["max"].max()) for item in drawn), default=0.0)
         if peak > AXIS_OVERFLOW * plot.axis.high:
             sentences.append(f"At learning rate {learning_rate} the loss reaches {peak:.3g}, above the axis.")
     return tuple(sentences)

@@ -66,10 +66,10 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
     for (variant, learning_rate, split), rows in table.groupby(["variant", "learning_rate", "split"]):
         key = (str(variant), float(str(learning_rate)), str(split))
         is_diverged = rows["run"].isin(diverged)
-        if mean := aggregate_runs(rows[~is_diverged]):
-            means[key] = mean
-        if found := tuple(filter(None, (aggregate_runs(run) for _, run in rows[is_diverged].groupby("run")))):
-            diverged_curves[key] = found
+        if not is_diverged.all():
+            means[key] = aggregate_runs(rows[~is_diverged])
+        if is_diverged.any():
+            diverged_curves[key] = tuple(aggregate_runs(run) for _, run in rows[is_diverged].groupby("run"))
     lines = [*means.values(), *(curve for group in diverged_curves.values() for curve in group)]
     if not lines:
         raise NothingToShowError("No run has a finite loss, so there is no curve.")
@@ -82,7 +82,7 @@ def _build_plot(context: ReportContext, selection: RunSelection, external: Exter
         learning_rates=learning_rates,
         axis=choose_axis(lines, baseline),
         baseline=baseline,
-        epochs=max(int(item.epochs.max()) for item in lines),
+        epochs=max(int(item.index.max()) for item in lines),
         onsets=onsets,
         external=tuple((result.name, result.curves) for result in external.results if result.curves),
     )
