@@ -7,6 +7,8 @@ merges a variant's overrides into the base, `error_messages` formats validation 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -225,6 +227,21 @@ class Params(Section):
             for rate in self.grid.learning_rate
             for seed in self.grid.seed
         ]
+
+    def select_runs(self, targets: Sequence[str]) -> list[str]:
+        """List the runs of the grid that match targets, in its order; all runs without targets.
+
+        Targets are names, or patterns with `*`; DVC's `train@<run>` and `evaluate@<run>` are accepted.
+
+        Raises:
+            PipelineError: A target matches no run.
+        """
+        names = [cell.name for cell in self.cells()]
+        patterns = [target.removeprefix("train@").removeprefix("evaluate@") for target in targets]
+        for target, pattern in zip(targets, patterns, strict=True):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise PipelineError(f"'{target}' matches no run of the grid, whose runs are {names[0]} to {names[-1]}.")
+        return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Checked:

@@ -13,7 +13,6 @@ from pipeline.artifacts.project import CACHE, Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import read_params
-from pipeline.params.run_selection import select_runs
 from pipeline.runtime.progress import TrainingProgress
 from pipeline.runtime.shutdown import check_signals, graceful_interrupt
 from pipeline.runtime.stage_status import clear_stage_status
@@ -62,7 +61,7 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
         PipelineError: A network cannot be built, a target matches no run, another sweep is running, or the cluster
             cannot be used; nothing was trained.
     """
-    selected = select_runs([cell.name for cell in params.cells()], targets)
+    selected = params.select_runs(targets)
     lock = WorkLock(project.root / LOCK)  # two sweeps would train the same cells
     with lock.hold("Another sweep of this folder"), contextlib.ExitStack() as stack:
         stages = DvcStages(project.root)

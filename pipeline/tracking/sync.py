@@ -14,7 +14,6 @@ from pipeline.artifacts.comparison import Summary
 from pipeline.artifacts.project import Project
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.params.run_selection import select_runs
 from pipeline.runtime.shutdown import check_signals
 from pipeline.tracking.grid_summary import describe_grid, grid_key, mark_best_run, report_files
 from pipeline.tracking.mark_killed import mark_killed
@@ -141,7 +140,7 @@ def sync_selected(params: Params, targets: Sequence[str], uri: str | None, proje
         )
     mark_killed(project)
     trained = trained_runs(params, project)
-    names = [name for name in select_runs([cell.name for cell in params.cells()], targets) if name in trained]
+    names = [name for name in params.select_runs(targets) if name in trained]
     if not names:
         raise PipelineError(f"None of these runs is trained. Train them first: {project.make_command('report')}")
     uploaded: list[MlflowRun] = []
