@@ -78,16 +78,10 @@ class OneClassBaseline:
         return cls(scores, classes[np.argmax(train_shares)], classes)
 
     def is_beaten_by(self, scores: Scores) -> bool | None:
-        """Return whether the scores of a run on the same set are better.
+        """Return whether the scores of a run on the same set are better; None if the set has fewer than two classes.
 
         The sum of the classes' IoU must exceed the baseline's by more than `MIN_TOTAL_GAIN`. If the predicted class is
         not foreground and the set has foreground, foreground IoU must also exceed `MIN_IOU_GAIN`.
-
-        Args:
-            scores: of the run.
-
-        Returns:
-            None if the set has fewer than two classes.
         """
         present = [item for item in self.classes if self.scores.iou[item.name] is not None]
         if len(present) < 2 or self.scores.mean_iou is None or scores.mean_iou is None:

@@ -74,13 +74,8 @@ class _Fits:
         return np.asarray(self.designs[fit] @ self.parameters[fit], dtype=np.float64)
 
 
-def find_onset(val: Floats, seed: int = 0) -> OnsetSearch:
-    """Search a validation curve for an onset.
-
-    Args:
-        val: E finite losses, one per epoch.
-        seed: of the draws for the interval.
-    """
+def find_onset(val: Floats) -> OnsetSearch:
+    """Search a validation curve, E finite losses, one per epoch, for an onset."""
     start = _find_settled_index(val)
     if len(val) - start < MIN_EPOCHS:
         return OnsetSearch(None, None)
@@ -99,7 +94,7 @@ def find_onset(val: Floats, seed: int = 0) -> OnsetSearch:
     rise = float(curve[-1] - curve.min())
     if evidence < CERTAIN_EVIDENCE:
         return OnsetSearch(None, evidence, rise)
-    lowest = _draw_lowest_indices(rising, variance, np.random.default_rng(seed))
+    lowest = _draw_lowest_indices(rising, variance, np.random.default_rng(0))
     median = int(np.median(lowest))
     if not _has_measured_rise(tail, median):
         return OnsetSearch(None, 0.0)
@@ -153,11 +148,10 @@ def _has_measured_rise(losses: Floats, index: int) -> bool:
 
 
 def _estimate_variance(residuals: Floats, mean_square: float) -> float:
-    """Estimate the variance of the noise; autocorrelation increases it, because each epoch then says less.
+    """Estimate the variance of the noise from the residuals of the best fit.
 
-    Args:
-        residuals: E, of the best fit.
-        mean_square: of the losses; a tiny fraction of it is the lower limit for curves without noise.
+    Autocorrelation increases it, because each epoch then says less. A tiny fraction of the losses' mean square is the
+    lower limit for curves without noise.
     """
     autocorrelation = float((residuals[1:] * residuals[:-1]).sum() / max(np.square(residuals).sum(), 1e-300))
     rho = min(max(autocorrelation, 0.0), 0.9)

@@ -14,13 +14,10 @@ PROBE = 64  # px; five halvings leave 2 x 2 pixels: instance normalization needs
 
 
 def build_custom_network(model: CustomModel, channels: int, classes: int) -> nn.Module:
-    """Import the callable, call it, and check the network on two blank images.
+    """Import the callable, call it as `build(channels=..., classes=...)`, and check the network on two blank images.
 
-    Args:
-        model: Its `import_path` names the callable, called as `build(channels=..., classes=...)`, and `size_multiple`:
-            the blank images have the smallest multiple of it from `PROBE` on as height and width.
-        channels: Number of image channels; images are N x C x H x W in -1..1.
-        classes: Number of classes; logits must be N x classes x H x W.
+    The network must map images, N x C x H x W in -1..1, to logits, N x classes x H x W. The blank images have the
+    smallest multiple of `model.size_multiple` from `PROBE` on as height and width.
 
     Raises:
         PipelineError: The callable cannot be imported or called, or its network cannot be trained, saved or used.

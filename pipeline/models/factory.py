@@ -30,12 +30,9 @@ class Normalize(nn.Module):
 
 
 def build_network(model: Model, channels: int, classes: int) -> nn.Module:
-    """Build a network, initialized from torch's global generator.
+    """Build a network that maps images, N x C x H x W in 0..1, to logits, N x classes x H x W.
 
-    Args:
-        model: Its section of the parameters.
-        channels: Number of image channels; images are N x C x H x W in 0..1.
-        classes: Number of classes; logits are N x classes x H x W.
+    It is initialized from torch's global generator.
 
     Raises:
         PipelineError: The encoder is unknown, or the user's own network cannot be built.

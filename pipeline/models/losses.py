@@ -47,10 +47,6 @@ def create_loss(name: LossName, smoothing: float = 0.0) -> Loss:
 
     Dice is segmentation-models-pytorch's, imported here because that takes seconds. Its focal loss is not used: it
     applies a sigmoid to each class, where prediction and evaluation use the softmax.
-
-    Args:
-        name: As in `params.yaml`.
-        smoothing: As in `cross_entropy`.
     """
     smoothed = partial(cross_entropy, smoothing=smoothing)
     if name == "cross_entropy":

@@ -50,12 +50,9 @@ def space_sections(text: str) -> str:
 
 
 def update_document(document: CommentedMap, content: dict[str, Any], source: Any) -> None:
-    """Update a document in place; unchanged values keep their position and comment.
+    """Give a document new content in place; unchanged values keep their position and comment.
 
-    Args:
-        document: The document to change.
-        content: Its new content.
-        source: The document with the changed values, whose comments and style are used.
+    Changed values have the comments and style of `source`, a document that has them too.
     """
     for key in [key for key in document if key not in content]:
         del document[key]

@@ -24,11 +24,11 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def format_spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
+def format_spread(mean: float | None, sd: float | None) -> str:
     """Format mean ± standard deviation; the mean alone if there is no deviation."""
     if mean is None or sd is None or not math.isfinite(sd):
-        return format_number(mean, digits)
-    return f"{format_number(mean, digits)}\u00a0±\u00a0{format_number(sd, digits)}"
+        return format_number(mean)
+    return f"{format_number(mean)}\u00a0±\u00a0{format_number(sd)}"
 
 
 def format_percent(fraction: float) -> str:
