@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
-from collections.abc import Iterable
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full. Free some space",
@@ -19,12 +17,6 @@ class PipelineError(Exception):
 
     The text names the file or key, what was found, what was expected and what to do.
     """
-
-
-def suggest_closest(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.4) -> str:
-    """End a message about an unknown name with the closest known name, or with other advice if none is close."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def user_message(error: PipelineError | OSError) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 
 from pipeline.analysis.curves import LossCurves, compute_gaps
 from pipeline.errors import PipelineError
+from pipeline.wording import join_names
 
 # Column names in order of preference: Lightning's mean over an epoch comes before the value of a step.
 TRAIN_NAMES = ("train_loss_epoch", "train_loss", "train/loss", "loss/train", "training_loss", "loss")
@@ -216,14 +217,9 @@ def _create_curves(run: str, losses: _LossesByEpoch, path: Path) -> RunCurves:
     notes = []
     incomplete = (losses.train.keys() | losses.val.keys()) - set(epochs)
     if incomplete:
-        notes.append(f"Epochs with only one of the losses were left out: {_abbreviate(sorted(incomplete))}.")
+        notes.append(f"Epochs with only one of the losses were left out: {join_names(sorted(incomplete), 5)}.")
     averaged = [epoch for epoch in epochs if len(losses.train[epoch]) > 1 or len(losses.val[epoch]) > 1]
     if averaged:
-        notes.append(f"Several values in an epoch were averaged: in {_abbreviate(averaged)}.")
+        notes.append(f"Several values in an epoch were averaged: in {join_names(averaged, 5)}.")
     train, val = ([float(np.mean(values[epoch])) for epoch in epochs] for values in (losses.train, losses.val))
     return RunCurves(run, LossCurves(tuple(epochs), np.array(train), np.array(val)), tuple(notes))
-
-
-def _abbreviate(epochs: list[int]) -> str:
-    listed = ", ".join(map(str, epochs[:5]))
-    return f"{listed} and {len(epochs) - 5} more" if len(epochs) > 5 else listed

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.analysis.baselines import OneClassCheck
 from pipeline.analysis.curves import Gaps, LossCurves, compute_gaps
 from pipeline.analysis.overfitting_onset import CERTAIN_EVIDENCE, MIN_EPOCHS, Onset, OnsetSearch, find_onset
+from pipeline.wording import pluralize
 
 VerdictWord = Literal["learning", "memorizing", "overfitting", "underfitting", "diverged", "undecided"]
 
@@ -76,7 +77,7 @@ def judge(
     word, reason = _choose_verdict(case)
     times = f", {gaps.ratio:.2f} times as high" if gaps.ratio else ""
     losses = f"training is at {curves.train[-1]:.3f}, validation at {curves.val[-1]:.3f}{times}"
-    evidence = [f"after {_format_epochs(curves)} {losses}"]
+    evidence = [f"after {pluralize(len(curves.epochs), 'epoch')} {losses}"]
     onset_epochs = None
     if onset is not None:
         onset_epochs = curves.epochs[onset.index], curves.epochs[onset.low], curves.epochs[onset.high]
@@ -159,7 +160,7 @@ def _search_onset(curves: LossCurves, not_checked: list[str]) -> OnsetSearch | N
         return None
     search = find_onset(curves.val)
     if search.evidence is None:
-        not_checked.append(f"Onset: {_format_epochs(curves)} in all; it takes {MIN_EPOCHS}.")
+        not_checked.append(f"Onset: {pluralize(len(curves.epochs), 'epoch')} in all; it takes {MIN_EPOCHS}.")
     return search
 
 
@@ -172,8 +173,3 @@ def _training_improves(curves: LossCurves, onset: Onset) -> bool:
     offset = np.arange(len(after)) - (len(after) - 1) / 2
     rise = float(offset @ after / (offset @ offset)) * (len(after) - 1) if len(after) > 1 else 0.0
     return rise < onset.rise / 10
-
-
-def _format_epochs(curves: LossCurves) -> str:
-    count = len(curves.epochs)
-    return f"{count} epoch" + ("" if count == 1 else "s")

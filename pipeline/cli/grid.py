@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.runtime.shutdown import defer_signals
+from pipeline.wording import pluralize
 
 
 @click.command()
@@ -120,4 +121,4 @@ def study(name: str | None, data: Path | None) -> None:
         return
     made = create_study(name, Project().home, data)
     runs = len(made.cells())
-    click.echo(f"{STUDIES / name}: {runs} {'run' if runs == 1 else 'runs'}. {made.report.title}")
+    click.echo(f"{STUDIES / name}: {pluralize(runs, 'run')}. {made.report.title}")

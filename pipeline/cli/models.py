@@ -9,6 +9,7 @@ import click
 
 from pipeline.errors import PipelineError
 from pipeline.runtime.shutdown import defer_signals, exit_on_sigterm
+from pipeline.wording import pluralize
 
 run_option = click.option(
     "--run",
@@ -59,7 +60,7 @@ def predict(images: tuple[Path, ...], run: str, out: Path, overlay: bool, foregr
     if rows:
         console = Console(highlight=False, markup=False)
         console.print(create_table(rows, trained.data, console.width))
-    masks = "1 mask" if len(rows) == 1 else f"{len(rows)} masks"
+    masks = pluralize(len(rows), "mask")
     click.echo(f"{out}: {masks} by {trained.record.run} in masks/; {out / TABLE} has the shares of all classes")
     if num_skipped:
         raise PipelineError(f"{num_skipped} of {num_skipped + len(rows)} images were skipped; see above.")

@@ -9,7 +9,7 @@ from pipeline.analysis.gap_breakdown import GapPart
 from pipeline.analysis.seed_statistics import PairedDifference, adjust_p_values, compute_paired_difference
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, SettingSummary, Summary
 from pipeline.compare import run_findings
-from pipeline.compare.run_findings import format_seeds
+from pipeline.wording import pluralize
 
 SIGNIFICANT = 0.05  # Fisher's convention
 MIN_IMAGES = 3  # of validation that have a class: the gap of a class in fewer says little
@@ -47,7 +47,7 @@ def _best(summary: Summary, best: BestSetting) -> Finding:
     return Finding(
         "best",
         f"{row.variant} at a learning rate of {row.learning_rate} has the lowest validation loss: "
-        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {format_seeds(row.seeds)}, "
+        f"{_format_mean(row.val_loss_mean, row.val_loss_sd)} nats per pixel over {pluralize(row.seeds, 'seed')}, "
         + (f"{share:.0%} below {prior}." if share > 0 else f"no better than {prior}: nothing was learned."),
         (best.run,),
     )
@@ -196,7 +196,7 @@ def _describe_lead(difference: PairedDifference) -> str:
     if difference.interval:
         low, high = difference.interval
         size += f" (95 % interval {-high:.3f} to {-low:.3f})"
-    return f"{size}, in {difference.num_lower} of {format_seeds(difference.num_seeds)}"
+    return f"{size}, in {difference.num_lower} of {pluralize(difference.num_seeds, 'seed')}"
 
 
 def _describe_significance(differences: list[PairedDifference]) -> list[str]:

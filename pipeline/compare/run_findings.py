@@ -10,6 +10,7 @@ from pipeline.analysis.baselines import ONE_CLASS_LABEL, pair_with_baseline
 from pipeline.analysis.seed_statistics import compute_mean_and_sd
 from pipeline.artifacts.comparison import BestSetting, Finding, RunSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, MissedClass
+from pipeline.wording import pluralize
 
 MAX_CLASSES = 12  # missed classes that are named; more are counted
 MAX_REASONS = 3  # runs without results whose reason is given; the table of all runs has the others
@@ -52,7 +53,7 @@ def onsets(summary: Summary) -> Finding | None:
             low, high = min(onset[0] for _, onset in found), max(onset[1] for _, onset in found)
             places.append(
                 f"{rate.variant} at {rate.learning_rate} between epochs {low} and {high} "
-                f"({len(found)} of {format_seeds(len(rows))})"
+                f"({len(found)} of {pluralize(len(rows), 'seed')})"
             )
             named += [run for run, _ in found]
     if not places:
@@ -70,7 +71,7 @@ def lost_runs(summary: Summary) -> list[Finding]:
         if rows:
             reasons = "; ".join(f"{row.run} ({_first_sentence(row.reason)})" for row in rows[:MAX_REASONS])
             more = f"; and {len(rows) - MAX_REASONS} more" if len(rows) > MAX_REASONS else ""
-            sentence = f"{len(rows)} {one if len(rows) == 1 else several}: {reasons}{more}."
+            sentence = f"{pluralize(len(rows), one, several)}: {reasons}{more}."
             found.append(Finding(status, sentence, tuple(row.run for row in rows)))
     return found
 
@@ -97,7 +98,7 @@ def missed_classes(summary: Summary, best: BestSetting) -> Finding | None:
     if len(classes) > MAX_CLASSES:
         names.append(f"{len(classes) - MAX_CLASSES} more")
     who = f"{best.variant} at {best.learning_rate}"
-    over = "" if len(rows) == 1 else f" in at least one of {format_seeds(len(rows))}"
+    over = "" if len(rows) == 1 else f" in at least one of {pluralize(len(rows), 'seed')}"
     sentence = (
         f"Missed classes: {who}, the setting with the lowest validation loss, misses {len(by_class)} of the {present} "
         f"classes of the validation images{over}: {'; '.join(names)}. A class counts as missed if its IoU is below "
@@ -153,11 +154,9 @@ def one_class_other_runs(summary: Summary) -> Finding | None:
     if not checked or not (failing or one_class_best_setting(summary)):
         return None
     count = "None" if not failing else f"{len(failing)}"
-    other = "other run" if best else "run"
+    runs = pluralize(len(checked), "other run" if best else "run")
     verb = "does" if len(failing) == 1 else "do"
-    sentence = (
-        f"{count} of the {len(checked)} {other}{'' if len(checked) == 1 else 's'} {verb} {ONE_CLASS_LABEL}, by IoU."
-    )
+    sentence = f"{count} of the {runs} {verb} {ONE_CLASS_LABEL}, by IoU."
     return Finding("one_class_others", sentence, tuple(row.run for row in failing or checked))
 
 
@@ -176,8 +175,3 @@ def _select_failing(rows: list[RunSummary]) -> list[RunSummary]:
 
 def _beats_baseline(row: RunSummary) -> bool | None:
     return row.judgment.beats_baseline if row.judgment else None
-
-
-def format_seeds(count: int) -> str:
-    """Format a number of seeds."""
-    return f"{count} seed" + ("" if count == 1 else "s")

@@ -19,12 +19,12 @@ from pipeline.init.suggestion import SuggestedClasses, Suggestion, complete_sugg
 from pipeline.params.data import Data, find_data_mistakes
 from pipeline.params.data.image_data import Crowd
 from pipeline.params.file import PARAMS_FILE, read_params, read_sections
-from pipeline.prepare.sample_ids import escape_unprintable, join_names
 from pipeline.prepare.sources.coco import match_images
 from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import read_coco
 from pipeline.prepare.sources.folder import IMAGES, MASKS, ImageFiles, check_suffix
 from pipeline.prepare.sources.oxford_pets import PARTS, TRIMAPS, collect_pets
+from pipeline.wording import escape_unprintable, join_names
 
 _COMMAND = "pipeline init"
 _EXPECTED = f"""\
@@ -86,7 +86,7 @@ def inspect_folder(folder: Path) -> Suggestion:
         return complete_suggestion(_inspect_pets(folder))
     if (folder / IMAGES).is_dir() and (exports := _find_exports(folder)):
         if len(exports) > 1:
-            names = join_names([str(file.relative_to(folder)) for file in exports])
+            names = join_names(file.relative_to(folder) for file in exports)
             raise PipelineError(
                 f"{_COMMAND}: {folder} has several JSON files: {names}. Keep one of them, or write the section by "
                 f"hand: see docs/how-to/folder-of-images.md."

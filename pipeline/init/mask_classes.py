@@ -19,7 +19,7 @@ from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey, survey_masks
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_classes import suggest_value_classes
 from pipeline.prepare.data_issues import DataIssue
-from pipeline.prepare.sample_ids import join_names
+from pipeline.wording import join_names
 
 _MAX_RAMPS = 0.5  # of the pixels with values in between: those on soft edges
 _MIN_VALUES, _MIN_COUNTS, _MIN_FILL, _MAX_TREND = 8, 3, 0.6, -0.8
@@ -180,7 +180,7 @@ def _describe_lost(survey: MaskSurvey, low: int, threshold: int) -> list[str]:
         return []
     return [
         f"Masks whose foreground is lost, because their highest value, {max(lost.values())}, is below {threshold} "
-        f"({len(lost)}): {join_names(list(lost), 5)}. Save them with the values of the other masks."
+        f"({len(lost)}): {join_names(lost, 5)}. Save them with the values of the other masks."
     ]
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from pipeline.init.mask_survey import MIN_CONNECTED, MaskSurvey
 from pipeline.init.value_roles import RESERVED, ValueRoles
-from pipeline.prepare.sample_ids import join_names
+from pipeline.wording import join_names
 
 _VOIDS = (255, 65_535)  # that are doubted as classes
 _VOID_COLOR = 0xE0E0C0  # marks unknown pixels in Pascal VOC's color masks
@@ -90,10 +90,9 @@ def describe_values(survey: MaskSurvey, roles: ValueRoles) -> list[str]:
         ]
     once = [value for value in roles.values if survey.masks[value] == 1]
     if once and survey.count >= 10:
-        named = ", ".join(f"{survey.format_value(value)} ({survey.pixels[value]:,} pixels)" for value in once[:10])
-        more = f" and {len(once) - 10} more" if len(once) > 10 else ""
+        named = join_names(f"{survey.format_value(value)} ({survey.pixels[value]:,} pixels)" for value in once)
         doubts.append(
-            f"In one of {survey.count} masks only: {named}{more}. A rare class, or a mistake in that mask? Of a "
+            f"In one of {survey.count} masks only: {named}. A rare class, or a mistake in that mask? Of a "
             f"mistake, remove the class; the check then names the mask."
         )
     if families := _find_families(survey, {roles.background, *roles.voids}):

@@ -16,7 +16,7 @@ from pipeline.imaging.metadata import UPRIGHT, read_orientation, reverse_orienta
 from pipeline.params.data.image_data import MaskOrientation
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, UndeclaredValuesError, read_limited
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.sample_ids import format_count, join_names
+from pipeline.wording import join_names, pluralize
 
 MAX_IMAGES = 400  # whose orientation is read
 MAX_COMPARED = 40  # turned images that are decoded
@@ -90,7 +90,7 @@ def _describe_choice(
     turned: int, choice: MaskOrientation | None, upright: float, stored: float, contrary: Sequence[str]
 ) -> list[str]:
     """Report the choice with the mean contrasts, and the images that clearly fit the other way than most."""
-    found = f"{format_count(turned, 'image is', 'images are')} turned by EXIF orientation"
+    found = f"{pluralize(turned, 'image is', 'images are')} turned by EXIF orientation"
     match = f"{found}. Their edges match the masks {'better' if choice else 'about as well'} "
     if choice == "upright":
         notices = [f"{match}upright (contrast {upright:.1f}, as stored {stored:.1f}): mask_orientation: upright."]

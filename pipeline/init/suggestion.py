@@ -17,10 +17,10 @@ from pipeline.params.data.image_data import CocoData, FolderData, ImageMaskData,
 from pipeline.params.section import Section
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.prepare_data import collect_pairs
-from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.size_effects import GOOD_IOU, SizeCeilings, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.sources.image_mask import ImageMaskSource
 from pipeline.prepare.splitting.read_splits import TRAINVAL
+from pipeline.wording import join_names
 
 # Training time grows with the pixels: 4 times at 256 px, 16 times at 512 px, compared with 128 px. Times are not
 # measured for the choice, so that all machines suggest the same.

@@ -12,7 +12,7 @@ from pipeline.init.mask_survey import MaskSurvey
 from pipeline.init.palettes import Palette, find_palette_by_colors, read_label_file
 from pipeline.init.suggestion import SuggestedClasses
 from pipeline.init.value_roles import ValueRoles, find_roles
-from pipeline.prepare.sample_ids import join_names
+from pipeline.wording import join_names
 
 _NAMED = 8  # classes in a sentence
 

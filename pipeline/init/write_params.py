@@ -33,8 +33,8 @@ from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.model import SmpModel
 from pipeline.params.yaml_document import format_like_dvc
-from pipeline.prepare.sample_ids import escape_unprintable, join_names
 from pipeline.prepare.size_effects import Column, format_size_table
+from pipeline.wording import escape_unprintable, join_names
 
 BACKUPS = "params.before{}.yaml"  # files from before, the oldest without a number, then 2, 3, ...
 _MAX_NAMES = 12  # classes in the summary

@@ -18,10 +18,11 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
-from pipeline.errors import PipelineError, suggest_closest
+from pipeline.errors import PipelineError
 from pipeline.models.cpu_convolutions import DepthwiseConvolution, replace_slow_depthwise
 from pipeline.params.custom_code import describe_error
 from pipeline.params.model import SmpModel
+from pipeline.wording import suggest_closest
 
 # For DPT: timm's vision transformers accept images of one size by default, and contain a classifier.
 VISION_TRANSFORMER: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
@@ -94,7 +95,7 @@ def resolve_encoder_name(encoder: str, architecture: str) -> str:
     if timm.is_model(bare):
         return f"tu-{bare}"
     advice = "try resnet34, mobilenet_v2 or tf_efficientnet_lite0."
-    hint = suggest_closest(bare, [*own, *timm.list_models()], advice, cutoff=0.6)
+    hint = suggest_closest(bare, [*own, *timm.list_models()], advice)
     raise PipelineError(f"model.encoder: neither smp nor timm has an encoder '{encoder}'; {hint}")
 
 

@@ -7,7 +7,6 @@ imported from elsewhere in the project would be invisible to DVC, so it is refus
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -21,7 +20,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from pipeline.artifacts.project import Project
-from pipeline.errors import PipelineError, suggest_closest
+from pipeline.errors import PipelineError
+from pipeline.wording import find_closest, suggest_closest
 
 CUSTOM = Path("custom")
 BYTECODE = "__pycache__"
@@ -197,7 +197,6 @@ def _suggestion(missing: str) -> str:
     project = Project().home
     files = [file.relative_to(project) for file in custom_files(project) if file.suffix == ".py"]
     modules = {file.stem: ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__"}
-    near = difflib.get_close_matches(missing.rpartition(".")[2], modules, n=1)
-    if near:
-        return f"did you mean {modules[near[0]]}?"
+    if near := find_closest(missing.rpartition(".")[2], modules):
+        return f"did you mean {modules[near]}?"
     return f"write it in {CUSTOM}/ and name it {CUSTOM}.{missing.removeprefix(f'{CUSTOM}.')}, or correct the name."

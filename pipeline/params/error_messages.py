@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import suggest_closest
+from pipeline.wording import find_closest, suggest_closest
 
 _EXPECTED = {
     "missing": "is missing; add it (docs/reference/parameters.md describes every key)",
@@ -63,18 +62,17 @@ def describe_errors(error: ValidationError, model: type[BaseModel], where: str) 
 def _suggest(found: Any, context: dict[str, Any]) -> str:
     """End a sentence with the closest of the valid choices, if one is close."""
     named = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
-    choices = {choice.lower(): choice for choice in named}
-    near = difflib.get_close_matches(str(found).lower(), choices, n=1)
-    return f"; did you mean {choices[near[0]]}?" if near else "."
+    near = find_closest(str(found), named)
+    return f"; did you mean {near}?" if near else "."
 
 
 def _as_section(name: str, sections: list[type[BaseModel]], discriminator: str) -> str:
     """Show how to write a section that was given by its name only."""
     named = {_tag(section, discriminator) or "": section for section in sections}
-    near = difflib.get_close_matches(name.lower(), named, n=1)
-    if not near:
+    near = find_closest(name, named)
+    if near is None:
         return f"write {{{discriminator}: ...}} with one of {', '.join(named)}, and its keys."
-    keys = [f"{key}: {near[0] if key == discriminator else '...'}" for key in named[near[0]].model_fields]
+    keys = [f"{key}: {near if key == discriminator else '...'}" for key in named[near].model_fields]
     return f"write {{{', '.join(keys)}}}."
 
 

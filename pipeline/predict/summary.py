@@ -15,7 +15,7 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
-from pipeline.prepare.sample_ids import escape_unprintable, format_count
+from pipeline.wording import escape_unprintable, pluralize
 
 MAX_NAMED = 6  # classes
 SHOWN = 20  # images in a terminal
@@ -33,7 +33,7 @@ def describe_training_data(run: TrainedRun, project: Project) -> str:
         classes += f", +{len(names) - MAX_NAMED} more"
     size = run.preprocessing.size
     return (
-        f'{cell.name} was trained on "{run.data.title}": {format_count(used, "image", "images")} of '
+        f'{cell.name} was trained on "{run.data.title}": {pluralize(used, "image", "images")} of '
         f"{size} x {size} px; classes: {classes}"
     )
 

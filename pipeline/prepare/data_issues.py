@@ -9,7 +9,7 @@ from enum import Enum
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
-from pipeline.prepare.sample_ids import count_and_list, escape_unprintable, join_names
+from pipeline.wording import escape_unprintable, join_names, pluralize
 
 MIN_SOFT_VALUES = 3  # undeclared values; masks with as many or more may be soft
 
@@ -181,8 +181,8 @@ def build_error(issues: Sequence[DataIssue], key: str, folder: str) -> PipelineE
             remedy = (
                 f"Write each as a category of {key}.classes, or in {key}.ignore_value: its pixels are then ignored."
             )
-        found = count_and_list(kind.singular + common, kind.plural + common, [str(issue) for issue in matching])
-        lines.append(f"{found}. {remedy}")
+        found = pluralize(len(matching), kind.singular + common, kind.plural + common)
+        lines.append(f"{found}: {join_names(matching)}. {remedy}")
     if any(issue.kind is not IssueKind.NO_GROUP for issue in issues):
         lines.append(f"To skip such pairs, write {key}.on_invalid: skip. The report lists them.")
     return PipelineError("\n".join(f"{key}.path: {folder}: {line}" for line in lines))

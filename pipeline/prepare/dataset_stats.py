@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, DatasetStats, SegmentationClass
 from pipeline.imaging.metadata import ImageMetadata
-from pipeline.prepare.sample_ids import format_count, join_names
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import SplitTable
+from pipeline.wording import join_names, pluralize
 
 MAX_DUPLICATES = 10  # pairs that the statistics name
 
@@ -96,7 +96,7 @@ def _describe_ignored(tables: Sequence[SplitTable]) -> Iterable[str]:
     beside = sum(table.ignored_beside_foreground for table in tables)
     if instead and not beside:
         yield (
-            f"{format_count(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
+            f"{pluralize(instead, 'mask holds', 'masks hold')} ignored pixels and no foreground, and none holds "
             "both: if the ignored value is another value of the foreground, add it to that class (mask_value: [1, "
             f"255]) and write ignore_value: null."
         )
@@ -130,7 +130,7 @@ def describe_leaks(left_out: Counter[tuple[str, str]], is_published: bool) -> It
         others = {other: count for (of, other), count in left_out.items() if of == split}
         if count := sum(others.values()):
             named = " or ".join(other for other in SPLITS if other in others) or "the showcase"
-            images = format_count(count, "image was", "images were")
+            images = pluralize(count, "image was", "images were")
             parts.append(f"{images} left out of {split}, because {named} has the same image too")
     if parts:
         known = "known leak of the published data set" if is_published else "leak between the splits of the data set"

@@ -16,8 +16,8 @@ import requests
 from pipeline.atomic_io import naming, replacing
 from pipeline.errors import PipelineError
 from pipeline.prepare.image_mask_pair import PairCollection
-from pipeline.prepare.sample_ids import escape_unprintable
 from pipeline.prepare.sources.oxford_pets import PARTS, collect_pets
+from pipeline.wording import escape_unprintable
 
 _CHUNK_BYTES = 65_536
 

@@ -21,7 +21,7 @@ from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
-from pipeline.prepare.sample_ids import join_names
+from pipeline.wording import join_names
 
 if TYPE_CHECKING:
     from pipeline.params.data.fields import MaskValue

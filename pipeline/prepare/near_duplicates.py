@@ -24,7 +24,8 @@ from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.prepare.image_mask_pair import ImageMaskPair
-from pipeline.prepare.sample_ids import escape_unprintable, image_id, join_names
+from pipeline.prepare.sample_ids import image_id
+from pipeline.wording import escape_unprintable, join_names
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import NearDuplicates

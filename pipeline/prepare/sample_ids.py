@@ -1,11 +1,11 @@
-"""Names of images: as ids that other stages name files by, and as a person may read them in a message or a table."""
+"""Names of images: as ids that other stages name files by, and as cells of a table."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 
-MAX_NAMES = 10  # files or lines in an error
+from pipeline.wording import escape_unprintable
+
 MAX_ID_BYTES = 200  # other stages name files by ids; a file name has at most 255 bytes
 FORMULA_STARTS = ("=", "+", "-", "@")  # spreadsheets take cells that begin with these for formulas
 
@@ -29,30 +29,7 @@ def find_id_problem(name: str) -> str:
     return ""
 
 
-def escape_unprintable(name: str) -> str:
-    """Escape the unprintable characters of a name, so that it is one line."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in name
-    )
-
-
 def to_csv_cell(text: str) -> str:
     """Write a text as a cell of a CSV file that spreadsheets do not take for a formula, on one line."""
     text = escape_unprintable(text)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-
-
-def format_count(count: int, singular: str, plural: str) -> str:
-    """Write a count with the noun, and perhaps the verb, that agrees with it."""
-    return f"{count:,} {singular if count == 1 else plural}"
-
-
-def count_and_list(singular: str, plural: str, names: Sequence[str]) -> str:
-    """Write a count with its noun, and the first names."""
-    return f"{len(names)} {singular if len(names) == 1 else plural}: {join_names(names)}"
-
-
-def join_names(names: Sequence[str], most: int = MAX_NAMES) -> str:
-    """Join the first names, and the number of the others."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(escape_unprintable, names[:most])) + more

@@ -20,7 +20,7 @@ from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import Resize, fit_mask, locate_inner, restore_mask
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
+from pipeline.wording import escape_unprintable, join_names, pluralize
 
 # Masks that are examined, and their pixels, for lost objects and for the IoU; some seconds in all.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
@@ -75,7 +75,7 @@ class SizeEffects:
         lossy = [str(effect) for effect in self.classes if effect.is_lossy]
         none = f"no image_size up to {SIZES[-1]} keeps them, smaller tiles of the images would"
         remedy = f"data.image_size: {self.sufficient} keeps them" if self.sufficient else none
-        examined = format_count(self.masks, "mask was", "masks were")
+        examined = pluralize(self.masks, "mask was", "masks were")
         return f"At {self.size} px {join_names(lossy)} ({examined} examined); {remedy}."
 
 
@@ -185,7 +185,7 @@ class SizeCeilings:
         """Report the classes that a size limits, and the size that is good."""
         return (
             f"At {size} px even perfect predictions, resized back to the masks' own size, have a low IoU: "
-            f"{self.at(size).list_classes(below=GOOD_IOU)} ({format_count(self.masks, 'mask was', 'masks were')} "
+            f"{self.at(size).list_classes(below=GOOD_IOU)} ({pluralize(self.masks, 'mask was', 'masks were')} "
             f"examined); {self.remedy()}."
         )
 

@@ -21,10 +21,10 @@ from pipeline.prepare.data_issues import IssueKind
 from pipeline.prepare.dataset_stats import add_mask_notices
 from pipeline.prepare.near_duplicates import write_contact_sheet
 from pipeline.prepare.prepare_data import create_source
-from pipeline.prepare.sample_ids import escape_unprintable, format_count, join_names
 from pipeline.prepare.size_effects import format_size_table
 from pipeline.prepare.source import SourceData
 from pipeline.prepare.split_tables import check_splits
+from pipeline.wording import escape_unprintable, join_names, pluralize
 
 CONTACT_SHEET = CACHE / "near_duplicates.png"
 _MAX_REASONS = 10  # skipped files that are shown
@@ -68,7 +68,7 @@ class ValidationReport:
         effects, ceilings = self.data.size_effects, self.data.size_ceilings
         if effects is None or not effects.classes:
             return []
-        lines = [f"at {effects.size} px {join_names([str(effect) for effect in effects.classes])}"]
+        lines = [f"at {effects.size} px {join_names(effects.classes)}"]
         if ceilings is None or not ceilings.sizes:
             return lines
         present = ceilings.sizes[0]
@@ -85,9 +85,9 @@ class ValidationReport:
         if not any(reason.startswith(IssueKind.LOOKS_ALIKE.reason) for _, reason in self.data.skipped):
             lines.append("no image looks the same as one of another split")
         if stats.duplicates:
-            pairs = join_names([f"{one} and {other}" for one, other in stats.first_duplicates])
+            pairs = join_names(f"{one} and {other}" for one, other in stats.first_duplicates)
             more = f", and {rest:,} more" if (rest := stats.duplicates - len(stats.first_duplicates)) else ""
-            alike = format_count(stats.duplicates, "looks", "look")
+            alike = pluralize(stats.duplicates, "looks", "look")
             lines.append(f"{alike} the same as another one of the same split: {pairs}{more}")
         if self.sheet:
             lines.append(f"images that look the same are side by side in {self.sheet}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from pipeline import wording
 
 MISSING = "–"
 SPLIT_NAMES = {"train": "training", "validation": "validation", "test": "test", "showcase": "the showcase"}
@@ -42,24 +43,8 @@ def format_count(count: int) -> str:
 
 
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
-    """Format a count with its noun."""
-    return f"{format_count(count)} {singular if count == 1 else plural or singular + 's'}"
-
-
-def join_words(items: Sequence[str], limit: int | None = None) -> str:
-    """Join words: a, b and c; or, if there are more than `limit`: a, b and 3 more."""
-    if limit is not None and len(items) > limit:
-        items = [*items[:limit], f"{len(items) - limit} more"]
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def suggest_closest(name: str, known: Iterable[str]) -> str:
-    """End a message about an unknown name with the closest known name, or with some of the known names."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"did you mean {near[0]}?" if near else f"known names: {join_words(sorted(names)[:8])}."
+    """Format a count with its noun, with digit grouping as `format_count`."""
+    return wording.pluralize(count, singular, plural).replace(",", "\u00a0")
 
 
 def mark_code(text: str) -> Markup:

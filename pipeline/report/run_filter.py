@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.artifacts.comparison import RunSummary
 from pipeline.errors import PipelineError
-from pipeline.report.formatting import suggest_closest
+from pipeline.wording import suggest_closest
 
 TEXT_COLUMNS = ("run", "variant", "status", "verdict")
 NUMBER_COLUMNS = (

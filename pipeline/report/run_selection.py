@@ -14,6 +14,7 @@ from pipeline.artifacts.comparison import RunSummary, Summary
 from pipeline.artifacts.project import REPORT, REPORTS
 from pipeline.errors import PipelineError
 from pipeline.report.run_filter import filter_runs, is_filter
+from pipeline.wording import join_names
 
 MAX_STEM = 100  # characters of a file name's stem; a hash replaces the rest
 MAX_LISTED = 12  # names in a message; a grid can have hundreds
@@ -107,8 +108,7 @@ def _list_available(summary: Summary, nearest: str = "") -> str:
     names = [row.run for row in summary.runs]
     if nearest:
         names.sort(key=lambda name: -difflib.SequenceMatcher(None, nearest, name).ratio())
-    rest = len(names) - MAX_LISTED
-    return "runs: " + ", ".join(names[:MAX_LISTED]) + (f" and {rest} more." if rest > 0 else ".")
+    return f"runs: {join_names(names, MAX_LISTED)}."
 
 
 def create_file_stem(names: list[str]) -> str:

@@ -15,7 +15,8 @@ from jinja2.utils import missing
 from pipeline.artifacts.comparison import Judgment, RunSummary, Summary
 from pipeline.errors import PipelineError
 from pipeline.report.figures.feature_maps import NAMES
-from pipeline.report.formatting import MISSING, format_number, format_percent, suggest_closest
+from pipeline.report.formatting import MISSING, format_number, format_percent
+from pipeline.wording import suggest_closest
 
 # Placeholder of a figure in Markdown, in private-use characters; it becomes a paragraph of its own in HTML.
 _PICTURE = "\ue000{}\ue001"

@@ -21,6 +21,7 @@ from pipeline.imaging.resize import fit_image, fit_mask, locate_inner
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import ShowcaseImage
 from pipeline.params.data.image_data import MaskOrientation
+from pipeline.wording import join_names
 
 Decoded = TypeVar("Decoded")
 
@@ -97,12 +98,8 @@ def _read_mask(
             f"{shape[0]}. Save the mask with the size of the image."
         )
     if not encoding.covers(mask):
-        unknown = list(encoding.count_unknown(mask))
-        more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
-        raise PipelineError(
-            f"report.showcase: {path} has the values {', '.join(unknown[:MAX_LISTED])}{more}; expected are "
-            f"{encoding.list_values()}."
-        )
+        values = join_names(encoding.count_unknown(mask), MAX_LISTED)
+        raise PipelineError(f"report.showcase: {path} has the values {values}; expected are {encoding.list_values()}.")
     indices = encoding.to_indices(mask)
     if (indices == IGNORE).all():
         raise PipelineError(f"report.showcase: {path} ignores every pixel. Remove mask: from its entry.")

@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.project import STUDIES
-from pipeline.errors import PipelineError, suggest_closest
+from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.params.file import PARAMS_FILE, check_params, read_sections
 from pipeline.params.section import merge_overrides
@@ -27,6 +27,7 @@ from pipeline.params.yaml_document import (
     space_sections,
     update_document,
 )
+from pipeline.wording import suggest_closest
 
 PRESETS = Path("params")
 PRESET_NAME = re.compile(r"[a-z0-9_]+")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pipeline.report.formatting import format_number, format_spread, join_words, mark_code, pluralize
+from pipeline.report.formatting import format_number, format_spread, mark_code
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,6 @@ def test_format_spread_omits_missing_numbers() -> None:
     assert format_spread(0.5, 0.01) == "0.500\u00a0±\u00a00.010"
     assert format_spread(0.5, None) == "0.500"
     assert format_spread(None, None) == "–"
-
-
-def test_join_words_and_pluralize() -> None:
-    assert [join_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
-    assert (join_words("abcd", 3), join_words("abc", 3)) == ("a, b, c and 1 more", "a, b and c")
-    assert (pluralize(1, "seed"), pluralize(2, "seed")) == ("1 seed", "2 seeds")
 
 
 def test_mark_code_converts_backticks_and_escapes_tags() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from pipeline.prepare.sources.coco_notices import AnnotationStats
 from pipeline.prepare.sources.coco_validation import CocoAnnotations, CocoImage, read_coco
 from pipeline.prepare.sources.folder import IMAGES, ImageFiles
 from pipeline.prepare.splitting.read_splits import read_splits
+from pipeline.wording import find_closest
 
 _PREFIX = f"{IMAGES}__"  # of ids whose file_name begins with the folder of the images, as some tools write it
 
@@ -110,8 +110,7 @@ def _map_categories(data: CocoData, coco: CocoAnnotations) -> dict[int, int]:
     for name in index_of:
         if name not in known:
             place = "ignore_value" if name in data.ignore_value else "classes"
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = f" Did you mean '{near}'?" if (near := find_closest(name, known)) else ""
             mistakes.append(
                 f"data.{place}: {data.annotations} has no category '{name}'; its categories are "
                 f"{', '.join(known) or 'none'}.{hint}"

@@ -15,9 +15,9 @@ import numpy as np
 
 from pipeline.params.data.image_data import Crowd
 from pipeline.prepare.mask_sample import sample_evenly
-from pipeline.prepare.sample_ids import format_count, join_names
 from pipeline.prepare.sources.coco_masks import decode_segmentation
 from pipeline.prepare.sources.coco_validation import CocoImage, truncate
+from pipeline.wording import join_names, pluralize
 
 _MIN_CROWDS = 3  # fewer may be chance
 _MIN_CROWD_SHARE = 0.05  # of all annotations; in COCO itself about 1 % are crowds
@@ -86,7 +86,7 @@ class AnnotationStats:
         used, only_crowds = self.used, self.only_crowds
         unused = list(dict.fromkeys(name for name in self._categories.values() if name not in self._used.values()))
         if used and unused:
-            what = format_count(len(unused), "category has", "categories have")
+            what = pluralize(len(unused), "category has", "categories have")
             pronoun = "it" if len(unused) == 1 else "them"
             yield (
                 f"{what} no usable annotation in the images, so `pipeline init` makes no class of {pronoun}: "
@@ -115,14 +115,14 @@ class AnnotationStats:
 
     def _describe_annotations(self) -> Iterator[str]:
         if empty := [f"{name} in {image.file_name}" for image in self._images for name in image.without_pixels]:
-            what = format_count(len(empty), "annotation covers", "annotations cover")
+            what = pluralize(len(empty), "annotation covers", "annotations cover")
             yield f"{what} no pixel of the image: outside of it, too small or empty: {join_names(empty)}."
         if repeated := sum(image.repeated for image in self._images):
-            what = format_count(repeated, "annotation repeats", "annotations repeat")
+            what = pluralize(repeated, "annotation repeats", "annotations repeat")
             yield f"{what} another one of the same image, outline and category; this does not change the masks."
         if conflicting := sum(image.conflicting for image in self._images):
             yield (
-                f"{format_count(conflicting, 'annotation has', 'annotations have')} the outline of another one of the "
+                f"{pluralize(conflicting, 'annotation has', 'annotations have')} the outline of another one of the "
                 f"same image, but another category: only the one with the highest id is seen."
             )
         if count := sum(not (image.objects or image.crowds or image.issues) for image in self._images):

@@ -15,8 +15,9 @@ from pycocotools import mask as rle
 
 from pipeline.errors import PipelineError
 from pipeline.prepare.data_issues import IssueKind
-from pipeline.prepare.sample_ids import count_and_list, find_id_problem, image_id, join_names
+from pipeline.prepare.sample_ids import find_id_problem, image_id
 from pipeline.prepare.sources.coco_masks import find_segmentation_problem, to_rle
+from pipeline.wording import join_names, pluralize
 
 _MAX_TEXT = 120  # characters of a name that a message shows
 _MAX_SIDE = 100_000  # px
@@ -133,7 +134,7 @@ def read_coco(path: Path, key: str) -> CocoAnnotations:
     """
     coco = CocoAnnotations(_read_json(path, key))
     invalid = [
-        f"{key}: {path}: {count_and_list(kind.singular, kind.plural, entries)}. {kind.remedy}"
+        f"{key}: {path}: {pluralize(len(entries), kind.singular, kind.plural)}: {join_names(entries)}. {kind.remedy}"
         for kind, entries in coco.invalid.items()
         if entries
     ]

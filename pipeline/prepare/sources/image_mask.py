@@ -21,13 +21,13 @@ from pipeline.prepare.decoded_pair import DecodedPair
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, PaletteCheck, read_limited
 from pipeline.prepare.near_duplicates import DuplicatePair, NearDuplicateCheck, parse_distinct
 from pipeline.prepare.parallel_decode import DecodeResult, DecodeSettings, decode_pairs
-from pipeline.prepare.sample_ids import format_count
 from pipeline.prepare.size_effects import SizeCeilings, SizeEffects, measure_size_ceilings, measure_size_effects
 from pipeline.prepare.source import READ_ORDER, Sample, SampleWriter, SourceData, SplitOrigin
 from pipeline.prepare.split_tables import count_pixels, tabulate_samples
 from pipeline.prepare.splitting.assign_splits import ClassShares, assign_splits
 from pipeline.prepare.splitting.groups import find_groups, name_below_images, suggest_groups
 from pipeline.prepare.splitting.read_splits import DEFAULT_LIST, TRAINVAL
+from pipeline.wording import pluralize
 
 DARK_BELOW = 1 / 8  # of the value range; if all images are below it, they were not scaled to the range
 
@@ -201,7 +201,7 @@ class ImageMaskSource:
         if ceilings.sizes and not ceilings.at(size).is_good:
             yield ceilings.sentence(size)
         if pairs := checks.duplicates.of_showcase:
-            alike = format_count(len(pairs), "training image looks", "training images look")
+            alike = pluralize(len(pairs), "training image looks", "training images look")
             yield (
                 f"{alike} the same as the showcase {pairs[0][0]}, which is taken from training: its prediction shows "
                 f"memory. Choose another in {self._key}.showcase_ids."

@@ -10,8 +10,8 @@ from pathlib import Path
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection, SplitRow, ValueMaskReader, WrittenSplits
-from pipeline.prepare.sample_ids import join_names
 from pipeline.prepare.splitting.read_splits import TRAINVAL
+from pipeline.wording import join_names
 
 TEST_SPLIT = "test"
 SPLIT_LISTS = {TRAINVAL: "annotations/trainval.txt", TEST_SPLIT: "annotations/test.txt"}  # split to file

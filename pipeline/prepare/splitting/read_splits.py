@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,8 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params.data.image_data import SplitFile
 from pipeline.prepare.image_mask_pair import SplitRow, WrittenSplits
-from pipeline.prepare.sample_ids import MAX_NAMES, image_id, join_names
+from pipeline.prepare.sample_ids import image_id
+from pipeline.wording import MAX_NAMES, find_closest, join_names
 
 # Next to images/; the column of groups is optional.
 DEFAULT_LIST = SplitFile(file="splits.csv", id="id", split="split", group="group")
@@ -88,8 +88,7 @@ def _check_columns(path: Path, columns: Sequence[str], declared: SplitFile | Non
     for role in ("id", "split", "group"):
         name = getattr(declared, role)
         if name is not None and name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.4)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = f" Did you mean '{near}'?" if (near := find_closest(name, columns)) else ""
             mistakes.append(f"{key}.{role}: {path} has no column '{name}'; its columns are {present}.{hint}")
     if mistakes:
         raise PipelineError("\n".join(mistakes))

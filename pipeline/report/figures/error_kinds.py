@@ -10,8 +10,9 @@ import numpy.typing as npt
 from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.report.formatting import format_percent, join_words
+from pipeline.report.formatting import format_percent
 from pipeline.report.view_models import Frame, LegendEntry, Mask
+from pipeline.wording import join_words
 
 # Distinguished by lightness and from blue to yellow, thus by color-blind readers too, on a light ground of their own.
 GROUND, FOUND, MISSED, FALSE_ALARM = "#f3efe6", "#bdb9ae", "#4b2a8c", "#d9480f"

@@ -18,11 +18,12 @@ from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, Seg
 from pipeline.artifacts.project import Project
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html, svg
-from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, join_words, pluralize
+from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, pluralize
 from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_sheet
 from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
 from pipeline.report.sections.split_leakage import SplitLeakage, describe_disjoint_splits, find_split_leakage
 from pipeline.report.view_models import LegendEntry, Notice, collect_problem
+from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from pipeline.artifacts.prepared_data import DatasetStats, PreparedData
 from pipeline.artifacts.project import PREPARED
-from pipeline.report.formatting import format_count, join_words, pluralize
+from pipeline.report.formatting import format_count, pluralize
+from pipeline.wording import join_words
 
 MAX_REASONS = 10
 MAX_FILES = 5  # of a reason; `skipped.csv` lists all

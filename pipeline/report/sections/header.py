@@ -12,19 +12,13 @@ from pipeline.artifacts.prepared_data import SPLITS
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import (
-    SPLIT_NAMES,
-    format_count,
-    format_number,
-    format_spread,
-    join_words,
-    pluralize,
-)
+from pipeline.report.formatting import SPLIT_NAMES, format_count, format_number, format_spread, pluralize
 from pipeline.report.primary_score import PrimaryScore
 from pipeline.report.run_selection import RunSelection
 from pipeline.report.sections.findings import select_findings
 from pipeline.report.sections.showcase import Showcase, UserImage, build_showcase, build_user_images
 from pipeline.report.view_models import Notice, collect_problem
+from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)

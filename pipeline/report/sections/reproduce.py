@@ -19,10 +19,11 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.file import read_sections
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import flatten_parameters, format_count, join_words
+from pipeline.report.formatting import flatten_parameters, format_count
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import Notice, collect_problem
 from pipeline.tracking.tags import DIRTY, UNKNOWN, read_git_commit
+from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)

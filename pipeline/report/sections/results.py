@@ -11,8 +11,8 @@ from pipeline.artifacts.comparison import BestSetting, SettingSummary, Summary
 from pipeline.artifacts.scores import MIN_CLASS_IOU, Scores
 from pipeline.artifacts.status import RunStatus
 from pipeline.report.context import ReportContext
-from pipeline.report.formatting import join_words
 from pipeline.report.run_selection import RunSelection
+from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from pipeline.params import Params
 from pipeline.report.context import ReportContext
 from pipeline.report.figures import image_html
 from pipeline.report.figures.error_kinds import PredictionErrors, is_foreground
-from pipeline.report.formatting import format_number, format_percent, join_words, pluralize
+from pipeline.report.formatting import format_number, format_percent, pluralize
 from pipeline.report.run_selection import RunSelection, find_leading_run
 from pipeline.report.view_models import EmbeddedImage, Frame, ImageArray, LegendEntry, Mask, NothingToShowError
+from pipeline.wording import join_words
 
 
 @dataclass(frozen=True)

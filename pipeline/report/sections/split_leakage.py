@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.artifacts.prepared_data import list_groups
-from pipeline.report.formatting import SPLIT_NAMES, join_words, pluralize
+from pipeline.report.formatting import SPLIT_NAMES, pluralize
+from pipeline.wording import join_words
 
 MAX_LISTED = 5  # of each kind
 
