@@ -25,7 +25,7 @@ from benchmarks.timing import MethodTimer
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.project import EVALUATION, RUNS
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
-from pipeline.atomic_io import as_json, replacing
+from pipeline.atomic_io import atomic_directory, to_json
 from pipeline.params import Params
 from pipeline.params.file import read_params
 from pipeline.sweep import pool, run_sweep
@@ -45,8 +45,8 @@ def sleep_and_write(pipe: Connection, params: Params, root: Path) -> None:
         time.sleep(TRAINING_SECONDS)
         record = RunRecord(FORMAT, name, name, "finished", 1, 1, None, "float32", 1, "data", {})
         for folder in (RUNS, EVALUATION):
-            with replacing(root / folder / name) as temporary:
-                (temporary / RunFolder.RECORD).write_text(as_json(record), encoding="utf-8")
+            with atomic_directory(root / folder / name) as temporary:
+                (temporary / RunFolder.RECORD).write_text(to_json(record), encoding="utf-8")
                 for file in RUN_FILES:
                     (temporary / file).write_text(f"{name} {file}", encoding="utf-8")
         pipe.send(JobResult(job, trained=True, evaluated=True, message="slept"))

@@ -1,29 +1,30 @@
-"""Files written whole or not at all, and JSON as the stages write it."""
+"""Write files and folders atomically, and format JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import glob
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def as_json(content: Any) -> str:
-    """Format JSON as the stages write it: stable order of keys, one per line, NaN refused."""
+def to_json(content: Any) -> str:
+    """Format JSON with one key per line in a stable order; NaN is refused."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         content = dataclasses.asdict(content)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name the file in an `OSError` that names none, as the one of a full disk."""
+def add_file_name(path: Path) -> Iterator[None]:
+    """Add the name of the file to an `OSError` that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -33,24 +34,24 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A new folder to write into, put in the place of `target` when the block ends well; else nothing is changed.
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yield a new folder that replaces `target` when the block succeeds; otherwise nothing changes.
 
-    Never written in place: DVC's cache may be linked into the workspace, and a killed stage must leave no half output.
-    What is put there is on the disk, not only on its way to it; what killed processes left behind is removed.
+    The folder is not written in place, because DVC's cache may be linked into the workspace, and a killed stage must
+    not leave incomplete outputs. Files are synced to the disk first. Leftovers of killed processes are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for folder in target.parent.glob(f".{glob.escape(target.name)}-*-*"):
         if not _is_alive(folder.name.split("-")[-2]):
             shutil.rmtree(folder, ignore_errors=True)
-    new = _beside(target)
+    new = _create_sibling(target)
     try:
-        with naming(target):
+        with add_file_name(target):
             new.chmod(0o755)
             yield new
             _sync(new)
             if target.exists():
-                old = _beside(target)
+                old = _create_sibling(target)
                 target.rename(old / target.name)
                 try:
                     new.rename(target)
@@ -66,16 +67,16 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it: a reader sees the old text or the new, never half of it."""
+    """Write a file under another name, then rename it, so that a reader sees the old or the new text, never a part."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
-    """Write the parts one after the other, as `write_text` does."""
+    """Write the concatenated parts as `write_text` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with naming(path), os.fdopen(handle, "wb") as file:
+        with add_file_name(path), os.fdopen(handle, "wb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
@@ -87,8 +88,15 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
         raise
 
 
-def _beside(target: Path) -> Path:
-    """A new folder beside the target, on the same disk; its name says which process writes it."""
+def write_with(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Write the output of `save` as `write_text` does; buffered, since encoders hide errors such as a full disk."""
+    buffer = io.BytesIO()
+    save(buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def _create_sibling(target: Path) -> Path:
+    """Create a folder beside the target, on the same disk, with the id of this process in its name."""
     return Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
 
 
@@ -97,13 +105,13 @@ def _is_alive(process: str) -> bool:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True
 
 
 def _sync(folder: Path) -> None:
-    """Have the system write a folder's files to the disk."""
+    """Sync a folder's files to the disk."""
     for path in (*folder.rglob("*"), folder):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,9 +1,9 @@
-"""Wording of messages and pages: counts with their nouns, lists of names, and the closest known name."""
+"""Wording of messages and pages: counts with their nouns, lists of names, columns, and the closest known name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 MAX_NAMES = 10  # names or lines in a message
 
@@ -33,6 +33,25 @@ def escape_unprintable(name: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in name
     )
+
+
+def shorten(text: str, width: int) -> str:
+    """Leave out the end of a text that is wider than `width` columns of a terminal."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else f"{set_cell_size(text, max(0, width - 1))}…"
+
+
+def align_columns(columns: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[str]:
+    """Join columns of entries into lines for a terminal; entries are at the right of their column, or at the left."""
+    from rich.cells import cell_len
+
+    aligned = []
+    for place, column in enumerate(columns):
+        width = max(map(cell_len, column))
+        padded = ((entry, " " * (width - cell_len(entry))) for entry in column)
+        aligned.append([entry + space if place in left else space + entry for entry, space in padded])
+    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
 
 
 def find_closest(name: str, known: Iterable[str]) -> str | None:

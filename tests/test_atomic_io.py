@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic_io import as_json, replacing, write_text
+from pipeline.atomic_io import atomic_directory, to_json, write_text
 
 
 def test_atomic_directory_replaces_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "runs" / "unet"
     for name in ("first", "second"):
-        with replacing(target) as folder:
+        with atomic_directory(target) as folder:
             (folder / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["second"]
     assert [path.name for path in target.parent.iterdir()] == ["unet"]
@@ -22,9 +22,9 @@ def test_atomic_directory_replaces_the_old_folder(tmp_path: Path) -> None:
 
 def test_atomic_directory_keeps_the_old_folder_after_an_error(tmp_path: Path) -> None:
     target = tmp_path / "unet"
-    with replacing(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "old").write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(target) as folder:
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target) as folder:
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in target.iterdir()] == ["old"]
@@ -51,7 +51,7 @@ def test_write_text_keeps_the_old_file_after_an_encoding_error(tmp_path: Path) -
 
 def test_to_json_refuses_nan() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        as_json({"loss": float("nan")})
+        to_json({"loss": float("nan")})
 
 
 def test_atomic_directory_removes_leftovers_of_killed_processes_only(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_atomic_directory_removes_leftovers_of_killed_processes_only(tmp_path: P
     (tmp_path / f".unet-{killed.pid}-abc").mkdir()
     (tmp_path / f".unet-{os.getpid()}-abc").mkdir()
     (tmp_path / f".unet_no_skip-{killed.pid}-abc").mkdir()  # of another target
-    with replacing(tmp_path / "unet") as folder:
+    with atomic_directory(tmp_path / "unet") as folder:
         (folder / "new").write_text("new")
     remaining = {path.name for path in tmp_path.iterdir()}
     assert remaining == {"unet", f".unet-{os.getpid()}-abc", f".unet_no_skip-{killed.pid}-abc"}

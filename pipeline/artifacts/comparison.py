@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -189,18 +189,6 @@ class Comparison(ArtifactFolder):
         """Parts of each run's gap."""
         return self.read_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, {"run": str, "part": str, "name": str})
 
-    def write_summary(self, summary: Summary) -> None:
-        """Write `summary.json`."""
-        self.write_json(self.SUMMARY, summary)
-
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """Write `findings.json`."""
         self.write_json(self.FINDINGS, _Findings(findings=tuple(findings)))
-
-    def write_curves(self, rows: Iterable[Sequence[object]]) -> None:
-        """Write `curves.csv`; rows in the order of its columns."""
-        self.write_table(self.CURVES, self.CURVE_COLUMNS, rows)
-
-    def write_gap_parts(self, rows: Iterable[Sequence[object]]) -> None:
-        """Write `gap_breakdown.csv`; rows in the order of its columns."""
-        self.write_table(self.GAP_PARTS, self.GAP_PART_COLUMNS, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -87,26 +87,10 @@ class EvaluationFolder(ArtifactFolder):
                 raise ValueError(f"it must hold 8-bit class indices, but is of mode {image.mode}")
             return np.asarray(image, dtype=np.uint8)
 
-    def write_metrics(self, metrics: RunEvaluation) -> None:
-        """Write `metrics.json`."""
-        self.write_json(self.METRICS, metrics)
-
     def write_per_image(self, classes: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
         """Write `per_image.csv`."""
         by_class = (f"{column}_{name}" for column in ("iou", "loss") for name in classes)
         self.write_table(self.PER_IMAGE, [*self.PER_IMAGE_COLUMNS, *by_class], rows)
-
-    def write_calibration(self, rows: Iterable[Sequence[str | float]]) -> None:
-        """Write `calibration.csv`."""
-        self.write_table(self.CALIBRATION, self.CALIBRATION_COLUMNS, rows)
-
-    def write_feature_maps(self, maps: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write a U-Net's feature maps, by the names of `FEATURE_MAPS`."""
-        self.write_arrays(self.FEATURE_MAPS, maps)
-
-    def write_overview(self, image: Image.Image) -> None:
-        """Write the image for browsing."""
-        image.save(self.path / self.OVERVIEW, optimize=True)
 
     def write_examples(self, masks: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Write predicted masks by sample id; may be called several times."""

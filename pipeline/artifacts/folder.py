@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.atomic_io import as_json, replacing
+from pipeline.atomic_io import atomic_directory, to_json
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ArtifactFolder:
     @contextlib.contextmanager
     def replace(self) -> Iterator[Self]:
         """Write a new folder that replaces this one when the block succeeds; otherwise nothing changes."""
-        with replacing(self.path) as new:
+        with atomic_directory(self.path) as new:
             folder = type(self)(new, self.root, self.create_all)
             folder.produced_by = self.produced_by
             yield folder
@@ -105,7 +106,7 @@ class ArtifactFolder:
 
     def write_json(self, name: str, content: Record) -> None:
         """Write a JSON file."""
-        (self.path / name).write_text(as_json(content), encoding="utf-8")
+        (self.path / name).write_text(to_json(content), encoding="utf-8")
 
     def read_table(
         self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
@@ -142,6 +143,11 @@ class ArtifactFolder:
         """Write arrays as an `.npz` file; numpy stores no time in it, so equal arrays give equal bytes."""
         with (self.path / name).open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def drop_nan(value: float) -> float | str:
+    """Return the number, or an empty cell if it is undefined: a missing value in CSV and MLflow."""
+    return "" if math.isnan(value) else value
 
 
 def _describe(error: ValidationError) -> str:

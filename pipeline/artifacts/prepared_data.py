@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipeline.artifacts.folder import ArtifactFolder, Record
 from pipeline.errors import PipelineError
@@ -30,7 +31,7 @@ class SegmentationClass(Record):
     """A class of the masks; its index is its place in `Dataset.classes`."""
 
     name: str
-    color: str  # #rrggbb
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
     foreground: bool  # whether the class is the object of interest: its IoU is the foreground IoU
     is_boundary: bool = False  # a trimap's boundary around the foreground, where it and the background mix
 

@@ -153,10 +153,6 @@ class RunFolder(ArtifactFolder):
         except PipelineError:
             return None
 
-    def write_record(self, record: RunRecord) -> None:
-        """Write `run.json`."""
-        self.write_json(self.RECORD, record)
-
     def write_history(self, rows: Sequence[Mapping[str, float | int | str]], classes: Sequence[str]) -> None:
         """Write `history.csv`; the rows have its columns as keys."""
         columns = [*self.HISTORY_COLUMNS, *(f"{side}_iou_{name}" for side in ("train", "val") for name in classes)]
@@ -172,7 +168,3 @@ class RunFolder(ArtifactFolder):
     def write_showcase_masks(self, masks: npt.NDArray[np.uint8]) -> None:
         """Write the predicted masks of the showcase images: epochs x images x H x W."""
         self.write_arrays(self.SHOWCASE_MASKS, {"masks": masks})
-
-    def write_timing(self, timing: RunTiming) -> None:
-        """Write `timing.json`."""
-        self.write_json(self.TIMING, timing)

@@ -50,10 +50,6 @@ class ShowcasePredictions(ArtifactFolder):
             truth = np.asarray(arrays["truth"], dtype=np.uint8) if "truth" in arrays else None
             return arrays["image"], np.asarray(arrays["prediction"], dtype=np.uint8), truth
 
-    def write_list(self, content: ShowcaseList) -> None:
-        """Write `showcase.json`."""
-        self.write_json(self.LIST, content)
-
     def write_image(self, place: int, image: npt.NDArray[np.generic], prediction: Mask, truth: Mask | None) -> None:
         """Write the image at a place of the list, in its own proportions, with its masks."""
         arrays = {"image": image, "prediction": prediction} | ({} if truth is None else {"truth": truth})

@@ -43,23 +43,13 @@ def variants() -> None:
     pages that the system reclaims when memory is short. With a GPU, it is
     main memory only. docs/how-to/cluster.md has more.
     """
-    from rich.console import Console
-    from rich.progress import track as progress_bar
-
     from pipeline.params.file import read_params
+    from pipeline.runtime.progress import track
     from pipeline.sweep.training_memory import measure_process
     from pipeline.variants.table import format_table, measure_variants
 
     found = read_params()
-    console = Console(stderr=True)
-    rows = progress_bar(
-        measure_variants(found, Path(), measure_process),
-        "Measuring each variant",
-        total=len(found.variants),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
+    rows = track(measure_variants(found, Path(), measure_process), "Measuring each variant", len(found.variants))
     click.echo(format_table(list(rows)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import pandas as pd
 
@@ -13,9 +14,9 @@ from pipeline.analysis.verdict import Thresholds
 from pipeline.artifacts.comparison import RunSummary, Summary
 from pipeline.artifacts.prepared_data import SPLITS, compute_class_shares
 from pipeline.artifacts.project import METRICS, Project
-from pipeline.atomic_io import as_json, write_text
+from pipeline.atomic_io import to_json, write_text
 from pipeline.compare.findings import list_findings
-from pipeline.compare.gap_breakdown import break_down_gap, list_rows
+from pipeline.compare.gap_breakdown import break_down_gap
 from pipeline.compare.summary_tables import select_best_settings, summarize_run, summarize_settings
 from pipeline.compare.verdicts import RunJudge, check_class_mix
 from pipeline.params import Cell, Params
@@ -80,13 +81,14 @@ def compare(
         boundary=tuple(item.name for item in data.classes if item.is_boundary),
     )
     with project.comparison.replace() as new:
-        new.write_summary(summary)
+        new.write_json(new.SUMMARY, summary)
         new.write_findings(list_findings(summary, gap_parts))
-        new.write_curves(
-            curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history)
-        )
-        new.write_gap_parts(list_rows(gap_parts))
-    write_text(project.root / METRICS, as_json(_list_dvc_metrics(summary)))
+        curves = (curve for row in rows if row.trained for curve in _list_curve_rows(row, folders[row.run][0].history))
+        new.write_table(new.CURVES, new.CURVE_COLUMNS, curves)
+        get_cells = attrgetter(*new.GAP_PART_COLUMNS[1:])
+        part_rows = ((run, *get_cells(part)) for run, parts in gap_parts.items() for part in parts)
+        new.write_table(new.GAP_PARTS, new.GAP_PART_COLUMNS, part_rows)
+    write_text(project.root / METRICS, to_json(_list_dvc_metrics(summary)))
     return summary
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -27,16 +27,6 @@ def break_down_gap(trained: RunFolder, evaluated: EvaluationFolder, samples: pd.
         *break_down_by_group(train, validation),
         *break_down_by_image(train, validation),
     ]
-
-
-def list_rows(parts: Mapping[str, Sequence[GapPart]]) -> Iterator[list[object]]:
-    """Yield the parts of all runs as rows of the comparison's table."""
-    for run, found in parts.items():
-        for part in found:
-            yield [
-                *(run, part.part, part.name, part.images, part.train_loss, part.val_loss, part.gap),
-                *("" if iou is None else iou for iou in (part.train_iou, part.val_iou)),
-            ]
 
 
 def _join_pixels(

@@ -58,7 +58,7 @@ def evaluate_run(params: Params, run: str, project: Project | None = None) -> Ru
     with project.evaluation(run).replace() as new:
         write_evaluation(new, evaluation, splits, bins, data.classes, params.evaluation.examples)
         if maps:
-            new.write_feature_maps(maps)
+            new.write_arrays(new.FEATURE_MAPS, maps)
     return evaluation
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image, ImageColor
 from pipeline.analysis import scores
 from pipeline.analysis.calibration import NUM_BINS, ReliabilityBins
 from pipeline.artifacts.evaluation_folder import EvaluationFolder, RunEvaluation
+from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass, Split
 from pipeline.evaluate.calibration import ConfidenceStats
 from pipeline.imaging import IGNORE
@@ -42,23 +42,18 @@ def write_evaluation(
 ) -> None:
     """Write the files of an evaluation into an empty folder; those of a run without a model have no rows.
 
-    Args:
-        folder: to write to.
-        evaluation: the scores.
-        splits: predictions by split.
-        bins: calibration of training and validation.
-        classes: of the data.
-        examples: how many validation masks to keep.
+    `bins` are those of training and validation, `examples` is how many validation masks to keep.
     """
-    folder.write_metrics(evaluation)
+    folder.write_json(folder.METRICS, evaluation)
     folder.write_per_image(
         [item.name for item in classes],
         (row for name, split in splits.items() for row in _list_image_rows(name, split, classes)),
     )
-    folder.write_calibration(row for name, found in bins.items() for row in _list_bin_rows(name, found))
+    bin_rows = (row for name, found in bins.items() for row in _list_bin_rows(name, found))
+    folder.write_table(folder.CALIBRATION, folder.CALIBRATION_COLUMNS, bin_rows)
     folder.write_examples({})
     if splits:
-        folder.write_overview(_draw_overview(splits, classes))
+        _draw_overview(splits, classes).save(folder.path / folder.OVERVIEW, optimize=True)
         validation, showcase = splits["validation"], splits[SHOWCASE]
         folder.write_examples(_take_masks(validation, _select_examples(validation.prediction, examples)))
         folder.write_examples(_take_masks(showcase, np.arange(len(showcase.split))))
@@ -90,17 +85,13 @@ def _list_image_rows(
         *class_losses.T,
     ]
     rows = zip(split.split.ids, *(column.tolist() for column in columns), strict=True)
-    return [[sample, name, *_drop_nan(values)] for sample, *values in rows]
+    return [[sample, name, *map(drop_nan, values)] for sample, *values in rows]
 
 
 def _list_bin_rows(name: str, bins: ReliabilityBins) -> list[list[str | float]]:
     edges = (np.arange(NUM_BINS + 1) / NUM_BINS).round(6)
     columns = (edges[:-1], edges[1:], bins.pixels.astype(np.int64), bins.confidence, bins.accuracy)
-    return [[name, *_drop_nan(values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-def _drop_nan(values: Iterable[float]) -> list[str | float]:
-    return ["" if math.isnan(value) else value for value in values]
+    return [[name, *map(drop_nan, values)] for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _take_masks(split: SplitPrediction, indices: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:

@@ -23,9 +23,7 @@ def classify_instances(ids: NDArray[np.integer[Any]], border: int) -> NDArray[np
     All other background stays background. Therefore the insides of two objects never touch, not even at a corner. There
     is no border along the image's edge. An object at most 2 x `border` pixels wide has no inside.
 
-    Args:
-        ids: H x W, of at most 32 bits; 0 is background, and each object has its own number above 0.
-        border: Width in px; 0 for no border.
+    `ids` are H x W, of at most 32 bits; 0 is background, and each object has its own number above 0. `border` is in px.
     """
     from scipy import ndimage  # takes 0.2 s, in each process that decodes images
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.atomic_io import write_bytes
+from pipeline.atomic_io import write_with
 from pipeline.errors import PipelineError
 from pipeline.judge.verdicts import JudgedRun
 
@@ -34,9 +33,7 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
         _draw_panel(one, baseline, axes)
     for axes in figure.axes[len(judged) :]:
         axes.remove()
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], dpi=150)
-    write_bytes(path, content.getbuffer())
+    write_with(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150))
 
 
 def _draw_panel(one: JudgedRun, baseline: float | None, axes: Axes) -> None:

@@ -100,7 +100,7 @@ def _link_run(one: FetchedRun, run: RunFolder) -> None:
     for file in one.run.iterdir():
         _link(run.path / file.name, file)
     (run.path / run.RECORD).unlink()
-    run.write_record(one.record)
+    run.write_json(run.RECORD, one.record)
 
 
 def _link(link: Path, target: Path) -> None:

@@ -7,14 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from pipeline.artifacts.prepared_data import SegmentationClass
-from pipeline.atomic_io import write_bytes, write_text
+from pipeline.atomic_io import write_text, write_with
 from pipeline.imaging.mask_encoding import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.prepare.sample_ids import FORMULA_STARTS
@@ -48,7 +47,7 @@ def write_mask(
         palette = np.zeros((256, 3), np.uint8)
         palette[by_class] = [ImageColor.getrgb(item.color) for item in classes]
         image.putpalette(palette.tobytes())
-    _save(path, image, "PNG", optimize=True)
+    write_with(path, lambda file: image.save(file, "PNG", optimize=True))
 
 
 def write_overlay(
@@ -59,12 +58,12 @@ def write_overlay(
     alpha = np.array(alphas, np.float32)[labels][..., None]
     colors = np.array([ImageColor.getrgb(item.color) for item in classes], np.float32)[labels]
     blended = np.rint(image * (1 - alpha) + colors * alpha).astype(np.uint8)
-    _save(path, Image.fromarray(blended), "JPEG", quality=JPEG_QUALITY)
+    write_with(path, lambda file: Image.fromarray(blended).save(file, "JPEG", quality=JPEG_QUALITY))
 
 
 def write_foreground(path: Path, image: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
     """Write the foreground of an RGB image, with the rest transparent."""
-    _save(path, Image.fromarray(np.dstack([image, opacity])), "PNG")
+    write_with(path, lambda file: Image.fromarray(np.dstack([image, opacity])).save(file, "PNG"))
 
 
 def compute_opacity(
@@ -91,9 +90,3 @@ def write_table(path: Path, rows: Sequence[ClassShares], classes: Sequence[Segme
         file = f"./{row.file}" if row.file.startswith(FORMULA_STARTS) else row.file
         writer.writerow([file, row.height, row.width, *(f"{share:.6f}" for share in row.shares)])
     write_text(path, buffer.getvalue())
-
-
-def _save(path: Path, image: Image.Image, kind: str, **options: Any) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    write_bytes(path, buffer.getbuffer())

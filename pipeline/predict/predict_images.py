@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import ENDINGS
@@ -26,6 +25,7 @@ from pipeline.predict.outputs import (
     write_overlay,
     write_table,
 )
+from pipeline.runtime.progress import track
 
 TABLE = "shares.csv"  # beside the folders of masks, overlays and foregrounds
 MAX_IMAGES = 32  # in memory at once
@@ -77,7 +77,7 @@ def predict_images(
             rows.extend(_segment(run, batch, names, files))
             batch.clear()
 
-    for source in track(list(names), "Images", console=console, disable=not console.is_terminal, transient=True):
+    for source in track(names, "Images", len(names), console):
         try:
             image = run.preprocessing.read_image(source.read_bytes())
         except (ImageError, OSError) as error:

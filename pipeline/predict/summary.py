@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.table import Table
 
 from pipeline.artifacts.prepared_data import Dataset
@@ -15,7 +15,7 @@ from pipeline.params import Params
 from pipeline.params.data.composites import CompositesData
 from pipeline.params.run_config import read_run_config
 from pipeline.predict.outputs import ClassShares
-from pipeline.wording import escape_unprintable, pluralize
+from pipeline.wording import escape_unprintable, pluralize, shorten
 
 MAX_NAMED = 6  # classes
 SHOWN = 20  # images in a terminal
@@ -92,7 +92,7 @@ def list_largest_classes(shares: Sequence[float], names: Sequence[str], width: i
             return listed
     if not present:
         return ""
-    return _shorten_name(names[present[0]], width - cell_len(ends[0] + rest)) + ends[0] + rest
+    return shorten(names[present[0]], width - cell_len(ends[0] + rest)) + ends[0] + rest
 
 
 def _percent(share: float) -> str:
@@ -106,8 +106,3 @@ def _shorten_path(path: str, width: int) -> str:
     while path and cell_len(path) > width - 1:
         path = path[1:]
     return f"…{path}"
-
-
-def _shorten_name(name: str, width: int) -> str:
-    """Leave out the end of a name that is longer than `width` characters."""
-    return name if cell_len(name) <= width else f"{set_cell_size(name, max(0, width - 1))}…"

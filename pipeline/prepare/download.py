@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pooch
 import requests
 
-from pipeline.atomic_io import naming, replacing
+from pipeline.atomic_io import add_file_name, atomic_directory
 from pipeline.errors import PipelineError
 from pipeline.prepare.image_mask_pair import PairCollection
 from pipeline.prepare.sources.oxford_pets import PARTS, collect_pets
@@ -62,7 +62,7 @@ def download(urls: Sequence[str], target: Path, md5: str, *, timeout: float = 30
     failures = []
     for url in urls:
         print(f"{target.name}: downloading {url}", file=sys.stderr)  # noqa: T201
-        with naming(target):
+        with add_file_name(target):
             try:
                 pooch.retrieve(url, f"md5:{md5}", target.name, target.parent, downloader=downloader)
             except (requests.RequestException, ValueError) as error:  # ValueError: another MD5
@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> No
     Raises:
         PipelineError: The archive is damaged or too large, or a member is a link, a device or outside the folder.
     """
-    with replacing(folder) as target:
+    with atomic_directory(folder) as target:
         try:
             with tarfile.open(archive, "r:gz") as members:
                 size = 0

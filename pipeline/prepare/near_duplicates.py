@@ -5,7 +5,6 @@ Near-duplicates across splits leak training data into evaluation.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS
-from pipeline.atomic_io import write_bytes
+from pipeline.atomic_io import write_with
 from pipeline.errors import PipelineError
 from pipeline.imaging.to_rgb import to_rgb
 from pipeline.prepare.data_issues import DataIssue, IssueKind
@@ -221,9 +220,7 @@ def write_contact_sheet(pairs: Iterable[DuplicatePair], path: Path) -> Path | No
     for place, pair in enumerate(found):
         row, column = divmod(place, columns)
         _draw(sheet, pair, GAP + column * width, GAP + row * height)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getbuffer())
+    write_with(path, lambda file: sheet.save(file, "PNG", optimize=True))
     return path
 
 

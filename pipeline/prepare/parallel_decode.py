@@ -19,9 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
 from pipeline.artifacts.project import CACHE
 from pipeline.errors import PipelineError
 from pipeline.imaging.decode import read_fitted
@@ -33,6 +30,7 @@ from pipeline.prepare.decoded_pair import DecodedPair, DecodedPairCache
 from pipeline.prepare.image_mask_pair import ImageMaskPair, MaskReader, UndeclaredValuesError, read_limited
 from pipeline.prepare.near_duplicates import ImageFingerprint
 from pipeline.runtime.process import terminate_with_parent
+from pipeline.runtime.progress import track
 
 if TYPE_CHECKING:
     from pipeline.params.data.image_data import MaskOrientation
@@ -88,9 +86,7 @@ def decode_pairs(
         if len(pairs) < MIN_PARALLEL
         else _decode_in_parallel(pairs, settings, cache)
     )
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    yield from track(results, "Images", len(pairs), console=console, disable=hidden, transient=True)
+    yield from track(results, "Images", len(pairs))
     cache.remove_old()
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from scipy import ndimage
 
 from pipeline.imaging import IGNORE
 from pipeline.imaging.resize import Resize, fit_mask, locate_inner, restore_mask
 from pipeline.prepare.image_mask_pair import ImageMaskPair, PairCollection
 from pipeline.prepare.mask_sample import sample_masks
-from pipeline.wording import escape_unprintable, join_names, pluralize
+from pipeline.wording import align_columns, escape_unprintable, join_names, pluralize, shorten
 
 # Masks that are examined, and their pixels, for lost objects and for the IoU; some seconds in all.
 MAX_MASKS, MAX_PIXELS, MAX_PIXELS_FOR_IOU = 100, 100_000_000, 40_000_000
@@ -251,25 +251,12 @@ def format_size_table(ceilings: SizeCeilings, marked: int, columns: Sequence[Col
     ending = [[heading, *(entry(row.size) for row in rows)] for heading, entry in columns]
     sizes = ["px", *(f"{row.size}" for row in rows)]
     by_class = [[escape_unprintable(name), *(f"{row.iou[name]:.3f}" for row in rows)] for name in rows[0].iou]
-    lines = _join([sizes, *by_class, *ending])
+    lines = align_columns([sizes, *by_class, *ending])
     if max(map(cell_len, lines)) > MAX_WIDTH - 2:
         lowest = [["lowest", *(f"{row.lowest:.3f}" for row in rows)]]
-        lines = _join([sizes, *lowest, *ending])
+        lines = align_columns([sizes, *lowest, *ending])
         room = MAX_WIDTH - 2 - cell_len(lines[0]) - 2
         worst = ["class", *(escape_unprintable(row.worst) for row in rows)]
-        lines = [f"{line}  {_crop(name, room)}" for line, name in zip(lines, worst, strict=True)]
+        lines = [f"{line}  {shorten(name, room)}" for line, name in zip(lines, worst, strict=True)]
     marks = [" ", *(">" if row.size == marked else " " for row in rows)]
     return [TITLE, *(f"{mark} {line}".rstrip() for mark, line in zip(marks, lines, strict=True))]
-
-
-def _join(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Join columns of entries into lines, each entry at the right end of its column."""
-    widths = [max(map(cell_len, column)) for column in columns]
-    return [
-        "  ".join(" " * (width - cell_len(entry)) + entry for entry, width in zip(line, widths, strict=True))
-        for line in zip(*columns, strict=True)
-    ]
-
-
-def _crop(name: str, room: int) -> str:
-    return name if cell_len(name) <= room else f"{set_cell_size(name, room - 1)}…"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.artifacts.prepared_data import Split
-from pipeline.atomic_io import naming
+from pipeline.atomic_io import add_file_name
 from pipeline.errors import PipelineError
 from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
@@ -48,7 +48,7 @@ def export_onnx(run: TrainedRun, target: Path) -> None:
             f"{str(error).splitlines()[0] if str(error) else ''}). Promote a run of another variant."
         ) from error
     assert program is not None
-    with naming(target):
+    with add_file_name(target):
         program.save(target, external_data=False)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.artifacts.prepared_data import Split
-from pipeline.atomic_io import as_json
+from pipeline.atomic_io import to_json
 from pipeline.inference.prediction import compute_batch_size
 from pipeline.inference.trained_run import TrainedRun
 from pipeline.promote.served_model import DESCRIPTION, IMAGE, MASK, NETWORK
@@ -59,7 +59,7 @@ def package_model(run: TrainedRun, onnx: Path, examples: Split, target: Path) ->
             "classes": [vars(item) for item in run.data.classes],
             "batch_size": compute_batch_size(run.preprocessing.size, run.preprocessing.size),
         }
-        (folder / "description.json").write_text(as_json(description), encoding="utf-8")
+        (folder / "description.json").write_text(to_json(description), encoding="utf-8")
         with _importable(folder):
             mlflow.pyfunc.save_model(
                 str(target),

@@ -67,12 +67,9 @@ class SegmentationModel(PythonModel):
 
 
 def predict_probs(session: Any, inputs: Sequence[NDArray[Any]] | NDArray[Any], batch_size: int) -> Probs:
-    """Predict class probabilities, N x classes x size x size, of network inputs, size x size x channels each.
+    """Predict class probabilities, N x classes x size x size, with a session of ONNX Runtime.
 
-    Args:
-        session: Of ONNX Runtime.
-        inputs: N, uint8 or uint16.
-        batch_size: Images that the network segments at once.
+    `inputs` are N network inputs, size x size x channels each, uint8 or uint16.
     """
     (name,) = (item.name for item in session.get_inputs())
     batches = []

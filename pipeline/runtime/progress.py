@@ -1,11 +1,23 @@
-"""Progress of trainings: one bar per run in a terminal, plain lines elsewhere."""
+"""Progress bars in a terminal, and plain lines of the epochs elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int, console: Console | None = None) -> Iterator[Item]:
+    """Yield items with a transient progress bar, on stderr by default; without one if that is not a terminal."""
+    console = console or Console(stderr=True)
+    hidden = not console.is_terminal
+    yield from rich.progress.track(items, description, total, console=console, disable=hidden, transient=True)
 
 
 @dataclass(frozen=True)

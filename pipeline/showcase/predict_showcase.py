@@ -25,7 +25,7 @@ def predict_showcase(params: Params, project: Project | None = None) -> Showcase
         found = ShowcaseList(None, ())
         if best and params.report.showcase:
             found = _predict_images(params, best.run, project, new)
-        new.write_list(found)
+        new.write_json(new.LIST, found)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pipeline.artifacts.project import CACHE, EVALUATION, PREPARED, RUNS, Project
-from pipeline.atomic_io import replacing
+from pipeline.atomic_io import atomic_directory
 from pipeline.params import Params
 from pipeline.sweep.worker import Job, JobResult, StopRequested, run_job
 from pipeline.tracking.run_metrics import TrainingState, list_files
@@ -110,7 +110,7 @@ def _unpack(files: dict[str, ObjectRef[bytes]], folder: Path) -> None:
 
 def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write a folder atomically from its files by path."""
-    with replacing(folder) as new:
+    with atomic_directory(folder) as new:
         for name, content in files:
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(content)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.project import PREPARED
 from pipeline.artifacts.run_folder import RunFolder, RunRecord
-from pipeline.atomic_io import as_json, replacing
+from pipeline.atomic_io import atomic_directory, to_json
 from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import hash_file, list_artifacts
@@ -141,13 +141,13 @@ def _fetch(client: MlflowClient, run: Run, folder: Path) -> FetchedRun:
     if missing := sorted(set(FOLDERS) - {path.partition("/")[0] for path in files}):
         raise PipelineError(f"{name} has no folder {' and no folder '.join(missing)}: {explain_missing_files(run)}.")
     if not _is_downloaded(folder, files):
-        with _explain_errors(client, run, name), replacing(folder) as new:
+        with _explain_errors(client, run, name), atomic_directory(folder) as new:
             for path in files:
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 # Stores differ in how much of the path they create below the given folder.
                 downloaded = Path(client.download_artifacts(run.info.run_id, path, str((new / path).parent)))
                 downloaded.replace(new / path)
-            (new / CHECKSUMS).write_text(as_json({path: hash_file(new / path) for path in files}), encoding="utf-8")
+            (new / CHECKSUMS).write_text(to_json({path: hash_file(new / path) for path in files}), encoding="utf-8")
     fetched = FetchedRun(
         RunFolder(folder / "run").record, get_author(run.data.tags), folder / "run", folder / "evaluation"
     )

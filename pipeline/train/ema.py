@@ -18,10 +18,8 @@ def create_ema(network: nn.Module, decay: float) -> AveragedModel:
     Exponential averaging as in Tarvainen and Valpola (2017), after Polyak and Juditsky (1992). Running statistics of
     normalization layers are averaged too.
 
-    Args:
-        network: to average.
-        decay: weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so that the initial
-            weights lose their influence soon (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
+    `decay` is the weight of the old average in a step. After n steps it is at most (1 + n) / (10 + n), so that the
+    initial weights lose their influence soon (`num_updates` of TensorFlow's `ExponentialMovingAverage`).
 
     Raises:
         PipelineError: A custom network cannot be copied.

@@ -54,11 +54,8 @@ def group_parameters(
 ) -> list[dict[str, Any]]:
     """Group the trainable weights by learning rate and weight decay: up to four groups, decoder before encoder.
 
-    Args:
-        network: its parts named `encoder` are the encoder.
-        learning_rate: of all other parts.
-        encoder_lr_factor: factor of the encoder's learning rate.
-        weight_decay: of weights with two or more dimensions; None for the optimizer's default. Others have 0.
+    The encoder is what the network names `encoder`. `weight_decay` is of weights with two or more dimensions, and None
+    for the optimizer's default; others have 0.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.analysis.scores import compute_class_iou, compute_mean_iou
+from pipeline.artifacts.folder import drop_nan
 from pipeline.artifacts.prepared_data import SegmentationClass, Split
 from pipeline.artifacts.run_folder import EpochTiming, ImageLosses, RunFolder, RunTiming
 from pipeline.imaging import IGNORE
@@ -72,14 +73,14 @@ class RunWriter:
         row: dict[str, float | int | str] = {
             "epoch": epoch.number,
             "learning_rate": epoch.learning_rate,
-            "objective": _drop_nan(epoch.objective),
+            "objective": drop_nan(epoch.objective),
             "train_loss": epoch.train.loss,
             "val_loss": epoch.validation.loss,
-            "val_mean_iou": _drop_nan(float(compute_mean_iou(epoch.validation.confusion.sum(axis=0)))),
+            "val_mean_iou": drop_nan(float(compute_mean_iou(epoch.validation.confusion.sum(axis=0)))),
         }
         for side, prediction in (("train", epoch.train), ("val", epoch.validation)):
             for item, value in zip(self.classes, compute_class_iou(prediction.confusion.sum(axis=0)), strict=True):
-                row[f"{side}_iou_{item.name}"] = _drop_nan(float(value))
+                row[f"{side}_iou_{item.name}"] = drop_nan(float(value))
         return row
 
     def write(self, folder: RunFolder, key: str, eval_splits: EvalSplits, train_index: npt.NDArray[np.int64]) -> None:
@@ -99,7 +100,8 @@ class RunWriter:
             content = save({name: tensor.contiguous() for name, tensor in self.best_weights.items()})
             folder.weights.write_bytes(content)  # safetensors' own writing to files hides errors such as a full disk
         training = sum(times.training_seconds for times in self.times)
-        folder.write_timing(
+        folder.write_json(
+            folder.TIMING,
             RunTiming(
                 key=key,
                 seconds=self.seconds,
@@ -109,13 +111,8 @@ class RunWriter:
                 epochs=tuple(self.times),
                 processor=torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
                 torch=str(torch.__version__),
-            )
+            ),
         )
-
-
-def _drop_nan(value: float) -> float | str:
-    """Return the number, or an empty cell if it is undefined: a missing value in CSV and MLflow."""
-    return "" if math.isnan(value) else value
 
 
 def _collect_losses(

@@ -129,7 +129,7 @@ def train_cell(
         )
         with project.run(cell.name).replace() as folder:
             results.write(folder, key, eval_splits, compared)
-            folder.write_record(record)
+            folder.write_json(folder.RECORD, record)
     if not keep_checkpoints:
         lock.remove()
     return record

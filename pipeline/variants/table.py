@@ -15,6 +15,7 @@ from pipeline.params import Cell, Params, Variant
 from pipeline.variants.complexity import Complexity, measure_complexity
 from pipeline.variants.data_shape import DataShape, describe_data
 from pipeline.variants.model_checks import find_size_problem
+from pipeline.wording import align_columns
 
 HEADER = ("variant", "family", "parameters", "MACs", "step memory", "process memory", "grid", "overrides")
 NUMERIC_COLUMNS = range(2, 6)
@@ -58,16 +59,8 @@ def measure_variants(
 
 def format_table(rows: Sequence[VariantRow]) -> str:
     """Format columns of plain text; the reason for a missing measurement is at the end of its row."""
-    table = [HEADER, *(_format_row(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
-    lines = (
-        "  ".join(
-            entry.rjust(width) if column in NUMERIC_COLUMNS else entry.ljust(width)
-            for column, (entry, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in table
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    columns = list(zip(HEADER, *(_format_row(row) for row in rows), strict=True))
+    return "\n".join(align_columns(columns, set(range(len(HEADER))) - set(NUMERIC_COLUMNS)))
 
 
 def _format_row(row: VariantRow) -> tuple[str, ...]:

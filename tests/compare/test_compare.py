@@ -81,7 +81,7 @@ def list_image_scores(samples: pd.DataFrame, loss: float) -> list[list[str | flo
 def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "finished") -> None:
     project = Project(root)
     with project.run(cell.name).replace() as run:
-        run.write_record(
+        run.write_json(run.RECORD,
             RunRecord(
                 format=FORMAT, run=cell.name, key="0" * 64, status=status, epochs=2, best_epoch=2,
                 diverged_epoch=3 if status == "diverged" else None, precision="float32", trainable_parameters=7,
@@ -92,7 +92,7 @@ def write_run(root: Path, cell: Cell, loss: float, status: TrainedStatus = "fini
         run.write_history([dict(zip(run.HISTORY_COLUMNS, epoch, strict=True)) for epoch in epochs], ())
         write_image_losses(run, loss)
     with project.evaluation(cell.name).replace() as evaluation:
-        evaluation.write_metrics(
+        evaluation.write_json(evaluation.METRICS,
             RunEvaluation(
                 cell.name, "0" * 64, 0.1, 0.1, make_scores(loss - 0.1), make_scores(loss),
                 make_scores(compute_test_loss(loss)), (make_scores(loss),), Calibration(0.95, 0.02),
@@ -505,7 +505,7 @@ def test_break_down_gap_of_150_classes_skips_classes_missing_from_one_side(tmp_p
     ]
     losses = np.where(shares > 0, 0.4, np.nan).tolist()
     with project.evaluation("many").replace() as evaluation:
-        evaluation.write_metrics(RunEvaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None))
+        evaluation.write_json(evaluation.METRICS, RunEvaluation("many", "k", 0.0, 0.0, *sides, None, (), None, None))
         evaluation.write_per_image(
             names,
             [

@@ -77,7 +77,8 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
             *(ImageLosses(table, np.full(IMAGES, 9), np.arange(IMAGES)) for table in tables.values())
         )
     with project.evaluation(cell.name).replace() as evaluation:
-        evaluation.write_metrics(
+        evaluation.write_json(
+            evaluation.METRICS,
             RunEvaluation(
                 cell.name,
                 "k",
@@ -89,7 +90,7 @@ def write_run(root: Path, cell: Cell, rise: float) -> None:
                 (),
                 None,
                 None,
-            )
+            ),
         )
 
 

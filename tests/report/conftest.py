@@ -18,7 +18,7 @@ from pipeline.artifacts.prepared_data import SHOWCASE, Dataset, DatasetStats, Se
 from pipeline.artifacts.project import TEMPLATES, Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.artifacts.scores import Calibration, Scores
-from pipeline.atomic_io import as_json, write_text
+from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.params import Params
 from pipeline.params.file import read_params
@@ -156,7 +156,7 @@ class ReportProject:
             cell={**cell, "variant": variant},
         )
         with self.project.run(name).replace() as run:
-            run.write_record(record)
+            run.write_json(run.RECORD, record)
             run.write_showcase_masks(masks[:, None])
             epochs = zip(train, validation, strict=True)
             run.write_history(
@@ -240,7 +240,8 @@ class ReportProject:
             return Scores(loss, 0.9, float(means.mean()), float(means[0]), None, by_class, dict.fromkeys(by_class, 0.3))
 
         with self.project.evaluation(name).replace() as folder:
-            folder.write_metrics(
+            folder.write_json(
+                folder.METRICS,
                 RunEvaluation(
                     run=name,
                     key="0" * 64,
@@ -252,11 +253,11 @@ class ReportProject:
                     showcase=(scores(validation),),
                     train_calibration=Calibration(0.93, 0.01),
                     val_calibration=Calibration(0.95, 0.05),
-                )
+                ),
             )
             folder.write_examples(predictions)
             folder.write_per_image((), table)
-            folder.write_calibration(self._list_bins())
+            folder.write_table(folder.CALIBRATION, folder.CALIBRATION_COLUMNS, self._list_bins())
         self.gap_parts += self._list_gap_parts(name, train, validation)
         return scores(validation)
 
@@ -334,8 +335,8 @@ class ReportProject:
         )
         comparison = self.project.comparison
         comparison.path.mkdir()
-        comparison.write_curves(self.curves)
-        comparison.write_gap_parts(self.gap_parts)
+        comparison.write_table(comparison.CURVES, comparison.CURVE_COLUMNS, self.curves)
+        comparison.write_table(comparison.GAP_PARTS, comparison.GAP_PART_COLUMNS, self.gap_parts)
         self.write_summary(self.summary)
         self.write_findings(
             (
@@ -350,7 +351,8 @@ class ReportProject:
 
     def write_summary(self, summary: Summary) -> None:
         self.summary = summary
-        self.project.comparison.write_summary(summary)
+        comparison = self.project.comparison
+        comparison.write_json(comparison.SUMMARY, summary)
 
     def write_findings(self, *sentences: tuple[str, list[str]]) -> None:
         self.project.comparison.write_findings(
@@ -359,7 +361,7 @@ class ReportProject:
 
     def edit_json(self, path: Path, **changes: object) -> None:
         content = json.loads((self.root / path).read_text())
-        write_text(self.root / path, as_json({**content, **changes}))
+        write_text(self.root / path, to_json({**content, **changes}))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser
 
 from pipeline.artifacts.prepared_data import SPLITS, DatasetStats, PreparedData
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, RUNS, Project
-from pipeline.atomic_io import as_json, write_text
+from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.prepare.data_issues import DataIssue, IssueKind
 from pipeline.report.context import ReportContext
@@ -69,7 +69,7 @@ def edit_samples(project: ReportProject, **columns: Sequence[object]) -> pd.Data
 
 def write_stats(project: ReportProject, **changes: object) -> None:
     default = DatasetStats({"RGB": 15}, 0, 0, 0, 0, ()).__dict__
-    write_text(project.root / PREPARED / PreparedData.STATS, as_json({**default, **changes}))
+    write_text(project.root / PREPARED / PreparedData.STATS, to_json({**default, **changes}))
 
 
 def test_card_has_the_counts_of_the_prepared_data(project: ReportProject) -> None:

@@ -15,7 +15,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
 from pipeline.artifacts.project import COMPARISON, EVALUATION, PREPARED, Project
 from pipeline.artifacts.scores import MissedClass
-from pipeline.atomic_io import as_json, write_text
+from pipeline.atomic_io import to_json, write_text
 from pipeline.imaging import IGNORE
 from pipeline.report.render_report import render_report
 from tests.report.conftest import ReportProject, draw_disc
@@ -64,7 +64,7 @@ def test_missed_classes_are_in_the_header_and_both_tables(street: ReportProject)
     street.write_summary(replace(street.summary, runs=rows, settings=settings))
     sentence = "Missed classes: unet at 0.001 misses 1 of the 3 classes: pole (never predicted)."
     findings = [{"id": "missed_classes", "sentence": sentence, "runs": []}]
-    write_text(street.root / COMPARISON / Comparison.FINDINGS, as_json({"findings": findings}))
+    write_text(street.root / COMPARISON / Comparison.FINDINGS, to_json({"findings": findings}))
     page = render(street)
     assert f'<p class="missed">{sentence}</p>' in get_header(page)
     assert '<span class="label">misses on average 1 class</span>' in page
@@ -137,7 +137,7 @@ def test_foreground_iou_is_omitted_if_every_class_is_foreground(
     assert scores.train is not None
     assert scores.validation is not None
     splits = {split: replace(getattr(scores, split), foreground_iou=None) for split in ("train", "validation")}
-    write_text(project.root / EVALUATION / best.run / EvaluationFolder.METRICS, as_json(replace(scores, **splits)))
+    write_text(project.root / EVALUATION / best.run / EvaluationFolder.METRICS, to_json(replace(scores, **splits)))
     assert "Foreground IoU" not in render(project)
 
 

@@ -16,7 +16,7 @@ from pipeline.artifacts.prepared_data import DatasetStats, PreparedData, Segment
 from pipeline.artifacts.project import COMPARISON, EXTERNAL_RESULTS, PREPARED, RUNS, SHOWCASE_PREDICTIONS, Project
 from pipeline.artifacts.run_folder import RunFolder
 from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
-from pipeline.atomic_io import as_json, write_text
+from pipeline.atomic_io import to_json, write_text
 from pipeline.errors import PipelineError
 from pipeline.params import ExternalResult, ShowcaseImage
 from pipeline.report.failure import render_failure_page
@@ -171,7 +171,7 @@ def insert_everywhere(project: ReportProject, harm: str) -> None:
     (project.root / SHOWCASE_PREDICTIONS).mkdir()
     best = project.summary.best
     showcase_list = ShowcaseList(best.run if best else None, (ShowcaseResult("x.png", harm, None, 0.5, 0.5),))
-    write_text(project.root / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST, as_json(showcase_list))
+    write_text(project.root / SHOWCASE_PREDICTIONS / ShowcasePredictions.LIST, to_json(showcase_list))
     image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     np.savez(project.root / SHOWCASE_PREDICTIONS / f"{0}.npz", image=image, prediction=mask, truth=mask)
     project.params = project.params.model_copy(update={"report": report})
@@ -200,4 +200,4 @@ def insert_everywhere(project: ReportProject, harm: str) -> None:
     skipped = pd.DataFrame({"id": [harm], "reason": [harm]})
     skipped.to_csv(project.root / PREPARED / PreparedData.SKIPPED, index=False)
     stats = DatasetStats({harm: 15}, 0, 0, 15, 1, ((f"{harm}0", f"{harm}1"),))
-    write_text(project.root / PREPARED / PreparedData.STATS, as_json(stats))
+    write_text(project.root / PREPARED / PreparedData.STATS, to_json(stats))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.artifacts.prepared_data import SegmentationClass
+from pipeline.artifacts.prepared_data import Dataset, PreparedData, SegmentationClass
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.report.figures import image_html
@@ -34,9 +34,12 @@ def test_mask_has_class_colors_and_transparent_ignored_pixels() -> None:
 
 
 @pytest.mark.parametrize("color", ["red", "#12345", "#0000000", 'url("x")'])
-def test_invalid_color_is_refused(color: str) -> None:
-    with pytest.raises(PipelineError, match="must be #rrggbb"):
-        image_html.render_mask(np.zeros((2, 2), np.uint8), (SegmentationClass("pet", color, True),), "a mask")
+def test_invalid_color_is_refused(color: str, tmp_path: Path) -> None:
+    prepared = PreparedData(tmp_path)
+    classes = (SegmentationClass("pet", color, True),)
+    prepared.write_json(prepared.CLASSES, Dataset("folder", "Images", "", classes, "f" * 64))
+    with pytest.raises(PipelineError, match=r"classes\.json cannot be read \(classes\.0\.color: "):
+        _ = prepared.dataset
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3), (8, 6, 5)])

@@ -14,7 +14,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SHOWCASE, SegmentationClass
 from pipeline.artifacts.project import EVALUATION, SHOWCASE_PREDICTIONS, Project
 from pipeline.artifacts.showcase_predictions import ShowcaseList, ShowcasePredictions, ShowcaseResult
-from pipeline.atomic_io import as_json
+from pipeline.atomic_io import to_json
 from pipeline.params import ShowcaseImage
 from pipeline.report.render_report import render_report
 from tests.report.conftest import ReportProject, draw_disc
@@ -150,7 +150,7 @@ def test_showcase_caption_states_undefined_scores(
         arrays["truth"] = np.full((8, 8), mask, np.uint8)
     np.savez(folder / f"{0}.npz", **arrays)
     result = ShowcaseResult("a.png", "A", None if mask is None else "b.png", iou, iou)
-    (folder / ShowcasePredictions.LIST).write_text(as_json(ShowcaseList(best.run, (result,))))
+    (folder / ShowcasePredictions.LIST).write_text(to_json(ShowcaseList(best.run, (result,))))
     entry = {"file": "a.png", "title": "A", "mask": result.mask}
     report = project.params.report.model_copy(update={"showcase": [ShowcaseImage(**entry)]})
     project.params = project.params.model_copy(update={"report": report})

@@ -16,7 +16,7 @@ from pipeline.artifacts.evaluation_folder import EvaluationFolder
 from pipeline.artifacts.prepared_data import SHOWCASE, PreparedData
 from pipeline.artifacts.project import EVALUATION, PREPARED, SHOWCASE_IMAGES, SHOWCASE_PREDICTIONS, TEMPLATES
 from pipeline.artifacts.showcase_predictions import ShowcasePredictions
-from pipeline.atomic_io import as_json
+from pipeline.atomic_io import to_json
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
@@ -128,7 +128,7 @@ def test_predict_showcase_without_foreground_has_no_iou(compared_params: Params,
     data = PreparedData(project / PREPARED).dataset
     (absent, *_) = {0, 1, 2} - predicted  # make an absent class the foreground
     classes = tuple(replace(item, foreground=index == absent) for index, item in enumerate(data.classes))
-    (project / PREPARED / PreparedData.CLASSES).write_text(as_json(replace(data, classes=classes)))
+    (project / PREPARED / PreparedData.CLASSES).write_text(to_json(replace(data, classes=classes)))
     Image.new("L", (32, 32), min(predicted)).save(project / SHOWCASE_IMAGES / "mask.png")
     (photo,) = predict_showcase(write_showcase(project, {"file": "photo.png", "mask": "mask.png"})).images
     assert photo.iou is None

@@ -12,7 +12,7 @@ import pytest
 from pipeline.artifacts.format import FORMAT
 from pipeline.artifacts.project import RUNS
 from pipeline.artifacts.run_folder import EpochTiming, RunFolder, RunRecord, RunTiming
-from pipeline.atomic_io import as_json
+from pipeline.atomic_io import to_json
 from pipeline.params import Tracking
 from pipeline.tracking.mlflow_run import MlflowRun
 from pipeline.tracking.run_metrics import EpochMetrics, RunContent, TrainingState
@@ -77,14 +77,14 @@ def write_run_folder(state: TrainingState, root: Path) -> None:
         FORMAT, state.run, state.key, "finished", num_epochs, num_epochs, None,
         state.precision, 1, state.data_fingerprint, dict(state.cell),
     )  # fmt: skip
-    (folder / RunFolder.RECORD).write_text(as_json(record))
+    (folder / RunFolder.RECORD).write_text(to_json(record))
     with (folder / RunFolder.HISTORY).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(state.history[0]))
         writer.writeheader()
         writer.writerows(state.history)
     timings = tuple(EpochTiming(ended, images=1, training_seconds=1.0, eval_seconds=1.0) for ended in state.ended_ms)
     timing = RunTiming(state.key, 1.0, 1.0, 1.0, None, timings, "a processor", "a version")
-    (folder / RunFolder.TIMING).write_text(as_json(timing))
+    (folder / RunFolder.TIMING).write_text(to_json(timing))
 
 
 @pytest.fixture(scope="session")

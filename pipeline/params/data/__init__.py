@@ -21,6 +21,7 @@ from pipeline.params.data.image_data import (
     ImageMaskFolder,
     OxfordPetsData,
 )
+from pipeline.wording import join_words
 
 Data = Annotated[CompositesData | FolderData | CocoData | OxfordPetsData, Field(discriminator="source")]
 
@@ -78,7 +79,7 @@ def _check_colors(classes: Sequence[DisplayedClass]) -> list[str]:
     for item in classes:
         by_color.setdefault(item.color.lower(), []).append(f"'{item.name}'")
     return [
-        f"data.classes: {', '.join(names[:-1])} and {names[-1]} have the same color, {color}, so images would show "
+        f"data.classes: {join_words(names)} have the same color, {color}, so images would show "
         f"them as one class. Write another `color` for {'one' if len(names) == 2 else 'all but one'} of them."
         for color, names in by_color.items()
         if len(names) > 1

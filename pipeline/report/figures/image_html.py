@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 
-from pipeline.artifacts.prepared_data import PreparedData, SegmentationClass
-from pipeline.artifacts.project import PREPARED
-from pipeline.errors import PipelineError
+from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.report.figures.error_kinds import GROUND, PredictionErrors
-from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, LegendEntry, Mask
+from pipeline.report.view_models import MAX_SIZE, EmbeddedImage, Frame, ImageArray, Mask
 
 MAX_CUTOUT_SIZE = 576  # px
 QUALITY = 84  # of WebP; lower ones show artifacts at edges
@@ -39,7 +37,7 @@ def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
     """Render a mask in its classes' colors as PNG; ignored pixels are transparent."""
-    palette = [parse_color(item.color) for item in classes]
+    palette = [ImageColor.getrgb(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))
 
@@ -50,7 +48,7 @@ def render_errors(found: PredictionErrors, alt: str, caption: str = "", frame: F
     indices = np.zeros(found.ignored.pixels.shape, dtype=np.uint8)
     for index, kind in enumerate(kinds, start=1):
         indices[kind.pixels] = index
-    colors = [parse_color(color) for color in (GROUND, *(kind.color for kind in kinds))]
+    colors = [ImageColor.getrgb(color) for color in (GROUND, *(kind.color for kind in kinds))]
     return _encode_png(indices, colors, alt, caption, frame)
 
 
@@ -79,12 +77,6 @@ def render_cutout(
 def render_gray(values: Mask, alt: str, caption: str = "") -> EmbeddedImage:
     """Render a feature map (H x W, 0 to 255) as gray PNG."""
     return _encode_png(values, [(level, level, level) for level in range(256)], alt, caption)
-
-
-def create_legend_entry(item: SegmentationClass) -> LegendEntry:
-    """Create the legend entry of a class."""
-    parse_color(item.color)
-    return LegendEntry(item.color, item.name)
 
 
 def to_rgb(image: ImageArray) -> Image.Image:
@@ -128,20 +120,6 @@ def encode_webp(
     return _embed(image_file, "webp", alt, caption, frame, quality=quality, method=4)
 
 
-def parse_color(color: str) -> tuple[int, int, int]:
-    """Parse a class's color, #rrggbb.
-
-    Raises:
-        PipelineError: It is not a color.
-    """
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-        raise PipelineError(
-            f"{PREPARED / PreparedData.CLASSES} has a class with color {color!r}, which must be #rrggbb. "
-            "Run `pipeline prepare` again."
-        )
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
-
-
 def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int) -> Image.Image:
     longest = max(image_file.size)
     if longest <= largest:
@@ -152,7 +130,7 @@ def _shrink(image_file: Image.Image, resampling: Image.Resampling, largest: int)
 
 def _encode_png(
     indices: Mask,
-    colors: list[tuple[int, int, int]],
+    colors: Sequence[tuple[int, ...]],
     alt: str,
     caption: str,
     frame: Frame | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 from scipy import ndimage
 
 from pipeline.artifacts.prepared_data import SPLITS, SegmentationClass
@@ -119,7 +119,7 @@ def _draw_thumbnail(
     pixels = np.asarray(rgb.resize(shape, Image.Resampling.LANCZOS), dtype=np.float64)
     indices = np.asarray(Image.fromarray(mask).resize(shape, Image.Resampling.NEAREST))
     colors = np.full((256, 3), VEIL_COLOR)
-    colors[: len(classes)] = [image_html.parse_color(item.color) for item in classes]
+    colors[: len(classes)] = [ImageColor.getrgb(item.color) for item in classes]
     amount = np.zeros(indices.shape)
     amount[is_foreground(indices, classes)] = TINT
     amount[_find_outline(indices, classes)] = 1.0

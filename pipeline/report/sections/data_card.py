@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from pipeline.artifacts.prepared_data import SHOWCASE, SPLITS, PreparedData, SegmentationClass, list_groups
 from pipeline.artifacts.project import Project
 from pipeline.report.context import ReportContext
-from pipeline.report.figures import image_html, svg
+from pipeline.report.figures import svg
 from pipeline.report.formatting import MISSING, SPLIT_NAMES, format_count, format_percent, pluralize
 from pipeline.report.sections.contact_sheet import ContactSheet, build_contact_sheet
 from pipeline.report.sections.data_files import FileSummary, SkippedFiles, describe_files, describe_skipped
@@ -108,7 +108,7 @@ def build_data_card(context: ReportContext) -> DataCard:
         splits=tuple(split.name.capitalize() for split in splits),
         counts=_count_images(splits),
         classes=tuple(
-            (image_html.create_legend_entry(item), tuple(_format_share(split.shares[place]) for split in splits))
+            (LegendEntry(item.color, item.name), tuple(_format_share(split.shares[place]) for split in splits))
             for place, item in enumerate(classes)
         ),
         figure=draw_class_shares(

@@ -42,7 +42,7 @@ class Sample:
 def build_class_legend(samples: Sequence[Sample], classes: tuple[SegmentationClass, ...]) -> tuple[LegendEntry, ...]:
     """Make the legend of the masks; ignored pixels are in it if a mask has some."""
     ignored = [LegendEntry("none", "ignored pixels (left blank)")] if any(one.has_ignored for one in samples) else []
-    return (*(image_html.create_legend_entry(item) for item in classes), *ignored)
+    return (*(LegendEntry(item.color, item.name) for item in classes), *ignored)
 
 
 def build_error_legend(samples: Sequence[Sample]) -> tuple[LegendEntry, ...]:

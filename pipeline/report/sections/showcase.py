@@ -70,7 +70,7 @@ def build_showcase(context: ReportContext, selection: RunSelection) -> Showcase:
     if is_cut_out and (edges := join_words([item.name for item in classes if item.is_boundary])):
         detail += f" Half transparent in both cut-outs: {edges}."
     present = np.unique([prediction, ground_truth])
-    legend = [image_html.create_legend_entry(item) for index, item in enumerate(classes) if index in present]
+    legend = [LegendEntry(item.color, item.name) for index, item in enumerate(classes) if index in present]
     masks = [prediction, ground_truth] if errors.is_scored else [prediction]
     shown_errors = errors if errors.is_scored else None
     return Showcase(
