@@ -130,10 +130,8 @@ def test_edited_template_runs_only_the_report(swept_project: Project) -> None:
 def test_failing_run_does_not_stop_the_others(swept_project: Project) -> None:
     network = swept_project.root / "pipeline/models/unet.py"
     original = network.read_text(encoding="utf-8")
-    broken = original.replace(
-        "        self.skip_connections = skip_connections\n",
-        '        self.skip_connections = skip_connections\n        assert skip_connections != "none", "broken"\n',
-    )
+    assignment = "        self.skip_connections = model.skip_connections\n"
+    broken = original.replace(assignment, f'{assignment}        assert self.skip_connections != "none", "broken"\n')
     assert broken != original
     network.write_text(broken, encoding="utf-8")
     output = swept_project.run("pipeline", "sweep", code=1)

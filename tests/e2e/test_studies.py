@@ -154,4 +154,4 @@ def test_study_with_other_data_has_them_in_its_commands(project: Project, study:
 def test_make_report_with_wrong_variables_is_refused(project: Project) -> None:
     assert "did you mean tiny?" in make_report(project, "SET=tinny", code=2)
     assert "nowhere does not exist" in make_report(project, "SET=tiny", "DATA=nowhere", code=2)
-    assert "needs a SET=" in make_report(project, "DATA=nowhere", code=2)
+    assert "requires SET" in make_report(project, "DATA=nowhere", code=2)

@@ -23,7 +23,6 @@ from pipeline.params.file import read_params
 from pipeline.prepare.prepare_data import prepare
 from pipeline.sweep.training_memory import (
     HEADROOM,
-    ProcessKilledError,
     find_memory_requests,
     measure_process,
     warn_of_unmet,
@@ -104,14 +103,11 @@ def dies(channels, classes): return Dies(channels, classes, 1)
     params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:raises"})
     with pytest.raises(PipelineError, match=r"custom\.nets:raises raised ValueError \(no such shape\)"):
         measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    assert find_memory_requests(params, create_jobs(params), Project(tmp_path)) == {
-        "unet": 0
-    }  # its jobs report the reason
+    requests = find_memory_requests(params, create_jobs(params), Project(tmp_path))
+    assert requests == {"unet": 0}  # its jobs report the reason
 
     params = create_params(tmp_path, {**custom_model, "import_path": "custom.nets:dies"})
-    with pytest.raises(ProcessKilledError, match=r"too little"):
-        measure_process(params.cells()[0], describe_data(params, Project(tmp_path)))
-    with pytest.raises(PipelineError, match=r"set ray\.memory_gb"):
+    with pytest.raises(PipelineError, match=r"too little.*set ray\.memory_gb"):
         find_memory_requests(params, create_jobs(params), Project(tmp_path))
 
 

@@ -114,6 +114,8 @@ def test_kill_marks_only_the_given_run() -> None:
         logger.update(create_training_state(1, 2))
         while (run := load_runs().get("unet-0.001-1")) is None or len(list_steps(run)) < 2:
             time.sleep(0.1)
+        while load_runs()["unet-0.001-0"].info.status == "RUNNING":  # runs are uploaded in any order
+            time.sleep(0.1)
         statuses = {name: run.info.status for name, run in load_runs().items()}
         assert statuses == {"unet-0.001-0": "KILLED", "unet-0.001-1": "RUNNING"}
 
