@@ -180,7 +180,7 @@ def test_missing_data_is_reported_with_the_expected_content(write: Writer) -> No
         ("tracking: null\n" + SMALL, "tracking: must be a section of keys"),
         ("variants: {other: {}}\n" + GRID, "grid.variant: 'small' is not among variants: other"),
         ("train: [\n", "params/mine.yaml is not valid YAML"),
-        ("", "mine.yaml must contain sections"),
+        ("", "mine.yaml is empty; it must be a mapping with sections"),
     ],
 )
 def test_invalid_preset_is_reported_and_nothing_is_written(text: str, message: str, write: Writer) -> None:

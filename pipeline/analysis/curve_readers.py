@@ -40,7 +40,7 @@ NUMBER_NAMES = {
     "foreground_iou": ("foreground_iou",),
 }
 
-EXPECTED = "expected are the columns epoch, train_loss and val_loss, or those of Keras, Lightning, MLflow or DVCLive"
+EXPECTED = "expected the columns epoch, train_loss and val_loss, or those of Keras, Lightning, MLflow or DVCLive"
 
 
 @dataclass
@@ -138,7 +138,7 @@ def _read_dvclive_folder(path: Path) -> _LossesByEpoch:
             epoch = _find_column(row, EPOCH_NAMES)
             value = next((name for name in reversed(row) if name not in (*EPOCH_NAMES, "timestamp")), None)
             if epoch is None or value is None:
-                raise PipelineError(f"{file} has the columns {', '.join(row)}; expected are step and the metric.")
+                raise PipelineError(f"{file} has the columns {', '.join(row)}; expected step and the metric.")
             losses.add(side, row, epoch, value, location)
     return losses
 

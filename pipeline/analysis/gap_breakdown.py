@@ -83,12 +83,7 @@ def break_down_by_group(train: pd.DataFrame, validation: pd.DataFrame) -> list[G
 
 
 def break_down_by_image(train: pd.DataFrame, validation: pd.DataFrame) -> list[GapPart]:
-    """Return the validation images with the widest gaps, widest first.
-
-    Args:
-        train: as for `break_down_by_group`.
-        validation: one row per image, with `id` and `loss`.
-    """
+    """Return the validation images with the widest gaps, widest first; they have an `id` and a `loss`."""
     train_loss = _average(train["loss"], train["pixels"])
     rows = zip(validation["id"], validation["loss"], strict=True)
     return _select_widest([GapPart("image", str(sample), 1, train_loss, float(loss)) for sample, loss in rows])

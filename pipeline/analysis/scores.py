@@ -15,13 +15,9 @@ Integers = npt.NDArray[np.int64]
 
 
 def compute_class_iou(confusion: Integers) -> Floats:
-    """Compute the IoU of each class.
+    """Compute the IoU of each class (... x C, 0 to 1); NaN for a class in neither ground truth nor prediction.
 
-    Args:
-        confusion: ... x C x C, pixels by ground truth (rows) and prediction (columns).
-
-    Returns:
-        ... x C, 0 to 1; NaN for a class in neither ground truth nor prediction.
+    `confusion` has pixels by ground truth (rows) and prediction (columns), ... x C x C.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _divide(hits, confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits)

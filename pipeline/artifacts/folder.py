@@ -111,14 +111,7 @@ class ArtifactFolder:
     def read_table(
         self, name: str, columns: Sequence[str], dtypes: Mapping[str, type], *, keep_default_na: bool = True
     ) -> pd.DataFrame:
-        """Read a CSV file that must have these columns.
-
-        Args:
-            name: of the file.
-            columns: that must be there; there may be more.
-            dtypes: by column.
-            keep_default_na: whether texts such as "NA" are missing values.
-        """
+        """Read a CSV file that must have these columns; `keep_default_na`: texts such as "NA" are missing values."""
         import pandas as pd
 
         with self.reading(name) as path:

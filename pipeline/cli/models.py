@@ -82,11 +82,7 @@ def promote(run: str) -> None:
 
 @click.command()
 @click.argument("targets", metavar="[RUNS]...", nargs=-1)
-@click.option(
-    "--tracking-uri",
-    metavar="URI",
-    help="Another MLflow than the project's: http://host:5000, or a database.",
-)
+@click.option("--tracking-uri", metavar="URI", help="Use this MLflow server or database instead of the project's.")
 def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
     """Upload finished runs to MLflow; what MLflow has already is not uploaded again.
 
@@ -104,7 +100,7 @@ def sync(targets: tuple[str, ...], tracking_uri: str | None) -> None:
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1024, 65535), help="Port to listen on.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="0.0.0.0 lets other machines in.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="IP", help="Address to bind; 0.0.0.0: all.")
 def ui(port: int, host: str) -> None:
     """Open the MLflow UI with the trained runs."""
     from pipeline.artifacts.project import Project

@@ -209,7 +209,7 @@ def _count_images(file: Image.Image) -> int:
 
 
 def _check_values(file: Image.Image) -> None:
-    """Raise `ImageError` if Pillow would decode a TIFF to wrong values."""
+    """Raise `ImageError` for a TIFF that Pillow would decode incorrectly."""
     tags = getattr(file, "tag_v2", {})
     bits, formats = tags.get(Tag.BitsPerSample, ()), tags.get(Tag.SampleFormat, ())
     if tags.get(Tag.PlanarConfiguration) == _SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8:

@@ -12,15 +12,10 @@ Resize = Literal["stretch", "letterbox"]
 
 
 def fit_image(image: NDArray[Any], size: int, resize: Resize) -> NDArray[Any]:
-    """Resize an image to size x size px: stretched, or centered with its reflection as padding.
+    """Resize an image (H x W x C, uint8 or uint16) to size x size px: stretched, or padded with its reflection.
 
     The padding is not evaluated. It is a reflection because black bars would be an edge to the network, and would
     darken the average image of batch normalization.
-
-    Args:
-        image: H x W x C, uint8 or uint16.
-        size: px.
-        resize: How the proportions change.
 
     Returns:
         size x size x C of the same type, resampled with Lanczos' filter, which averages where it shrinks.

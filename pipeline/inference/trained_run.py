@@ -16,7 +16,7 @@ from pipeline.artifacts.project import Project
 from pipeline.artifacts.run_folder import RunRecord
 from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.inference.prediction import Prediction, predict_batches, predict_split
 from pipeline.inference.preprocessing import Preprocessing, Probs
 from pipeline.models.factory import load_trained_network

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.analysis.curve_readers import RunCurves
+from pipeline.analysis.verdict import Verdict
 from pipeline.atomic_io import write_with
 from pipeline.errors import PipelineError
 from pipeline.judge.verdicts import JudgedRun
@@ -29,16 +31,16 @@ def draw_curves(judged: list[JudgedRun], baseline: float | None, path: Path) -> 
     columns = min(len(judged), 3)
     rows = math.ceil(len(judged) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
-    for one, axes in zip(judged, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
-        _draw_panel(one, baseline, axes)
+    for (run, verdict), axes in zip(judged, figure.subplots(rows, columns, squeeze=False).flat, strict=False):
+        _draw_panel(run, verdict, baseline, axes)
     for axes in figure.axes[len(judged) :]:
         axes.remove()
     write_with(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150))
 
 
-def _draw_panel(one: JudgedRun, baseline: float | None, axes: Axes) -> None:
-    curves, verdict = one.run.curves, one.verdict
-    axes.set_title(f"{one.run.name}: {verdict.word}", loc="left", fontsize=11)
+def _draw_panel(run: RunCurves, verdict: Verdict, baseline: float | None, axes: Axes) -> None:
+    curves = run.curves
+    axes.set_title(f"{run.name}: {verdict.word}", loc="left", fontsize=11)
     if verdict.onset:
         axes.axvspan(verdict.onset[1], verdict.onset[2], color=VAL, alpha=0.15, linewidth=0, label="onset, 90 %")
     if baseline is not None:

@@ -83,9 +83,7 @@ class Up(nn.Module):
 class KerasPets(nn.Module):
     """An encoder and a decoder of four levels with residual blocks.
 
-    Args:
-        channels: Number of image channels.
-        classes: Number of classes; the output has logits, where Keras' example has probabilities.
+    The output has logits, where Keras' example has probabilities.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

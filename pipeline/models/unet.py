@@ -68,13 +68,7 @@ class UpsamplingBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net.
-
-    Args:
-        channels: Number of image channels.
-        classes: Number of classes.
-        model: Its section of the parameters.
-    """
+    """A U-Net for numbers of image channels and classes; `model` is its section of the parameters."""
 
     def __init__(self, channels: int, classes: int, model: UNetModel) -> None:
         super().__init__()

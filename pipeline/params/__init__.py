@@ -204,7 +204,9 @@ class Params(Section):
             PipelineError: The variant is unknown or invalid.
         """
         if variant not in self.variants:
-            raise PipelineError(f"Unknown variant '{variant}'; variants: defines {', '.join(sorted(self.variants))}.")
+            raise PipelineError(
+                f"Unknown variant '{variant}'. `variants` in params.yaml defines {', '.join(sorted(self.variants))}."
+            )
         overrides = self.variants[variant]
         return validate(
             Cell,

@@ -46,7 +46,8 @@ def read_sections(path: Path, parser: YAML | None = None) -> dict[str, Any]:
             raise PipelineError(f"{path}: {conflict}") from None
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise PipelineError(f"{path} must contain sections such as data: and grid:, but contains {content!r}.")
+        found = "is empty" if content is None else f"is a {type(content).__name__}"
+        raise PipelineError(f"{path} {found}; it must be a mapping with sections such as `data` and `grid`.")
     return content
 
 

@@ -41,7 +41,7 @@ class OutputFiles:
     has_foreground: bool  # the foreground, with the rest transparent
 
     def paths(self, name: str) -> tuple[Path, Path, Path]:
-        """Paths of an image's mask, overlay and foreground."""
+        """Return the paths of an image's mask, overlay and foreground."""
         return (
             self.folder / "masks" / f"{name}.png",
             self.folder / "overlays" / f"{name}.jpg",

@@ -17,7 +17,7 @@ from pipeline.artifacts.prepared_data import SegmentationClass
 from pipeline.imaging import IGNORE
 from pipeline.imaging.instances import classify_instances
 from pipeline.imaging.mask_decoding import MAX_NUMBER, DecodedMask, Palette, decode_mask, keep_background, orient_mask
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import UPRIGHT
 from pipeline.imaging.resize import Resize, pad_mask, resize_mask
 from pipeline.prepare.data_issues import DataIssue, IssueKind
@@ -214,7 +214,7 @@ class InstanceMaskReader(MaskReader):
     order: tuple[int, int, int]  # class indices of background, inside and border
 
     def _decode(self, content: bytes) -> DecodedMask:
-        """Decode a mask and find the borders, which is done before the mask is resized."""
+        """Decode a mask and find the borders of objects, before it is resized."""
         mask = decode_mask(content, colors=False, max_value=MAX_NUMBER)
         classes = np.array(self.order, np.uint8).take(classify_instances(mask.values, self.border))
         return replace(mask, values=classes, palette=keep_background(mask.palette))

@@ -19,12 +19,7 @@ from pipeline.report.view_models import Frame, ImageArray, Mask, Notice, collect
 
 
 class ReportContext:
-    """The artifacts that the report shows.
-
-    Args:
-        project: The folder of the project, of a study, or of runs from MLflow.
-        data: The section of the parameters.
-    """
+    """The artifacts that the report shows: of a project, a study, or runs from MLflow; and the section `data`."""
 
     def __init__(self, project: Project, data: Data) -> None:
         self.project, self._data = project, data

@@ -27,12 +27,9 @@ SECTIONS = {
 
 
 def render_failure_page(params: Params | None, report: Path | None = None, project: Project | None = None) -> Path:
-    """Write `reports/failure.html`.
+    """Write `reports/failure.html`, with a link to the report of the other runs if there is one.
 
-    Args:
-        params: None if the file cannot be read.
-        report: The learning report of the other runs, if there is one.
-        project: Its folder, or a study's; None for the current folder.
+    `params` is None if the file cannot be read.
 
     Raises:
         PipelineError: A template is missing or invalid.

@@ -122,7 +122,7 @@ class RunLock:
 
 
 def list_unfinished(root: Path = Path()) -> list[RunLock]:
-    """Return all runs that are not complete; remove those that are expired."""
+    """Remove expired unfinished runs, and return the others."""
     found = [RunLock(folder.name, root) for folder in sorted((Project(root).original_home / UNFINISHED).glob("*"))]
     for run in found:
         with contextlib.suppress(FileNotFoundError):  # another process has just completed it

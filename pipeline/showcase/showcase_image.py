@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.imaging import IGNORE
 from pipeline.imaging.errors import ImageError
 from pipeline.imaging.mask_decoding import DecodedMask, decode_mask, orient_mask
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.imaging.metadata import fits_either_way, read_orientation
 from pipeline.imaging.resize import fit_image, fit_mask, locate_inner
 from pipeline.inference.preprocessing import Preprocessing
@@ -99,10 +99,10 @@ def _read_mask(
         )
     if not encoding.covers(mask):
         values = join_names(encoding.count_unknown(mask), MAX_LISTED)
-        raise PipelineError(f"report.showcase: {path} has the values {values}; expected are {encoding.list_values()}.")
+        raise PipelineError(f"report.showcase: {path} contains the values {values}; expected {encoding.list_values()}.")
     indices = encoding.to_indices(mask)
     if (indices == IGNORE).all():
-        raise PipelineError(f"report.showcase: {path} ignores every pixel. Remove mask: from its entry.")
+        raise PipelineError(f"report.showcase: {path} marks every pixel as ignored. Remove `mask` from its entry.")
     return indices
 
 

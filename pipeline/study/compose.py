@@ -172,6 +172,6 @@ def _find_paths(section: dict[str, Any], prefix: str = "data") -> Iterator[tuple
 
 
 def _make_relative(folder: Path, path: Path, project: Path) -> str:
-    """Convert a path for a study's folder: relative inside the project, which may move, absolute outside."""
+    """Return a path as written in a study's folder: relative inside the project, which may be moved, else absolute."""
     place = Path(os.path.normpath(path))
     return os.path.relpath(place, folder) if place.is_relative_to(project) else str(place)

@@ -54,7 +54,7 @@ class Listener:
         return self._is_stopping
 
     def take_states(self) -> list[TrainingState]:
-        """Return the states since the last call."""
+        """Return the states published since the last call, and forget them."""
         states, self._states = self._states, []
         return states
 

@@ -30,6 +30,7 @@ from pipeline.tracking.background_logger import BackgroundLogger
 from pipeline.tracking.run_metrics import TrainingState
 from pipeline.train.run_key import is_current
 from pipeline.variants.model_checks import check_models
+from pipeline.wording import pluralize
 
 LOCK = CACHE / "sweep" / "lock"
 STOPPED = 130  # exit code, as a shell's after Ctrl-C
@@ -77,8 +78,8 @@ def sweep(params: Params, num_workers: int | None, targets: tuple[str, ...], ray
         check_signals()
         num_workers = min(num_workers or _default_workers(plan.jobs), len(plan.jobs))
         if plan.jobs:
-            runs = "1 run" if len(plan.jobs) == 1 else f"{len(plan.jobs)} runs"
-            click.echo(f"{runs} to do, " + ("on a Ray cluster" if ray else f"{num_workers} at a time"))
+            where = "on a Ray cluster" if ray else f"{num_workers} at a time"
+            click.echo(f"{pluralize(len(plan.jobs), 'run')} to do, {where}")
         queue, results = CommitQueue(stages, project), list[JobResult]()
         unrecorded: PipelineError | None = None
         logger = stack.enter_context(BackgroundLogger(params, project, log_system_metrics=not ray))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pipeline.artifacts.project import Project
 from pipeline.sweep.dvc_internals.stages import Refusal
 from pipeline.sweep.worker import JobResult
+from pipeline.wording import align_columns, pluralize
 
 
 def summarize(
@@ -21,13 +22,12 @@ def summarize(
     """Return one row per run that was not up to date, a line of counts, and what to do next."""
     names = [result.job.cell.name for result in results]
     rows = [(name, *_row(result)) for name, result in zip(names, results, strict=True)]
-    rows += [(name, "restored", "from DVC's cache", "") for name in restored if name not in {*names, *left}]
+    rows += [(name, "restored", "", "from DVC's cache") for name in restored if name not in {*names, *left}]
     rows += [(name, "not started", "", "") for name in left]
-    lines = _table(rows) if rows else []
+    lines = align_columns(list(zip(*rows, strict=True)), left={0, 1, 3}) if rows else []
     counts = Counter({"up to date": num_current}) + Counter(action for _, action, _, _ in rows)
     parts = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
-    total = counts.total()
-    lines.append(f"{total} {'run' if total == 1 else 'runs'}: {parts}")
+    lines.append(f"{pluralize(counts.total(), 'run')}: {parts}")
     failed = [result.job.cell.name for result in results if result.status == "failed"]
     if left or any(result.status == "stopped" for result in results):
         lines.append("To resume, run the same command again.")
@@ -44,11 +44,4 @@ def summarize(
 def _row(result: JobResult) -> tuple[str, str, str]:
     done = "trained" if result.trained else "evaluated"
     action = done if result.status == "finished" else result.status
-    return action, result.message.partition("\n")[0], f"{result.seconds:.0f} s"
-
-
-def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
-    names, actions, times = (max(len(row[column]) for row in rows) for column in (0, 1, 3))
-    return [
-        f"{name:{names}}  {action:{actions}}  {time:>{times}}  {text}".rstrip() for name, action, text, time in rows
-    ]
+    return action, f"{result.seconds:.0f} s", result.message.partition("\n")[0]

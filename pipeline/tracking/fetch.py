@@ -22,12 +22,12 @@ from pipeline.tracking.search import (
     explain_missing_files,
     get_runs,
     is_latest,
-    join_names,
     read_ids,
     search_runs,
 )
 from pipeline.tracking.store import hide_passwords, is_store_missing, open_client, store_errors, tracking_uri
 from pipeline.tracking.tags import DATA_FINGERPRINT, RUN_KEY, get_author
+from pipeline.wording import join_names, pluralize
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -195,9 +195,11 @@ def _describe_skipped(other_data: Mapping[str, Sequence[str]], faults: Sequence[
     """Describe skipped runs: one sentence on runs of other data, one on each run with a fault."""
     sentences = []
     if count := sum(map(len, other_data.values())):
-        verb = "1 run was" if count == 1 else f"{count} runs were"
-        named = join_names([f"{author} ({join_names(names)})" for author, names in sorted(other_data.items())])
-        sentences.append(f"{verb} trained on other data than {PREPARED} holds and skipped: {named}.")
+        runs = pluralize(count, "run was", "runs were")
+        authors = [f"{author} ({join_names(names, MAX_NAMED)})" for author, names in sorted(other_data.items())]
+        sentences.append(
+            f"{runs} trained on other data than {PREPARED} holds and skipped: {join_names(authors, MAX_NAMED)}."
+        )
     sentences += faults[:MAX_NAMED]
     if len(faults) > MAX_NAMED:
         sentences.append(f"{len(faults) - MAX_NAMED} more runs were skipped because of faults in their files.")

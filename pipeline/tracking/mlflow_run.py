@@ -63,7 +63,9 @@ def upload_lock(project: Project, timeout_seconds: float = -1) -> Iterator[None]
         with hold(FileLock(path, timeout=timeout_seconds)):
             yield
     except Timeout:
-        raise PipelineError(f"Another process uploads runs to MLflow; it holds {path}.") from None
+        raise PipelineError(
+            f"Another process is uploading runs to MLflow and holds the lock {path}. Try again when it has ended."
+        ) from None
 
 
 class MlflowRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.params import Tracking
 from pipeline.tracking.store import hide_passwords, is_server, open_client, store_errors, tracking_uri
 from pipeline.tracking.tags import GRID_STAGE, RUN_KEY, STAGE, get_author
+from pipeline.wording import join_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +22,7 @@ FOLDERS = ("run", "evaluation")  # among a run's artifacts
 MAX_NAMED = 12  # runs, authors or faults named in a message; more are counted
 _ID = re.compile(r"[0-9a-f]{32}")
 _FORMS = (
-    "Give latest, ids of 32 hexadecimal digits with commas between, or a filter of MLflow's such as "
+    "Use `latest`, run ids of 32 hexadecimal digits separated by commas, or a filter of MLflow such as "
     "metrics.val_loss_best < 0.4 or params.variant = 'unet' and tags.`pipeline.status` = 'finished'."
 )
 
@@ -79,15 +80,9 @@ def search_runs(client: MlflowClient, tracking: Tracking, query: str) -> list[Ru
     found = search_finished(client, experiment.experiment_id, "" if is_latest(query) else query.strip())
     if not found:
         finished = sorted({run.info.run_name for run in search_finished(client, experiment.experiment_id, "")})
-        known = f"finished are {join_names(finished)}" if finished else "no run has finished yet"
+        known = f"finished are {join_names(finished, MAX_NAMED)}" if finished else "no run has finished yet"
         raise PipelineError(f"MLflow has no finished run for '{query.strip()}'; {known}.")
     return found
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Join names with commas; those after the first `MAX_NAMED` are counted."""
-    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{', '.join(names[:MAX_NAMED])}{rest}"
 
 
 def is_latest(query: str) -> bool:
@@ -108,7 +103,7 @@ def search_finished(client: MlflowClient, experiment: str, condition: str) -> li
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
-        raise PipelineError(f"MLflow does not understand '{condition}' ({error.message}). {_FORMS}") from None
+        raise PipelineError(f"MLflow rejected the filter '{condition}' ({error.message}). {_FORMS}") from None
     ours = (run for run in found if RUN_KEY in run.data.tags and run.data.tags.get(STAGE) != GRID_STAGE)
     return [run for run in ours if run.info.status == "FINISHED"]
 

@@ -119,8 +119,8 @@ def follow_move(path: Path, connection: sqlite3.Connection) -> None:
         ) from None
     except (OSError, Timeout) as error:
         raise PipelineError(
-            f"{path} was moved here and still has the former paths of files, but cannot be updated ({error}). "
-            f"Make the file and its folder writable, or copy both {path.name} and {ARTIFACTS}/ to a folder of yours."
+            f"{path} was moved here and contains the former paths of files, which cannot be updated ({error}). "
+            f"Make the file and its folder writable, or copy {path.name} and {ARTIFACTS}/ to a folder that is."
         ) from None
     for folder in moved:
         logger.warning("%s was moved here from %s; its runs' files are now expected in %s.", path, folder, ARTIFACTS)

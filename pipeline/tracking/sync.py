@@ -30,6 +30,7 @@ from pipeline.tracking.store import (
     tracking_uri,
 )
 from pipeline.tracking.tags import create_standard_tags
+from pipeline.wording import pluralize
 
 logger = logging.getLogger("pipeline.tracking")
 
@@ -158,10 +159,10 @@ def _summarize(uploaded: Sequence[MlflowRun], names: Sequence[str]) -> str:
     of_runs = [run for run in uploaded if run.name in names]
     num_new = sum(run.is_new for run in of_runs)
     num_points, num_folders = sum(run.num_points for run in uploaded), sum(run.num_folders for run in uploaded)
-    count = "1 run" if len(of_runs) == 1 else f"{len(of_runs)} runs"
     if not (num_new or num_points or num_folders):
-        return f"{count}, complete before."
-    return f"{count}, {num_new} of them new; uploaded {num_points:,} points and {num_folders} folders of files."
+        return f"{pluralize(len(of_runs), 'run')}, complete before."
+    sent = f"uploaded {num_points:,} points and {num_folders} folders of files"
+    return f"{pluralize(len(of_runs), 'run')}, {num_new} of them new; {sent}."
 
 
 def trained_runs(params: Params, project: Project) -> list[str]:

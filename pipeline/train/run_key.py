@@ -16,7 +16,7 @@ from pipeline.params import Cell
 from pipeline.params.custom_code import custom_files, find_module_file
 
 PACKAGE = Path(__file__).parents[1]
-# Decides a run's numbers, as in dvc.yaml.
+# Code that affects a run's numbers: the same as in dvc.yaml, which decides whether a run is stale.
 CODE = ("train/*.py", "data/*.py", "models/*.py", "inference/prediction.py", "analysis/scores.py")
 
 

@@ -78,7 +78,7 @@ def _format_row(row: VariantRow) -> tuple[str, ...]:
 
 
 def _format_overrides(variant: Variant) -> str:
-    """Format the overrides as in the file, without the family, which has its own column."""
+    """Format the overrides as in params.yaml, without the family, which has its own column."""
     model = {key: value for key, value in variant.model.items() if key != "family"}
     data = {"max_train_images": variant.data.max_train_images} if variant.data else {}
     return ", ".join(

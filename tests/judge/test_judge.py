@@ -117,7 +117,7 @@ def test_judge_reports_skipped_and_averaged_epochs(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("epoch,train_loss,val_loss\n", "has no rows"),
-        ("epoch,train,accuracy\n1,2,3\n", "has the columns epoch, train, accuracy; expected are"),
+        ("epoch,train,accuracy\n1,2,3\n", "has the columns epoch, train, accuracy; expected"),
         ("epoch,train_loss,val_loss\n1,low,0.3\n", "line 2: train_loss must be a number such as 0.25, but is 'low'"),
         ("epoch,train_loss,val_loss\n1.5,0.2,0.3\n", "line 2: the epoch must be a whole number, but is '1.5'"),
         ("epoch,train_loss,val_loss\n1,0.2\n", "line 2: the number of values differs"),

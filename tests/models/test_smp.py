@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 import segmentation_models_pytorch
@@ -17,9 +17,10 @@ from pipeline.models.losses import cross_entropy
 from pipeline.models.precision import autocast_context
 from pipeline.models.smp import resolve_encoder_name
 from pipeline.params import validate
-from pipeline.params.model import ARCHITECTURES, PRETRAINED, SmpModel
+from pipeline.params.model import PRETRAINED, ArchitectureName, SmpModel
 
 # From smp and not from our list, to detect new architectures.
+ARCHITECTURES = get_args(ArchitectureName)
 EXPORTED = [item.__name__ for item in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING.values()]
 # Parameters that the forward pass never uses; the optimizer does not change them.
 UNUSED = {

@@ -140,7 +140,7 @@ def test_download_pets_unpacks_existing_archives(site: Site, tmp_path: Path) -> 
         (tmp_path / f"{part}.tar.gz").write_bytes(content)
     message = get_error(tmp_path)
     for part in ARCHIVES:
-        assert f"{tmp_path / part} is missing, but {part}.tar.gz is not unpacked." in message
+        assert f"{tmp_path / part} is missing: {part}.tar.gz has not been unpacked." in message
         assert not (tmp_path / part).exists()
     assert download_pets(tmp_path).pairs == PAIRS
     assert site.requests == []

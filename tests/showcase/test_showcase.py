@@ -20,7 +20,7 @@ from pipeline.atomic_io import to_json
 from pipeline.compare.compare_runs import compare
 from pipeline.errors import PipelineError
 from pipeline.evaluate.evaluate_run import evaluate_run
-from pipeline.imaging.mask_encoding import MaskEncoding
+from pipeline.imaging.mask_values import MaskEncoding
 from pipeline.inference.preprocessing import Preprocessing
 from pipeline.params import Params, ShowcaseImage
 from pipeline.params.file import read_params
@@ -151,8 +151,8 @@ def test_predict_showcase_is_deterministic(compared_params: Params, project: Pat
         ({"file": "gone.png"}, r"showcase/gone\.png cannot be read \(No such file"),
         ({"file": "text.png"}, r"showcase/text\.png is none of PNG"),
         ({"file": "photo.png", "mask": "small.png"}, r"small\.png has 5 × 4 pixels, but its image has 60 × 40"),
-        ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png has the values 7; expected are 0, 1, 2, 255"),
-        ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png ignores every pixel"),
+        ({"file": "photo.png", "mask": "odd.png"}, r"odd\.png contains the values 7; expected 0, 1, 2, 255"),
+        ({"file": "photo.png", "mask": "blank.png"}, r"blank\.png marks every pixel as ignored"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

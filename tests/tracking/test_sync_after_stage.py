@@ -158,7 +158,7 @@ def test_compare_with_a_held_upload_lock_warns_and_finishes(
     (evaluated / LOCK).parent.mkdir(exist_ok=True)
     with FileLock(evaluated / LOCK):
         run_stage("compare")
-    assert "Another process uploads runs to MLflow" in caplog.text
+    assert "Another process is uploading runs to MLflow" in caplog.text
     assert load_grid_runs(uri) == []
 
 

@@ -132,7 +132,7 @@ def _check_parts(folder: Path) -> None:
     lines = []
     for part in PARTS:
         if not (folder / part.folder).is_dir():
-            unopened = f", but {part.archive} is not unpacked" if (folder / part.archive).exists() else ""
+            unopened = f": {part.archive} has not been unpacked" if (folder / part.archive).exists() else ""
             lines.append(f"{folder / part.folder} is missing{unopened}.")
     if lines:
         remedy = f"Run `{_format_command(folder)}` to unpack existing archives and download the others."

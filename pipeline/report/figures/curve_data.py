@@ -47,7 +47,7 @@ class LossAxis:
 
 
 def aggregate_runs(rows: pd.DataFrame) -> LossCurve:
-    """Aggregate the losses of runs on one split by epoch."""
+    """Compute mean, minimum and maximum of the runs' losses on one split at each epoch."""
     return rows.groupby("epoch")["loss"].agg(["mean", "min", "max"])
 
 

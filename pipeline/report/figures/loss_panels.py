@@ -126,7 +126,7 @@ def _has_room_below(plot: CurvePlot, variant: str) -> bool:
 
 
 def _draw_external(axes: Axes, plot: CurvePlot, name: str, curves: LossCurves) -> None:
-    """Draw an external result in gray, up to the runs' last epoch and without effect on the axes."""
+    """Draw an external result in gray, up to the runs' last epoch, without changing the limits of the axes."""
     shown = [place for place, epoch in enumerate(curves.epochs) if epoch <= plot.epochs]
     epochs = [curves.epochs[place] for place in shown]
     for losses, style in ((curves.train, "--"), (curves.val, "-")):

@@ -100,12 +100,7 @@ class MergedLock:
         )
 
     def describe(self, recognized: int, fetched: int) -> str:
-        """Return a line that reports the merge.
-
-        Args:
-            recognized: number of dropped trainings that were recorded again, because their runs are up to date.
-            fetched: number of outputs that came from DVC's remote.
-        """
+        """Return a line that reports the merge, and how many trainings were recognized and outputs fetched after it."""
         parts = [f"kept {len(self.entries)} entries of both sides"]
         if self.dropped:
             cells = [name for name in self.dropped if "@" in name]

@@ -50,13 +50,10 @@ class Refusal(Enum):
 
 
 class DvcStages:
-    """The train and evaluate stages of one dvc.yaml; errors of DVC are raised as `PipelineError`.
+    """The train and evaluate stages of the dvc.yaml in `root`; errors of DVC are raised as `PipelineError`.
 
     Only one file is read: DVC's own commands look at those of all studies too. Stages have the names of that file. They
     are loaded once, since DVC parses all of dvc.lock. Methods wait while another process holds DVC's lock.
-
-    Args:
-        root: the folder of dvc.yaml.
     """
 
     def __init__(self, root: Path) -> None:
