@@ -51,7 +51,7 @@ class _LossesByEpoch:
     val: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, side: str, row: dict[str, str], epoch: str, column: str, location: str) -> None:
-        """Add the value in a column of a row; `side` is train or val."""
+        """Append the value in a column of a row to the curve of `side`, train or val."""
         number = _parse_number(row[epoch], location, "the epoch")
         if not math.isfinite(number) or number != int(number):
             raise PipelineError(f"{location}: the epoch must be a whole number, but is '{row[epoch]}'.")

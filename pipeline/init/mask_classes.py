@@ -108,7 +108,7 @@ def _suggest_from_palettes(
     if len(survey.pixels) > _MAX_SPREAD * len(indices.pixels) and single > len(survey.pixels) / 2:
         raise PipelineError(
             f"{folder}: the palettes of the masks differ ({conflict.file} {conflict.detail}), and {single} of "
-            f"{len(survey.pixels)} colors are in one mask only, so the colors do not name classes. If the indices do, "
+            f"{len(survey.pixels)} colors appear in only one mask, so they do not identify classes. If the indices do, "
             f"save the masks without palettes: as gray PNG whose values are the indices."
         )
     _refuse_too_many(folder, survey)

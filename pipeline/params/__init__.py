@@ -259,4 +259,4 @@ def validate(model: type[Checked], content: dict[Any, Any], where: str) -> Check
     except ValidationError as error:
         raise PipelineError("\n".join(describe_errors(error, model, where))) from None
     except (TypeError, ValueError) as error:  # a key that is a list or a date, or a section that contains itself
-        raise PipelineError(f"{where or 'the file'} contains a value that cannot be a parameter: {error}.") from None
+        raise PipelineError(f"{where or 'the file'} contains a value that is not allowed: {error}.") from None

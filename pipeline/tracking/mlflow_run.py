@@ -220,7 +220,7 @@ class MlflowRun:
                 self._datasets.add((dataset.name, digest))
 
     def _extend_tag(self, name: str, entries: Sequence[str]) -> str:
-        """Return the text of a tag with these entries after those that it has."""
+        """Return the text of a tag with the new entries appended."""
         text = self._tags.get(name, "")
         known = text.split(SEPARATOR) if text else []
         new = [entry for entry in dict.fromkeys(entries) if entry not in known]

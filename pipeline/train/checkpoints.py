@@ -26,7 +26,7 @@ MAX_KEPT = 2  # the newest, and the one before it in case that is broken
 
 
 class CheckpointManager:
-    """Saves and loads the checkpoints of one run in its own folder. Errors of the disk are warnings."""
+    """Saves and loads the checkpoints of one run in its own folder. Disk errors are only logged."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self._folder = folder

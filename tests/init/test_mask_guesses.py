@@ -332,7 +332,9 @@ def test_init_quotes_combined_colors_for_yaml(run_init: RunInit) -> None:
 
 def test_init_of_a_palette_for_each_mask_is_refused(run_init: RunInit) -> None:
     colors = np.random.default_rng(0).integers(1, 1 << 24, COUNT).tolist()
-    with pytest.raises(RefusedError, match=r"12 of 13 colors are in one mask only, .* save the masks without palettes"):
+    with pytest.raises(
+        RefusedError, match=r"12 of 13 colors appear in only one mask, .* save the masks without palettes"
+    ):
         run_init({name: make_palette_image(DISCS[name], [0, color]) for name, color in zip(NAMES, colors, strict=True)})
 
 

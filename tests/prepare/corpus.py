@@ -452,7 +452,7 @@ BROKEN_CASES = [
     Case(
         "hidden files only",
         lambda folder: [path.rename(path.with_name(f".{path.name}")) for path in sorted((folder / "images").iterdir())],
-        "has no image; these extensions are read: .png, .jpg",
+        "contains no images; supported extensions: .png, .jpg",
     ),
     Case(
         "a linked folder",

@@ -53,7 +53,7 @@ class ImageFiles:
             else:
                 self.skipped.append((name, f"files ending in {path.suffix or 'nothing'} are not read"))
         if not found:
-            raise PipelineError(f"{key}: {top} has no image; these extensions are read: {', '.join(endings)}.")
+            raise PipelineError(f"{key}: {top} contains no images; supported extensions: {', '.join(endings)}.")
         self.skipped.sort()  # listings are unordered
         for name, several in sorted(found.items()):
             if reason := find_id_problem(name):

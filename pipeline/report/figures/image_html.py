@@ -36,7 +36,7 @@ def render_image(image: ImageArray, alt: str, caption: str = "", frame: Frame | 
 def render_mask(
     values: Mask, classes: tuple[SegmentationClass, ...], alt: str, caption: str = "", frame: Frame | None = None
 ) -> EmbeddedImage:
-    """Render a mask in its classes' colors as PNG; ignored pixels are transparent."""
+    """Render a mask as a PNG in the colors of its classes; ignored pixels are transparent."""
     palette = [ImageColor.getrgb(item.color) for item in classes]
     indices = np.where(values < len(classes), values, len(classes)).astype(np.uint8)
     return _encode_png(indices, [*palette, (0, 0, 0)], alt, caption, frame, transparency=len(classes))

@@ -137,7 +137,7 @@ def build_user_images(params: Params, context: ReportContext, selection: RunSele
     requested = [(one.file, one.title or Path(one.file).stem, one.mask) for one in params.report.showcase]
     if found.run != best.run or [(one.file, one.title, one.mask) for one in found.images] != requested:
         raise PipelineError(
-            f"{SHOWCASE_PREDICTIONS} is not of {best.run} and the images of report.showcase. Run `pipeline showcase`."
+            f"{SHOWCASE_PREDICTIONS} does not match {best.run} and report.showcase. Run `pipeline showcase`."
         )
     return tuple(_build_user_image(context, place, one) for place, one in enumerate(found.images))
 
